@@ -1,0 +1,2 @@
+//! The `kivi-server` binary.
+fn main() {}
