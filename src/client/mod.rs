@@ -1,0 +1,242 @@
+//! Clients: what the server knows of each connection.
+//!
+//! A connection owns its [`Client`]; what others may see of it (CLIENT LIST, CLIENT KILL, INFO) is in [`Shared`],
+//! written with relaxed atomics by its owner and found by others through the [`Registry`], by id, never by reference
+//! into the connection. Someone who wants something of a connection raises a [`Signal`] and wakes it; the connection
+//! looks at its signals whenever it is polled.
+//!
+//! To add a field to CLIENT LIST: a field here, its text in `commands::client`.
+
+pub mod pause;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU16, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::task::Waker;
+
+use parking_lot::Mutex;
+
+use crate::db::DbIndex;
+
+/// A client's number: unique for the life of the server, ascending.
+pub type ClientId = u64;
+
+/// What a connection may be asked to do (a bit set in [`Shared`]).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum Signal {
+    /// Close, as soon as what was answered is written.
+    Kill = 1,
+    /// Move to the worker that was chosen for it.
+    Move = 2,
+}
+
+/// Which replies a client gets (CLIENT REPLY).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum ReplyMode {
+    /// All.
+    #[default]
+    On,
+    /// None.
+    Off,
+    /// Not the one of the next command.
+    SkipNext,
+}
+
+/// The connection's own side.
+pub struct Client {
+    /// What others see.
+    pub shared: Arc<Shared>,
+    /// The selected database.
+    pub db: DbIndex,
+    /// AUTH succeeded, or none was needed.
+    pub authenticated: bool,
+    /// CLIENT REPLY.
+    pub reply: ReplyMode,
+    /// CLIENT NO-TOUCH.
+    pub no_touch: bool,
+    /// QUIT or a protocol error: closed once what was answered is written.
+    pub closing: bool,
+}
+
+impl Client {
+    /// A fresh client of the default user.
+    pub fn new(shared: Arc<Shared>, authenticated: bool) -> Client {
+        Client {
+            shared,
+            db: DbIndex::default(),
+            authenticated,
+            reply: ReplyMode::On,
+            no_touch: false,
+            closing: false,
+        }
+    }
+
+    /// SELECT.
+    pub fn select(&mut self, db: DbIndex) {
+        self.db = db;
+        self.shared.db.store(db.0, Ordering::Relaxed);
+    }
+}
+
+/// Names that a client gave itself.
+#[derive(Clone, Default, Debug)]
+pub struct Names {
+    /// CLIENT SETNAME.
+    pub name: Vec<u8>,
+    /// CLIENT SETINFO LIB-NAME.
+    pub lib_name: Vec<u8>,
+    /// CLIENT SETINFO LIB-VER.
+    pub lib_ver: Vec<u8>,
+}
+
+/// How a connection came in.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Endpoint {
+    /// Peer, as CLIENT LIST shows it (`127.0.0.1:50000`; a unix socket: its path with `:0`).
+    pub addr: String,
+    /// Own side.
+    pub laddr: String,
+    /// Loopback or unix socket: what `protected-mode` and `enable-debug-command local` call local.
+    pub local: bool,
+    /// A unix socket.
+    pub unix: bool,
+}
+
+/// What everyone may see of a client.
+pub struct Shared {
+    /// Its number.
+    pub id: ClientId,
+    /// Where it comes from.
+    pub endpoint: Endpoint,
+    /// When it connected, Unix ms.
+    pub created_at_ms: u64,
+    /// Names it gave itself.
+    pub names: Mutex<Names>,
+    /// File descriptor, -1 for none.
+    pub fd: AtomicI32,
+    /// Selected database.
+    pub db: AtomicU32,
+    /// 2 or 3.
+    pub resp: AtomicU8,
+    /// Number of the last command in the command table, plus one; 0 for none yet.
+    pub last_command: AtomicU16,
+    /// When it last sent something, Unix ms.
+    pub last_interaction_ms: AtomicU64,
+    /// Bytes read from it.
+    pub net_in_bytes: AtomicU64,
+    /// Bytes written to it.
+    pub net_out_bytes: AtomicU64,
+    /// Commands run for it.
+    pub commands: AtomicU64,
+    /// Bytes of an unfinished request.
+    pub query_buffer_bytes: AtomicUsize,
+    /// Memory of that buffer.
+    pub query_buffer_capacity: AtomicUsize,
+    /// Bytes of replies not yet written.
+    pub output_bytes: AtomicUsize,
+    /// CLIENT NO-EVICT.
+    pub no_evict: AtomicBool,
+    /// CLIENT NO-TOUCH.
+    pub no_touch: AtomicBool,
+    /// Waits for CLIENT UNPAUSE.
+    pub paused: AtomicBool,
+    /// Authenticated as the default user.
+    pub authenticated: AtomicBool,
+    signals: AtomicU8,
+    waker: Mutex<Option<Waker>>,
+}
+
+impl Shared {
+    /// True when any signal is raised: one load, made whenever the connection is polled.
+    #[inline]
+    pub fn signalled(&self) -> bool {
+        self.signals.load(Ordering::Acquire) != 0
+    }
+
+    /// True when this signal is raised.
+    pub fn has(&self, signal: Signal) -> bool {
+        self.signals.load(Ordering::Acquire) & signal as u8 != 0
+    }
+
+    /// Raises a signal and wakes the connection.
+    pub fn raise(&self, signal: Signal) {
+        self.signals.fetch_or(signal as u8, Ordering::AcqRel);
+        if let Some(waker) = &*self.waker.lock() {
+            waker.wake_by_ref();
+        }
+    }
+
+    /// Takes a signal back.
+    pub fn lower(&self, signal: Signal) {
+        self.signals.fetch_and(!(signal as u8), Ordering::AcqRel);
+    }
+
+    /// The task that runs the connection. Set once by it, before it looks at its signals.
+    pub fn set_waker(&self, waker: Waker) {
+        *self.waker.lock() = Some(waker);
+    }
+}
+
+/// All connected clients.
+#[derive(Default)]
+pub struct Registry {
+    next_id: AtomicU64,
+    connected: Mutex<BTreeMap<ClientId, Arc<Shared>>>,
+}
+
+impl Registry {
+    /// Makes a client that others can find. `fd` is -1 for one without a socket.
+    pub fn connect(&self, endpoint: Endpoint, fd: i32, now_ms: u64) -> Arc<Shared> {
+        let shared = Arc::new(Shared {
+            id: self.next_id.fetch_add(1, Ordering::Relaxed) + 1,
+            endpoint,
+            created_at_ms: now_ms,
+            names: Mutex::default(),
+            fd: AtomicI32::new(fd),
+            db: AtomicU32::new(0),
+            resp: AtomicU8::new(2),
+            last_command: AtomicU16::new(0),
+            last_interaction_ms: AtomicU64::new(now_ms),
+            net_in_bytes: AtomicU64::new(0),
+            net_out_bytes: AtomicU64::new(0),
+            commands: AtomicU64::new(0),
+            query_buffer_bytes: AtomicUsize::new(0),
+            query_buffer_capacity: AtomicUsize::new(0),
+            output_bytes: AtomicUsize::new(0),
+            no_evict: AtomicBool::new(false),
+            no_touch: AtomicBool::new(false),
+            paused: AtomicBool::new(false),
+            authenticated: AtomicBool::new(false),
+            signals: AtomicU8::new(0),
+            waker: Mutex::new(None),
+        });
+        self.connected.lock().insert(shared.id, shared.clone());
+        shared
+    }
+
+    /// Forgets a client whose connection has ended.
+    pub fn disconnect(&self, id: ClientId) {
+        self.connected.lock().remove(&id);
+    }
+
+    /// A client by its number.
+    pub fn get(&self, id: ClientId) -> Option<Arc<Shared>> {
+        self.connected.lock().get(&id).cloned()
+    }
+
+    /// All clients in the order of their numbers.
+    pub fn all(&self) -> Vec<Arc<Shared>> {
+        self.connected.lock().values().cloned().collect()
+    }
+
+    /// Number of clients.
+    pub fn len(&self) -> usize {
+        self.connected.lock().len()
+    }
+
+    /// True when nobody is connected.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}

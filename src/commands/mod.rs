@@ -1,0 +1,123 @@
+//! The commands: one file per family, each a table of rows, then the handlers, tests beside them.
+//!
+//! A handler is a plain synchronous function: it reads its arguments through [`Ctx::args`], works on the keys that its
+//! row names through [`Ctx::db`], writes its reply to [`Ctx::out`] and returns. It knows no socket, no lock, no clock.
+//! Whatever is larger is described in [`Next`] and done by `exec` or `net`. A handler that returns an error leaves no
+//! half reply: `exec` truncates what it wrote.
+//!
+//! To add a command: one row, one function, tests, in one file. A new family: its file, and its rows in [`FAMILIES`].
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::client::Client;
+use crate::db::Access;
+use crate::resp::write::ReplyWriter;
+use crate::server::Server;
+use crate::spec::{self, Args, CmdError, Flags};
+
+pub mod table;
+
+mod client;
+mod command;
+mod config;
+mod connection;
+mod debug;
+mod expire;
+mod generic;
+mod info;
+mod lolwut;
+mod scan;
+mod server;
+mod string;
+
+pub use table::{CommandTable, Registered};
+
+#[cfg(test)]
+pub(crate) mod tests;
+
+/// A row of the command table.
+pub type Command = spec::Command<Handler>;
+
+/// The function behind a row.
+pub type Handler = fn(&mut Ctx<'_>) -> CmdResult;
+
+/// What a handler returns.
+pub type CmdResult = Result<Next, CmdError>;
+
+/// What is to be done when the handler has returned.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Next {
+    /// Nothing: the reply is written.
+    Done,
+    /// Write the reply, then close the connection (QUIT).
+    Close,
+    /// Keep everybody waiting for so long, then write the reply (DEBUG SLEEP).
+    Sleep(Duration),
+    /// Stop the server (SHUTDOWN); no reply when it works.
+    Shutdown,
+}
+
+/// Everything a handler works with.
+pub struct Ctx<'a> {
+    /// The request, positioned behind the name(s).
+    pub args: Args<'a>,
+    /// The keyspace: the shards of the command's keys are held.
+    pub db: Access<'a>,
+    /// The reply.
+    pub out: &'a mut ReplyWriter,
+    /// The connection that asks.
+    pub client: &'a mut Client,
+    /// The server.
+    pub server: &'a Arc<Server>,
+    /// All commands.
+    pub table: &'a CommandTable,
+    /// The command that runs.
+    pub command: &'a Registered,
+}
+
+impl Ctx<'_> {
+    /// The moment at which the command runs, Unix time in milliseconds.
+    pub fn now_ms(&self) -> u64 {
+        self.db.now_ms()
+    }
+}
+
+/// Rows of all families.
+pub const FAMILIES: &[&[Command]] = &[
+    string::COMMANDS,
+    generic::COMMANDS,
+    expire::COMMANDS,
+    scan::COMMANDS,
+    connection::COMMANDS,
+    client::COMMANDS,
+    server::COMMANDS,
+    config::COMMANDS,
+    info::COMMANDS,
+    debug::COMMANDS,
+    command::COMMANDS,
+    lolwut::COMMANDS,
+];
+
+/// Starts a row.
+const fn command(name: &'static str, arity: i32, flags: Flags, run: Handler) -> Command {
+    Command::new(name, arity, flags, run)
+}
+
+/// The handler of a container: never called, since `exec` looks its subcommands up.
+fn container(ctx: &mut Ctx<'_>) -> CmdResult {
+    Err(CmdError::WrongArity(ctx.command.full_name.clone().into()))
+}
+
+/// The reply of a HELP subcommand: `lines` under a heading, framed as Redis does.
+fn help(ctx: &mut Ctx<'_>, container: &str, lines: &[&str]) -> CmdResult {
+    let heading = format!("{container} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:");
+    ctx.out.array(lines.len() + 3);
+    ctx.out.simple(&heading);
+    for line in lines {
+        ctx.out.simple(line);
+    }
+    ctx.out.simple("HELP");
+    ctx.out.simple("    Print this help.");
+    Ok(Next::Done)
+}

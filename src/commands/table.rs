@@ -1,0 +1,200 @@
+//! The command table: rows by name, with numbers and full names.
+//!
+//! Built once at start from the families, `rename-command` applied. A lookup folds the name's case into a hash of its
+//! first and last bytes and compares one candidate, mostly; it allocates nothing.
+
+use super::{Command, FAMILIES};
+use crate::resp::parse::Argv;
+use crate::spec::{Begin, Find};
+
+/// A row with what follows from its place in the table.
+pub struct Registered {
+    /// The row.
+    pub row: &'static Command,
+    /// Its number: index of its statistics.
+    pub id: u16,
+    /// `set`, `client|kill`; the old name when renamed, as in Redis's statistics and errors.
+    pub full_name: String,
+    /// The position of its only key, when its specs name exactly one fixed position: the fast path of `exec`.
+    pub single_key: Option<u16>,
+    /// Registered subcommands; empty for all but containers.
+    pub subcommands: Vec<Registered>,
+}
+
+/// See the module's text.
+pub struct CommandTable {
+    commands: Vec<Registered>,
+    /// Names in lower case with the index of their command; sorted slots of a power of two, open addressing.
+    slots: Vec<Option<(Box<[u8]>, u16)>>,
+    count: u16,
+}
+
+/// What a lookup found.
+pub enum Found<'t> {
+    /// The command, or the subcommand when it is a container.
+    Command(&'t Registered),
+    /// No such command.
+    Unknown,
+    /// A container, but no such subcommand.
+    UnknownSubcommand(&'t Registered),
+}
+
+impl CommandTable {
+    /// All families; `renamed` lists (name, new name), an empty new name removes the command. Fails with the reason
+    /// when a name to be renamed does not exist or a new name is taken.
+    pub fn new(renamed: &[(Vec<u8>, Vec<u8>)]) -> Result<CommandTable, String> {
+        let mut next_id = 0;
+        let rows = FAMILIES.iter().flat_map(|family| family.iter());
+        let commands: Vec<Registered> = rows.map(|row| register(row, "", &mut next_id)).collect();
+        let mut names: Vec<(Vec<u8>, u16)> = Vec::with_capacity(commands.len());
+        for (index, command) in commands.iter().enumerate() {
+            names.push((command.row.name.as_bytes().to_vec(), index as u16));
+        }
+        for (old, new) in renamed {
+            rename(&mut names, &old.to_ascii_lowercase(), &new.to_ascii_lowercase())?;
+        }
+        let mut table = CommandTable { commands, slots: Vec::new(), count: next_id };
+        table.slots.resize_with((names.len() * 4).next_power_of_two(), || None);
+        for (name, index) in names {
+            let mut at = fold(&name) & (table.slots.len() - 1);
+            while table.slots[at].is_some() {
+                at = (at + 1) & (table.slots.len() - 1);
+            }
+            table.slots[at] = Some((name.into_boxed_slice(), index));
+        }
+        Ok(table)
+    }
+
+    /// A command by its name in any case.
+    #[inline]
+    pub fn get(&self, name: &[u8]) -> Option<&Registered> {
+        let mut at = fold(name) & (self.slots.len() - 1);
+        while let Some((candidate, index)) = &self.slots[at] {
+            if candidate.eq_ignore_ascii_case(name) {
+                return Some(&self.commands[*index as usize]);
+            }
+            at = (at + 1) & (self.slots.len() - 1);
+        }
+        None
+    }
+
+    /// The command that a request names, its subcommand when it is a container's.
+    #[inline]
+    pub fn find(&self, argv: Argv<'_>) -> Found<'_> {
+        let Some(command) = self.get(&argv[0]) else { return Found::Unknown };
+        if command.subcommands.is_empty() || argv.len() < 2 {
+            return Found::Command(command);
+        }
+        match command.subcommand(&argv[1]) {
+            Some(subcommand) => Found::Command(subcommand),
+            None => Found::UnknownSubcommand(command),
+        }
+    }
+
+    /// A command by its full name, `container|sub` for a subcommand.
+    pub fn by_full_name(&self, name: &[u8]) -> Option<&Registered> {
+        let mut words = name.splitn(2, |&byte| byte == b'|');
+        let command = self.get(words.next()?)?;
+        match words.next() {
+            Some(subcommand) => command.subcommand(subcommand),
+            None => Some(command),
+        }
+    }
+
+    /// All commands without their subcommands, in the order of the families.
+    pub fn commands(&self) -> &[Registered] {
+        &self.commands
+    }
+
+    /// Full names by number.
+    pub fn full_names(&self) -> Vec<&str> {
+        let mut names = vec![""; self.count as usize];
+        for command in &self.commands {
+            names[command.id as usize] = &command.full_name;
+            for subcommand in &command.subcommands {
+                names[subcommand.id as usize] = &subcommand.full_name;
+            }
+        }
+        names
+    }
+}
+
+impl Registered {
+    /// A subcommand by its name in any case.
+    pub fn subcommand(&self, name: &[u8]) -> Option<&Registered> {
+        self.subcommands.iter().find(|sub| sub.row.name.as_bytes().eq_ignore_ascii_case(name))
+    }
+
+    /// True for a subcommand of a container.
+    pub fn is_subcommand(&self) -> bool {
+        self.full_name.len() != self.row.name.len()
+    }
+}
+
+fn register(row: &'static Command, prefix: &str, next_id: &mut u16) -> Registered {
+    let full_name = format!("{prefix}{}", row.name);
+    let id = *next_id;
+    *next_id += 1;
+    let single_key = match row.keys {
+        [only] => match (only.begin, only.find) {
+            (Begin::Index(at), Find::Range { last: 0, .. }) => Some(at),
+            _ => None,
+        },
+        _ => None,
+    };
+    let prefix = format!("{full_name}|");
+    let subcommands = row.subcommands.iter().map(|sub| register(sub, &prefix, next_id)).collect();
+    Registered { row, id, full_name, single_key, subcommands }
+}
+
+fn rename(names: &mut Vec<(Vec<u8>, u16)>, old: &[u8], new: &[u8]) -> Result<(), String> {
+    let Some(at) = names.iter().position(|(name, _)| name == old) else {
+        return Err("No such command in rename-command".into());
+    };
+    if new.is_empty() {
+        names.remove(at);
+    } else if names.iter().any(|(name, _)| name == new) {
+        return Err("Target command name already exists".into());
+    } else {
+        names[at].0 = new.to_vec();
+    }
+    Ok(())
+}
+
+/// A hash that is the same for all cases of a name.
+#[inline]
+fn fold(name: &[u8]) -> usize {
+    let mut hash = name.len() as u64;
+    for &byte in name.iter().take(24) {
+        hash = (hash.rotate_left(5) ^ (byte | 0x20) as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    }
+    (hash >> 32) as usize
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_found_in_any_case() {
+        let table = CommandTable::new(&[]).unwrap();
+        for command in table.commands() {
+            let upper = command.row.name.to_ascii_uppercase();
+            assert_eq!(table.get(upper.as_bytes()).map(|found| found.id), Some(command.id));
+        }
+        assert!(table.get(b"nosuch").is_none());
+        assert!(table.get(b"").is_none());
+        assert_eq!(table.by_full_name(b"CLIENT|kill").unwrap().full_name, "client|kill");
+    }
+
+    #[test]
+    fn renaming_moves_removes_and_refuses() {
+        let renamed = |old: &str, new: &str| vec![(old.as_bytes().to_vec(), new.as_bytes().to_vec())];
+        let table = CommandTable::new(&renamed("GET", "fetch")).unwrap();
+        assert!(table.get(b"get").is_none());
+        assert_eq!(table.get(b"FETCH").unwrap().full_name, "get");
+        assert!(CommandTable::new(&renamed("FLUSHALL", "")).unwrap().get(b"flushall").is_none());
+        assert!(CommandTable::new(&renamed("nosuch", "x")).is_err());
+        assert!(CommandTable::new(&renamed("get", "set")).is_err());
+    }
+}

@@ -1,0 +1,358 @@
+//! Typed access to the keys of one command: lookups, and the guards through which everything is written.
+
+use crate::ds::entry::{Entry, EntryRef, Meta, NewValue};
+use crate::ds::table::{Slot, Table};
+
+use super::keyspace::{DbIndex, Keyspace, Locks, Shard, ShardData, ShardId};
+
+/// What a command did, consumed once by `exec` after the handler.
+#[derive(Default, Debug)]
+pub struct Effects {
+    /// Keys changed, as Redis counts `dirty`.
+    pub changes: u64,
+}
+
+/// What becomes of a key's expiry when its value is written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Expire {
+    /// It stays as it is.
+    Keep,
+    /// The key lives until it is deleted.
+    Never,
+    /// Unix time in milliseconds.
+    At(u64),
+}
+
+/// How a lookup counts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Lookup {
+    /// A read: counts as hit or miss and refreshes the key's LRU clock.
+    Read,
+    /// Counts as hit or miss, leaves the LRU clock alone (TTL, TYPE, EXISTS, OBJECT).
+    NoTouch,
+    /// Leaves no trace (SCAN's filters, DEBUG OBJECT).
+    Silent,
+}
+
+/// The keyspace as one command sees it: the shards it holds, its database, its moment in time.
+pub struct Access<'k> {
+    keyspace: &'k Keyspace,
+    locks: Locks<'k>,
+    db: DbIndex,
+    now_ms: u64,
+    lru_clock: u32,
+    touch: bool,
+    first: FirstKey,
+    /// What the command did so far.
+    pub effects: Effects,
+}
+
+/// The first key's hash, computed when its shard was locked. Recognised by place: a key is a slice of the request.
+#[derive(Clone, Copy)]
+struct FirstKey {
+    at: usize,
+    len: usize,
+    hash: u64,
+}
+
+impl<'k> Access<'k> {
+    /// Access through `locks` at `now_ms`. `touch` is false for CLIENT NO-TOUCH.
+    #[inline]
+    pub fn new(
+        keyspace: &'k Keyspace,
+        locks: Locks<'k>,
+        db: DbIndex,
+        now_ms: u64,
+        touch: bool,
+    ) -> Access<'k> {
+        let lru_clock = lru_clock(now_ms);
+        let first = FirstKey { at: 0, len: 0, hash: 0 };
+        Access { keyspace, locks, db, now_ms, lru_clock, touch, first, effects: Effects::default() }
+    }
+
+    /// Remembers the hash of the first key.
+    #[inline]
+    pub fn with_first_key(mut self, key: &[u8], hash: u64) -> Access<'k> {
+        self.first = FirstKey { at: key.as_ptr() as usize, len: key.len(), hash };
+        self
+    }
+
+    /// The moment at which the command runs, Unix time in milliseconds.
+    #[inline]
+    pub fn now_ms(&self) -> u64 {
+        self.now_ms
+    }
+
+    /// The database that it works in.
+    pub fn db(&self) -> DbIndex {
+        self.db
+    }
+
+    /// Works in another database from now on (COPY DB, MOVE): all databases of a key are in one shard.
+    pub fn select(&mut self, db: DbIndex) {
+        self.db = db;
+    }
+
+    /// The keyspace as a whole.
+    pub fn keyspace(&self) -> &'k Keyspace {
+        self.keyspace
+    }
+
+    #[inline]
+    fn hash(&self, key: &[u8]) -> u64 {
+        if key.as_ptr() as usize == self.first.at && key.len() == self.first.len {
+            self.first.hash
+        } else {
+            self.keyspace.hash(key)
+        }
+    }
+
+    /// The entry of a key that is there and has not expired.
+    #[inline]
+    pub fn find(&mut self, key: &[u8], lookup: Lookup) -> Option<EntryRef<'_>> {
+        let hash = self.hash(key);
+        let (db, now_ms, touch, clock) = (self.db, self.now_ms, self.touch, self.lru_clock);
+        let id = self.keyspace.shard_of(hash);
+        let shard = held(&mut self.locks, id);
+        let Some(slot) = find_live(shard, db, hash, key, now_ms) else {
+            shard.stats.misses += (lookup != Lookup::Silent) as u64;
+            return None;
+        };
+        shard.stats.hits += (lookup != Lookup::Silent) as u64;
+        let table = &mut shard.tables[db.0 as usize];
+        // Written only when it changes: reads of a hot key dirty no line.
+        if lookup == Lookup::Read && touch && table.get(slot).lru() != clock {
+            table.get_mut(slot).set_lru(clock);
+        }
+        Some(table.get(slot))
+    }
+
+    /// A key that is about to be changed. Counts neither hit nor miss, as Redis's lookupKeyWrite.
+    #[inline]
+    pub fn find_mut(&mut self, key: &[u8]) -> Option<KeyMut<'_>> {
+        let hash = self.hash(key);
+        let (db, now_ms) = (self.db, self.now_ms);
+        let id = self.keyspace.shard_of(hash);
+        let shard = held(&mut self.locks, id);
+        let slot = find_live(shard, db, hash, key, now_ms)?;
+        Some(KeyMut {
+            table: &mut shard.tables[db.0 as usize],
+            slot,
+            home: self.keyspace.shard(id),
+            keyspace: self.keyspace,
+            effects: &mut self.effects,
+            changes: 0,
+        })
+    }
+
+    /// True when the key is there.
+    pub fn exists(&mut self, key: &[u8], lookup: Lookup) -> bool {
+        self.find(key, lookup).is_some()
+    }
+
+    /// Writes a value: the key is created or its value, of whatever type, replaced. One change.
+    #[inline]
+    pub fn set(&mut self, key: &[u8], type_: u8, enc: u8, value: NewValue<'_>, expire: Expire) {
+        let hash = self.hash(key);
+        let meta = Meta { type_, enc, lru: self.lru_clock };
+        let id = self.keyspace.shard_of(hash);
+        let shard = held(&mut self.locks, id);
+        self.effects.changes += 1;
+        let found = find_live(shard, self.db, hash, key, self.now_ms);
+        let table =
+            shard.table_mut(self.db, self.keyspace.shard_bits(), self.keyspace.key_hash());
+        let Some(slot) = found else {
+            let expire_at_ms = match expire {
+                Expire::At(at_ms) => Some(at_ms),
+                Expire::Keep | Expire::Never => None,
+            };
+            table.insert(hash, Entry::new(key, meta, value, expire_at_ms));
+            note_expire(self.keyspace, self.keyspace.shard(id), expire_at_ms);
+            return;
+        };
+        let old_expire = table.get(slot).expire_at_ms();
+        let expire_at_ms = match expire {
+            Expire::Keep => old_expire,
+            Expire::Never => None,
+            Expire::At(at_ms) => Some(at_ms),
+        };
+        if expire_at_ms == old_expire && overwrite(table, slot, meta, &value) {
+            return;
+        }
+        table.replace(slot, Entry::new(key, meta, value, expire_at_ms));
+        note_expire(self.keyspace, self.keyspace.shard(id), expire_at_ms);
+    }
+
+    /// Deletes a key; false when it is not there.
+    #[inline]
+    pub fn remove(&mut self, key: &[u8]) -> bool {
+        match self.find_mut(key) {
+            Some(found) => {
+                drop(found.remove());
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Calls `visit` with every shard's data in ascending order: shards that the command holds as they are, the others
+    /// locked one at a time. What is seen is no cut through all shards unless the command holds them all.
+    pub fn for_each_shard(&mut self, mut visit: impl FnMut(ShardId, &mut ShardData)) {
+        for (index, shard) in self.keyspace.all().iter().enumerate() {
+            let id = ShardId(index as u32);
+            match self.locks.get(id) {
+                Some(data) => visit(id, data),
+                None => visit(id, &mut shard.lock()),
+            }
+        }
+    }
+
+    /// Calls `visit` with one shard's data, locked for the call unless the command holds it.
+    pub fn with_shard<R>(&mut self, id: ShardId, visit: impl FnOnce(&mut ShardData) -> R) -> R {
+        match self.locks.get(id) {
+            Some(data) => visit(data),
+            None => visit(&mut self.keyspace.shard(id).lock()),
+        }
+    }
+
+    /// Empties one database, or all; returns what was there, to be freed by the caller. Needs all shards (the
+    /// exclusive path).
+    pub fn flush(&mut self, db: Option<DbIndex>) -> Vec<Table<Entry>> {
+        let (bits, hash) = (self.keyspace.shard_bits(), self.keyspace.key_hash());
+        let mut removed = Vec::new();
+        self.for_each_shard(|_, shard| match db {
+            Some(db) => {
+                if let Some(table) = shard.tables.get_mut(db.0 as usize) {
+                    removed.push(std::mem::replace(table, Table::new(bits, hash)));
+                }
+            }
+            None => removed.append(&mut shard.tables),
+        });
+        removed.retain(|table| !table.is_empty());
+        self.effects.changes += removed.iter().map(|table| table.len() as u64).sum::<u64>();
+        removed
+    }
+
+    /// Exchanges two databases. Needs all shards (the exclusive path).
+    pub fn swap(&mut self, a: DbIndex, b: DbIndex) {
+        let (bits, hash) = (self.keyspace.shard_bits(), self.keyspace.key_hash());
+        self.for_each_shard(|_, shard| {
+            shard.table_mut(a.max(b), bits, hash);
+            shard.tables.swap(a.0 as usize, b.0 as usize);
+        });
+        self.effects.changes += 1;
+    }
+}
+
+/// A key that is being changed. Dropping it records the change in the command's [`Effects`].
+pub struct KeyMut<'a> {
+    table: &'a mut Table<Entry>,
+    slot: Slot,
+    home: &'a Shard,
+    keyspace: &'a Keyspace,
+    effects: &'a mut Effects,
+    changes: u64,
+}
+
+impl KeyMut<'_> {
+    /// The entry as it is now.
+    #[inline]
+    pub fn entry(&self) -> EntryRef<'_> {
+        self.table.get(self.slot)
+    }
+
+    /// Replaces the value; the expiry stays.
+    pub fn set_value(&mut self, enc: u8, value: NewValue<'_>) {
+        self.changes = 1;
+        let old = self.table.get(self.slot);
+        let meta = Meta { type_: old.type_(), enc, lru: old.lru() };
+        if !overwrite(self.table, self.slot, meta, &value) {
+            let old = self.table.get(self.slot);
+            let entry = Entry::new(old.key(), meta, value, old.expire_at_ms());
+            self.table.replace(self.slot, entry);
+        }
+    }
+
+    /// The bytes of the value where they lie, to be changed in place; `None` for an integer.
+    pub fn value_bytes_mut(&mut self, enc: u8) -> Option<&mut [u8]> {
+        self.changes = 1;
+        let entry = self.table.get_mut(self.slot);
+        let mut entry = entry;
+        entry.set_enc(enc);
+        entry.into_value_bytes_mut()
+    }
+
+    /// Sets or removes the expiry.
+    pub fn set_expire(&mut self, expire_at_ms: Option<u64>) {
+        self.changes = 1;
+        self.table.set_expire(self.slot, expire_at_ms);
+        note_expire(self.keyspace, self.home, expire_at_ms);
+    }
+
+    /// Takes the key out of the keyspace.
+    pub fn remove(mut self) -> Entry {
+        self.changes = 1;
+        self.table.remove(self.slot)
+    }
+}
+
+impl Drop for KeyMut<'_> {
+    fn drop(&mut self) {
+        self.effects.changes += self.changes;
+    }
+}
+
+/// Redis's LRU clock: seconds, 24 bits.
+#[inline]
+pub fn lru_clock(now_ms: u64) -> u32 {
+    ((now_ms / 1000) & 0xff_ffff) as u32
+}
+
+#[inline]
+fn held<'a>(locks: &'a mut Locks<'_>, id: ShardId) -> &'a mut ShardData {
+    locks.get(id).expect("a handler touches only keys that its row's key specs name")
+}
+
+/// The slot of a key; one that has expired is deleted here and counted, and not found.
+#[inline]
+fn find_live(
+    shard: &mut ShardData,
+    db: DbIndex,
+    hash: u64,
+    key: &[u8],
+    now_ms: u64,
+) -> Option<Slot> {
+    let table = shard.tables.get_mut(db.0 as usize)?;
+    let slot = table.find(hash, key)?;
+    match table.get(slot).expire_at_ms() {
+        Some(at_ms) if at_ms <= now_ms => {
+            drop(table.remove(slot));
+            shard.stats.expired += 1;
+            None
+        }
+        _ => Some(slot),
+    }
+}
+
+/// Writes the value into the entry where it is, when it fits; the expiry stays.
+#[inline]
+fn overwrite(table: &mut Table<Entry>, slot: Slot, meta: Meta, value: &NewValue<'_>) -> bool {
+    let mut entry = table.get_mut(slot);
+    let done = match value {
+        NewValue::Int(int) => entry.try_set_int(*int),
+        NewValue::Bytes(bytes) => entry.try_set_bytes(bytes),
+        NewValue::Shared(_) => false,
+    };
+    if done {
+        entry.set_meta(meta);
+    }
+    done
+}
+
+/// Tells the expiry cycle of a new expiry.
+#[inline]
+fn note_expire(keyspace: &Keyspace, shard: &Shard, expire_at_ms: Option<u64>) {
+    if let Some(at_ms) = expire_at_ms {
+        shard.note_expire(&keyspace.expire_clock, at_ms);
+    }
+}

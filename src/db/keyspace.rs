@@ -1,0 +1,234 @@
+//! Shards, their locks, and what a command holds of them.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::{Mutex, MutexGuard};
+use smallvec::SmallVec;
+
+use crate::ds::entry::Entry;
+use crate::ds::hash::KeyHash;
+use crate::ds::table::Table;
+
+use super::expire::ExpireClock;
+use super::gate::Gate;
+use super::lazyfree::LazyFree;
+
+/// A numbered database (SELECT).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default, Hash)]
+pub struct DbIndex(pub u32);
+
+/// A shard of the keyspace.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct ShardId(pub u32);
+
+/// One shard: its mutex, and what others may read without it. Two cache lines, so that neighbours do not share.
+#[repr(align(128))]
+pub struct Shard {
+    data: Mutex<ShardData>,
+    /// No key of the shard expires before this (Unix ms, `u64::MAX`: none holds a TTL). May be too early, never too late.
+    pub(super) next_expire_at_ms: AtomicU64,
+}
+
+/// What a shard's mutex guards.
+pub struct ShardData {
+    /// Tables by database; shorter than the number of databases until one of them is written.
+    pub(super) tables: Vec<Table<Entry>>,
+    /// Counters of INFO stats.
+    pub stats: ShardStats,
+}
+
+/// Counters that a shard keeps under its lock.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct ShardStats {
+    /// Lookups that found their key.
+    pub hits: u64,
+    /// Lookups that did not.
+    pub misses: u64,
+    /// Keys removed because they expired.
+    pub expired: u64,
+}
+
+impl ShardData {
+    /// The table of a database, if anything was ever written there.
+    #[inline]
+    pub(super) fn table(&self, db: DbIndex) -> Option<&Table<Entry>> {
+        self.tables.get(db.0 as usize)
+    }
+
+    /// The table of a database, made when there is none yet.
+    #[inline]
+    pub(super) fn table_mut(&mut self, db: DbIndex, skip_bits: u32, hash: KeyHash) -> &mut Table<Entry> {
+        let index = db.0 as usize;
+        if index >= self.tables.len() {
+            self.tables.resize_with(index + 1, || Table::new(skip_bits, hash));
+        }
+        &mut self.tables[index]
+    }
+}
+
+/// The whole dataset.
+pub struct Keyspace {
+    shards: Box<[Shard]>,
+    shard_bits: u32,
+    databases: u32,
+    hash: KeyHash,
+    /// Keeps everyone else out while the exclusive path is taken.
+    pub gate: Gate,
+    /// When the expiry cycle has to run next.
+    pub expire_clock: ExpireClock,
+    /// Frees large things in the background.
+    pub lazyfree: LazyFree,
+    /// Changes since the server started or CONFIG RESETSTAT's kin; see [`Keyspace::changes`].
+    changes: AtomicU64,
+}
+
+impl Keyspace {
+    /// An empty keyspace of at least `shards` shards (rounded up to a power of two) and `databases` databases.
+    pub fn new(shards: usize, databases: u32, hash: KeyHash) -> Keyspace {
+        let shards = shards.max(1).next_power_of_two();
+        let shard = || Shard {
+            data: Mutex::new(ShardData { tables: Vec::new(), stats: ShardStats::default() }),
+            next_expire_at_ms: AtomicU64::new(u64::MAX),
+        };
+        Keyspace {
+            shards: (0..shards).map(|_| shard()).collect(),
+            shard_bits: shards.trailing_zeros(),
+            databases,
+            hash,
+            gate: Gate::default(),
+            expire_clock: ExpireClock::default(),
+            lazyfree: LazyFree::default(),
+            changes: AtomicU64::new(0),
+        }
+    }
+
+    /// How many shards a server of `workers` threads uses: conflicts stay rare, an empty server stays small.
+    pub fn shards_for(workers: usize) -> usize {
+        (16 * workers).next_power_of_two().clamp(64, 1024)
+    }
+
+    /// Number of databases.
+    pub fn databases(&self) -> u32 {
+        self.databases
+    }
+
+    /// Number of shards.
+    pub fn shards(&self) -> usize {
+        self.shards.len()
+    }
+
+    /// Hash of a key; the top bits choose the shard.
+    #[inline]
+    pub fn hash(&self, key: &[u8]) -> u64 {
+        self.hash.hash(key)
+    }
+
+    /// The hash function.
+    pub(super) fn key_hash(&self) -> KeyHash {
+        self.hash
+    }
+
+    /// Bits of the hash that choose the shard.
+    #[inline]
+    pub(super) fn shard_bits(&self) -> u32 {
+        self.shard_bits
+    }
+
+    /// The shard of a hash.
+    #[inline]
+    pub fn shard_of(&self, hash: u64) -> ShardId {
+        // Two shifts: with a single shard, 64 - 0 would be out of range for one.
+        ShardId((hash >> 1 >> (63 - self.shard_bits)) as u32)
+    }
+
+    #[inline]
+    pub(super) fn shard(&self, id: ShardId) -> &Shard {
+        &self.shards[id.0 as usize]
+    }
+
+    /// All shards, in locking order.
+    pub(super) fn all(&self) -> &[Shard] {
+        &self.shards
+    }
+
+    /// Locks nothing: for commands without keys.
+    #[inline]
+    pub fn lock_none(&self) -> Locks<'_> {
+        Locks { guards: SmallVec::new() }
+    }
+
+    /// Locks the shard of one key.
+    #[inline]
+    pub fn lock_one(&self, hash: u64) -> Locks<'_> {
+        let id = self.shard_of(hash);
+        let mut guards = SmallVec::new();
+        guards.push((id, self.shard(id).data.lock()));
+        Locks { guards }
+    }
+
+    /// Locks the shards of several keys, each once, in ascending order.
+    pub fn lock_many(&self, hashes: impl Iterator<Item = u64>) -> Locks<'_> {
+        let mut ids: SmallVec<[ShardId; 16]> = hashes.map(|hash| self.shard_of(hash)).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        Locks { guards: ids.into_iter().map(|id| (id, self.shard(id).data.lock())).collect() }
+    }
+
+    /// Locks every shard. Only for the exclusive path: see [`Gate`].
+    pub fn lock_all(&self) -> Locks<'_> {
+        let lock = |(id, shard)| (ShardId(id as u32), Shard::lock(shard));
+        Locks { guards: self.shards.iter().enumerate().map(lock).collect() }
+    }
+
+    /// Brings the lines that a lookup of `hash` reads into the cache, when its shard is free. `entries`: the second
+    /// stage, which expects the first to have been done a few lookups ago.
+    #[inline]
+    pub fn prefetch(&self, db: DbIndex, hash: u64, entries: bool) {
+        if let Some(shard) = self.shard(self.shard_of(hash)).data.try_lock()
+            && let Some(table) = shard.table(db)
+        {
+            if entries { table.prefetch_entry(hash) } else { table.prefetch_bucket(hash) }
+        }
+    }
+
+    /// Changes to the dataset since start (`rdb_changes_since_last_save`).
+    pub fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Relaxed)
+    }
+
+    /// Adds a command's changes.
+    #[inline]
+    pub fn add_changes(&self, changes: u64) {
+        if changes != 0 {
+            self.changes.fetch_add(changes, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Shard {
+    pub(super) fn lock(&self) -> MutexGuard<'_, ShardData> {
+        self.data.lock()
+    }
+}
+
+/// The shards that a command holds, ascending.
+pub struct Locks<'k> {
+    guards: SmallVec<[(ShardId, MutexGuard<'k, ShardData>); 1]>,
+}
+
+impl<'k> Locks<'k> {
+    /// The data of a shard, if held.
+    #[inline]
+    pub(super) fn get(&mut self, id: ShardId) -> Option<&mut ShardData> {
+        if let [(only, guard)] = self.guards.as_mut_slice() {
+            return (*only == id).then_some(&mut **guard);
+        }
+        let at = self.guards.binary_search_by_key(&id, |(held, _)| *held).ok()?;
+        Some(&mut self.guards[at].1)
+    }
+
+    /// True when no shard is held.
+    pub fn is_empty(&self) -> bool {
+        self.guards.is_empty()
+    }
+}

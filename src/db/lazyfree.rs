@@ -1,0 +1,79 @@
+//! Freeing large things away from the commands that drop them.
+//!
+//! A thread of its own receives whole tables (FLUSHALL) and drops them. It starts with the first piece of work. Kivi
+//! always frees large things here: the `lazyfree-*` directives have nothing left to choose but FLUSHALL's default.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock, mpsc};
+
+use crate::ds::entry::Entry;
+use crate::ds::table::Table;
+
+/// See the module's text.
+#[derive(Default)]
+pub struct LazyFree {
+    thread: OnceLock<mpsc::Sender<Vec<Table<Entry>>>>,
+    counters: Arc<Counters>,
+}
+
+#[derive(Default)]
+struct Counters {
+    pending: AtomicU64,
+    freed: AtomicU64,
+}
+
+impl LazyFree {
+    /// Drops `tables` in the background.
+    pub fn free(&self, tables: Vec<Table<Entry>>) {
+        let objects: u64 = tables.iter().map(|table| table.len() as u64).sum();
+        if objects == 0 {
+            return;
+        }
+        self.counters.pending.fetch_add(objects, Ordering::Relaxed);
+        // A send fails only when the thread could not be started: then the tables drop right here.
+        if self.thread.get_or_init(|| self.start()).send(tables).is_err() {
+            self.counters.done(objects);
+        }
+    }
+
+    /// Keys still to be freed.
+    pub fn pending(&self) -> u64 {
+        self.counters.pending.load(Ordering::Relaxed)
+    }
+
+    /// Keys freed since the last [`LazyFree::reset_stats`].
+    pub fn freed(&self) -> u64 {
+        self.counters.freed.load(Ordering::Relaxed)
+    }
+
+    /// CONFIG RESETSTAT.
+    pub fn reset_stats(&self) {
+        self.counters.freed.store(0, Ordering::Relaxed);
+    }
+
+    fn start(&self) -> mpsc::Sender<Vec<Table<Entry>>> {
+        let (sender, receiver) = mpsc::channel::<Vec<Table<Entry>>>();
+        let counters = self.counters.clone();
+        let work = move || {
+            for tables in receiver {
+                for table in tables {
+                    let objects = table.len() as u64;
+                    drop(table);
+                    counters.done(objects);
+                }
+            }
+        };
+        let started = std::thread::Builder::new().name("kivi-lazyfree".into()).spawn(work);
+        if let Err(error) = started {
+            tracing::warn!("no thread for lazy freeing, large values are freed at once: {error}");
+        }
+        sender
+    }
+}
+
+impl Counters {
+    fn done(&self, objects: u64) {
+        self.pending.fetch_sub(objects, Ordering::Relaxed);
+        self.freed.fetch_add(objects, Ordering::Relaxed);
+    }
+}

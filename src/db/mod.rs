@@ -1,0 +1,27 @@
+//! The keyspace: shards, locks, typed access, expiry, scanning.
+//!
+//! A [`Keyspace`] is a power of two of shards, each behind its own mutex. A key's shard follows from the top bits of its
+//! hash, so all numbered databases of a key live in the same shard. Commands run on the thread of their connection:
+//! `exec` locks the shards of a command's keys in ascending order ([`Locks`]) and hands the handler an [`Access`].
+//!
+//! Invariants:
+//! - locks are taken in ascending shard order, never held over an await;
+//! - mutation goes through [`Access`] and its [`KeyMut`] guards, the one write choke point: they keep the expiry index
+//!   right and record what changed in [`Effects`];
+//! - a key that is past its expiry is never seen, whatever the expiry cycle does.
+//!
+//! To observe writes (WATCH, notifications, a log): record it in [`Effects`] here, consume it in `exec::fanout`.
+
+pub mod access;
+pub mod expire;
+pub mod gate;
+pub mod keyspace;
+pub mod lazyfree;
+pub mod scan;
+
+pub use access::{Access, Effects, Expire, KeyMut, Lookup};
+pub use gate::Gate;
+pub use keyspace::{DbIndex, Keyspace, Locks, ShardId};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,145 @@
+//! The server: owner of the shared subsystems, and the stage of its life. Nothing else.
+
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use parking_lot::{Mutex, RwLock};
+use tokio::sync::Notify;
+
+use crate::client::Registry;
+use crate::client::pause::Pause;
+use crate::config::{Config, ConfigStore, Field};
+use crate::db::Keyspace;
+use crate::ds::hash::KeyHash;
+use crate::stats::Stats;
+use crate::util::clock::Clock;
+use crate::util::rng;
+
+/// Applies one changed field of the configuration (before, after), or refuses with a reason.
+pub type ApplyConfig = dyn Fn(&Server, Field, &Config, &Config) -> Result<(), String> + Send + Sync;
+
+/// Stages of the server's life, in order.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[repr(u8)]
+pub enum Lifecycle {
+    /// Not accepting yet.
+    Starting = 0,
+    /// Serving.
+    Running = 1,
+    /// Asked to stop: running commands finish, nothing new begins.
+    Stopping = 2,
+}
+
+/// See the module's text.
+pub struct Server {
+    /// The dataset.
+    pub keyspace: Keyspace,
+    /// Connected clients.
+    pub clients: Registry,
+    /// CLIENT PAUSE.
+    pub pause: Pause,
+    /// Figures.
+    pub stats: Stats,
+    /// Time.
+    pub clock: Clock,
+    /// 40 hexadecimal digits, new with every start.
+    pub run_id: String,
+    /// 40 hexadecimal digits that name this dataset's history to replicas.
+    pub replication_id: String,
+    /// When the server started, Unix ms.
+    pub started_at_ms: u64,
+    /// Memory in use when the server had started, bytes.
+    pub memory_startup_bytes: AtomicU64,
+    config_store: Mutex<ConfigStore>,
+    config: RwLock<Arc<Config>>,
+    config_epoch: AtomicU64,
+    apply_config: OnceLock<Box<ApplyConfig>>,
+    lifecycle: AtomicU8,
+    lifecycle_changed: Notify,
+}
+
+impl Server {
+    /// A server with an empty dataset.
+    pub fn new(store: ConfigStore, clock: Clock) -> Server {
+        let config = store.config();
+        let shards = Keyspace::shards_for(config.io_threads);
+        Server {
+            keyspace: Keyspace::new(shards, config.databases, KeyHash::random()),
+            clients: Registry::default(),
+            pause: Pause::default(),
+            stats: Stats::default(),
+            run_id: rng::hex_id(40),
+            replication_id: rng::hex_id(40),
+            started_at_ms: clock.unix_ms(),
+            memory_startup_bytes: AtomicU64::new(0),
+            clock,
+            config_store: Mutex::new(store),
+            config: RwLock::new(config),
+            config_epoch: AtomicU64::new(0),
+            apply_config: OnceLock::new(),
+            lifecycle: AtomicU8::new(Lifecycle::Starting as u8),
+            lifecycle_changed: Notify::new(),
+        }
+    }
+
+    /// The configuration as it is now.
+    pub fn config(&self) -> Arc<Config> {
+        self.config.read().clone()
+    }
+
+    /// Grows with every change of the configuration: whoever keeps a copy compares this one load.
+    #[inline]
+    pub fn config_epoch(&self) -> u64 {
+        self.config_epoch.load(Ordering::Acquire)
+    }
+
+    /// Says how changed fields are put into force; set once, by whoever starts the server.
+    pub fn on_config_change(&self, apply: Box<ApplyConfig>) {
+        let _ = self.apply_config.set(apply);
+    }
+
+    /// CONFIG SET: all pairs or none. The error is the whole reply.
+    pub fn set_config(&self, pairs: &[(&[u8], &[u8])], local: bool) -> Result<(), String> {
+        let mut store = self.config_store.lock();
+        store.set_with(pairs, local, &mut |field, before, after| match self.apply_config.get() {
+            Some(apply) => apply(self, field, before, after),
+            None => Ok(()),
+        })?;
+        *self.config.write() = store.config();
+        self.config_epoch.fetch_add(1, Ordering::AcqRel);
+        Ok(())
+    }
+
+    /// Runs `read` with the store of all directives (CONFIG GET, CONFIG REWRITE).
+    pub fn with_config_store<R>(&self, read: impl FnOnce(&ConfigStore) -> R) -> R {
+        read(&self.config_store.lock())
+    }
+
+    /// The stage that the server is in.
+    pub fn lifecycle(&self) -> Lifecycle {
+        match self.lifecycle.load(Ordering::Acquire) {
+            0 => Lifecycle::Starting,
+            1 => Lifecycle::Running,
+            _ => Lifecycle::Stopping,
+        }
+    }
+
+    /// Enters a later stage.
+    pub fn enter(&self, stage: Lifecycle) {
+        self.lifecycle.fetch_max(stage as u8, Ordering::AcqRel);
+        self.lifecycle_changed.notify_waiters();
+    }
+
+    /// Returns when the server is at `stage` or later.
+    pub async fn reached(&self, stage: Lifecycle) {
+        loop {
+            let notified = self.lifecycle_changed.notified();
+            tokio::pin!(notified);
+            notified.as_mut().enable();
+            if self.lifecycle() >= stage {
+                return;
+            }
+            notified.await;
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! The row of a command.
+
+use super::{AclCategories, Flags, KeySpec};
+
+/// One row of the command table. `H` is the handler's type, chosen by `commands`.
+///
+/// Rows are constants, built by chaining: [`Command::new`], then `.keys(..)`, `.acl(..)`, `.docs(..)`.
+pub struct Command<H: 'static> {
+    /// Lower case; of a subcommand, its own word only (`kill` of `client|kill`).
+    pub name: &'static str,
+    /// Number of arguments including the name(s); negative: at least that many.
+    pub arity: i32,
+    /// How the server treats it.
+    pub flags: Flags,
+    /// ACL categories beyond those that the flags imply; see [`Command::acl_categories`].
+    pub acl: AclCategories,
+    /// Where its keys are.
+    pub keys: &'static [KeySpec],
+    /// Tips for clients and proxies (COMMAND INFO's eighth element).
+    pub tips: &'static [&'static str],
+    /// Documentation for COMMAND DOCS.
+    pub docs: Docs,
+    /// The handler.
+    pub run: H,
+    /// Rows of a container's subcommands (`CLIENT KILL`); a container itself is never run.
+    pub subcommands: &'static [Command<H>],
+}
+
+/// COMMAND DOCS of one command.
+pub struct Docs {
+    /// One sentence.
+    pub summary: &'static str,
+    /// The version of Redis or Valkey that introduced it.
+    pub since: &'static str,
+    /// The group it is listed in.
+    pub group: Group,
+    /// Big-O text.
+    pub complexity: &'static str,
+    /// The arguments, in the notation of [`super::syntax`].
+    pub syntax: &'static str,
+}
+
+/// Groups of COMMAND DOCS.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Group {
+    /// `generic`
+    Generic,
+    /// `string`
+    String,
+    /// `connection`
+    Connection,
+    /// `server`
+    Server,
+}
+
+impl Group {
+    /// The name that COMMAND DOCS shows.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Group::Generic => "generic",
+            Group::String => "string",
+            Group::Connection => "connection",
+            Group::Server => "server",
+        }
+    }
+}
+
+impl<H> Command<H> {
+    /// A row without keys, categories or documentation yet.
+    pub const fn new(name: &'static str, arity: i32, flags: Flags, run: H) -> Command<H> {
+        Command {
+            name,
+            arity,
+            flags,
+            acl: AclCategories::NONE,
+            keys: &[],
+            tips: &[],
+            docs: Docs { summary: "", since: "", group: Group::Generic, complexity: "", syntax: "" },
+            run,
+            subcommands: &[],
+        }
+    }
+}
+
+impl<H: Copy> Command<H> {
+    /// Adds the key specs.
+    pub const fn keys(mut self, keys: &'static [KeySpec]) -> Self {
+        self.keys = keys;
+        self
+    }
+
+    /// Adds ACL categories beyond the implied ones.
+    pub const fn acl(mut self, acl: AclCategories) -> Self {
+        self.acl = acl;
+        self
+    }
+
+    /// Adds tips.
+    pub const fn tips(mut self, tips: &'static [&'static str]) -> Self {
+        self.tips = tips;
+        self
+    }
+
+    /// Adds the documentation.
+    pub const fn docs(
+        mut self,
+        group: Group,
+        since: &'static str,
+        complexity: &'static str,
+        summary: &'static str,
+    ) -> Self {
+        self.docs.group = group;
+        self.docs.since = since;
+        self.docs.complexity = complexity;
+        self.docs.summary = summary;
+        self
+    }
+
+    /// Adds the argument syntax.
+    pub const fn syntax(mut self, syntax: &'static str) -> Self {
+        self.docs.syntax = syntax;
+        self
+    }
+
+    /// Makes it a container.
+    pub const fn subcommands(mut self, subcommands: &'static [Command<H>]) -> Self {
+        self.subcommands = subcommands;
+        self
+    }
+}
+
+impl<H> Command<H> {
+    /// All its ACL categories.
+    pub const fn acl_categories(&self) -> AclCategories {
+        self.acl.and(AclCategories::implied(self.flags))
+    }
+
+    /// True when `argc` (names included) fits the arity.
+    #[inline]
+    pub const fn arity_fits(&self, argc: usize) -> bool {
+        if self.arity >= 0 { argc == self.arity as usize } else { argc >= self.arity.unsigned_abs() as usize }
+    }
+}

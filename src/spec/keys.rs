@@ -1,0 +1,194 @@
+//! Key positions as data: one evaluator for shard locks, ACL, COMMAND GETKEYS and prefetch.
+//!
+//! A spec says where the search begins and how the keys follow (Redis's key specifications:
+//! <https://valkey.io/topics/key-specs/>). Every number that comes from a client is checked: a request whose specs
+//! lead outside of it gives [`BadKeys`], never a panic.
+
+use super::flags::bit_set;
+use crate::resp::parse::Argv;
+use crate::util::num;
+
+bit_set! {
+    /// What a command does with the keys of a spec.
+    KeyFlags: u16 {
+        /// Reads the value, changes nothing.
+        RO = 0;
+        /// Reads and changes.
+        RW = 1;
+        /// Overwrites without reading.
+        OW = 2;
+        /// Removes.
+        RM = 3;
+        /// Returns user data of it.
+        ACCESS = 4;
+        /// Changes user data of it.
+        UPDATE = 5;
+        /// Adds data and removes none.
+        INSERT = 6;
+        /// May remove data.
+        DELETE = 7;
+        /// Not a key, but treated as one for routing.
+        NOT_KEY = 8;
+        /// The spec may miss keys.
+        INCOMPLETE = 9;
+        /// The flags depend on the arguments.
+        VARIABLE_FLAGS = 10;
+    }
+}
+
+impl KeyFlags {
+    /// Names as COMMAND INFO and GETKEYSANDFLAGS give them, in their order.
+    pub const NAMES: &[(KeyFlags, &str)] = &[
+        (KeyFlags::RO, "RO"),
+        (KeyFlags::RW, "RW"),
+        (KeyFlags::OW, "OW"),
+        (KeyFlags::RM, "RM"),
+        (KeyFlags::ACCESS, "access"),
+        (KeyFlags::UPDATE, "update"),
+        (KeyFlags::INSERT, "insert"),
+        (KeyFlags::DELETE, "delete"),
+        (KeyFlags::NOT_KEY, "not_key"),
+        (KeyFlags::INCOMPLETE, "incomplete"),
+        (KeyFlags::VARIABLE_FLAGS, "variable_flags"),
+    ];
+}
+
+/// Where the search for keys begins.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Begin {
+    /// At this argument (the name is argument 0).
+    Index(u16),
+}
+
+/// How keys follow from where the search began.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Find {
+    /// From the beginning to `last` (relative; negative: counted from the end), every `step`th argument.
+    Range {
+        /// Last key relative to the first; -1 is the last argument.
+        last: i32,
+        /// Distance between keys.
+        step: u16,
+    },
+    /// The number of keys is itself an argument.
+    Keynum {
+        /// Where the number is, relative to the beginning.
+        num: u16,
+        /// The first key, relative to the beginning.
+        first: u16,
+        /// Distance between keys.
+        step: u16,
+    },
+}
+
+/// One key specification.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct KeySpec {
+    /// What happens to the keys.
+    pub flags: KeyFlags,
+    /// Where the search begins.
+    pub begin: Begin,
+    /// How the keys follow.
+    pub find: Find,
+    /// A remark that COMMAND INFO shows.
+    pub notes: &'static str,
+}
+
+impl KeySpec {
+    /// One key at argument `index`.
+    pub const fn at(index: u16, flags: KeyFlags) -> KeySpec {
+        KeySpec::range(index, 0, 1, flags)
+    }
+
+    /// Keys from argument `index` to `last` (relative; negative: from the end), every `step`th.
+    pub const fn range(index: u16, last: i32, step: u16, flags: KeyFlags) -> KeySpec {
+        KeySpec { flags, begin: Begin::Index(index), find: Find::Range { last, step }, notes: "" }
+    }
+
+    /// As many keys as argument `index` says, beginning `first` behind it.
+    pub const fn keynum(index: u16, first: u16, step: u16, flags: KeyFlags) -> KeySpec {
+        KeySpec { flags, begin: Begin::Index(index), find: Find::Keynum { num: 0, first, step }, notes: "" }
+    }
+
+    /// Adds a remark.
+    pub const fn notes(mut self, notes: &'static str) -> KeySpec {
+        self.notes = notes;
+        self
+    }
+}
+
+/// The specs lead outside of the request: a wrong number of keys, say.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct BadKeys;
+
+/// Calls `found(position, spec)` for every key of the request, in the order of the specs.
+pub fn for_each_key(
+    specs: &'static [KeySpec],
+    argv: Argv<'_>,
+    mut found: impl FnMut(usize, &'static KeySpec),
+) -> Result<(), BadKeys> {
+    for spec in specs {
+        let Begin::Index(begin) = spec.begin;
+        let begin = begin as usize;
+        let (first, last, step) = match spec.find {
+            Find::Range { last, step } => {
+                let last = match last {
+                    0.. => begin + last as usize,
+                    _ => argv.len().checked_sub(last.unsigned_abs() as usize).ok_or(BadKeys)?,
+                };
+                (begin, last, step as usize)
+            }
+            Find::Keynum { num, first, step } => {
+                let number = argv.get(begin + num as usize).ok_or(BadKeys)?;
+                let number = num::parse_i64(number).and_then(|n| usize::try_from(n).ok());
+                let number = number.filter(|&n| n > 0).ok_or(BadKeys)?;
+                let first = begin + first as usize;
+                let last = (number - 1).checked_mul(step as usize).and_then(|n| n.checked_add(first));
+                (first, last.ok_or(BadKeys)?, step as usize)
+            }
+        };
+        if last < first || last >= argv.len() {
+            return Err(BadKeys);
+        }
+        for position in (first..=last).step_by(step) {
+            found(position, spec);
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::resp::parse::Span;
+
+    fn keys(specs: &'static [KeySpec], argv: &[&str]) -> Result<Vec<usize>, BadKeys> {
+        let mut bytes = Vec::new();
+        let mut spans = Vec::new();
+        for arg in argv {
+            spans.push(Span { start: bytes.len() as u32, len: arg.len() as u32 });
+            bytes.extend_from_slice(arg.as_bytes());
+        }
+        let mut found = Vec::new();
+        let argv = Argv::new(&bytes, &spans);
+        for_each_key(specs, argv, |position, _| found.push(position)).map(|()| found)
+    }
+
+    #[test]
+    fn ranges_count_from_both_ends() {
+        const DEL: &[KeySpec] = &[KeySpec::range(1, -1, 1, KeyFlags::RM)];
+        const MSET: &[KeySpec] = &[KeySpec::range(1, -1, 2, KeyFlags::OW)];
+        assert_eq!(keys(DEL, &["del", "a", "b"]), Ok(vec![1, 2]));
+        assert_eq!(keys(MSET, &["mset", "a", "1", "b", "2"]), Ok(vec![1, 3]));
+        assert_eq!(keys(DEL, &["del"]), Err(BadKeys));
+    }
+
+    #[test]
+    fn numbers_of_keys_that_lie_are_refused() {
+        const MSETEX: &[KeySpec] = &[KeySpec::keynum(1, 1, 2, KeyFlags::OW)];
+        assert_eq!(keys(MSETEX, &["msetex", "2", "a", "1", "b", "2"]), Ok(vec![2, 4]));
+        for number in ["0", "-1", "3", "x", "9223372036854775807", "18446744073709551616"] {
+            assert_eq!(keys(MSETEX, &["msetex", number, "a", "1", "b", "2"]), Err(BadKeys), "{number}");
+        }
+    }
+}

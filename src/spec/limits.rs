@@ -1,0 +1,21 @@
+//! Limits that no directive changes, in one place.
+
+/// Most arguments of one request (the header `*1048577` is refused).
+pub const ARGS_MAX: u32 = 1024 * 1024;
+/// Most arguments of a request before authentication.
+pub const UNAUTHENTICATED_ARGS_MAX: u32 = 10;
+/// Largest argument before authentication, bytes.
+pub const UNAUTHENTICATED_BULK_BYTES_MAX: u64 = 16 * 1024;
+/// Most bytes of replies that may wait for a client that has not authenticated; past it, it is cut off.
+pub const UNAUTHENTICATED_OUTPUT_BYTES_MAX: usize = 64 * 1024;
+/// Longest inline request, bytes.
+pub const INLINE_BYTES_MAX: usize = 64 * 1024;
+/// Commands parsed and prefetched together.
+pub const BATCH_COMMANDS: usize = 32;
+/// Bytes of replies after which a batch is written before more commands run, so that one deep pipeline
+/// neither grows memory without bound nor keeps its thread from others.
+pub const OUTPUT_SOFT_BYTES: usize = 256 * 1024;
+/// Replies at least this long are queued by reference instead of being copied.
+pub const REPLY_BY_REFERENCE_BYTES: usize = 16 * 1024;
+/// Furthest expiry, Unix time in milliseconds. Redis refuses what does not fit an i64.
+pub const EXPIRE_AT_MS_MAX: i64 = i64::MAX;

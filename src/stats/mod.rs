@@ -1,0 +1,221 @@
+//! Statistics: counters per worker, summed on demand.
+//!
+//! Each worker owns a [`Worker`]; it locks its [`Local`] once per batch of commands (uncontended, except when INFO
+//! reads), so counting costs no shared cache line. What is rare (connections, rejections) are atomics in [`Stats`].
+//!
+//! To add a counter: a field in [`Local`] and in `Local::add_to`, or an atomic here, and its line in `commands::info`.
+
+pub mod sampler;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use hdrhistogram::Histogram;
+use parking_lot::{Mutex, MutexGuard};
+
+use crate::sys::tsc;
+
+pub use sampler::{Metric, Sampler};
+
+/// Most different error codes that are told apart; beyond them only the total counts (a client can invent codes).
+const ERROR_CODES_MAX: usize = 128;
+/// Longest duration that a latency histogram tells apart, nanoseconds.
+const LATENCY_NS_MAX: u64 = 1_000_000_000;
+
+/// One command's figures.
+#[derive(Clone, Default)]
+pub struct CommandStat {
+    /// Executions.
+    pub calls: u64,
+    /// Time of all executions, in ticks of [`tsc`].
+    pub ticks: u64,
+    /// Refused before execution (arity, authentication, ...).
+    pub rejected: u64,
+    /// Executions that ended in an error.
+    pub failed: u64,
+    /// Durations in nanoseconds, when latency-tracking is on.
+    pub latency: Option<Box<Histogram<u32>>>,
+}
+
+/// Figures of one worker.
+#[derive(Default)]
+pub struct Local {
+    /// By number in the command table.
+    pub commands: Vec<CommandStat>,
+    /// Error replies by code.
+    pub errors: BTreeMap<String, u64>,
+    /// Error replies.
+    pub errors_total: u64,
+    /// Commands executed.
+    pub commands_total: u64,
+    /// Bytes read.
+    pub net_in_bytes: u64,
+    /// Bytes written.
+    pub net_out_bytes: u64,
+    /// Reads that brought something.
+    pub reads: u64,
+    /// Writes.
+    pub writes: u64,
+    /// Batches whose keys were prefetched.
+    pub prefetch_batches: u64,
+    /// Keys prefetched.
+    pub prefetch_entries: u64,
+}
+
+impl Local {
+    /// Counts one execution.
+    #[inline]
+    pub fn executed(&mut self, command: u16, ticks: u64, failed: bool, track_latency: bool) {
+        self.commands_total += 1;
+        let stat = self.command(command);
+        stat.calls += 1;
+        stat.ticks += ticks;
+        stat.failed += failed as u64;
+        if track_latency {
+            let ns = tsc::ticks_to_ns(ticks).clamp(1, LATENCY_NS_MAX);
+            stat.latency.get_or_insert_with(new_histogram).saturating_record(ns);
+        }
+    }
+
+    /// Counts one refusal.
+    pub fn rejected(&mut self, command: u16) {
+        self.command(command).rejected += 1;
+    }
+
+    /// Counts an error reply by the code that its text begins with.
+    pub fn error(&mut self, text: &[u8]) {
+        self.errors_total += 1;
+        let code = text.split(|&byte| byte == b' ').next().unwrap_or_default();
+        let code = String::from_utf8_lossy(code);
+        if let Some(count) = self.errors.get_mut(&*code) {
+            *count += 1;
+        } else if self.errors.len() < ERROR_CODES_MAX {
+            self.errors.insert(code.into_owned(), 1);
+        }
+    }
+
+    #[inline]
+    fn command(&mut self, command: u16) -> &mut CommandStat {
+        let index = command as usize;
+        if index >= self.commands.len() {
+            self.commands.resize_with(index + 1, CommandStat::default);
+        }
+        &mut self.commands[index]
+    }
+
+    fn add_to(&self, sum: &mut Local) {
+        for (id, from) in self.commands.iter().enumerate() {
+            let to = sum.command(id as u16);
+            to.calls += from.calls;
+            to.ticks += from.ticks;
+            to.rejected += from.rejected;
+            to.failed += from.failed;
+            if let Some(latency) = &from.latency {
+                let all = to.latency.get_or_insert_with(new_histogram);
+                // Both have the same bounds: adding cannot fail.
+                let _ = all.add(&**latency);
+            }
+        }
+        for (code, count) in &self.errors {
+            *sum.errors.entry(code.clone()).or_default() += count;
+        }
+        sum.errors_total += self.errors_total;
+        sum.commands_total += self.commands_total;
+        sum.net_in_bytes += self.net_in_bytes;
+        sum.net_out_bytes += self.net_out_bytes;
+        sum.reads += self.reads;
+        sum.writes += self.writes;
+        sum.prefetch_batches += self.prefetch_batches;
+        sum.prefetch_entries += self.prefetch_entries;
+    }
+}
+
+fn new_histogram() -> Box<Histogram<u32>> {
+    let histogram = Histogram::new_with_bounds(1, LATENCY_NS_MAX, 2);
+    Box::new(histogram.expect("the bounds are constants that hdrhistogram accepts"))
+}
+
+/// One worker's figures, shared with whoever sums them.
+#[derive(Default)]
+pub struct Worker {
+    local: Mutex<Local>,
+}
+
+impl Worker {
+    /// The figures, locked.
+    #[inline]
+    pub fn lock(&self) -> MutexGuard<'_, Local> {
+        self.local.lock()
+    }
+}
+
+/// All figures of the server.
+#[derive(Default)]
+pub struct Stats {
+    workers: Mutex<Vec<Arc<Worker>>>,
+    /// Connections accepted.
+    pub connections_received: AtomicU64,
+    /// Connections refused (maxclients).
+    pub connections_rejected: AtomicU64,
+    /// Clients cut off by client-query-buffer-limit.
+    pub query_buffer_disconnections: AtomicU64,
+    /// Clients cut off by client-output-buffer-limit.
+    pub output_buffer_disconnections: AtomicU64,
+    /// Failed AUTH.
+    pub auth_denied: AtomicU64,
+    /// Most memory in use at any sample, bytes.
+    pub memory_peak_bytes: AtomicU64,
+    /// Rates.
+    pub sampler: Sampler,
+}
+
+impl Stats {
+    /// Figures for one more worker.
+    pub fn add_worker(&self) -> Arc<Worker> {
+        let worker = Arc::new(Worker::default());
+        self.workers.lock().push(worker.clone());
+        worker
+    }
+
+    /// The sum over all workers.
+    pub fn sum(&self) -> Local {
+        let mut sum = Local::default();
+        for worker in self.workers.lock().iter() {
+            worker.lock().add_to(&mut sum);
+        }
+        sum
+    }
+
+    /// Totals that the sampler needs, without the figures by command.
+    pub fn totals(&self) -> (u64, u64, u64) {
+        let workers = self.workers.lock();
+        workers.iter().fold((0, 0, 0), |(commands, net_in, net_out), worker| {
+            let local = worker.lock();
+            let net_in = net_in + local.net_in_bytes;
+            (commands + local.commands_total, net_in, net_out + local.net_out_bytes)
+        })
+    }
+
+    /// CONFIG RESETSTAT.
+    pub fn reset(&self) {
+        for worker in self.workers.lock().iter() {
+            *worker.lock() = Local::default();
+        }
+        for counter in [
+            &self.connections_received,
+            &self.connections_rejected,
+            &self.query_buffer_disconnections,
+            &self.output_buffer_disconnections,
+            &self.auth_denied,
+        ] {
+            counter.store(0, Ordering::Relaxed);
+        }
+        self.sampler.reset();
+    }
+
+    /// Notes how much memory is in use, for `used_memory_peak`.
+    pub fn note_memory(&self, bytes: u64) -> u64 {
+        self.memory_peak_bytes.fetch_max(bytes, Ordering::Relaxed).max(bytes)
+    }
+}
