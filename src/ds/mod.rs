@@ -1,0 +1,13 @@
+//! Data structures with no knowledge of Redis: the segment table and the entries it holds.
+//! Everything here is generic storage: types, encodings and commands live above (`db`, `value`).
+//! This folder may use `unsafe`; every block argues its safety, and every SIMD path has a scalar
+//! twin that other architectures and Miri run.
+//!
+//! - [`entry`]: one key with its value in one allocation.
+//! - [`hash`]: the keyed hash of a process.
+//! - [`table`]: the extendible hash of small segments, with SCAN and an exact expiry index.
+#![allow(unsafe_code)]
+
+pub mod entry;
+pub mod hash;
+pub mod table;
