@@ -1,0 +1,145 @@
+//! Text as bytes: case-insensitive words, quoting for people, and the splitting of typed lines.
+//! Everything is ASCII and locale-free; bytes above 0x7f are never letters.
+
+use smallvec::SmallVec;
+
+/// Whether two words are the same but for the case of ASCII letters.
+pub fn eq_nocase(a: &[u8], b: &[u8]) -> bool {
+    a.eq_ignore_ascii_case(b)
+}
+
+/// Lower-cases `text` into `buffer`; `None` when it does not fit, which for the lookup of a word
+/// means that it is not a known one.
+pub fn lower_into<'b, const N: usize>(text: &[u8], buffer: &'b mut [u8; N]) -> Option<&'b [u8]> {
+    let lowered = buffer.get_mut(..text.len())?;
+    lowered.copy_from_slice(text);
+    lowered.make_ascii_lowercase();
+    Some(lowered)
+}
+
+/// Appends `text` in double quotes with everything unprintable escaped, as MONITOR, CLIENT LIST and
+/// error texts show arguments: `"a\"b\\\n\x00"`.
+pub fn repr_arg(text: &[u8], out: &mut Vec<u8>) {
+    const HEX: &[u8; 16] = b"0123456789abcdef";
+    out.push(b'"');
+    for &byte in text {
+        match byte {
+            b'\\' | b'"' => out.extend_from_slice(&[b'\\', byte]),
+            b'\n' => out.extend_from_slice(b"\\n"),
+            b'\r' => out.extend_from_slice(b"\\r"),
+            b'\t' => out.extend_from_slice(b"\\t"),
+            0x07 => out.extend_from_slice(b"\\a"),
+            0x08 => out.extend_from_slice(b"\\b"),
+            b' '..=b'~' => out.push(byte),
+            _ => {
+                let [high, low] = [byte >> 4, byte & 15].map(|nibble| HEX[usize::from(nibble)]);
+                out.extend_from_slice(&[b'\\', b'x', high, low]);
+            }
+        }
+    }
+    out.push(b'"');
+}
+
+/// The words of one line, see [`split_args`].
+pub type Words = SmallVec<[Vec<u8>; 8]>;
+
+/// Splits a line into words, as inline commands, redis.conf and redis-cli are read.
+///
+/// Words are separated by white space. In double quotes, `\xHH`, `\n`, `\r`, `\t`, `\b`, `\a` and a
+/// backslash before any other byte are escapes; in single quotes only `\'` is. A closing quote must
+/// be followed by white space or the end. A NUL ends the line. `None` when a quote is not closed
+/// or is closed in the middle of a word.
+pub fn split_args(line: &[u8]) -> Option<Words> {
+    let line = &line[..memchr::memchr(0, line).unwrap_or(line.len())];
+    let mut words = Words::new();
+    let mut at = 0;
+    loop {
+        while line.get(at).is_some_and(|&b| is_space(b)) {
+            at += 1;
+        }
+        if at == line.len() {
+            return Some(words);
+        }
+        let mut word = Vec::new();
+        at = read_word(line, at, &mut word)?;
+        words.push(word);
+    }
+}
+
+/// Reads the word at `at`; answers where it stops.
+fn read_word(line: &[u8], mut at: usize, word: &mut Vec<u8>) -> Option<usize> {
+    while let Some(&byte) = line.get(at) {
+        match byte {
+            b'"' => return read_double_quoted(line, at + 1, word),
+            b'\'' => return read_single_quoted(line, at + 1, word),
+            _ if is_word_end(byte) => break,
+            _ => word.push(byte),
+        }
+        at += 1;
+    }
+    Some(at)
+}
+
+fn read_double_quoted(line: &[u8], mut at: usize, word: &mut Vec<u8>) -> Option<usize> {
+    loop {
+        match line.get(at..)? {
+            [b'"', after @ ..] => return closes_word(after).then_some(at + 1),
+            [b'\\', b'x', high, low, ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => {
+                word.push(hex_value(*high) << 4 | hex_value(*low));
+                at += 4;
+            }
+            [b'\\', escaped, ..] => {
+                word.push(match escaped {
+                    b'n' => b'\n',
+                    b'r' => b'\r',
+                    b't' => b'\t',
+                    b'b' => 0x08,
+                    b'a' => 0x07,
+                    other => *other,
+                });
+                at += 2;
+            }
+            [byte, ..] => {
+                word.push(*byte);
+                at += 1;
+            }
+            [] => return None,
+        }
+    }
+}
+
+fn read_single_quoted(line: &[u8], mut at: usize, word: &mut Vec<u8>) -> Option<usize> {
+    loop {
+        match line.get(at..)? {
+            [b'\\', b'\'', ..] => {
+                word.push(b'\'');
+                at += 2;
+            }
+            [b'\'', after @ ..] => return closes_word(after).then_some(at + 1),
+            [byte, ..] => {
+                word.push(*byte);
+                at += 1;
+            }
+            [] => return None,
+        }
+    }
+}
+
+/// A closing quote must end its word.
+fn closes_word(after: &[u8]) -> bool {
+    after.first().is_none_or(|&b| is_space(b))
+}
+
+fn is_space(byte: u8) -> bool {
+    super::num::is_c_space(byte)
+}
+
+/// What ends a word that is not quoted.
+fn is_word_end(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\n' | b'\r' | b'\t')
+}
+
+/// The value of a hexadecimal digit; 0 for any other byte.
+fn hex_value(digit: u8) -> u8 {
+    char::from(digit).to_digit(16).unwrap_or(0) as u8
+}

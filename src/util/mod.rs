@@ -1,0 +1,10 @@
+//! Small pure tools that every layer may use: patterns, number text, text, clock, random numbers.
+//! Nothing here does I/O or knows about keys, commands or sockets, and nothing is `unsafe`.
+//! To add a tool, give it a file of its own named after what it does.
+
+pub mod ascii;
+pub mod clock;
+pub mod glob;
+pub mod long_double;
+pub mod num;
+pub mod rng;

@@ -1,0 +1,364 @@
+//! Redis's number texts: what a client may write, and how numbers are written back.
+//!
+//! Integers have one spelling only (`string2ll`): no plus, no leading zero, no space, no `-0`.
+//! Floats follow `strtod` as Redis uses it, hexadecimal included; what overflows, underflows to zero
+//! or is not a number is refused. Answers are Valkey's: the shortest digits that read back the same.
+//! INCRBYFLOAT is different, see [`crate::util::long_double`].
+
+/// Parses an integer in its only valid spelling.
+pub fn parse_i64(text: &[u8]) -> Option<i64> {
+    // i64::MIN has 20 bytes; anything longer is refused before it is read.
+    if text.len() > 20 {
+        return None;
+    }
+    match text {
+        [b'-', digits @ ..] if digits != b"0" => 0i64.checked_sub_unsigned(parse_u64(digits)?),
+        digits => i64::try_from(parse_u64(digits)?).ok(),
+    }
+}
+
+/// Parses an unsigned integer in its only valid spelling: `0`, or digits that start with 1 to 9.
+pub fn parse_u64(text: &[u8]) -> Option<u64> {
+    match text {
+        b"0" => Some(0),
+        [b'1'..=b'9', ..] if text.len() <= 20 => digits_u64(text),
+        _ => None,
+    }
+}
+
+/// Parses an unsigned integer as `strtoull` does: leading spaces, a plus and leading zeros are fine.
+/// Stream IDs are read this way (`XADD s 007-1`).
+pub fn parse_u64_lenient(text: &[u8]) -> Option<u64> {
+    let start = text.iter().position(|&b| !is_c_space(b))?;
+    let digits = text[start..].strip_prefix(b"+").unwrap_or(&text[start..]);
+    digits_u64(digits)
+}
+
+/// One or more digits, all of `text`.
+fn digits_u64(text: &[u8]) -> Option<u64> {
+    if text.is_empty() {
+        return None;
+    }
+    text.iter().try_fold(0u64, |value, &byte| {
+        let digit = byte.wrapping_sub(b'0');
+        if digit > 9 {
+            return None;
+        }
+        value.checked_mul(10)?.checked_add(u64::from(digit))
+    })
+}
+
+/// C's `isspace`.
+pub(crate) fn is_c_space(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t'..=b'\r')
+}
+
+/// Parses a float: decimal, hexadecimal (`0x1.8p3`), or `inf`/`infinity` in any case, each with an
+/// optional sign. `None` for anything else: spaces, `nan`, and values out of a double's range at
+/// either end (`1e400`, `1e-400`).
+pub fn parse_f64(text: &[u8]) -> Option<f64> {
+    // Small integers are what scores mostly are, and cheap to read.
+    if text.len() <= 15
+        && let Some(value) = parse_i64(text)
+    {
+        return Some(value as f64);
+    }
+    let (negative, body) = split_sign(text);
+    if body.eq_ignore_ascii_case(b"inf") || body.eq_ignore_ascii_case(b"infinity") {
+        return Some(if negative {
+            f64::NEG_INFINITY
+        } else {
+            f64::INFINITY
+        });
+    }
+    let magnitude = match body {
+        [b'0', b'x' | b'X', hex @ ..] => parse_hex_f64(hex)?,
+        // A second sign or a word (`nan`) would be read by `str::parse`.
+        [b'0'..=b'9' | b'.', ..] => parse_decimal_f64(body)?,
+        _ => return None,
+    };
+    Some(if negative { -magnitude } else { magnitude })
+}
+
+/// Cuts an optional sign off; true when it is a minus.
+pub(crate) fn split_sign(text: &[u8]) -> (bool, &[u8]) {
+    match text {
+        [b'-', body @ ..] => (true, body),
+        [b'+', body @ ..] => (false, body),
+        body => (false, body),
+    }
+}
+
+fn parse_decimal_f64(body: &[u8]) -> Option<f64> {
+    let value: f64 = std::str::from_utf8(body).ok()?.parse().ok()?;
+    let underflow = value == 0.0
+        && body
+            .iter()
+            .take_while(|b| !b.eq_ignore_ascii_case(&b'e'))
+            .any(|b| matches!(b, b'1'..=b'9'));
+    (value.is_finite() && !underflow).then_some(value)
+}
+
+/// The part of a hexadecimal float after `0x`.
+fn parse_hex_f64(hex: &[u8]) -> Option<f64> {
+    let HexFloat {
+        mantissa,
+        exponent,
+        sticky,
+    } = HexFloat::parse(hex)?;
+    if mantissa == 0 {
+        return Some(0.0);
+    }
+    let (mantissa, exponent) = round_bits(mantissa, exponent, sticky, 53, -1074);
+    if exponent > 1023 {
+        return None;
+    }
+    // Both factors are exact, a power of two in two halves because 2^-1074 is not normal.
+    let value = mantissa as f64 * pow2(exponent / 2) * pow2(exponent - exponent / 2);
+    (value.is_finite() && value != 0.0).then_some(value)
+}
+
+/// `2^exponent`, for exponents of normal doubles.
+fn pow2(exponent: i64) -> f64 {
+    f64::from_bits(((exponent + 1023) as u64) << 52)
+}
+
+/// Rounds `mantissa * 2^exponent` (not zero) to `precision` bits, at most 64, to nearest with ties
+/// to even, and to fewer bits when the last one would weigh less than `2^exponent_min`.
+/// `sticky` says that non-zero bits below the mantissa were cut off already; then the mantissa must
+/// have at least `precision + 1` bits. Answers a mantissa with its top bit set, unless its exponent
+/// is `exponent_min`; there it may also be 0.
+pub(crate) fn round_bits(
+    mantissa: u128,
+    exponent: i64,
+    sticky: bool,
+    precision: u32,
+    exponent_min: i64,
+) -> (u64, i64) {
+    let lead = mantissa.leading_zeros();
+    let (mantissa, exponent) = (mantissa << lead, exponent - i64::from(lead));
+    let dropped = i64::from(128 - precision).max(exponent_min - exponent);
+    // Beyond 129 nothing is left that could round up.
+    let dropped_bits = dropped.min(129) as u32;
+    let kept = mantissa.checked_shr(dropped_bits).unwrap_or(0);
+    let cut = mantissa - kept.checked_shl(dropped_bits).unwrap_or(0);
+    let half = 1u128.checked_shl(dropped_bits - 1).unwrap_or(0);
+    let up = half != 0 && (cut > half || (cut == half && (sticky || kept & 1 == 1)));
+    let kept = kept + u128::from(up);
+    let exponent = exponent + dropped;
+    if kept >> precision != 0 {
+        // Rounded up to a power of two.
+        ((kept >> 1) as u64, exponent + 1)
+    } else {
+        (kept as u64, exponent)
+    }
+}
+
+/// The text of a hexadecimal float: `mantissa * 2^exponent`, and whether non-zero bits below the
+/// mantissa were dropped.
+pub(crate) struct HexFloat {
+    pub(crate) mantissa: u128,
+    pub(crate) exponent: i64,
+    pub(crate) sticky: bool,
+}
+
+impl HexFloat {
+    /// Parses what follows `0x`: digits with an optional point, then an optional `p` exponent.
+    pub(crate) fn parse(text: &[u8]) -> Option<Self> {
+        let (mut mantissa, mut exponent, mut sticky) = (0u128, 0i64, false);
+        let (mut seen_digit, mut seen_point) = (false, false);
+        let mut at = 0;
+        while let Some(&byte) = text.get(at) {
+            if byte == b'.' && !seen_point {
+                seen_point = true;
+            } else if let Some(digit) = char::from(byte).to_digit(16) {
+                seen_digit = true;
+                if mantissa >> 124 == 0 {
+                    mantissa = mantissa << 4 | u128::from(digit);
+                    exponent -= if seen_point { 4 } else { 0 };
+                } else {
+                    sticky |= digit != 0;
+                    exponent += if seen_point { 0 } else { 4 };
+                }
+            } else {
+                break;
+            }
+            at += 1;
+        }
+        if !seen_digit {
+            return None;
+        }
+        if let [b'p' | b'P', tail @ ..] = &text[at..] {
+            exponent += parse_exponent(tail)?;
+        } else if at != text.len() {
+            return None;
+        }
+        Some(HexFloat {
+            mantissa,
+            exponent,
+            sticky,
+        })
+    }
+}
+
+/// The digits of an exponent with an optional sign. Absurd values are cut at a billion, which is
+/// far outside of every format's range.
+pub(crate) fn parse_exponent(text: &[u8]) -> Option<i64> {
+    let (negative, digits) = split_sign(text);
+    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    let value = digits.iter().fold(0i64, |value, digit| {
+        (value * 10 + i64::from(digit - b'0')).min(1_000_000_000)
+    });
+    Some(if negative { -value } else { value })
+}
+
+/// Appends a double as Valkey and Redis 7.2+ answer it: `3`, `0.1`, `1e+21`, `1e-7`, `inf`, `nan`.
+pub fn fmt_double(value: f64, out: &mut Vec<u8>) {
+    if !value.is_finite() {
+        let text: &[u8] = match value {
+            f64::INFINITY => b"inf",
+            f64::NEG_INFINITY => b"-inf",
+            _ => b"nan",
+        };
+        out.extend_from_slice(text);
+        return;
+    }
+    if value == 0.0 {
+        out.extend_from_slice(if value.is_sign_negative() {
+            b"-0"
+        } else {
+            b"0"
+        });
+        return;
+    }
+    // Half of i64's range: whole numbers in it are written as integers, with all their digits.
+    const WHOLE_MAX: f64 = (i64::MAX / 2) as f64;
+    if value.abs() <= WHOLE_MAX && value.fract() == 0.0 {
+        fmt_i64(value as i64, out);
+        return;
+    }
+    if value < 0.0 {
+        out.push(b'-');
+    }
+    let (digits, len, exponent) = shortest_digits(value.abs());
+    layout_digits(&digits[..len], exponent, out);
+}
+
+/// The shortest decimal digits that read back as `value` (finite, above 0): digits without leading
+/// or trailing zeros, how many, and the power of ten of the last one.
+fn shortest_digits(value: f64) -> ([u8; 20], usize, i32) {
+    let mut buffer = zmij::Buffer::new();
+    let text = buffer.format_finite(value).as_bytes();
+    let (mut digits, mut len, mut exponent) = ([0u8; 20], 0usize, 0i32);
+    let mut seen_point = false;
+    for (at, &byte) in text.iter().enumerate() {
+        match byte {
+            b'.' => seen_point = true,
+            b'0'..=b'9' => {
+                exponent -= i32::from(seen_point);
+                // Leading zeros are no digits; a double never has more than 17.
+                if len > 0 || byte != b'0' {
+                    digits[len] = byte;
+                    len += 1;
+                }
+            }
+            _ => {
+                exponent += parse_exponent(&text[at + 1..]).unwrap_or(0) as i32;
+                break;
+            }
+        }
+    }
+    while len > 1 && digits[len - 1] == b'0' {
+        len -= 1;
+        exponent += 1;
+    }
+    (digits, len, exponent)
+}
+
+/// Writes `digits * 10^exponent`, plainly while that is short and else as `d.ddde±x`.
+fn layout_digits(digits: &[u8], exponent: i32, out: &mut Vec<u8>) {
+    let count = digits.len() as i32;
+    let first = exponent + count - 1;
+    let magnitude = first.abs();
+    if exponent >= 0 && magnitude < count + 7 {
+        out.extend_from_slice(digits);
+        out.resize(out.len() + exponent as usize, b'0');
+    } else if exponent < 0 && (exponent > -7 || magnitude < 4) {
+        if first >= 0 {
+            let (whole, fraction) = digits.split_at(first as usize + 1);
+            out.extend_from_slice(whole);
+            out.push(b'.');
+            out.extend_from_slice(fraction);
+        } else {
+            out.extend_from_slice(b"0.");
+            out.resize(out.len() + (-first - 1) as usize, b'0');
+            out.extend_from_slice(digits);
+        }
+    } else {
+        out.push(digits[0]);
+        if count > 1 {
+            out.push(b'.');
+            out.extend_from_slice(&digits[1..]);
+        }
+        out.extend_from_slice(if first < 0 { b"e-" } else { b"e+" });
+        fmt_i64(i64::from(magnitude), out);
+    }
+}
+
+/// Appends an integer.
+pub fn fmt_i64(value: i64, out: &mut Vec<u8>) {
+    out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
+}
+
+/// Appends an unsigned integer.
+pub fn fmt_u64(value: u64, out: &mut Vec<u8>) {
+    out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
+}
+
+/// How many bytes [`fmt_u64`] writes.
+pub fn digits_u64_count(value: u64) -> usize {
+    value.checked_ilog10().map_or(1, |log| log as usize + 1)
+}
+
+/// How many bytes [`fmt_i64`] writes, the minus sign included.
+pub fn digits_i64_count(value: i64) -> usize {
+    digits_u64_count(value.unsigned_abs()) + usize::from(value < 0)
+}
+
+/// A byte count for people, as INFO's `*_human` fields: `512B`, `1.44M`, `2.00G`.
+pub fn human_bytes(bytes: u64) -> String {
+    const UNITS: [&str; 5] = ["K", "M", "G", "T", "P"];
+    if bytes < 1024 {
+        return format!("{bytes}B");
+    }
+    // Redis has no name above peta: the digits grow instead.
+    let unit = (bytes.ilog2() as usize / 10).min(UNITS.len());
+    format!(
+        "{:.2}{}",
+        bytes as f64 / (1u64 << (10 * unit)) as f64,
+        UNITS[unit - 1]
+    )
+}
+
+/// Parses a memory size of the configuration: digits and an optional unit in any case, `b`, `k` =
+/// 1000, `kb` = 1024, and so on for `m`, `mb`, `g`, `gb`. `None` also when it overflows.
+pub fn parse_memory(text: &[u8]) -> Option<u64> {
+    let unit_start = text
+        .iter()
+        .position(|b| !b.is_ascii_digit())
+        .unwrap_or(text.len());
+    let (digits, unit) = text.split_at(unit_start);
+    let factor = match unit.to_ascii_lowercase().as_slice() {
+        b"" | b"b" => 1,
+        b"k" => 1000,
+        b"kb" => 1 << 10,
+        b"m" => 1_000_000,
+        b"mb" => 1 << 20,
+        b"g" => 1_000_000_000,
+        b"gb" => 1 << 30,
+        _ => return None,
+    };
+    digits_u64(digits)?.checked_mul(factor)
+}
