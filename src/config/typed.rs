@@ -1,0 +1,205 @@
+//! `Config`: the directives that work in Kivi, as typed fields.
+//!
+//! Subsystems read fields (or copy what they need at start); they never look a directive up by
+//! name. `fields!` ties a field, its `Field` variant (what CONFIG SET changed) and its directive
+//! together, so that adding one is one line. A test checks that exactly the `Working` rows of the
+//! table have a field.
+
+use std::path::PathBuf;
+
+use super::kind::{BindAddress, FromValue, OutputLimits, Value};
+
+macro_rules! fields {
+    ($( $(#[$doc:meta])* $variant:ident $field:ident : $ty:ty = $name:literal; )*) => {
+        /// The values of all directives that work, typed. Cheap to share: kept behind an `Arc`.
+        #[derive(Debug, Clone, PartialEq)]
+        pub struct Config {
+            $( $(#[$doc])* pub $field: $ty, )*
+        }
+
+        /// Names one field of [`Config`]: what a CONFIG SET changed.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum Field {
+            $( #[doc = concat!("The directive `", $name, "`.")] $variant, )*
+        }
+
+        impl Field {
+            /// Every field, in the order of `Config`.
+            pub const ALL: &'static [Field] = &[$( Field::$variant ),*];
+
+            /// The directive's canonical name.
+            pub fn directive(self) -> &'static str {
+                match self { $( Field::$variant => $name ),* }
+            }
+        }
+
+        impl Config {
+            /// Builds the typed image; `value_of` answers the value of a directive by its name.
+            pub(super) fn from_values<'v>(value_of: impl Fn(&str) -> &'v Value) -> Self {
+                Config { $( $field: <$ty as FromValue>::from_value(value_of($name)) ),* }
+            }
+
+            /// Takes one field over from `other`.
+            pub(super) fn copy_field(&mut self, field: Field, other: &Config) {
+                match field { $( Field::$variant => self.$field = other.$field.clone() ),* }
+            }
+        }
+    };
+}
+
+fields! {
+    /// Addresses to listen on; empty: no TCP listener.
+    Bind bind: Vec<BindAddress> = "bind";
+    /// TCP port; 0: no TCP listener.
+    Port port: u16 = "port";
+    /// Path of the unix socket, if one is wanted.
+    UnixSocket unixsocket: Option<PathBuf> = "unixsocket";
+    /// Mode bits of the unix socket; 0: leave what the umask gives.
+    UnixSocketPerm unixsocketperm: u32 = "unixsocketperm";
+    /// Group (name or number) that the unix socket is given to.
+    UnixSocketGroup unixsocketgroup: Option<String> = "unixsocketgroup";
+    /// Refuse clients from afar while the default user has no password.
+    ProtectedMode protected_mode: bool = "protected-mode";
+    /// Close clients idle for this long, in seconds; 0: never.
+    Timeout timeout_secs: u32 = "timeout";
+    /// Interval of TCP keepalive probes, in seconds; 0: none.
+    TcpKeepalive tcp_keepalive_secs: u32 = "tcp-keepalive";
+    /// Length of the listen queue.
+    TcpBacklog tcp_backlog: u32 = "tcp-backlog";
+    /// Most clients connected at once.
+    MaxClients maxclients: u32 = "maxclients";
+    /// Number of databases.
+    Databases databases: u32 = "databases";
+    /// Password of the default user; empty: none.
+    RequirePass requirepass: Vec<u8> = "requirepass";
+    /// Working directory.
+    Dir dir: PathBuf = "dir";
+    /// Run in the background, detached from the terminal.
+    Daemonize daemonize: bool = "daemonize";
+    /// File to write the process id to.
+    PidFile pidfile: Option<PathBuf> = "pidfile";
+    /// Which init system to tell about readiness.
+    Supervised supervised: Supervised = "supervised";
+    /// Least severe log level written.
+    LogLevel loglevel: LogLevel = "loglevel";
+    /// File to log to; none: standard output.
+    LogFile logfile: Option<PathBuf> = "logfile";
+    /// Form of a log line.
+    LogFormat log_format: LogFormat = "log-format";
+    /// Form of the time in a log line.
+    LogTimestampFormat log_timestamp_format: LogTimestampFormat = "log-timestamp-format";
+    /// Worker threads, already resolved: never 0 once loaded.
+    IoThreads io_threads: usize = "io-threads";
+    /// Rate of background jobs per second, 1 to 500.
+    Hz hz: u32 = "hz";
+    /// Show the start-up logo also when the log is not a terminal.
+    AlwaysShowLogo always_show_logo: bool = "always-show-logo";
+    /// Set the process title.
+    SetProcTitle set_proc_title: bool = "set-proc-title";
+    /// Template of the process title.
+    ProcTitleTemplate proc_title_template: String = "proc-title-template";
+    /// Who may run DEBUG.
+    EnableDebugCommand enable_debug_command: EnableCommand = "enable-debug-command";
+    /// Who may set protected directives.
+    EnableProtectedConfigs enable_protected_configs: EnableCommand = "enable-protected-configs";
+    /// Longest bulk string in a request, in bytes.
+    ProtoMaxBulkLen proto_max_bulk_len: u64 = "proto-max-bulk-len";
+    /// Most bytes of one client's unfinished request.
+    ClientQueryBufferLimit client_query_buffer_limit: u64 = "client-query-buffer-limit";
+    /// Output buffer limits per client class.
+    ClientOutputBufferLimit client_output_buffer_limit: OutputLimits = "client-output-buffer-limit";
+    /// Answer as Redis 7.2 (name and version) where clients look.
+    ExtendedRedisCompatibility extended_redis_compatibility: bool = "extended-redis-compatibility";
+    /// Keep latency histograms per command.
+    LatencyTracking latency_tracking: bool = "latency-tracking";
+    /// Percentiles that INFO latencystats shows.
+    LatencyTrackingInfoPercentiles latency_tracking_info_percentiles: Vec<f64>
+        = "latency-tracking-info-percentiles";
+    /// Keep keys and values of users out of the log.
+    HideUserDataFromLog hide_user_data_from_log: bool = "hide-user-data-from-log";
+    /// FLUSHALL and FLUSHDB without a mode free in the background.
+    LazyfreeLazyUserFlush lazyfree_lazy_user_flush: bool = "lazyfree-lazy-user-flush";
+    /// Commands renamed, in order: (old name, new name); an empty new name removes the command.
+    RenameCommand rename_command: Vec<(Vec<u8>, Vec<u8>)> = "rename-command";
+}
+
+macro_rules! choices {
+    ($( $(#[$doc:meta])* $name:ident { $( $(#[$vdoc:meta])* $variant:ident = $text:literal, )* } )*) => {$(
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum $name { $( $(#[$vdoc])* $variant, )* }
+
+        impl $name {
+            /// The word that the directive shows.
+            pub fn as_str(self) -> &'static str {
+                match self { $( $name::$variant => $text, )* }
+            }
+        }
+
+        impl FromValue for $name {
+            fn from_value(value: &Value) -> Self {
+                match value {
+                    Value::Word(word) => {
+                        const ALL: &[$name] = &[$( $name::$variant, )*];
+                        *ALL.iter().find(|c| c.as_str() == *word).unwrap_or(&ALL[0])
+                    }
+                    _ => unreachable!("a choice is a word"),
+                }
+            }
+        }
+    )*};
+}
+
+choices! {
+    /// Severity of a log line, least severe first.
+    LogLevel {
+        /// Everything, for development.
+        Debug = "debug",
+        /// Much that is rarely useful.
+        Verbose = "verbose",
+        /// What an operator wants to see.
+        Notice = "notice",
+        /// Only what is wrong.
+        Warning = "warning",
+        /// Nothing.
+        Nothing = "nothing",
+    }
+    /// Form of a log line.
+    LogFormat {
+        /// Redis's own line.
+        Legacy = "legacy",
+        /// `key=value` pairs.
+        Logfmt = "logfmt",
+        /// One JSON object per line.
+        Json = "json",
+    }
+    /// Form of the time in a log line.
+    LogTimestampFormat {
+        /// `01 Jan 2026 10:00:00.123`, local time.
+        Legacy = "legacy",
+        /// ISO 8601 with offset.
+        Iso8601 = "iso8601",
+        /// Milliseconds since the epoch.
+        Milliseconds = "milliseconds",
+    }
+    /// The init system above us.
+    Supervised {
+        /// None.
+        No = "no",
+        /// Found by looking at the environment.
+        Auto = "auto",
+        /// systemd's notify protocol.
+        Systemd = "systemd",
+        /// upstart: stop ourselves with SIGSTOP.
+        Upstart = "upstart",
+    }
+    /// Who may use a dangerous feature.
+    EnableCommand {
+        /// Nobody.
+        No = "no",
+        /// Everybody.
+        Yes = "yes",
+        /// Loopback and unix socket clients.
+        Local = "local",
+    }
+}
