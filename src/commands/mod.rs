@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::client::Client;
+use crate::config::Config;
 use crate::db::Access;
 use crate::resp::write::ReplyWriter;
 use crate::server::Server;
@@ -70,6 +71,8 @@ pub struct Ctx<'a> {
     pub client: &'a mut Client,
     /// The server.
     pub server: &'a Arc<Server>,
+    /// The configuration.
+    pub config: &'a Config,
     /// All commands.
     pub table: &'a CommandTable,
     /// The command that runs.

@@ -20,7 +20,7 @@ pub mod lazyfree;
 pub mod scan;
 
 pub use access::{Access, Effects, Expire, KeyMut, Lookup};
-pub use gate::Gate;
+pub use gate::{Gate, GateGuard};
 pub use keyspace::{DbIndex, Keyspace, Locks, ShardId};
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-/// An error reply. `Display` gives the whole text, code first, without the leading `-`.
+/// An error reply; [`CmdError::reply`] gives its text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CmdError {
     /// The key holds another type.
@@ -35,7 +35,7 @@ pub enum CmdError {
     /// An offset that is out of range.
     OffsetOutOfRange,
     /// Expiry that is negative, zero or overflows; the command's name follows.
-    InvalidExpire(&'static str),
+    InvalidExpire(Cow<'static, str>),
     /// Wrong number of arguments, with the full name (`client|kill`).
     WrongArity(Cow<'static, str>),
     /// Not authenticated.
@@ -43,24 +43,25 @@ pub enum CmdError {
     /// The dataset is being loaded.
     Loading,
     /// Any other text, whole, code first.
-    Text(Cow<'static, str>),
+    Text(Cow<'static, [u8]>),
 }
 
 impl CmdError {
     /// An error of a fixed text, code first (`"ERR ..."`).
     pub const fn text(text: &'static str) -> CmdError {
-        CmdError::Text(Cow::Borrowed(text))
+        CmdError::Text(Cow::Borrowed(text.as_bytes()))
     }
 
     /// An error of a composed text, code first.
-    pub fn owned(text: String) -> CmdError {
-        CmdError::Text(Cow::Owned(text))
+    pub fn owned(text: impl Into<Vec<u8>>) -> CmdError {
+        CmdError::Text(Cow::Owned(text.into()))
     }
 }
 
-impl fmt::Display for CmdError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl CmdError {
+    /// The whole text, code first, without the leading `-`. Bytes, since it may repeat what a client sent.
+    pub fn reply(&self) -> Cow<'_, [u8]> {
+        let text = match self {
             CmdError::WrongType => "WRONGTYPE Operation against a key holding the wrong kind of value",
             CmdError::Syntax => "ERR syntax error",
             CmdError::NotInteger => "ERR value is not an integer or out of range",
@@ -76,15 +77,22 @@ impl fmt::Display for CmdError {
             CmdError::StringTooLong => "ERR string exceeds maximum allowed size (proto-max-bulk-len)",
             CmdError::OffsetOutOfRange => "ERR offset is out of range",
             CmdError::InvalidExpire(command) => {
-                return write!(f, "ERR invalid expire time in '{command}' command");
+                return format!("ERR invalid expire time in '{command}' command").into_bytes().into();
             }
             CmdError::WrongArity(name) => {
-                return write!(f, "ERR wrong number of arguments for '{name}' command");
+                return format!("ERR wrong number of arguments for '{name}' command").into_bytes().into();
             }
             CmdError::NoAuth => "NOAUTH Authentication required.",
             CmdError::Loading => "LOADING Server is loading the dataset in memory",
-            CmdError::Text(text) => text,
-        })
+            CmdError::Text(text) => return Cow::Borrowed(text),
+        };
+        Cow::Borrowed(text.as_bytes())
+    }
+}
+
+impl fmt::Display for CmdError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&String::from_utf8_lossy(&self.reply()))
     }
 }
 

@@ -3,7 +3,6 @@
 //! Flags that users see carry Redis's names; [`Flags::EXCLUSIVE`] and the ones below it are Kivi's own and are not
 //! shown. To add one: a constant, and its name in the table below it when users shall see it.
 
-use std::ops::BitOr;
 
 macro_rules! bit_set {
     ($(#[$meta:meta])* $set:ident : $int:ty { $($(#[$doc:meta])* $name:ident = $bit:expr;)* }) => {
@@ -32,7 +31,7 @@ macro_rules! bit_set {
             }
         }
 
-        impl BitOr for $set {
+        impl std::ops::BitOr for $set {
             type Output = $set;
             fn bitor(self, other: $set) -> $set {
                 self.and(other)
@@ -87,8 +86,8 @@ bit_set! {
         EXCLUSIVE = 24;
         /// Cuts the connection off: a sign of cross-protocol scripting (`POST`, `Host:`).
         HTTP = 25;
-        /// Stays served while CLIENT PAUSE holds everyone back.
-        UNPAUSED = 26;
+        /// Refused unless `enable-debug-command` (or its like) allows it.
+        PROTECTED = 26;
         /// Never listed by COMMAND: exists for the protocol's sake only.
         HIDDEN = 27;
     }

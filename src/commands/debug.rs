@@ -1,0 +1,6 @@
+//! debug commands.
+
+use super::Command;
+
+/// The rows of this family.
+pub const COMMANDS: &[Command] = &[];

@@ -1,0 +1,6 @@
+//! info commands.
+
+use super::Command;
+
+/// The rows of this family.
+pub const COMMANDS: &[Command] = &[];

@@ -1,0 +1,6 @@
+//! scan commands.
+
+use super::Command;
+
+/// The rows of this family.
+pub const COMMANDS: &[Command] = &[];

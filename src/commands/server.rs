@@ -1,0 +1,6 @@
+//! server commands.
+
+use super::Command;
+
+/// The rows of this family.
+pub const COMMANDS: &[Command] = &[];

@@ -1,0 +1,89 @@
+//! What command tests share: a server in the process, a fake clock, replies as text.
+
+use std::sync::Arc;
+
+use crate::commands::CommandTable;
+use crate::config;
+use crate::exec::Flow;
+use crate::exec::session::Session;
+use crate::server::{Lifecycle, Server};
+use crate::util::ascii;
+use crate::util::clock::Clock;
+
+/// The fake clock's first moment, Unix ms.
+pub(crate) const START_MS: u64 = 1_700_000_000_000;
+
+/// A server and one client of it.
+pub(crate) struct Test {
+    pub(crate) session: Session,
+    pub(crate) clock: Clock,
+    table: Arc<CommandTable>,
+}
+
+impl Test {
+    /// A server with default configuration, `enable-debug-command` on, and a clock that stands still.
+    pub(crate) fn new() -> Test {
+        Test::with(&["--enable-debug-command", "yes"])
+    }
+
+    /// A server with directives as on a command line.
+    pub(crate) fn with(args: &[&str]) -> Test {
+        let args = args.iter().map(|arg| (*arg).into());
+        let Ok(config::Invocation::Run(sources)) = config::parse(args, []) else { panic!("no run") };
+        let (store, _) = config::load(&sources).unwrap();
+        let clock = Clock::fake(START_MS);
+        let table = Arc::new(CommandTable::new(&store.config().rename_command).unwrap());
+        let server = Arc::new(Server::new(store, clock.clone()));
+        server.enter(Lifecycle::Running);
+        Test { session: Session::new(server, table.clone()), clock, table }
+    }
+
+    /// One more client of the same server.
+    pub(crate) fn client(&self) -> Test {
+        let session = Session::new(self.session.server().clone(), self.table.clone());
+        Test { session, clock: self.clock.clone(), table: self.table.clone() }
+    }
+
+    /// Runs a line as redis-cli would split it; the reply, raw.
+    pub(crate) fn run(&mut self, line: &str) -> Reply {
+        let words = ascii::split_args(line.as_bytes()).expect("balanced quotes");
+        let words: Vec<&[u8]> = words.iter().map(|word| &word[..]).collect();
+        self.args(&words)
+    }
+
+    /// Runs arguments as they are.
+    pub(crate) fn args(&mut self, args: &[&[u8]]) -> Reply {
+        Reply(self.session.call(args).0)
+    }
+
+    /// What became of a command.
+    pub(crate) fn flow(&mut self, line: &str) -> Flow {
+        let words = ascii::split_args(line.as_bytes()).expect("balanced quotes");
+        let words: Vec<&[u8]> = words.iter().map(|word| &word[..]).collect();
+        self.session.call(&words).1
+    }
+}
+
+/// A raw reply, comparable with its text: CR LF written as a space between parts (`"$1 a"`, `"*2 :1 :2"`).
+#[derive(PartialEq, Eq)]
+pub(crate) struct Reply(pub(crate) Vec<u8>);
+
+impl Reply {
+    /// The reply with CR LF as spaces, non-UTF-8 replaced.
+    pub(crate) fn text(&self) -> String {
+        let text = String::from_utf8_lossy(&self.0);
+        text.trim_end_matches("\r\n").replace("\r\n", " ")
+    }
+
+    /// Asserts that the reply reads like this.
+    #[track_caller]
+    pub(crate) fn is(self, expected: &str) {
+        assert_eq!(self.text(), expected);
+    }
+}
+
+impl std::fmt::Debug for Reply {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.text())
+    }
+}

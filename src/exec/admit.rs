@@ -1,0 +1,148 @@
+//! Admission: an ordered list of small checks that every command passes before it runs, in the order in which Redis
+//! makes them, so that of several errors the same one is told.
+//!
+//! To add a rule: one function and its place in [`RULES`].
+
+use crate::client::Client;
+use crate::client::pause::PauseMode;
+use crate::commands::Registered;
+use crate::config::{Config, EnableCommand};
+use crate::resp::parse::Argv;
+use crate::server::Server;
+use crate::spec::{CmdError, Flags};
+
+use super::Wait;
+
+/// A command at the door.
+pub(super) struct Admission<'a> {
+    pub(super) command: &'a Registered,
+    pub(super) argc: usize,
+    pub(super) client: &'a Client,
+    pub(super) config: &'a Config,
+}
+
+/// What the rules say.
+#[derive(PartialEq, Debug)]
+pub(super) enum Verdict {
+    Run,
+    Refuse(CmdError),
+    Abort,
+    Wait(Wait),
+}
+
+/// Bytes of a command's name, and of its arguments together, that an error repeats.
+const PREVIEW_BYTES: usize = 128;
+
+type Rule = fn(&Server, &Admission<'_>, u64) -> Verdict;
+
+const RULES: &[Rule] = &[http, arity, protected, authenticated, paused, gate];
+
+/// Asks all rules in order.
+#[inline]
+pub(super) fn admit(server: &Server, admission: &Admission<'_>, now_ms: u64) -> Verdict {
+    for rule in RULES {
+        let verdict = rule(server, admission, now_ms);
+        if verdict != Verdict::Run {
+            return verdict;
+        }
+    }
+    Verdict::Run
+}
+
+/// `POST` and `Host:` are what a browser sends that was tricked into talking to us.
+#[inline]
+fn http(_: &Server, admission: &Admission<'_>, _: u64) -> Verdict {
+    if !admission.command.row.flags.has(Flags::HTTP) {
+        return Verdict::Run;
+    }
+    tracing::warn!(
+        "Possible SECURITY ATTACK detected. It looks like somebody is sending POST or Host: commands to Kivi. \
+         This is likely due to an attacker attempting to use Cross Protocol Scripting to compromise your Kivi \
+         instance. Connection from {} aborted.",
+        admission.client.shared.endpoint.addr
+    );
+    Verdict::Abort
+}
+
+#[inline]
+fn arity(_: &Server, admission: &Admission<'_>, _: u64) -> Verdict {
+    let command = admission.command;
+    // A container's own row never runs: without a subcommand its arity is always wrong.
+    if command.row.arity_fits(admission.argc) && command.subcommands.is_empty() {
+        return Verdict::Run;
+    }
+    Verdict::Refuse(CmdError::WrongArity(command.full_name.clone().into()))
+}
+
+/// DEBUG and its like, from where `enable-debug-command` allows them.
+#[inline]
+fn protected(_: &Server, admission: &Admission<'_>, _: u64) -> Verdict {
+    if !admission.command.row.flags.has(Flags::PROTECTED) {
+        return Verdict::Run;
+    }
+    match admission.config.enable_debug_command {
+        EnableCommand::Yes => Verdict::Run,
+        EnableCommand::Local if admission.client.shared.endpoint.local => Verdict::Run,
+        _ => Verdict::Refuse(CmdError::text(
+            "ERR DEBUG command not allowed. If the enable-debug-command option is set to \"local\", you can run it \
+             from a local connection, otherwise you need to set this option in the configuration file, and then \
+             restart the server.",
+        )),
+    }
+}
+
+#[inline]
+fn authenticated(_: &Server, admission: &Admission<'_>, _: u64) -> Verdict {
+    if admission.client.authenticated || admission.command.row.flags.has(Flags::NO_AUTH) {
+        return Verdict::Run;
+    }
+    Verdict::Refuse(CmdError::NoAuth)
+}
+
+#[inline]
+fn paused(server: &Server, admission: &Admission<'_>, now_ms: u64) -> Verdict {
+    let flags = admission.command.row.flags;
+    match server.pause.mode(now_ms) {
+        PauseMode::None => Verdict::Run,
+        PauseMode::Write if !flags.any(Flags::WRITE.and(Flags::MAY_REPLICATE)) => Verdict::Run,
+        PauseMode::Write | PauseMode::All => Verdict::Wait(Wait::Pause),
+    }
+}
+
+#[inline]
+fn gate(server: &Server, _: &Admission<'_>, _: u64) -> Verdict {
+    if server.keyspace.gate.is_closed() { Verdict::Wait(Wait::Gate) } else { Verdict::Run }
+}
+
+/// The error for a name that is in no row, with a preview of the arguments as Redis gives it.
+pub(super) fn unknown(argv: Argv<'_>) -> CmdError {
+    let mut text = b"ERR unknown command '".to_vec();
+    text.extend_from_slice(preview(&argv[0], PREVIEW_BYTES));
+    text.extend_from_slice(b"', with args beginning with: ");
+    let start = text.len();
+    for arg in argv.iter().skip(1) {
+        let used = text.len() - start;
+        if used >= PREVIEW_BYTES {
+            break;
+        }
+        text.push(b'\'');
+        text.extend_from_slice(preview(arg, PREVIEW_BYTES - used));
+        text.extend_from_slice(b"' ");
+    }
+    CmdError::owned(text)
+}
+
+/// The error for a subcommand that a container does not have.
+pub(super) fn unknown_subcommand(container: &Registered, argv: Argv<'_>) -> CmdError {
+    let mut text = b"ERR unknown subcommand '".to_vec();
+    text.extend_from_slice(preview(&argv[1], PREVIEW_BYTES));
+    let name = container.row.name.to_ascii_uppercase();
+    text.extend_from_slice(format!("'. Try {name} HELP.").as_bytes());
+    CmdError::owned(text)
+}
+
+/// What a C format `%.*s` shows of an argument: at most `most` bytes, nothing from a NUL on.
+fn preview(arg: &[u8], most: usize) -> &[u8] {
+    let shown = &arg[..arg.len().min(most)];
+    shown.split(|&byte| byte == 0).next().unwrap_or_default()
+}

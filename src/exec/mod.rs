@@ -1,0 +1,296 @@
+//! The path of a command: look up -> admit -> lock -> run -> fan out -> reply. This file is that path.
+//!
+//! `net` (and in tests a [`session::Session`]) owns a connection, parses its requests and calls [`Exec::run`] for each;
+//! [`Exec::prefetch`] before a batch brings the table lines of its keys into the cache. What cannot be done in a
+//! synchronous call comes back as a [`Flow`].
+//!
+//! Invariants: the shards of a command's keys are locked in ascending order before its handler runs and released before
+//! anything is written to a socket; a handler that fails leaves only its error in the reply; nothing here compares names.
+
+use std::cell::{Cell, Ref, RefCell};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use smallvec::SmallVec;
+
+use crate::client::{Client, ReplyMode};
+use crate::commands::table::Found;
+use crate::commands::{CommandTable, Ctx, Next, Registered};
+use crate::config::Config;
+use crate::db::{Access, GateGuard, Locks};
+use crate::resp::parse::{Argv, Batch};
+use crate::resp::write::{Mark, ReplyWriter};
+use crate::server::Server;
+use crate::spec::{Args, CmdError, Flags, keys};
+use crate::stats;
+use crate::sys::tsc;
+
+mod admit;
+mod fanout;
+pub mod session;
+
+/// Fewest commands in a batch for which prefetching pays.
+const PREFETCH_COMMANDS_MIN: usize = 3;
+
+/// One worker's way into the server. Shared by its connections, on one thread.
+pub struct Exec {
+    /// The server.
+    pub server: Arc<Server>,
+    /// All commands.
+    pub table: Arc<CommandTable>,
+    /// This worker's figures.
+    pub worker: Arc<stats::Worker>,
+    config: RefCell<Arc<Config>>,
+    config_epoch: Cell<u64>,
+}
+
+/// What became of a command.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Flow {
+    /// Replied; go on.
+    Done,
+    /// Replied; close once that is written.
+    Close,
+    /// Close at once, write nothing.
+    Abort,
+    /// Not run: wait, then run it again.
+    Wait(Wait),
+    /// Replied, but everybody waits so long first.
+    Sleep(Duration),
+    /// Stop the server.
+    Shutdown,
+}
+
+/// What a command waits for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Wait {
+    /// Someone works on the whole keyspace.
+    Gate,
+    /// CLIENT PAUSE.
+    Pause,
+}
+
+/// One batch: its moment, and its executions until they are counted.
+pub struct Moment {
+    now_ms: u64,
+    tick: u64,
+    executed: SmallVec<[(u16, bool, u64); 32]>,
+}
+
+impl Exec {
+    /// A worker's way into `server`.
+    pub fn new(server: Arc<Server>, table: Arc<CommandTable>) -> Exec {
+        let worker = server.stats.add_worker();
+        let config_epoch = Cell::new(server.config_epoch());
+        let config = RefCell::new(server.config());
+        Exec { server, table, worker, config, config_epoch }
+    }
+
+    /// The configuration; a copy that follows changes from batch to batch.
+    pub fn config(&self) -> Ref<'_, Arc<Config>> {
+        let epoch = self.server.config_epoch();
+        if self.config_epoch.get() != epoch {
+            self.config_epoch.set(epoch);
+            *self.config.borrow_mut() = self.server.config();
+        }
+        self.config.borrow()
+    }
+
+    /// Begins a batch: the clock is read once for all its commands.
+    #[inline]
+    pub fn begin(&self) -> Moment {
+        let now_ms = self.server.clock.unix_ms();
+        Moment { now_ms, tick: tsc::ticks(), executed: SmallVec::new() }
+    }
+
+    /// Ends a batch: counts what ran.
+    #[inline]
+    pub fn end(&self, moment: &mut Moment) {
+        if moment.executed.is_empty() {
+            return;
+        }
+        let track_latency = self.config().latency_tracking;
+        let mut local = self.worker.lock();
+        for (command, failed, ticks) in moment.executed.drain(..) {
+            local.executed(command, ticks, failed, track_latency);
+        }
+    }
+
+    /// Brings the lines that a batch will touch into the cache, in two stages: table lines, then entries.
+    pub fn prefetch(&self, batch: &Batch, buf: &[u8], client: &Client) {
+        if batch.len() < PREFETCH_COMMANDS_MIN {
+            return;
+        }
+        let keyspace = &self.server.keyspace;
+        let mut hashes: SmallVec<[u64; 64]> = SmallVec::new();
+        for index in 0..batch.len() {
+            let argv = batch.argv(index, buf);
+            if let Found::Command(command) = self.table.find(argv)
+                && let Some(key) = command.single_key.and_then(|at| argv.get(at as usize))
+            {
+                let hash = keyspace.hash(key);
+                keyspace.prefetch(client.db, hash, false);
+                hashes.push(hash);
+            }
+        }
+        for &hash in &hashes {
+            keyspace.prefetch(client.db, hash, true);
+        }
+        let mut local = self.worker.lock();
+        local.prefetch_batches += 1;
+        local.prefetch_entries += hashes.len() as u64;
+    }
+
+    /// Runs one request and writes its reply to `out`.
+    pub fn run(
+        &self,
+        moment: &mut Moment,
+        argv: Argv<'_>,
+        client: &mut Client,
+        out: &mut ReplyWriter,
+    ) -> Flow {
+        let command = match self.table.find(argv) {
+            Found::Command(command) => command,
+            Found::Unknown => return self.refuse(None, admit::unknown(argv), client, out),
+            Found::UnknownSubcommand(container) => {
+                let error = admit::unknown_subcommand(container, argv);
+                return self.refuse(None, error, client, out);
+            }
+        };
+        let config = self.config();
+        let admission = admit::Admission { command, argc: argv.len(), client, config: &config };
+        match admit::admit(&self.server, &admission, moment.now_ms) {
+            admit::Verdict::Run => {}
+            admit::Verdict::Refuse(error) => return self.refuse(Some(command), error, client, out),
+            admit::Verdict::Abort => return Flow::Abort,
+            admit::Verdict::Wait(wait) => return Flow::Wait(wait),
+        }
+        if command.row.keys.is_empty() {
+            // What reads the figures shall find those of this batch.
+            drop(config);
+            self.end(moment);
+        }
+        let Some(held) = self.hold(command, argv) else { return Flow::Wait(Wait::Gate) };
+        let mark = out.mark();
+        let reply_before = client.reply;
+        client.shared.last_command.store(command.id + 1, Ordering::Relaxed);
+        let (result, effects) = self.call(command, argv, held, moment.now_ms, client, out);
+        fanout::fan_out(&self.server, effects);
+        let flow = match &result {
+            Ok(Next::Done) => Flow::Done,
+            Ok(Next::Close) => Flow::Close,
+            Ok(Next::Sleep(duration)) => Flow::Sleep(*duration),
+            Ok(Next::Shutdown) => Flow::Shutdown,
+            Err(error) => {
+                out.truncate(mark);
+                self.write_error(error, out);
+                Flow::Done
+            }
+        };
+        let tick = tsc::ticks();
+        moment.executed.push((command.id, result.is_err(), tick.wrapping_sub(moment.tick)));
+        moment.tick = tick;
+        silence(client, reply_before, out, mark);
+        flow
+    }
+
+    /// The locks of a command's keys; `None` when someone else has the keyspace for himself.
+    fn hold(&self, command: &Registered, argv: Argv<'_>) -> Option<Held<'_>> {
+        let keyspace = &self.server.keyspace;
+        if let Some(key) = command.single_key.and_then(|at| argv.get(at as usize)) {
+            let hash = keyspace.hash(key);
+            return Some(Held { locks: keyspace.lock_one(hash), first_hash: hash, gate: None });
+        }
+        if command.row.flags.has(Flags::EXCLUSIVE) {
+            let gate = Some(keyspace.gate.try_close()?);
+            return Some(Held { locks: keyspace.lock_all(), first_hash: 0, gate });
+        }
+        let mut hashes: SmallVec<[u64; 16]> = SmallVec::new();
+        let found = keys::for_each_key(command.row.keys, argv, |at, _| {
+            hashes.push(keyspace.hash(&argv[at]));
+        });
+        // Specs that lead nowhere: the handler finds the same fault and answers it, without touching a key.
+        let locks = match found {
+            Ok(()) if !hashes.is_empty() => keyspace.lock_many(hashes.into_iter()),
+            _ => keyspace.lock_none(),
+        };
+        Some(Held { locks, first_hash: 0, gate: None })
+    }
+
+    fn call(
+        &self,
+        command: &Registered,
+        argv: Argv<'_>,
+        held: Held<'_>,
+        now_ms: u64,
+        client: &mut Client,
+        out: &mut ReplyWriter,
+    ) -> (Result<Next, CmdError>, crate::db::Effects) {
+        let Held { locks, first_hash, gate } = held;
+        let keyspace = &self.server.keyspace;
+        let mut db = Access::new(keyspace, locks, client.db, now_ms, !client.no_touch);
+        if let Some(key) = command.single_key.and_then(|at| argv.get(at as usize)) {
+            db = db.with_first_key(key, first_hash);
+        }
+        let skip = 1 + command.is_subcommand() as usize;
+        let config = self.config.borrow();
+        let mut ctx = Ctx {
+            args: Args::new(argv, skip),
+            db,
+            out,
+            client,
+            server: &self.server,
+            config: &config,
+            table: &self.table,
+            command,
+        };
+        let result = (command.row.run)(&mut ctx);
+        let effects = std::mem::take(&mut ctx.db.effects);
+        drop(ctx);
+        drop(gate);
+        (result, effects)
+    }
+
+    fn refuse(
+        &self,
+        command: Option<&Registered>,
+        error: CmdError,
+        client: &mut Client,
+        out: &mut ReplyWriter,
+    ) -> Flow {
+        if let Some(command) = command {
+            self.worker.lock().rejected(command.id);
+        }
+        let mark = out.mark();
+        let reply_before = client.reply;
+        self.write_error(&error, out);
+        silence(client, reply_before, out, mark);
+        Flow::Done
+    }
+
+    fn write_error(&self, error: &CmdError, out: &mut ReplyWriter) {
+        let text = error.reply();
+        out.error(&text);
+        self.worker.lock().error(&text);
+    }
+}
+
+/// What a command holds while it runs.
+struct Held<'k> {
+    locks: Locks<'k>,
+    first_hash: u64,
+    gate: Option<GateGuard<'k>>,
+}
+
+/// CLIENT REPLY: takes a reply back that the client does not want. A mode that this very command set counts already.
+fn silence(client: &mut Client, before: ReplyMode, out: &mut ReplyWriter, mark: Mark) {
+    match (before, client.reply) {
+        (_, ReplyMode::Off) => out.truncate(mark),
+        (ReplyMode::SkipNext, ReplyMode::SkipNext) => {
+            out.truncate(mark);
+            client.reply = ReplyMode::On;
+        }
+        _ => {}
+    }
+}

@@ -1,0 +1,68 @@
+//! A connection without a socket: requests in, replies out, through the same [`Exec`] as everyone. Command tests run on
+//! it with a fake clock; later, scripts and the replay of logs do.
+
+use std::sync::Arc;
+
+use crate::client::{Client, Endpoint};
+use crate::commands::CommandTable;
+use crate::resp::parse::{Argv, Span};
+use crate::resp::write::ReplyWriter;
+use crate::server::Server;
+
+use super::{Exec, Flow};
+
+/// See the module's text.
+pub struct Session {
+    exec: Exec,
+    client: Client,
+    out: ReplyWriter,
+}
+
+impl Session {
+    /// A local client of `server`.
+    pub fn new(server: Arc<Server>, table: Arc<CommandTable>) -> Session {
+        let endpoint = Endpoint {
+            addr: "127.0.0.1:0".into(),
+            laddr: "127.0.0.1:0".into(),
+            local: true,
+            unix: false,
+        };
+        let authenticated = server.config().requirepass.is_empty();
+        let shared = server.clients.connect(endpoint, -1, server.clock.unix_ms());
+        let exec = Exec::new(server, table);
+        Session { exec, client: Client::new(shared, authenticated), out: ReplyWriter::new() }
+    }
+
+    /// The server that it talks to.
+    pub fn server(&self) -> &Arc<Server> {
+        &self.exec.server
+    }
+
+    /// Its client.
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// Runs one request; the reply as bytes, and what became of the command.
+    pub fn call(&mut self, request: &[&[u8]]) -> (Vec<u8>, Flow) {
+        let mut bytes = Vec::new();
+        let mut spans = Vec::new();
+        for arg in request {
+            spans.push(Span { start: bytes.len() as u32, len: arg.len() as u32 });
+            bytes.extend_from_slice(arg);
+        }
+        let mut moment = self.exec.begin();
+        let argv = Argv::new(&bytes, &spans);
+        let flow = self.exec.run(&mut moment, argv, &mut self.client, &mut self.out);
+        self.exec.end(&mut moment);
+        let reply = self.out.to_vec();
+        self.out.clear();
+        (reply, flow)
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.exec.server.clients.disconnect(self.client.shared.id);
+    }
+}
