@@ -1,8 +1,11 @@
 //! The operating system and the allocator: whatever needs `libc` or raw pointers and is no data
-//! structure. Everything public here is safe to call; each `unsafe` block argues why it is sound.
+//! structure. Everything public here is safe to call unless it says so; each `unsafe` block argues
+//! why it is sound. Linux only.
 
 #![allow(unsafe_code)]
 
 pub mod alloc;
+pub mod files;
 pub mod process;
+pub mod title;
 pub mod tsc;

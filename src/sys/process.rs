@@ -1,1 +1,377 @@
-//! t
+//! The process and its machine: memory, processor time, limits, signals, going to the background.
+
+use std::fs;
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::AsRawFd;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::time::Duration;
+
+/// Processor time used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CpuTimes {
+    /// Running the program's own code.
+    pub user: Duration,
+    /// In the kernel on its behalf.
+    pub system: Duration,
+}
+
+/// Whose processor time to read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CpuOf {
+    /// All threads of this process.
+    Process,
+    /// Child processes that ended and were waited for.
+    Children,
+    /// The current thread.
+    Thread,
+}
+
+/// The processor time used so far.
+pub fn cpu_times(of: CpuOf) -> CpuTimes {
+    let who = match of {
+        CpuOf::Process => libc::RUSAGE_SELF,
+        CpuOf::Children => libc::RUSAGE_CHILDREN,
+        CpuOf::Thread => libc::RUSAGE_THREAD,
+    };
+    let mut usage = MaybeUninit::<libc::rusage>::zeroed();
+    // SAFETY: `usage` is a valid place, and zeroed memory is a valid rusage if the call fails.
+    let usage = unsafe {
+        libc::getrusage(who, usage.as_mut_ptr());
+        usage.assume_init()
+    };
+    let duration =
+        |time: libc::timeval| Duration::new(time.tv_sec as u64, time.tv_usec as u32 * 1000);
+    CpuTimes {
+        user: duration(usage.ru_utime),
+        system: duration(usage.ru_stime),
+    }
+}
+
+/// The processor clock of a thread, readable from any other thread: who is busy, who is not.
+#[derive(Clone, Copy, Debug)]
+pub struct ThreadCpu(libc::clockid_t);
+
+impl ThreadCpu {
+    /// The clock of the current thread. `None` if the system has none.
+    pub fn current() -> Option<Self> {
+        let mut clock = 0;
+        // SAFETY: the current thread lives, and `clock` is a valid place.
+        let code = unsafe { libc::pthread_getcpuclockid(libc::pthread_self(), &mut clock) };
+        (code == 0).then_some(ThreadCpu(clock))
+    }
+
+    /// Processor time that the thread has used, in nanoseconds; `None` once it has ended. (Much
+    /// later the kernel may give its number to another thread of this process.)
+    pub fn used_ns(self) -> Option<u64> {
+        let mut used = libc::timespec {
+            tv_sec: 0,
+            tv_nsec: 0,
+        };
+        // SAFETY: `used` is a valid place; an unknown clock is refused by the kernel.
+        let code = unsafe { libc::clock_gettime(self.0, &mut used) };
+        (code == 0).then(|| used.tv_sec as u64 * 1_000_000_000 + used.tv_nsec as u64)
+    }
+}
+
+/// Memory of this process in RAM, in bytes; 0 if the system does not tell.
+pub fn rss_bytes() -> u64 {
+    let pages = fs::read_to_string("/proc/self/statm")
+        .ok()
+        .and_then(|text| text.split_ascii_whitespace().nth(1)?.parse::<u64>().ok());
+    pages.unwrap_or(0).saturating_mul(page_bytes())
+}
+
+/// The machine's memory, in bytes.
+pub fn total_system_memory_bytes() -> u64 {
+    sysconf(libc::_SC_PHYS_PAGES).saturating_mul(page_bytes())
+}
+
+/// The size of a page, in bytes.
+pub fn page_bytes() -> u64 {
+    sysconf(libc::_SC_PAGESIZE)
+}
+
+/// 0 when the system does not know the answer.
+fn sysconf(name: libc::c_int) -> u64 {
+    // SAFETY: any name is fine; unknown ones answer -1.
+    u64::try_from(unsafe { libc::sysconf(name) }).unwrap_or(0)
+}
+
+/// How many processors this process may use, by its affinity and its container's quota.
+pub fn cpu_count() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// Keeps the current thread on these processors.
+///
+/// # Errors
+/// When none of them exists or the process may not.
+pub fn set_thread_affinity(cpus: &[usize]) -> io::Result<()> {
+    // SAFETY: a cpu_set_t is an array of bits; all zeros is the empty set.
+    let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
+    for &cpu in cpus.iter().filter(|&&cpu| cpu < libc::CPU_SETSIZE as usize) {
+        // SAFETY: the index is within the set.
+        unsafe { libc::CPU_SET(cpu, &mut set) };
+    }
+    // SAFETY: the set has the announced size; 0 is the current thread.
+    check(unsafe { libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &set) })
+}
+
+/// INFO's `os`: `Linux 6.1.0-18-amd64 x86_64`.
+pub fn os_name() -> String {
+    let mut name = MaybeUninit::<libc::utsname>::zeroed();
+    // SAFETY: `name` is a valid place, and zeroed memory is a valid utsname (empty strings).
+    let name = unsafe {
+        libc::uname(name.as_mut_ptr());
+        name.assume_init()
+    };
+    let text = |field: &[libc::c_char]| -> String {
+        field
+            .iter()
+            .take_while(|&&c| c != 0)
+            .map(|&c| char::from(c as u8))
+            .collect()
+    };
+    format!(
+        "{} {} {}",
+        text(&name.sysname),
+        text(&name.release),
+        text(&name.machine)
+    )
+}
+
+/// This process's number.
+pub fn pid() -> u32 {
+    std::process::id()
+}
+
+/// The program's file; empty if the system does not tell.
+pub fn executable_path() -> std::path::PathBuf {
+    std::env::current_exe().unwrap_or_default()
+}
+
+/// Makes room for `want` open files, as far as the process may. Answers how many are possible now,
+/// which can be more than asked for.
+pub fn raise_nofile_limit(want: u64) -> u64 {
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: `limit` is a valid place.
+    if unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) } != 0 {
+        return 1024;
+    }
+    if limit.rlim_cur >= want {
+        return limit.rlim_cur;
+    }
+    // Beyond the hard limit only with privileges; else what the hard limit allows.
+    for target in [want, want.min(limit.rlim_max)] {
+        let raised = libc::rlimit {
+            rlim_cur: target,
+            rlim_max: limit.rlim_max.max(target),
+        };
+        // SAFETY: `raised` is valid; the kernel refuses what it does not allow.
+        if unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raised) } == 0 {
+            return target;
+        }
+    }
+    limit.rlim_cur
+}
+
+/// The longest queue of connections that the kernel keeps per listener, if it tells.
+pub fn somaxconn() -> Option<u32> {
+    fs::read_to_string("/proc/sys/net/core/somaxconn")
+        .ok()?
+        .trim()
+        .parse()
+        .ok()
+}
+
+/// Names the current thread for `top -H` and debuggers, cut to 15 bytes.
+pub fn set_thread_name(name: &str) {
+    let mut text = [0u8; 16];
+    let kept = name.len().min(text.len() - 1);
+    text[..kept].copy_from_slice(&name.as_bytes()[..kept]);
+    // SAFETY: `text` ends with NUL and has the 16 bytes that the kernel reads at most.
+    unsafe { libc::prctl(libc::PR_SET_NAME, text.as_ptr()) };
+}
+
+/// Ignores the signals that would end a server for no good reason: SIGPIPE (a client that went
+/// away; the write reports it) and SIGHUP (the terminal that started it went away).
+pub fn ignore_nuisance_signals() {
+    // SAFETY: ignoring a signal installs no handler that could run.
+    unsafe {
+        libc::signal(libc::SIGPIPE, libc::SIG_IGN);
+        libc::signal(libc::SIGHUP, libc::SIG_IGN);
+    }
+}
+
+/// Goes to the background: the caller continues in a child in a session of its own, without a
+/// terminal; the parent exits with 0. Call it before threads are started.
+///
+/// # Errors
+/// When other threads run already, or the fork fails.
+pub fn daemonize() -> io::Result<()> {
+    if thread_count()? != 1 {
+        return Err(io::Error::other(
+            "cannot go to the background after threads are started",
+        ));
+    }
+    // SAFETY: there is one thread only, so the child is a whole copy: no lock is held by a thread
+    // that it does not have.
+    match unsafe { libc::fork() } {
+        -1 => return Err(io::Error::last_os_error()),
+        0 => {}
+        // SAFETY: ends the parent at once, without running exit handlers that the child owns.
+        _ => unsafe { libc::_exit(0) },
+    }
+    // SAFETY: no arguments; the fresh child leads no group, so it cannot fail.
+    unsafe { libc::setsid() };
+    let null = fs::OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open("/dev/null")?;
+    for stream in 0..=2 {
+        // SAFETY: both are open file descriptors or refused; the standard streams stay open.
+        if unsafe { libc::dup2(null.as_raw_fd(), stream) } < 0 {
+            return Err(io::Error::last_os_error());
+        }
+    }
+    Ok(())
+}
+
+/// Tells systemd how the start goes (`READY=1`, `STOPPING=1`, `STATUS=...`). False when it did not
+/// start this process.
+///
+/// # Errors
+/// When systemd's socket cannot be reached.
+pub fn sd_notify(message: &str) -> io::Result<bool> {
+    let Some(path) = std::env::var_os("NOTIFY_SOCKET") else {
+        return Ok(false);
+    };
+    let address = match path.as_bytes() {
+        [b'@', name @ ..] => SocketAddr::from_abstract_name(name)?,
+        [b'/', ..] => SocketAddr::from_pathname(&path)?,
+        _ => return Ok(false),
+    };
+    UnixDatagram::unbound()?.send_to_addr(message.as_bytes(), &address)?;
+    Ok(true)
+}
+
+/// How many threads this process has.
+///
+/// # Errors
+/// When /proc is not there.
+pub fn thread_count() -> io::Result<usize> {
+    // The threads' directory: field 20 of `stat` says the same, but not in every sandbox.
+    Ok(fs::read_dir("/proc/self/task")?.count())
+}
+
+/// Where the kernel put the arguments and the variables: start and end of each.
+pub(super) fn argument_area() -> Option<[usize; 4]> {
+    let stat = fs::read_to_string("/proc/self/stat").ok()?;
+    // The name in parentheses may hold anything; the fields after it are plain. The third field
+    // comes first, the 48th is the start of the arguments.
+    let mut fields = stat
+        .rsplit_once(')')?
+        .1
+        .split_ascii_whitespace()
+        .skip(48 - 3);
+    let mut next = || fields.next()?.parse::<usize>().ok();
+    Some([next()?, next()?, next()?, next()?])
+}
+
+fn check(code: libc::c_int) -> io::Result<()> {
+    if code == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
+#[cfg(all(test, not(miri)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_figures_are_plausible() {
+        let rss = rss_bytes();
+        assert!(
+            rss > 100_000 && rss < total_system_memory_bytes(),
+            "rss {rss}"
+        );
+        assert!(page_bytes().is_power_of_two());
+        assert!(cpu_count() >= 1);
+    }
+
+    #[test]
+    fn a_threads_clock_is_read_from_another_thread() {
+        let (clock_tx, clock_rx) = std::sync::mpsc::channel();
+        let (stop_tx, stop_rx) = std::sync::mpsc::channel::<()>();
+        let worker = std::thread::spawn(move || {
+            let cpu = ThreadCpu::current().unwrap();
+            while cpu.used_ns().unwrap() < 3_000_000 {}
+            clock_tx.send(cpu).unwrap();
+            stop_rx.recv().unwrap_err();
+        });
+        let cpu = clock_rx.recv().unwrap();
+        assert!(cpu.used_ns().unwrap() >= 3_000_000);
+        drop(stop_tx);
+        worker.join().unwrap();
+    }
+
+    #[test]
+    fn processor_time_grows() {
+        let before = cpu_times(CpuOf::Thread);
+        let cpu = ThreadCpu::current().unwrap();
+        let start_ns = cpu.used_ns().unwrap();
+        while cpu.used_ns().unwrap() - start_ns < 20_000_000 {}
+        let after = cpu_times(CpuOf::Thread);
+        assert!(after.user + after.system > before.user + before.system);
+        assert!(cpu_times(CpuOf::Process).user >= after.user);
+        cpu_times(CpuOf::Children);
+    }
+
+    #[test]
+    fn the_system_has_a_name() {
+        let name = os_name();
+        assert!(name.starts_with("Linux "), "{name}");
+        assert_eq!(name.split(' ').count(), 3);
+        assert!(executable_path().is_absolute());
+        assert!(somaxconn().is_none_or(|max| max > 0));
+    }
+
+    #[test]
+    fn the_limit_of_files_is_never_lowered() {
+        let now = raise_nofile_limit(1);
+        assert!(raise_nofile_limit(now) >= now);
+        assert!(raise_nofile_limit(now + 1) >= now);
+    }
+
+    #[test]
+    fn threads_are_named_and_long_names_cut() {
+        let worker = std::thread::spawn(|| {
+            set_thread_name("a-name-longer-than-fifteen");
+            fs::read_to_string("/proc/thread-self/comm").unwrap()
+        });
+        assert_eq!(worker.join().unwrap(), "a-name-longer-t\n");
+    }
+
+    #[test]
+    fn going_to_the_background_is_refused_with_threads() {
+        let (stop_tx, stop_rx) = std::sync::mpsc::channel::<()>();
+        let worker = std::thread::spawn(move || stop_rx.recv());
+        assert!(daemonize().is_err());
+        drop(stop_tx);
+        let _ = worker.join();
+    }
+
+    #[test]
+    fn the_arguments_are_found() {
+        let [arg_start, arg_end, env_start, env_end] = argument_area().unwrap();
+        assert!(arg_start < arg_end && arg_end <= env_start && env_start <= env_end);
+    }
+}

@@ -1,0 +1,102 @@
+//! Files and their permissions beyond std: directories made durable, umask, owners of sockets.
+
+use std::ffi::CString;
+use std::fs::File;
+use std::io;
+use std::path::Path;
+
+/// Makes a rename or creation in `directory` durable.
+///
+/// # Errors
+/// When the directory cannot be opened or the disk refuses.
+pub fn fsync_dir(directory: &Path) -> io::Result<()> {
+    // An empty path is the parent of a bare file name: the working directory.
+    let directory = if directory.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        directory
+    };
+    File::open(directory)?.sync_all()
+}
+
+/// Sets which permission bits new files do not get, and answers the former ones. It holds for the
+/// whole process: set it while no other thread creates files.
+pub fn set_umask(mask: u32) -> u32 {
+    // SAFETY: umask takes any value and cannot fail.
+    unsafe { libc::umask(mask as libc::mode_t) }
+}
+
+/// The id of a group by its name or number; `None` when there is no such group.
+///
+/// # Errors
+/// When the system's group database cannot be read.
+pub fn group_id(name: &str) -> io::Result<Option<u32>> {
+    if let Ok(id) = name.parse() {
+        return Ok(Some(id));
+    }
+    let Ok(name) = CString::new(name) else {
+        return Ok(None);
+    };
+    let mut buffer: Vec<libc::c_char> = vec![0; 4096];
+    loop {
+        // SAFETY: group is a plain C struct of numbers and pointers; all zeros is valid.
+        let mut group: libc::group = unsafe { std::mem::zeroed() };
+        let mut found = std::ptr::null_mut();
+        // SAFETY: the name ends with NUL, the buffer has the announced length, and the other two
+        // are valid places. Nothing but the id is used, after the buffer is still alive.
+        let code = unsafe {
+            libc::getgrnam_r(
+                name.as_ptr(),
+                &mut group,
+                buffer.as_mut_ptr(),
+                buffer.len(),
+                &mut found,
+            )
+        };
+        match code {
+            0 if found.is_null() => return Ok(None),
+            0 => return Ok(Some(group.gr_gid)),
+            // A group of many members; a megabyte of them is not one we need to serve.
+            libc::ERANGE if buffer.len() < 1 << 20 => buffer.resize(buffer.len() * 4, 0),
+            libc::ENOENT | libc::ESRCH => return Ok(None),
+            code => return Err(io::Error::from_raw_os_error(code)),
+        }
+    }
+}
+
+/// Gives a file or socket to a group (`unixsocketgroup`).
+///
+/// # Errors
+/// When the process may not do so.
+pub fn set_group(path: &Path, group_id: u32) -> io::Result<()> {
+    std::os::unix::fs::chown(path, None, Some(group_id))
+}
+
+/// Sets the permission bits of a file or socket (`unixsocketperm`).
+///
+/// # Errors
+/// When the process may not do so.
+pub fn set_permissions(path: &Path, mode: u32) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))
+}
+
+#[cfg(all(test, not(miri)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn directories_are_synced() {
+        fsync_dir(&std::env::temp_dir()).unwrap();
+        fsync_dir(Path::new("")).unwrap();
+        assert!(fsync_dir(Path::new("/no/such/directory")).is_err());
+    }
+
+    #[test]
+    fn groups_are_found_by_name_and_number() {
+        assert_eq!(group_id("root").unwrap(), Some(0));
+        assert_eq!(group_id("12345").unwrap(), Some(12345));
+        assert_eq!(group_id("no-such-group-here").unwrap(), None);
+        assert_eq!(group_id("nul\0inside").unwrap(), None);
+    }
+}
