@@ -10,7 +10,7 @@ use crate::client::Registry;
 use crate::client::pause::Pause;
 use crate::config::{Config, ConfigStore, Field};
 use crate::db::Keyspace;
-use crate::ds::hash::KeyHash;
+use crate::ds::hash::{HashFunction, KeyHash};
 use crate::stats::Stats;
 use crate::util::clock::Clock;
 use crate::util::rng;
@@ -64,7 +64,11 @@ impl Server {
         let config = store.config();
         let shards = Keyspace::shards_for(config.io_threads);
         Server {
-            keyspace: Keyspace::new(shards, config.databases, KeyHash::random()),
+            keyspace: Keyspace::new(
+                shards,
+                config.databases,
+                KeyHash::process(HashFunction::Fast),
+            ),
             clients: Registry::default(),
             pause: Pause::default(),
             stats: Stats::default(),
@@ -101,10 +105,14 @@ impl Server {
     /// CONFIG SET: all pairs or none. The error is the whole reply.
     pub fn set_config(&self, pairs: &[(&[u8], &[u8])], local: bool) -> Result<(), String> {
         let mut store = self.config_store.lock();
-        store.set_with(pairs, local, &mut |field, before, after| match self.apply_config.get() {
-            Some(apply) => apply(self, field, before, after),
-            None => Ok(()),
-        })?;
+        store.set_with(
+            pairs,
+            local,
+            &mut |field, before, after| match self.apply_config.get() {
+                Some(apply) => apply(self, field, before, after),
+                None => Ok(()),
+            },
+        )?;
         *self.config.write() = store.config();
         self.config_epoch.fetch_add(1, Ordering::AcqRel);
         Ok(())

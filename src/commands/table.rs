@@ -51,10 +51,20 @@ impl CommandTable {
             names.push((command.row.name.as_bytes().to_vec(), index as u16));
         }
         for (old, new) in renamed {
-            rename(&mut names, &old.to_ascii_lowercase(), &new.to_ascii_lowercase())?;
+            rename(
+                &mut names,
+                &old.to_ascii_lowercase(),
+                &new.to_ascii_lowercase(),
+            )?;
         }
-        let mut table = CommandTable { commands, slots: Vec::new(), count: next_id };
-        table.slots.resize_with((names.len() * 4).next_power_of_two(), || None);
+        let mut table = CommandTable {
+            commands,
+            slots: Vec::new(),
+            count: next_id,
+        };
+        table
+            .slots
+            .resize_with((names.len() * 4).next_power_of_two(), || None);
         for (name, index) in names {
             let mut at = fold(&name) & (table.slots.len() - 1);
             while table.slots[at].is_some() {
@@ -81,7 +91,9 @@ impl CommandTable {
     /// The command that a request names, its subcommand when it is a container's.
     #[inline]
     pub fn find(&self, argv: Argv<'_>) -> Found<'_> {
-        let Some(command) = self.get(&argv[0]) else { return Found::Unknown };
+        let Some(command) = self.get(&argv[0]) else {
+            return Found::Unknown;
+        };
         if command.subcommands.is_empty() || argv.len() < 2 {
             return Found::Command(command);
         }
@@ -122,7 +134,9 @@ impl CommandTable {
 impl Registered {
     /// A subcommand by its name in any case.
     pub fn subcommand(&self, name: &[u8]) -> Option<&Registered> {
-        self.subcommands.iter().find(|sub| sub.row.name.as_bytes().eq_ignore_ascii_case(name))
+        self.subcommands
+            .iter()
+            .find(|sub| sub.row.name.as_bytes().eq_ignore_ascii_case(name))
     }
 
     /// True for a subcommand of a container.
@@ -143,8 +157,18 @@ fn register(row: &'static Command, prefix: &str, next_id: &mut u16) -> Registere
         _ => None,
     };
     let prefix = format!("{full_name}|");
-    let subcommands = row.subcommands.iter().map(|sub| register(sub, &prefix, next_id)).collect();
-    Registered { row, id, full_name, single_key, subcommands }
+    let subcommands = row
+        .subcommands
+        .iter()
+        .map(|sub| register(sub, &prefix, next_id))
+        .collect();
+    Registered {
+        row,
+        id,
+        full_name,
+        single_key,
+        subcommands,
+    }
 }
 
 fn rename(names: &mut Vec<(Vec<u8>, u16)>, old: &[u8], new: &[u8]) -> Result<(), String> {
@@ -180,20 +204,32 @@ mod tests {
         let table = CommandTable::new(&[]).unwrap();
         for command in table.commands() {
             let upper = command.row.name.to_ascii_uppercase();
-            assert_eq!(table.get(upper.as_bytes()).map(|found| found.id), Some(command.id));
+            assert_eq!(
+                table.get(upper.as_bytes()).map(|found| found.id),
+                Some(command.id)
+            );
         }
         assert!(table.get(b"nosuch").is_none());
         assert!(table.get(b"").is_none());
-        assert_eq!(table.by_full_name(b"CLIENT|kill").unwrap().full_name, "client|kill");
+        assert_eq!(
+            table.by_full_name(b"CLIENT|kill").unwrap().full_name,
+            "client|kill"
+        );
     }
 
     #[test]
     fn renaming_moves_removes_and_refuses() {
-        let renamed = |old: &str, new: &str| vec![(old.as_bytes().to_vec(), new.as_bytes().to_vec())];
+        let renamed =
+            |old: &str, new: &str| vec![(old.as_bytes().to_vec(), new.as_bytes().to_vec())];
         let table = CommandTable::new(&renamed("GET", "fetch")).unwrap();
         assert!(table.get(b"get").is_none());
         assert_eq!(table.get(b"FETCH").unwrap().full_name, "get");
-        assert!(CommandTable::new(&renamed("FLUSHALL", "")).unwrap().get(b"flushall").is_none());
+        assert!(
+            CommandTable::new(&renamed("FLUSHALL", ""))
+                .unwrap()
+                .get(b"flushall")
+                .is_none()
+        );
         assert!(CommandTable::new(&renamed("nosuch", "x")).is_err());
         assert!(CommandTable::new(&renamed("get", "set")).is_err());
     }

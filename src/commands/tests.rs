@@ -29,19 +29,29 @@ impl Test {
     /// A server with directives as on a command line.
     pub(crate) fn with(args: &[&str]) -> Test {
         let args = args.iter().map(|arg| (*arg).into());
-        let Ok(config::Invocation::Run(sources)) = config::parse(args, []) else { panic!("no run") };
+        let Ok(config::Invocation::Run(sources)) = config::parse(args, []) else {
+            panic!("no run")
+        };
         let (store, _) = config::load(&sources).unwrap();
         let clock = Clock::fake(START_MS);
         let table = Arc::new(CommandTable::new(&store.config().rename_command).unwrap());
         let server = Arc::new(Server::new(store, clock.clone()));
         server.enter(Lifecycle::Running);
-        Test { session: Session::new(server, table.clone()), clock, table }
+        Test {
+            session: Session::new(server, table.clone()),
+            clock,
+            table,
+        }
     }
 
     /// One more client of the same server.
     pub(crate) fn client(&self) -> Test {
         let session = Session::new(self.session.server().clone(), self.table.clone());
-        Test { session, clock: self.clock.clone(), table: self.table.clone() }
+        Test {
+            session,
+            clock: self.clock.clone(),
+            table: self.table.clone(),
+        }
     }
 
     /// Runs a line as redis-cli would split it; the reply, raw.

@@ -1,6 +1,6 @@
 //! Typed access to the keys of one command: lookups, and the guards through which everything is written.
 
-use crate::ds::entry::{Entry, EntryRef, Meta, NewValue};
+use crate::ds::entry::{Entry, EntryMut, EntryRef, Meta, NewValue};
 use crate::ds::table::{Slot, Table};
 
 use super::keyspace::{DbIndex, Keyspace, Locks, Shard, ShardData, ShardId};
@@ -66,14 +66,31 @@ impl<'k> Access<'k> {
         touch: bool,
     ) -> Access<'k> {
         let lru_clock = lru_clock(now_ms);
-        let first = FirstKey { at: 0, len: 0, hash: 0 };
-        Access { keyspace, locks, db, now_ms, lru_clock, touch, first, effects: Effects::default() }
+        let first = FirstKey {
+            at: 0,
+            len: 0,
+            hash: 0,
+        };
+        Access {
+            keyspace,
+            locks,
+            db,
+            now_ms,
+            lru_clock,
+            touch,
+            first,
+            effects: Effects::default(),
+        }
     }
 
     /// Remembers the hash of the first key.
     #[inline]
     pub fn with_first_key(mut self, key: &[u8], hash: u64) -> Access<'k> {
-        self.first = FirstKey { at: key.as_ptr() as usize, len: key.len(), hash };
+        self.first = FirstKey {
+            at: key.as_ptr() as usize,
+            len: key.len(),
+            hash,
+        };
         self
     }
 
@@ -154,13 +171,20 @@ impl<'k> Access<'k> {
     #[inline]
     pub fn set(&mut self, key: &[u8], type_: u8, enc: u8, value: NewValue<'_>, expire: Expire) {
         let hash = self.hash(key);
-        let meta = Meta { type_, enc, lru: self.lru_clock };
+        let meta = Meta {
+            type_,
+            enc,
+            lru: self.lru_clock,
+        };
         let id = self.keyspace.shard_of(hash);
         let shard = held(&mut self.locks, id);
         self.effects.changes += 1;
         let found = find_live(shard, self.db, hash, key, self.now_ms);
-        let table =
-            shard.table_mut(self.db, self.keyspace.shard_bits(), self.keyspace.key_hash());
+        let table = shard.table_mut(
+            self.db,
+            self.keyspace.shard_bits(),
+            self.keyspace.key_hash(),
+        );
         let Some(slot) = found else {
             let expire_at_ms = match expire {
                 Expire::At(at_ms) => Some(at_ms),
@@ -265,7 +289,11 @@ impl KeyMut<'_> {
     pub fn set_value(&mut self, enc: u8, value: NewValue<'_>) {
         self.changes = 1;
         let old = self.table.get(self.slot);
-        let meta = Meta { type_: old.type_(), enc, lru: old.lru() };
+        let meta = Meta {
+            type_: old.type_(),
+            enc,
+            lru: old.lru(),
+        };
         if !overwrite(self.table, self.slot, meta, &value) {
             let old = self.table.get(self.slot);
             let entry = Entry::new(old.key(), meta, value, old.expire_at_ms());
@@ -273,13 +301,11 @@ impl KeyMut<'_> {
         }
     }
 
-    /// The bytes of the value where they lie, to be changed in place; `None` for an integer.
-    pub fn value_bytes_mut(&mut self, enc: u8) -> Option<&mut [u8]> {
-        self.changes = 1;
-        let entry = self.table.get_mut(self.slot);
-        let mut entry = entry;
-        entry.set_enc(enc);
-        entry.into_value_bytes_mut()
+    /// Changes the value where it lies; `edit` says whether it did.
+    pub fn edit(&mut self, edit: impl FnOnce(&mut EntryMut<'_>) -> bool) -> bool {
+        let done = edit(&mut self.table.get_mut(self.slot));
+        self.changes |= done as u64;
+        done
     }
 
     /// Sets or removes the expiry.
@@ -310,7 +336,9 @@ pub fn lru_clock(now_ms: u64) -> u32 {
 
 #[inline]
 fn held<'a>(locks: &'a mut Locks<'_>, id: ShardId) -> &'a mut ShardData {
-    locks.get(id).expect("a handler touches only keys that its row's key specs name")
+    locks
+        .get(id)
+        .expect("a handler touches only keys that its row's key specs name")
 }
 
 /// The slot of a key; one that has expired is deleted here and counted, and not found.
@@ -344,7 +372,9 @@ fn overwrite(table: &mut Table<Entry>, slot: Slot, meta: Meta, value: &NewValue<
         NewValue::Shared(_) => false,
     };
     if done {
-        entry.set_meta(meta);
+        entry.set_type(meta.type_);
+        entry.set_enc(meta.enc);
+        entry.set_lru(meta.lru);
     }
     done
 }

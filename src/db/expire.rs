@@ -99,7 +99,9 @@ impl Keyspace {
         while !stop() {
             let now_ms = clock.unix_ms();
             let wake_at_ms = self.expire_due(now_ms);
-            self.expire_clock.wake_at_ms.store(wake_at_ms, Ordering::SeqCst);
+            self.expire_clock
+                .wake_at_ms
+                .store(wake_at_ms, Ordering::SeqCst);
             let earliest = self.next_expire_at_ms().max(self.held_back_until(now_ms));
             let sleep_ms = wake_at_ms.min(earliest).saturating_sub(clock.unix_ms());
             if sleep_ms > 0 {
@@ -135,7 +137,9 @@ impl Keyspace {
         }
         if worked {
             let spent = started.elapsed().as_micros() as u64;
-            self.expire_clock.cycle_us.fetch_add(spent, Ordering::Relaxed);
+            self.expire_clock
+                .cycle_us
+                .fetch_add(spent, Ordering::Relaxed);
         }
         self.next_expire_at_ms()
     }
@@ -143,7 +147,10 @@ impl Keyspace {
     /// No key expires before this (Unix ms).
     pub fn next_expire_at_ms(&self) -> u64 {
         let shards = self.all().iter();
-        shards.map(|shard| shard.next_expire_at_ms.load(Ordering::SeqCst)).min().unwrap_or(u64::MAX)
+        shards
+            .map(|shard| shard.next_expire_at_ms.load(Ordering::SeqCst))
+            .min()
+            .unwrap_or(u64::MAX)
     }
 
     /// Until when the cycle may not work; 0 when it may.
@@ -152,7 +159,11 @@ impl Keyspace {
             return u64::MAX;
         }
         let paused_until = self.expire_clock.paused_until_ms.load(Ordering::Relaxed);
-        if paused_until > now_ms { paused_until } else { 0 }
+        if paused_until > now_ms {
+            paused_until
+        } else {
+            0
+        }
     }
 }
 
@@ -163,7 +174,7 @@ fn expire_slice(shard: &Shard, now_ms: u64, removed: &mut Vec<Entry>) -> bool {
     for table in &mut data.tables {
         let budget = SLICE_KEYS - removed.len();
         if budget > 0 {
-            table.take_expired(now_ms, budget, |entry| removed.push(entry));
+            table.take_expired(now_ms, budget, &mut |entry| removed.push(entry));
         }
         next_ms = next_ms.min(table.next_expire_at_ms());
     }

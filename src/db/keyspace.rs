@@ -57,10 +57,16 @@ impl ShardData {
 
     /// The table of a database, made when there is none yet.
     #[inline]
-    pub(super) fn table_mut(&mut self, db: DbIndex, skip_bits: u32, hash: KeyHash) -> &mut Table<Entry> {
+    pub(super) fn table_mut(
+        &mut self,
+        db: DbIndex,
+        skip_bits: u32,
+        hash: KeyHash,
+    ) -> &mut Table<Entry> {
         let index = db.0 as usize;
         if index >= self.tables.len() {
-            self.tables.resize_with(index + 1, || Table::new(skip_bits, hash));
+            self.tables
+                .resize_with(index + 1, || Table::new(skip_bits, hash));
         }
         &mut self.tables[index]
     }
@@ -87,7 +93,10 @@ impl Keyspace {
     pub fn new(shards: usize, databases: u32, hash: KeyHash) -> Keyspace {
         let shards = shards.max(1).next_power_of_two();
         let shard = || Shard {
-            data: Mutex::new(ShardData { tables: Vec::new(), stats: ShardStats::default() }),
+            data: Mutex::new(ShardData {
+                tables: Vec::new(),
+                stats: ShardStats::default(),
+            }),
             next_expire_at_ms: AtomicU64::new(u64::MAX),
         };
         Keyspace {
@@ -154,7 +163,9 @@ impl Keyspace {
     /// Locks nothing: for commands without keys.
     #[inline]
     pub fn lock_none(&self) -> Locks<'_> {
-        Locks { guards: SmallVec::new() }
+        Locks {
+            guards: SmallVec::new(),
+        }
     }
 
     /// Locks the shard of one key.
@@ -171,13 +182,20 @@ impl Keyspace {
         let mut ids: SmallVec<[ShardId; 16]> = hashes.map(|hash| self.shard_of(hash)).collect();
         ids.sort_unstable();
         ids.dedup();
-        Locks { guards: ids.into_iter().map(|id| (id, self.shard(id).data.lock())).collect() }
+        Locks {
+            guards: ids
+                .into_iter()
+                .map(|id| (id, self.shard(id).data.lock()))
+                .collect(),
+        }
     }
 
     /// Locks every shard. Only for the exclusive path: see [`Gate`].
     pub fn lock_all(&self) -> Locks<'_> {
         let lock = |(id, shard)| (ShardId(id as u32), Shard::lock(shard));
-        Locks { guards: self.shards.iter().enumerate().map(lock).collect() }
+        Locks {
+            guards: self.shards.iter().enumerate().map(lock).collect(),
+        }
     }
 
     /// Brings the lines that a lookup of `hash` reads into the cache, when its shard is free. `entries`: the second
@@ -187,7 +205,11 @@ impl Keyspace {
         if let Some(shard) = self.shard(self.shard_of(hash)).data.try_lock()
             && let Some(table) = shard.table(db)
         {
-            if entries { table.prefetch_entry(hash) } else { table.prefetch_bucket(hash) }
+            if entries {
+                table.prefetch_entry(hash)
+            } else {
+                table.prefetch_bucket(hash)
+            }
         }
     }
 
@@ -220,10 +242,10 @@ impl<'k> Locks<'k> {
     /// The data of a shard, if held.
     #[inline]
     pub(super) fn get(&mut self, id: ShardId) -> Option<&mut ShardData> {
-        if let [(only, guard)] = self.guards.as_mut_slice() {
-            return (*only == id).then_some(&mut **guard);
-        }
-        let at = self.guards.binary_search_by_key(&id, |(held, _)| *held).ok()?;
+        let at = match self.guards.as_slice() {
+            [(only, _)] => (*only == id).then_some(0)?,
+            many => many.binary_search_by_key(&id, |(held, _)| *held).ok()?,
+        };
         Some(&mut self.guards[at].1)
     }
 

@@ -31,7 +31,12 @@ impl LazyFree {
         }
         self.counters.pending.fetch_add(objects, Ordering::Relaxed);
         // A send fails only when the thread could not be started: then the tables drop right here.
-        if self.thread.get_or_init(|| self.start()).send(tables).is_err() {
+        if self
+            .thread
+            .get_or_init(|| self.start())
+            .send(tables)
+            .is_err()
+        {
             self.counters.done(objects);
         }
     }
@@ -63,7 +68,9 @@ impl LazyFree {
                 }
             }
         };
-        let started = std::thread::Builder::new().name("kivi-lazyfree".into()).spawn(work);
+        let started = std::thread::Builder::new()
+            .name("kivi-lazyfree".into())
+            .spawn(work);
         if let Err(error) = started {
             tracing::warn!("no thread for lazy freeing, large values are freed at once: {error}");
         }

@@ -28,7 +28,9 @@ impl Access<'_> {
         while shard < shards && budget > 0 && shards_left > 0 {
             let mut seen = 0;
             position = self.with_shard(ShardId(shard as u32), |data| {
-                let Some(table) = data.table(db) else { return 0 };
+                let Some(table) = data.table(db) else {
+                    return 0;
+                };
                 table.scan(position, budget, |entry| {
                     seen += 1;
                     if is_live(entry, now_ms) {
@@ -45,7 +47,11 @@ impl Access<'_> {
                 break;
             }
         }
-        if shard >= shards { 0 } else { shard << POSITION_BITS | position }
+        if shard >= shards {
+            0
+        } else {
+            shard << POSITION_BITS | position
+        }
     }
 
     /// Calls `visit` with every live entry of the database, shard by shard.
@@ -95,7 +101,9 @@ impl Access<'_> {
 
     fn sizes_by_shard(&mut self, db: DbIndex) -> Vec<u64> {
         let mut sizes = Vec::with_capacity(self.keyspace().shards());
-        self.for_each_shard(|_, data| sizes.push(data.table(db).map_or(0, |table| table.len() as u64)));
+        self.for_each_shard(|_, data| {
+            sizes.push(data.table(db).map_or(0, |table| table.len() as u64))
+        });
         sizes
     }
 

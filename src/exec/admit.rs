@@ -111,7 +111,11 @@ fn paused(server: &Server, admission: &Admission<'_>, now_ms: u64) -> Verdict {
 
 #[inline]
 fn gate(server: &Server, _: &Admission<'_>, _: u64) -> Verdict {
-    if server.keyspace.gate.is_closed() { Verdict::Wait(Wait::Gate) } else { Verdict::Run }
+    if server.keyspace.gate.is_closed() {
+        Verdict::Wait(Wait::Gate)
+    } else {
+        Verdict::Run
+    }
 }
 
 /// The error for a name that is in no row, with a preview of the arguments as Redis gives it.

@@ -18,7 +18,7 @@ use crate::client::{Client, ReplyMode};
 use crate::commands::table::Found;
 use crate::commands::{CommandTable, Ctx, Next, Registered};
 use crate::config::Config;
-use crate::db::{Access, GateGuard, Locks};
+use crate::db::{Access, Effects, GateGuard, Locks};
 use crate::resp::parse::{Argv, Batch};
 use crate::resp::write::{Mark, ReplyWriter};
 use crate::server::Server;
@@ -84,7 +84,13 @@ impl Exec {
         let worker = server.stats.add_worker();
         let config_epoch = Cell::new(server.config_epoch());
         let config = RefCell::new(server.config());
-        Exec { server, table, worker, config, config_epoch }
+        Exec {
+            server,
+            table,
+            worker,
+            config,
+            config_epoch,
+        }
     }
 
     /// The configuration; a copy that follows changes from batch to batch.
@@ -101,7 +107,11 @@ impl Exec {
     #[inline]
     pub fn begin(&self) -> Moment {
         let now_ms = self.server.clock.unix_ms();
-        Moment { now_ms, tick: tsc::ticks(), executed: SmallVec::new() }
+        Moment {
+            now_ms,
+            tick: tsc::ticks(),
+            executed: SmallVec::new(),
+        }
     }
 
     /// Ends a batch: counts what ran.
@@ -159,7 +169,12 @@ impl Exec {
             }
         };
         let config = self.config();
-        let admission = admit::Admission { command, argc: argv.len(), client, config: &config };
+        let admission = admit::Admission {
+            command,
+            argc: argv.len(),
+            client,
+            config: &config,
+        };
         match admit::admit(&self.server, &admission, moment.now_ms) {
             admit::Verdict::Run => {}
             admit::Verdict::Refuse(error) => return self.refuse(Some(command), error, client, out),
@@ -171,11 +186,16 @@ impl Exec {
             drop(config);
             self.end(moment);
         }
-        let Some(held) = self.hold(command, argv) else { return Flow::Wait(Wait::Gate) };
         let mark = out.mark();
         let reply_before = client.reply;
-        client.shared.last_command.store(command.id + 1, Ordering::Relaxed);
-        let (result, effects) = self.call(command, argv, held, moment.now_ms, client, out);
+        client
+            .shared
+            .last_command
+            .store(command.id + 1, Ordering::Relaxed);
+        let called = self.call(command, argv, moment.now_ms, client, out);
+        let Some((result, effects)) = called else {
+            return Flow::Wait(Wait::Gate);
+        };
         fanout::fan_out(&self.server, effects);
         let flow = match &result {
             Ok(Next::Done) => Flow::Done,
@@ -189,7 +209,9 @@ impl Exec {
             }
         };
         let tick = tsc::ticks();
-        moment.executed.push((command.id, result.is_err(), tick.wrapping_sub(moment.tick)));
+        moment
+            .executed
+            .push((command.id, result.is_err(), tick.wrapping_sub(moment.tick)));
         moment.tick = tick;
         silence(client, reply_before, out, mark);
         flow
@@ -200,11 +222,19 @@ impl Exec {
         let keyspace = &self.server.keyspace;
         if let Some(key) = command.single_key.and_then(|at| argv.get(at as usize)) {
             let hash = keyspace.hash(key);
-            return Some(Held { locks: keyspace.lock_one(hash), first_hash: hash, gate: None });
+            return Some(Held {
+                locks: keyspace.lock_one(hash),
+                first_hash: hash,
+                gate: None,
+            });
         }
         if command.row.flags.has(Flags::EXCLUSIVE) {
             let gate = Some(keyspace.gate.try_close()?);
-            return Some(Held { locks: keyspace.lock_all(), first_hash: 0, gate });
+            return Some(Held {
+                locks: keyspace.lock_all(),
+                first_hash: 0,
+                gate,
+            });
         }
         let mut hashes: SmallVec<[u64; 16]> = SmallVec::new();
         let found = keys::for_each_key(command.row.keys, argv, |at, _| {
@@ -215,26 +245,34 @@ impl Exec {
             Ok(()) if !hashes.is_empty() => keyspace.lock_many(hashes.into_iter()),
             _ => keyspace.lock_none(),
         };
-        Some(Held { locks, first_hash: 0, gate: None })
+        Some(Held {
+            locks,
+            first_hash: 0,
+            gate: None,
+        })
     }
 
+    /// Locks and runs; `None` when someone else has the keyspace for himself.
     fn call(
         &self,
         command: &Registered,
         argv: Argv<'_>,
-        held: Held<'_>,
         now_ms: u64,
         client: &mut Client,
         out: &mut ReplyWriter,
-    ) -> (Result<Next, CmdError>, crate::db::Effects) {
-        let Held { locks, first_hash, gate } = held;
+    ) -> Option<(Result<Next, CmdError>, Effects)> {
+        let config = self.config.borrow();
+        let Held {
+            locks,
+            first_hash,
+            gate,
+        } = self.hold(command, argv)?;
         let keyspace = &self.server.keyspace;
         let mut db = Access::new(keyspace, locks, client.db, now_ms, !client.no_touch);
         if let Some(key) = command.single_key.and_then(|at| argv.get(at as usize)) {
             db = db.with_first_key(key, first_hash);
         }
         let skip = 1 + command.is_subcommand() as usize;
-        let config = self.config.borrow();
         let mut ctx = Ctx {
             args: Args::new(argv, skip),
             db,
@@ -249,7 +287,7 @@ impl Exec {
         let effects = std::mem::take(&mut ctx.db.effects);
         drop(ctx);
         drop(gate);
-        (result, effects)
+        Some((result, effects))
     }
 
     fn refuse(

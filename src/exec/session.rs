@@ -30,7 +30,11 @@ impl Session {
         let authenticated = server.config().requirepass.is_empty();
         let shared = server.clients.connect(endpoint, -1, server.clock.unix_ms());
         let exec = Exec::new(server, table);
-        Session { exec, client: Client::new(shared, authenticated), out: ReplyWriter::new() }
+        Session {
+            exec,
+            client: Client::new(shared, authenticated),
+            out: ReplyWriter::new(),
+        }
     }
 
     /// The server that it talks to.
@@ -48,12 +52,17 @@ impl Session {
         let mut bytes = Vec::new();
         let mut spans = Vec::new();
         for arg in request {
-            spans.push(Span { start: bytes.len() as u32, len: arg.len() as u32 });
+            spans.push(Span {
+                start: bytes.len() as u32,
+                len: arg.len() as u32,
+            });
             bytes.extend_from_slice(arg);
         }
         let mut moment = self.exec.begin();
         let argv = Argv::new(&bytes, &spans);
-        let flow = self.exec.run(&mut moment, argv, &mut self.client, &mut self.out);
+        let flow = self
+            .exec
+            .run(&mut moment, argv, &mut self.client, &mut self.out);
         self.exec.end(&mut moment);
         let reply = self.out.to_vec();
         self.out.clear();

@@ -69,7 +69,9 @@ impl<'a> Args<'a> {
     /// Consumes the next argument when it is `word` in any case.
     #[inline]
     pub fn take(&mut self, word: &str) -> bool {
-        let hit = self.peek().is_some_and(|arg| arg.eq_ignore_ascii_case(word.as_bytes()));
+        let hit = self
+            .peek()
+            .is_some_and(|arg| arg.eq_ignore_ascii_case(word.as_bytes()));
         self.pos += hit as usize;
         hit
     }
@@ -83,7 +85,11 @@ impl<'a> Args<'a> {
     /// The next argument as an integer of `min..=max`; outside of it the error is `otherwise`.
     pub fn int_in(&mut self, min: i64, max: i64, otherwise: CmdError) -> Result<i64, CmdError> {
         let value = self.int()?;
-        if (min..=max).contains(&value) { Ok(value) } else { Err(otherwise) }
+        if (min..=max).contains(&value) {
+            Ok(value)
+        } else {
+            Err(otherwise)
+        }
     }
 
     /// The next argument as a double.
@@ -93,7 +99,11 @@ impl<'a> Args<'a> {
 
     /// A syntax error unless all arguments are read.
     pub fn finish(&self) -> Result<(), CmdError> {
-        if self.is_empty() { Ok(()) } else { Err(CmdError::Syntax) }
+        if self.is_empty() {
+            Ok(())
+        } else {
+            Err(CmdError::Syntax)
+        }
     }
 }
 
@@ -106,7 +116,10 @@ mod tests {
         let mut bytes = Vec::new();
         let mut spans = Vec::new();
         for word in words {
-            spans.push(Span { start: bytes.len() as u32, len: word.len() as u32 });
+            spans.push(Span {
+                start: bytes.len() as u32,
+                len: word.len() as u32,
+            });
             bytes.extend_from_slice(word.as_bytes());
         }
         (bytes, spans)
@@ -130,6 +143,9 @@ mod tests {
         let (bytes, spans) = spans(&["x", "1.5", "7"]);
         let mut args = Args::new(Argv::new(&bytes, &spans), 1);
         assert_eq!(args.int(), Err(CmdError::NotInteger));
-        assert_eq!(args.int_in(0, 5, CmdError::OffsetOutOfRange), Err(CmdError::OffsetOutOfRange));
+        assert_eq!(
+            args.int_in(0, 5, CmdError::OffsetOutOfRange),
+            Err(CmdError::OffsetOutOfRange)
+        );
     }
 }

@@ -75,7 +75,13 @@ impl<H> Command<H> {
             acl: AclCategories::NONE,
             keys: &[],
             tips: &[],
-            docs: Docs { summary: "", since: "", group: Group::Generic, complexity: "", syntax: "" },
+            docs: Docs {
+                summary: "",
+                since: "",
+                group: Group::Generic,
+                complexity: "",
+                syntax: "",
+            },
             run,
             subcommands: &[],
         }
@@ -138,6 +144,10 @@ impl<H> Command<H> {
     /// True when `argc` (names included) fits the arity.
     #[inline]
     pub const fn arity_fits(&self, argc: usize) -> bool {
-        if self.arity >= 0 { argc == self.arity as usize } else { argc >= self.arity.unsigned_abs() as usize }
+        if self.arity >= 0 {
+            argc == self.arity as usize
+        } else {
+            argc >= self.arity.unsigned_abs() as usize
+        }
     }
 }

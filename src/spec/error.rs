@@ -62,7 +62,9 @@ impl CmdError {
     /// The whole text, code first, without the leading `-`. Bytes, since it may repeat what a client sent.
     pub fn reply(&self) -> Cow<'_, [u8]> {
         let text = match self {
-            CmdError::WrongType => "WRONGTYPE Operation against a key holding the wrong kind of value",
+            CmdError::WrongType => {
+                "WRONGTYPE Operation against a key holding the wrong kind of value"
+            }
             CmdError::Syntax => "ERR syntax error",
             CmdError::NotInteger => "ERR value is not an integer or out of range",
             CmdError::NotFloat => "ERR value is not a valid float",
@@ -74,13 +76,19 @@ impl CmdError {
             CmdError::InvalidDbIndex => "ERR invalid DB index",
             CmdError::InvalidCursor => "ERR invalid cursor",
             CmdError::SameObject => "ERR source and destination objects are the same",
-            CmdError::StringTooLong => "ERR string exceeds maximum allowed size (proto-max-bulk-len)",
+            CmdError::StringTooLong => {
+                "ERR string exceeds maximum allowed size (proto-max-bulk-len)"
+            }
             CmdError::OffsetOutOfRange => "ERR offset is out of range",
             CmdError::InvalidExpire(command) => {
-                return format!("ERR invalid expire time in '{command}' command").into_bytes().into();
+                return format!("ERR invalid expire time in '{command}' command")
+                    .into_bytes()
+                    .into();
             }
             CmdError::WrongArity(name) => {
-                return format!("ERR wrong number of arguments for '{name}' command").into_bytes().into();
+                return format!("ERR wrong number of arguments for '{name}' command")
+                    .into_bytes()
+                    .into();
             }
             CmdError::NoAuth => "NOAUTH Authentication required.",
             CmdError::Loading => "LOADING Server is loading the dataset in memory",

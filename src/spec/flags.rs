@@ -3,7 +3,6 @@
 //! Flags that users see carry Redis's names; [`Flags::EXCLUSIVE`] and the ones below it are Kivi's own and are not
 //! shown. To add one: a constant, and its name in the table below it when users shall see it.
 
-
 macro_rules! bit_set {
     ($(#[$meta:meta])* $set:ident : $int:ty { $($(#[$doc:meta])* $name:ident = $bit:expr;)* }) => {
         $(#[$meta])*
@@ -202,7 +201,9 @@ impl AclCategories {
             categories = categories.and(AclCategories::READ);
         }
         if flags.has(Flags::ADMIN) {
-            categories = categories.and(AclCategories::ADMIN).and(AclCategories::DANGEROUS);
+            categories = categories
+                .and(AclCategories::ADMIN)
+                .and(AclCategories::DANGEROUS);
         }
         if flags.has(Flags::PUBSUB) {
             categories = categories.and(AclCategories::PUBSUB);

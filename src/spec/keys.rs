@@ -102,12 +102,26 @@ impl KeySpec {
 
     /// Keys from argument `index` to `last` (relative; negative: from the end), every `step`th.
     pub const fn range(index: u16, last: i32, step: u16, flags: KeyFlags) -> KeySpec {
-        KeySpec { flags, begin: Begin::Index(index), find: Find::Range { last, step }, notes: "" }
+        KeySpec {
+            flags,
+            begin: Begin::Index(index),
+            find: Find::Range { last, step },
+            notes: "",
+        }
     }
 
     /// As many keys as argument `index` says, beginning `first` behind it.
     pub const fn keynum(index: u16, first: u16, step: u16, flags: KeyFlags) -> KeySpec {
-        KeySpec { flags, begin: Begin::Index(index), find: Find::Keynum { num: 0, first, step }, notes: "" }
+        KeySpec {
+            flags,
+            begin: Begin::Index(index),
+            find: Find::Keynum {
+                num: 0,
+                first,
+                step,
+            },
+            notes: "",
+        }
     }
 
     /// Adds a remark.
@@ -134,7 +148,10 @@ pub fn for_each_key(
             Find::Range { last, step } => {
                 let last = match last {
                     0.. => begin + last as usize,
-                    _ => argv.len().checked_sub(last.unsigned_abs() as usize).ok_or(BadKeys)?,
+                    _ => argv
+                        .len()
+                        .checked_sub(last.unsigned_abs() as usize)
+                        .ok_or(BadKeys)?,
                 };
                 (begin, last, step as usize)
             }
@@ -143,7 +160,9 @@ pub fn for_each_key(
                 let number = num::parse_i64(number).and_then(|n| usize::try_from(n).ok());
                 let number = number.filter(|&n| n > 0).ok_or(BadKeys)?;
                 let first = begin + first as usize;
-                let last = (number - 1).checked_mul(step as usize).and_then(|n| n.checked_add(first));
+                let last = (number - 1)
+                    .checked_mul(step as usize)
+                    .and_then(|n| n.checked_add(first));
                 (first, last.ok_or(BadKeys)?, step as usize)
             }
         };
@@ -166,7 +185,10 @@ mod tests {
         let mut bytes = Vec::new();
         let mut spans = Vec::new();
         for arg in argv {
-            spans.push(Span { start: bytes.len() as u32, len: arg.len() as u32 });
+            spans.push(Span {
+                start: bytes.len() as u32,
+                len: arg.len() as u32,
+            });
             bytes.extend_from_slice(arg.as_bytes());
         }
         let mut found = Vec::new();
@@ -186,9 +208,23 @@ mod tests {
     #[test]
     fn numbers_of_keys_that_lie_are_refused() {
         const MSETEX: &[KeySpec] = &[KeySpec::keynum(1, 1, 2, KeyFlags::OW)];
-        assert_eq!(keys(MSETEX, &["msetex", "2", "a", "1", "b", "2"]), Ok(vec![2, 4]));
-        for number in ["0", "-1", "3", "x", "9223372036854775807", "18446744073709551616"] {
-            assert_eq!(keys(MSETEX, &["msetex", number, "a", "1", "b", "2"]), Err(BadKeys), "{number}");
+        assert_eq!(
+            keys(MSETEX, &["msetex", "2", "a", "1", "b", "2"]),
+            Ok(vec![2, 4])
+        );
+        for number in [
+            "0",
+            "-1",
+            "3",
+            "x",
+            "9223372036854775807",
+            "18446744073709551616",
+        ] {
+            assert_eq!(
+                keys(MSETEX, &["msetex", number, "a", "1", "b", "2"]),
+                Err(BadKeys),
+                "{number}"
+            );
         }
     }
 }

@@ -74,7 +74,9 @@ impl Local {
         stat.failed += failed as u64;
         if track_latency {
             let ns = tsc::ticks_to_ns(ticks).clamp(1, LATENCY_NS_MAX);
-            stat.latency.get_or_insert_with(new_histogram).saturating_record(ns);
+            stat.latency
+                .get_or_insert_with(new_histogram)
+                .saturating_record(ns);
         }
     }
 
@@ -190,11 +192,17 @@ impl Stats {
     /// Totals that the sampler needs, without the figures by command.
     pub fn totals(&self) -> (u64, u64, u64) {
         let workers = self.workers.lock();
-        workers.iter().fold((0, 0, 0), |(commands, net_in, net_out), worker| {
-            let local = worker.lock();
-            let net_in = net_in + local.net_in_bytes;
-            (commands + local.commands_total, net_in, net_out + local.net_out_bytes)
-        })
+        workers
+            .iter()
+            .fold((0, 0, 0), |(commands, net_in, net_out), worker| {
+                let local = worker.lock();
+                let net_in = net_in + local.net_in_bytes;
+                (
+                    commands + local.commands_total,
+                    net_in,
+                    net_out + local.net_out_bytes,
+                )
+            })
     }
 
     /// CONFIG RESETSTAT.
@@ -216,6 +224,8 @@ impl Stats {
 
     /// Notes how much memory is in use, for `used_memory_peak`.
     pub fn note_memory(&self, bytes: u64) -> u64 {
-        self.memory_peak_bytes.fetch_max(bytes, Ordering::Relaxed).max(bytes)
+        self.memory_peak_bytes
+            .fetch_max(bytes, Ordering::Relaxed)
+            .max(bytes)
     }
 }
