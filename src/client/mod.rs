@@ -145,6 +145,12 @@ pub struct Shared {
     pub paused: AtomicBool,
     /// Authenticated as the default user.
     pub authenticated: AtomicBool,
+    /// The worker that it lives on.
+    pub worker: AtomicUsize,
+    /// The worker that it shall move to ([`Signal::Move`]).
+    pub move_to: AtomicUsize,
+    /// Since when its output is above the soft limit, Unix ms; 0: it is not.
+    pub soft_limit_since_ms: AtomicU64,
     signals: AtomicU8,
     waker: Mutex<Option<Waker>>,
 }
@@ -210,6 +216,9 @@ impl Registry {
             no_touch: AtomicBool::new(false),
             paused: AtomicBool::new(false),
             authenticated: AtomicBool::new(false),
+            worker: AtomicUsize::new(0),
+            move_to: AtomicUsize::new(0),
+            soft_limit_since_ms: AtomicU64::new(0),
             signals: AtomicU8::new(0),
             waker: Mutex::new(None),
         });

@@ -76,6 +76,12 @@ pub struct Moment {
     now_ms: u64,
     tick: u64,
     executed: SmallVec<[(u16, bool, u64); 32]>,
+    /// Bytes read for it.
+    pub net_in_bytes: u64,
+    /// Bytes written of its replies.
+    pub net_out_bytes: u64,
+    /// Writes that this took.
+    pub writes: u64,
 }
 
 impl Exec {
@@ -106,22 +112,26 @@ impl Exec {
     /// Begins a batch: the clock is read once for all its commands.
     #[inline]
     pub fn begin(&self) -> Moment {
-        let now_ms = self.server.clock.unix_ms();
         Moment {
-            now_ms,
+            now_ms: self.server.clock.unix_ms(),
             tick: tsc::ticks(),
             executed: SmallVec::new(),
+            net_in_bytes: 0,
+            net_out_bytes: 0,
+            writes: 0,
         }
+    }
     }
 
     /// Ends a batch: counts what ran.
     #[inline]
     pub fn end(&self, moment: &mut Moment) {
-        if moment.executed.is_empty() {
-            return;
-        }
         let track_latency = self.config().latency_tracking;
         let mut local = self.worker.lock();
+        local.reads += (moment.net_in_bytes > 0) as u64;
+        local.net_in_bytes += std::mem::take(&mut moment.net_in_bytes);
+        local.net_out_bytes += std::mem::take(&mut moment.net_out_bytes);
+        local.writes += std::mem::take(&mut moment.writes);
         for (command, failed, ticks) in moment.executed.drain(..) {
             local.executed(command, ticks, failed, track_latency);
         }

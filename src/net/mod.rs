@@ -1,1 +1,15 @@
-//! net
+//! Every task that owns a socket.
+//!
+//! - `listener`: accepts on all addresses, admits or refuses, hands each socket to a worker;
+//! - `worker`: N threads, each a single-threaded runtime whose connections stay with it;
+//! - `connection`: read -> parse -> `exec` -> one write per batch;
+//! - `balance`: connections live on the fewest workers that are not busy, and move when one is.
+//!
+//! Invariant: nothing here holds a lock over an await, and a connection's task is its only owner; others reach it
+//! through signals in `client::Shared`.
+
+pub mod balance;
+pub mod connection;
+pub mod listener;
+pub mod stream;
+pub mod worker;

@@ -1,0 +1,477 @@
+//! One connection: read what the socket holds, parse it in place, run it, write once.
+//!
+//! Requests are parsed in the worker's read buffer; only an unfinished tail is copied into the connection, and only
+//! replies that the socket does not take at once stay with it, so an idle connection holds no buffer at all. While
+//! replies wait for a slow reader, requests are read on, as in Redis: a client may send a whole pipeline before it reads
+//! (`client-output-buffer-limit` bounds it); one that has not authenticated may not.
+//!
+//! Invariants: replies leave in the order of their requests; a signal (kill, move) is seen whenever the task is polled;
+//! nothing is read from the shared buffers across an await.
+
+use std::future::{Future, poll_fn};
+use std::io;
+use std::io::IoSlice;
+use std::pin::pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::io::ReadBuf;
+
+use crate::client::{Client, Signal};
+use crate::exec::{Flow, Moment, Wait};
+use crate::resp::parse::{Parser, Tail};
+use crate::resp::write::ReplyWriter;
+use crate::server::Lifecycle;
+use crate::spec::limits::{BATCH_COMMANDS, OUTPUT_SOFT_BYTES, UNAUTHENTICATED_OUTPUT_BYTES_MAX};
+
+use super::stream::{Socket, Stream};
+use super::worker::{Desk, Worker};
+
+/// Most pieces given to one `writev`.
+const IO_SLICES_MAX: usize = 64;
+/// How long a connection that is told to close waits for its peer to take the last replies.
+const LAST_WRITE_MAX: Duration = Duration::from_secs(5);
+
+/// What travels when a connection moves to another worker.
+pub struct Parcel {
+    socket: Socket,
+    client: Client,
+    resp3: bool,
+}
+
+impl Parcel {
+    /// A connection that was just accepted.
+    pub fn new(socket: Socket, client: Client) -> Parcel {
+        Parcel { socket, client, resp3: false }
+    }
+
+    /// The client's number.
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+}
+
+/// See the module's text.
+struct Connection {
+    stream: Stream,
+    client: Client,
+    resp3: bool,
+    parser: Parser,
+    /// Bytes of requests that are not run yet.
+    tail: Vec<u8>,
+    /// Replies that the socket did not take yet.
+    pending: Option<Box<ReplyWriter>>,
+}
+
+/// What to do after the bytes at hand have been worked on.
+#[derive(PartialEq, Eq, Debug)]
+enum Turn {
+    /// Read on.
+    Read,
+    /// The peer has gone, or must go: close without a word.
+    Drop,
+    /// Write what was answered, then close.
+    Close,
+    /// Run the rest of the tail after a wait.
+    Wait(Wait),
+    /// Keep everybody waiting, then go on.
+    Sleep(Duration),
+    /// Stop the server.
+    Shutdown,
+    /// Look at the signals.
+    Signalled,
+}
+
+/// Runs a connection until it closes or leaves for another worker.
+pub async fn run(worker: Rc<Worker>, parcel: Parcel) {
+    let Parcel { socket, client, resp3 } = parcel;
+    let shared = client.shared.clone();
+    let stream = match Stream::new(socket) {
+        Ok(stream) => stream,
+        Err(error) => {
+            tracing::warn!("Error registering a connection of {}: {error}", shared.endpoint.addr);
+            worker.exec.server.clients.disconnect(shared.id);
+            return;
+        }
+    };
+    let mut connection =
+        Connection { stream, client, resp3, parser: Parser::new(), tail: Vec::new(), pending: None };
+    let waker = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
+    shared.set_waker(waker);
+    match connection.serve(&worker).await {
+        Leave::Close => worker.exec.server.clients.disconnect(shared.id),
+        Leave::Move => connection.depart(&worker),
+    }
+}
+
+/// Why a connection's task ends.
+enum Leave {
+    Close,
+    Move,
+}
+
+impl Connection {
+    async fn serve(&mut self, worker: &Worker) -> Leave {
+        loop {
+            let turn = poll_fn(|cx| self.poll_turn(cx, worker)).await;
+            let turn = match self.perform(turn, worker).await {
+                Some(turn) => turn,
+                None => continue,
+            };
+            match turn {
+                Turn::Signalled if self.client.shared.has(Signal::Kill) => {}
+                Turn::Signalled => {
+                    if self.may_move() {
+                        return Leave::Move;
+                    }
+                    self.client.shared.lower(Signal::Move);
+                    continue;
+                }
+                Turn::Close => {}
+                _ => return Leave::Close,
+            }
+            self.write_last_replies(worker).await;
+            return Leave::Close;
+        }
+    }
+
+    /// Does what takes time; `None` when the connection goes on.
+    async fn perform(&mut self, mut turn: Turn, worker: &Worker) -> Option<Turn> {
+        loop {
+            let server = &worker.exec.server;
+            match turn {
+                Turn::Read => return None,
+                Turn::Wait(wait) => {
+                    let shared = self.client.shared.clone();
+                    match wait {
+                        Wait::Gate => self.unless_killed(server.keyspace.gate.opened()).await,
+                        Wait::Pause => {
+                            shared.paused.store(true, Ordering::Relaxed);
+                            let now_ms = server.clock.unix_ms();
+                            self.unless_killed(server.pause.changed(now_ms)).await;
+                            shared.paused.store(false, Ordering::Relaxed);
+                        }
+                    }
+                    if shared.has(Signal::Kill) {
+                        return Some(Turn::Signalled);
+                    }
+                }
+                Turn::Sleep(duration) => {
+                    let gate = &server.keyspace.gate;
+                    let _held = loop {
+                        match gate.try_close() {
+                            Some(held) => break held,
+                            None => gate.opened().await,
+                        }
+                    };
+                    self.unless_killed(tokio::time::sleep(duration)).await;
+                }
+                Turn::Shutdown => {
+                    server.enter(Lifecycle::Stopping);
+                    return Some(Turn::Close);
+                }
+                other => return Some(other),
+            }
+            turn = worker.with_desk(|desk| self.work_on_tail(worker, desk));
+        }
+    }
+
+    /// Waits, but not longer than it takes someone to kill this client.
+    async fn unless_killed(&self, wait: impl Future<Output = ()>) {
+        let mut wait = pin!(wait);
+        poll_fn(|cx| match self.client.shared.has(Signal::Kill) {
+            true => Poll::Ready(()),
+            false => wait.as_mut().poll(cx),
+        })
+        .await;
+    }
+
+    /// One turn: write what waits, read what is there, work on it.
+    fn poll_turn(&mut self, cx: &mut Context<'_>, worker: &Worker) -> Poll<Turn> {
+        if self.client.shared.signalled() {
+            return Poll::Ready(Turn::Signalled);
+        }
+        if self.pending.is_some() {
+            match self.poll_write_pending(cx, worker) {
+                Poll::Ready(Err(_)) => return Poll::Ready(Turn::Drop),
+                // Not authenticated and not reading: no more requests until it takes its replies.
+                Poll::Pending if !self.client.authenticated => return Poll::Pending,
+                _ => {}
+            }
+        }
+        worker.with_desk(|desk| self.poll_read(cx, worker, desk))
+    }
+
+    fn poll_read(&mut self, cx: &mut Context<'_>, worker: &Worker, desk: &mut Desk) -> Poll<Turn> {
+        if !self.tail.is_empty() {
+            return match ready!(self.stream.poll_read_vec(cx, &mut self.tail)) {
+                Ok(read) if read > 0 => {
+                    self.note_read(read, worker, desk);
+                    Poll::Ready(self.work_on_tail(worker, desk))
+                }
+                _ => Poll::Ready(Turn::Drop),
+            };
+        }
+        let mut input = std::mem::take(&mut desk.input);
+        let mut buf = ReadBuf::new(&mut input);
+        let turn = match self.stream.poll_read(cx, &mut buf) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(Ok(())) if !buf.filled().is_empty() => {
+                let bytes = buf.filled();
+                self.note_read(bytes.len(), worker, desk);
+                let (used, turn) = self.work(bytes, worker, desk);
+                if used < bytes.len() {
+                    self.tail.reserve(self.tail_room(bytes.len() - used, desk));
+                    self.tail.extend_from_slice(&bytes[used..]);
+                }
+                self.note_tail();
+                Poll::Ready(turn)
+            }
+            Poll::Ready(_) => Poll::Ready(Turn::Drop),
+        };
+        desk.input = input;
+        turn
+    }
+
+    /// Works on the tail; what is not used of it stays.
+    fn work_on_tail(&mut self, worker: &Worker, desk: &mut Desk) -> Turn {
+        let mut tail = std::mem::take(&mut self.tail);
+        let (used, turn) = self.work(&tail, worker, desk);
+        if used < tail.len() {
+            tail.drain(..used);
+            tail.reserve(self.tail_room(tail.len(), desk));
+            self.tail = tail;
+        }
+        self.note_tail();
+        turn
+    }
+
+    /// Room for the next read behind a tail of `held` bytes: what its request needs, but never much more than what the
+    /// client has already sent.
+    fn tail_room(&self, held: usize, desk: &Desk) -> usize {
+        desk.missing_bytes.clamp(desk.input_bytes, held.saturating_mul(2).max(desk.input_bytes))
+    }
+
+    /// Parses and runs what is in `bytes`, writes the replies; how much was used, and what is to be done.
+    fn work(&mut self, bytes: &[u8], worker: &Worker, desk: &mut Desk) -> (usize, Turn) {
+        let exec = &worker.exec;
+        let mut moment = exec.begin();
+        moment.net_in_bytes = std::mem::take(&mut desk.read_bytes);
+        desk.out.set_resp3(self.resp3);
+        let mut used = 0;
+        let mut turn = Turn::Read;
+        while turn == Turn::Read && used < bytes.len() {
+            let limits = desk.limits(exec, self.client.authenticated);
+            let rest = &bytes[used..];
+            let progress = self.parser.parse(rest, &limits, BATCH_COMMANDS, &mut desk.batch);
+            exec.prefetch(&desk.batch, rest, &self.client);
+            let run = self.run_batch(rest, worker, desk, &mut moment);
+            used += run.0;
+            turn = run.1;
+            if turn != Turn::Read {
+                self.parser = Parser::new();
+                break;
+            }
+            match progress {
+                Ok(progress) => {
+                    used = used - run.0 + progress.consumed;
+                    if let Tail::Incomplete { missing } = progress.tail {
+                        desk.missing_bytes = missing;
+                        break;
+                    }
+                }
+                Err(error) => {
+                    desk.out.error_fmt(format_args!("ERR {error}"));
+                    turn = Turn::Close;
+                }
+            }
+        }
+        if turn == Turn::Read && self.over_query_limit(bytes.len() - used, worker) {
+            turn = Turn::Drop;
+        }
+        self.resp3 = desk.out.is_resp3();
+        if turn != Turn::Drop && self.send(worker, desk, &mut moment).is_err() {
+            turn = Turn::Drop;
+        }
+        exec.end(&mut moment);
+        (used, turn)
+    }
+
+    /// Runs the parsed commands in order; the bytes that they took, and what is to be done.
+    fn run_batch(
+        &mut self,
+        bytes: &[u8],
+        worker: &Worker,
+        desk: &mut Desk,
+        moment: &mut Moment,
+    ) -> (usize, Turn) {
+        let mut used = 0;
+        for index in 0..desk.batch.len() {
+            let argv = desk.batch.argv(index, bytes);
+            let flow = worker.exec.run(moment, argv, &mut self.client, &mut desk.out);
+            if let Flow::Wait(wait) = flow {
+                return (used, Turn::Wait(wait));
+            }
+            used = desk.batch.end(index);
+            match flow {
+                Flow::Close => return (used, Turn::Close),
+                Flow::Abort => return (used, Turn::Drop),
+                Flow::Sleep(duration) => return (used, Turn::Sleep(duration)),
+                Flow::Shutdown => return (used, Turn::Shutdown),
+                Flow::Done | Flow::Wait(_) => {}
+            }
+            if self.client.shared.has(Signal::Kill) {
+                return (used, Turn::Close);
+            }
+            if desk.out.len() > OUTPUT_SOFT_BYTES && self.send(worker, desk, moment).is_err() {
+                return (used, Turn::Drop);
+            }
+        }
+        (used, Turn::Read)
+    }
+
+    /// Writes the desk's replies, behind those that still wait; what the socket does not take waits here.
+    fn send(&mut self, worker: &Worker, desk: &mut Desk, moment: &mut Moment) -> io::Result<()> {
+        if desk.out.is_empty() {
+            return Ok(());
+        }
+        if let Some(pending) = &mut self.pending {
+            pending.append(&mut desk.out);
+        } else {
+            moment.net_out_bytes += write_some(&self.stream, &mut desk.out, &mut moment.writes)?;
+            if desk.out.is_empty() {
+                desk.out.clear();
+                return Ok(());
+            }
+            self.pending = Some(Box::new(desk.out.take()));
+        }
+        self.note_pending(worker)
+    }
+
+    fn poll_write_pending(&mut self, cx: &mut Context<'_>, worker: &Worker) -> Poll<io::Result<()>> {
+        while let Some(pending) = &mut self.pending {
+            let mut writes = 0;
+            let written = write_some(&self.stream, pending, &mut writes)?;
+            worker.count_writes(writes, written);
+            self.client.shared.net_out_bytes.fetch_add(written, Ordering::Relaxed);
+            if pending.is_empty() {
+                self.pending = None;
+                self.client.shared.output_bytes.store(0, Ordering::Relaxed);
+                break;
+            }
+            self.client.shared.output_bytes.store(pending.len(), Ordering::Relaxed);
+            ready!(self.stream.poll_write_ready(cx))?;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Shows how much waits, and ends a connection that lets too much wait.
+    fn note_pending(&mut self, worker: &Worker) -> io::Result<()> {
+        let waiting = self.pending.as_ref().map_or(0, |pending| pending.len());
+        self.client.shared.output_bytes.store(waiting, Ordering::Relaxed);
+        let config = worker.exec.config();
+        let hard_bytes = match self.client.authenticated {
+            true => config.client_output_buffer_limit.normal.hard_bytes,
+            false => UNAUTHENTICATED_OUTPUT_BYTES_MAX as u64,
+        };
+        if hard_bytes == 0 || waiting as u64 <= hard_bytes {
+            return Ok(());
+        }
+        worker.exec.server.stats.output_buffer_disconnections.fetch_add(1, Ordering::Relaxed);
+        tracing::warn!(
+            "Client id={} addr={} closed for overcoming of output buffer limits.",
+            self.client.shared.id,
+            self.client.shared.endpoint.addr
+        );
+        Err(io::ErrorKind::OutOfMemory.into())
+    }
+
+    fn over_query_limit(&self, held: usize, worker: &Worker) -> bool {
+        let limit = worker.exec.config().client_query_buffer_limit;
+        if held as u64 <= limit {
+            return false;
+        }
+        worker.exec.server.stats.query_buffer_disconnections.fetch_add(1, Ordering::Relaxed);
+        tracing::warn!(
+            "Closing client that reached max query buffer length: id={} addr={}",
+            self.client.shared.id,
+            self.client.shared.endpoint.addr
+        );
+        true
+    }
+
+    fn note_read(&mut self, read: usize, worker: &Worker, desk: &mut Desk) {
+        desk.read_bytes += read as u64;
+        let shared = &self.client.shared;
+        shared.net_in_bytes.fetch_add(read as u64, Ordering::Relaxed);
+        shared.last_interaction_ms.store(worker.exec.server.clock.unix_ms(), Ordering::Relaxed);
+    }
+
+    fn note_tail(&mut self) {
+        let shared = &self.client.shared;
+        if self.tail.len() != shared.query_buffer_bytes.load(Ordering::Relaxed) {
+            shared.query_buffer_bytes.store(self.tail.len(), Ordering::Relaxed);
+            shared.query_buffer_capacity.store(self.tail.capacity(), Ordering::Relaxed);
+        }
+    }
+
+    /// Only between requests.
+    fn may_move(&self) -> bool {
+        self.tail.is_empty() && self.pending.is_none()
+    }
+
+    /// Hands the connection to the worker that was chosen for it.
+    fn depart(self, worker: &Worker) {
+        self.client.shared.lower(Signal::Move);
+        let id = self.client.shared.id;
+        match self.stream.into_socket() {
+            Ok(socket) => {
+                let target = self.client.shared.move_to.load(Ordering::Relaxed);
+                worker.crew.send(target, Parcel { socket, client: self.client, resp3: self.resp3 });
+            }
+            Err(_) => worker.exec.server.clients.disconnect(id),
+        }
+    }
+
+    async fn write_last_replies(&mut self, worker: &Worker) {
+        let write = poll_fn(|cx| self.poll_write_pending(cx, worker));
+        let _ = tokio::time::timeout(LAST_WRITE_MAX, write).await;
+    }
+}
+
+/// Writes until the socket takes no more; the number of bytes it took.
+fn write_some(stream: &Stream, out: &mut ReplyWriter, writes: &mut u64) -> io::Result<u64> {
+    let mut total = 0;
+    while !out.is_empty() {
+        let result = match out.as_contiguous() {
+            Some(bytes) => stream.try_write(bytes),
+            None => {
+                let mut slices: Vec<IoSlice<'_>> = Vec::with_capacity(IO_SLICES_MAX);
+                out.io_slices(&mut slices, IO_SLICES_MAX);
+                stream.try_write_vectored(&slices)
+            }
+        };
+        match result {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => {
+                *writes += 1;
+                total += written as u64;
+                out.advance(written);
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(total)
+}
+
+/// Keeps the compiler honest: what travels between threads must be able to.
+const _: fn() = || {
+    fn travels<T: Send>() {}
+    travels::<Parcel>();
+    travels::<Arc<crate::client::Shared>>();
+};

@@ -1,0 +1,284 @@
+//! Listeners: bind, accept, admit or refuse, hand over to a worker.
+//!
+//! An error of `accept` never ends a listener: whatever fails for the moment is tried again after a pause, and when no
+//! file descriptor is left a reserved one is given up for an instant, so that the client learns of it.
+
+use std::fs::File;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use socket2::{Domain, Protocol, SockRef, Socket as RawSocket, TcpKeepalive, Type};
+use tokio::task::JoinHandle;
+
+use crate::client::{Client, Endpoint};
+use crate::config::{BindAddress, Config};
+use crate::server::Server;
+use crate::sys::{files, process};
+
+use super::balance::Balance;
+use super::connection::Parcel;
+use super::stream::Socket;
+use super::worker::Crew;
+
+/// Pause after an `accept` that failed, so that a lasting fault does not burn a processor.
+const ACCEPT_RETRY: Duration = Duration::from_millis(50);
+
+/// What a protected server tells strangers.
+const PROTECTED: &[u8] = b"-DENIED Redis is running in protected mode because protected mode is enabled and no \
+password is set for the default user. In this mode connections are only accepted from the loopback interface. \
+If you want to connect from external computers to Redis you may adopt one of the following solutions: \
+1) Just disable protected mode sending the command 'CONFIG SET protected-mode no' from the loopback interface by \
+connecting to Redis from the same host the server is running, however MAKE SURE Redis is not publicly accessible \
+from internet if you do so. Use CONFIG REWRITE to make this change permanent. \
+2) Alternatively you can just disable the protected mode by editing the Redis configuration file, and setting the \
+protected mode option to 'no', and then restarting the server. \
+3) If you started the server manually just for testing, restart it with the '--protected-mode no' option. \
+4) Setup a an authentication password for the default user. \
+NOTE: You only need to do one of the above things in order for the server to start accepting connections from the \
+outside.\r\n";
+
+/// A bound socket.
+pub enum Bound {
+    /// TCP.
+    Tcp(std::net::TcpListener),
+    /// Unix domain.
+    Unix(std::os::unix::net::UnixListener),
+}
+
+/// Binds everything that the configuration names. An address that is not there is no error when it is optional.
+pub fn bind(config: &Config) -> io::Result<Vec<Bound>> {
+    let mut bound = bind_tcp(config)?;
+    if let Some(path) = &config.unixsocket {
+        let named = |error: io::Error| {
+            io::Error::new(error.kind(), format!("Could not create unix socket {}: {error}", path.display()))
+        };
+        bound.push(Bound::Unix(bind_unix(path, config).map_err(named)?));
+    }
+    Ok(bound)
+}
+
+/// Binds the TCP addresses.
+pub fn bind_tcp(config: &Config) -> io::Result<Vec<Bound>> {
+    let mut bound = Vec::new();
+    if config.port == 0 {
+        return Ok(bound);
+    }
+    for address in &config.bind {
+        match bind_address(address, config) {
+            Ok(listeners) => bound.extend(listeners.into_iter().map(Bound::Tcp)),
+            Err(error) if address.optional && not_there(&error) => {}
+            Err(error) => {
+                let text = format!(
+                    "Could not create server TCP listening socket {}:{}: bind: {error}",
+                    address.address, config.port
+                );
+                return Err(io::Error::new(error.kind(), text));
+            }
+        }
+    }
+    Ok(bound)
+}
+
+fn not_there(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(libc::EADDRNOTAVAIL | libc::EAFNOSUPPORT | libc::ENOPROTOOPT | libc::EPROTONOSUPPORT)
+    )
+}
+
+fn bind_address(address: &BindAddress, config: &Config) -> io::Result<Vec<std::net::TcpListener>> {
+    let port = config.port;
+    let addresses: Vec<SocketAddr> = match address.address.as_str() {
+        "*" => vec![(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port).into()],
+        "::*" => vec![(IpAddr::V6(Ipv6Addr::UNSPECIFIED), port).into()],
+        host => (host, port).to_socket_addrs()?.collect(),
+    };
+    addresses.into_iter().map(|address| listen(address, config.tcp_backlog)).collect()
+}
+
+fn listen(address: SocketAddr, backlog: u32) -> io::Result<std::net::TcpListener> {
+    let socket = RawSocket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(backlog.min(i32::MAX as u32) as i32)?;
+    Ok(socket.into())
+}
+
+/// A unix socket that has its final rights before anyone can connect: it is bound without rights for others, given its
+/// rights, and only then listens.
+fn bind_unix(path: &Path, config: &Config) -> io::Result<std::os::unix::net::UnixListener> {
+    let _ = std::fs::remove_file(path);
+    let socket = RawSocket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&socket2::SockAddr::unix(path)?)?;
+    if let Some(group) = &config.unixsocketgroup {
+        let unknown = || io::Error::new(io::ErrorKind::NotFound, format!("unknown group '{group}'"));
+        files::set_group(path, files::group_id(group)?.ok_or_else(unknown)?)?;
+    }
+    if config.unixsocketperm != 0 {
+        files::set_permissions(path, config.unixsocketperm)?;
+    }
+    socket.listen(config.tcp_backlog.min(i32::MAX as u32) as i32)?;
+    Ok(socket.into())
+}
+
+/// Accepts connections on bound sockets and gives them to the workers.
+pub struct Acceptor {
+    server: Arc<Server>,
+    crew: Arc<Crew>,
+    balance: Arc<Balance>,
+    spare: Mutex<Option<File>>,
+    tasks: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl Acceptor {
+    /// An acceptor without listeners.
+    pub fn new(server: Arc<Server>, crew: Arc<Crew>, balance: Arc<Balance>) -> Arc<Acceptor> {
+        let spare = Mutex::new(File::open("/dev/null").ok());
+        Arc::new(Acceptor { server, crew, balance, spare, tasks: Mutex::default() })
+    }
+
+    /// Accepts on `bound` from now on. On a tokio runtime.
+    pub fn listen(self: &Arc<Self>, bound: Vec<Bound>) -> io::Result<()> {
+        for listener in bound {
+            let acceptor = self.clone();
+            let task = match listener {
+                Bound::Tcp(listener) => {
+                    let listener = tokio::net::TcpListener::from_std(listener)?;
+                    tokio::spawn(async move { acceptor.accept_tcp(listener).await })
+                }
+                Bound::Unix(listener) => {
+                    let listener = tokio::net::UnixListener::from_std(listener)?;
+                    tokio::spawn(async move { acceptor.accept_unix(listener).await })
+                }
+            };
+            self.tasks.lock().push(task);
+        }
+        Ok(())
+    }
+
+    /// Stops accepting; connections stay.
+    pub fn stop(&self) {
+        for task in self.tasks.lock().drain(..) {
+            task.abort();
+        }
+    }
+
+    async fn accept_tcp(&self, listener: tokio::net::TcpListener) {
+        loop {
+            let accepted = listener.accept().await;
+            match accepted.and_then(|(stream, peer)| Ok((stream.into_std()?, peer))) {
+                Ok((stream, peer)) => self.admit_tcp(stream, peer),
+                Err(error) => self.after_error(&error, || listener.poll_accept_now()).await,
+            }
+        }
+    }
+
+    async fn accept_unix(&self, listener: tokio::net::UnixListener) {
+        loop {
+            let accepted = listener.accept().await;
+            match accepted.and_then(|(stream, _)| stream.into_std()) {
+                Ok(stream) => {
+                    let path = self.server.config().unixsocket.clone().unwrap_or_default();
+                    let addr = format!("{}:0", path.display());
+                    let endpoint = Endpoint { laddr: addr.clone(), addr, local: true, unix: true };
+                    self.admit(Socket::Unix(stream), endpoint);
+                }
+                Err(error) => self.after_error(&error, || listener.poll_accept_now()).await,
+            }
+        }
+    }
+
+    /// Tells why `accept` failed. Without file descriptors the waiting client would hang: the reserved one is given up
+    /// for as long as it takes to accept and close.
+    async fn after_error(&self, error: &io::Error, accept: impl Fn()) {
+        tracing::warn!("Accepting client connection: {error}");
+        if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) {
+            drop(self.spare.lock().take());
+            accept();
+            *self.spare.lock() = File::open("/dev/null").ok();
+            self.server.stats.connections_rejected.fetch_add(1, Ordering::Relaxed);
+        }
+        tokio::time::sleep(ACCEPT_RETRY).await;
+    }
+
+    fn admit_tcp(&self, stream: std::net::TcpStream, peer: SocketAddr) {
+        let config = self.server.config();
+        let _ = stream.set_nodelay(true);
+        if config.tcp_keepalive_secs > 0 {
+            let interval_secs = (config.tcp_keepalive_secs / 3).max(1) as u64;
+            let keepalive = TcpKeepalive::new()
+                .with_time(Duration::from_secs(config.tcp_keepalive_secs as u64))
+                .with_interval(Duration::from_secs(interval_secs))
+                .with_retries(3);
+            let _ = SockRef::from(&stream).set_tcp_keepalive(&keepalive);
+        }
+        let local = peer.ip().to_canonical().is_loopback();
+        let laddr = stream.local_addr().map(show).unwrap_or_default();
+        let endpoint = Endpoint { addr: show(peer), laddr, local, unix: false };
+        self.admit(Socket::Tcp(stream), endpoint);
+    }
+
+    fn admit(&self, socket: Socket, endpoint: Endpoint) {
+        let server = &self.server;
+        let config = server.config();
+        server.stats.connections_received.fetch_add(1, Ordering::Relaxed);
+        if server.clients.len() >= config.maxclients as usize {
+            server.stats.connections_rejected.fetch_add(1, Ordering::Relaxed);
+            return socket.write_last_word(b"-ERR max number of clients reached\r\n");
+        }
+        let open = config.requirepass.is_empty();
+        if config.protected_mode && open && !endpoint.local {
+            server.stats.connections_rejected.fetch_add(1, Ordering::Relaxed);
+            return socket.write_last_word(PROTECTED);
+        }
+        let shared = server.clients.connect(endpoint, socket.fd(), server.clock.unix_ms());
+        let client = Client::new(shared, open);
+        self.crew.send(self.balance.place(), Parcel::new(socket, client));
+    }
+}
+
+/// `1.2.3.4:5` or `[::1]:5`, as CLIENT LIST shows it.
+fn show(address: SocketAddr) -> String {
+    let ip = address.ip().to_canonical();
+    SocketAddr::new(ip, address.port()).to_string()
+}
+
+/// One `accept` without waiting, the connection closed at once.
+trait AcceptNow {
+    fn poll_accept_now(&self);
+}
+
+impl AcceptNow for tokio::net::TcpListener {
+    fn poll_accept_now(&self) {
+        let _ = SockRef::from(self).accept();
+    }
+}
+
+impl AcceptNow for tokio::net::UnixListener {
+    fn poll_accept_now(&self) {
+        let _ = SockRef::from(self).accept();
+    }
+}
+
+/// Tells when the listen queue is shorter than `tcp-backlog` asks for.
+pub fn warn_of_short_backlog(config: &Config) {
+    if let Some(somaxconn) = process::somaxconn()
+        && somaxconn < config.tcp_backlog
+    {
+        tracing::warn!(
+            "The TCP backlog setting of {} cannot be enforced because /proc/sys/net/core/somaxconn is set to the \
+             lower value of {somaxconn}.",
+            config.tcp_backlog
+        );
+    }
+}

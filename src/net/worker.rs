@@ -1,0 +1,205 @@
+//! Worker threads: each a single-threaded runtime; a connection stays with its worker, so nothing on the path of a
+//! command is shared but the keyspace.
+
+use std::cell::RefCell;
+use std::io;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::thread::JoinHandle;
+
+use tokio::runtime::{Builder, LocalOptions};
+use tokio::sync::mpsc;
+
+use crate::commands::CommandTable;
+use crate::exec::Exec;
+use crate::resp::parse::{Batch, Limits};
+use crate::resp::write::ReplyWriter;
+use crate::server::{Lifecycle, Server};
+use crate::spec::limits::{ARGS_MAX, INLINE_BYTES_MAX};
+use crate::sys::process::{self, ThreadCpu};
+
+use super::connection::{self, Parcel};
+
+/// Size of a worker's read buffer, bytes.
+const INPUT_BYTES: usize = 64 * 1024;
+/// Polls of tasks between two looks at the sockets.
+const EVENT_INTERVAL: u32 = 61;
+/// Readiness events taken at once.
+const EVENTS_MAX: usize = 1024;
+
+/// What the connections of one worker share, on its thread.
+pub struct Worker {
+    /// The way into the server.
+    pub exec: Exec,
+    /// All workers.
+    pub crew: Arc<Crew>,
+    desk: RefCell<Desk>,
+}
+
+/// Buffers that are used by one connection at a time, never across an await.
+pub struct Desk {
+    /// Where sockets are read into.
+    pub input: Box<[u8]>,
+    /// Its size; known also while the buffer is taken.
+    pub input_bytes: usize,
+    /// Parsed commands.
+    pub batch: Batch,
+    /// Replies.
+    pub out: ReplyWriter,
+    /// Bytes that the last unfinished request wants at least.
+    pub missing_bytes: usize,
+    /// Bytes read and not yet counted.
+    pub read_bytes: u64,
+}
+
+impl Desk {
+    /// The parser's limits for a client.
+    pub fn limits(&self, exec: &Exec, authenticated: bool) -> Limits {
+        Limits {
+            max_args: ARGS_MAX,
+            max_bulk_bytes: exec.config().proto_max_bulk_len,
+            max_inline_bytes: INLINE_BYTES_MAX,
+            authenticated,
+        }
+    }
+}
+
+impl Worker {
+    /// Lends the worker's buffers.
+    pub fn with_desk<R>(&self, work: impl FnOnce(&mut Desk) -> R) -> R {
+        work(&mut self.desk.borrow_mut())
+    }
+
+    /// Counts writes made outside of a batch.
+    pub fn count_writes(&self, writes: u64, bytes: u64) {
+        if writes > 0 {
+            let mut local = self.exec.worker.lock();
+            local.writes += writes;
+            local.net_out_bytes += bytes;
+        }
+    }
+}
+
+/// All workers, as others see them.
+pub struct Crew {
+    members: Vec<Member>,
+}
+
+struct Member {
+    parcels: mpsc::UnboundedSender<Parcel>,
+    connections: AtomicUsize,
+    cpu: OnceLock<ThreadCpu>,
+}
+
+impl Crew {
+    /// Number of workers.
+    pub fn len(&self) -> usize {
+        self.members.len()
+    }
+
+    /// There is always at least one.
+    pub fn is_empty(&self) -> bool {
+        self.members.is_empty()
+    }
+
+    /// Connections of a worker, those on their way to it included.
+    pub fn connections(&self, worker: usize) -> usize {
+        self.members[worker].connections.load(Ordering::Relaxed)
+    }
+
+    /// Processor time that a worker has used, nanoseconds.
+    pub fn cpu_ns(&self, worker: usize) -> u64 {
+        self.members[worker].cpu.get().and_then(|cpu| cpu.used_ns()).unwrap_or(0)
+    }
+
+    /// Gives a connection to a worker.
+    pub fn send(&self, worker: usize, parcel: Parcel) {
+        let member = &self.members[worker];
+        parcel.client().shared.worker.store(worker, Ordering::Relaxed);
+        member.connections.fetch_add(1, Ordering::Relaxed);
+        // A worker that has ended drops the parcel, and with it closes the socket.
+        let _ = member.parcels.send(parcel);
+    }
+}
+
+/// Starts `count` workers; they end when the server stops.
+pub fn start(
+    count: usize,
+    server: &Arc<Server>,
+    table: &Arc<CommandTable>,
+) -> io::Result<(Arc<Crew>, Vec<JoinHandle<()>>)> {
+    let mut members = Vec::with_capacity(count);
+    let mut inboxes = Vec::with_capacity(count);
+    for _ in 0..count {
+        let (parcels, inbox) = mpsc::unbounded_channel();
+        members.push(Member { parcels, connections: AtomicUsize::new(0), cpu: OnceLock::new() });
+        inboxes.push(inbox);
+    }
+    let crew = Arc::new(Crew { members });
+    let mut threads = Vec::with_capacity(count);
+    for (index, inbox) in inboxes.into_iter().enumerate() {
+        let (server, table, crew) = (server.clone(), table.clone(), crew.clone());
+        let runtime = || {
+            Builder::new_current_thread()
+                .enable_all()
+                .event_interval(EVENT_INTERVAL)
+                .max_io_events_per_tick(EVENTS_MAX)
+                .build_local(LocalOptions::default())
+        };
+        let work = move || {
+            let runtime = match runtime() {
+                Ok(runtime) => runtime,
+                Err(error) => {
+                    tracing::error!("Worker {index} cannot start: {error}");
+                    return server.enter(Lifecycle::Stopping);
+                }
+            };
+            runtime.block_on(work(index, server, table, crew, inbox));
+        };
+        let builder = std::thread::Builder::new().name(format!("kivi-io-{index}"));
+        threads.push(builder.spawn(work)?);
+    }
+    Ok((crew, threads))
+}
+
+async fn work(
+    index: usize,
+    server: Arc<Server>,
+    table: Arc<CommandTable>,
+    crew: Arc<Crew>,
+    mut inbox: mpsc::UnboundedReceiver<Parcel>,
+) {
+    process::set_thread_name(&format!("kivi-io-{index}"));
+    if let Some(cpu) = ThreadCpu::current() {
+        let _ = crew.members[index].cpu.set(cpu);
+    }
+    let desk = RefCell::new(Desk {
+        input: vec![0; INPUT_BYTES].into_boxed_slice(),
+        input_bytes: INPUT_BYTES,
+        batch: Batch::new(),
+        out: ReplyWriter::new(),
+        missing_bytes: 0,
+        read_bytes: 0,
+    });
+    let exec = Exec::new(server.clone(), table);
+    let worker = Rc::new(Worker { exec, crew, desk });
+    let mut connections = tokio::task::JoinSet::new();
+    loop {
+        tokio::select! {
+            biased;
+            parcel = inbox.recv() => {
+                let Some(parcel) = parcel else { break };
+                let worker = worker.clone();
+                connections.spawn_local(async move {
+                    connection::run(worker.clone(), parcel).await;
+                    worker.crew.members[index].connections.fetch_sub(1, Ordering::Relaxed);
+                });
+            }
+            Some(_) = connections.join_next() => {}
+            () = server.reached(Lifecycle::Stopping) => break,
+        }
+    }
+    // What still runs has been told to close by whoever stops the server; it writes its last replies.
+    while connections.join_next().await.is_some() {}
+}
