@@ -2,3 +2,5 @@
 //! A module may use the rows below its own, never above; `tests/tidy.rs` checks it.
 
 pub mod ds;
+pub mod resp;
+pub mod util;
