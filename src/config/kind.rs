@@ -1,22 +1,380 @@
-//! What a directive's value may be: parsing, checking and showing it.
+//! What a directive's value may be: text -> `Value` -> text.
+//!
+//! A `Kind` checks the arguments of a line (or the one argument of CONFIG SET) and says what is
+//! wrong in Valkey's words. A `Value` that exists has passed its kind. `FromValue` turns it into
+//! the type of a `Config` field. The kinds with a grammar of their own are in `special`.
+//!
+//! To add a kind: a variant, its arm in `Kind::parse`, and an arm in `render` and `lines` if its
+//! value needs a new shape.
 
-use std::path::PathBuf;
+use std::borrow::Cow;
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+use std::path::{Path, PathBuf};
+
+use super::special;
+
+/// What is wrong with a value, in the words of the reply.
+pub(super) type Reason = Cow<'static, str>;
 
 /// A checked value of a directive.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Value {
     /// yes or no.
     Bool(bool),
-    /// A number or a memory size in bytes.
-    Int(i64),
+    /// A number, or a memory size in bytes; a negative `MemoryOrPercent` is a percentage.
+    Int(i128),
     /// One word of a fixed set, spelled as CONFIG GET shows it.
     Word(&'static str),
     /// Free text, as bytes.
     Text(Vec<u8>),
-    /// Several words.
+    /// Several words, in the form that CONFIG GET shows.
     Words(Vec<Vec<u8>>),
+    /// The arguments of every line of a directive that may be repeated.
+    Lines(Vec<Vec<Vec<u8>>>),
     /// Output buffer limits.
     Limits(OutputLimits),
+}
+
+/// Which values a directive takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// `yes` or `no`.
+    Bool,
+    /// A whole number within a range.
+    Int { min: i64, max: i64 },
+    /// `hz`: a whole number that is then brought into its useful range.
+    Hz,
+    /// `io-threads`: 0 means one per core.
+    Threads,
+    /// Mode bits in octal.
+    Octal { max: i64 },
+    /// Bytes with an optional unit: b, k, kb, m, mb, g, gb (k is 1000, kb 1024).
+    Memory { min: i128, max: i128 },
+    /// The same, where negative numbers are allowed too.
+    SignedMemory { min: i128, max: i128 },
+    /// The same, or `N%`.
+    MemoryOrPercent,
+    /// One of these words, any case.
+    Word(&'static [&'static str]),
+    /// `log-format`: the words of Valkey, and `plain` for `legacy`.
+    LogFormat,
+    /// Free text.
+    Text(Check),
+    /// An existing directory.
+    Dir,
+    /// `bind`.
+    Bind,
+    /// `save`.
+    Save,
+    /// `client-output-buffer-limit`.
+    OutputLimits,
+    /// `latency-tracking-info-percentiles`.
+    Percentiles,
+    /// `notify-keyspace-events`.
+    EventFlags,
+    /// `oom-score-adj-values`.
+    OomScores,
+    /// `shutdown-on-sigint` and `shutdown-on-sigterm`.
+    ShutdownFlags,
+    /// `replicaof`.
+    ReplicaOf,
+    /// `rename-command`: two arguments, repeated.
+    RenameCommand,
+    /// One argument or more, repeated.
+    Lines,
+    /// `include`, which the loader acts upon.
+    Include,
+    /// A name that once had a meaning: one argument, forgotten at once.
+    Ignored,
+}
+
+/// What is asked of a free text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Check {
+    /// No NUL, which the system calls cannot take.
+    Any,
+    /// Nothing: a secret may hold any byte.
+    Secret,
+    /// Not empty.
+    NotEmpty,
+    /// Not empty and without a separator.
+    FileName,
+    /// A template of the process title.
+    Title,
+    /// A host name, or empty.
+    HostName,
+    /// A name of a cluster node, or empty.
+    NodeName,
+    /// What a cluster node may announce as its address, or empty.
+    AnnounceIp,
+    /// An IPv4 address, or empty.
+    Ipv4,
+    /// An IPv6 address, or empty.
+    Ipv6,
+}
+
+/// What parsing a value may depend on besides its text.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Context<'a> {
+    /// The directive's canonical name, for error texts.
+    pub(super) name: &'static str,
+    /// The value so far, which a repeated line adds to.
+    pub(super) old: &'a Value,
+    /// The first line of this directive in its source: an older source is replaced, not added to.
+    pub(super) first: bool,
+    /// Where relative directories start.
+    pub(super) cwd: &'a Path,
+}
+
+impl Kind {
+    /// Whether a line may hold several arguments, which one argument may hold as well, separated
+    /// by single spaces.
+    fn takes_words(self) -> bool {
+        use Kind::*;
+        matches!(
+            self,
+            Bind | Save | OutputLimits | Percentiles | OomScores | ShutdownFlags | ReplicaOf
+        )
+    }
+
+    /// Whether further lines of the same source add to the value instead of replacing it.
+    pub(super) fn repeats(self) -> bool {
+        matches!(
+            self,
+            Kind::Save | Kind::OutputLimits | Kind::RenameCommand | Kind::Lines
+        )
+    }
+
+    /// Whether a line takes more than one argument.
+    pub(super) fn takes_several(self) -> bool {
+        self.takes_words() || matches!(self, Kind::RenameCommand | Kind::Lines)
+    }
+
+    /// The value that the arguments of a line stand for.
+    pub(super) fn parse(self, args: &[Vec<u8>], context: Context<'_>) -> Result<Value, Reason> {
+        if self.takes_words() {
+            return match args {
+                [one] => {
+                    let words: Vec<_> = one.split(|b| *b == b' ').map(<[u8]>::to_vec).collect();
+                    self.parse_words(&words, context)
+                }
+                _ => self.parse_words(args, context),
+            };
+        }
+        match (self, args) {
+            (Kind::RenameCommand, [_, _]) | (Kind::Lines, [_, ..]) => {
+                let mut lines = match context.old {
+                    Value::Lines(lines) => lines.clone(),
+                    _ => Vec::new(),
+                };
+                lines.push(args.to_vec());
+                Ok(Value::Lines(lines))
+            }
+            (Kind::RenameCommand | Kind::Lines, _) => Err(WRONG_NUMBER.into()),
+            (_, [arg]) => self.parse_one(arg, context),
+            _ => Err(WRONG_NUMBER.into()),
+        }
+    }
+
+    fn parse_words(self, words: &[Vec<u8>], context: Context<'_>) -> Result<Value, Reason> {
+        match self {
+            Kind::Bind => special::bind(words),
+            Kind::Save => special::save(words, context),
+            Kind::OutputLimits => special::output_limits(words, context.old),
+            Kind::Percentiles => special::percentiles(words),
+            Kind::OomScores => special::oom_scores(words),
+            Kind::ShutdownFlags => special::shutdown_flags(words),
+            _ => special::replicaof(words),
+        }
+    }
+
+    fn parse_one(self, arg: &[u8], context: Context<'_>) -> Result<Value, Reason> {
+        match self {
+            Kind::Bool if arg.eq_ignore_ascii_case(b"yes") => Ok(Value::Bool(true)),
+            Kind::Bool if arg.eq_ignore_ascii_case(b"no") => Ok(Value::Bool(false)),
+            Kind::Bool => Err("argument must be 'yes' or 'no'".into()),
+            Kind::Int { min, max } => integer(arg, min, max),
+            Kind::Hz => match integer(arg, 0, i64::from(i32::MAX))? {
+                Value::Int(hz) => Ok(Value::Int(hz.clamp(HZ_MIN, HZ_MAX))),
+                other => Ok(other),
+            },
+            Kind::Threads => integer(arg, 0, THREADS_MAX),
+            Kind::Octal { max } => octal(arg, max),
+            Kind::Memory { min, max } => memory(arg, min, max),
+            Kind::SignedMemory { min, max } => match strict_i64(arg) {
+                Some(number) if number < 0 => in_range(number.into(), min, max),
+                _ => memory(arg, min, max),
+            },
+            Kind::MemoryOrPercent => memory_or_percent(arg),
+            Kind::Word(words) => word(arg, words),
+            Kind::LogFormat if arg.eq_ignore_ascii_case(b"plain") => Ok(Value::Word("legacy")),
+            Kind::LogFormat => word(arg, &["legacy", "logfmt", "json"]),
+            Kind::Text(check) => special::text(arg, check, context.name),
+            Kind::Dir => special::dir(arg, context.cwd),
+            Kind::EventFlags => special::event_flags(arg),
+            Kind::Ignored | Kind::Include => Ok(Value::Text(Vec::new())),
+            _ => Err(WRONG_NUMBER.into()),
+        }
+    }
+
+    /// The value as CONFIG GET shows it.
+    pub(super) fn render(self, value: &Value) -> Vec<u8> {
+        match value {
+            Value::Bool(true) => b"yes".to_vec(),
+            Value::Bool(false) => b"no".to_vec(),
+            Value::Int(number) => match self {
+                Kind::Octal { .. } => format!("{number:o}").into_bytes(),
+                Kind::MemoryOrPercent if *number < 0 => format!("{}%", -number).into_bytes(),
+                _ => number.to_string().into_bytes(),
+            },
+            Value::Word(word) => word.as_bytes().to_vec(),
+            Value::Text(text) => text.clone(),
+            Value::Words(words) => words.join(&b' '),
+            Value::Lines(lines) => {
+                let lines: Vec<_> = lines.iter().map(|words| words.join(&b' ')).collect();
+                lines.join(&b'\n')
+            }
+            Value::Limits(limits) => special::render_limits(limits).into_bytes(),
+        }
+    }
+
+    /// The arguments of the lines that set this value in a configuration file.
+    pub(super) fn lines(self, value: &Value) -> Vec<Vec<Vec<u8>>> {
+        match value {
+            Value::Lines(lines) => lines.clone(),
+            Value::Limits(limits) => special::limit_lines(limits),
+            Value::Words(words) if words.is_empty() && self == Kind::ReplicaOf => {
+                vec![vec![b"no".to_vec(), b"one".to_vec()]]
+            }
+            Value::Words(words) if words.is_empty() => vec![vec![Vec::new()]],
+            Value::Words(words) => vec![words.clone()],
+            _ => vec![vec![self.render(value)]],
+        }
+    }
+
+    /// What the values look like, for `redis.conf.example`; none for free text.
+    pub(super) fn describe(self) -> Option<String> {
+        match self {
+            Kind::Bool => Some("yes or no".to_owned()),
+            Kind::Int { min, max } => Some(match max {
+                i64::MAX => format!("a number from {min}"),
+                _ => format!("a number from {min} to {max}"),
+            }),
+            Kind::Threads => Some(format!("a number from 0 to {THREADS_MAX}")),
+            Kind::Memory { .. } | Kind::SignedMemory { .. } => Some("a memory size".to_owned()),
+            Kind::MemoryOrPercent => Some("a memory size or a percentage".to_owned()),
+            Kind::Word(words) => Some(words.join(", ")),
+            _ => None,
+        }
+    }
+}
+
+/// Said of a line with too few or too many arguments.
+const WRONG_NUMBER: &str = "wrong number of arguments";
+/// Bounds of the effective `hz`.
+const HZ_MIN: i128 = 1;
+const HZ_MAX: i128 = 500;
+/// Most worker threads.
+const THREADS_MAX: i64 = 1024;
+
+/// A decimal number without sign (but `-`), blanks or leading zeros.
+pub(super) fn strict_i64(arg: &[u8]) -> Option<i64> {
+    let digits = arg.strip_prefix(b"-").unwrap_or(arg);
+    let zero_ok = arg == b"0";
+    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    if digits[0] == b'0' && !zero_ok {
+        return None;
+    }
+    std::str::from_utf8(arg).ok()?.parse().ok()
+}
+
+fn in_range(number: i128, min: i128, max: i128) -> Result<Value, Reason> {
+    match (min..=max).contains(&number) {
+        true => Ok(Value::Int(number)),
+        false => Err(format!("argument must be between {min} and {max} inclusive").into()),
+    }
+}
+
+fn integer(arg: &[u8], min: i64, max: i64) -> Result<Value, Reason> {
+    let number = strict_i64(arg).ok_or("argument couldn't be parsed into an integer")?;
+    in_range(number.into(), min.into(), max.into())
+}
+
+fn octal(arg: &[u8], max: i64) -> Result<Value, Reason> {
+    let text = std::str::from_utf8(arg).unwrap_or("x").trim_start();
+    let bits = match text {
+        "" => 0,
+        _ => i64::from_str_radix(text, 8)
+            .map_err(|_| "argument couldn't be parsed as an octal number")?,
+    };
+    match (0..=max).contains(&bits) {
+        true => Ok(Value::Int(bits.into())),
+        false => Err(format!("argument must be between 0 and {max:o} inclusive").into()),
+    }
+}
+
+/// Bytes with an optional unit; no digits at all mean 0, as in Valkey.
+pub(super) fn memory_bytes(arg: &[u8]) -> Option<u64> {
+    let digits = arg.iter().take_while(|b| b.is_ascii_digit()).count();
+    let (number, unit) = arg.split_at(digits);
+    let factor: u64 = match unit.to_ascii_lowercase().as_slice() {
+        b"" | b"b" => 1,
+        b"k" => 1000,
+        b"kb" => 1 << 10,
+        b"m" => 1_000_000,
+        b"mb" => 1 << 20,
+        b"g" => 1_000_000_000,
+        b"gb" => 1 << 30,
+        _ => return None,
+    };
+    let number: u64 = match number {
+        b"" => 0,
+        _ => std::str::from_utf8(number).ok()?.parse().ok()?,
+    };
+    number.checked_mul(factor)
+}
+
+fn memory(arg: &[u8], min: i128, max: i128) -> Result<Value, Reason> {
+    let bytes = memory_bytes(arg).ok_or("argument must be a memory value")?;
+    in_range(bytes.into(), min, max)
+}
+
+fn memory_or_percent(arg: &[u8]) -> Result<Value, Reason> {
+    const WRONG: &str = "argument must be a memory or percent value";
+    if let Some(number) = arg.strip_suffix(b"%") {
+        let percent = strict_i64(number)
+            .filter(|percent| *percent >= 0)
+            .ok_or(WRONG)?;
+        return match percent {
+            0..=100 => Ok(Value::Int(-i128::from(percent))),
+            _ => Err("percentage argument must be less or equal to 100".into()),
+        };
+    }
+    let bytes = memory_bytes(arg).ok_or(WRONG)?;
+    in_range(bytes.into(), 0, u64::MAX.into())
+}
+
+/// The one of `words` that `arg` is, any case.
+pub(super) fn word(arg: &[u8], words: &[&'static str]) -> Result<Value, Reason> {
+    match words
+        .iter()
+        .find(|word| arg.eq_ignore_ascii_case(word.as_bytes()))
+    {
+        Some(word) => Ok(Value::Word(word)),
+        None => Err(not_one_of(words)),
+    }
+}
+
+/// Says which words there are.
+pub(super) fn not_one_of(words: &[&str]) -> Reason {
+    format!(
+        "argument(s) must be one of the following: {}",
+        words.join(", ")
+    )
+    .into()
 }
 
 /// One address of `bind`.
@@ -40,7 +398,7 @@ pub struct OutputLimit {
 }
 
 /// `client-output-buffer-limit`: one limit per client class.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct OutputLimits {
     /// Ordinary clients.
     pub normal: OutputLimit,
@@ -50,7 +408,9 @@ pub struct OutputLimits {
     pub pubsub: OutputLimit,
 }
 
-/// Conversion of a checked value into the type of a `Config` field.
+/// Conversion of a checked value into the type of a `Config` field. A value of another shape
+/// cannot come from a row whose kind fits the field (a test builds every field); it becomes the
+/// type's neutral value.
 pub(super) trait FromValue {
     fn from_value(value: &Value) -> Self;
 }
@@ -60,8 +420,8 @@ macro_rules! from_int {
         impl FromValue for $ty {
             fn from_value(value: &Value) -> Self {
                 match value {
-                    Value::Int(n) => <$ty>::try_from(*n).unwrap_or_default(),
-                    _ => unreachable!("a number"),
+                    Value::Int(number) => <$ty>::try_from(*number).unwrap_or_default(),
+                    _ => 0,
                 }
             }
         }
@@ -75,49 +435,43 @@ impl FromValue for bool {
     }
 }
 
-fn text(value: &Value) -> &[u8] {
-    match value {
-        Value::Text(text) => text,
-        _ => unreachable!("a text"),
-    }
-}
-
 impl FromValue for Vec<u8> {
     fn from_value(value: &Value) -> Self {
-        text(value).to_vec()
+        match value {
+            Value::Text(text) => text.clone(),
+            _ => Vec::new(),
+        }
     }
 }
 
 impl FromValue for String {
     fn from_value(value: &Value) -> Self {
-        String::from_utf8_lossy(text(value)).into_owned()
+        String::from_utf8_lossy(&Vec::from_value(value)).into_owned()
     }
 }
 
 impl FromValue for Option<String> {
     fn from_value(value: &Value) -> Self {
-        let text = String::from_value(value);
-        (!text.is_empty()).then_some(text)
+        Some(String::from_value(value)).filter(|text| !text.is_empty())
     }
 }
 
 impl FromValue for PathBuf {
     fn from_value(value: &Value) -> Self {
-        use std::os::unix::ffi::OsStringExt;
-        std::ffi::OsString::from_vec(text(value).to_vec()).into()
+        OsString::from_vec(Vec::from_value(value)).into()
     }
 }
 
 impl FromValue for Option<PathBuf> {
     fn from_value(value: &Value) -> Self {
-        (!text(value).is_empty()).then(|| PathBuf::from_value(value))
+        Some(PathBuf::from_value(value)).filter(|path| !path.as_os_str().is_empty())
     }
 }
 
 fn words(value: &Value) -> &[Vec<u8>] {
     match value {
         Value::Words(words) => words,
-        _ => unreachable!("words"),
+        _ => &[],
     }
 }
 
@@ -134,11 +488,7 @@ impl FromValue for Vec<BindAddress> {
                 optional,
             }
         };
-        words(value)
-            .iter()
-            .filter(|word| !word.is_empty())
-            .map(address)
-            .collect()
+        words(value).iter().map(address).collect()
     }
 }
 
@@ -151,10 +501,14 @@ impl FromValue for Vec<f64> {
 
 impl FromValue for Vec<(Vec<u8>, Vec<u8>)> {
     fn from_value(value: &Value) -> Self {
-        words(value)
-            .chunks_exact(2)
-            .map(|pair| (pair[0].clone(), pair[1].clone()))
-            .collect()
+        let Value::Lines(lines) = value else {
+            return Vec::new();
+        };
+        let pair = |line: &Vec<Vec<u8>>| match line.as_slice() {
+            [old, new] => Some((old.clone(), new.clone())),
+            _ => None,
+        };
+        lines.iter().filter_map(pair).collect()
     }
 }
 
@@ -162,7 +516,7 @@ impl FromValue for OutputLimits {
     fn from_value(value: &Value) -> Self {
         match value {
             Value::Limits(limits) => *limits,
-            _ => unreachable!("output limits"),
+            _ => OutputLimits::default(),
         }
     }
 }

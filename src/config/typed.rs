@@ -39,9 +39,9 @@ macro_rules! fields {
                 Config { $( $field: <$ty as FromValue>::from_value(value_of($name)) ),* }
             }
 
-            /// Takes one field over from `other`.
-            pub(super) fn copy_field(&mut self, field: Field, other: &Config) {
-                match field { $( Field::$variant => self.$field = other.$field.clone() ),* }
+            /// Whether `field` has another value in `other`.
+            pub(super) fn differs(&self, other: &Config, field: Field) -> bool {
+                match field { $( Field::$variant => self.$field != other.$field ),* }
             }
         }
     };
@@ -138,13 +138,9 @@ macro_rules! choices {
 
         impl FromValue for $name {
             fn from_value(value: &Value) -> Self {
-                match value {
-                    Value::Word(word) => {
-                        const ALL: &[$name] = &[$( $name::$variant, )*];
-                        *ALL.iter().find(|c| c.as_str() == *word).unwrap_or(&ALL[0])
-                    }
-                    _ => unreachable!("a choice is a word"),
-                }
+                const ALL: &[$name] = &[$( $name::$variant, )*];
+                let is = |choice: &&$name| *value == Value::Word(choice.as_str());
+                ALL.iter().find(is).copied().unwrap_or(ALL[0])
             }
         }
     )*};
