@@ -77,9 +77,9 @@ mod jemalloc {
     #[derive(Clone, Copy, Debug, Default)]
     pub struct Jemalloc;
 
-    // SAFETY: every block comes from jemalloc with at least the layout's size and alignment (`flags`
-    // explains the alignment) and goes back to jemalloc with the very same size and flags. None of
-    // these functions unwinds.
+    // SAFETY: every block comes from jemalloc with at least the layout's size and alignment
+    // (`flags` explains the alignment) and goes back to jemalloc with the very same size and flags.
+    // None of these functions unwinds.
     unsafe impl GlobalAlloc for Jemalloc {
         #[inline]
         unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
@@ -187,9 +187,9 @@ mod jemalloc {
         exit_key: Option<libc::pthread_key_t>,
     }
 
-    // SAFETY: the nodes behind `head` belong to other threads, but each stays on the list only while
-    // its thread lives (`forget_thread` takes it off, under the write lock), is changed only under
-    // the write lock, and is read only under the lock.
+    // SAFETY: the nodes behind `head` belong to other threads, but each stays on the list only
+    // while its thread lives (`forget_thread` takes it off, under the write lock), is changed only
+    // under the write lock, and is read only under the lock.
     unsafe impl Send for Registry {}
     // SAFETY: as above: shared access only reads nodes, and nobody changes them meanwhile.
     unsafe impl Sync for Registry {}
@@ -200,8 +200,8 @@ mod jemalloc {
         exit_key: None,
     });
 
-    /// Puts the current thread on the list, once. Nothing is lost before that: the counters run from
-    /// the thread's start.
+    /// Puts the current thread on the list, once. Nothing is lost before that: the counters run
+    /// from the thread's start.
     #[inline(always)]
     fn register_thread() {
         NODE.with(|node| {

@@ -1,11 +1,11 @@
 //! Redis's glob-style patterns (KEYS, SCAN MATCH, PSUBSCRIBE, CONFIG GET, ACL), byte for byte.
 //!
 //! A pattern is a row of elements, each of which takes exactly one byte (`?`, `[..]`, `\x`, a
-//! literal), and of stars between them. So it is cut at the stars into segments of fixed length: the
-//! first is anchored at the start, the last at the end, and each one between takes its leftmost fit.
-//! That choice is never wrong, hence no recursion and no backtracking over more than one segment:
-//! a hostile `*a*a*a..b` costs linear time. Literal segments go through a substring search, long ones
-//! with `?` and classes through a bit-parallel one (64 elements per step).
+//! literal), and of stars between them. So it is cut at the stars into segments of fixed length:
+//! the first is anchored at the start, the last at the end, and each one between takes its leftmost
+//! fit. That choice is never wrong, hence no recursion and no backtracking over more than one
+//! segment: a hostile `*a*a*a..b` costs linear time. Literal segments go through a substring
+//! search, long ones with `?` and classes through a bit-parallel one (64 elements per step).
 //!
 //! Kept on purpose, because clients can see them: an unclosed class ends with the pattern, `[]`
 //! matches nothing and `[^]` anything, `[a-]` is a range up to `]`, a byte escaped inside a class
@@ -15,8 +15,8 @@ use memchr::memmem;
 
 /// Whether `string` as a whole matches `pattern`. With `nocase`, ASCII letters match both cases.
 ///
-/// Redis skips the match when the pattern of KEYS and SCAN is just `*`; their callers must do so too,
-/// or the empty key is missed.
+/// Redis skips the match when the pattern of KEYS and SCAN is just `*`; their callers must do so
+/// too, or the empty key is missed.
 ///
 /// Time: linear for patterns of literals and stars; at worst `pattern.len() * string.len() / 64`
 /// steps (segments of more than 256 Ki elements apart).

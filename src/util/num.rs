@@ -1,9 +1,9 @@
 //! Redis's number texts: what a client may write, and how numbers are written back.
 //!
 //! Integers have one spelling only (`string2ll`): no plus, no leading zero, no space, no `-0`.
-//! Floats follow `strtod` as Redis uses it, hexadecimal included; what overflows, underflows to zero
-//! or is not a number is refused. Answers are Valkey's: the shortest digits that read back the same.
-//! INCRBYFLOAT is different, see [`crate::util::long_double`].
+//! Floats follow `strtod` as Redis uses it, hexadecimal included; what overflows, underflows to
+//! zero or is not a number is refused. Answers are Valkey's: the shortest digits that read back the
+//! same. INCRBYFLOAT is different, see [`crate::util::long_double`].
 
 /// Parses an integer in its only valid spelling.
 pub fn parse_i64(text: &[u8]) -> Option<i64> {
@@ -26,8 +26,8 @@ pub fn parse_u64(text: &[u8]) -> Option<u64> {
     }
 }
 
-/// Parses an unsigned integer as `strtoull` does: leading spaces, a plus and leading zeros are fine.
-/// Stream IDs are read this way (`XADD s 007-1`).
+/// Parses an unsigned integer as `strtoull` does: leading spaces, a plus and leading zeros are
+/// fine. Stream IDs are read this way (`XADD s 007-1`).
 pub fn parse_u64_lenient(text: &[u8]) -> Option<u64> {
     let start = text.iter().position(|&b| !is_c_space(b))?;
     let digits = text[start..].strip_prefix(b"+").unwrap_or(&text[start..]);
