@@ -4,7 +4,7 @@
 //! 10.6 and not 10.600000000000001. A double cannot give the same digits; this type does, on every
 //! machine: a mantissa of 64 bits, every operation rounded once, to nearest, ties to even.
 //! Values a person would write take a path in `u128`; only exponents beyond ±27 or texts beyond
-//! 19 digits go through [`Big`].
+//! 19 digits go through `Big`.
 //!
 //! Invariant: a finite mantissa has its top bit set, unless it is zero or `exponent` is the least.
 
