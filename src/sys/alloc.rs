@@ -77,9 +77,9 @@ mod jemalloc {
     #[derive(Clone, Copy, Debug, Default)]
     pub struct Jemalloc;
 
-    // SAFETY: every block comes from jemalloc with at least the layout's size and alignment (`flags`
-    // explains the alignment) and goes back to jemalloc with the very same size and flags. None of
-    // these functions unwinds.
+    // SAFETY: every block comes from jemalloc with at least the layout's size and alignment
+    // (`flags` explains the alignment) and goes back to jemalloc with the very same size and flags.
+    // None of these functions unwinds.
     unsafe impl GlobalAlloc for Jemalloc {
         #[inline]
         unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
@@ -187,9 +187,9 @@ mod jemalloc {
         exit_key: Option<libc::pthread_key_t>,
     }
 
-    // SAFETY: the nodes behind `head` belong to other threads, but each stays on the list only while
-    // its thread lives (`forget_thread` takes it off, under the write lock), is changed only under
-    // the write lock, and is read only under the lock.
+    // SAFETY: the nodes behind `head` belong to other threads, but each stays on the list only
+    // while its thread lives (`forget_thread` takes it off, under the write lock), is changed only
+    // under the write lock, and is read only under the lock.
     unsafe impl Send for Registry {}
     // SAFETY: as above: shared access only reads nodes, and nobody changes them meanwhile.
     unsafe impl Sync for Registry {}
@@ -200,8 +200,8 @@ mod jemalloc {
         exit_key: None,
     });
 
-    /// Puts the current thread on the list, once. Nothing is lost before that: the counters run from
-    /// the thread's start.
+    /// Puts the current thread on the list, once. Nothing is lost before that: the counters run
+    /// from the thread's start.
     #[inline(always)]
     fn register_thread() {
         NODE.with(|node| {
@@ -555,5 +555,147 @@ mod system {
     /// No report.
     pub fn malloc_stats() -> String {
         "Stats not supported for the current allocator".to_owned()
+    }
+}
+
+#[cfg(all(test, not(any(miri, fuzzing, kivi_system_alloc))))]
+mod tests {
+    use std::alloc::{GlobalAlloc, Layout};
+    use std::hint::black_box;
+    use std::process::Command;
+
+    use super::*;
+
+    #[test]
+    fn every_alignment_is_kept() {
+        for shift in 0..=16 {
+            for size in [1usize, 7, 8, 9, 24, 40, 100, 4096, 5000, 100_000] {
+                let layout = Layout::from_size_align(size, 1 << shift).unwrap();
+                // SAFETY: sizes above 0; the block is used within its bounds and given back with
+                // the layout that it has at that time.
+                unsafe {
+                    let block = Jemalloc.alloc(layout);
+                    assert!(!block.is_null() && block.addr().is_multiple_of(layout.align()));
+                    assert!(usable_size(block) >= size);
+                    block.write_bytes(0x5a, size);
+                    let bigger = Jemalloc.realloc(block, layout, size * 3);
+                    assert!(bigger.addr().is_multiple_of(layout.align()));
+                    assert!((0..size).all(|at| bigger.add(at).read() == 0x5a));
+                    let layout = Layout::from_size_align(size * 3, 1 << shift).unwrap();
+                    Jemalloc.dealloc(bigger, layout);
+                    let zeroed = Jemalloc.alloc_zeroed(layout);
+                    assert!((0..layout.size()).all(|at| zeroed.add(at).read() == 0));
+                    Jemalloc.dealloc(zeroed, layout);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn size_classes_are_eight_bytes_apart() {
+        assert_eq!(good_size(0), 0);
+        assert_eq!(good_size(1), 8);
+        for size in [24, 40, 56] {
+            assert_eq!(
+                good_size(size),
+                size,
+                "built with JEMALLOC_SYS_WITH_LG_QUANTUM=3?"
+            );
+        }
+        assert!(good_size(usize::MAX) >= usize::MAX / 2);
+        let block = black_box(vec![0u8; 40]);
+        // SAFETY: a living block.
+        assert_eq!(unsafe { usable_size(block.as_ptr()) }, 40);
+    }
+
+    #[test]
+    fn a_thread_sees_its_own_growth_to_the_byte() {
+        let before = thread_net_bytes();
+        let block = black_box(vec![1u8; 4096]);
+        assert_eq!(thread_net_bytes() - before, 4096);
+        drop(block);
+        assert_eq!(thread_net_bytes(), before);
+    }
+
+    /// Other tests run beside this one, so it starts a process of its own.
+    #[test]
+    fn the_total_is_exact_over_living_and_ended_threads() {
+        if std::env::var_os("KIVI_ALLOC_CHILD").is_some() {
+            return exactness_in_a_quiet_process();
+        }
+        let test = "sys::alloc::tests::the_total_is_exact_over_living_and_ended_threads";
+        let output = Command::new(std::env::current_exe().unwrap())
+            .args([test, "--exact", "--test-threads=1"])
+            .env("KIVI_ALLOC_CHILD", "1")
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(
+            output.status.success() && text.contains("1 passed"),
+            "{text}"
+        );
+    }
+
+    fn exactness_in_a_quiet_process() {
+        const BLOCK: usize = 1 << 20;
+        // Whatever starting a first thread sets up for good is set up before the first reading.
+        std::thread::spawn(|| black_box(vec![0u8; 64]))
+            .join()
+            .unwrap();
+        let start = allocated_bytes();
+        // Taken by threads that end, and kept: counted.
+        let blocks: Vec<Vec<u8>> = (0..8)
+            .map(|_| {
+                std::thread::spawn(|| black_box(vec![7u8; BLOCK]))
+                    .join()
+                    .unwrap()
+            })
+            .collect();
+        let list = (8 * size_of::<Vec<u8>>()) as u64;
+        let slack = 2048;
+        let grown = allocated_bytes() - start;
+        let want = 8 * BLOCK as u64 + list;
+        assert!(grown.abs_diff(want) < slack, "grew by {grown}, want {want}");
+        // Given back by another thread than took them, while it lives.
+        let (done_tx, done_rx) = std::sync::mpsc::channel();
+        let (stop_tx, stop_rx) = std::sync::mpsc::channel::<()>();
+        let freer = std::thread::spawn(move || {
+            drop(blocks);
+            done_tx.send(()).unwrap();
+            let _ = stop_rx.recv();
+        });
+        done_rx.recv().unwrap();
+        let living = allocated_bytes().abs_diff(start);
+        assert!(
+            living < 2 * slack,
+            "{living} bytes off while the thread lives"
+        );
+        drop(stop_tx);
+        freer.join().unwrap();
+        drop(done_rx);
+        let left = allocated_bytes().abs_diff(start);
+        assert!(left < slack, "{left} bytes off at the end");
+    }
+
+    #[test]
+    fn the_figures_fit_together() {
+        let block = black_box(vec![3u8; 8 << 20]);
+        let stats = stats();
+        assert!(stats.allocated >= 8 << 20);
+        assert!(stats.active >= stats.allocated / 2 && stats.resident >= stats.active);
+        assert!(stats.metadata > 0);
+        drop(block);
+        assert!(purge());
+        assert!(version().starts_with("jemalloc-5."), "{}", version());
+        let report = malloc_stats();
+        assert!(
+            report.contains("Allocated:") && report.contains("jemalloc"),
+            "{report}"
+        );
+    }
+
+    #[test]
+    fn the_background_thread_starts() {
+        assert!(start_background_thread());
     }
 }

@@ -1,5 +1,6 @@
 //! The process and its machine: memory, processor time, limits, signals, going to the background.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::mem::MaybeUninit;
@@ -249,12 +250,16 @@ pub fn daemonize() -> io::Result<()> {
 /// # Errors
 /// When systemd's socket cannot be reached.
 pub fn sd_notify(message: &str) -> io::Result<bool> {
-    let Some(path) = std::env::var_os("NOTIFY_SOCKET") else {
-        return Ok(false);
-    };
-    let address = match path.as_bytes() {
+    match std::env::var_os("NOTIFY_SOCKET") {
+        Some(socket) => notify_socket(&socket, message),
+        None => Ok(false),
+    }
+}
+
+fn notify_socket(socket: &OsStr, message: &str) -> io::Result<bool> {
+    let address = match socket.as_bytes() {
         [b'@', name @ ..] => SocketAddr::from_abstract_name(name)?,
-        [b'/', ..] => SocketAddr::from_pathname(&path)?,
+        [b'/', ..] => SocketAddr::from_pathname(socket)?,
         _ => return Ok(false),
     };
     UnixDatagram::unbound()?.send_to_addr(message.as_bytes(), &address)?;
@@ -289,6 +294,28 @@ fn check(code: libc::c_int) -> io::Result<()> {
         Ok(())
     } else {
         Err(io::Error::last_os_error())
+    }
+}
+
+/// Runs `work` in a process with one thread, which the test harness is not, and tells whether it
+/// went well. The caller's process must have no other busy thread: a test starts itself anew for
+/// that.
+#[cfg(all(test, not(miri)))]
+pub(super) fn succeeds_in_fork(work: impl FnOnce() + std::panic::UnwindSafe) -> bool {
+    // SAFETY: the only other thread is the harness's main thread, which sleeps until this test ends
+    // and holds no lock; jemalloc looks after its own.
+    match unsafe { libc::fork() } {
+        -1 => false,
+        0 => {
+            let code = i32::from(std::panic::catch_unwind(work).is_err());
+            // SAFETY: ends the child without the harness's exit handlers.
+            unsafe { libc::_exit(code) }
+        }
+        child => {
+            let mut status = -1;
+            // SAFETY: `status` is a valid place.
+            unsafe { libc::waitpid(child, &mut status, 0) == child && status == 0 }
+        }
     }
 }
 
@@ -367,6 +394,74 @@ mod tests {
         assert!(daemonize().is_err());
         drop(stop_tx);
         let _ = worker.join();
+    }
+
+    /// A fork needs a process with one thread: the test runs itself in one, which goes to the
+    /// background and reports what it finds there.
+    #[test]
+    fn the_background_has_a_session_of_its_own_and_no_terminal() {
+        if let Some(path) = std::env::var_os("KIVI_DAEMON_SOCKET") {
+            return assert!(succeeds_in_fork(move || report_from_background(
+                path.as_ref()
+            )));
+        }
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("report");
+        let socket = UnixDatagram::bind(&path).unwrap();
+        socket
+            .set_read_timeout(Some(Duration::from_secs(20)))
+            .unwrap();
+        let test = "sys::process::tests::the_background_has_a_session_of_its_own_and_no_terminal";
+        let status = std::process::Command::new(std::env::current_exe().unwrap())
+            .args([test, "--exact", "--test-threads=1"])
+            .env("KIVI_DAEMON_SOCKET", &path)
+            .stdout(std::process::Stdio::null())
+            .status()
+            .unwrap();
+        assert!(status.success(), "the parent exits with 0");
+        let mut report = [0; 64];
+        let len = socket.recv(&mut report).unwrap();
+        assert_eq!(std::str::from_utf8(&report[..len]), Ok("true true true"));
+    }
+
+    fn report_from_background(path: &std::path::Path) {
+        let before = pid();
+        daemonize().unwrap();
+        // SAFETY: asks for a number only.
+        let session = unsafe { libc::getsid(0) };
+        let silent = ["0", "1", "2"].iter().all(|fd| {
+            fs::read_link(format!("/proc/self/fd/{fd}")).is_ok_and(|to| to.ends_with("null"))
+        });
+        let report = format!("{} {} {silent}", pid() != before, session as u32 == pid());
+        UnixDatagram::unbound()
+            .unwrap()
+            .send_to(report.as_bytes(), path)
+            .unwrap();
+    }
+
+    #[test]
+    fn systemd_is_told_through_either_kind_of_socket() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("notify");
+        let abstract_name = format!("kivi-test-{}", pid());
+        let by_name = SocketAddr::from_abstract_name(abstract_name.as_bytes()).unwrap();
+        for (socket, name) in [
+            (
+                UnixDatagram::bind(&path).unwrap(),
+                path.clone().into_os_string(),
+            ),
+            (
+                UnixDatagram::bind_addr(&by_name).unwrap(),
+                format!("@{abstract_name}").into(),
+            ),
+        ] {
+            assert!(notify_socket(&name, "READY=1").unwrap());
+            let mut message = [0; 32];
+            let len = socket.recv(&mut message).unwrap();
+            assert_eq!(&message[..len], b"READY=1");
+        }
+        assert!(!notify_socket(OsStr::new("relative"), "READY=1").unwrap());
+        assert!(notify_socket(OsStr::new("/no/such/socket"), "READY=1").is_err());
     }
 
     #[test]

@@ -153,3 +153,74 @@ unsafe fn copy_out(mut table: *mut *mut c_char, inside: impl Fn(*mut c_char) -> 
         }
     }
 }
+
+#[cfg(all(test, not(miri)))]
+mod tests {
+    use std::process::{Command, Output};
+
+    use super::*;
+
+    /// The test starts itself anew, to fork from a process that is quiet.
+    fn in_child(test: &str, case: &str) -> Output {
+        Command::new(std::env::current_exe().unwrap())
+            .args([test, "--exact", "--test-threads=1", "--nocapture"])
+            .env("KIVI_TITLE_CASE", case)
+            .env("KIVI_TITLE_PADDING", "x".repeat(300))
+            .output()
+            .unwrap()
+    }
+
+    #[test]
+    fn the_title_is_shown_and_nothing_else_is_lost() {
+        let test = "sys::title::tests::the_title_is_shown_and_nothing_else_is_lost";
+        if let Some(case) = std::env::var_os("KIVI_TITLE_CASE") {
+            let len = if case == "long" { 250 } else { 9 };
+            return assert!(process::succeeds_in_fork(move || show(len)));
+        }
+        for case in ["short", "long"] {
+            let output = in_child(test, case);
+            let text = String::from_utf8_lossy(&output.stdout);
+            assert!(
+                output.status.success() && text.contains("1 passed"),
+                "{case}: {text}"
+            );
+        }
+    }
+
+    fn show(len: usize) {
+        let cmdline = || {
+            let raw = std::fs::read("/proc/self/cmdline").unwrap();
+            let end = raw.iter().rposition(|&b| b != 0).map_or(0, |at| at + 1);
+            String::from_utf8(raw[..end].to_vec()).unwrap()
+        };
+        let args: Vec<String> = std::env::args().collect();
+        let vars: Vec<_> = std::env::vars_os().collect();
+        let title: String = "kivi-server 127.0.0.1:6379 "
+            .chars()
+            .cycle()
+            .take(len)
+            .collect();
+        set_process_title(&title).unwrap();
+        assert_eq!(cmdline(), title);
+        // Later titles may come from any thread.
+        std::thread::spawn(|| set_process_title("kivi 2").unwrap())
+            .join()
+            .unwrap();
+        assert_eq!(cmdline(), "kivi 2");
+        assert_eq!(std::env::args().collect::<Vec<_>>(), args);
+        assert_eq!(std::env::vars_os().collect::<Vec<_>>(), vars);
+        // Longer than the room there is: cut, not overrun.
+        set_process_title(&"y".repeat(100_000)).unwrap();
+        assert!(cmdline().len() > 300 && cmdline().bytes().all(|b| b == b'y'));
+        assert_eq!(std::env::vars_os().collect::<Vec<_>>(), vars);
+    }
+
+    #[test]
+    fn with_threads_the_first_title_is_refused() {
+        let (stop_tx, stop_rx) = std::sync::mpsc::channel::<()>();
+        let worker = std::thread::spawn(move || stop_rx.recv());
+        assert!(set_process_title("late").is_err());
+        drop(stop_tx);
+        let _ = worker.join();
+    }
+}

@@ -1,10 +1,10 @@
 //! Cheap ticks for durations: the processor's time-stamp counter where it can be trusted, else the
 //! monotonic clock. A reading costs about half of a `clock_gettime` and is never a syscall.
 //!
-//! How long a tick takes is measured against CLOCK_MONOTONIC from [`init`] on, so that the start does
-//! not stall: the first conversion sees a window of at least [`WINDOW_NS_MIN`], and each time the
-//! window has doubled it is measured again, until [`WINDOW_NS_FINAL`]. The two readings of a pair
-//! are some 50 ns apart, so the error is 0.3 % after 20 µs, 0.005 % after 1 ms.
+//! How long a tick takes is measured against CLOCK_MONOTONIC from [`init`] on, so that the start
+//! does not stall: the first conversion sees a window of at least `WINDOW_NS_MIN`, and each time
+//! the window has doubled it is measured again, until `WINDOW_NS_FINAL`. The two readings of a
+//! pair are some 50 ns apart, so the error is 0.3 % after 20 µs, 0.005 % after 1 ms.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};

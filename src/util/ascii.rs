@@ -143,3 +143,73 @@ fn is_word_end(byte: u8) -> bool {
 fn hex_value(digit: u8) -> u8 {
     char::from(digit).to_digit(16).unwrap_or(0) as u8
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn repr(text: &[u8]) -> String {
+        let mut out = Vec::new();
+        repr_arg(text, &mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    fn split(line: &[u8]) -> Option<Vec<Vec<u8>>> {
+        split_args(line).map(|words| words.into_vec())
+    }
+
+    #[test]
+    fn words_are_lowered_when_they_fit() {
+        let mut buffer = [0; 8];
+        assert_eq!(lower_into(b"MaxLen", &mut buffer), Some(&b"maxlen"[..]));
+        assert_eq!(lower_into(b"12345678", &mut buffer), Some(&b"12345678"[..]));
+        assert_eq!(lower_into(b"123456789", &mut buffer), None);
+        assert!(eq_nocase(b"GeT", b"gEt") && !eq_nocase(b"get", b"gets"));
+        assert!(!eq_nocase("É".as_bytes(), "é".as_bytes()));
+    }
+
+    #[test]
+    fn quoting_escapes_what_cannot_be_printed() {
+        assert_eq!(repr(b"plain ~"), "\"plain ~\"");
+        assert_eq!(repr(b""), "\"\"");
+        assert_eq!(repr(b"a\"b\\\n\r\t\x07\x08"), r#""a\"b\\\n\r\t\a\b""#);
+        assert_eq!(repr(b"\0\x1b\x7f\xff"), r#""\x00\x1b\x7f\xff""#);
+    }
+
+    #[test]
+    fn what_is_quoted_splits_back() {
+        let every: Vec<u8> = (0..=255).collect();
+        let mut line = Vec::new();
+        repr_arg(&every, &mut line);
+        line.push(b' ');
+        repr_arg(b"", &mut line);
+        assert_eq!(split(&line), Some(vec![every, Vec::new()]));
+    }
+
+    #[test]
+    fn lines_split_into_words() {
+        let words = |list: &[&[u8]]| Some(list.iter().map(|w| w.to_vec()).collect::<Vec<_>>());
+        for (line, want) in [
+            (&b""[..], words(&[])),
+            (b"  \t ", words(&[])),
+            (b" set  k\tv\r\n", words(&[b"set", b"k", b"v"])),
+            (br#""a\x41\q\n" b"#, words(&[b"aAq\n", b"b"])),
+            (br"'a\'b\n' c", words(&[br"a'b\n", b"c"])),
+            (br#"a"b" c"#, words(&[b"ab", b"c"])),
+            (br#""\x4""#, words(&[b"x4"])),
+            (br"a\n b", words(&[br"a\n", b"b"])),
+            (b"\x0b a\x0bb", words(&[b"a\x0bb"])),
+            (br#""" ''"#, words(&[b"", b""])),
+            (b"a\0b", words(&[b"a"])),
+            (br#"a"b"c"#, None),
+            (br#"""#, None),
+            (b"'", None),
+            (br#""a" "b"#, None),
+            (br#""\"#, None),
+            (br#""\""#, None),
+            (b"'a'b", None),
+        ] {
+            assert_eq!(split(line), want, "{}", String::from_utf8_lossy(line));
+        }
+    }
+}

@@ -72,3 +72,39 @@ impl Clock {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fake_clock_moves_only_by_hand_and_with_its_clones() {
+        let clock = Clock::fake(1_000);
+        let clone = clock.clone();
+        assert!(clock.is_fake());
+        assert_eq!((clone.unix_ms(), clone.unix_us()), (1_000, 1_000_000));
+        clock.advance(500);
+        clock.advance_us(7);
+        assert_eq!((clone.unix_ms(), clone.unix_us()), (1_500, 1_500_007));
+        clone.set_ms(3);
+        assert_eq!(clock.unix_ms(), 3);
+    }
+
+    #[test]
+    #[cfg_attr(miri, ignore = "miri has no real clock")]
+    fn the_real_clock_tells_unix_time() {
+        let clock = Clock::real();
+        let before = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap()
+            .as_micros() as u64;
+        let now = clock.unix_us();
+        assert!(now >= before && now - before < 60_000_000);
+        clock.advance(1_000_000_000);
+        assert!(
+            clock.unix_us() - now < 60_000_000,
+            "the real clock cannot be moved"
+        );
+        assert!(!clock.is_fake());
+    }
+}

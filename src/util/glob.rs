@@ -1,10 +1,11 @@
 //! Redis's glob-style patterns (KEYS, SCAN MATCH, PSUBSCRIBE, CONFIG GET, ACL), byte for byte.
 //!
 //! A pattern is a row of elements, each of which takes exactly one byte (`?`, `[..]`, `\x`, a
-//! literal), and of stars between them. So it is cut at the stars into segments of fixed length: the
-//! first is anchored at the start, the last at the end, and each one between takes its leftmost fit.
-//! That choice is never wrong, hence no recursion and no backtracking over more than one segment:
-//! a hostile `*a*a*a..b` costs linear time. Literal segments go through a substring search.
+//! literal), and of stars between them. So it is cut at the stars into segments of fixed length:
+//! the first is anchored at the start, the last at the end, and each one between takes its leftmost
+//! fit. That choice is never wrong, hence no recursion and no backtracking over more than one
+//! segment: a hostile `*a*a*a..b` costs linear time. Literal segments go through a substring
+//! search, long ones with `?` and classes through a bit-parallel one (64 elements per step).
 //!
 //! Kept on purpose, because clients can see them: an unclosed class ends with the pattern, `[]`
 //! matches nothing and `[^]` anything, `[a-]` is a range up to `]`, a byte escaped inside a class
@@ -14,7 +15,11 @@ use memchr::memmem;
 
 /// Whether `string` as a whole matches `pattern`. With `nocase`, ASCII letters match both cases.
 ///
-/// Time: linear for patterns of literals and stars; at worst `pattern.len() * string.len()`.
+/// Redis skips the match when the pattern of KEYS and SCAN is just `*`; their callers must do so
+/// too, or the empty key is missed.
+///
+/// Time: linear for patterns of literals and stars; at worst `pattern.len() * string.len() / 64`
+/// steps (segments of more than 256 Ki elements apart).
 pub fn glob_match(pattern: &[u8], string: &[u8], nocase: bool) -> bool {
     if string.is_empty() {
         return pattern.is_empty();
@@ -53,6 +58,11 @@ pub fn is_literal(pattern: &[u8]) -> bool {
         .iter()
         .any(|b| matches!(b, b'*' | b'?' | b'[' | b'\\'))
 }
+
+/// From how many comparisons on a segment with `?` or classes is worth the table of `find_bitap`.
+const BITAP_WORK_MIN: usize = 1 << 20;
+/// The longest segment to build that table for: it takes 32 bytes per element.
+const BITAP_LEN_MAX: usize = 256 * 1024;
 
 /// The elements between two stars.
 struct Segment<'p> {
@@ -111,7 +121,48 @@ impl<'p> Segment<'p> {
             return memmem::find(string, self.bytes);
         }
         let last = string.len().checked_sub(self.len)?;
+        let work = self.len.saturating_mul(string.len());
+        if (BITAP_WORK_MIN..).contains(&work) && self.len <= BITAP_LEN_MAX {
+            return self.find_bitap(string, nocase);
+        }
         (0..=last).find(|&start| self.matches_at(&string[start..], nocase))
+    }
+
+    /// As `find`, with all places tried at once, 64 elements to a step: bit `i` of `fits` says that
+    /// the last `i + 1` bytes fit the first `i + 1` elements.
+    fn find_bitap(&self, string: &[u8], nocase: bool) -> Option<usize> {
+        let words = self.len.div_ceil(64);
+        let accepts = self.acceptance_table(words, nocase);
+        let mut fits = vec![0u64; words];
+        let (last_word, last_bit) = ((self.len - 1) / 64, 1u64 << ((self.len - 1) % 64));
+        for (at, &byte) in string.iter().enumerate() {
+            let mut carry = 1;
+            for (fit, accept) in fits.iter_mut().zip(&accepts[usize::from(byte) * words..]) {
+                let shifted = *fit << 1 | carry;
+                carry = *fit >> 63;
+                *fit = shifted & accept;
+            }
+            if fits[last_word] & last_bit != 0 {
+                return Some(at + 1 - self.len);
+            }
+        }
+        None
+    }
+
+    /// For every byte value a row of `words` words: which elements accept it.
+    fn acceptance_table(&self, words: usize, nocase: bool) -> Vec<u64> {
+        let mut accepts = vec![0u64; 256 * words];
+        let mut at = 0;
+        for index in 0..self.len {
+            let element = Element::parse(&self.bytes[at..]);
+            for byte in 0..=255u8 {
+                if element.matches(byte, nocase) {
+                    accepts[usize::from(byte) * words + index / 64] |= 1 << (index % 64);
+                }
+            }
+            at += element.width();
+        }
+        accepts
     }
 }
 
@@ -226,4 +277,156 @@ impl ClassItem {
 
 fn same(a: u8, b: u8, nocase: bool) -> bool {
     a == b || (nocase && a.eq_ignore_ascii_case(&b))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::util::rng::Rng;
+
+    /// The rules as plain recursion: what the segments must amount to.
+    fn reference(pattern: &[u8], string: &[u8], nocase: bool) -> bool {
+        match pattern {
+            [] => string.is_empty(),
+            [b'*', rest @ ..] => {
+                (0..=string.len()).any(|skip| reference(rest, &string[skip..], nocase))
+            }
+            _ => {
+                let element = Element::parse(pattern);
+                string.split_first().is_some_and(|(&byte, tail)| {
+                    element.matches(byte, nocase)
+                        && reference(&pattern[element.width()..], tail, nocase)
+                })
+            }
+        }
+    }
+
+    fn random_text(rng: &mut Rng, alphabet: &[u8], len_max: usize) -> Vec<u8> {
+        (0..rng.index(len_max + 1))
+            .map(|_| alphabet[rng.index(alphabet.len())])
+            .collect()
+    }
+
+    #[test]
+    fn segments_amount_to_the_plain_rules() {
+        let mut rng = Rng::from_seed(1);
+        let mut matched = 0;
+        for _ in 0..40_000 {
+            let pattern = random_text(&mut rng, b"ab*?[]^-\\AB", 8);
+            let mut string = random_text(&mut rng, b"abAB-]^\\", 7);
+            // Not empty: no star matches that, unlike in the reference.
+            string.extend_from_slice(b"a");
+            for nocase in [false, true] {
+                let want = reference(&pattern, &string, nocase);
+                matched += usize::from(want);
+                assert_eq!(
+                    glob_match(&pattern, &string, nocase),
+                    want,
+                    "pattern {:?} string {:?} nocase {nocase}",
+                    String::from_utf8_lossy(&pattern),
+                    String::from_utf8_lossy(&string),
+                );
+            }
+        }
+        assert!(
+            matched > 1000,
+            "only {matched} matches: the test tests nothing"
+        );
+    }
+
+    #[test]
+    fn the_bit_parallel_search_finds_the_same() {
+        let mut rng = Rng::from_seed(2);
+        let mut found = 0;
+        for round in 0..2_000 {
+            let pattern = random_text(
+                &mut rng,
+                b"aaaab?[b-z]",
+                if round < 1900 { 12 } else { 200 },
+            );
+            let segment = Segment::parse(&pattern, 0);
+            if segment.len == 0 {
+                continue;
+            }
+            let string = random_text(&mut rng, b"aaaAb", 300);
+            for nocase in [false, true] {
+                let want = (0..=string.len().saturating_sub(segment.len))
+                    .find(|&start| segment.matches_at(&string[start..], nocase));
+                found += usize::from(want.is_some());
+                assert_eq!(segment.find_bitap(&string, nocase), want);
+            }
+        }
+        assert!(found > 500);
+    }
+
+    /// As Valkey 9.1.2 and Redis 8.0.6 answer.
+    #[test]
+    fn corners() {
+        for (pattern, string, want) in [
+            ("", "", true),
+            ("", "a", false),
+            ("*", "", false),
+            ("**", "", false),
+            ("a*", "a", true),
+            ("a***", "a", true),
+            ("?", "", false),
+            ("[", "[", false),
+            ("[a", "a", true),
+            ("[^", "x", true),
+            ("[]", "]", false),
+            ("[]a]", "]a]", false),
+            ("[^]", "x", true),
+            ("[^a]", "a", false),
+            ("[a-]", "]", true),
+            ("[a-]", "^", true),
+            ("[a-]", "-", false),
+            ("[c-a]", "b", true),
+            ("[a\\]b]", "]", true),
+            ("[\\", "\\", true),
+            ("a\\", "a\\", true),
+            ("a\\*", "a*", true),
+            ("a\\*", "ab", false),
+            ("\\a", "a", true),
+            ("h[^e]llo", "hallo", true),
+            ("*a*b*", "xxaxxbxx", true),
+            ("*ab", "aab", true),
+            ("a*a", "a", false),
+        ] {
+            assert_eq!(
+                glob_match(pattern.as_bytes(), string.as_bytes(), false),
+                want,
+                "{pattern}"
+            );
+        }
+    }
+
+    #[test]
+    fn case_is_folded_but_for_escapes_in_classes() {
+        assert!(glob_match(b"MaxMemory*", b"maxmemory-policy", true));
+        assert!(!glob_match(b"MaxMemory*", b"maxmemory-policy", false));
+        assert!(glob_match(b"[M-N]x", b"mX", true));
+        assert!(glob_match(b"[\\m]x", b"mx", true));
+        assert!(!glob_match(b"[\\M]x", b"mx", true));
+    }
+
+    #[test]
+    fn hostile_patterns_end_soon() {
+        let string = vec![b'a'; 1 << 20];
+        let mut pattern = b"*a".repeat(5000);
+        pattern.push(b'b');
+        assert!(!glob_match(&pattern, &string, false));
+        // Segments that nearly fit everywhere: 10^10 comparisons if done one by one.
+        for tail in ["b*c", "?b*c"] {
+            let pattern = format!("*{}{tail}", "a".repeat(10_000));
+            assert!(!glob_match(pattern.as_bytes(), &string[..100_000], false));
+        }
+    }
+
+    #[test]
+    fn literals_have_no_special_bytes() {
+        assert!(is_literal(b"news.art-^]") && is_literal(b""));
+        for special in ["a*", "?", "[a", "\\a"] {
+            assert!(!is_literal(special.as_bytes()));
+        }
+    }
 }

@@ -4,11 +4,12 @@
 //! 10.6 and not 10.600000000000001. A double cannot give the same digits; this type does, on every
 //! machine: a mantissa of 64 bits, every operation rounded once, to nearest, ties to even.
 //! Values a person would write take a path in `u128`; only exponents beyond ±27 or texts beyond
-//! 19 digits go through [`Big`].
+//! 19 digits go through `Big`.
 //!
 //! Invariant: a finite mantissa has its top bit set, unless it is zero or `exponent` is the least.
 
 use std::cmp::Ordering;
+use std::ops::Add;
 
 use super::num::{HexFloat, parse_exponent, round_bits, split_sign};
 
@@ -72,30 +73,6 @@ impl LongDouble {
         })
     }
 
-    /// The sum, rounded once. The sum of opposite infinities is not a number.
-    pub fn add(self, other: Self) -> Self {
-        use Magnitude::{Finite, Infinite, Nan};
-        match (self.magnitude, other.magnitude) {
-            (Nan, _) | (_, Nan) => LongDouble {
-                negative: false,
-                magnitude: Nan,
-            },
-            (Infinite, Infinite) if self.negative != other.negative => LongDouble {
-                negative: false,
-                magnitude: Nan,
-            },
-            (Infinite, _) => self,
-            (_, Infinite) => other,
-            (Finite { exponent: a, .. }, Finite { exponent: b, .. }) => {
-                if a >= b {
-                    add_finite(self, other)
-                } else {
-                    add_finite(other, self)
-                }
-            }
-        }
-    }
-
     /// Whether this is not a number.
     pub fn is_nan(self) -> bool {
         self.magnitude == Magnitude::Nan
@@ -127,6 +104,34 @@ impl LongDouble {
             write_fixed(mantissa, exponent.unsigned_abs(), &mut out);
         }
         if out == b"-0" { b"0".to_vec() } else { out }
+    }
+}
+
+impl Add for LongDouble {
+    type Output = Self;
+
+    /// The sum, rounded once. The sum of opposite infinities is not a number.
+    fn add(self, other: Self) -> Self {
+        use Magnitude::{Finite, Infinite, Nan};
+        match (self.magnitude, other.magnitude) {
+            (Nan, _) | (_, Nan) => LongDouble {
+                negative: false,
+                magnitude: Nan,
+            },
+            (Infinite, Infinite) if self.negative != other.negative => LongDouble {
+                negative: false,
+                magnitude: Nan,
+            },
+            (Infinite, _) => self,
+            (_, Infinite) => other,
+            (Finite { exponent: a, .. }, Finite { exponent: b, .. }) => {
+                if a >= b {
+                    add_finite(self, other)
+                } else {
+                    add_finite(other, self)
+                }
+            }
+        }
     }
 }
 
@@ -191,7 +196,8 @@ fn add_finite(a: LongDouble, b: LongDouble) -> LongDouble {
     let shift = u32::try_from(exponent - be).unwrap_or(u32::MAX);
     let kept_b = full_b.checked_shr(shift).unwrap_or(0);
     let lost = kept_b.checked_shl(shift).unwrap_or(0) != full_b;
-    // A bit that stands for all that was lost: far below the rounding place, so it only breaks ties.
+    // A bit that stands for all that was lost: far below the rounding place, so it only breaks
+    // ties.
     let wide_b = kept_b | u128::from(lost);
     let (negative, sum) = if a.negative == b.negative {
         (a.negative, wide_a + wide_b)
@@ -490,5 +496,172 @@ impl Big {
             };
             out.extend_from_slice(text.as_bytes());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// INCRBYFLOAT on Valkey 9.1.2 (x86-64): `SET k a`, `INCRBYFLOAT k b`; `None` is "not a valid
+    /// float", `inf` is "would produce NaN or Infinity".
+    #[rustfmt::skip]
+    const GOLDEN: &[(&str, &str, Option<&str>)] = &[
+        ("10.5", "0.1", Some("10.6")),
+        ("0.1", "0.2", Some("0.3")),
+        ("3", "0", Some("3")),
+        ("5.0e3", "200", Some("5200")),
+        ("-1", "1", Some("0")),
+        ("0", "-0", Some("0")),
+        ("1e17", "0.5", Some("100000000000000000.5")),
+        ("1e19", "0.1", Some("10000000000000000000")),
+        ("9223372036854775807", "1", Some("9223372036854775808")),
+        ("-9223372036854775808", "-1", Some("-9223372036854775809")),
+        ("18446744073709551615", "1", Some("18446744073709551616")),
+        ("1", "1e-17", Some("1.00000000000000001")),
+        ("0", "5e-18", Some("0")),
+        ("0", "5.0000000000000000001e-18", Some("0")),
+        ("0", "4.9e-18", Some("0")),
+        ("0.99999999999999999", "0.00000000000000001", Some("1")),
+        ("0.1", "-0.1", Some("0")),
+        ("-0.1", "0.1", Some("0")),
+        ("1e4932", "1e4932", Some("inf")),
+        ("1e4933", "0", None),
+        ("0", "3.6e-4951", Some("0")),
+        ("0", "1e-4952", None),
+        ("0x1p3", "0x.8", Some("8.5")),
+        ("0x1.8p1", "-3", Some("0")),
+        ("0xffffffffffffffff8", "0", Some("295147905179352825856")),
+        ("0x1p-5", "0", Some("0.03125")),
+        ("0x1p70", "0", Some("1180591620717411303424")),
+        ("inf", "1", Some("inf")),
+        ("1", "-inf", Some("inf")),
+        ("nan", "1", None),
+        ("", "1", None),
+        ("1", ".", None),
+        ("1 ", "1", None),
+        ("1e", "1", None),
+        ("00.10", "1.", Some("1.1")),
+        ("+1", "+1", Some("2")),
+        ("++1", "1", None),
+        ("3.0000000000000000000000000000000000000001", "0", Some("3")),
+        ("123456789012345678901234567890", "0.5", Some("123456789012345678899921813504")),
+        ("0.0625", "0.00000000000000001", Some("0.06250000000000001")),
+        ("1e40", "-1e40", Some("0")),
+        ("1e30", "1", Some("1000000000000000000024696061952")),
+        ("6.55670462648394832e-3814", "1527169275425311224", Some("1527169275425311224")),
+        ("-7637925360916934440", "0x1738f7d9.ff29d0da9953f48f1p31", Some("-6801245472302417594.5")),
+        ("47", "-1491621378785028714", Some("-1491621378785028667")),
+        ("14913857325984343640", "0.2979179382324218750", Some("14913857325984343640")),
+        ("79.8328453", "+7.3625473022460937500", Some("87.19539260224609375")),
+        ("+544749945302120.368871838", "-513916392.541415", Some("544749431385727.82745361328125")),
+        ("973", "9722217910797432131", Some("9722217910797433104")),
+        ("4261271616937665934", "-483", Some("4261271616937665451")),
+        ("-698", "5100342159211893938", Some("5100342159211893240")),
+        ("-5694396729506573575", "519", Some("-5694396729506573056")),
+        ("435", "-1.89917850", Some("433.10082150000000001")),
+        ("131072", "+5.308821265049282458", Some("131077.3088212650492892")),
+        ("2050", ".5", Some("2050.5")),
+        ("0x9ea98b732c32444.104054ef125a25bda659p7", "9", Some("91462579646685651472")),
+        ("+275", "27.3916912078857421875", Some("302.39169120788574219")),
+        ("9444732965739290427393", "174", Some("9444732965739290427392")),
+        ("-503069.43382163084", "19931.98297378784517827", Some("-483137.45084784299481839")),
+        ("+564.0", "693445078303105643e-2", Some("6934450783031620.43017578125")),
+        ("188", "+0x73bb93c8eb.2a6p14", Some("8143966431791956")),
+        ("1e-5", "-78972094994564.6377517", Some("-78972094994564.6377410888671875")),
+        ("+0.473622264239397879e-937", "+1.278831481933593750", Some("1.27883148193359375")),
+        ("606676.1600982654", "-199", Some("606477.16009826539999494")),
+        ("0x1p-16446", "-4951760157141521099596496896", None),
+        ("-6203837100988639992", "18446744073709551615", Some("12242906972720911623")),
+        ("+0x5b867037e034.0p55", "-106362.25695065886", Some("3625684721835943011960292900864")),
+    ];
+
+    fn sum(a: &str, b: &str) -> Option<String> {
+        let total = LongDouble::parse(a.as_bytes())?.add(LongDouble::parse(b.as_bytes())?);
+        if total.is_nan() || total.is_infinite() {
+            return Some("inf".to_owned());
+        }
+        Some(String::from_utf8(total.to_redis_string()).unwrap())
+    }
+
+    #[test]
+    fn sums_are_valkeys() {
+        for &(a, b, want) in GOLDEN {
+            assert_eq!(sum(a, b).as_deref(), want, "{a:?} + {b:?}");
+            assert_eq!(sum(b, a).as_deref(), want, "{b:?} + {a:?}");
+        }
+    }
+
+    #[test]
+    fn ten_steps_of_a_tenth_are_one() {
+        let tenth = LongDouble::parse(b"0.1").unwrap();
+        let one = (0..10).fold(LongDouble::from(0), |total, _| total.add(tenth));
+        assert_eq!(one.to_redis_string(), b"1");
+    }
+
+    #[test]
+    fn both_roads_of_parsing_agree() {
+        // Trailing zeros in the fraction are not digits; a written exponent of 30 takes the other
+        // road to the same number.
+        for (short, long) in [
+            ("1.25", "125e-2"),
+            ("0.1", "100000000000000000000000000000e-30"),
+            (
+                "123456789.123456789",
+                "123456789123456789000000000000000000000e-30",
+            ),
+            ("7", "0.0000000000000000000000000000000000007e37"),
+        ] {
+            assert_eq!(
+                LongDouble::parse(short.as_bytes()),
+                LongDouble::parse(long.as_bytes())
+            );
+        }
+        for value in (1..2_000u64).map(|n| n.wrapping_mul(0x9e37_79b9_7f4a_7c15)) {
+            for exponent in -27..=27 {
+                let digits = value.to_string();
+                let big = Big::from_digits(digits.bytes().map(|b| b - b'0'));
+                assert_eq!(scale_small(value, exponent), scale_big(big, exponent));
+            }
+        }
+    }
+
+    #[test]
+    fn integers_come_in_exactly() {
+        for value in [0, 1, -1, i64::MAX, i64::MIN, 1 << 62] {
+            let text = LongDouble::from(value).to_redis_string();
+            assert_eq!(text, value.to_string().as_bytes());
+        }
+    }
+
+    #[test]
+    fn infinities_and_not_a_number() {
+        let infinite = LongDouble::parse(b"Infinity").unwrap();
+        let negative = LongDouble::parse(b"-inf").unwrap();
+        assert_eq!(infinite.to_redis_string(), b"inf");
+        assert_eq!(negative.add(LongDouble::from(5)).to_redis_string(), b"-inf");
+        assert!(infinite.add(negative).is_nan());
+        assert_eq!(infinite.add(negative).to_redis_string(), b"nan");
+        let largest = LongDouble::parse(b"1.18e4932").unwrap();
+        assert!(largest.add(largest).is_infinite());
+    }
+
+    #[test]
+    fn the_largest_and_the_smallest() {
+        assert_eq!(
+            LongDouble::parse(b"1.18e4932")
+                .unwrap()
+                .to_redis_string()
+                .len(),
+            4933
+        );
+        assert_eq!(LongDouble::parse(b"1.19e4932"), None);
+        // Half of the smallest number rounds to zero, which is refused; a little more does not.
+        assert!(LongDouble::parse(b"1.9e-4951").is_some());
+        assert_eq!(LongDouble::parse(b"1.8e-4951"), None);
+        assert!(LongDouble::parse(b"0x1p-16445").is_some());
+        assert_eq!(LongDouble::parse(b"0x1p-16446"), None);
+        assert_eq!(LongDouble::parse(&[b'1'; TEXT_LEN_MAX]), None);
+        assert_eq!(LongDouble::parse(b"1e-99999999999999999999999"), None);
     }
 }

@@ -1,9 +1,9 @@
 //! Redis's number texts: what a client may write, and how numbers are written back.
 //!
 //! Integers have one spelling only (`string2ll`): no plus, no leading zero, no space, no `-0`.
-//! Floats follow `strtod` as Redis uses it, hexadecimal included; what overflows, underflows to zero
-//! or is not a number is refused. Answers are Valkey's: the shortest digits that read back the same.
-//! INCRBYFLOAT is different, see [`crate::util::long_double`].
+//! Floats follow `strtod` as Redis uses it, hexadecimal included; what overflows, underflows to
+//! zero or is not a number is refused. Answers are Valkey's: the shortest digits that read back the
+//! same. INCRBYFLOAT is different, see [`crate::util::long_double`].
 
 /// Parses an integer in its only valid spelling.
 pub fn parse_i64(text: &[u8]) -> Option<i64> {
@@ -26,8 +26,8 @@ pub fn parse_u64(text: &[u8]) -> Option<u64> {
     }
 }
 
-/// Parses an unsigned integer as `strtoull` does: leading spaces, a plus and leading zeros are fine.
-/// Stream IDs are read this way (`XADD s 007-1`).
+/// Parses an unsigned integer as `strtoull` does: leading spaces, a plus and leading zeros are
+/// fine. Stream IDs are read this way (`XADD s 007-1`).
 pub fn parse_u64_lenient(text: &[u8]) -> Option<u64> {
     let start = text.iter().position(|&b| !is_c_space(b))?;
     let digits = text[start..].strip_prefix(b"+").unwrap_or(&text[start..]);
@@ -360,5 +360,270 @@ pub fn parse_memory(text: &[u8]) -> Option<u64> {
         b"gb" => 1 << 30,
         _ => return None,
     };
-    digits_u64(digits)?.checked_mul(factor)
+    // Redis takes a missing number for 0: `CONFIG SET maxmemory ""` lifts the limit.
+    let number = if digits.is_empty() {
+        0
+    } else {
+        digits_u64(digits)?
+    };
+    number.checked_mul(factor)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn double(value: f64) -> String {
+        let mut out = Vec::new();
+        fmt_double(value, &mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn integers_have_one_spelling() {
+        for value in [0, 1, -1, 10, 907, i64::MAX, i64::MIN, i64::MIN + 1] {
+            assert_eq!(parse_i64(value.to_string().as_bytes()), Some(value));
+        }
+        for text in [
+            "",
+            "-",
+            "-0",
+            "+1",
+            "01",
+            "00",
+            "-01",
+            " 1",
+            "1 ",
+            "1a",
+            "0x1",
+            "1.0",
+            "--1",
+            "9223372036854775808",
+            "-9223372036854775809",
+            "18446744073709551616",
+            "99999999999999999999",
+            "100000000000000000000",
+            "1\0",
+        ] {
+            assert_eq!(parse_i64(text.as_bytes()), None, "{text:?}");
+        }
+        assert_eq!(parse_u64(b"18446744073709551615"), Some(u64::MAX));
+        assert_eq!(parse_u64(b"18446744073709551616"), None);
+        assert_eq!(parse_u64(b"07"), None);
+    }
+
+    #[test]
+    fn stream_ids_are_read_leniently() {
+        for (text, want) in [
+            ("007", Some(7)),
+            ("+5", Some(5)),
+            (" 5", Some(5)),
+            ("18446744073709551615", Some(u64::MAX)),
+            ("18446744073709551616", None),
+            ("-1", None),
+            ("0x5", None),
+            ("", None),
+            (" ", None),
+            ("+", None),
+        ] {
+            assert_eq!(parse_u64_lenient(text.as_bytes()), want, "{text:?}");
+        }
+    }
+
+    /// As ZADD on Redis 7.0.15 and 8.0.6; Valkey 9 does the same but for refusing hexadecimal.
+    #[test]
+    fn floats_are_read_as_redis_does() {
+        for (text, want) in [
+            ("3", 3.0),
+            ("+1", 1.0),
+            ("1.", 1.0),
+            ("1.e3", 1000.0),
+            (".5", 0.5),
+            ("-.5", -0.5),
+            ("1e5", 1e5),
+            ("1E+05", 1e5),
+            ("00012", 12.0),
+            ("0e99999999999", 0.0),
+            ("9007199254740993", 9007199254740992.0),
+            ("4.9e-324", 5e-324),
+            ("inf", f64::INFINITY),
+            ("+Inf", f64::INFINITY),
+            ("-INFINITY", f64::NEG_INFINITY),
+            ("0x1p3", 8.0),
+            ("0x10", 16.0),
+            ("0X1P-2", 0.25),
+            ("-0x1p3", -8.0),
+            ("0x.8", 0.5),
+            ("0x1.8p1", 3.0),
+            ("0x1p1023", 2f64.powi(1023)),
+            ("0x1p-1074", 5e-324),
+            ("0x1.8p-1075", 5e-324),
+            ("0x1.fffffffffffff7p0", 2.0 - f64::EPSILON),
+            ("0x1.fffffffffffff8p0", 2.0),
+            ("0x10000000000000000000000000000000000p-136", 1.0),
+        ] {
+            assert_eq!(parse_f64(text.as_bytes()), Some(want), "{text:?}");
+        }
+        for text in [
+            "",
+            "-",
+            "+",
+            ".",
+            "1e",
+            "1e+",
+            "infin",
+            "nan",
+            "-nan",
+            "nan(1)",
+            " 1",
+            "1 ",
+            "\t1",
+            "++1",
+            "-+1",
+            "1_0",
+            "1,5",
+            "1f",
+            "1\0",
+            "0x",
+            "0xg",
+            "0x1p",
+            "0x1.8.1",
+            "1e400",
+            "-1e400",
+            "1e-400",
+            "2e-324",
+            "0x1p1024",
+            "0x1p-1075",
+            "1e99999999999999999999",
+            "0x1p99999999999999999999",
+            "é",
+        ] {
+            assert_eq!(parse_f64(text.as_bytes()), None, "{text:?}");
+        }
+        assert!(parse_f64(b"-0").unwrap() == 0.0);
+    }
+
+    /// As ZSCORE on Valkey 9.1.2 and Redis 8.0.6.
+    #[test]
+    fn doubles_are_written_as_valkey_does() {
+        for text in [
+            "3",
+            "0.1",
+            "0.01",
+            "0.0001",
+            "0.00001",
+            "0.000001",
+            "1e-7",
+            "0.000015",
+            "1.23456e-5",
+            "1.234e-6",
+            "1.2345e-4",
+            "1.2345678901234568e-5",
+            "123.456",
+            "1e+100",
+            "-1e+100",
+            "-0.5",
+            "5e-324",
+            "1.7976931348623157e+308",
+            "100000000",
+            "1000000000000000000",
+            "4600000000000000000",
+            "4611686018427387904",
+            "5e+18",
+            "1e+19",
+            "1e+20",
+            "1e+21",
+            "1.2e+21",
+            "1.2345e+22",
+            "123456789012345680",
+            "1152921504606846976",
+            "9223372036854776000",
+            "1234567890123456800000",
+            "12345678.9",
+            "9007199254740994",
+            "inf",
+            "-inf",
+            "nan",
+            "0",
+            "-0",
+            "3.141",
+            "-1e-7",
+            "0.002",
+        ] {
+            assert_eq!(double(text.parse().unwrap()), text);
+        }
+    }
+
+    #[test]
+    fn written_doubles_read_back() {
+        let mut rng = crate::util::rng::Rng::from_seed(3);
+        for _ in 0..20_000 {
+            let value = f64::from_bits(rng.next_u64());
+            if value.is_finite() {
+                assert_eq!(parse_f64(double(value).as_bytes()), Some(value));
+            }
+        }
+    }
+
+    #[test]
+    fn lengths_are_those_of_the_text() {
+        for value in [
+            0,
+            9,
+            10,
+            99,
+            100,
+            u64::MAX,
+            10u64.pow(19),
+            10u64.pow(19) - 1,
+        ] {
+            assert_eq!(digits_u64_count(value), value.to_string().len());
+        }
+        for value in [0, -1, -9, -10, i64::MIN, i64::MAX] {
+            assert_eq!(digits_i64_count(value), value.to_string().len());
+        }
+    }
+
+    #[test]
+    fn byte_counts_for_people() {
+        for (bytes, text) in [
+            (0, "0B"),
+            (1023, "1023B"),
+            (1024, "1.00K"),
+            (1_509_949, "1.44M"),
+            (2 << 30, "2.00G"),
+            (3 << 40, "3.00T"),
+            (1 << 50, "1.00P"),
+        ] {
+            assert_eq!(human_bytes(bytes), text);
+        }
+        assert!(human_bytes(u64::MAX).ends_with('P'));
+    }
+
+    #[test]
+    fn memory_sizes_of_the_configuration() {
+        for (text, want) in [
+            ("0", Some(0)),
+            ("00012", Some(12)),
+            ("5B", Some(5)),
+            ("1k", Some(1000)),
+            ("1KB", Some(1024)),
+            ("2m", Some(2_000_000)),
+            ("2Mb", Some(2 << 20)),
+            ("3g", Some(3_000_000_000)),
+            ("1gB", Some(1 << 30)),
+            ("", Some(0)),
+            ("kb", Some(0)),
+            ("18446744073709551615", Some(u64::MAX)),
+            ("18446744073709551616", None),
+            ("17179869184gb", None),
+            ("1t", None),
+            ("1 kb", None),
+            ("1.5gb", None),
+            ("-1", None),
+            ("+1", None),
+        ] {
+            assert_eq!(parse_memory(text.as_bytes()), want, "{text:?}");
+        }
+    }
 }

@@ -121,3 +121,66 @@ fn splitmix64(state: &mut u64) -> u64 {
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     z ^ (z >> 31)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_numbers_are_those_of_the_published_generator() {
+        // xoshiro256++ with the state 1, 2, 3, 4, as other implementations test themselves.
+        let mut rng = Rng {
+            state: [1, 2, 3, 4],
+        };
+        let first: [u64; 4] = std::array::from_fn(|_| rng.next_u64());
+        assert_eq!(
+            first,
+            [41943041, 58720359, 3588806011781223, 3591011842654386]
+        );
+    }
+
+    #[test]
+    fn a_seed_decides_everything() {
+        let draw = |seed| -> [u64; 8] {
+            let mut rng = Rng::from_seed(seed);
+            std::array::from_fn(|_| rng.next_u64())
+        };
+        assert_eq!(draw(7), draw(7));
+        assert_ne!(draw(7), draw(8));
+        assert_ne!(Rng::from_os().next_u64(), Rng::from_os().next_u64());
+    }
+
+    #[test]
+    fn below_reaches_all_values_equally_often() {
+        let mut rng = Rng::from_seed(4);
+        let mut counts = [0u32; 6];
+        for _ in 0..60_000 {
+            counts[rng.index(6)] += 1;
+        }
+        assert!(
+            counts.iter().all(|count| (9_500..10_500).contains(count)),
+            "{counts:?}"
+        );
+        assert_eq!(rng.below(0), 0);
+        assert_eq!(rng.below(1), 0);
+        assert!((0..100).any(|_| rng.below(u64::MAX) > u64::MAX / 2));
+    }
+
+    #[test]
+    fn bytes_ids_and_orders() {
+        let mut rng = Rng::from_seed(5);
+        let mut bytes = [0u8; 13];
+        rng.fill(&mut bytes);
+        assert!(bytes.iter().filter(|&&b| b != 0).count() > 8);
+        let id = rng.hex_id(40);
+        assert_eq!(id.len(), 40);
+        assert!(id.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')));
+        assert_ne!(hex_id(40), hex_id(40));
+        let mut items: Vec<u32> = (0..50).collect();
+        rng.shuffle(&mut items);
+        assert!(!items.is_sorted());
+        items.sort_unstable();
+        assert_eq!(items, (0..50).collect::<Vec<_>>());
+        assert!((0..1000).all(|_| (0.0..1.0).contains(&rng.unit_f64())));
+    }
+}
