@@ -121,7 +121,6 @@ impl Exec {
             writes: 0,
         }
     }
-    }
 
     /// Ends a batch: counts what ran.
     #[inline]
