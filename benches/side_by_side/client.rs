@@ -3,6 +3,7 @@
 //! It is the instrument of the measurements that `valkey-benchmark` cannot make, so it stays thin:
 //! one buffer each way, no allocation per request, `TCP_NODELAY`, and a limit on every wait.
 
+use std::collections::VecDeque;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::ops::Range;
@@ -13,6 +14,10 @@ use anyhow::{Context, Result, bail, ensure};
 /// The longest wait for one reply. Far above any stall that is measured here.
 const REPLY_LIMIT: Duration = Duration::from_secs(30);
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
+/// Batches of a fill that may be unanswered at a time: while the server works on one, the next is
+/// there already, and more would only add up to larger batches. Their replies (5 B per command) fit
+/// into any socket buffer, so neither side can block the other for good.
+const WINDOW: usize = 2;
 
 /// A connection to a server on loopback.
 pub(crate) struct Client {
@@ -81,37 +86,47 @@ impl Client {
         }
     }
 
-    /// Runs one SET-like command per number of `range`, `batch` at a time, at full speed: a batch is
-    /// written whole, then its replies are awaited. Every reply must be `+OK`.
+    /// Runs one SET-like command per number of `range` at full speed, in batches of `batch`: up to
+    /// `WINDOW` batches are on their way before the oldest one's replies are awaited, so the server
+    /// always has work. Every reply must be `+OK`.
     pub(crate) fn fill(
         &mut self,
         range: Range<u64>,
-        batch: usize,
+        batch: u64,
         mut command: impl FnMut(&mut Vec<u8>, u64),
     ) -> Result<()> {
-        const OK: &[u8] = b"+OK\r\n";
-        let wanted = OK.repeat(batch);
-        let mut replies = vec![0; wanted.len()];
         let mut next = range.start;
-        while next < range.end {
-            let end = range.end.min(next + batch as u64);
-            self.request.clear();
-            for number in next..end {
-                command(&mut self.request, number);
+        let mut on_their_way = VecDeque::with_capacity(WINDOW);
+        while next < range.end || !on_their_way.is_empty() {
+            if next < range.end && on_their_way.len() < WINDOW {
+                let end = range.end.min(next + batch);
+                self.request.clear();
+                (next..end).for_each(|number| command(&mut self.request, number));
+                self.stream.write_all(&self.request)?;
+                on_their_way.push_back(usize::try_from(end - next)?);
+                next = end;
+            } else if let Some(count) = on_their_way.pop_front() {
+                self.expect_ok(count)?;
             }
-            self.stream.write_all(&self.request)?;
-            let length = (end - next) as usize * OK.len();
-            self.stream
-                .read_exact(&mut replies[..length])
-                .context("replies to a fill")?;
-            if replies[..length] != wanted[..length] {
-                bail!(
-                    "a fill was refused: {}",
-                    replies[..length.min(200)].escape_ascii()
-                );
-            }
-            next = end;
         }
+        Ok(())
+    }
+
+    fn expect_ok(&mut self, count: usize) -> Result<()> {
+        const OK: &[u8] = b"+OK\r\n";
+        let length = count * OK.len();
+        while self.received.len() - self.read_at < length {
+            self.receive()?;
+        }
+        let replies = &self.received[self.read_at..self.read_at + length];
+        if let Some(odd) = replies.chunks(OK.len()).position(|reply| reply != OK) {
+            let odd = &replies[odd * OK.len()..];
+            bail!(
+                "a fill was refused: {}",
+                odd[..odd.len().min(200)].escape_ascii()
+            );
+        }
+        self.read_at += length;
         Ok(())
     }
 

@@ -27,7 +27,7 @@ pub(crate) fn run(bench: &Bench) -> Result<Vec<Table>> {
     let (keys, due) = (bench.options.keys, bench.options.due);
     let limit = match bench.options.quick {
         true => Duration::from_secs(2),
-        false => Duration::from_secs(20),
+        false => Duration::from_secs(10),
     };
     let mut tables = Vec::new();
     for mode in bench.options.modes_or(&[Mode::Default]) {

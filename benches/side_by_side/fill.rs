@@ -17,7 +17,7 @@ use crate::report::{Row, Table, Target, percentile};
 use crate::server::{Contender, Server};
 
 const VALUE: &[u8; 16] = b"0123456789abcdef";
-const BATCH: usize = 100;
+const BATCH: u64 = 100;
 
 /// Runs the rounds, a fresh server for each.
 pub(crate) fn run(bench: &Bench) -> Result<Vec<Table>> {

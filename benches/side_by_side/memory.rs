@@ -13,7 +13,7 @@ use crate::report::{Row, Table, Target};
 use crate::server::{Contender, Server};
 
 const VALUE: &[u8; 16] = b"0123456789abcdef";
-const BATCH: usize = 100;
+const BATCH: u64 = 100;
 
 /// What a fill writes.
 #[derive(Clone, Copy, Debug)]
