@@ -58,12 +58,14 @@ impl Contender {
     }
 
     fn kivi(options: &Options) -> Result<Self> {
-        let path = options.kivi.canonicalize().with_context(|| {
-            format!(
-                "no binary at {} (--kivi PATH gives another)",
-                options.kivi.display()
-            )
-        })?;
+        // Absolute, as the server runs elsewhere, but with links as they are: a program may go by
+        // the name that it was started with.
+        let path = std::path::absolute(&options.kivi)?;
+        ensure!(
+            path.is_file(),
+            "no binary at {} (--kivi PATH gives another)",
+            path.display()
+        );
         let words = vec![path.into_os_string()];
         Ok(Self {
             name: format!("Kivi {}", version(&words)?),
