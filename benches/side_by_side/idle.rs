@@ -89,7 +89,7 @@ fn measure(server: &Server, count: usize, quick: bool) -> Result<Figures> {
 }
 
 /// A connection that has sent one PING and got its answer. Source addresses vary from server to
-/// server and every `PER_ADDRESS` connections, so that closed ones never hold a port that is wanted.
+/// server and every `PER_ADDRESS` connections, so that closed ones never hold a wanted port.
 fn connect(port: u16, number: usize) -> Result<TcpStream> {
     static SERVERS: AtomicU8 = AtomicU8::new(0);
     if number == 0 {

@@ -1,6 +1,6 @@
 //! The command line: what to measure, against whom, how long.
 //!
-//! One struct with every choice and its default; `--quick` shrinks them all at once for a smoke run.
+//! One struct with every choice and its default; `--quick` shrinks them all for a smoke run.
 //! To add an option: a field, a default, an arm in `apply`, a line in `USAGE`.
 
 use std::path::PathBuf;
