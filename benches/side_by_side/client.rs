@@ -1,0 +1,249 @@
+//! A small blocking RESP2 client: one connection, requests written as they are, replies read whole.
+//!
+//! It is the instrument of the measurements that `valkey-benchmark` cannot make, so it stays thin:
+//! one buffer each way, no allocation per request, `TCP_NODELAY`, and a limit on every wait.
+
+use std::collections::VecDeque;
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::ops::Range;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+
+/// The longest wait for one reply. Far above any stall that is measured here.
+const REPLY_LIMIT: Duration = Duration::from_secs(30);
+const CONNECT_LIMIT: Duration = Duration::from_secs(5);
+/// Batches of a fill that may be unanswered at a time: while the server works on one, the next is
+/// there already, and more would only add up to larger batches. Their replies (5 B per command) fit
+/// into any socket buffer, so neither side can block the other for good.
+const WINDOW: usize = 2;
+
+/// A connection to a server on loopback.
+pub(crate) struct Client {
+    stream: TcpStream,
+    request: Vec<u8>,
+    /// Bytes received; those before `read_at` are used up.
+    received: Vec<u8>,
+    read_at: usize,
+}
+
+/// A reply, as far as the measurements need it.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Reply {
+    /// `+` and `$`.
+    Text(Vec<u8>),
+    /// `:`
+    Int(i64),
+    /// `$-1` and `*-1`
+    Nil,
+    /// `*`
+    Array(Vec<Reply>),
+}
+
+impl Client {
+    /// Connects to `port` of 127.0.0.1.
+    pub(crate) fn connect(port: u16) -> Result<Self> {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let stream = TcpStream::connect_timeout(&address, CONNECT_LIMIT)?;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(REPLY_LIMIT))?;
+        stream.set_write_timeout(Some(REPLY_LIMIT))?;
+        Ok(Self {
+            stream,
+            request: Vec::new(),
+            received: Vec::new(),
+            read_at: 0,
+        })
+    }
+
+    /// Sends one command and returns its reply; an error reply is an error.
+    pub(crate) fn call(&mut self, words: &[&[u8]]) -> Result<Reply> {
+        self.request.clear();
+        encode(&mut self.request, words);
+        self.stream.write_all(&self.request)?;
+        self.reply()
+            .with_context(|| format!("{}", words[0].escape_ascii()))
+    }
+
+    /// Sends several commands at once and returns their replies.
+    pub(crate) fn pipeline(&mut self, commands: &[&[&[u8]]]) -> Result<Vec<Reply>> {
+        self.request.clear();
+        for words in commands {
+            encode(&mut self.request, words);
+        }
+        self.stream.write_all(&self.request)?;
+        commands.iter().map(|_| self.reply()).collect()
+    }
+
+    /// Sends `request` (one command, encoded) and awaits its reply, which must not be
+    /// nil or an error. This is the timed step of the latency probe.
+    pub(crate) fn probe(&mut self, request: &[u8]) -> Result<()> {
+        self.stream.write_all(request)?;
+        match self.reply()? {
+            Reply::Text(_) => Ok(()),
+            other => bail!("the probed key is gone: {other:?}"),
+        }
+    }
+
+    /// Runs one SET-like command per number of `range` at full speed, in batches of `batch`: up to
+    /// `WINDOW` batches are on their way before the oldest one's replies are awaited, so the server
+    /// always has work. Every reply must be `+OK`.
+    pub(crate) fn fill(
+        &mut self,
+        range: Range<u64>,
+        batch: u64,
+        mut command: impl FnMut(&mut Vec<u8>, u64),
+    ) -> Result<()> {
+        let mut next = range.start;
+        let mut on_their_way = VecDeque::with_capacity(WINDOW);
+        while next < range.end || !on_their_way.is_empty() {
+            if next < range.end && on_their_way.len() < WINDOW {
+                let end = range.end.min(next + batch);
+                self.request.clear();
+                (next..end).for_each(|number| command(&mut self.request, number));
+                self.stream.write_all(&self.request)?;
+                on_their_way.push_back(usize::try_from(end - next)?);
+                next = end;
+            } else if let Some(count) = on_their_way.pop_front() {
+                self.expect_ok(count)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn expect_ok(&mut self, count: usize) -> Result<()> {
+        const OK: &[u8] = b"+OK\r\n";
+        let length = count * OK.len();
+        while self.received.len() - self.read_at < length {
+            self.receive()?;
+        }
+        let replies = &self.received[self.read_at..self.read_at + length];
+        if let Some(odd) = replies.chunks(OK.len()).position(|reply| reply != OK) {
+            let odd = &replies[odd * OK.len()..];
+            bail!(
+                "a fill was refused: {}",
+                odd[..odd.len().min(200)].escape_ascii()
+            );
+        }
+        self.read_at += length;
+        Ok(())
+    }
+
+    /// `DBSIZE`.
+    pub(crate) fn dbsize(&mut self) -> Result<u64> {
+        match self.call(&[b"DBSIZE"])? {
+            Reply::Int(keys) => Ok(keys.try_into()?),
+            other => bail!("DBSIZE answered {other:?}"),
+        }
+    }
+
+    /// A number of `INFO section`.
+    pub(crate) fn info(&mut self, section: &str, field: &str) -> Result<u64> {
+        let reply = self.call(&[b"INFO", section.as_bytes()])?;
+        info_field(&reply, field)
+    }
+
+    /// An error unless the server holds exactly `keys` keys.
+    pub(crate) fn expect_keys(&mut self, keys: u64) -> Result<()> {
+        let found = self.dbsize()?;
+        ensure!(
+            found == keys,
+            "the server holds {found} keys after a fill of {keys}"
+        );
+        Ok(())
+    }
+
+    fn reply(&mut self) -> Result<Reply> {
+        let line = self.line()?;
+        let (kind, rest) = line.split_first().context("an empty reply line")?;
+        let number = || -> Result<i64> { Ok(std::str::from_utf8(rest)?.parse()?) };
+        Ok(match kind {
+            b'+' => Reply::Text(rest.to_vec()),
+            b'-' => bail!("error reply: {}", rest.escape_ascii()),
+            b':' => Reply::Int(number()?),
+            b'$' => match usize::try_from(number()?) {
+                Ok(length) => Reply::Text(self.bytes(length)?),
+                Err(_) => Reply::Nil,
+            },
+            b'*' => match usize::try_from(number()?) {
+                Ok(count) => Reply::Array((0..count).map(|_| self.reply()).collect::<Result<_>>()?),
+                Err(_) => Reply::Nil,
+            },
+            _ => bail!("not a RESP2 reply: {}", line.escape_ascii()),
+        })
+    }
+
+    /// The bytes up to the next CR LF.
+    fn line(&mut self) -> Result<Vec<u8>> {
+        loop {
+            let unread = &self.received[self.read_at..];
+            if let Some(length) = unread.windows(2).position(|pair| pair == b"\r\n") {
+                let line = unread[..length].to_vec();
+                self.read_at += length + 2;
+                return Ok(line);
+            }
+            self.receive()?;
+        }
+    }
+
+    /// `length` bytes and their CR LF.
+    fn bytes(&mut self, length: usize) -> Result<Vec<u8>> {
+        while self.received.len() - self.read_at < length + 2 {
+            self.receive()?;
+        }
+        let bytes = self.received[self.read_at..self.read_at + length].to_vec();
+        self.read_at += length + 2;
+        Ok(bytes)
+    }
+
+    fn receive(&mut self) -> Result<()> {
+        self.received.drain(..self.read_at);
+        self.read_at = 0;
+        let mut chunk = [0; 16 * 1024];
+        let count = self.stream.read(&mut chunk)?;
+        ensure!(count > 0, "the server closed the connection");
+        self.received.extend_from_slice(&chunk[..count]);
+        Ok(())
+    }
+}
+
+/// A number out of an INFO reply.
+pub(crate) fn info_field(reply: &Reply, field: &str) -> Result<u64> {
+    let Reply::Text(text) = reply else {
+        bail!("INFO answered {reply:?}")
+    };
+    let text = String::from_utf8_lossy(text);
+    let value = text
+        .lines()
+        .find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
+    let value = value.with_context(|| format!("INFO has no {field}"))?;
+    value
+        .trim()
+        .parse()
+        .with_context(|| format!("INFO: {field}:{value}"))
+}
+
+/// Appends a command in RESP.
+pub(crate) fn encode(out: &mut Vec<u8>, words: &[&[u8]]) {
+    let mut digits = itoa::Buffer::new();
+    out.push(b'*');
+    out.extend_from_slice(digits.format(words.len()).as_bytes());
+    for word in words {
+        out.extend_from_slice(b"\r\n$");
+        out.extend_from_slice(digits.format(word.len()).as_bytes());
+        out.extend_from_slice(b"\r\n");
+        out.extend_from_slice(word);
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+/// `prefix` and twelve digits, as `valkey-benchmark -r` names its keys.
+pub(crate) fn numbered(prefix: &[u8; 4], number: u64) -> [u8; 16] {
+    let mut key = [b'0'; 16];
+    key[..4].copy_from_slice(prefix);
+    let mut digits = itoa::Buffer::new();
+    let digits = digits.format(number).as_bytes();
+    key[16 - digits.len()..].copy_from_slice(digits);
+    key
+}

@@ -1,0 +1,171 @@
+//! Kivi beside a real server, on this machine, in one run: what a request costs, what a key costs,
+//! how long a reader waits, how late a key expires.
+//!
+//! `cargo bench --bench side_by_side -- [what] [options]`; `--help` lists them, benches/README.md
+//! explains the tables.
+//!
+//! The idea: absolute figures of a shared machine say little, so every figure is taken from both
+//! servers in alternation, several times, and the *ratio of the medians* is what is judged. Nothing
+//! here depends on the crate `kivi`: the server under test is a binary that is given by path.
+//!
+//! Invariants:
+//! - every process started here is ended by its own id when its owner is dropped, and by the kernel
+//!   (`setpriv --pdeathsig`) if this program dies first;
+//! - every wait has a limit;
+//! - a run that did not do its work (missing keys, error replies, a tool that failed) is an error,
+//!   never a good figure.
+//!
+//! To add a measurement: a module with `pub(crate) fn run(&Bench) -> Result<Vec<Table>>`, a variant
+//! of `What`, and one line in `measure`.
+
+mod client;
+mod cpu;
+mod expiry;
+mod fill;
+mod idle;
+mod memory;
+mod options;
+mod process;
+mod report;
+mod server;
+mod syscalls;
+
+use std::fs;
+use std::process::{Command, ExitCode};
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+
+use options::{Options, Parsed, What};
+use report::Table;
+use server::Contender;
+
+/// What every measurement needs: the choices of the user and the servers to compare.
+///
+/// `contenders[0]` is Kivi (or its stand-in) and `contenders[1]` the rival that it is divided by; a
+/// third is only shown.
+pub(crate) struct Bench {
+    pub(crate) options: Options,
+    pub(crate) contenders: Vec<Contender>,
+}
+
+impl Bench {
+    /// The order in which one round visits the contenders. It is reversed every other round, so
+    /// that none always comes after the same neighbour.
+    pub(crate) fn order(&self, round: usize) -> Vec<usize> {
+        let mut order: Vec<usize> = (0..self.contenders.len()).collect();
+        if round % 2 == 1 {
+            order.reverse();
+        }
+        order
+    }
+
+    /// A table whose columns are the contenders of this run.
+    pub(crate) fn table(&self, title: impl Into<String>) -> Table {
+        Table::new(
+            title,
+            self.contenders.iter().map(|c| c.name.clone()).collect(),
+        )
+    }
+}
+
+fn main() -> ExitCode {
+    let options = match Options::parse(std::env::args().skip(1)) {
+        Ok(Parsed::Run(options)) => *options,
+        Ok(Parsed::Help) => {
+            println!("{}", options::USAGE);
+            return ExitCode::SUCCESS;
+        }
+        // `cargo test --all-targets` starts benches without a word: there is nothing to test then.
+        Ok(Parsed::Nothing) => return ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("side_by_side: {error:#}\n\n{}", options::USAGE);
+            return ExitCode::from(2);
+        }
+    };
+    match run(options) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(1),
+        Err(error) => {
+            eprintln!("side_by_side: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Runs what was asked for; false when `--strict` was given and a target was missed.
+fn run(options: Options) -> Result<bool> {
+    process::raise_open_file_limit();
+    let contenders = Contender::choose(&options)?;
+    let bench = Bench {
+        options,
+        contenders,
+    };
+    let mut text = headline(&bench);
+    print!("{text}");
+    let (mut reached, mut judged) = (0, 0);
+    for &what in bench.options.what.parts() {
+        let begin = Instant::now();
+        for table in measure(&bench, what).with_context(|| format!("measuring {what:?}"))? {
+            let part = table.markdown();
+            print!("\n{part}");
+            text.push('\n');
+            text.push_str(&part);
+            reached += table.verdicts().filter(|&ok| ok).count();
+            judged += table.verdicts().count();
+        }
+        eprintln!("# {what:?} took {:.0} s", begin.elapsed().as_secs_f64());
+    }
+    let summary = match judged {
+        0 => "\nNo target was judged.\n".to_string(),
+        _ => format!("\n{reached} of {judged} targets reached.\n"),
+    };
+    print!("{summary}");
+    text.push_str(&summary);
+    if let Some(path) = &bench.options.out {
+        fs::write(path, &text).with_context(|| format!("writing {}", path.display()))?;
+    }
+    Ok(!bench.options.strict || reached == judged)
+}
+
+fn measure(bench: &Bench, what: What) -> Result<Vec<Table>> {
+    match what {
+        What::Cpu => cpu::run(bench, &cpu::grid(&bench.options)),
+        What::Hot => cpu::run(bench, &cpu::hot_key()),
+        What::C500 => cpu::run(bench, &cpu::many_connections(&bench.options)),
+        What::Syscalls => syscalls::run(bench),
+        What::Memory => memory::run(bench),
+        What::Curve => memory::run_curve(bench),
+        What::Fill => fill::run(bench),
+        What::Expiry => expiry::run(bench),
+        What::Idle => idle::run(bench),
+        What::All => unreachable!("`parts` never yields All"),
+    }
+}
+
+/// What a reader needs to judge the figures: the servers, the machine, the rounds.
+fn headline(bench: &Bench) -> String {
+    let names: Vec<&str> = bench.contenders.iter().map(|c| c.name.as_str()).collect();
+    let first_line = |program: &str, args: &[&str]| -> String {
+        let output = Command::new(program).args(args).output();
+        let text = output.map(|o| String::from_utf8_lossy(&o.stdout).into_owned());
+        text.unwrap_or_default()
+            .lines()
+            .next()
+            .unwrap_or("unknown")
+            .to_string()
+    };
+    let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let load = load.split(' ').next().unwrap_or("unknown").to_string();
+    format!(
+        "{} on {}, Linux {}, {} cores ({}), load {} at the start; medians of {} alternating \
+         rounds [lowest .. highest].\n",
+        names.join(" beside "),
+        first_line("date", &["-u", "+%Y-%m-%d %H:%M UTC"]),
+        first_line("uname", &["-r"]),
+        process::cores(),
+        process::cpu_model(),
+        load,
+        bench.options.rounds,
+    )
+}

@@ -1,0 +1,338 @@
+//! The command line: what to measure, against whom, how long.
+//!
+//! One struct with every choice and its default; `--quick` shrinks them all for a smoke run.
+//! To add an option: a field, a default, an arm in `apply`, a line in `USAGE`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+
+/// The text of `--help`.
+pub(crate) const USAGE: &str = "\
+cargo bench --bench side_by_side -- [WHAT] [OPTIONS]
+
+WHAT (default: all)
+  cpu       server CPU per request and requests/s: GET, SET, INCR at pipelines 1, 16, 64
+  syscalls  system calls per request at pipelines 1 and 16 (needs strace)
+  memory    RSS per key: plain, with TTL, integer values
+  curve     RSS per key from 0.5 to 4 million keys
+  fill      latency of GETs while another client fills the server
+  expiry    how late keys that are due at one instant disappear
+  idle      RSS per idle connection
+  hot       server CPU per INCR of one key by all connections, pipeline 64
+  c500      server CPU per request with 500 connections, pipeline 8
+  all       everything except the curve
+
+WHO
+  --kivi PATH         the binary under test (or KIVI_BENCH_BINARY; default: the one cargo built)
+  --kivi-args 'A B'   more arguments for it
+  --stand-in NAME     measure valkey, redis or debian in Kivi's place (to check this program)
+  --against NAME      the rival: valkey, redis (both of the oracle folder) or debian (redis-server
+                      of the PATH); default valkey if the folder is there, else debian
+  --with-redis        show the oracle's Redis as a third column
+  --oracle DIR        folder with real servers (or KIVI_ORACLE; default /opt/oracle)
+
+HOW (several of the first three may be given)
+  --pin               server on one CPU, client on another, one worker thread each
+  --unpinned-single   one worker thread each, not pinned
+  --default           default settings of both, all cores, not pinned
+  --cpus S,C          the CPUs of --pin (default 0,1)
+  --tests LIST        of cpu (default get,set,incr)
+  --pipelines LIST    of cpu (default 1,16,64)
+  --rounds N          alternating rounds per figure (default 3)
+  --seconds S         length of one load run (default 2.5)
+  --keys N            keys of cpu, memory, expiry (default 1000000)
+  --fill-keys N       keys of fill (default 5000000)
+  --connections N     connections of idle (default 10000)
+  --due N             keys due at once in expiry (default 1000)
+  --port-base N       fixed ports N, N+1, ... (default: free ones)
+  --quick             a smoke run of some seconds: proves that the benchmark works, judges nothing
+  --out FILE          write the tables there too
+  --strict            exit code 1 when a target is missed
+";
+
+/// A measurement that can be asked for by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum What {
+    Cpu,
+    Syscalls,
+    Memory,
+    Curve,
+    Fill,
+    Expiry,
+    Idle,
+    Hot,
+    C500,
+    All,
+}
+
+impl What {
+    fn from_name(name: &str) -> Option<Self> {
+        Some(match name {
+            "cpu" => Self::Cpu,
+            "syscalls" => Self::Syscalls,
+            "memory" => Self::Memory,
+            "curve" => Self::Curve,
+            "fill" => Self::Fill,
+            "expiry" => Self::Expiry,
+            "idle" => Self::Idle,
+            "hot" => Self::Hot,
+            "c500" => Self::C500,
+            "all" => Self::All,
+            _ => return None,
+        })
+    }
+
+    /// The single measurements that this one stands for, in the order in which they run.
+    pub(crate) fn parts(self) -> &'static [Self] {
+        const ALL: &[What] = &[
+            What::Cpu,
+            What::Hot,
+            What::C500,
+            What::Syscalls,
+            What::Memory,
+            What::Fill,
+            What::Expiry,
+            What::Idle,
+        ];
+        match self {
+            Self::All => ALL,
+            Self::Cpu => &[Self::Cpu],
+            Self::Syscalls => &[Self::Syscalls],
+            Self::Memory => &[Self::Memory],
+            Self::Curve => &[Self::Curve],
+            Self::Fill => &[Self::Fill],
+            Self::Expiry => &[Self::Expiry],
+            Self::Idle => &[Self::Idle],
+            Self::Hot => &[Self::Hot],
+            Self::C500 => &[Self::C500],
+        }
+    }
+}
+
+/// How the two servers are set up against each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// One worker thread each, the server on one CPU and the client on another.
+    Pinned,
+    /// One worker thread each, placed by the kernel.
+    Single,
+    /// Default settings of both, all cores.
+    Default,
+}
+
+impl Mode {
+    /// The words for table titles.
+    pub(crate) fn title(self) -> &'static str {
+        match self {
+            Self::Pinned => "one worker thread each, server and client pinned to a CPU each",
+            Self::Single => "one worker thread each, not pinned",
+            Self::Default => "default settings of both, all cores",
+        }
+    }
+}
+
+/// A real server that can be compared with, or put in Kivi's place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Real {
+    /// `valkey-server` of the oracle folder.
+    Valkey,
+    /// `redis-server` of the oracle folder.
+    Redis,
+    /// `redis-server` of the PATH.
+    Debian,
+}
+
+impl Real {
+    fn from_name(name: &str) -> Result<Self> {
+        Ok(match name {
+            "valkey" => Self::Valkey,
+            "redis" => Self::Redis,
+            "debian" => Self::Debian,
+            _ => bail!("'{name}' is not one of valkey, redis, debian"),
+        })
+    }
+}
+
+/// Every choice of a run.
+#[derive(Clone, Debug)]
+pub(crate) struct Options {
+    pub(crate) what: What,
+    pub(crate) kivi: PathBuf,
+    pub(crate) kivi_args: Vec<String>,
+    pub(crate) stand_in: Option<Real>,
+    pub(crate) against: Option<Real>,
+    pub(crate) with_redis: bool,
+    pub(crate) oracle: PathBuf,
+    /// Empty: each measurement takes its own.
+    pub(crate) modes: Vec<Mode>,
+    /// CPU of the server and of the client in `Mode::Pinned`.
+    pub(crate) cpus: (usize, usize),
+    pub(crate) tests: Vec<String>,
+    pub(crate) pipelines: Vec<u64>,
+    pub(crate) rounds: usize,
+    pub(crate) load: Duration,
+    pub(crate) keys: u64,
+    pub(crate) fill_keys: u64,
+    pub(crate) connections: usize,
+    pub(crate) due: u64,
+    pub(crate) port_base: Option<u16>,
+    pub(crate) quick: bool,
+    pub(crate) out: Option<PathBuf>,
+    pub(crate) strict: bool,
+}
+
+/// What the command line asks for.
+pub(crate) enum Parsed {
+    Run(Box<Options>),
+    Help,
+    /// Started by `cargo test`, not by `cargo bench`.
+    Nothing,
+}
+
+impl Options {
+    fn defaults() -> Self {
+        let env = |name: &str| std::env::var_os(name).map(PathBuf::from);
+        Self {
+            what: What::All,
+            kivi: env("KIVI_BENCH_BINARY")
+                .unwrap_or_else(|| env!("CARGO_BIN_EXE_kivi-server").into()),
+            kivi_args: Vec::new(),
+            stand_in: None,
+            against: None,
+            with_redis: false,
+            oracle: env("KIVI_ORACLE").unwrap_or_else(|| "/opt/oracle".into()),
+            modes: Vec::new(),
+            cpus: (0, 1),
+            tests: ["get", "set", "incr"].map(String::from).to_vec(),
+            pipelines: vec![1, 16, 64],
+            rounds: 3,
+            load: Duration::from_millis(2500),
+            keys: 1_000_000,
+            fill_keys: 5_000_000,
+            connections: 10_000,
+            due: 1000,
+            port_base: None,
+            quick: false,
+            out: None,
+            strict: false,
+        }
+    }
+
+    /// Reads the arguments after the program's name.
+    pub(crate) fn parse(args: impl Iterator<Item = String>) -> Result<Parsed> {
+        let args: Vec<String> = args.collect();
+        // Cargo itself adds `--bench`; its absence and no other word mean `cargo test`.
+        if args.is_empty() {
+            return Ok(Parsed::Nothing);
+        }
+        let mut options = Self::defaults();
+        if args.iter().any(|arg| arg == "--quick") {
+            options.shrink();
+        }
+        let mut args = args.into_iter().filter(|arg| arg != "--bench");
+        while let Some(arg) = args.next() {
+            if arg == "--help" || arg == "-h" {
+                return Ok(Parsed::Help);
+            }
+            options
+                .apply(&arg, &mut args)
+                .with_context(|| format!("option {arg}"))?;
+        }
+        options.check()?;
+        Ok(Parsed::Run(Box::new(options)))
+    }
+
+    /// The sizes of `--quick`; options given beside it still win.
+    fn shrink(&mut self) {
+        self.quick = true;
+        self.rounds = 1;
+        self.load = Duration::from_millis(200);
+        self.pipelines = vec![1, 16];
+        self.keys = 20_000;
+        self.fill_keys = 100_000;
+        self.connections = 200;
+        self.due = 50;
+    }
+
+    fn apply(&mut self, arg: &str, rest: &mut impl Iterator<Item = String>) -> Result<()> {
+        let mut value = || rest.next().context("a value is missing");
+        match arg {
+            "--kivi" => self.kivi = value()?.into(),
+            "--kivi-args" => {
+                self.kivi_args = value()?.split_whitespace().map(String::from).collect();
+            }
+            "--stand-in" => self.stand_in = Some(Real::from_name(&value()?)?),
+            "--against" => self.against = Some(Real::from_name(&value()?)?),
+            "--with-redis" => self.with_redis = true,
+            "--oracle" => self.oracle = value()?.into(),
+            "--pin" => self.modes.push(Mode::Pinned),
+            "--unpinned-single" => self.modes.push(Mode::Single),
+            "--default" => self.modes.push(Mode::Default),
+            "--cpus" => {
+                let list: Vec<usize> = numbers(&value()?)?;
+                let [server, client] = list[..] else {
+                    bail!("expected two numbers: S,C")
+                };
+                self.cpus = (server, client);
+            }
+            "--tests" => self.tests = value()?.split(',').map(str::to_lowercase).collect(),
+            "--pipelines" => self.pipelines = numbers(&value()?)?,
+            "--rounds" => self.rounds = value()?.parse()?,
+            "--seconds" => self.load = Duration::try_from_secs_f64(value()?.parse()?)?,
+            "--keys" => self.keys = value()?.parse()?,
+            "--fill-keys" => self.fill_keys = value()?.parse()?,
+            "--connections" => self.connections = value()?.parse()?,
+            "--due" => self.due = value()?.parse()?,
+            "--port-base" => self.port_base = Some(value()?.parse()?),
+            "--quick" => {}
+            "--out" => self.out = Some(value()?.into()),
+            "--strict" => self.strict = true,
+            name => self.what = What::from_name(name).context("unknown word")?,
+        }
+        Ok(())
+    }
+
+    fn check(&self) -> Result<()> {
+        ensure!(self.rounds >= 1, "--rounds must be at least 1");
+        ensure!(!self.load.is_zero(), "--seconds must be more than 0");
+        ensure!(
+            self.keys >= 1 && self.fill_keys >= 1,
+            "at least one key is needed"
+        );
+        ensure!(
+            self.due >= 1 && self.connections >= 1,
+            "--due and --connections: at least 1"
+        );
+        ensure!(
+            self.pipelines.iter().all(|&p| p >= 1),
+            "a pipeline holds at least 1 request"
+        );
+        ensure!(
+            self.tests
+                .iter()
+                .all(|test| matches!(test.as_str(), "get" | "set" | "incr")),
+            "--tests takes get, set, incr"
+        );
+        Ok(())
+    }
+
+    /// The modes that were asked for, or else the ones that a measurement takes by itself.
+    pub(crate) fn modes_or(&self, own: &[Mode]) -> Vec<Mode> {
+        if self.modes.is_empty() {
+            own.to_vec()
+        } else {
+            self.modes.clone()
+        }
+    }
+}
+
+fn numbers<T: std::str::FromStr>(list: &str) -> Result<Vec<T>>
+where
+    T::Err: std::error::Error + Send + Sync + 'static,
+{
+    list.split(',')
+        .map(|word| Ok(word.trim().parse()?))
+        .collect()
+}

@@ -1,0 +1,179 @@
+//! Processes and what `/proc` says about them: start, limit, end by id, CPU time, memory.
+//!
+//! Children are started through `setpriv --pdeathsig KILL` where that exists, so that the kernel
+//! ends them even when this program is killed. The signal follows the *thread* that started them:
+//! start children from the main thread only.
+
+use std::ffi::OsString;
+use std::fs;
+use std::process::{Child, Command, ExitStatus};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+/// A child that is killed and reaped when this is dropped.
+pub(crate) struct Process {
+    child: Child,
+}
+
+impl Process {
+    /// Starts `words` (program first), optionally on one CPU; `prepare` may redirect its streams.
+    pub(crate) fn start(
+        words: &[OsString],
+        cpu: Option<usize>,
+        prepare: impl FnOnce(&mut Command),
+    ) -> Result<Self> {
+        let mut argv: Vec<OsString> = Vec::new();
+        if in_path("setpriv") {
+            argv.extend(["setpriv", "--pdeathsig", "KILL"].map(OsString::from));
+        }
+        if let Some(cpu) = cpu {
+            argv.extend([
+                "taskset".into(),
+                "-c".into(),
+                OsString::from(cpu.to_string()),
+            ]);
+        }
+        argv.extend_from_slice(words);
+        let mut command = Command::new(&argv[0]);
+        command.args(&argv[1..]);
+        prepare(&mut command);
+        let child = command
+            .spawn()
+            .with_context(|| format!("starting {argv:?}"))?;
+        Ok(Self { child })
+    }
+
+    /// Its process id; the wrappers replace themselves, so it is the id of the program itself.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// The child, to take its pipes.
+    pub(crate) fn child(&mut self) -> &mut Child {
+        &mut self.child
+    }
+
+    /// Its exit status, if it has ended.
+    pub(crate) fn ended(&mut self) -> Result<Option<ExitStatus>> {
+        Ok(self.child.try_wait()?)
+    }
+
+    /// Waits for its end; an error if that takes longer than `limit`.
+    pub(crate) fn wait(&mut self, limit: Duration) -> Result<ExitStatus> {
+        let deadline = Instant::now() + limit;
+        loop {
+            if let Some(status) = self.child.try_wait()? {
+                return Ok(status);
+            }
+            if Instant::now() > deadline {
+                bail!("process {} did not end within {limit:?}", self.pid());
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Sends it SIGINT.
+    pub(crate) fn interrupt(&self) -> Result<()> {
+        let status = Command::new("kill")
+            .args(["-INT", &self.pid().to_string()])
+            .status()?;
+        if !status.success() {
+            bail!("kill -INT {} failed", self.pid());
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // Both fail only when it has ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// CPU time used so far by all threads of a process, in nanoseconds.
+///
+/// From `schedstat` (exact) where the kernel has it, else from `stat` (10 ms ticks).
+pub(crate) fn cpu_ns(pid: u32) -> Result<u64> {
+    let mut sum = 0;
+    for entry in fs::read_dir(format!("/proc/{pid}/task"))? {
+        match fs::read_to_string(entry?.path().join("schedstat")) {
+            Ok(line) => {
+                let word = line.split(' ').next().unwrap_or_default();
+                sum += word
+                    .parse::<u64>()
+                    .with_context(|| format!("schedstat: {line}"))?;
+            }
+            // A kernel without schedstat, or a thread that just ended.
+            Err(_) => return cpu_ns_by_ticks(pid),
+        }
+    }
+    Ok(sum)
+}
+
+fn cpu_ns_by_ticks(pid: u32) -> Result<u64> {
+    const NS_PER_TICK: u64 = 10_000_000;
+    let line = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    // The name in parentheses may hold anything; utime and stime are words 14 and 15 of the line,
+    // hence 12 and 13 after the name.
+    let (_, rest) = line
+        .rsplit_once(") ")
+        .context("unreadable /proc/PID/stat")?;
+    let words: Vec<&str> = rest.split(' ').collect();
+    let tick = |index: usize| words.get(index).and_then(|word| word.parse::<u64>().ok());
+    let ticks = tick(11)
+        .zip(tick(12))
+        .context("unreadable /proc/PID/stat")?;
+    Ok((ticks.0 + ticks.1) * NS_PER_TICK)
+}
+
+/// Resident memory of a process in bytes.
+///
+/// From `smaps_rollup`, which counts pages; `VmRSS` of `status` may lag by some pages per thread
+/// and is the fallback.
+pub(crate) fn rss_bytes(pid: u32) -> Result<u64> {
+    let field = |file: &str, name: &str| -> Option<u64> {
+        let text = fs::read_to_string(format!("/proc/{pid}/{file}")).ok()?;
+        let line = text.lines().find_map(|line| line.strip_prefix(name))?;
+        line.trim().trim_end_matches(" kB").parse::<u64>().ok()
+    };
+    let kib = field("smaps_rollup", "Rss:").or_else(|| field("status", "VmRSS:"));
+    Ok(kib.with_context(|| format!("no memory figures for process {pid}"))? * 1024)
+}
+
+/// Number of CPUs this program may use.
+pub(crate) fn cores() -> usize {
+    thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// The name of the CPU.
+pub(crate) fn cpu_model() -> String {
+    let text = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let line = text.lines().find(|line| line.starts_with("model name"));
+    let name = line.and_then(|line| line.split(": ").nth(1));
+    name.unwrap_or("unknown CPU").to_string()
+}
+
+/// Whether a program of that name can be started.
+pub(crate) fn in_path(program: &str) -> bool {
+    let Some(path) = std::env::var_os("PATH") else {
+        return false;
+    };
+    std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
+}
+
+/// Raises the limit of open files as far as it goes, for this program and the servers it starts.
+pub(crate) fn raise_open_file_limit() {
+    let own = std::process::id().to_string();
+    for limit in ["200000:200000", "65536:65536", "65536:", "20000:", "12000:"] {
+        let mut command = Command::new("prlimit");
+        command.args(["--pid", &own, &format!("--nofile={limit}")]);
+        // Not being allowed is no error here: `idle` says it when it runs out of files.
+        if command.output().is_ok_and(|output| output.status.success()) {
+            return;
+        }
+    }
+}

@@ -1,0 +1,254 @@
+//! The servers that are compared: which programs they are, how they are started alike, and the
+//! running instance that ends with its owner.
+//!
+//! Every instance gets an empty folder of its own, listens on 127.0.0.1 only and persists nothing.
+
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::Bench;
+use crate::client::{Client, Reply};
+use crate::options::{Mode, Options, Real};
+use crate::process::{self, Process};
+
+/// The longest a server may take until it answers PING.
+const START_LIMIT: Duration = Duration::from_secs(10);
+
+/// A program that takes part in the comparison.
+pub(crate) struct Contender {
+    /// Name and version, the head of its column.
+    pub(crate) name: String,
+    /// Program and leading arguments, behind `chroot` if it lives in the oracle folder.
+    words: Vec<OsString>,
+    /// The folder that it takes for `/`.
+    root: PathBuf,
+    /// Kivi itself: other arguments, and worker threads to be limited.
+    is_kivi: bool,
+    extra_args: Vec<String>,
+}
+
+impl Contender {
+    /// The contenders of a run: Kivi or its stand-in, the rival, perhaps a third.
+    pub(crate) fn choose(options: &Options) -> Result<Vec<Self>> {
+        let has_oracle = options.oracle.join("usr/bin/valkey-server").exists();
+        let rival = options.against.unwrap_or(if has_oracle {
+            Real::Valkey
+        } else {
+            Real::Debian
+        });
+        let mut contenders = vec![
+            match options.stand_in {
+                None => Self::kivi(options)?,
+                Some(real) => Self::real(options, real)?,
+            },
+            Self::real(options, rival)?,
+        ];
+        if options.with_redis {
+            contenders.push(Self::real(options, Real::Redis)?);
+        }
+        Ok(contenders)
+    }
+
+    fn kivi(options: &Options) -> Result<Self> {
+        // Absolute, as the server runs elsewhere, but with links as they are: a program may go by
+        // the name that it was started with.
+        let path = std::path::absolute(&options.kivi)?;
+        ensure!(
+            path.is_file(),
+            "no binary at {} (--kivi PATH gives another)",
+            path.display()
+        );
+        let words = vec![path.into_os_string()];
+        Ok(Self {
+            name: format!("Kivi {}", version(&words)?),
+            words,
+            root: "/".into(),
+            is_kivi: true,
+            extra_args: options.kivi_args.clone(),
+        })
+    }
+
+    fn real(options: &Options, real: Real) -> Result<Self> {
+        let chroot = |program: &str| -> Result<Vec<OsString>> {
+            let path = options.oracle.join("usr/bin").join(program);
+            ensure!(path.exists(), "{} is missing", path.display());
+            Ok(vec![
+                "chroot".into(),
+                options.oracle.clone().into_os_string(),
+                program.into(),
+            ])
+        };
+        let (name, words, root) = match real {
+            Real::Valkey => ("Valkey", chroot("valkey-server")?, options.oracle.clone()),
+            Real::Redis => ("Redis", chroot("redis-server")?, options.oracle.clone()),
+            Real::Debian => ("Redis", vec!["redis-server".into()], "/".into()),
+        };
+        let name = format!("{name} {}", version(&words)?);
+        Ok(Self {
+            name,
+            words,
+            root,
+            is_kivi: false,
+            extra_args: Vec::new(),
+        })
+    }
+
+    /// The arguments of an instance. What Kivi does by itself (no daemon, no persistence) is not
+    /// said to it.
+    fn args(&self, port: u16, dir: &str, mode: Mode) -> Vec<OsString> {
+        let port = port.to_string();
+        let mut args = vec!["--port", &port, "--bind", "127.0.0.1", "--dir", dir];
+        args.extend(["--protected-mode", "no", "--daemonize", "no"]);
+        if self.is_kivi {
+            // Valkey's default is one thread that executes: the same for Kivi.
+            if mode != Mode::Default {
+                args.extend(["--io-threads", "1"]);
+            }
+        } else {
+            args.extend(["--save", "", "--appendonly", "no"]);
+        }
+        args.extend(self.extra_args.iter().map(String::as_str));
+        args.into_iter().map(OsString::from).collect()
+    }
+
+    /// Starts an instance and waits until it answers.
+    ///
+    /// `index` keeps the ports of contenders apart when they are fixed; `extra` are more arguments,
+    /// given to every contender alike.
+    pub(crate) fn start(bench: &Bench, index: usize, mode: Mode, extra: &[&str]) -> Result<Server> {
+        let contender = &bench.contenders[index];
+        let port = match bench.options.port_base {
+            Some(base) => base + u16::try_from(index)?,
+            None => TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?
+                .local_addr()?
+                .port(),
+        };
+        let folder = Folder::new(&contender.root)?;
+        let mut words = contender.words.clone();
+        words.extend(contender.args(port, &folder.inside, mode));
+        words.extend(extra.iter().map(OsString::from));
+        let log_path = folder.path.join("log");
+        let log = File::create(&log_path)?;
+        let errors = log.try_clone()?;
+        let cpu = (mode == Mode::Pinned).then_some(bench.options.cpus.0);
+        let process = Process::start(&words, cpu, |command| {
+            command.stdin(Stdio::null()).stdout(log).stderr(errors);
+        })?;
+        let mut server = Server {
+            port,
+            process,
+            folder,
+        };
+        server.await_ping().with_context(|| {
+            let log = fs::read_to_string(&log_path).unwrap_or_default();
+            let tail: Vec<&str> = log.lines().rev().take(12).collect();
+            let tail: Vec<&str> = tail.into_iter().rev().collect();
+            format!(
+                "{} does not serve; its log ends with:\n{}",
+                contender.name,
+                tail.join("\n")
+            )
+        })?;
+        Ok(server)
+    }
+}
+
+/// A running instance; it is killed and its folder removed when this is dropped.
+pub(crate) struct Server {
+    pub(crate) port: u16,
+    // Declared before the folder: the process ends before its folder goes.
+    process: Process,
+    folder: Folder,
+}
+
+impl Server {
+    /// The server's process id.
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
+    /// A new connection.
+    pub(crate) fn connect(&self) -> Result<Client> {
+        Client::connect(self.port)
+            .with_context(|| format!("connecting to the server in {}", self.folder.path.display()))
+    }
+
+    /// Bytes resident now.
+    pub(crate) fn rss_bytes(&self) -> Result<u64> {
+        process::rss_bytes(self.pid())
+    }
+
+    fn await_ping(&mut self) -> Result<()> {
+        let deadline = Instant::now() + START_LIMIT;
+        loop {
+            if let Some(status) = self.process.ended()? {
+                bail!("it ended at once: {status}");
+            }
+            let pong = Client::connect(self.port).and_then(|mut client| client.call(&[b"PING"]));
+            match pong {
+                Ok(reply) => {
+                    ensure!(reply == Reply::Text(b"PONG".to_vec()), "PING got {reply:?}");
+                    return Ok(());
+                }
+                Err(error) if Instant::now() > deadline => return Err(error),
+                Err(_) => thread::sleep(Duration::from_millis(20)),
+            }
+        }
+    }
+}
+
+/// A temporary folder below a root, removed when this is dropped.
+pub(crate) struct Folder {
+    pub(crate) path: PathBuf,
+    /// The same folder as named by a process for which `root` is `/`.
+    inside: String,
+}
+
+impl Folder {
+    pub(crate) fn new(root: &Path) -> Result<Self> {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let inside = format!("/tmp/kivi-bench-{}-{count}", std::process::id());
+        let path = root.join(inside.trim_start_matches('/'));
+        fs::create_dir_all(&path).with_context(|| format!("creating {}", path.display()))?;
+        Ok(Self { path, inside })
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // At worst a small log stays behind in /tmp.
+        let _ = fs::remove_dir_all(&self.path);
+    }
+}
+
+/// The version that a server's `--version` tells: the word behind `v=`, else the last one.
+fn version(words: &[OsString]) -> Result<String> {
+    let output = Command::new(&words[0])
+        .args(&words[1..])
+        .arg("--version")
+        .output()
+        .with_context(|| format!("starting {words:?}"))?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let line = text.lines().next().with_context(|| {
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        format!(
+            "{words:?} --version says nothing ({}) {error}",
+            output.status
+        )
+    })?;
+    let mut parts = line.split_whitespace();
+    let tagged = parts.clone().find_map(|word| word.strip_prefix("v="));
+    Ok(tagged
+        .or_else(|| parts.next_back())
+        .unwrap_or("of unknown version")
+        .to_string())
+}
