@@ -28,6 +28,8 @@ pub enum Expire {
 pub enum Lookup {
     /// A read: counts as hit or miss and refreshes the key's LRU clock.
     Read,
+    /// As [`Lookup::Read`], and refreshes the clock even for a client that said NO-TOUCH (TOUCH).
+    Touch,
     /// Counts as hit or miss, leaves the LRU clock alone (TTL, TYPE, EXISTS, OBJECT).
     NoTouch,
     /// Leaves no trace (SCAN's filters, DEBUG OBJECT).
@@ -137,23 +139,27 @@ impl<'k> Access<'k> {
         };
         shard.stats.hits += (lookup != Lookup::Silent) as u64;
         let table = &mut shard.tables[db.0 as usize];
-        // Written only when it changes: reads of a hot key dirty no line.
-        if lookup == Lookup::Read && touch && table.get(slot).lru() != clock {
-            table.get_mut(slot).set_lru(clock);
+        if lookup == Lookup::Touch || lookup == Lookup::Read && touch {
+            touch_entry(table, slot, clock);
         }
         Some(table.get(slot))
     }
 
-    /// A key that is about to be changed. Counts neither hit nor miss, as Redis's lookupKeyWrite.
+    /// A key that is about to be changed. Refreshes its LRU clock, but counts neither hit nor miss,
+    /// as Redis's lookupKeyWrite.
     #[inline]
     pub fn find_mut(&mut self, key: &[u8]) -> Option<KeyMut<'_>> {
         let hash = self.hash(key);
-        let (db, now_ms) = (self.db, self.now_ms);
+        let (db, now_ms, touch, clock) = (self.db, self.now_ms, self.touch, self.lru_clock);
         let id = self.keyspace.shard_of(hash);
         let shard = held(&mut self.locks, id);
         let slot = find_live(shard, db, hash, key, now_ms)?;
+        let table = &mut shard.tables[db.0 as usize];
+        if touch {
+            touch_entry(table, slot, clock);
+        }
         Some(KeyMut {
-            table: &mut shard.tables[db.0 as usize],
+            table,
             slot,
             home: self.keyspace.shard(id),
             keyspace: self.keyspace,
@@ -195,6 +201,13 @@ impl<'k> Access<'k> {
             return;
         };
         let old_expire = table.get(slot).expire_at_ms();
+        let meta = Meta {
+            lru: match self.touch {
+                true => meta.lru,
+                false => table.get(slot).lru(),
+            },
+            ..meta
+        };
         let expire_at_ms = match expire {
             Expire::Keep => old_expire,
             Expire::Never => None,
@@ -207,16 +220,54 @@ impl<'k> Access<'k> {
         note_expire(self.keyspace, self.keyspace.shard(id), expire_at_ms);
     }
 
-    /// Deletes a key; false when it is not there.
+    /// Deletes a key, which is one change; false when it is not there.
     #[inline]
     pub fn remove(&mut self, key: &[u8]) -> bool {
-        match self.find_mut(key) {
-            Some(found) => {
-                drop(found.remove());
-                true
+        let removed = self.take(key).is_some();
+        self.effects.changes += removed as u64;
+        removed
+    }
+
+    /// Deletes a key because a command gave it an expiry that has passed: one change, and counted
+    /// as expired.
+    pub fn remove_expired(&mut self, key: &[u8]) -> bool {
+        let removed = self.remove(key);
+        let id = self.keyspace.shard_of(self.hash(key));
+        held(&mut self.locks, id).stats.expired += removed as u64;
+        removed
+    }
+
+    /// Takes a key out to [`put`](Access::put) it elsewhere, in another database or, made anew, under
+    /// another name. Counts no change: `put` does.
+    #[inline]
+    pub fn take(&mut self, key: &[u8]) -> Option<Entry> {
+        let hash = self.hash(key);
+        let shard = held(&mut self.locks, self.keyspace.shard_of(hash));
+        let slot = find_live(shard, self.db, hash, key, self.now_ms)?;
+        Some(shard.tables[self.db.0 as usize].remove(slot))
+    }
+
+    /// Writes a whole entry: its key is created, or replaced with value and expiry. One change.
+    pub fn put(&mut self, mut entry: Entry) {
+        entry.view_mut().set_lru(self.lru_clock);
+        let expire_at_ms = entry.view().expire_at_ms();
+        let hash = self.keyspace.hash(entry.view().key());
+        let id = self.keyspace.shard_of(hash);
+        let shard = held(&mut self.locks, id);
+        self.effects.changes += 1;
+        let found = find_live(shard, self.db, hash, entry.view().key(), self.now_ms);
+        let table = shard.table_mut(
+            self.db,
+            self.keyspace.shard_bits(),
+            self.keyspace.key_hash(),
+        );
+        match found {
+            Some(slot) => drop(table.replace(slot, entry)),
+            None => {
+                table.insert(hash, entry);
             }
-            None => false,
         }
+        note_expire(self.keyspace, self.keyspace.shard(id), expire_at_ms);
     }
 
     /// Calls `visit` with every shard's data in ascending order: shards that the command holds as they are, the others
@@ -359,6 +410,14 @@ fn find_live(
             None
         }
         _ => Some(slot),
+    }
+}
+
+/// Refreshes an entry's LRU clock. Written only when it changes: reads of a hot key dirty no line.
+#[inline]
+fn touch_entry(table: &mut Table<Entry>, slot: Slot, clock: u32) {
+    if table.get(slot).lru() != clock {
+        table.get_mut(slot).set_lru(clock);
     }
 }
 

@@ -1,16 +1,17 @@
 //! Exact expiry: what is due is deleted when it is due, not when a sample happens to meet it.
 //!
-//! Each table knows what is due cheaply (`ds::table`), each shard publishes the earliest expiry it holds, and
-//! [`ExpireClock`] tells one background thread until when it may sleep. A key that gets a TTL earlier than that wakes
-//! it. The work is done in slices of [`SLICE_KEYS`] under one shard's lock, so a million keys due at once delay nobody;
-//! what was removed is freed outside of the lock.
+//! Each table knows what is due cheaply (`ds::table`), each shard publishes the earliest expiry it
+//! holds, and [`ExpireClock`] tells one background thread until when it may sleep. A key that gets a
+//! TTL earlier than that wakes it. The work is done in slices of [`SLICE_KEYS`] under one shard's
+//! lock, so a million keys due at once delay nobody; what was removed is freed outside of the lock.
 //!
-//! Invariant: `next_expire_at_ms` of a shard is written under its lock and never later than the earliest expiry in it.
+//! Invariant: `next_expire_at_ms` of a shard is written under its lock and never later than the
+//! earliest expiry in it.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::Thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::ds::entry::Entry;
 use crate::util::clock::Clock;
@@ -21,10 +22,13 @@ use super::keyspace::{Keyspace, Shard};
 const SLICE_KEYS: usize = 64;
 /// Longest sleep, so that a wall clock that was set forward is noticed.
 const SLEEP_MAX: Duration = Duration::from_millis(500);
+/// How long the cycle waits while someone has the keyspace for himself.
+const GATE_WAIT_MS: u64 = 1;
 
 /// When the expiry cycle has to run next, and who runs it.
 pub struct ExpireClock {
-    /// The cycle's thread sleeps until then. 0 while it works: it looks at every shard before it sleeps again.
+    /// The cycle's thread sleeps until then. 0 while it works, since it looks at every shard before
+    /// it sleeps again, and while it may not work.
     wake_at_ms: AtomicU64,
     thread: OnceLock<Thread>,
     /// DEBUG SET-ACTIVE-EXPIRE.
@@ -74,6 +78,12 @@ impl ExpireClock {
         self.cycle_us.load(Ordering::Relaxed)
     }
 
+    /// When the sleeping cycle wakes by itself; 0 while it works.
+    #[cfg(test)]
+    pub(super) fn wake_at_ms(&self) -> u64 {
+        self.wake_at_ms.load(Ordering::SeqCst)
+    }
+
     fn wake(&self) {
         if let Some(thread) = self.thread.get() {
             thread.unpark();
@@ -92,56 +102,92 @@ impl Shard {
     }
 }
 
+/// What one pass over the shards found.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Pass {
+    /// A shard may hold more that is due.
+    More,
+    /// Nothing is due any more.
+    Done,
+    /// The cycle may not work before this (Unix ms).
+    Held(u64),
+}
+
 impl Keyspace {
     /// Runs the expiry cycle on this thread until `stop` says so.
     pub fn expire_forever(&self, clock: &Clock, stop: impl Fn() -> bool) {
+        self.expire_until(clock, SLEEP_MAX, stop);
+    }
+
+    /// [`Keyspace::expire_forever`] with a longest sleep of `sleep_max`.
+    pub(super) fn expire_until(&self, clock: &Clock, sleep_max: Duration, stop: impl Fn() -> bool) {
         let _ = self.expire_clock.thread.set(std::thread::current());
+        let wake_at_ms = &self.expire_clock.wake_at_ms;
+        let mut removed = Vec::with_capacity(SLICE_KEYS);
         while !stop() {
-            let now_ms = clock.unix_ms();
-            let wake_at_ms = self.expire_due(now_ms);
-            self.expire_clock
-                .wake_at_ms
-                .store(wake_at_ms, Ordering::SeqCst);
-            let earliest = self.next_expire_at_ms().max(self.held_back_until(now_ms));
-            let sleep_ms = wake_at_ms.min(earliest).saturating_sub(clock.unix_ms());
-            if sleep_ms > 0 {
-                std::thread::park_timeout(Duration::from_millis(sleep_ms).min(SLEEP_MAX));
+            // The clock is read for every pass: what falls due while a million keys are being
+            // deleted is deleted along with them, not after them.
+            let pass = self.expire_pass(clock.unix_ms(), &mut removed);
+            let until_ms = match pass {
+                Pass::More => continue,
+                // Nobody needs to wake the cycle for what it may not do.
+                Pass::Held(until_ms) => until_ms,
+                Pass::Done => {
+                    let next_ms = self.next_expire_at_ms();
+                    wake_at_ms.store(next_ms, Ordering::SeqCst);
+                    // What came before the store woke nobody: it is seen here.
+                    next_ms.min(self.next_expire_at_ms())
+                }
+            };
+            let sleep = Duration::from_millis(until_ms.saturating_sub(clock.unix_ms()));
+            if !sleep.is_zero() {
+                std::thread::park_timeout(sleep.min(sleep_max));
             }
-            self.expire_clock.wake_at_ms.store(0, Ordering::SeqCst);
+            wake_at_ms.store(0, Ordering::SeqCst);
         }
     }
 
     /// Deletes every key that is due at `now_ms`, in slices; returns when to come back (Unix ms).
     pub fn expire_due(&self, now_ms: u64) -> u64 {
-        let held_back = self.held_back_until(now_ms);
-        if held_back > now_ms {
-            return held_back;
-        }
-        let started = std::time::Instant::now();
-        let mut removed: Vec<Entry> = Vec::with_capacity(SLICE_KEYS);
-        let mut worked = false;
-        let mut again = true;
-        while again {
-            again = false;
-            for shard in self.all() {
-                if shard.next_expire_at_ms.load(Ordering::Relaxed) > now_ms {
-                    continue;
-                }
-                worked = true;
-                if self.gate.is_closed() {
-                    return now_ms + 1;
-                }
-                again |= expire_slice(shard, now_ms, &mut removed);
-                removed.clear();
+        let mut removed = Vec::with_capacity(SLICE_KEYS);
+        loop {
+            match self.expire_pass(now_ms, &mut removed) {
+                Pass::More => {}
+                Pass::Done => return self.next_expire_at_ms(),
+                Pass::Held(until_ms) => return until_ms,
             }
         }
-        if worked {
-            let spent = started.elapsed().as_micros() as u64;
+    }
+
+    /// Deletes one slice of what is due in each shard. `removed` is empty before and after.
+    fn expire_pass(&self, now_ms: u64, removed: &mut Vec<Entry>) -> Pass {
+        let held_until_ms = self.held_until_ms(now_ms);
+        if held_until_ms > now_ms {
+            return Pass::Held(held_until_ms);
+        }
+        let mut started = None;
+        let mut pass = Pass::Done;
+        for shard in self.all() {
+            if shard.next_expire_at_ms.load(Ordering::Relaxed) > now_ms {
+                continue;
+            }
+            if self.gate.is_closed() {
+                pass = Pass::Held(now_ms.saturating_add(GATE_WAIT_MS));
+                break;
+            }
+            started.get_or_insert_with(Instant::now);
+            if expire_slice(shard, now_ms, removed) {
+                pass = Pass::More;
+            }
+            removed.clear();
+        }
+        if let Some(started) = started {
+            let spent_us = started.elapsed().as_micros() as u64;
             self.expire_clock
                 .cycle_us
-                .fetch_add(spent, Ordering::Relaxed);
+                .fetch_add(spent_us, Ordering::Relaxed);
         }
-        self.next_expire_at_ms()
+        pass
     }
 
     /// No key expires before this (Unix ms).
@@ -154,7 +200,7 @@ impl Keyspace {
     }
 
     /// Until when the cycle may not work; 0 when it may.
-    fn held_back_until(&self, now_ms: u64) -> u64 {
+    fn held_until_ms(&self, now_ms: u64) -> u64 {
         if self.expire_clock.disabled.load(Ordering::Relaxed) {
             return u64::MAX;
         }

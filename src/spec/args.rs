@@ -107,6 +107,15 @@ impl<'a> Args<'a> {
     }
 }
 
+/// What C's string functions see of an argument: nothing from a NUL on. Redis compares its option
+/// words so and repeats them so in errors.
+pub fn c_str(arg: &[u8]) -> &[u8] {
+    match memchr::memchr(0, arg) {
+        Some(end) => &arg[..end],
+        None => arg,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

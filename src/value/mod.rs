@@ -14,6 +14,12 @@ pub enum Type {
 }
 
 impl Type {
+    /// The type of an entry's nibble.
+    pub const fn from_nibble(nibble: u8) -> Type {
+        debug_assert!(nibble == Type::String as u8);
+        Type::String
+    }
+
     /// The name that TYPE and SCAN TYPE use.
     pub const fn name(self) -> &'static str {
         match self {
