@@ -1,154 +1,275 @@
-//! Skeleton (signatures are final; bodies follow).
+//! Requests: the bytes of a connection become a [`Batch`] of commands, in place.
+//!
+//! An argument is a [`Span`] of the read buffer: nothing is copied, and once the batch has grown to
+//! its working size nothing is allocated. Only inline commands (`SET k "a b"`) are unescaped into a
+//! side buffer of the batch, because their bytes do not lie in the read buffer; [`Argv`] hides that.
+//!
+//! A request may arrive in any number of pieces. Between two calls the [`Parser`] remembers
+//! - nothing, when few arguments are known yet: parsing them again costs less than an allocation;
+//! - the spans found so far, when there are many, so that no request is read quadratically often;
+//! - up to where a line has been searched for its end.
+//!
+//! Invariants:
+//! - The caller drops the consumed bytes before the next call: an unfinished command starts at byte 0.
+//! - The commands, their order and the error depend on the bytes only, never on how they were cut.
+//! - Memory grows with the bytes that arrived, never with a number that a client announced.
+//! - Positions are 32 bits: one command has at most `u32::MAX` bytes on the wire, whatever
+//!   `proto-max-bulk-len` says ([`ProtocolError::TooBigRequest`]).
+//!
+//! What is accepted, and the error texts, are those of Valkey 9.1.
+
 use std::fmt;
 
-/// What a client may send. One value per server, plus `authenticated` per connection.
+use memchr::{memchr, memchr2};
+
+/// Most arguments of a client that has not authenticated itself.
+const UNAUTHENTICATED_ARGS_MAX: i64 = 10;
+/// Longest argument of a client that has not authenticated itself, bytes.
+const UNAUTHENTICATED_BULK_BYTES_MAX: u64 = 16 << 10;
+/// From this many arguments on an unfinished command is remembered instead of parsed again.
+const REMEMBER_ARGS_MIN: usize = 16;
+/// From this many bytes on an unfinished line is remembered instead of searched again.
+const REMEMBER_LINE_BYTES_MIN: usize = 64;
+/// What a cleared batch may keep: arguments, commands, bytes of inline commands.
+const KEEP_ARGS_MAX: usize = 8 << 10;
+const KEEP_CMDS_MAX: usize = 2 << 10;
+const KEEP_SIDE_BYTES_MAX: usize = 64 << 10;
+
+/// What a client may send.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Most arguments of one multibulk request.
+    /// Most arguments of one request, the command name included (default: `i32::MAX`, as Valkey's).
     pub max_args: u32,
-    /// `proto-max-bulk-len`, bytes.
+    /// `proto-max-bulk-len`: longest argument, bytes (default 512 MiB). `u64::MAX` for a primary.
     pub max_bulk_bytes: u64,
-    /// Longest inline line or length line, bytes.
+    /// Longest line: inline command or length, bytes (default 64 KiB).
     pub max_inline_bytes: usize,
-    /// False: at most 10 arguments of 16 KiB, and one command per `parse`.
+    /// False: at most 10 arguments of at most 16 KiB, and one command per call, because that
+    /// command may be the AUTH that lifts these limits for the next one.
     pub authenticated: bool,
 }
+
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            max_args: 1 << 20,
+            max_args: i32::MAX.unsigned_abs(),
             max_bulk_bytes: 512 << 20,
-            max_inline_bytes: 65536,
+            max_inline_bytes: 64 << 10,
             authenticated: true,
         }
     }
 }
+
 /// A piece of the bytes that an [`Argv`] refers to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Span {
-    /// First byte.
+    /// Position of the first byte.
     pub start: u32,
     /// Bytes.
     pub len: u32,
 }
-/// The arguments of one command: spans over the bytes they point into.
+
+impl Span {
+    fn of(self, bytes: &[u8]) -> &[u8] {
+        &bytes[self.start as usize..][..self.len as usize]
+    }
+}
+
+/// The arguments of one command, its name first: spans and the bytes they lie in.
 #[derive(Clone, Copy)]
 pub struct Argv<'a> {
     bytes: &'a [u8],
     spans: &'a [Span],
 }
+
 impl<'a> Argv<'a> {
-    /// Spans must lie within `bytes`.
+    /// Arguments that come from elsewhere than a parser; the spans must lie within `bytes`.
     pub fn new(bytes: &'a [u8], spans: &'a [Span]) -> Self {
+        debug_assert!(
+            spans
+                .iter()
+                .all(|s| s.start as usize + s.len as usize <= bytes.len()),
+            "a span outside its bytes"
+        );
         Self { bytes, spans }
     }
+
     /// Number of arguments, the command name included.
     pub fn len(&self) -> usize {
         self.spans.len()
     }
-    /// No argument at all (never in a parsed batch).
+
+    /// No argument at all; never so for a command of a batch.
     pub fn is_empty(&self) -> bool {
         self.spans.is_empty()
     }
+
     /// Argument `i`.
     pub fn get(&self, i: usize) -> Option<&'a [u8]> {
-        let s = self.spans.get(i)?;
-        self.bytes
-            .get(s.start as usize..s.start as usize + s.len as usize)
+        self.spans.get(i).map(|s| s.of(self.bytes))
     }
+
     /// All arguments in order.
-    pub fn iter(&self) -> impl ExactSizeIterator<Item = &'a [u8]> + use<'a> {
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = &'a [u8]> + DoubleEndedIterator + use<'a> {
         let bytes = self.bytes;
-        self.spans
-            .iter()
-            .map(move |s| &bytes[s.start as usize..s.start as usize + s.len as usize])
+        self.spans.iter().map(move |s| s.of(bytes))
     }
-    /// The arguments from `first` on (empty when there are fewer).
+
+    /// The arguments from number `first` on; none when there are not so many.
     pub fn from(&self, first: usize) -> Argv<'a> {
         Argv {
             bytes: self.bytes,
             spans: self.spans.get(first..).unwrap_or(&[]),
         }
     }
-    /// Bytes the spans point into.
+
+    /// The bytes that the spans lie in.
     pub fn bytes(&self) -> &'a [u8] {
         self.bytes
     }
-    /// Spans.
+
+    /// Where the arguments lie in [`Argv::bytes`].
     pub fn spans(&self) -> &'a [Span] {
         self.spans
     }
 }
+
+/// Panics when there is no argument `i`: for positions that the arity guarantees.
 impl std::ops::Index<usize> for Argv<'_> {
     type Output = [u8];
+
     fn index(&self, i: usize) -> &[u8] {
-        let s = self.spans[i];
-        &self.bytes[s.start as usize..s.start as usize + s.len as usize]
+        self.spans[i].of(self.bytes)
     }
 }
-/// Commands parsed from one buffer; reused, so that parsing allocates nothing.
-#[derive(Default)]
+
+impl fmt::Debug for Argv<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list()
+            .entries(self.iter().map(|arg| arg.escape_ascii().to_string()))
+            .finish()
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Cmd {
+    first_arg: u32,
+    argc: u32,
+    /// Bytes of the read buffer that the command takes.
+    start: u32,
+    end: u32,
+    /// The arguments lie in the side buffer.
+    is_inline: bool,
+}
+
+/// The commands found by one call of [`Parser::parse`]. Meant to be reused.
+#[derive(Debug, Default)]
 pub struct Batch {
     args: Vec<Span>,
+    cmds: Vec<Cmd>,
+    /// Unescaped arguments of inline commands.
+    side: Vec<u8>,
     consumed: usize,
 }
+
 impl Batch {
-    /// Empty.
+    /// An empty batch without memory.
     pub fn new() -> Self {
         Self::default()
     }
-    /// Commands.
+
+    /// Number of commands.
     pub fn len(&self) -> usize {
-        0
+        self.cmds.len()
     }
-    /// No command.
+
+    /// No command was complete.
     pub fn is_empty(&self) -> bool {
-        self.len() == 0
+        self.cmds.is_empty()
     }
-    /// Forget the commands, keep (bounded) memory. `parse` does it by itself.
-    pub fn clear(&mut self) {}
-    /// Arguments of command `i`; `buf` is the buffer that was given to `parse`.
+
+    /// Forgets the commands and gives unusually large memory back. [`Parser::parse`] clears by itself.
+    pub fn clear(&mut self) {
+        reset(&mut self.args, KEEP_ARGS_MAX);
+        reset(&mut self.cmds, KEEP_CMDS_MAX);
+        reset(&mut self.side, KEEP_SIDE_BYTES_MAX);
+        self.consumed = 0;
+    }
+
+    /// The arguments of command `i`. `buf` is the buffer that [`Parser::parse`] was given.
     pub fn argv<'a>(&'a self, i: usize, buf: &'a [u8]) -> Argv<'a> {
-        let _ = i;
-        Argv::new(buf, &self.args)
+        let cmd = &self.cmds[i];
+        let spans = &self.args[cmd.first_arg as usize..][..cmd.argc as usize];
+        Argv {
+            bytes: if cmd.is_inline { &self.side } else { buf },
+            spans,
+        }
     }
-    /// Bytes of the wire up to the end of command `i`, from the start of the buffer.
+
+    /// Where command `i` ends in the buffer: everything before is done with once it has run.
     pub fn end(&self, i: usize) -> usize {
-        i
+        self.cmds[i].end as usize
     }
-    /// Bytes of command `i` on the wire.
+
+    /// Bytes that command `i` takes on the wire.
     pub fn wire_bytes(&self, i: usize) -> usize {
-        i
+        (self.cmds[i].end - self.cmds[i].start) as usize
     }
-    /// Bytes of the buffer used up by complete commands (also when `parse` returned an error).
+
+    /// Command `i` as it came, to be passed on.
+    pub fn wire<'a>(&self, i: usize, buf: &'a [u8]) -> &'a [u8] {
+        &buf[self.cmds[i].start as usize..self.cmds[i].end as usize]
+    }
+
+    /// Bytes of the buffer taken by complete and by empty commands; valid after an error, too.
     pub fn consumed(&self) -> usize {
         self.consumed
     }
+
+    fn push(&mut self, first_arg: usize, start: usize, end: usize, is_inline: bool) {
+        self.cmds.push(Cmd {
+            first_arg: first_arg as u32,
+            argc: (self.args.len() - first_arg) as u32,
+            start: start as u32,
+            end: end as u32,
+            is_inline,
+        });
+    }
 }
+
+fn reset<T>(items: &mut Vec<T>, keep_max: usize) {
+    items.clear();
+    if items.capacity() > keep_max {
+        *items = Vec::new();
+    }
+}
+
 /// What follows the last complete command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tail {
     /// Nothing: every byte was consumed.
     Empty,
-    /// More commands may be there: `max_cmds` was reached. Call `parse` with the rest of the buffer.
+    /// Perhaps more commands. Run these, drop the consumed bytes, then parse what is left at once.
     More,
-    /// The beginning of a command. At least `missing` more bytes are needed (>= 1).
+    /// The beginning of a command.
     Incomplete {
-        /// Bytes still to come at least.
+        /// How many bytes are still to come, at least (1 or more).
         missing: usize,
     },
 }
-/// Result of `parse`.
+
+/// How far [`Parser::parse`] came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Progress {
-    /// Bytes of complete commands (and skipped empty ones): drop them before the next `parse`.
+    /// Bytes of complete (and of skipped, empty) commands, to be dropped before the next call.
     pub consumed: usize,
     /// What comes after them.
     pub tail: Tail,
 }
+
 impl Progress {
-    /// How much a buffer that holds `held` bytes of the tail should be able to take more: what is
-    /// missing, but never more than the larger of 64 KiB and what has arrived.
+    /// How much more room a buffer holding `held` bytes of the tail is worth: what is missing, but
+    /// no more than 64 KiB or than what has arrived, so that an announced length alone costs nothing.
     pub fn reserve_bytes(&self, held: usize) -> usize {
         match self.tail {
             Tail::Incomplete { missing } => missing.min(held.max(64 << 10)),
@@ -156,30 +277,111 @@ impl Progress {
         }
     }
 }
-/// A broken request. The connection gets `-ERR {self}\r\n` and is closed.
+
+/// A broken request. The client is answered [`ProtocolError::error_text`], then disconnected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProtocolError {
-    /// `*x`.
+    /// `*x`, `*01`, or more arguments than [`Limits::max_args`].
     InvalidMultibulkLength,
+    /// `$x`, `$-1`, or more bytes than [`Limits::max_bulk_bytes`].
+    InvalidBulkLength,
+    /// An argument starts with this byte.
+    ExpectedBulk(u8),
+    /// CR or the end of an argument without what belongs there.
+    InvalidCrlf,
+    /// A `*` line that does not end.
+    TooBigMultibulkCount,
+    /// A `$` line that does not end.
+    TooBigBulkCount,
+    /// An inline command that does not end.
+    TooBigInline,
+    /// An inline command ends within quotes.
+    UnbalancedQuotes,
+    /// More than 10 arguments before authentication.
+    UnauthenticatedMultibulkLength,
+    /// An argument of more than 16 KiB before authentication.
+    UnauthenticatedBulkLength,
+    /// More than `u32::MAX` bytes in one command (Kivi's own limit).
+    TooBigRequest,
 }
-impl fmt::Display for ProtocolError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Protocol error: invalid multibulk length")
+
+impl ProtocolError {
+    /// The error reply, for [`ReplyWriter::error`](crate::resp::ReplyWriter::error).
+    pub fn error_text(&self) -> Vec<u8> {
+        let mut text = format!("ERR {self}").into_bytes();
+        if let Self::ExpectedBulk(byte) = *self {
+            // The byte itself, which need not be a character.
+            text.truncate(text.iter().rposition(|&b| b == b',').unwrap_or(0));
+            text.extend_from_slice(b", got '");
+            text.extend_from_slice(&[byte, b'\'']);
+        }
+        text
     }
 }
+
+impl fmt::Display for ProtocolError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Protocol error: ")?;
+        f.write_str(match self {
+            Self::InvalidMultibulkLength => "invalid multibulk length",
+            Self::InvalidBulkLength => "invalid bulk length",
+            Self::ExpectedBulk(byte) => {
+                return write!(f, "expected '$', got '{}'", char::from(*byte));
+            }
+            Self::InvalidCrlf => "invalid CRLF in request",
+            Self::TooBigMultibulkCount => "too big mbulk count string",
+            Self::TooBigBulkCount => "too big bulk count string",
+            Self::TooBigInline => "too big inline request",
+            Self::UnbalancedQuotes => "unbalanced quotes in request",
+            Self::UnauthenticatedMultibulkLength => "unauthenticated multibulk length",
+            Self::UnauthenticatedBulkLength => "unauthenticated bulk length",
+            Self::TooBigRequest => "too big request",
+        })
+    }
+}
+
 impl std::error::Error for ProtocolError {}
-/// Parser state of one connection (16 bytes when idle).
-///
-/// Contract: byte 0 of `buf` is the byte after the last `consumed` one; bytes seen before stay.
-#[derive(Default)]
-pub struct Parser {}
+
+/// The parser of one connection: 16 bytes, and more only within a request of many arguments.
+#[derive(Debug, Default)]
+pub struct Parser {
+    /// The unfinished command at the start of the buffer, when it is worth remembering.
+    partial: Option<Box<Partial>>,
+    /// Bytes already searched of the line that starts where parsing will resume.
+    searched: u32,
+}
+
+#[derive(Debug)]
+struct Partial {
+    args: Vec<Span>,
+    at: usize,
+    missing_args: u32,
+}
+
+/// Where a step stopped.
+enum Step {
+    /// The command ends here (it may be an empty one).
+    Done(usize),
+    /// `missing` bytes at least are to come; `at` is where to resume.
+    Incomplete {
+        missing: usize,
+        at: usize,
+        missing_args: u32,
+        searched: usize,
+    },
+}
+
 impl Parser {
-    /// Start of a connection.
+    /// The start of a connection.
     pub fn new() -> Self {
         Self::default()
     }
-    /// Clears `batch`, then parses at most `max_cmds` commands into it. On an error the batch holds
-    /// the commands before it.
+
+    /// Clears `batch` and parses up to `max_cmds` commands into it (at least one is tried).
+    ///
+    /// `buf` starts with the first byte not consumed yet, and holds all that were there before.
+    /// Empty commands (`*0`, `*-1`, blank lines) are consumed silently. On an error the batch holds
+    /// the commands before it: run them, then answer the error and close.
     pub fn parse(
         &mut self,
         buf: &[u8],
@@ -187,15 +389,440 @@ impl Parser {
         max_cmds: usize,
         batch: &mut Batch,
     ) -> Result<Progress, ProtocolError> {
-        let _ = (buf, limits, max_cmds);
         batch.clear();
+        let window = &buf[..buf.len().min(u32::MAX as usize)];
+        let max_cmds = if limits.authenticated {
+            max_cmds.max(1)
+        } else {
+            1
+        };
+        let tail = loop {
+            let start = batch.consumed;
+            if start == window.len() {
+                break if start == buf.len() {
+                    Tail::Empty
+                } else {
+                    Tail::More
+                };
+            }
+            if batch.cmds.len() == max_cmds {
+                break Tail::More;
+            }
+            let first_arg = batch.args.len();
+            let resumed = self.partial.is_some();
+            match self.step(window, start, limits, batch)? {
+                Step::Done(end) => {
+                    if batch.args.len() > first_arg {
+                        batch.push(first_arg, start, end, window[start] != b'*');
+                    }
+                    batch.consumed = end;
+                }
+                Step::Incomplete {
+                    missing,
+                    at,
+                    missing_args,
+                    searched,
+                } => {
+                    if window.len() < buf.len() {
+                        if start > 0 {
+                            break Tail::More;
+                        }
+                        return Err(ProtocolError::TooBigRequest);
+                    }
+                    self.remember(
+                        batch,
+                        first_arg,
+                        start,
+                        resumed,
+                        (at, missing_args, searched),
+                    );
+                    break Tail::Incomplete { missing };
+                }
+            }
+        };
         Ok(Progress {
-            consumed: 0,
-            tail: Tail::Empty,
+            consumed: batch.consumed,
+            tail,
         })
     }
-    /// Nothing is remembered: the connection is between two commands.
+
+    /// Nothing is remembered: no allocation hangs on this connection.
     pub fn is_idle(&self) -> bool {
-        true
+        self.partial.is_none()
+    }
+
+    /// Memory held for an unfinished command, bytes.
+    pub fn memory_bytes(&self) -> usize {
+        self.partial.as_ref().map_or(0, |partial| {
+            size_of::<Partial>() + partial.args.capacity() * size_of::<Span>()
+        })
+    }
+
+    /// Parses the command at `start`, or goes on with it.
+    #[inline]
+    fn step(
+        &mut self,
+        buf: &[u8],
+        start: usize,
+        limits: &Limits,
+        batch: &mut Batch,
+    ) -> Result<Step, ProtocolError> {
+        let searched = std::mem::take(&mut self.searched) as usize;
+        if let Some(partial) = self.partial.take() {
+            // The unfinished command is the first of its buffer, so the batch is still empty.
+            batch.args = partial.args;
+            return bulks(
+                buf,
+                0,
+                partial.at,
+                partial.missing_args,
+                searched,
+                limits,
+                batch,
+            );
+        }
+        if buf[start] != b'*' {
+            return inline(buf, start, searched, limits, batch);
+        }
+        let (argc, at) = match short_length(buf, start + 1) {
+            Some(found) => found,
+            None => {
+                let too_big = ProtocolError::TooBigMultibulkCount;
+                let line = match find_line(buf, start, searched, limits, b'\r', too_big)? {
+                    Line::Ends(end) => end,
+                    Line::Open(searched) => return Ok(open_line(start, 0, searched)),
+                };
+                match length(buf, start, line)? {
+                    Some(argc) => (argc, line + 2),
+                    None => return Err(ProtocolError::InvalidMultibulkLength),
+                }
+            }
+        };
+        if argc > i64::from(limits.max_args) {
+            return Err(ProtocolError::InvalidMultibulkLength);
+        }
+        if argc > UNAUTHENTICATED_ARGS_MAX && !limits.authenticated {
+            return Err(ProtocolError::UnauthenticatedMultibulkLength);
+        }
+        // Not positive: an empty command.
+        let missing_args = u32::try_from(argc).unwrap_or(0);
+        bulks(buf, start, at, missing_args, 0, limits, batch)
+    }
+
+    /// Keeps what is known of the unfinished command that starts at `start`, if it is worth it.
+    fn remember(
+        &mut self,
+        batch: &mut Batch,
+        first_arg: usize,
+        start: usize,
+        resumed: bool,
+        (at, missing_args, searched): (usize, u32, usize),
+    ) {
+        let known_args = batch.args.len() - first_arg;
+        if at == start {
+            self.searched = searched as u32;
+        } else if known_args >= REMEMBER_ARGS_MIN || searched >= REMEMBER_LINE_BYTES_MIN {
+            let args = if resumed {
+                // Nothing is copied from the second piece on: the vector changes hands.
+                std::mem::take(&mut batch.args)
+            } else {
+                let relative = |span: &Span| Span {
+                    start: span.start - start as u32,
+                    ..*span
+                };
+                batch.args[first_arg..].iter().map(relative).collect()
+            };
+            self.partial = Some(Box::new(Partial {
+                args,
+                at: at - start,
+                missing_args,
+            }));
+            self.searched = searched as u32;
+        }
+        batch.args.truncate(first_arg);
     }
 }
+
+/// Parses `missing_args` arguments from `at` on, of the command that starts at `start`.
+fn bulks(
+    buf: &[u8],
+    start: usize,
+    mut at: usize,
+    mut missing_args: u32,
+    mut searched: usize,
+    limits: &Limits,
+    batch: &mut Batch,
+) -> Result<Step, ProtocolError> {
+    while missing_args > 0 {
+        let short = if buf.get(at) == Some(&b'$') {
+            short_length(buf, at + 1)
+        } else {
+            None
+        };
+        let (len, data) = match short {
+            Some(found) => found,
+            None => {
+                let too_big = ProtocolError::TooBigBulkCount;
+                let line = match find_line(buf, at, searched, limits, b'\r', too_big)? {
+                    Line::Ends(end) => end,
+                    Line::Open(searched) => return Ok(open_line(at, missing_args, searched)),
+                };
+                if buf[at] != b'$' {
+                    return Err(ProtocolError::ExpectedBulk(buf[at]));
+                }
+                match length(buf, at, line)? {
+                    Some(len) => (len, line + 2),
+                    None => return Err(ProtocolError::InvalidBulkLength),
+                }
+            }
+        };
+        searched = 0;
+        let len = u64::try_from(len).map_err(|_| ProtocolError::InvalidBulkLength)?;
+        if len > limits.max_bulk_bytes {
+            return Err(ProtocolError::InvalidBulkLength);
+        }
+        if len > UNAUTHENTICATED_BULK_BYTES_MAX && !limits.authenticated {
+            return Err(ProtocolError::UnauthenticatedBulkLength);
+        }
+        // At most i64::MAX plus a little: no overflow.
+        let end = data as u64 + len + 2;
+        if end - start as u64 > u64::from(u32::MAX) {
+            return Err(ProtocolError::TooBigRequest);
+        }
+        let end = end as usize;
+        if end > buf.len() {
+            let missing = end - buf.len();
+            return Ok(Step::Incomplete {
+                missing,
+                at,
+                missing_args,
+                searched: 0,
+            });
+        }
+        if buf[end - 2..end] != *b"\r\n" {
+            return Err(ProtocolError::InvalidCrlf);
+        }
+        batch.args.push(Span {
+            start: data as u32,
+            len: len as u32,
+        });
+        at = end;
+        missing_args -= 1;
+    }
+    Ok(Step::Done(at))
+}
+
+/// The common length line: up to nine digits. Anything else is left to [`length`].
+#[inline]
+fn short_length(buf: &[u8], at: usize) -> Option<(i64, usize)> {
+    let line = buf.get(at..)?;
+    // One digit: most commands have fewer than ten arguments.
+    if let [digit @ b'0'..=b'9', b'\r', b'\n', ..] = *line {
+        return Some((i64::from(digit - b'0'), at + 3));
+    }
+    let mut value = 0u32;
+    let mut digits = 0;
+    while digits < 9 {
+        match line.get(digits) {
+            Some(digit @ b'0'..=b'9') => value = value * 10 + u32::from(digit - b'0'),
+            _ => break,
+        }
+        digits += 1;
+    }
+    if digits == 0 || line[0] == b'0' || line.get(digits..digits + 2)? != b"\r\n" {
+        return None;
+    }
+    Some((i64::from(value), at + digits + 2))
+}
+
+/// The number of the length line from `at` to its CR at `line`; `None`: not a number.
+fn length(buf: &[u8], at: usize, line: usize) -> Result<Option<i64>, ProtocolError> {
+    if buf[line + 1] != b'\n' {
+        return Err(ProtocolError::InvalidCrlf);
+    }
+    Ok(strict_number(&buf[at + 1..line]))
+}
+
+/// An integer in its only spelling: no plus, no leading zero, no `-0`.
+fn strict_number(text: &[u8]) -> Option<i64> {
+    let (negative, digits) = match text {
+        [b'-', digits @ ..] => (true, digits),
+        digits => (false, digits),
+    };
+    match digits {
+        b"0" if !negative => return Some(0),
+        [b'1'..=b'9', ..] if digits.len() <= 19 => {}
+        _ => return None,
+    }
+    let mut value = 0i64;
+    for &byte in digits {
+        let digit = i64::from(byte.wrapping_sub(b'0'));
+        if digit > 9 {
+            return None;
+        }
+        value = value.checked_mul(10)?;
+        value = if negative {
+            value.checked_sub(digit)?
+        } else {
+            value.checked_add(digit)?
+        };
+    }
+    Some(value)
+}
+
+enum Line {
+    /// Position of the byte that ends it; when that is a CR, one more byte is there.
+    Ends(usize),
+    /// Not there yet; so many bytes of the line need not be searched again.
+    Open(usize),
+}
+
+/// Searches the end of the line that starts at `at`, whose first `searched` bytes are known.
+/// A line longer than the limit is `too_big`, however it arrives.
+fn find_line(
+    buf: &[u8],
+    at: usize,
+    searched: usize,
+    limits: &Limits,
+    end: u8,
+    too_big: ProtocolError,
+) -> Result<Line, ProtocolError> {
+    let line = &buf[at.min(buf.len())..];
+    let line = &line[..line.len().min(limits.max_inline_bytes.saturating_add(1))];
+    let from = searched.min(line.len());
+    match memchr(end, &line[from..]) {
+        Some(found) if end == b'\r' && at + from + found + 1 == buf.len() => {
+            Ok(Line::Open(from + found))
+        }
+        Some(found) => Ok(Line::Ends(at + from + found)),
+        None if line.len() > limits.max_inline_bytes => Err(too_big),
+        None => Ok(Line::Open(line.len())),
+    }
+}
+
+fn open_line(at: usize, missing_args: u32, searched: usize) -> Step {
+    Step::Incomplete {
+        missing: 1,
+        at,
+        missing_args,
+        searched,
+    }
+}
+
+/// Parses the inline command at `start`.
+fn inline(
+    buf: &[u8],
+    start: usize,
+    searched: usize,
+    limits: &Limits,
+    batch: &mut Batch,
+) -> Result<Step, ProtocolError> {
+    let too_big = ProtocolError::TooBigInline;
+    let end = match find_line(buf, start, searched, limits, b'\n', too_big)? {
+        Line::Ends(end) => end,
+        Line::Open(searched) => return Ok(open_line(start, 0, searched)),
+    };
+    let first_arg = batch.args.len();
+    let side_bytes = batch.side.len();
+    if split_words(&buf[start..end], &mut batch.side, &mut batch.args).is_none() {
+        batch.args.truncate(first_arg);
+        batch.side.truncate(side_bytes);
+        return Err(ProtocolError::UnbalancedQuotes);
+    }
+    Ok(Step::Done(end + 1))
+}
+
+/// Splits an inline command as `redis-cli` does: words are separated by white space, quotes may
+/// stand anywhere in a word. `None` when a quote is not closed.
+fn split_words(line: &[u8], side: &mut Vec<u8>, args: &mut Vec<Span>) -> Option<()> {
+    let mut rest = line;
+    loop {
+        let blank = rest
+            .iter()
+            .take_while(|&&b| b.is_ascii_whitespace() || b == 0x0b)
+            .count();
+        rest = &rest[blank..];
+        if rest.is_empty() {
+            return Some(());
+        }
+        let start = side.len();
+        rest = read_word(rest, side)?;
+        args.push(Span {
+            start: start as u32,
+            len: (side.len() - start) as u32,
+        });
+    }
+}
+
+/// Unescapes the word that `text` begins with; answers what follows it.
+fn read_word<'a>(mut text: &'a [u8], word: &mut Vec<u8>) -> Option<&'a [u8]> {
+    loop {
+        let plain = text
+            .iter()
+            .position(|b| matches!(b, b' ' | b'\t' | b'\r' | b'\n' | b'"' | b'\''))
+            .unwrap_or(text.len());
+        word.extend_from_slice(&text[..plain]);
+        text = match &text[plain..] {
+            [b'"', quoted @ ..] => read_double_quoted(quoted, word)?,
+            [b'\'', quoted @ ..] => read_single_quoted(quoted, word)?,
+            after => return Some(after),
+        };
+    }
+}
+
+fn read_double_quoted<'a>(mut text: &'a [u8], word: &mut Vec<u8>) -> Option<&'a [u8]> {
+    loop {
+        let plain = memchr2(b'"', b'\\', text)?;
+        word.extend_from_slice(&text[..plain]);
+        text = match &text[plain..] {
+            [b'"', after @ ..] => return Some(after),
+            [_, b'x', high, low, after @ ..]
+                if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() =>
+            {
+                word.push(hex_value(*high) << 4 | hex_value(*low));
+                after
+            }
+            [_, escaped, after @ ..] => {
+                word.push(match escaped {
+                    b'n' => b'\n',
+                    b'r' => b'\r',
+                    b't' => b'\t',
+                    b'b' => 0x08,
+                    b'a' => 0x07,
+                    other => *other,
+                });
+                after
+            }
+            // A backslash at the end of the line.
+            _ => return None,
+        };
+    }
+}
+
+fn read_single_quoted<'a>(mut text: &'a [u8], word: &mut Vec<u8>) -> Option<&'a [u8]> {
+    loop {
+        let plain = memchr2(b'\'', b'\\', text)?;
+        word.extend_from_slice(&text[..plain]);
+        text = match &text[plain..] {
+            [b'\'', after @ ..] => return Some(after),
+            [b'\\', b'\'', after @ ..] => {
+                word.push(b'\'');
+                after
+            }
+            after => {
+                word.push(b'\\');
+                &after[1..]
+            }
+        };
+    }
+}
+
+fn hex_value(digit: u8) -> u8 {
+    match digit {
+        b'0'..=b'9' => digit - b'0',
+        _ => (digit | 0x20) - b'a' + 10,
+    }
+}
+
+#[cfg(test)]
+mod tests;
