@@ -173,7 +173,7 @@ struct Row {
 
 impl Row {
     fn new(a: &[u8], b: &[u8]) -> Result<Row, OutOfMemory> {
-        let mut mask_of = [0; 256];
+        let mut mask_of = [0u16; 256];
         let mut count = 0;
         for &byte in a {
             let mask = &mut mask_of[usize::from(byte)];
@@ -228,6 +228,9 @@ impl Row {
     }
 
     fn len(&self) -> usize {
-        self.bits.iter().map(|bits| bits.count_zeros() as usize).sum()
+        self.bits
+            .iter()
+            .map(|bits| bits.count_zeros() as usize)
+            .sum()
     }
 }
