@@ -320,8 +320,8 @@ unsafe fn find_due(
     unsafe {
         let codes = segment.codes();
         // Whole lines at a time: eight codes are one vector, and mostly none is due.
-        let mut number = first / LINE_SLOTS;
-        for line in codes.chunks_exact(LINE_SLOTS).skip(number) {
+        let lines = codes.chunks_exact(LINE_SLOTS).enumerate();
+        for (number, line) in lines.skip(first / LINE_SLOTS) {
             if line.iter().fold(NEVER, |least, code| least.min(*code)) <= limit {
                 for (slot, code) in line.iter().enumerate() {
                     let place = number * LINE_SLOTS + slot;
@@ -334,7 +334,6 @@ unsafe fn find_due(
                     }
                 }
             }
-            number += 1;
         }
         for (at, start) in segment.chain() {
             for (slot, code) in (*at).codes.iter().enumerate() {

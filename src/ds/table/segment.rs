@@ -287,8 +287,9 @@ impl Segment {
     #[inline]
     pub(super) unsafe fn chain(self) -> ChainLines {
         // SAFETY: the caller's.
+        let next = unsafe { (*self.header()).chain };
         ChainLines {
-            next: unsafe { (*self.header()).chain },
+            next,
             place: self.slots(),
         }
     }
@@ -544,31 +545,37 @@ impl Segment {
             }
             // Home's own items come home, from the stash or the neighbour; else the neighbour's
             // come from the stash.
-            if (*header).in_stash & bit(number) != 0 {
-                if let Some(place) = self.find_displaced(number, self.stash()) {
-                    let item = self.vacate(place);
-                    self.fill(hole, item);
-                    self.refill(place);
-                    return self.recheck(number);
-                }
+            if (*header).in_stash & bit(number) != 0
+                && let Some(place) = self.find_displaced(number, self.stash())
+            {
+                self.pull(place, hole);
+                return self.recheck(number);
             }
-            if (*header).in_neighbour & bit(number) != 0 {
-                if let Some(place) = self.find_displaced(number, number ^ 1..(number ^ 1) + 1) {
-                    let item = self.vacate(place);
-                    self.fill(hole, item);
-                    self.refill(place);
-                    return self.recheck(number);
-                }
+            let neighbour = number ^ 1;
+            if (*header).in_neighbour & bit(number) != 0
+                && let Some(place) = self.find_displaced(number, neighbour..neighbour + 1)
+            {
+                self.pull(place, hole);
+                return self.recheck(number);
             }
-            if (*header).in_stash & bit(number ^ 1) != 0 {
-                if let Some(place) = self.find_displaced(number ^ 1, self.stash()) {
-                    let item = self.vacate(place);
-                    self.fill(hole, item);
-                    (*header).in_neighbour |= bit(number ^ 1);
-                    self.refill(place);
-                    self.recheck(number ^ 1);
-                }
+            if (*header).in_stash & bit(neighbour) != 0
+                && let Some(place) = self.find_displaced(neighbour, self.stash())
+            {
+                (*header).in_neighbour |= bit(neighbour);
+                self.pull(place, hole);
+                self.recheck(neighbour);
             }
+        }
+    }
+
+    /// Moves an item nearer to its home, and fills the hole that it leaves.
+    unsafe fn pull(self, place: usize, hole: usize) {
+        // SAFETY: the caller's; the place is occupied and the hole empty. The recursion ends: every
+        // move brings an item nearer to its home.
+        unsafe {
+            let item = self.vacate(place);
+            self.fill(hole, item);
+            self.refill(place);
         }
     }
 

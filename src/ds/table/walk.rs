@@ -166,10 +166,11 @@ impl Lines {
     /// The segment must stay live and unchanged while the iterator is used.
     fn of(segment: Segment) -> Self {
         // SAFETY: all users borrow the table.
+        let chain = unsafe { segment.chain() };
         Self {
             segment,
             number: 0,
-            chain: unsafe { segment.chain() },
+            chain,
         }
     }
 }
@@ -209,11 +210,11 @@ impl<'a, T: Item> Iterator for Iter<'a, T> {
 
     fn next(&mut self) -> Option<T::Ref<'a>> {
         loop {
-            if let Some((line, bits)) = &mut self.line {
-                if let Some(slot) = bits.next() {
-                    // SAFETY: an occupied word is a live item's, and the table is borrowed for 'a.
-                    return Some(unsafe { T::borrow(line::pointer((**line).0[slot])) });
-                }
+            if let Some((line, bits)) = &mut self.line
+                && let Some(slot) = bits.next()
+            {
+                // SAFETY: an occupied word is a live item's, and the table is borrowed for 'a.
+                return Some(unsafe { T::borrow(line::pointer((**line).0[slot])) });
             }
             self.line = self.lines.as_mut().and_then(Lines::next);
             if self.line.is_none() {
