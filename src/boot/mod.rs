@@ -1,1 +1,442 @@
-//! boot
+//! Start, life and end of the process: the only place that knows all the others.
+//!
+//! Order of the start: configuration, daemon and title (before any thread), log, limits, sockets, server, workers,
+//! background threads, ready. Order of the end: no new connections, clients told to close, workers joined, files removed.
+
+use std::fs;
+use std::io::{IsTerminal, Read, Write};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+
+use crate::client::Signal;
+use crate::commands::CommandTable;
+use crate::config::{self, Config, ConfigStore, Field, Ping, Sources, Supervised};
+use crate::net::balance::Balance;
+use crate::net::listener::{self, Acceptor, Bound};
+use crate::net::worker;
+use crate::server::{Lifecycle, Server};
+use crate::sys::{alloc, process, title, tsc};
+use crate::util::clock::Clock;
+
+mod cron;
+mod log;
+
+/// File descriptors that are not clients: listeners, logs, epoll, the reserve.
+const RESERVED_FDS: u64 = 64;
+/// Time between two runs of the cron.
+const CRON_TICK: Duration = Duration::from_millis(100);
+/// How long running connections may take to end.
+const SHUTDOWN_MAX: Duration = Duration::from_secs(10);
+
+/// A request to bind other addresses, and where the answer goes.
+struct Rebind {
+    before: Config,
+    after: Config,
+    answer: std::sync::mpsc::SyncSender<Result<(), String>>,
+}
+
+/// Runs a server until it is told to stop.
+pub fn run(sources: &Sources) -> anyhow::Result<()> {
+    tsc::init();
+    let (mut store, warnings) = config::load(sources)?;
+    let config = store.config();
+    let table = CommandTable::new(&config.rename_command).map_err(anyhow::Error::msg)?;
+    std::env::set_current_dir(&config.dir)
+        .with_context(|| format!("Can't chdir to '{}'", config.dir.display()))?;
+    let supervision = supervision(&config);
+    if config.daemonize && supervision == Supervision::None {
+        process::daemonize().context("Can't daemonize")?;
+    }
+    if config.set_proc_title {
+        let _ = title::set_process_title(&process_title(&config));
+    }
+    process::ignore_nuisance_signals();
+    let level = log::start(&config)?;
+    greet(&store);
+    for warning in &warnings {
+        tracing::warn!("{}", warning.0);
+    }
+    fit_maxclients(&mut store)?;
+    let config = store.config();
+    listener::warn_of_short_backlog(&config);
+    // Logged, since a daemon has no terminal any more; the error ends the process.
+    let bound = match listener::bind(&config) {
+        Ok(bound) if bound.is_empty() => bail!("Configured to not listen anywhere, exiting."),
+        Ok(bound) => bound,
+        Err(error) => {
+            tracing::error!("{error}");
+            return Err(error.into());
+        }
+    };
+    let pid_file = PidFile::write(&config);
+    alloc::start_background_thread();
+    let server = Arc::new(Server::new(store, Clock::real()));
+    let served = serve(&server, Arc::new(table), bound, level, supervision);
+    drop(pid_file);
+    if let Some(path) = &server.config().unixsocket {
+        let _ = fs::remove_file(path);
+    }
+    served?;
+    tracing::info!("Kivi is now ready to exit, bye bye...");
+    Ok(())
+}
+
+/// Everything between the first accepted connection and the last closed one.
+fn serve(
+    server: &Arc<Server>,
+    table: Arc<CommandTable>,
+    bound: Vec<Bound>,
+    level: log::LevelHandle,
+    supervision: Supervision,
+) -> anyhow::Result<()> {
+    let config = server.config();
+    let (crew, workers) = worker::start(config.io_threads, server, &table)?;
+    let expiry = start_expiry(server)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let (rebinds, rebind_inbox) = mpsc::unbounded_channel();
+    server.on_config_change(apply_config(level, rebinds));
+    runtime.block_on(async {
+        let balance = Arc::new(Balance::new(server.clone(), crew.clone()));
+        let acceptor = Acceptor::new(server.clone(), crew, balance.clone());
+        acceptor.listen(bound)?;
+        server
+            .memory_startup_bytes
+            .store(alloc::allocated_bytes(), Ordering::Relaxed);
+        tokio::spawn(async move { balance.run().await });
+        tokio::spawn(rebind(acceptor.clone(), rebind_inbox));
+        tokio::spawn(run_cron(server.clone()));
+        tokio::spawn(stop_on_signal(server.clone()));
+        server.enter(Lifecycle::Running);
+        tracing::info!("Ready to accept connections");
+        supervision.tell("STATUS=Ready to accept connections\nREADY=1");
+        server.reached(Lifecycle::Stopping).await;
+        supervision.tell("STOPPING=1");
+        acceptor.stop().await;
+        anyhow::Ok(())
+    })?;
+    tracing::info!("Closing {} connections", server.clients.len());
+    for client in server.clients.all() {
+        client.raise(Signal::Kill);
+    }
+    drop(runtime);
+    join(workers);
+    expiry.thread().unpark();
+    let _ = expiry.join();
+    Ok(())
+}
+
+/// Joins the workers, but not for ever: a peer that takes no replies must not keep the server alive.
+fn join(workers: Vec<JoinHandle<()>>) {
+    let deadline = Instant::now() + SHUTDOWN_MAX;
+    for worker in workers {
+        while !worker.is_finished() && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        if worker.is_finished() {
+            let _ = worker.join();
+        } else {
+            tracing::warn!("A worker did not finish in time; its connections are cut off.");
+        }
+    }
+}
+
+fn start_expiry(server: &Arc<Server>) -> anyhow::Result<JoinHandle<()>> {
+    let server = server.clone();
+    let expire = move || {
+        let stop = || server.lifecycle() >= Lifecycle::Stopping;
+        server.keyspace.expire_forever(&server.clock, stop);
+    };
+    Ok(std::thread::Builder::new()
+        .name("kivi-expire".into())
+        .spawn(expire)?)
+}
+
+async fn run_cron(server: Arc<Server>) {
+    loop {
+        tokio::time::sleep(CRON_TICK).await;
+        cron::tick(&server);
+    }
+}
+
+async fn stop_on_signal(server: Arc<Server>) {
+    let (Ok(mut term), Ok(mut int)) = (
+        signal(SignalKind::terminate()),
+        signal(SignalKind::interrupt()),
+    ) else {
+        return tracing::warn!("Signals cannot be handled: SIGTERM will end the process at once");
+    };
+    let name = tokio::select! {
+        _ = term.recv() => "SIGTERM",
+        _ = int.recv() => "SIGINT",
+    };
+    tracing::warn!("Received {name} scheduling shutdown...");
+    server.enter(Lifecycle::Stopping);
+}
+
+/// Binds other addresses when CONFIG SET asks for it; the old ones again when that fails.
+async fn rebind(acceptor: Arc<Acceptor>, mut inbox: mpsc::UnboundedReceiver<Rebind>) {
+    while let Some(Rebind {
+        before,
+        after,
+        answer,
+    }) = inbox.recv().await
+    {
+        acceptor.stop_tcp().await;
+        let bind = |config: &Config| {
+            let bound = listener::bind_tcp(config).map_err(|error| error.to_string())?;
+            acceptor.listen(bound).map_err(|error| error.to_string())
+        };
+        let result = bind(&after);
+        if result.is_err()
+            && let Err(error) = bind(&before)
+        {
+            tracing::error!("The old addresses cannot be bound again: {error}");
+        }
+        let _ = answer.send(result);
+    }
+}
+
+/// How changed directives are put into force. Those not named here are read from the configuration when needed.
+fn apply_config(
+    level: log::LevelHandle,
+    rebinds: mpsc::UnboundedSender<Rebind>,
+) -> Box<crate::server::ApplyConfig> {
+    Box::new(move |server, field, before, after| match field {
+        Field::LogLevel => {
+            level.set(after.loglevel);
+            Ok(())
+        }
+        Field::Dir => std::env::set_current_dir(&after.dir).map_err(|error| error.to_string()),
+        Field::MaxClients => {
+            let want = u64::from(after.maxclients) + RESERVED_FDS;
+            match process::raise_nofile_limit(want) {
+                got if got >= want => Ok(()),
+                got => Err(format!(
+                    "The operating system is not able to handle the specified number of clients, try with {}",
+                    got.saturating_sub(RESERVED_FDS)
+                )),
+            }
+        }
+        // One CONFIG SET may change both: the second finds nothing left to do.
+        Field::Bind | Field::Port if server.lifecycle() == Lifecycle::Running => {
+            let (answer, result) = std::sync::mpsc::sync_channel(1);
+            let (before, after) = (before.clone(), after.clone());
+            let gone = |_| "the server is stopping".to_owned();
+            rebinds
+                .send(Rebind {
+                    before,
+                    after,
+                    answer,
+                })
+                .map_err(|_| gone(()))?;
+            let result = result.recv().map_err(|_| gone(()))?;
+            result.map_err(|error| {
+                tracing::warn!("{error}");
+                "Unable to listen on this port".to_owned()
+            })
+        }
+        _ => Ok(()),
+    })
+}
+
+/// Makes room for `maxclients` file descriptors, or lowers it to what there is room for.
+fn fit_maxclients(store: &mut ConfigStore) -> anyhow::Result<()> {
+    let maxclients = u64::from(store.config().maxclients);
+    let want = maxclients + RESERVED_FDS;
+    let got = process::raise_nofile_limit(want);
+    if got >= want {
+        return Ok(());
+    }
+    let fits = got.saturating_sub(RESERVED_FDS);
+    if fits == 0 {
+        bail!(
+            "Your current 'ulimit -n' of {got} is not enough for the server to start. Please increase it."
+        );
+    }
+    tracing::warn!(
+        "You requested maxclients of {maxclients} requiring at least {want} max file descriptors. Current maximum \
+         open files is {got}. maxclients has been reduced to {fits} to compensate for low ulimit. If you need higher \
+         maxclients increase 'ulimit -n'."
+    );
+    let fits = fits.to_string();
+    store
+        .set(&[(b"maxclients", fits.as_bytes())], true)
+        .map_err(anyhow::Error::msg)?;
+    Ok(())
+}
+
+fn greet(store: &ConfigStore) {
+    let config = store.config();
+    let version = env!("CARGO_PKG_VERSION");
+    tracing::info!(
+        "Kivi is starting: version={version}, bits=64, pid={}",
+        process::pid()
+    );
+    match store.file() {
+        Some(path) => tracing::info!("Configuration loaded from {}", path.display()),
+        None => tracing::info!("No config file: running with the built-in defaults"),
+    }
+    if config.always_show_logo || (config.logfile.is_none() && std::io::stdout().is_terminal()) {
+        tracing::info!("   |/ .      .");
+        tracing::info!(
+            "   |\\ | \\  / |   {version}, port {}, {} threads",
+            config.port,
+            config.io_threads
+        );
+    }
+}
+
+fn process_title(config: &Config) -> String {
+    let listen = match (&config.unixsocket, config.bind.first()) {
+        (Some(path), _) if config.port == 0 => format!("unixsocket:{}", path.display()),
+        (_, Some(first)) => format!("{}:{}", first.address, config.port),
+        (_, None) => format!("*:{}", config.port),
+    };
+    let name = std::env::args()
+        .next()
+        .unwrap_or_else(|| "kivi-server".to_owned());
+    let unixsocket = config.unixsocket.clone().unwrap_or_default();
+    config
+        .proc_title_template
+        .replace("{title}", &name)
+        .replace("{listen-addr}", &listen)
+        .replace("{server-mode}", "")
+        .replace("{port}", &config.port.to_string())
+        .replace("{tls-port}", "0")
+        .replace("{unixsocket}", &unixsocket.to_string_lossy())
+        .replace("{config-file}", "")
+        .trim_end()
+        .to_owned()
+}
+
+/// The init system above us, as far as it wants to hear from us.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Supervision {
+    None,
+    Systemd,
+    Upstart,
+}
+
+fn supervision(config: &Config) -> Supervision {
+    let notify = std::env::var_os("NOTIFY_SOCKET").is_some();
+    let upstart = std::env::var_os("UPSTART_JOB").is_some();
+    match config.supervised {
+        Supervised::Systemd => Supervision::Systemd,
+        Supervised::Upstart => Supervision::Upstart,
+        Supervised::Auto if upstart => Supervision::Upstart,
+        Supervised::Auto if notify => Supervision::Systemd,
+        Supervised::Auto | Supervised::No => Supervision::None,
+    }
+}
+
+impl Supervision {
+    fn tell(self, state: &str) {
+        match self {
+            Supervision::None => {}
+            Supervision::Systemd => match process::sd_notify(state) {
+                Ok(true) => {}
+                Ok(false) => {
+                    tracing::warn!("systemd supervision requested, but NOTIFY_SOCKET not found!")
+                }
+                Err(error) => tracing::warn!("systemd cannot be told of our state: {error}"),
+            },
+            Supervision::Upstart if state.contains("READY=1") => process::stop_self(),
+            Supervision::Upstart => {}
+        }
+    }
+}
+
+/// The file with our process id; removed at the end.
+struct PidFile(Option<PathBuf>);
+
+impl PidFile {
+    fn write(config: &Config) -> PidFile {
+        let path = match (&config.pidfile, config.daemonize) {
+            (Some(path), _) => path.clone(),
+            (None, true) => PathBuf::from("/var/run/kivi.pid"),
+            (None, false) => return PidFile(None),
+        };
+        match fs::write(&path, format!("{}\n", process::pid())) {
+            Ok(()) => PidFile(Some(path)),
+            Err(error) => {
+                tracing::warn!("Failed to write PID file {}: {error}", path.display());
+                PidFile(None)
+            }
+        }
+    }
+}
+
+impl Drop for PidFile {
+    fn drop(&mut self) {
+        if let Some(path) = &self.0 {
+            let _ = fs::remove_file(path);
+        }
+    }
+}
+
+/// Loads the configuration and reports: the text for standard output.
+pub fn check_config(sources: &Sources) -> anyhow::Result<String> {
+    let (store, warnings) = config::load(sources)?;
+    CommandTable::new(&store.config().rename_command).map_err(anyhow::Error::msg)?;
+    let mut report = String::new();
+    for warning in warnings {
+        report.push_str(&format!("warning: {}\n", warning.0));
+    }
+    report.push_str("Configuration OK\n");
+    Ok(report)
+}
+
+/// Asks a running server for PONG; fails when it does not answer so within a few seconds.
+pub fn ping(ping: &Ping) -> anyhow::Result<()> {
+    const PATIENCE: Option<Duration> = Some(Duration::from_secs(5));
+    match &ping.unixsocket {
+        Some(path) => {
+            let stream = std::os::unix::net::UnixStream::connect(path)?;
+            stream.set_read_timeout(PATIENCE)?;
+            ask(stream, &ping.password)
+        }
+        None => {
+            let stream = std::net::TcpStream::connect((ping.host.as_str(), ping.port))?;
+            stream.set_read_timeout(PATIENCE)?;
+            ask(stream, &ping.password)
+        }
+    }
+}
+
+fn ask(mut stream: impl Read + Write, password: &[u8]) -> anyhow::Result<()> {
+    let mut request = Vec::new();
+    let mut expected = 1;
+    if !password.is_empty() {
+        request
+            .extend_from_slice(format!("*2\r\n$4\r\nAUTH\r\n${}\r\n", password.len()).as_bytes());
+        request.extend_from_slice(password);
+        request.extend_from_slice(b"\r\n");
+        expected = 2;
+    }
+    request.extend_from_slice(b"*1\r\n$4\r\nPING\r\n");
+    stream.write_all(&request)?;
+    let mut answer = Vec::new();
+    let mut chunk = [0; 512];
+    while answer.iter().filter(|&&byte| byte == b'\n').count() < expected {
+        match stream.read(&mut chunk)? {
+            0 => break,
+            read => answer.extend_from_slice(&chunk[..read]),
+        }
+    }
+    let text = String::from_utf8_lossy(&answer);
+    // A server that wants a password is alive.
+    match text.lines().last() {
+        Some("+PONG") => Ok(()),
+        Some(line) if line.starts_with("-NOAUTH") || line.starts_with("-LOADING") => Ok(()),
+        _ => bail!("no PONG but: {}", text.trim_end()),
+    }
+}

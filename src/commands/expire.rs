@@ -35,16 +35,21 @@ pub const COMMANDS: &[Command] = &[
             "Lets a key expire at a Unix time in seconds.",
         )
         .syntax("key#0 unix-time-seconds:unix-time condition(NX|XX|GT|LT)?@7.0.0"),
-    command("expiretime", 2, Flags::FAST.and(Flags::READONLY), expiretime)
-        .acl(AclCategories::KEYSPACE)
-        .keys(ACCESS)
-        .docs(
-            Group::Generic,
-            "7.0.0",
-            "O(1)",
-            "Tells when a key expires, as a Unix time in seconds.",
-        )
-        .syntax("key#0"),
+    command(
+        "expiretime",
+        2,
+        Flags::FAST.and(Flags::READONLY),
+        expiretime,
+    )
+    .acl(AclCategories::KEYSPACE)
+    .keys(ACCESS)
+    .docs(
+        Group::Generic,
+        "7.0.0",
+        "O(1)",
+        "Tells when a key expires, as a Unix time in seconds.",
+    )
+    .syntax("key#0"),
     command("persist", 2, Flags::FAST.and(Flags::WRITE), persist)
         .acl(AclCategories::KEYSPACE)
         .keys(UPDATE)
@@ -75,16 +80,21 @@ pub const COMMANDS: &[Command] = &[
             "Lets a key expire at a Unix time in milliseconds.",
         )
         .syntax("key#0 unix-time-milliseconds:unix-time condition(NX|XX|GT|LT)?@7.0.0"),
-    command("pexpiretime", 2, Flags::FAST.and(Flags::READONLY), pexpiretime)
-        .acl(AclCategories::KEYSPACE)
-        .keys(ACCESS)
-        .docs(
-            Group::Generic,
-            "7.0.0",
-            "O(1)",
-            "Tells when a key expires, as a Unix time in milliseconds.",
-        )
-        .syntax("key#0"),
+    command(
+        "pexpiretime",
+        2,
+        Flags::FAST.and(Flags::READONLY),
+        pexpiretime,
+    )
+    .acl(AclCategories::KEYSPACE)
+    .keys(ACCESS)
+    .docs(
+        Group::Generic,
+        "7.0.0",
+        "O(1)",
+        "Tells when a key expires, as a Unix time in milliseconds.",
+    )
+    .syntax("key#0"),
     command("pttl", 2, Flags::FAST.and(Flags::READONLY), pttl)
         .acl(AclCategories::KEYSPACE)
         .keys(ACCESS)
@@ -217,7 +227,7 @@ fn set_expiry(ctx: &mut Ctx<'_>, unit: Unit, since: Since) -> CmdResult {
     } else {
         drop(found);
         if done {
-            ctx.db.remove_expired(key);
+            ctx.db.expire_now(key);
         }
     }
     ctx.out.integer(done as i64);

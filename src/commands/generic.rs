@@ -10,7 +10,7 @@ use crate::db::access::lru_clock;
 use crate::db::{DbIndex, Lookup};
 use crate::ds::entry::{Entry, EntryRef, LRU_MAX, NewValue, ValueRef};
 use crate::spec::{AclCategories, Args, CmdError, Flags, Group, KeyFlags, KeySpec};
-use crate::value::{Encoding, Type};
+use crate::value::{self, Encoding, Type};
 
 use super::{CmdResult, Command, Ctx, Next, command, container, help};
 
@@ -191,9 +191,8 @@ const NOT_LFU: CmdError = CmdError::text(
      when switching between policies at runtime LRU and LFU data will take some time to adjust.",
 );
 
-const NOT_INT32: CmdError = CmdError::text(
-    "ERR value is out of range, value must between -2147483648 and 2147483647",
-);
+const NOT_INT32: CmdError =
+    CmdError::text("ERR value is out of range, value must between -2147483648 and 2147483647");
 
 /// COPY source destination [DB destination-db] [REPLACE]
 fn copy(ctx: &mut Ctx<'_>) -> CmdResult {
@@ -319,7 +318,14 @@ fn renamed(entry: EntryRef<'_>, key: &[u8]) -> Entry {
         ValueRef::Bytes(bytes) => NewValue::Bytes(bytes),
         ValueRef::Shared(bytes) => NewValue::Shared(bytes.clone()),
     };
-    Entry::new(key, entry.meta(), value, entry.expire_at_ms())
+    let mut meta = entry.meta();
+    if Encoding::from_nibble(meta.enc) == Encoding::Embstr {
+        // Whether Valkey keeps a short string beside its key depends on the key, too.
+        let value_len = value::string::len(entry.value());
+        let has_expire = entry.expire_at_ms().is_some();
+        meta.enc = value::string::encoding(key.len(), value_len, has_expire) as u8;
+    }
+    Entry::new(key, meta, value, entry.expire_at_ms())
 }
 
 /// The next argument as the number of one of `databases`.

@@ -62,9 +62,7 @@ pub const COMMANDS: &[Command] = &[
             "O(1) for a call, O(N) for a whole iteration over N keys.",
             "Lists the keys of the database a few at a time.",
         )
-        .syntax(
-            "cursor:integer MATCH=pattern:pattern? COUNT=count:integer? TYPE=type?@6.0.0",
-        ),
+        .syntax("cursor:integer MATCH=pattern:pattern? COUNT=count:integer? TYPE=type?@6.0.0"),
 ];
 
 /// Names of types that clients may ask SCAN for, whether or not this server has such values.
@@ -213,7 +211,11 @@ fn parse_cursor(text: &[u8]) -> Option<u64> {
         return None;
     }
     let value = num::parse_u64_lenient(digits)?;
-    Some(if negative { value.wrapping_neg() } else { value })
+    Some(if negative {
+        value.wrapping_neg()
+    } else {
+        value
+    })
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::commands::CommandTable;
 use crate::config;
+use crate::db::{Access, DbIndex};
 use crate::exec::Flow;
 use crate::exec::session::Session;
 use crate::server::{Lifecycle, Server};
@@ -64,6 +65,34 @@ impl Test {
     /// Runs arguments as they are.
     pub(crate) fn args(&mut self, args: &[&[u8]]) -> Reply {
         Reply(self.session.call(args).0)
+    }
+
+    /// What `INFO stats` says: hits, misses, changes, expired keys.
+    pub(crate) fn counts(&self) -> [u64; 4] {
+        let keyspace = &self.session.server().keyspace;
+        let mut access = Access::new(keyspace, keyspace.lock_none(), DbIndex(0), START_MS, false);
+        let mut counts = [0, 0, keyspace.changes(), 0];
+        access.for_each_shard(|_, data| {
+            counts[0] += data.stats.hits;
+            counts[1] += data.stats.misses;
+            counts[3] += data.stats.expired;
+        });
+        counts
+    }
+
+    /// Asserts the reply of a line and by how much it moved [`Test::counts`].
+    #[track_caller]
+    pub(crate) fn counted(&mut self, line: &str, reply: &str, moved: [u64; 4]) {
+        let before = self.counts();
+        self.run(line).is(reply);
+        let after = self.counts();
+        let differences: Vec<u64> = (0..4).map(|at| after[at] - before[at]).collect();
+        assert_eq!(differences, moved, "{line}: hits, misses, changes, expired");
+    }
+
+    /// SELECT, without the command.
+    pub(crate) fn select(&mut self, db: u32) {
+        self.session.client_mut().select(DbIndex(db));
     }
 
     /// What became of a command.

@@ -17,9 +17,9 @@ const INTRODUCTION: &str = "\
 # environment, command line. A file whose name ends in `.toml` holds the same names in TOML.
 #
 # The lines below show the defaults; remove the `#` in front of a directive to set it. A comment
-# takes a whole line. An argument with blanks is quoted: \"...\" knows \\n, \\r, \\t, \\xHH, \\\" and
-# \\\\; '...' knows only \\'. Memory sizes take units: 1k is 1000 bytes, 1kb is 1024 bytes; likewise
-# m, mb, g and gb, in any case.
+# takes a whole line. An argument with blanks is quoted: '...' knows only \\' and \"...\" knows
+# \\n, \\r, \\t, \\xHH, \\\" and \\\\. Memory sizes take units: 1k is 1000 bytes, 1kb is 1024 bytes;
+# likewise m, mb, g and gb, in any case.
 #
 # [later] marks a directive whose feature is still to come: it is accepted here with a warning in
 #         the log, and CONFIG SET refuses it.

@@ -3,7 +3,7 @@
 //! - `table`, `rows`: one row per directive: name, aliases, kind, default, mutability, status, and
 //!   a sentence. `example` makes `redis.conf.example` from them.
 //! - `kind`, `special`: what a value may be; text -> `Value` -> text, with Valkey's error texts.
-//! - `typed`: `Config`, the typed fields that subsystems read. Nobody looks a directive up by string.
+//! - `typed`: `Config`, the typed fields that subsystems read; nobody looks a directive up by name.
 //! - `store`: `ConfigStore`: CONFIG GET and an atomic CONFIG SET over the table.
 //! - `grammar`, `toml_file`, `sources`, `cli`: files, `.toml` files, environment, command line.
 //! - `rewrite`: CONFIG REWRITE, keeping the comments and the order of the file.

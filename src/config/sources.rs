@@ -342,6 +342,9 @@ impl<'a> FileReader<'a> {
                 continue;
             }
             let place = Place::new(source, index + 1, text);
+            if text.contains(&0) {
+                return Err(place.error("a NUL byte in the line"));
+            }
             let args = split_args(text).ok_or_else(|| place.error("unbalanced quotes"))?;
             self.push(args, place)?;
         }
@@ -352,10 +355,17 @@ impl<'a> FileReader<'a> {
         let text = std::str::from_utf8(content)
             .map_err(|_| Place::new(source, 0, b"").error("the file is not UTF-8"))?;
         let place = |at: usize| {
-            let before = &text[..text.floor_char_boundary(at)];
-            let start = before.rfind('\n').map_or(0, |newline| newline + 1);
-            let line = text[start..].lines().next().unwrap_or_default();
-            Place::new(source, before.matches('\n').count() + 1, line.as_bytes())
+            let (before, after) = content.split_at(at.min(content.len()));
+            let start = before
+                .iter()
+                .rposition(|b| *b == b'\n')
+                .map_or(0, |newline| newline + 1);
+            let end = after
+                .iter()
+                .position(|b| *b == b'\n')
+                .map_or(content.len(), |n| at + n);
+            let number = before.iter().filter(|b| **b == b'\n').count() + 1;
+            Place::new(source, number, &content[start..end])
         };
         let entries = toml_file::entries(text);
         for entry in entries.map_err(|wrong| place(wrong.at).error(wrong.reason))? {

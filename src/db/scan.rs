@@ -93,12 +93,10 @@ impl Access<'_> {
         let mut budget = count.max(1);
         let mut expired: Vec<Vec<u8>> = Vec::new();
         while place.shard < keyspace.shards() as u64 {
-            let (seen, next) = self.slice(place, budget, |entry| {
-                match wanted(entry) {
-                    true if is_live(entry, now_ms) => emit(entry),
-                    true => expired.push(entry.key().to_vec()),
-                    false => {}
-                }
+            let (seen, next) = self.slice(place, budget, |entry| match wanted(entry) {
+                true if is_live(entry, now_ms) => emit(entry),
+                true => expired.push(entry.key().to_vec()),
+                false => {}
             });
             for key in expired.drain(..) {
                 self.drop_expired(&key);

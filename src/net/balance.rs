@@ -38,7 +38,11 @@ impl Balance {
     /// A balance over all workers of `crew`.
     pub fn new(server: Arc<Server>, crew: Arc<Crew>) -> Balance {
         let busy_per_mille = (0..crew.len()).map(|_| AtomicU32::new(0)).collect();
-        Balance { server, crew, busy_per_mille }
+        Balance {
+            server,
+            crew,
+            busy_per_mille,
+        }
     }
 
     /// The worker for a new connection: the first that is not busy, else the one with the fewest connections.
@@ -50,7 +54,9 @@ impl Balance {
 
     /// Looks at the workers again and again until the server stops.
     pub async fn run(&self) {
-        let mut last: Vec<u64> = (0..self.crew.len()).map(|worker| self.crew.cpu_ns(worker)).collect();
+        let mut last: Vec<u64> = (0..self.crew.len())
+            .map(|worker| self.crew.cpu_ns(worker))
+            .collect();
         let mut last_at = Instant::now();
         let mut idle_ticks = 0;
         loop {
@@ -67,7 +73,11 @@ impl Balance {
                 idle_ticks = 0;
                 continue;
             }
-            idle_ticks = if self.mergeable().is_some() { idle_ticks + 1 } else { 0 };
+            idle_ticks = if self.mergeable().is_some() {
+                idle_ticks + 1
+            } else {
+                0
+            };
             if idle_ticks >= MERGE_TICKS {
                 idle_ticks = 0;
                 self.merge();
@@ -82,8 +92,12 @@ impl Balance {
     /// Moves half of the busiest worker's active connections to the idlest; false when nobody is busy.
     fn spread(&self) -> bool {
         let workers = 0..self.crew.len();
-        let Some(from) = workers.clone().max_by_key(|&worker| self.busy(worker)) else { return false };
-        let Some(to) = workers.min_by_key(|&worker| self.busy(worker)) else { return false };
+        let Some(from) = workers.clone().max_by_key(|&worker| self.busy(worker)) else {
+            return false;
+        };
+        let Some(to) = workers.min_by_key(|&worker| self.busy(worker)) else {
+            return false;
+        };
         if self.busy(from) < BUSY_PER_MILLE {
             return false;
         }
@@ -96,8 +110,9 @@ impl Balance {
 
     /// Two workers that could be one: (from, to).
     fn mergeable(&self) -> Option<(usize, usize)> {
-        let mut workers: Vec<usize> =
-            (0..self.crew.len()).filter(|&worker| self.crew.connections(worker) > 0).collect();
+        let mut workers: Vec<usize> = (0..self.crew.len())
+            .filter(|&worker| self.crew.connections(worker) > 0)
+            .collect();
         workers.sort_by_key(|&worker| self.busy(worker));
         let (&first, &second) = (workers.first()?, workers.get(1)?);
         (self.busy(first) + self.busy(second) < MERGE_PER_MILLE)

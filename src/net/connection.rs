@@ -45,7 +45,11 @@ pub struct Parcel {
 impl Parcel {
     /// A connection that was just accepted.
     pub fn new(socket: Socket, client: Client) -> Parcel {
-        Parcel { socket, client, resp3: false }
+        Parcel {
+            socket,
+            client,
+            resp3: false,
+        }
     }
 
     /// The client's number.
@@ -87,18 +91,31 @@ enum Turn {
 
 /// Runs a connection until it closes or leaves for another worker.
 pub async fn run(worker: Rc<Worker>, parcel: Parcel) {
-    let Parcel { socket, client, resp3 } = parcel;
+    let Parcel {
+        socket,
+        client,
+        resp3,
+    } = parcel;
     let shared = client.shared.clone();
     let stream = match Stream::new(socket) {
         Ok(stream) => stream,
         Err(error) => {
-            tracing::warn!("Error registering a connection of {}: {error}", shared.endpoint.addr);
+            tracing::warn!(
+                "Error registering a connection of {}: {error}",
+                shared.endpoint.addr
+            );
             worker.exec.server.clients.disconnect(shared.id);
             return;
         }
     };
-    let mut connection =
-        Connection { stream, client, resp3, parser: Parser::new(), tail: Vec::new(), pending: None };
+    let mut connection = Connection {
+        stream,
+        client,
+        resp3,
+        parser: Parser::new(),
+        tail: Vec::new(),
+        pending: None,
+    };
     let waker = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
     shared.set_waker(waker);
     match connection.serve(&worker).await {
@@ -252,7 +269,10 @@ impl Connection {
     /// Room for the next read behind a tail of `held` bytes: what its request needs, but never much more than what the
     /// client has already sent.
     fn tail_room(&self, held: usize, desk: &Desk) -> usize {
-        desk.missing_bytes.clamp(desk.input_bytes, held.saturating_mul(2).max(desk.input_bytes))
+        desk.missing_bytes.clamp(
+            desk.input_bytes,
+            held.saturating_mul(2).max(desk.input_bytes),
+        )
     }
 
     /// Parses and runs what is in `bytes`, writes the replies; how much was used, and what is to be done.
@@ -266,7 +286,9 @@ impl Connection {
         while turn == Turn::Read && used < bytes.len() {
             let limits = desk.limits(exec, self.client.authenticated);
             let rest = &bytes[used..];
-            let progress = self.parser.parse(rest, &limits, BATCH_COMMANDS, &mut desk.batch);
+            let progress = self
+                .parser
+                .parse(rest, &limits, BATCH_COMMANDS, &mut desk.batch);
             exec.prefetch(&desk.batch, rest, &self.client);
             let run = self.run_batch(rest, worker, desk, &mut moment);
             used += run.0;
@@ -311,7 +333,9 @@ impl Connection {
         let mut used = 0;
         for index in 0..desk.batch.len() {
             let argv = desk.batch.argv(index, bytes);
-            let flow = worker.exec.run(moment, argv, &mut self.client, &mut desk.out);
+            let flow = worker
+                .exec
+                .run(moment, argv, &mut self.client, &mut desk.out);
             if let Flow::Wait(wait) = flow {
                 return (used, Turn::Wait(wait));
             }
@@ -351,18 +375,28 @@ impl Connection {
         self.note_pending(worker)
     }
 
-    fn poll_write_pending(&mut self, cx: &mut Context<'_>, worker: &Worker) -> Poll<io::Result<()>> {
+    fn poll_write_pending(
+        &mut self,
+        cx: &mut Context<'_>,
+        worker: &Worker,
+    ) -> Poll<io::Result<()>> {
         while let Some(pending) = &mut self.pending {
             let mut writes = 0;
             let written = write_some(&self.stream, pending, &mut writes)?;
             worker.count_writes(writes, written);
-            self.client.shared.net_out_bytes.fetch_add(written, Ordering::Relaxed);
+            self.client
+                .shared
+                .net_out_bytes
+                .fetch_add(written, Ordering::Relaxed);
             if pending.is_empty() {
                 self.pending = None;
                 self.client.shared.output_bytes.store(0, Ordering::Relaxed);
                 break;
             }
-            self.client.shared.output_bytes.store(pending.len(), Ordering::Relaxed);
+            self.client
+                .shared
+                .output_bytes
+                .store(pending.len(), Ordering::Relaxed);
             ready!(self.stream.poll_write_ready(cx))?;
         }
         Poll::Ready(Ok(()))
@@ -371,7 +405,10 @@ impl Connection {
     /// Shows how much waits, and ends a connection that lets too much wait.
     fn note_pending(&mut self, worker: &Worker) -> io::Result<()> {
         let waiting = self.pending.as_ref().map_or(0, |pending| pending.len());
-        self.client.shared.output_bytes.store(waiting, Ordering::Relaxed);
+        self.client
+            .shared
+            .output_bytes
+            .store(waiting, Ordering::Relaxed);
         let config = worker.exec.config();
         let hard_bytes = match self.client.authenticated {
             true => config.client_output_buffer_limit.normal.hard_bytes,
@@ -380,7 +417,12 @@ impl Connection {
         if hard_bytes == 0 || waiting as u64 <= hard_bytes {
             return Ok(());
         }
-        worker.exec.server.stats.output_buffer_disconnections.fetch_add(1, Ordering::Relaxed);
+        worker
+            .exec
+            .server
+            .stats
+            .output_buffer_disconnections
+            .fetch_add(1, Ordering::Relaxed);
         tracing::warn!(
             "Client id={} addr={} closed for overcoming of output buffer limits.",
             self.client.shared.id,
@@ -394,7 +436,12 @@ impl Connection {
         if held as u64 <= limit {
             return false;
         }
-        worker.exec.server.stats.query_buffer_disconnections.fetch_add(1, Ordering::Relaxed);
+        worker
+            .exec
+            .server
+            .stats
+            .query_buffer_disconnections
+            .fetch_add(1, Ordering::Relaxed);
         tracing::warn!(
             "Closing client that reached max query buffer length: id={} addr={}",
             self.client.shared.id,
@@ -406,15 +453,23 @@ impl Connection {
     fn note_read(&mut self, read: usize, worker: &Worker, desk: &mut Desk) {
         desk.read_bytes += read as u64;
         let shared = &self.client.shared;
-        shared.net_in_bytes.fetch_add(read as u64, Ordering::Relaxed);
-        shared.last_interaction_ms.store(worker.exec.server.clock.unix_ms(), Ordering::Relaxed);
+        shared
+            .net_in_bytes
+            .fetch_add(read as u64, Ordering::Relaxed);
+        shared
+            .last_interaction_ms
+            .store(worker.exec.server.clock.unix_ms(), Ordering::Relaxed);
     }
 
     fn note_tail(&mut self) {
         let shared = &self.client.shared;
         if self.tail.len() != shared.query_buffer_bytes.load(Ordering::Relaxed) {
-            shared.query_buffer_bytes.store(self.tail.len(), Ordering::Relaxed);
-            shared.query_buffer_capacity.store(self.tail.capacity(), Ordering::Relaxed);
+            shared
+                .query_buffer_bytes
+                .store(self.tail.len(), Ordering::Relaxed);
+            shared
+                .query_buffer_capacity
+                .store(self.tail.capacity(), Ordering::Relaxed);
         }
     }
 
@@ -430,7 +485,14 @@ impl Connection {
         match self.stream.into_socket() {
             Ok(socket) => {
                 let target = self.client.shared.move_to.load(Ordering::Relaxed);
-                worker.crew.send(target, Parcel { socket, client: self.client, resp3: self.resp3 });
+                worker.crew.send(
+                    target,
+                    Parcel {
+                        socket,
+                        client: self.client,
+                        resp3: self.resp3,
+                    },
+                );
             }
             Err(_) => worker.exec.server.clients.disconnect(id),
         }

@@ -55,7 +55,10 @@ pub fn bind(config: &Config) -> io::Result<Vec<Bound>> {
     let mut bound = bind_tcp(config)?;
     if let Some(path) = &config.unixsocket {
         let named = |error: io::Error| {
-            io::Error::new(error.kind(), format!("Could not create unix socket {}: {error}", path.display()))
+            io::Error::new(
+                error.kind(),
+                format!("Could not create unix socket {}: {error}", path.display()),
+            )
         };
         bound.push(Bound::Unix(bind_unix(path, config).map_err(named)?));
     }
@@ -98,11 +101,18 @@ fn bind_address(address: &BindAddress, config: &Config) -> io::Result<Vec<std::n
         "::*" => vec![(IpAddr::V6(Ipv6Addr::UNSPECIFIED), port).into()],
         host => (host, port).to_socket_addrs()?.collect(),
     };
-    addresses.into_iter().map(|address| listen(address, config.tcp_backlog)).collect()
+    addresses
+        .into_iter()
+        .map(|address| listen(address, config.tcp_backlog))
+        .collect()
 }
 
 fn listen(address: SocketAddr, backlog: u32) -> io::Result<std::net::TcpListener> {
-    let socket = RawSocket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    let socket = RawSocket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
     }
@@ -121,7 +131,8 @@ fn bind_unix(path: &Path, config: &Config) -> io::Result<std::os::unix::net::Uni
     socket.set_nonblocking(true)?;
     socket.bind(&socket2::SockAddr::unix(path)?)?;
     if let Some(group) = &config.unixsocketgroup {
-        let unknown = || io::Error::new(io::ErrorKind::NotFound, format!("unknown group '{group}'"));
+        let unknown =
+            || io::Error::new(io::ErrorKind::NotFound, format!("unknown group '{group}'"));
         files::set_group(path, files::group_id(group)?.ok_or_else(unknown)?)?;
     }
     if config.unixsocketperm != 0 {
@@ -137,39 +148,68 @@ pub struct Acceptor {
     crew: Arc<Crew>,
     balance: Arc<Balance>,
     spare: Mutex<Option<File>>,
-    tasks: Mutex<Vec<JoinHandle<()>>>,
+    tasks: Mutex<Vec<Listening>>,
+}
+
+/// A task that accepts.
+struct Listening {
+    tcp: bool,
+    task: JoinHandle<()>,
 }
 
 impl Acceptor {
     /// An acceptor without listeners.
     pub fn new(server: Arc<Server>, crew: Arc<Crew>, balance: Arc<Balance>) -> Arc<Acceptor> {
         let spare = Mutex::new(File::open("/dev/null").ok());
-        Arc::new(Acceptor { server, crew, balance, spare, tasks: Mutex::default() })
+        Arc::new(Acceptor {
+            server,
+            crew,
+            balance,
+            spare,
+            tasks: Mutex::default(),
+        })
     }
 
     /// Accepts on `bound` from now on. On a tokio runtime.
     pub fn listen(self: &Arc<Self>, bound: Vec<Bound>) -> io::Result<()> {
         for listener in bound {
             let acceptor = self.clone();
-            let task = match listener {
+            let listening = match listener {
                 Bound::Tcp(listener) => {
                     let listener = tokio::net::TcpListener::from_std(listener)?;
-                    tokio::spawn(async move { acceptor.accept_tcp(listener).await })
+                    let task = tokio::spawn(async move { acceptor.accept_tcp(listener).await });
+                    Listening { tcp: true, task }
                 }
                 Bound::Unix(listener) => {
                     let listener = tokio::net::UnixListener::from_std(listener)?;
-                    tokio::spawn(async move { acceptor.accept_unix(listener).await })
+                    let task = tokio::spawn(async move { acceptor.accept_unix(listener).await });
+                    Listening { tcp: false, task }
                 }
             };
-            self.tasks.lock().push(task);
+            self.tasks.lock().push(listening);
         }
         Ok(())
     }
 
-    /// Stops accepting; connections stay.
-    pub fn stop(&self) {
-        for task in self.tasks.lock().drain(..) {
-            task.abort();
+    /// Stops accepting; connections stay. The sockets are closed when this returns.
+    pub async fn stop(&self) {
+        self.stop_where(|_| true).await;
+    }
+
+    /// Stops accepting on TCP.
+    pub async fn stop_tcp(&self) {
+        self.stop_where(|listening| listening.tcp).await;
+    }
+
+    async fn stop_where(&self, which: impl Fn(&Listening) -> bool) {
+        let (stopped, kept) = std::mem::take(&mut *self.tasks.lock())
+            .into_iter()
+            .partition(which);
+        *self.tasks.lock() = kept;
+        let stopped: Vec<Listening> = stopped;
+        for listening in stopped {
+            listening.task.abort();
+            let _ = listening.task.await;
         }
     }
 
@@ -178,7 +218,10 @@ impl Acceptor {
             let accepted = listener.accept().await;
             match accepted.and_then(|(stream, peer)| Ok((stream.into_std()?, peer))) {
                 Ok((stream, peer)) => self.admit_tcp(stream, peer),
-                Err(error) => self.after_error(&error, || listener.poll_accept_now()).await,
+                Err(error) => {
+                    self.after_error(&error, || listener.accept_and_close())
+                        .await
+                }
             }
         }
     }
@@ -190,10 +233,18 @@ impl Acceptor {
                 Ok(stream) => {
                     let path = self.server.config().unixsocket.clone().unwrap_or_default();
                     let addr = format!("{}:0", path.display());
-                    let endpoint = Endpoint { laddr: addr.clone(), addr, local: true, unix: true };
+                    let endpoint = Endpoint {
+                        laddr: addr.clone(),
+                        addr,
+                        local: true,
+                        unix: true,
+                    };
                     self.admit(Socket::Unix(stream), endpoint);
                 }
-                Err(error) => self.after_error(&error, || listener.poll_accept_now()).await,
+                Err(error) => {
+                    self.after_error(&error, || listener.accept_and_close())
+                        .await
+                }
             }
         }
     }
@@ -206,7 +257,10 @@ impl Acceptor {
             drop(self.spare.lock().take());
             accept();
             *self.spare.lock() = File::open("/dev/null").ok();
-            self.server.stats.connections_rejected.fetch_add(1, Ordering::Relaxed);
+            self.server
+                .stats
+                .connections_rejected
+                .fetch_add(1, Ordering::Relaxed);
         }
         tokio::time::sleep(ACCEPT_RETRY).await;
     }
@@ -224,26 +278,43 @@ impl Acceptor {
         }
         let local = peer.ip().to_canonical().is_loopback();
         let laddr = stream.local_addr().map(show).unwrap_or_default();
-        let endpoint = Endpoint { addr: show(peer), laddr, local, unix: false };
+        let endpoint = Endpoint {
+            addr: show(peer),
+            laddr,
+            local,
+            unix: false,
+        };
         self.admit(Socket::Tcp(stream), endpoint);
     }
 
     fn admit(&self, socket: Socket, endpoint: Endpoint) {
         let server = &self.server;
         let config = server.config();
-        server.stats.connections_received.fetch_add(1, Ordering::Relaxed);
+        server
+            .stats
+            .connections_received
+            .fetch_add(1, Ordering::Relaxed);
         if server.clients.len() >= config.maxclients as usize {
-            server.stats.connections_rejected.fetch_add(1, Ordering::Relaxed);
+            server
+                .stats
+                .connections_rejected
+                .fetch_add(1, Ordering::Relaxed);
             return socket.write_last_word(b"-ERR max number of clients reached\r\n");
         }
         let open = config.requirepass.is_empty();
         if config.protected_mode && open && !endpoint.local {
-            server.stats.connections_rejected.fetch_add(1, Ordering::Relaxed);
+            server
+                .stats
+                .connections_rejected
+                .fetch_add(1, Ordering::Relaxed);
             return socket.write_last_word(PROTECTED);
         }
-        let shared = server.clients.connect(endpoint, socket.fd(), server.clock.unix_ms());
+        let shared = server
+            .clients
+            .connect(endpoint, socket.fd(), server.clock.unix_ms());
         let client = Client::new(shared, open);
-        self.crew.send(self.balance.place(), Parcel::new(socket, client));
+        self.crew
+            .send(self.balance.place(), Parcel::new(socket, client));
     }
 }
 
@@ -254,18 +325,18 @@ fn show(address: SocketAddr) -> String {
 }
 
 /// One `accept` without waiting, the connection closed at once.
-trait AcceptNow {
-    fn poll_accept_now(&self);
+trait AcceptAndClose {
+    fn accept_and_close(&self);
 }
 
-impl AcceptNow for tokio::net::TcpListener {
-    fn poll_accept_now(&self) {
+impl AcceptAndClose for tokio::net::TcpListener {
+    fn accept_and_close(&self) {
         let _ = SockRef::from(self).accept();
     }
 }
 
-impl AcceptNow for tokio::net::UnixListener {
-    fn poll_accept_now(&self) {
+impl AcceptAndClose for tokio::net::UnixListener {
+    fn accept_and_close(&self) {
         let _ = SockRef::from(self).accept();
     }
 }

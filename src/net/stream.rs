@@ -61,7 +61,11 @@ impl Stream {
 
     /// Reads; unlike `readable` and `try_read` this clears the readiness on a short read, which saves a system call
     /// per request.
-    pub fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    pub fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         match self {
             Stream::Tcp(stream) => Pin::new(stream).poll_read(cx, buf),
             Stream::Unix(stream) => Pin::new(stream).poll_read(cx, buf),
@@ -69,7 +73,11 @@ impl Stream {
     }
 
     /// Reads into the spare room of `buf`; the number of bytes, 0 at the end of the stream.
-    pub fn poll_read_vec(&mut self, cx: &mut Context<'_>, buf: &mut Vec<u8>) -> Poll<io::Result<usize>> {
+    pub fn poll_read_vec(
+        &mut self,
+        cx: &mut Context<'_>,
+        buf: &mut Vec<u8>,
+    ) -> Poll<io::Result<usize>> {
         match self {
             Stream::Tcp(stream) => tokio_util::io::poll_read_buf(Pin::new(stream), cx, buf),
             Stream::Unix(stream) => tokio_util::io::poll_read_buf(Pin::new(stream), cx, buf),

@@ -110,13 +110,21 @@ impl Crew {
 
     /// Processor time that a worker has used, nanoseconds.
     pub fn cpu_ns(&self, worker: usize) -> u64 {
-        self.members[worker].cpu.get().and_then(|cpu| cpu.used_ns()).unwrap_or(0)
+        self.members[worker]
+            .cpu
+            .get()
+            .and_then(|cpu| cpu.used_ns())
+            .unwrap_or(0)
     }
 
     /// Gives a connection to a worker.
     pub fn send(&self, worker: usize, parcel: Parcel) {
         let member = &self.members[worker];
-        parcel.client().shared.worker.store(worker, Ordering::Relaxed);
+        parcel
+            .client()
+            .shared
+            .worker
+            .store(worker, Ordering::Relaxed);
         member.connections.fetch_add(1, Ordering::Relaxed);
         // A worker that has ended drops the parcel, and with it closes the socket.
         let _ = member.parcels.send(parcel);
@@ -133,7 +141,11 @@ pub fn start(
     let mut inboxes = Vec::with_capacity(count);
     for _ in 0..count {
         let (parcels, inbox) = mpsc::unbounded_channel();
-        members.push(Member { parcels, connections: AtomicUsize::new(0), cpu: OnceLock::new() });
+        members.push(Member {
+            parcels,
+            connections: AtomicUsize::new(0),
+            cpu: OnceLock::new(),
+        });
         inboxes.push(inbox);
     }
     let crew = Arc::new(Crew { members });

@@ -99,7 +99,7 @@ impl Reply {
             Reply::Double(x) => out.double(*x),
             Reply::Bool(b) => out.boolean(*b),
             Reply::Verbatim { format, text } => {
-                out.verbatim(&String::from_utf8_lossy(format), text);
+                out.verbatim(std::str::from_utf8(format).unwrap_or("txt"), text);
             }
             Reply::BigNumber(digits) => out.big_number(digits),
             Reply::Attribute(pairs, reply) => {

@@ -6,6 +6,7 @@
 
 pub mod alloc;
 pub mod files;
+pub mod local_time;
 pub mod process;
 pub mod title;
 pub mod tsc;

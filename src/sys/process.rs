@@ -210,6 +210,14 @@ pub fn ignore_nuisance_signals() {
     }
 }
 
+/// Stops this process until someone continues it: how upstart learns that a service is ready.
+pub fn stop_self() {
+    // SAFETY: raising a signal on ourselves touches no memory.
+    unsafe {
+        libc::raise(libc::SIGSTOP);
+    }
+}
+
 /// Goes to the background: the caller continues in a child in a session of its own, without a
 /// terminal; the parent exits with 0. Call it before threads are started.
 ///
