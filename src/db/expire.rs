@@ -74,6 +74,11 @@ impl ExpireClock {
         self.cycle_us.load(Ordering::Relaxed)
     }
 
+    /// CONFIG RESETSTAT.
+    pub fn reset_stats(&self) {
+        self.cycle_us.store(0, Ordering::Relaxed);
+    }
+
     fn wake(&self) {
         if let Some(thread) = self.thread.get() {
             thread.unpark();
