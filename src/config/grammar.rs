@@ -1,100 +1,22 @@
-//! The grammar of redis.conf: lines, arguments, quotes; and its inverse, for CONFIG REWRITE.
+//! Lines of redis.conf: split into arguments, joined again for CONFIG REWRITE, and the files that
+//! an `include` names.
 //!
-//! A line is blank, a comment (`#` first), or a name and arguments separated by blanks. An
-//! argument may be quoted: `"..."` knows `\n \r \t \b \a \xHH` and takes any other byte after a
-//! `\` as itself; `'...'` knows only `\'`. A closing quote must be followed by a blank or the end.
-//! Everything is bytes: a file may hold comments in any encoding and passwords of any kind.
+//! A line is blank, a comment (`#` first), or a name and arguments separated by blanks, which may
+//! be quoted; `util::ascii` knows the grammar. Everything is bytes: a file may hold comments in any
+//! encoding and passwords of any kind.
 //!
 //! Invariant: `split_args(join_args(args)) == args`.
 
-use super::special::os_text;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
+
+use super::special::os_text;
+use crate::util::ascii;
+use crate::util::glob::glob_match;
 
 /// Splits a line into its arguments; `None`: a quote is not closed, or not followed by a blank.
 pub(super) fn split_args(line: &[u8]) -> Option<Vec<Vec<u8>>> {
-    let mut args = Vec::new();
-    let mut rest = line;
-    loop {
-        let blanks = rest.iter().take_while(|b| is_blank(**b)).count();
-        rest = &rest[blanks..];
-        if rest.is_empty() {
-            return Some(args);
-        }
-        let (arg, tail) = one_arg(rest)?;
-        args.push(arg);
-        rest = tail;
-    }
-}
-
-fn is_blank(byte: u8) -> bool {
-    byte.is_ascii_whitespace() || byte == 0x0b
-}
-
-/// The argument at the start of `rest`, and what follows it. As in Redis, a quote may open in
-/// the middle of an argument, and always ends it when it closes.
-fn one_arg(mut rest: &[u8]) -> Option<(Vec<u8>, &[u8])> {
-    let mut arg = Vec::new();
-    loop {
-        let Some((first, tail)) = rest.split_first() else {
-            return Some((arg, rest));
-        };
-        match first {
-            b'"' => return quoted(tail, arg, double_quoted_byte),
-            b'\'' => return quoted(tail, arg, single_quoted_byte),
-            blank if is_blank(*blank) => return Some((arg, rest)),
-            byte => arg.push(*byte),
-        }
-        rest = tail;
-    }
-}
-
-/// One byte of a quoted argument: what it stands for (`None`: the closing quote) and the rest.
-type QuotedByte = fn(&[u8]) -> Option<(Option<u8>, &[u8])>;
-
-fn quoted(mut rest: &[u8], mut arg: Vec<u8>, next: QuotedByte) -> Option<(Vec<u8>, &[u8])> {
-    loop {
-        let (byte, tail) = next(rest)?;
-        rest = tail;
-        match byte {
-            Some(byte) => arg.push(byte),
-            None if rest.first().is_none_or(|b| is_blank(*b)) => return Some((arg, rest)),
-            None => return None,
-        }
-    }
-}
-
-fn double_quoted_byte(rest: &[u8]) -> Option<(Option<u8>, &[u8])> {
-    match rest {
-        [b'"', tail @ ..] => Some((None, tail)),
-        [b'\\', b'x', high, low, tail @ ..]
-            if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() =>
-        {
-            let digit = |b: u8| (b as char).to_digit(16).unwrap_or_default() as u8;
-            Some((Some(digit(*high) << 4 | digit(*low)), tail))
-        }
-        [b'\\', escaped, tail @ ..] => {
-            let byte = match escaped {
-                b'n' => b'\n',
-                b'r' => b'\r',
-                b't' => b'\t',
-                b'b' => 0x08,
-                b'a' => 0x07,
-                other => *other,
-            };
-            Some((Some(byte), tail))
-        }
-        [byte, tail @ ..] => Some((Some(*byte), tail)),
-        [] => None,
-    }
-}
-
-fn single_quoted_byte(rest: &[u8]) -> Option<(Option<u8>, &[u8])> {
-    match rest {
-        [b'\'', tail @ ..] => Some((None, tail)),
-        [b'\\', b'\'', tail @ ..] => Some((Some(b'\''), tail)),
-        [byte, tail @ ..] => Some((Some(*byte), tail)),
-        [] => None,
-    }
+    ascii::split_args(line).map(|words| words.into_vec())
 }
 
 /// Writes arguments so that [`split_args`] reads them back, quoting those that need it.
@@ -108,84 +30,10 @@ pub(super) fn join_args<'a>(args: impl IntoIterator<Item = &'a [u8]>) -> Vec<u8>
         if !arg.is_empty() && arg.iter().all(plain) && arg[0] != b'#' {
             line.extend_from_slice(arg);
         } else {
-            quote(arg, &mut line);
+            ascii::repr_arg(arg, &mut line);
         }
     }
     line
-}
-
-fn quote(arg: &[u8], line: &mut Vec<u8>) {
-    line.push(b'"');
-    for byte in arg {
-        match byte {
-            b'"' | b'\\' => line.extend([b'\\', *byte]),
-            b'\n' => line.extend(b"\\n"),
-            b'\r' => line.extend(b"\\r"),
-            b'\t' => line.extend(b"\\t"),
-            b' '..=b'~' => line.push(*byte),
-            _ => line.extend(format!("\\x{byte:02x}").bytes()),
-        }
-    }
-    line.push(b'"');
-}
-
-/// Whether `text` matches the glob `pattern`: `*`, `?`, `[a-z]`, `[^a]`, `\x`. Both as they are;
-/// lower them first to ignore case. Linear in `text` for every `*`, never exponential.
-pub(super) fn glob(pattern: &[u8], text: &[u8]) -> bool {
-    let (mut p, mut t) = (0, 0);
-    // Where to go on after the latest `*` when what follows it does not fit.
-    let mut retry: Option<(usize, usize)> = None;
-    loop {
-        if pattern.get(p) == Some(&b'*') {
-            retry = Some((p + 1, t));
-            p += 1;
-            continue;
-        }
-        if t == text.len() && p == pattern.len() {
-            return true;
-        }
-        let matched = text.get(t).and_then(|byte| glob_byte(&pattern[p..], *byte));
-        match (matched, &mut retry) {
-            (Some(used), _) => {
-                p += used;
-                t += 1;
-            }
-            (None, Some((after_star, from))) if *from < text.len() => {
-                *from += 1;
-                (p, t) = (*after_star, *from);
-            }
-            _ => return false,
-        }
-    }
-}
-
-/// How many bytes of `pattern` (no `*`) match `byte`, if they do.
-fn glob_byte(pattern: &[u8], byte: u8) -> Option<usize> {
-    match pattern {
-        [] => None,
-        [b'?', ..] => Some(1),
-        [b'\\', escaped, ..] => (*escaped == byte).then_some(2),
-        [b'[', class @ ..] => {
-            let negated = class.first() == Some(&b'^');
-            let mut at = usize::from(negated);
-            let mut found = false;
-            while let Some(low) = class.get(at).filter(|b| **b != b']') {
-                if let (b'\\', Some(escaped)) = (low, class.get(at + 1)) {
-                    found |= *escaped == byte;
-                    at += 2;
-                } else if let (Some(b'-'), Some(high)) = (class.get(at + 1), class.get(at + 2)) {
-                    found |= (*low.min(high)..=*low.max(high)).contains(&byte);
-                    at += 3;
-                } else {
-                    found |= *low == byte;
-                    at += 1;
-                }
-            }
-            let used = (1 + at + 1).min(pattern.len());
-            (found != negated).then_some(used)
-        }
-        [first, ..] => (*first == byte).then_some(1),
-    }
 }
 
 /// Whether a name asks for a pattern at all.
@@ -195,7 +43,6 @@ pub(super) fn is_glob(pattern: &[u8]) -> bool {
 
 /// The files that the path of an `include` names, sorted; a path without a pattern names itself.
 pub(super) fn include_paths(path: &Path) -> Result<Vec<PathBuf>, String> {
-    use std::os::unix::ffi::OsStrExt;
     if !is_glob(path.as_os_str().as_bytes()) {
         return Ok(vec![path.to_owned()]);
     }
@@ -218,7 +65,7 @@ pub(super) fn include_paths(path: &Path) -> Result<Vec<PathBuf>, String> {
                 let entry = entry.map_err(|error| os_text(&error))?.file_name();
                 let hidden =
                     entry.as_bytes().starts_with(b".") && !name.as_bytes().starts_with(b".");
-                if !hidden && glob(name.as_bytes(), entry.as_bytes()) {
+                if !hidden && glob_match(name.as_bytes(), entry.as_bytes(), false) {
                     next.push(folder.join(entry));
                 }
             }
@@ -273,48 +120,6 @@ mod tests {
             assert_eq!(split_args(&line).unwrap(), *args);
         }
         assert_eq!(join_args([&b"port"[..], b"1"]), b"port 1");
-    }
-
-    #[test]
-    fn globs() {
-        let yes = [
-            ("*", ""),
-            ("*", "port"),
-            ("p*t", "port"),
-            ("p?rt", "port"),
-            ("p[a-o]rt", "port"),
-            ("p[^a]rt", "port"),
-            ("*-*-*", "a-b-c"),
-            (r"\*", "*"),
-            ("[o-a]", "c"),
-            ("[abc", "b"),
-            ("a*b*c", "axxbyyc"),
-            ("**", "x"),
-        ];
-        for (pattern, text) in yes {
-            assert!(
-                glob(pattern.as_bytes(), text.as_bytes()),
-                "{pattern} {text}"
-            );
-        }
-        let no = [
-            ("", "a"),
-            ("p?rt", "prt"),
-            ("p[^o]rt", "port"),
-            ("a*b", "ac"),
-            ("port", "ports"),
-            ("?", ""),
-            ("[", "x"),
-            ("*x", ""),
-        ];
-        for (pattern, text) in no {
-            assert!(
-                !glob(pattern.as_bytes(), text.as_bytes()),
-                "{pattern} {text}"
-            );
-        }
-        let (pattern, text) = ("*a".repeat(200), "a".repeat(3000) + "b");
-        assert!(!glob(pattern.as_bytes(), text.as_bytes()));
     }
 
     #[test]

@@ -13,6 +13,7 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
 use super::special;
+use crate::util::num::{parse_i64, parse_memory};
 
 /// What is wrong with a value, in the words of the reply.
 pub(super) type Reason = Cow<'static, str>;
@@ -202,7 +203,7 @@ impl Kind {
             Kind::Threads => integer(arg, 0, THREADS_MAX),
             Kind::Octal { max } => octal(arg, max),
             Kind::Memory { min, max } => memory(arg, min, max),
-            Kind::SignedMemory { min, max } => match strict_i64(arg) {
+            Kind::SignedMemory { min, max } => match parse_i64(arg) {
                 Some(number) if number < 0 => in_range(number.into(), min, max),
                 _ => memory(arg, min, max),
             },
@@ -278,19 +279,6 @@ const HZ_MAX: i128 = 500;
 /// Most worker threads.
 const THREADS_MAX: i64 = 1024;
 
-/// A decimal number without sign (but `-`), blanks or leading zeros.
-pub(super) fn strict_i64(arg: &[u8]) -> Option<i64> {
-    let digits = arg.strip_prefix(b"-").unwrap_or(arg);
-    let zero_ok = arg == b"0";
-    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
-        return None;
-    }
-    if digits[0] == b'0' && !zero_ok {
-        return None;
-    }
-    std::str::from_utf8(arg).ok()?.parse().ok()
-}
-
 fn in_range(number: i128, min: i128, max: i128) -> Result<Value, Reason> {
     match (min..=max).contains(&number) {
         true => Ok(Value::Int(number)),
@@ -299,7 +287,7 @@ fn in_range(number: i128, min: i128, max: i128) -> Result<Value, Reason> {
 }
 
 fn integer(arg: &[u8], min: i64, max: i64) -> Result<Value, Reason> {
-    let number = strict_i64(arg).ok_or("argument couldn't be parsed into an integer")?;
+    let number = parse_i64(arg).ok_or("argument couldn't be parsed into an integer")?;
     in_range(number.into(), min.into(), max.into())
 }
 
@@ -316,36 +304,15 @@ fn octal(arg: &[u8], max: i64) -> Result<Value, Reason> {
     }
 }
 
-/// Bytes with an optional unit; no digits at all mean 0, as in Valkey.
-pub(super) fn memory_bytes(arg: &[u8]) -> Option<u64> {
-    let digits = arg.iter().take_while(|b| b.is_ascii_digit()).count();
-    let (number, unit) = arg.split_at(digits);
-    let factor: u64 = match unit.to_ascii_lowercase().as_slice() {
-        b"" | b"b" => 1,
-        b"k" => 1000,
-        b"kb" => 1 << 10,
-        b"m" => 1_000_000,
-        b"mb" => 1 << 20,
-        b"g" => 1_000_000_000,
-        b"gb" => 1 << 30,
-        _ => return None,
-    };
-    let number: u64 = match number {
-        b"" => 0,
-        _ => std::str::from_utf8(number).ok()?.parse().ok()?,
-    };
-    number.checked_mul(factor)
-}
-
 fn memory(arg: &[u8], min: i128, max: i128) -> Result<Value, Reason> {
-    let bytes = memory_bytes(arg).ok_or("argument must be a memory value")?;
+    let bytes = parse_memory(arg).ok_or("argument must be a memory value")?;
     in_range(bytes.into(), min, max)
 }
 
 fn memory_or_percent(arg: &[u8]) -> Result<Value, Reason> {
     const WRONG: &str = "argument must be a memory or percent value";
     if let Some(number) = arg.strip_suffix(b"%") {
-        let percent = strict_i64(number)
+        let percent = parse_i64(number)
             .filter(|percent| *percent >= 0)
             .ok_or(WRONG)?;
         return match percent {
@@ -353,7 +320,7 @@ fn memory_or_percent(arg: &[u8]) -> Result<Value, Reason> {
             _ => Err("percentage argument must be less or equal to 100".into()),
         };
     }
-    let bytes = memory_bytes(arg).ok_or(WRONG)?;
+    let bytes = parse_memory(arg).ok_or(WRONG)?;
     in_range(bytes.into(), 0, u64::MAX.into())
 }
 

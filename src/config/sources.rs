@@ -342,6 +342,9 @@ impl<'a> FileReader<'a> {
                 continue;
             }
             let place = Place::new(source, index + 1, text);
+            if text.contains(&0) {
+                return Err(place.error("a NUL byte in the line"));
+            }
             let args = split_args(text).ok_or_else(|| place.error("unbalanced quotes"))?;
             self.push(args, place)?;
         }

@@ -8,9 +8,8 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 
-use super::kind::{
-    Check, Context, OutputLimit, OutputLimits, Reason, Value, memory_bytes, not_one_of, word,
-};
+use super::kind::{Check, Context, OutputLimit, OutputLimits, Reason, Value, not_one_of, word};
+use crate::util::num::parse_memory;
 
 /// Most addresses of one `bind`.
 const BIND_ADDRESSES_MAX: usize = 16;
@@ -87,8 +86,8 @@ pub(super) fn output_limits(words: &[Vec<u8>], old: &Value) -> Result<Value, Rea
         };
         let parse = || {
             Some(OutputLimit {
-                hard_bytes: memory_bytes(&class[1])?,
-                soft_bytes: memory_bytes(&class[2])?,
+                hard_bytes: parse_memory(&class[1])?,
+                soft_bytes: parse_memory(&class[2])?,
                 soft_secs: number::<i64>(&class[3])?.try_into().ok()?,
             })
         };

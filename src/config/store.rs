@@ -8,10 +8,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::grammar::{glob, is_glob};
+use super::grammar::is_glob;
 use super::kind::{Context, Kind, Value};
 use super::table::{Directive, Mutability, Name, Row, Status, directives, find_name, names};
 use super::typed::{Config, EnableCommand, Field};
+use crate::util::glob::glob_match;
 
 /// What a CONFIG SET changed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -120,9 +121,8 @@ impl ConfigStore {
         };
         for pattern in patterns {
             if is_glob(pattern) {
-                let pattern = pattern.to_ascii_lowercase();
                 let shown = |name: &&Name| {
-                    !name.row.directive().hidden && glob(&pattern, name.name.as_bytes())
+                    !name.row.directive().hidden && glob_match(pattern, name.name.as_bytes(), true)
                 };
                 names()
                     .iter()

@@ -1,9 +1,16 @@
 //! Typed access to the keys of one command: lookups, and the guards through which everything is written.
 
+use smallvec::SmallVec;
+
 use crate::ds::entry::{Entry, EntryMut, EntryRef, Meta, NewValue};
 use crate::ds::table::{Slot, Table};
+use crate::value::{self, Encoding, Type};
 
 use super::keyspace::{DbIndex, Keyspace, Locks, Shard, ShardData, ShardId};
+
+/// Most keys that [`Access::prefetch`] takes at once: the cache has only so many line-fill slots, and lines that come
+/// too early are gone again when they are needed.
+pub const PREFETCH_KEYS_MAX: usize = 16;
 
 /// What a command did, consumed once by `exec` after the handler.
 #[derive(Default, Debug)]
@@ -155,7 +162,8 @@ impl<'k> Access<'k> {
         Some(table.get(slot))
     }
 
-    /// A key that is about to be changed. Counts neither hit nor miss, as Redis's lookupKeyWrite.
+    /// A key that is about to be changed. Counts neither hit nor miss, as Redis's lookupKeyWrite, but refreshes the
+    /// key's LRU clock.
     #[inline]
     pub fn find_mut(&mut self, key: &[u8]) -> Option<KeyMut<'_>> {
         let hash = self.hash(key);
@@ -163,8 +171,12 @@ impl<'k> Access<'k> {
         let id = self.keyspace.shard_of(hash);
         let shard = held(&mut self.locks, id);
         let slot = find_live(shard, db, hash, key, now_ms)?;
+        let table = &mut shard.tables[db.0 as usize];
+        if self.touch {
+            table.get_mut(slot).set_lru(self.lru_clock);
+        }
         Some(KeyMut {
-            table: &mut shard.tables[db.0 as usize],
+            table,
             slot,
             home: self.keyspace.shard(id),
             keyspace: self.keyspace,
@@ -228,6 +240,43 @@ impl<'k> Access<'k> {
             }
             None => false,
         }
+    }
+
+    /// Deletes a key because the command gave it an expiry that is past already, and counts it as expired; false when
+    /// it is not there. One change.
+    pub fn expire_now(&mut self, key: &[u8]) -> bool {
+        let removed = self.remove(key);
+        if removed {
+            let id = self.keyspace.shard_of(self.hash(key));
+            held(&mut self.locks, id).stats.expired += 1;
+        }
+        removed
+    }
+
+    /// Brings the lines that lookups of `keys` read into the cache, in two stages; worth it from a few keys on. At most
+    /// [`PREFETCH_KEYS_MAX`] of them are looked at.
+    #[inline]
+    pub fn prefetch<'a>(&mut self, keys: impl Iterator<Item = &'a [u8]>) {
+        let mut hashes: SmallVec<[u64; PREFETCH_KEYS_MAX]> = SmallVec::new();
+        for key in keys.take(PREFETCH_KEYS_MAX) {
+            let hash = self.hash(key);
+            hashes.push(hash);
+            if let Some(table) = self.held_table(hash) {
+                table.prefetch_bucket(hash);
+            }
+        }
+        for hash in hashes {
+            if let Some(table) = self.held_table(hash) {
+                table.prefetch_entry(hash);
+            }
+        }
+    }
+
+    #[inline]
+    fn held_table(&mut self, hash: u64) -> Option<&Table<Entry>> {
+        let db = self.db;
+        let id = self.keyspace.shard_of(hash);
+        held(&mut self.locks, id).table(db)
     }
 
     /// Calls `visit` with every shard's data in ascending order: shards that the command holds as they are, the others
@@ -350,8 +399,22 @@ impl KeyMut<'_> {
     /// Sets or removes the expiry.
     pub fn set_expire(&mut self, expire_at_ms: Option<u64>) {
         self.changes = 1;
+        if expire_at_ms.is_some() {
+            self.leave_room_for_expire();
+        }
         self.table.set_expire(self.slot, expire_at_ms);
         note_expire(self.keyspace, self.home, expire_at_ms);
+    }
+
+    /// OBJECT ENCODING of a short string depends on whether there is room for an expiry beside it.
+    fn leave_room_for_expire(&mut self) {
+        let entry = self.table.get(self.slot);
+        let embstr = entry.type_() == Type::String as u8 && entry.enc() == Encoding::Embstr as u8;
+        if embstr && entry.expire_at_ms().is_none() {
+            let value_len = value::string::len(entry.value());
+            let enc = value::string::encoding_with_expire(entry.key().len(), value_len);
+            self.table.get_mut(self.slot).set_enc(enc as u8);
+        }
     }
 
     /// Takes the key out of the keyspace.

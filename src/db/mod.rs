@@ -20,7 +20,7 @@ pub mod keyspace;
 pub mod lazyfree;
 pub mod scan;
 
-pub use access::{Access, Effects, Expire, KeyMut, Lookup};
+pub use access::{Access, Effects, Expire, KeyMut, Lookup, PREFETCH_KEYS_MAX};
 pub use census::{Census, DbCensus};
 pub use gate::{Gate, GateGuard};
 pub use keyspace::{DbIndex, Keyspace, Locks, ShardId, ShardStats};

@@ -746,3 +746,6 @@ unsafe impl Item for Entry {
         entry.into_raw()
     }
 }
+
+#[cfg(test)]
+mod tests;

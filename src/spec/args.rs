@@ -58,6 +58,14 @@ impl<'a> Args<'a> {
         Ok(arg)
     }
 
+    /// The next `count` arguments; a syntax error when there are fewer.
+    pub fn many(&mut self, count: usize) -> Result<Argv<'a>, CmdError> {
+        let rest = self.rest();
+        let spans = rest.spans().get(..count).ok_or(CmdError::Syntax)?;
+        self.pos += count;
+        Ok(Argv::new(rest.bytes(), spans))
+    }
+
     /// The next argument as an option word; `None` at the end. Compare with `eq_ignore_ascii_case`.
     #[inline]
     pub fn option(&mut self) -> Option<&'a [u8]> {
@@ -136,6 +144,17 @@ mod tests {
         assert!(args.take("NX"));
         assert_eq!(args.finish(), Ok(()));
         assert_eq!(args.bytes(), Err(CmdError::Syntax));
+    }
+
+    #[test]
+    fn several_are_read_at_once_or_not_at_all() {
+        let (bytes, spans) = spans(&["mset", "a", "1", "b", "2"]);
+        let mut args = Args::new(Argv::new(&bytes, &spans), 1);
+        assert!(args.many(5).is_err());
+        let pairs = args.many(3).unwrap();
+        assert!(pairs.iter().eq([&b"a"[..], b"1", b"b"]));
+        assert_eq!(args.bytes(), Ok(&b"2"[..]));
+        assert!(args.many(0).unwrap().is_empty());
     }
 
     #[test]

@@ -1,117 +1,536 @@
-//! Skeleton of the public API; the implementation follows.
-#![allow(unused_variables, missing_docs, clippy::missing_safety_doc)]
+//! The keyspace's hash table: an extendible hash of small segments.
+//!
+//! - A directory, indexed by the top bits of an item's position (its hash without the skip bits),
+//!   says which segment holds it. The segment's lines and the words in them are described in
+//!   [`segment`] and [`line`]. A lookup touches the directory (8 bytes per some 300 items, in
+//!   cache), one line of tags and one item.
+//! - Growth happens one segment at a time ([`grow`]): a full segment first grows in steps of 512
+//!   bytes, which touches no item, then splits in two. The most a single insert does is to rebuild
+//!   one segment of 500 slots, or to double the directory. Shrinking is the mirror image.
+//! - The table is in the order of the hash, and so is SCAN ([`walk`]): a cursor stays valid whatever
+//!   happens to the segments, and never returns an item twice.
+//! - The expiry index is exact ([`expiry`]): 2 bytes per slot, only in segments that hold an item
+//!   with an expiry, plus one number per directory slot.
+//!
+//! Invariants:
+//! - `dir.len()` is 0 or a power of two of at least 2; a segment of depth d fills an aligned run of
+//!   `dir.len() >> d` slots. The run's first slot also owns the segment's `due_at_ms`.
+//! - Every word's window is that of its item's hash at the segment's depth; its expiry bit is set
+//!   exactly if the item has an expiry.
+//! - `due_at_ms` is a lower bound of the segment's expiries (`NO_EXPIRY` if there are none), and
+//!   `next_expire_at_ms` of all of them.
+//! - A table never runs into trouble with bad hashes, only into lists: what a segment of full size
+//!   and depth can't hold is chained to it.
+//!
+//! To store another kind of item, implement [`Item`].
+
+mod due;
+mod expiry;
+mod grow;
+mod line;
+mod segment;
+#[cfg(test)]
+mod tests;
+mod walk;
 
 use std::marker::PhantomData;
 use std::ptr::NonNull;
 
 use crate::ds::hash::KeyHash;
+use due::NEVER;
+use line::{Bits, LINE_SLOTS, Line, prefetch};
+use segment::{HOMES_MIN, Loose, Segment};
+pub use walk::Iter;
 
-/// A pointer-sized owning handle that a table can hold.
+/// What `next_expire_at_ms` says when no item expires.
+pub const NO_EXPIRY: u64 = u64::MAX;
+/// The most skip bits a table can be made with.
+pub const SKIP_BITS_MAX: u32 = 16;
+
+/// An owning handle of the size of a pointer, which a [`Table`] can hold.
+///
+/// # Safety
+/// - `into_raw` returns an address that is a multiple of 8 and below 2^48, different for any two
+///   live items; it gives the item up, and `from_raw` takes it back.
+/// - `key`, `hash` and `expire_at_ms` don't change while the item is in a table, except through
+///   `set_expire_at_ms`, whatever is done through `Mut`.
+/// - Dropping an item doesn't panic.
+/// - Views made from a raw pointer stay valid for as long as the item is neither changed nor freed.
 pub unsafe trait Item: Sized {
+    /// A read view of the item.
     type Ref<'a>: Copy;
+    /// A write view of the item.
     type Mut<'a>;
+
+    /// Gives up the item.
     fn into_raw(self) -> NonNull<u8>;
+
+    /// Takes the item back.
+    ///
+    /// # Safety
+    /// `raw` is from `into_raw` or `set_expire_at_ms`, and is not used any more. This also holds for
+    /// the functions below, except that they leave the item where it is.
     unsafe fn from_raw(raw: NonNull<u8>) -> Self;
+
+    /// The read view.
+    ///
+    /// # Safety
+    /// `raw` is an item given up, which nobody changes during `'a`.
     unsafe fn borrow<'a>(raw: NonNull<u8>) -> Self::Ref<'a>;
+
+    /// The write view.
+    ///
+    /// # Safety
+    /// `raw` is an item given up, which nobody else uses during `'a`.
     unsafe fn borrow_mut<'a>(raw: NonNull<u8>) -> Self::Mut<'a>;
+
+    /// The key.
+    ///
+    /// # Safety
+    /// As for [`Item::borrow`].
     unsafe fn key<'a>(raw: NonNull<u8>) -> &'a [u8];
+
+    /// The key's hash.
+    ///
+    /// # Safety
+    /// As for [`Item::borrow`].
     unsafe fn hash(raw: NonNull<u8>, hash: &KeyHash) -> u64;
+
+    /// When the item expires, in milliseconds of the Unix epoch.
+    ///
+    /// # Safety
+    /// As for [`Item::borrow`].
     unsafe fn expire_at_ms(raw: NonNull<u8>) -> Option<u64>;
+
+    /// Sets or removes the expiry and returns where the item is now.
+    ///
+    /// # Safety
+    /// As for [`Item::borrow_mut`]; `raw` is not used any more.
     unsafe fn set_expire_at_ms(raw: NonNull<u8>, expire_at_ms: Option<u64>) -> NonNull<u8>;
 }
 
+/// Where an item is. Valid until the next `insert`, `remove`, `take_expired` or `clear`; a slot used
+/// later refers to another item, or makes the call panic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Slot {
     dir_index: u32,
-    position: u32,
+    place: u32,
 }
 
+/// See the module. All operations take the item's 64-bit hash, which must be [`Item::hash`] of the
+/// table's [`KeyHash`].
 pub struct Table<T: Item> {
+    dir: Vec<Segment>,
+    /// 64 minus the directory's bits.
+    dir_shift: u32,
+    skip_bits: u32,
+    len: usize,
+    key_hash: KeyHash,
+    segments: usize,
+    /// Segments as deep as the directory.
+    deepest: usize,
+    /// Memory of all segments with their codes and chains.
+    segment_bytes: usize,
+    expires_len: usize,
+    next_expire_at_ms: u64,
+    /// The latest time the table was told.
+    clock_ms: u64,
+    /// As long as the directory, or empty while no item has had an expiry.
+    due_at_ms: Vec<u64>,
+    /// Where an unfinished `take_expired` goes on.
+    due_cursor: usize,
     items: PhantomData<T>,
 }
 
+// SAFETY: a table owns its segments and items; nothing in it is shared with anybody.
 unsafe impl<T: Item + Send> Send for Table<T> {}
 
 impl<T: Item> Table<T> {
-    pub fn new(skip_bits: u32, hash: KeyHash) -> Self {
-        Self { items: PhantomData }
+    /// An empty table, which allocates nothing. `skip_bits` is how many top bits of the hash are the
+    /// same for all items, because they chose the shard; at most [`SKIP_BITS_MAX`].
+    pub fn new(skip_bits: u32, key_hash: KeyHash) -> Self {
+        assert!(skip_bits <= SKIP_BITS_MAX, "{skip_bits} skip bits");
+        Self {
+            dir: Vec::new(),
+            dir_shift: u64::BITS - 1,
+            skip_bits,
+            len: 0,
+            key_hash,
+            segments: 0,
+            deepest: 0,
+            segment_bytes: 0,
+            expires_len: 0,
+            next_expire_at_ms: NO_EXPIRY,
+            clock_ms: 0,
+            due_at_ms: Vec::new(),
+            due_cursor: 0,
+            items: PhantomData,
+        }
     }
-    /// The hash function the table was made with; `find` and `insert` expect its hashes.
+
+    /// The hash function the table was made with.
     pub fn key_hash(&self) -> KeyHash {
-        panic!()
+        self.key_hash
     }
+
+    /// The number of items.
+    #[inline]
     pub fn len(&self) -> usize {
-        panic!()
+        self.len
     }
+
+    /// Whether there are no items.
+    #[inline]
     pub fn is_empty(&self) -> bool {
-        panic!()
+        self.len == 0
     }
-    pub fn find(&self, hash: u64, key: &[u8]) -> Option<Slot> {
-        panic!()
-    }
-    pub fn get(&self, slot: Slot) -> T::Ref<'_> {
-        panic!()
-    }
-    pub fn get_mut(&mut self, slot: Slot) -> T::Mut<'_> {
-        panic!()
-    }
-    pub fn insert(&mut self, hash: u64, item: T) -> Slot {
-        panic!()
-    }
-    pub fn replace(&mut self, slot: Slot, item: T) -> T {
-        panic!()
-    }
-    pub fn remove(&mut self, slot: Slot) -> T {
-        panic!()
-    }
-    pub fn set_expire(&mut self, slot: Slot, expire_at_ms: Option<u64>) {
-        panic!()
-    }
-    pub fn take_expired(&mut self, now_ms: u64, budget: usize, f: &mut impl FnMut(T)) -> usize {
-        panic!()
-    }
-    pub fn next_expire_at_ms(&self) -> u64 {
-        panic!()
-    }
+
+    /// The number of items with an expiry.
+    #[inline]
     pub fn expires_len(&self) -> usize {
-        panic!()
+        self.expires_len
     }
-    pub fn prefetch_bucket(&self, hash: u64) {
-        panic!()
-    }
-    pub fn prefetch_entry(&self, hash: u64) {
-        panic!()
-    }
-    pub fn scan(&self, cursor_pos: u64, budget: usize, f: impl FnMut(T::Ref<'_>)) -> u64 {
-        panic!()
-    }
-    pub fn random(&self, random: &mut impl FnMut() -> u64) -> Option<T::Ref<'_>> {
-        panic!()
-    }
-    pub fn for_each(&self, f: impl FnMut(T::Ref<'_>)) {
-        panic!()
-    }
-    pub fn iter(&self) -> Iter<'_, T> {
-        panic!()
-    }
-    pub fn clear(&mut self) {
-        panic!()
-    }
-    pub fn memory_bytes(&self) -> usize {
-        panic!()
-    }
+
+    /// The number of segments.
     pub fn segments(&self) -> usize {
-        panic!()
+        self.segments
+    }
+
+    /// The memory of the table in bytes, without the items: segments, directory, expiry index.
+    pub fn memory_bytes(&self) -> usize {
+        self.segment_bytes
+            + self.dir.capacity() * size_of::<Segment>()
+            + self.due_at_ms.capacity() * size_of::<u64>()
+    }
+
+    /// Finds the item with this key.
+    #[inline]
+    pub fn find(&self, hash: u64, key: &[u8]) -> Option<Slot> {
+        if self.len == 0 {
+            return None;
+        }
+        let position = self.position(hash);
+        let dir_index = self.dir_index(position);
+        let segment = self.segment(dir_index);
+        let home = segment.home_of(position);
+        let window = segment.window_of(position);
+        // SAFETY: the segment is live, and its home lines are below homes().
+        unsafe {
+            if let Some(slot) = find_in_line::<T>(segment.line(home), window, key) {
+                return Some(Slot::new(dir_index, home.wrapping_mul(LINE_SLOTS) + slot));
+            }
+            let header = segment.header();
+            if ((*header).in_neighbour | (*header).in_stash) & segment::bit(home) == 0 {
+                return None;
+            }
+            let place = find_beyond::<T>(segment, home, window, key)?;
+            Some(Slot::new(dir_index, place))
+        }
+    }
+
+    /// The item in a slot.
+    #[inline]
+    pub fn get(&self, slot: Slot) -> T::Ref<'_> {
+        // SAFETY: the word is an item's, and self is borrowed as long as the view.
+        unsafe { T::borrow(line::pointer(self.word(slot).read())) }
+    }
+
+    /// The item in a slot, to be changed.
+    #[inline]
+    pub fn get_mut(&mut self, slot: Slot) -> T::Mut<'_> {
+        // SAFETY: the word is an item's, and self is mutably borrowed as long as the view.
+        unsafe { T::borrow_mut(line::pointer(self.word(slot).read())) }
+    }
+
+    /// Adds an item, whose key must not be in the table.
+    #[inline]
+    pub fn insert(&mut self, hash: u64, item: T) -> Slot {
+        if self.dir.is_empty() {
+            self.start();
+        }
+        let raw = item.into_raw();
+        // SAFETY: the item was just given up.
+        let expire_at_ms = unsafe { T::expire_at_ms(raw) };
+        let position = self.position(hash);
+        let mut dir_index = self.dir_index(position);
+        let place = loop {
+            let segment = self.segment(dir_index);
+            let window = segment.window_of(position);
+            let word = line::pack(raw, window, expire_at_ms.is_some());
+            let loose = Loose { word, code: NEVER };
+            // SAFETY: the segment is live, and the word has its window.
+            if let Some(place) = unsafe { segment.place(loose) } {
+                break place;
+            }
+            if !self.grow(dir_index) {
+                break self.chain_up(dir_index, loose);
+            }
+            dir_index = self.dir_index(position);
+        };
+        self.len += 1;
+        let slot = Slot::new(dir_index, place);
+        if let Some(expire_at_ms) = expire_at_ms {
+            self.expires_len += 1;
+            self.index_expiry(slot, expire_at_ms);
+        }
+        slot
+    }
+
+    /// Replaces an item by another one with the same key and returns the old one. The slot stays
+    /// valid.
+    #[inline]
+    pub fn replace(&mut self, slot: Slot, item: T) -> T {
+        let word = self.word(slot);
+        let raw = item.into_raw();
+        // SAFETY: the word is an item's, and both items are given up to the table, which gives the
+        // old one back after its word is overwritten.
+        unsafe {
+            let old = word.read();
+            let expire_at_ms = T::expire_at_ms(raw);
+            word.write(line::with_item(old, raw, expire_at_ms.is_some()));
+            self.reindex_expiry(slot, line::expires(old), expire_at_ms);
+            T::from_raw(line::pointer(old))
+        }
+    }
+
+    /// Sets or removes an item's expiry. The slot stays valid.
+    pub fn set_expire(&mut self, slot: Slot, expire_at_ms: Option<u64>) {
+        let word = self.word(slot);
+        // SAFETY: the word is an item's, which nobody else uses; it is overwritten with where the
+        // item is now.
+        unsafe {
+            let old = word.read();
+            let raw = T::set_expire_at_ms(line::pointer(old), expire_at_ms);
+            word.write(line::with_item(old, raw, expire_at_ms.is_some()));
+            self.reindex_expiry(slot, line::expires(old), expire_at_ms);
+        }
+    }
+
+    /// Takes an item out.
+    #[inline]
+    pub fn remove(&mut self, slot: Slot) -> T {
+        let dir_index = slot.dir_index as usize;
+        self.word(slot);
+        let segment = self.segment(dir_index);
+        // SAFETY: `word` has checked that the slot is an occupied one of a live segment. The word
+        // taken out was the item's only one.
+        unsafe {
+            let bytes = segment.memory_bytes();
+            let word = segment.take(slot.place as usize);
+            self.segment_bytes = self.segment_bytes - bytes + segment.memory_bytes();
+            self.len -= 1;
+            if line::expires(word) {
+                self.expires_len -= 1;
+                self.drop_index_if_unused(dir_index);
+            }
+            self.shrink(dir_index);
+            T::from_raw(line::pointer(word))
+        }
+    }
+
+    /// Asks for the line where an item with this hash would be. The first of the two steps that
+    /// prepare a batch of commands.
+    #[inline]
+    pub fn prefetch_bucket(&self, hash: u64) {
+        if self.len == 0 {
+            return;
+        }
+        let position = self.position(hash);
+        let segment = self.segment(self.dir_index(position));
+        prefetch(segment.line_address(segment.home_of(position)));
+    }
+
+    /// Asks for the items in the home line that may be the one with this hash. Reads the line, so
+    /// it comes some time after [`Self::prefetch_bucket`].
+    #[inline]
+    pub fn prefetch_entry(&self, hash: u64) {
+        if self.len == 0 {
+            return;
+        }
+        let position = self.position(hash);
+        let segment = self.segment(self.dir_index(position));
+        // SAFETY: the segment is live, and its home lines are below homes().
+        let line = unsafe { segment.line(segment.home_of(position)) };
+        for slot in line.matches(segment.window_of(position)) {
+            prefetch(line::pointer(line.0[slot]).as_ptr());
+        }
+    }
+
+    /// Drops all items and gives all memory back.
+    pub fn clear(&mut self) {
+        let mut dir_index = 0;
+        while dir_index < self.dir.len() {
+            let segment = self.segment(dir_index);
+            dir_index += self.run_len(segment);
+            // SAFETY: every segment is freed once, after each of its items is.
+            unsafe {
+                let drop_line = |line: &Line| {
+                    line.occupied()
+                        .for_each(|slot| drop(T::from_raw(line::pointer(line.0[slot]))));
+                };
+                let lines = segment.stash().end;
+                for number in 0..lines {
+                    if number + 1 < lines {
+                        prefetch_items(segment.line(number + 1));
+                    }
+                    drop_line(segment.line(number));
+                }
+                segment.chain().for_each(|(at, _)| drop_line(&(*at).line));
+                segment.free();
+            }
+        }
+        self.dir = Vec::new();
+        self.dir_shift = u64::BITS - 1;
+        self.len = 0;
+        self.segments = 0;
+        self.deepest = 0;
+        self.segment_bytes = 0;
+        self.expires_len = 0;
+        self.next_expire_at_ms = NO_EXPIRY;
+        self.due_at_ms = Vec::new();
+        self.due_cursor = 0;
+    }
+
+    /// The bits of a hash that this table orders by, moved up to bit 63.
+    #[inline]
+    fn position(&self, hash: u64) -> u64 {
+        hash.wrapping_shl(self.skip_bits)
+    }
+
+    #[inline]
+    fn dir_index(&self, position: u64) -> usize {
+        position.wrapping_shr(self.dir_shift) as usize
+    }
+
+    /// The segment at a directory index below `dir.len()`.
+    #[inline]
+    fn segment(&self, dir_index: usize) -> Segment {
+        debug_assert!(dir_index < self.dir.len());
+        // SAFETY: all callers have an index made by `dir_index` while the directory isn't empty,
+        // below 2^bits = dir.len(), or one they compared with dir.len().
+        unsafe { *self.dir.get_unchecked(dir_index) }
+    }
+
+    /// The number of directory slots that show a segment.
+    #[inline]
+    fn run_len(&self, segment: Segment) -> usize {
+        self.dir.len() >> segment.depth()
+    }
+
+    /// The directory index of the first slot that shows a segment.
+    #[inline]
+    fn run_start(&self, dir_index: usize, segment: Segment) -> usize {
+        dir_index & !(self.run_len(segment) - 1)
+    }
+
+    /// The word of an occupied slot. Panics if the slot is stale and shows nothing.
+    #[inline]
+    fn word(&self, slot: Slot) -> NonNull<u64> {
+        let dir_index = slot.dir_index as usize;
+        assert!(dir_index < self.dir.len(), "a stale slot");
+        // SAFETY: the segment is live, and any place may be asked for.
+        unsafe {
+            let word = self.segment(dir_index).slot(slot.place as usize);
+            word.filter(|word| line::is_occupied(word.read()))
+                .expect("a stale slot")
+        }
+    }
+
+    /// Makes the first segment.
+    #[cold]
+    fn start(&mut self) {
+        let segment = Segment::new(0, HOMES_MIN);
+        // SAFETY: the segment is live.
+        self.segment_bytes = unsafe { segment.memory_bytes() };
+        self.segments = 1;
+        self.dir = vec![segment; 2];
+        self.dir_shift = u64::BITS - 1;
+    }
+
+    /// Adds an item to a segment that is full and can't grow.
+    #[cold]
+    fn chain_up(&mut self, dir_index: usize, loose: Loose) -> usize {
+        let segment = self.segment(dir_index);
+        // SAFETY: the segment is live, and the word has its window.
+        unsafe {
+            let bytes = segment.memory_bytes();
+            let place = segment.place_in_chain(loose);
+            self.segment_bytes = self.segment_bytes - bytes + segment.memory_bytes();
+            place
+        }
     }
 }
 
-pub struct Iter<'a, T: Item> {
-    table: &'a Table<T>,
+impl<T: Item> Drop for Table<T> {
+    fn drop(&mut self) {
+        self.clear();
+    }
 }
 
-impl<'a, T: Item> Iterator for Iter<'a, T> {
-    type Item = T::Ref<'a>;
-    fn next(&mut self) -> Option<T::Ref<'a>> {
-        panic!()
+impl Slot {
+    #[inline]
+    fn new(dir_index: usize, place: usize) -> Self {
+        // A directory has at most 2^33 slots of 8 bytes only if 64 GiB are spent on it, and a chain
+        // is not that long; a wrapped number would be a stale slot, not a wild pointer.
+        Self {
+            dir_index: dir_index as u32,
+            place: place as u32,
+        }
     }
+}
+
+/// The slot of the item with this key in a line.
+///
+/// # Safety
+/// The line is live.
+#[inline]
+unsafe fn find_in_line<T: Item>(line: &Line, window: u32, key: &[u8]) -> Option<usize> {
+    line.matches(window).find(|&slot| {
+        // SAFETY: a matching word is occupied, so it is a live item's.
+        unsafe { T::key(line::pointer(line.0[slot])) == key }
+    })
+}
+
+/// Finds an item of `home` in the neighbour, the stash or the chain, and returns its place.
+///
+/// # Safety
+/// The segment is live.
+#[cold]
+unsafe fn find_beyond<T: Item>(
+    segment: Segment,
+    home: usize,
+    window: u32,
+    key: &[u8],
+) -> Option<usize> {
+    // SAFETY: the caller's; the neighbour of a home line is one too.
+    unsafe {
+        let header = segment.header();
+        if (*header).in_neighbour & segment::bit(home) != 0 {
+            let neighbour = home ^ 1;
+            if let Some(slot) = find_in_line::<T>(segment.line(neighbour), window, key) {
+                return Some(neighbour * LINE_SLOTS + slot);
+            }
+        }
+        if (*header).in_stash & segment::bit(home) == 0 {
+            return None;
+        }
+        for number in segment.stash() {
+            if let Some(slot) = find_in_line::<T>(segment.line(number), window, key) {
+                return Some(number * LINE_SLOTS + slot);
+            }
+        }
+        for (at, first) in segment.chain() {
+            if let Some(slot) = find_in_line::<T>(&(*at).line, window, key) {
+                return Some(first + slot);
+            }
+        }
+        None
+    }
+}
+
+/// Asks for all items of a line.
+#[inline]
+fn prefetch_items(line: &Line) {
+    let occupied: Bits = line.occupied();
+    occupied.for_each(|slot| prefetch(line::pointer(line.0[slot]).as_ptr()));
 }

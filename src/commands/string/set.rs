@@ -1,0 +1,218 @@
+//! Writing whole values: SET and its older forms, and the commands that write several keys.
+
+use super::options::{self, Condition, Expiry, Options, Unit};
+use super::{PREFETCH_STEP, reply, store, string_value};
+use crate::commands::{CmdResult, Ctx, Next};
+use crate::db::{Access, Expire, Lookup};
+use crate::resp::parse::Argv;
+use crate::spec::CmdError;
+use crate::value::string;
+
+const BAD_NUMKEYS: CmdError = CmdError::text("ERR invalid numkeys value or out of range");
+
+pub(super) fn set(ctx: &mut Ctx<'_>) -> CmdResult {
+    let key = ctx.args.bytes()?;
+    let value = ctx.args.bytes()?;
+    if !ctx.args.is_empty() {
+        return set_with_options(ctx, key, value);
+    }
+    store(&mut ctx.db, key, value, Expire::Never);
+    ctx.out.ok();
+    Ok(Next::Done)
+}
+
+fn set_with_options(ctx: &mut Ctx<'_>, key: &[u8], value: &[u8]) -> CmdResult {
+    let options = Options::parse(&mut ctx.args, &options::SET)?;
+    let expire_at_ms = options.expire_at_ms(ctx.now_ms(), "set")?;
+    if options.get {
+        reply_old(ctx, key)?;
+    }
+    let met = match options.condition {
+        Condition::Always => true,
+        Condition::Nx => ctx.db.find_mut(key).is_none(),
+        Condition::Xx => ctx.db.find_mut(key).is_some(),
+        Condition::IfEq(expected) => match ctx.db.find_mut(key) {
+            Some(found) => string::eq(string_value(found.entry())?, expected),
+            None => false,
+        },
+    };
+    match (met, options.get) {
+        (true, false) => ctx.out.ok(),
+        (false, false) => ctx.out.null(),
+        (_, true) => {}
+    }
+    if !met {
+        return Ok(Next::Done);
+    }
+    match expire_at_ms {
+        Some(at_ms) if at_ms <= ctx.now_ms() => {
+            ctx.db.expire_now(key);
+        }
+        _ => {
+            let expire = expire(expire_at_ms, options.expiry);
+            store(&mut ctx.db, key, value, expire);
+        }
+    }
+    Ok(Next::Done)
+}
+
+fn expire(expire_at_ms: Option<u64>, expiry: Expiry<'_>) -> Expire {
+    match (expire_at_ms, expiry) {
+        (Some(at_ms), _) => Expire::At(at_ms),
+        (None, Expiry::Keep) => Expire::Keep,
+        (None, _) => Expire::Never,
+    }
+}
+
+/// Answers the value that a write is about to replace.
+fn reply_old(ctx: &mut Ctx<'_>, key: &[u8]) -> Result<(), CmdError> {
+    match ctx.db.find(key, Lookup::Read) {
+        Some(entry) => reply(ctx.out, string_value(entry)?),
+        None => ctx.out.null(),
+    }
+    Ok(())
+}
+
+pub(super) fn setnx(ctx: &mut Ctx<'_>) -> CmdResult {
+    let key = ctx.args.bytes()?;
+    let value = ctx.args.bytes()?;
+    let absent = ctx.db.find_mut(key).is_none();
+    if absent {
+        store(&mut ctx.db, key, value, Expire::Never);
+    }
+    ctx.out.integer(absent as i64);
+    Ok(Next::Done)
+}
+
+pub(super) fn setex(ctx: &mut Ctx<'_>) -> CmdResult {
+    set_for(ctx, Unit::Ex, "setex")
+}
+
+pub(super) fn psetex(ctx: &mut Ctx<'_>) -> CmdResult {
+    set_for(ctx, Unit::Px, "psetex")
+}
+
+fn set_for(ctx: &mut Ctx<'_>, unit: Unit, command: &'static str) -> CmdResult {
+    let key = ctx.args.bytes()?;
+    let time = ctx.args.bytes()?;
+    let value = ctx.args.bytes()?;
+    let at_ms = options::expire_at_ms(time, unit, ctx.now_ms(), command)?;
+    store(&mut ctx.db, key, value, Expire::At(at_ms));
+    ctx.out.ok();
+    Ok(Next::Done)
+}
+
+pub(super) fn getset(ctx: &mut Ctx<'_>) -> CmdResult {
+    let key = ctx.args.bytes()?;
+    let value = ctx.args.bytes()?;
+    reply_old(ctx, key)?;
+    store(&mut ctx.db, key, value, Expire::Never);
+    Ok(Next::Done)
+}
+
+pub(super) fn getex(ctx: &mut Ctx<'_>) -> CmdResult {
+    let key = ctx.args.bytes()?;
+    let options = Options::parse(&mut ctx.args, &options::GETEX)?;
+    let now_ms = ctx.now_ms();
+    let expire_at_ms = options.expire_at_ms(now_ms, "getex")?;
+    let Some(entry) = ctx.db.find(key, Lookup::Read) else {
+        ctx.out.null();
+        return Ok(Next::Done);
+    };
+    let had_expire = entry.expire_at_ms().is_some();
+    reply(ctx.out, string_value(entry)?);
+    match expire_at_ms {
+        Some(at_ms) if at_ms <= now_ms => {
+            ctx.db.expire_now(key);
+        }
+        None if options.expiry != Expiry::Persist || !had_expire => {}
+        _ => {
+            if let Some(mut found) = ctx.db.find_mut(key) {
+                found.set_expire(expire_at_ms);
+            }
+        }
+    }
+    Ok(Next::Done)
+}
+
+pub(super) fn delifeq(ctx: &mut Ctx<'_>) -> CmdResult {
+    let key = ctx.args.bytes()?;
+    let expected = ctx.args.bytes()?;
+    let mut removed = false;
+    if let Some(found) = ctx.db.find_mut(key) {
+        removed = string::eq(string_value(found.entry())?, expected);
+        if removed {
+            drop(found.remove());
+        }
+    }
+    ctx.out.integer(removed as i64);
+    Ok(Next::Done)
+}
+
+pub(super) fn mset(ctx: &mut Ctx<'_>) -> CmdResult {
+    let pairs = pairs(ctx, "mset")?;
+    store_all(&mut ctx.db, pairs, Expire::Never);
+    ctx.out.ok();
+    Ok(Next::Done)
+}
+
+pub(super) fn msetnx(ctx: &mut Ctx<'_>) -> CmdResult {
+    let pairs = pairs(ctx, "msetnx")?;
+    let absent = keys(pairs).all(|key| ctx.db.find_mut(key).is_none());
+    if absent {
+        store_all(&mut ctx.db, pairs, Expire::Never);
+    }
+    ctx.out.integer(absent as i64);
+    Ok(Next::Done)
+}
+
+pub(super) fn msetex(ctx: &mut Ctx<'_>) -> CmdResult {
+    let numkeys = ctx.args.int().map_err(|_| BAD_NUMKEYS)?;
+    let numkeys = u32::try_from(numkeys)
+        .ok()
+        .filter(|numkeys| (1..=i32::MAX as u32).contains(numkeys))
+        .ok_or(BAD_NUMKEYS)? as usize;
+    if numkeys > ctx.args.remaining() / 2 {
+        return Err(CmdError::Syntax);
+    }
+    let pairs = ctx.args.many(numkeys * 2)?;
+    let options = Options::parse(&mut ctx.args, &options::MSETEX)?;
+    let expire_at_ms = options.expire_at_ms(ctx.now_ms(), "msetex")?;
+    let met = match options.condition {
+        Condition::Nx => keys(pairs).all(|key| ctx.db.find_mut(key).is_none()),
+        Condition::Xx => keys(pairs).all(|key| ctx.db.find_mut(key).is_some()),
+        Condition::Always | Condition::IfEq(_) => true,
+    };
+    if met {
+        // A time that is past already is written like any other: nobody will see the keys.
+        store_all(&mut ctx.db, pairs, expire(expire_at_ms, options.expiry));
+    }
+    ctx.out.integer(met as i64);
+    Ok(Next::Done)
+}
+
+/// All arguments as keys, each with its value.
+fn pairs<'a>(ctx: &mut Ctx<'a>, command: &'static str) -> Result<Argv<'a>, CmdError> {
+    let pairs = ctx.args.rest();
+    if pairs.len() % 2 != 0 {
+        return Err(CmdError::WrongArity(command.into()));
+    }
+    Ok(pairs)
+}
+
+fn keys(pairs: Argv<'_>) -> impl Iterator<Item = &[u8]> {
+    pairs.iter().step_by(2)
+}
+
+fn store_all(db: &mut Access<'_>, pairs: Argv<'_>, expire: Expire) {
+    for first in (0..pairs.len()).step_by(2 * PREFETCH_STEP) {
+        let some = pairs.from(first);
+        if some.len() > 2 {
+            db.prefetch(keys(some));
+        }
+        let values = some.iter().skip(1).step_by(2);
+        for (key, value) in keys(some).zip(values).take(PREFETCH_STEP) {
+            store(db, key, value, expire);
+        }
+    }
+}

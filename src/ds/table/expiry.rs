@@ -1,0 +1,403 @@
+//! The expiry index: which items are due, without looking at those that aren't.
+//!
+//! Three levels, each a lower bound of what is below: `next_expire_at_ms` of the table, `due_at_ms`
+//! of each segment, and the due code of each item ([`due`]). Bounds are lowered at once when an
+//! expiry appears, and raised only when `take_expired` has looked: removing or extending an expiry
+//! costs nothing but a needless look at its segment later, which reads 2 bytes per slot.
+//!
+//! The codes of a segment are relative to a base, the time when they were made or last moved. The
+//! base moves on when a segment is looked at and codes would get inexact otherwise.
+
+use super::due::{self, EXACT_BELOW_MS, NEVER};
+use super::grow::rebase;
+use super::line::{self, LINE_SLOTS, prefetch};
+use super::segment::{Loose, Segment};
+use super::{Item, NO_EXPIRY, Slot, Table};
+
+/// The base of codes made before the table was ever told the time lies this far before the first
+/// expiry.
+const UNKNOWN_NOW_MS: u64 = 3_600_000;
+/// Due items looked at together, so that their cache misses overlap.
+const BATCH: usize = 32;
+
+impl<T: Item> Table<T> {
+    /// A lower bound of all expiries, in milliseconds of the Unix epoch: there is nothing to do for
+    /// [`Self::take_expired`] before. [`NO_EXPIRY`] if no item expires.
+    #[inline]
+    pub fn next_expire_at_ms(&self) -> u64 {
+        self.next_expire_at_ms
+    }
+
+    /// Tells the table the time without expiring anything. Worth a call before items with an expiry
+    /// are loaded into a new table, whose index is else made relative to a guess.
+    pub fn set_clock_ms(&mut self, now_ms: u64) {
+        self.clock_ms = now_ms;
+    }
+
+    /// Takes out items that expire at `now_ms` or before, up to `budget` of them, and hands them to
+    /// `f`. Returns how many; fewer than `budget` means that there are no more. Slots are invalid
+    /// afterwards.
+    #[inline]
+    pub fn take_expired(&mut self, now_ms: u64, budget: usize, f: &mut impl FnMut(T)) -> usize {
+        // NO_EXPIRY is never reached.
+        let now_ms = now_ms.min(NO_EXPIRY - 1);
+        self.clock_ms = now_ms;
+        if now_ms < self.next_expire_at_ms {
+            return 0;
+        }
+        self.take_due(now_ms, budget, f)
+    }
+
+    #[cold]
+    fn take_due(&mut self, now_ms: u64, budget: usize, f: &mut impl FnMut(T)) -> usize {
+        let mut taken = 0;
+        // Segments are visited round robin from where the last call stopped. Halving the directory
+        // on the way moves later segments to lower indices, so the round starts again.
+        let mut visited = 0;
+        let mut next_expire_at_ms = NO_EXPIRY;
+        let mut dir_index = self.due_cursor;
+        while visited < self.due_at_ms.len() {
+            if dir_index >= self.due_at_ms.len() {
+                dir_index = 0;
+            }
+            if self.due_at_ms[dir_index] <= now_ms {
+                if taken >= budget {
+                    self.due_cursor = dir_index;
+                    return taken;
+                }
+                let dir_len = self.dir.len();
+                taken += self.take_due_of_segment(dir_index, now_ms, budget - taken, f);
+                if self.due_at_ms[dir_index] <= now_ms {
+                    continue;
+                }
+                // Shrinking may merge this segment with one that was or will be visited.
+                next_expire_at_ms = next_expire_at_ms.min(self.due_at_ms[dir_index]);
+                self.shrink(dir_index);
+                if self.dir.len() != dir_len {
+                    (visited, dir_index, next_expire_at_ms) = (0, 0, NO_EXPIRY);
+                    continue;
+                }
+                if self.due_at_ms[dir_index] <= now_ms {
+                    continue;
+                }
+            }
+            next_expire_at_ms = next_expire_at_ms.min(self.due_at_ms[dir_index]);
+            visited += 1;
+            dir_index += 1;
+        }
+        self.due_cursor = dir_index;
+        self.next_expire_at_ms = next_expire_at_ms;
+        taken
+    }
+
+    /// Takes the due items out of one segment. Leaves `due_at_ms` at or below `now_ms` only if the
+    /// budget ended first.
+    fn take_due_of_segment(
+        &mut self,
+        dir_index: usize,
+        now_ms: u64,
+        budget: usize,
+        f: &mut impl FnMut(T),
+    ) -> usize {
+        let segment = self.segment(dir_index);
+        let mut taken = 0;
+        // SAFETY: the segment is live, and nothing here frees or replaces it. `f` gets only items,
+        // and can't reach the table.
+        unsafe {
+            let header = segment.header();
+            if now_ms < (*header).codes_base_ms {
+                make_codes_anew::<T>(segment, now_ms);
+            } else if now_ms - (*header).codes_base_ms >= EXACT_BELOW_MS {
+                let delta_ms = now_ms - (*header).codes_base_ms;
+                (*header).codes_base_ms = now_ms;
+                for_each_code(segment, |code| *code = rebase(*code, delta_ms));
+            }
+            let base_ms = (*header).codes_base_ms;
+            let limit = due::encode(now_ms - base_ms);
+            let mut first = 0;
+            let mut places = [0; BATCH];
+            loop {
+                let (found, next) = find_due(segment, limit, first, &mut places);
+                first = next;
+                for &place in &places[..found] {
+                    let word = segment.slot(place).expect("found above").read();
+                    prefetch(line::pointer(word).as_ptr());
+                }
+                for &place in &places[..found] {
+                    let word = segment.slot(place).expect("found above").read();
+                    let raw = line::pointer(word);
+                    let expire_at_ms = T::expire_at_ms(raw).unwrap_or(NO_EXPIRY);
+                    if expire_at_ms > now_ms {
+                        let code = due::encode(expire_at_ms - base_ms);
+                        segment.code(place).expect("the item expires").write(code);
+                    } else if taken < budget {
+                        segment.take_in_place(place);
+                        self.len -= 1;
+                        self.expires_len -= 1;
+                        taken += 1;
+                        f(T::from_raw(raw));
+                    } else {
+                        self.finish_segment(segment);
+                        return taken;
+                    }
+                }
+                if found < BATCH {
+                    break;
+                }
+            }
+            self.finish_segment(segment);
+            let run_start = self.run_start(dir_index, segment);
+            let mut least = NEVER;
+            for_each_code(segment, |code| least = least.min(*code));
+            let due_at_ms = match least {
+                NEVER => NO_EXPIRY,
+                code => base_ms.saturating_add(due::decode(code)),
+            };
+            self.set_due_at(run_start, due_at_ms);
+            self.drop_index_if_unused(dir_index);
+        }
+        taken
+    }
+
+    /// Puts a segment's overflow in order after items were taken in place.
+    unsafe fn finish_segment(&mut self, segment: Segment) {
+        // SAFETY: the caller's; the segment is live.
+        unsafe {
+            let bytes = segment.memory_bytes();
+            segment.tidy_overflow();
+            self.segment_bytes = self.segment_bytes - bytes + segment.memory_bytes();
+        }
+    }
+
+    /// Notes the expiry of an item whose word has the expiry bit and was counted.
+    pub(super) fn index_expiry(&mut self, slot: Slot, expire_at_ms: u64) {
+        let dir_index = slot.dir_index as usize;
+        let segment = self.segment(dir_index);
+        // SAFETY: the segment is live, and the slot one of its occupied ones.
+        unsafe {
+            let header = segment.header();
+            if (*header).codes.is_null() {
+                let bytes = segment.memory_bytes();
+                segment.make_codes(match self.clock_ms {
+                    0 => expire_at_ms.saturating_sub(UNKNOWN_NOW_MS),
+                    clock_ms => clock_ms,
+                });
+                self.segment_bytes = self.segment_bytes - bytes + segment.memory_bytes();
+            }
+            let code = due::encode(expire_at_ms.saturating_sub((*header).codes_base_ms));
+            segment
+                .code(slot.place as usize)
+                .expect("made above")
+                .write(code);
+        }
+        let run_start = self.run_start(dir_index, segment);
+        if expire_at_ms < self.due_at(run_start) {
+            self.set_due_at(run_start, expire_at_ms);
+        }
+        self.next_expire_at_ms = self.next_expire_at_ms.min(expire_at_ms);
+    }
+
+    /// Notes that an item's expiry changed, after its word was written.
+    #[inline]
+    pub(super) fn reindex_expiry(&mut self, slot: Slot, before: bool, expire_at_ms: Option<u64>) {
+        if before || expire_at_ms.is_some() {
+            self.reindex_changed(slot, before, expire_at_ms);
+        }
+    }
+
+    fn reindex_changed(&mut self, slot: Slot, before: bool, expire_at_ms: Option<u64>) {
+        let dir_index = slot.dir_index as usize;
+        let segment = self.segment(dir_index);
+        let after = expire_at_ms.is_some();
+        // SAFETY: the segment is live, and the slot one of its occupied ones.
+        unsafe {
+            let header = segment.header();
+            (*header).expires_len = (*header).expires_len - u32::from(before) + u32::from(after);
+            self.expires_len = self.expires_len - usize::from(before) + usize::from(after);
+            match expire_at_ms {
+                Some(expire_at_ms) => self.index_expiry(slot, expire_at_ms),
+                None => {
+                    segment
+                        .code(slot.place as usize)
+                        .expect("it had one")
+                        .write(NEVER);
+                    self.drop_index_if_unused(dir_index);
+                }
+            }
+        }
+    }
+
+    /// Gives a segment's codes back if none of its items expires.
+    pub(super) fn drop_index_if_unused(&mut self, dir_index: usize) {
+        let segment = self.segment(dir_index);
+        // SAFETY: the segment is live, and no item needs the codes.
+        unsafe {
+            if (*segment.header()).expires_len == 0 {
+                let bytes = segment.memory_bytes();
+                segment.drop_codes();
+                self.segment_bytes = self.segment_bytes - bytes + segment.memory_bytes();
+                self.set_due_at(self.run_start(dir_index, segment), NO_EXPIRY);
+                if self.expires_len == 0 {
+                    self.next_expire_at_ms = NO_EXPIRY;
+                }
+            }
+        }
+    }
+
+    /// The bound of the segment whose run starts here.
+    #[inline]
+    pub(super) fn due_at(&self, run_start: usize) -> u64 {
+        self.due_at_ms.get(run_start).copied().unwrap_or(NO_EXPIRY)
+    }
+
+    /// Sets the bound of the segment whose run starts here.
+    #[inline]
+    pub(super) fn set_due_at(&mut self, run_start: usize, due_at_ms: u64) {
+        if let Some(slot) = self.due_at_ms.get_mut(run_start) {
+            *slot = due_at_ms;
+        } else if due_at_ms != NO_EXPIRY {
+            self.due_at_ms = vec![NO_EXPIRY; self.dir.len()];
+            self.due_at_ms[run_start] = due_at_ms;
+        }
+    }
+}
+
+/// Calls `f` with every code of a segment.
+///
+/// # Safety
+/// The segment is live.
+#[inline]
+unsafe fn for_each_code(segment: Segment, mut f: impl FnMut(&mut u16)) {
+    // SAFETY: the caller's.
+    unsafe {
+        segment.codes().iter_mut().for_each(&mut f);
+        segment
+            .chain()
+            .for_each(|(at, _)| (*at).codes.iter_mut().for_each(&mut f));
+    }
+}
+
+/// Makes all codes of a segment from the items, relative to an earlier time: the clock went back.
+///
+/// # Safety
+/// The segment is live.
+unsafe fn make_codes_anew<T: Item>(segment: Segment, base_ms: u64) {
+    // SAFETY: the caller's; every occupied word is a live item's.
+    unsafe {
+        (*segment.header()).codes_base_ms = base_ms;
+        let code_of = |word: u64| {
+            let expires = line::is_occupied(word) && line::expires(word);
+            let expire_at_ms = expires.then(|| T::expire_at_ms(line::pointer(word)));
+            expire_at_ms
+                .flatten()
+                .map_or(NEVER, |at_ms| due::encode(at_ms.saturating_sub(base_ms)))
+        };
+        for (place, code) in segment.codes().iter_mut().enumerate() {
+            *code = code_of(segment.line(place / LINE_SLOTS).0[place % LINE_SLOTS]);
+        }
+        for (at, _) in segment.chain() {
+            let chained = &mut *at;
+            for (code, word) in chained.codes.iter_mut().zip(chained.line.0) {
+                *code = code_of(word);
+            }
+        }
+    }
+}
+
+/// Fills `places` with places from `first` on whose codes are at most `limit`. Returns how many
+/// there are, and where to go on.
+///
+/// # Safety
+/// The segment is live.
+unsafe fn find_due(
+    segment: Segment,
+    limit: u16,
+    first: usize,
+    places: &mut [usize; BATCH],
+) -> (usize, usize) {
+    let mut found = 0;
+    // SAFETY: the caller's.
+    unsafe {
+        let codes = segment.codes();
+        // Whole lines at a time: eight codes are one vector, and mostly none is due.
+        let lines = codes.chunks_exact(LINE_SLOTS).enumerate();
+        for (number, line) in lines.skip(first / LINE_SLOTS) {
+            if line.iter().fold(NEVER, |least, code| least.min(*code)) <= limit {
+                for (slot, code) in line.iter().enumerate() {
+                    let place = number * LINE_SLOTS + slot;
+                    if *code <= limit && place >= first {
+                        if found == BATCH {
+                            return (found, place);
+                        }
+                        places[found] = place;
+                        found += 1;
+                    }
+                }
+            }
+        }
+        for (at, start) in segment.chain() {
+            for (slot, code) in (*at).codes.iter().enumerate() {
+                let place = start + slot;
+                if *code <= limit && place >= first {
+                    if found == BATCH {
+                        return (found, place);
+                    }
+                    places[found] = place;
+                    found += 1;
+                }
+            }
+        }
+        let end = segment.slots() + segment.chain().count() * LINE_SLOTS;
+        (found, end)
+    }
+}
+
+impl Segment {
+    /// Takes the item at a place out and leaves a hole; [`Self::tidy_overflow`] must follow.
+    ///
+    /// # Safety
+    /// The segment is live, and the place occupied by an item that expires.
+    unsafe fn take_in_place(self, place: usize) {
+        // SAFETY: the caller's.
+        unsafe {
+            let header = self.header();
+            self.slot(place).expect("occupied").write(0);
+            self.code(place).expect("it expires").write(NEVER);
+            (*header).len -= 1;
+            (*header).expires_len -= 1;
+        }
+    }
+
+    /// Recomputes which homes have items elsewhere, and closes the holes of the chain.
+    ///
+    /// # Safety
+    /// The segment is live.
+    unsafe fn tidy_overflow(self) {
+        // SAFETY: the caller's.
+        unsafe {
+            let header = self.header();
+            if !(*header).chain.is_null() {
+                let mut items = Vec::new();
+                for (at, _) in self.chain() {
+                    let chained = &*at;
+                    let slots = chained.line.occupied();
+                    items.extend(slots.map(|slot| Loose {
+                        word: chained.line.0[slot],
+                        code: chained.codes[slot],
+                    }));
+                }
+                self.free_chain();
+                for item in items {
+                    (*header).len -= 1;
+                    (*header).expires_len -= u32::from(line::expires(item.word));
+                    self.place_in_chain(item);
+                }
+            }
+            let mut overflowing = (*header).in_neighbour | (*header).in_stash;
+            while overflowing != 0 {
+                self.recheck(overflowing.trailing_zeros() as usize);
+                overflowing &= overflowing - 1;
+            }
+        }
+    }
+}
