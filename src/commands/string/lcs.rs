@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use smallvec::SmallVec;
-
 use super::string_value;
 use crate::commands::{CmdResult, Ctx, Next};
 use crate::db::{Access, Lookup};
@@ -35,7 +33,6 @@ pub(super) fn lcs(ctx: &mut Ctx<'_>) -> CmdResult {
     let (a, b) = (text(&mut ctx.db, a_key), text(&mut ctx.db, b_key));
     let (a, b) = (a.ok_or(NO_STRINGS)?, b.ok_or(NO_STRINGS)?);
     let options = Options::parse(ctx)?;
-    let (a, b) = (a.as_slice(), b.as_slice());
     lcs::admit(a.len(), b.len(), ctx.config.proto_max_bulk_len).map_err(
         |refused| match refused {
             Refused::TooLong => TOO_LONG,
@@ -44,10 +41,10 @@ pub(super) fn lcs(ctx: &mut Ctx<'_>) -> CmdResult {
     )?;
     let no_memory = |_: OutOfMemory| NO_MEMORY;
     if options.len {
-        ctx.out.integer(lcs::len(a, b).map_err(no_memory)? as i64);
+        ctx.out.integer(lcs::len(&a, &b).map_err(no_memory)? as i64);
         return Ok(Next::Done);
     }
-    let lcs = Lcs::new(a, b).map_err(no_memory)?;
+    let lcs = Lcs::new(&a, &b).map_err(no_memory)?;
     if options.idx {
         reply_matches(ctx.out, &lcs, &options);
     } else {
@@ -105,31 +102,37 @@ fn reply_matches(out: &mut ReplyWriter, lcs: &Lcs<'_>, options: &Options) {
     out.integer(lcs.len() as i64);
 }
 
-/// A value held apart from its entry: only one entry can be looked at at a time.
-enum Text {
-    Shared(Arc<Vec<u8>>),
-    Copied(SmallVec<[u8; 256]>),
-}
-
-impl Text {
-    fn as_slice(&self) -> &[u8] {
-        match self {
-            Text::Shared(shared) => shared,
-            Text::Copied(copied) => copied,
-        }
-    }
-}
-
-/// The value of a key, empty if it is not there; `None` if it is no string.
-fn text(db: &mut Access<'_>, key: &[u8]) -> Option<Text> {
+/// The value of a key, empty if it is not there; `None` if it is no string. Held apart from its
+/// entry, since only one entry can be looked at at a time.
+fn text(db: &mut Access<'_>, key: &[u8]) -> Option<Arc<Vec<u8>>> {
     let Some(entry) = db.find(key, Lookup::Read) else {
-        return Some(Text::Copied(SmallVec::new()));
+        return Some(Arc::default());
     };
     Some(match string_value(entry).ok()? {
-        ValueRef::Shared(shared) => Text::Shared(shared.clone()),
+        ValueRef::Shared(shared) => shared.clone(),
         value => {
             let mut digits = itoa::Buffer::new();
-            Text::Copied(SmallVec::from_slice(string::bytes(value, &mut digits)))
+            Arc::new(string::bytes(value, &mut digits).to_vec())
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn resp3_has_a_map() {
+        let mut out = ReplyWriter::new();
+        out.set_resp3(true);
+        let lcs = Lcs::new(b"ohmytext", b"mynewtext").unwrap();
+        let options = Options {
+            with_match_len: true,
+            match_len_min: 3,
+            ..Options::default()
+        };
+        reply_matches(&mut out, &lcs, &options);
+        let expected = "%2 $7 matches *1 *3 *2 :4 :7 *2 :5 :8 :4 $3 len :6 ";
+        assert_eq!(out.to_vec(), expected.replace(' ', "\r\n").into_bytes());
+    }
 }

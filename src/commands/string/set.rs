@@ -194,7 +194,7 @@ pub(super) fn msetex(ctx: &mut Ctx<'_>) -> CmdResult {
 /// All arguments as keys, each with its value.
 fn pairs<'a>(ctx: &mut Ctx<'a>, command: &'static str) -> Result<Argv<'a>, CmdError> {
     let pairs = ctx.args.rest();
-    if pairs.len() % 2 != 0 {
+    if !pairs.len().is_multiple_of(2) {
         return Err(CmdError::WrongArity(command.into()));
     }
     Ok(pairs)
