@@ -1,5 +1,213 @@
-//! Placeholder until the cron of helper `admin` is merged.
+//! What is done ten times a second whether anybody asks or not: rates are sampled, the memory's peak is noted, and
+//! clients that idle past `timeout` or let too many replies wait for too long are closed.
+//!
+//! Clients are looked at in turns, all of them once in about a second, so that many cost no more at a time than few.
 
+use std::sync::atomic::Ordering;
+
+use crate::client::{Shared, Signal};
+use crate::config::{Config, OutputLimit};
 use crate::server::Server;
+use crate::stats::{CRON_HZ, Metric};
+use crate::sys::alloc;
 
-pub(super) fn tick(_server: &Server) {}
+/// Fewest clients looked at in one run, if there are as many.
+const CLIENTS_MIN: usize = 64;
+
+/// One run; to be called [`CRON_HZ`] times a second.
+pub(super) fn tick(server: &Server) {
+    let now_ms = server.clock.unix_ms();
+    let (commands, net_in, net_out) = server.stats.totals();
+    let sampler = &server.stats.sampler;
+    sampler.sample(Metric::Commands, commands, now_ms);
+    sampler.sample(Metric::NetIn, net_in, now_ms);
+    sampler.sample(Metric::NetOut, net_out, now_ms);
+    server.stats.note_memory(alloc::allocated_bytes());
+    look_after_clients(server, now_ms);
+}
+
+fn look_after_clients(server: &Server, now_ms: u64) {
+    let config = server.config();
+    let share = server.clients.len().div_ceil(CRON_HZ as usize);
+    let (mut input_max, mut output_max) = (0, 0);
+    for client in server.clients.next_round(share.max(CLIENTS_MIN)) {
+        input_max = input_max.max(client.query_buffer_capacity.load(Ordering::Relaxed));
+        output_max = output_max.max(client.output_bytes.load(Ordering::Relaxed));
+        if client.has(Signal::Kill) {
+            continue;
+        }
+        if is_idle(&client, &config, now_ms) {
+            tracing::debug!("Closing idle client id={} addr={}", client.id, client.endpoint.addr);
+            client.raise(Signal::Kill);
+        } else if is_over_limit(&client, &config.client_output_buffer_limit.normal, now_ms) {
+            server.stats.output_buffer_disconnections.fetch_add(1, Ordering::Relaxed);
+            tracing::warn!(
+                "Client id={} addr={} closed for overcoming of output buffer limits.",
+                client.id,
+                client.endpoint.addr
+            );
+            client.raise(Signal::Kill);
+        }
+    }
+    server.stats.recent_input.note(input_max as u64, now_ms);
+    server.stats.recent_output.note(output_max as u64, now_ms);
+}
+
+/// Silent for longer than `timeout`, and not because of a CLIENT PAUSE.
+fn is_idle(client: &Shared, config: &Config, now_ms: u64) -> bool {
+    let timeout_ms = u64::from(config.timeout_secs) * 1000;
+    let last_ms = client.last_interaction_ms.load(Ordering::Relaxed);
+    timeout_ms > 0
+        && !client.paused.load(Ordering::Relaxed)
+        && now_ms.saturating_sub(last_ms) > timeout_ms
+}
+
+/// More replies waiting than the hard limit allows, or than the soft limit does for longer than it allows. (The hard
+/// limit is watched where replies are queued, too: here is seen that it was lowered.)
+fn is_over_limit(client: &Shared, limit: &OutputLimit, now_ms: u64) -> bool {
+    let waiting = client.output_bytes.load(Ordering::Relaxed) as u64;
+    if limit.hard_bytes > 0 && waiting > limit.hard_bytes {
+        return true;
+    }
+    let since = &client.soft_limit_since_ms;
+    if limit.soft_bytes == 0 || waiting <= limit.soft_bytes {
+        since.store(0, Ordering::Relaxed);
+        return false;
+    }
+    match since.load(Ordering::Relaxed) {
+        0 => {
+            since.store(now_ms, Ordering::Relaxed);
+            false
+        }
+        since_ms => now_ms.saturating_sub(since_ms) > limit.soft_secs.saturating_mul(1000),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::client::Endpoint;
+    use crate::config::{self, Invocation};
+    use crate::util::clock::Clock;
+
+    const START_MS: u64 = 1_700_000_000_000;
+
+    fn server(directives: &[&str]) -> Server {
+        let args = directives.iter().map(|arg| (*arg).into());
+        let Ok(Invocation::Run(sources)) = config::parse(args, []) else {
+            panic!("no run")
+        };
+        let (store, _) = config::load(&sources).unwrap();
+        Server::new(store, Clock::fake(START_MS))
+    }
+
+    fn connect(server: &Server) -> Arc<Shared> {
+        let endpoint = Endpoint {
+            addr: "127.0.0.1:1".into(),
+            laddr: "127.0.0.1:6379".into(),
+            local: true,
+            unix: false,
+        };
+        server.clients.connect(endpoint, -1, server.clock.unix_ms())
+    }
+
+    #[test]
+    fn idle_clients_are_closed() {
+        let server = server(&["--timeout", "30"]);
+        let (idle, busy, paused) = (connect(&server), connect(&server), connect(&server));
+        paused.paused.store(true, Ordering::Relaxed);
+        server.clock.advance(30_000);
+        tick(&server);
+        assert!(!idle.has(Signal::Kill));
+        busy.last_interaction_ms.store(server.clock.unix_ms(), Ordering::Relaxed);
+        server.clock.advance(1);
+        tick(&server);
+        assert!(idle.has(Signal::Kill));
+        assert!(!busy.has(Signal::Kill) && !paused.has(Signal::Kill));
+    }
+
+    #[test]
+    fn without_timeout_nobody_is_idle() {
+        let server = server(&[]);
+        let client = connect(&server);
+        server.clock.advance(1_000_000_000);
+        tick(&server);
+        assert!(!client.has(Signal::Kill));
+    }
+
+    #[test]
+    fn the_soft_limit_gives_time() {
+        let server = server(&["--client-output-buffer-limit", "normal 1000 100 10"]);
+        let denied = || server.stats.output_buffer_disconnections.load(Ordering::Relaxed);
+        let client = connect(&server);
+        client.output_bytes.store(101, Ordering::Relaxed);
+        tick(&server);
+        server.clock.advance(10_000);
+        tick(&server);
+        assert!(!client.has(Signal::Kill));
+        // Below the limit once: the time starts again.
+        client.output_bytes.store(100, Ordering::Relaxed);
+        tick(&server);
+        client.output_bytes.store(500, Ordering::Relaxed);
+        tick(&server);
+        server.clock.advance(10_000);
+        tick(&server);
+        assert!(!client.has(Signal::Kill));
+        server.clock.advance(1);
+        tick(&server);
+        assert!(client.has(Signal::Kill));
+        assert_eq!(denied(), 1);
+        tick(&server);
+        assert_eq!(denied(), 1, "counted once");
+    }
+
+    #[test]
+    fn the_hard_limit_gives_none() {
+        let server = server(&["--client-output-buffer-limit", "normal 1000 0 0"]);
+        let client = connect(&server);
+        client.output_bytes.store(1000, Ordering::Relaxed);
+        tick(&server);
+        assert!(!client.has(Signal::Kill));
+        client.output_bytes.store(1001, Ordering::Relaxed);
+        tick(&server);
+        assert!(client.has(Signal::Kill));
+    }
+
+    #[test]
+    fn every_client_gets_its_turn_within_a_second() {
+        let server = server(&["--timeout", "1"]);
+        let clients: Vec<_> = (0..1000).map(|_| connect(&server)).collect();
+        server.clock.advance(1_001);
+        tick(&server);
+        let closed = |clients: &[Arc<Shared>]| {
+            clients.iter().filter(|client| client.has(Signal::Kill)).count()
+        };
+        assert_eq!(closed(&clients), 100);
+        (1..CRON_HZ).for_each(|_| tick(&server));
+        assert_eq!(closed(&clients), 1000);
+    }
+
+    #[test]
+    fn figures_are_sampled() {
+        let server = server(&[]);
+        let worker = server.stats.add_worker();
+        let client = connect(&server);
+        client.query_buffer_capacity.store(4096, Ordering::Relaxed);
+        client.output_bytes.store(77, Ordering::Relaxed);
+        for _ in 0..=16 {
+            worker.lock().commands_total += 50;
+            worker.lock().net_in_bytes += 1000;
+            tick(&server);
+            server.clock.advance(100);
+        }
+        let now_ms = server.clock.unix_ms();
+        assert_eq!(server.stats.sampler.rate(Metric::Commands), 500);
+        assert_eq!(server.stats.sampler.rate(Metric::NetIn), 10_000);
+        assert_eq!(server.stats.sampler.rate(Metric::NetOut), 0);
+        assert_eq!(server.stats.recent_input.get(now_ms), 4096);
+        assert_eq!(server.stats.recent_output.get(now_ms), 77);
+        assert!(server.stats.memory_peak_bytes.load(Ordering::Relaxed) > 0);
+    }
+}

@@ -10,6 +10,7 @@
 pub mod pause;
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::sync::Arc;
 use std::sync::atomic::{
     AtomicBool, AtomicI32, AtomicU8, AtomicU16, AtomicU32, AtomicU64, AtomicUsize, Ordering,
@@ -191,6 +192,8 @@ impl Shared {
 pub struct Registry {
     next_id: AtomicU64,
     connected: Mutex<BTreeMap<ClientId, Arc<Shared>>>,
+    /// The last client of the last [`Registry::next_round`].
+    round_at: AtomicU64,
 }
 
 impl Registry {
@@ -239,6 +242,24 @@ impl Registry {
     /// All clients in the order of their numbers.
     pub fn all(&self) -> Vec<Arc<Shared>> {
         self.connected.lock().values().cloned().collect()
+    }
+
+    /// Calls `visit` with every client in the order of their numbers, while nobody can come or go: for short work.
+    pub fn for_each(&self, mut visit: impl FnMut(&Shared)) {
+        self.connected.lock().values().for_each(|shared| visit(shared));
+    }
+
+    /// The next `most` clients, round and round: what is to be done for each of them now and then is spread over time.
+    pub fn next_round(&self, most: usize) -> Vec<Arc<Shared>> {
+        let after = self.round_at.load(Ordering::Relaxed);
+        let connected = self.connected.lock();
+        let later = connected.range((Bound::Excluded(after), Bound::Unbounded));
+        let earlier = connected.range(..=after);
+        let round: Vec<_> = later.chain(earlier).take(most).map(|(_, shared)| shared.clone()).collect();
+        if let Some(last) = round.last() {
+            self.round_at.store(last.id, Ordering::Relaxed);
+        }
+        round
     }
 
     /// Number of clients.

@@ -1,6 +1,115 @@
-//! config commands.
+//! CONFIG: reads, sets and saves directives. The grammar and the texts are `crate::config`'s.
 
-use super::Command;
+use crate::db::ShardStats;
+use crate::spec::{CmdError, Flags, Group};
+
+use super::{CmdResult, Command, Ctx, Next, command, container, help};
+
+const ADMIN: Flags =
+    Flags::ADMIN.and(Flags::LOADING).and(Flags::NOSCRIPT).and(Flags::STALE);
+const ALL_NODES: &[&str] = &["request_policy:all_nodes", "response_policy:all_succeeded"];
 
 /// The rows of this family.
-pub const COMMANDS: &[Command] = &[];
+pub const COMMANDS: &[Command] = &[command("config", -2, Flags::NONE, container)
+    .docs(
+        Group::Server,
+        "2.0.0",
+        "Depends on the subcommand",
+        "Groups the commands that read and change the configuration.",
+    )
+    .subcommands(&[
+        command("get", -3, ADMIN, get)
+            .docs(
+                Group::Server,
+                "2.0.0",
+                "O(N), N being the patterns",
+                "Lists directives whose names match any of the patterns, with their values.",
+            )
+            .syntax("parameter*"),
+        command("help", 2, Flags::LOADING.and(Flags::STALE), config_help).docs(
+            Group::Server,
+            "5.0.0",
+            "O(1)",
+            "Lists the subcommands of CONFIG.",
+        ),
+        command("resetstat", 2, ADMIN, resetstat).tips(ALL_NODES).docs(
+            Group::Server,
+            "2.0.0",
+            "O(1)",
+            "Sets the counters that INFO shows back to zero.",
+        ),
+        command("rewrite", 2, ADMIN, rewrite).tips(ALL_NODES).docs(
+            Group::Server,
+            "2.8.0",
+            "O(1)",
+            "Brings the configuration file up to the values in force.",
+        ),
+        command("set", -4, ADMIN, set)
+            .tips(ALL_NODES)
+            .docs(
+                Group::Server,
+                "2.0.0",
+                "O(N), N being the directives",
+                "Sets directives while the server runs: all of those given, or none.",
+            )
+            .syntax("data{parameter value}*"),
+    ])];
+
+fn get(ctx: &mut Ctx<'_>) -> CmdResult {
+    let patterns: Vec<&[u8]> = ctx.args.rest().iter().collect();
+    let found = ctx.server.with_config_store(|store| store.get(&patterns));
+    ctx.out.map(found.len());
+    for (name, value) in &found {
+        ctx.out.bulk(name.as_bytes());
+        ctx.out.bulk(value);
+    }
+    Ok(Next::Done)
+}
+
+fn set(ctx: &mut Ctx<'_>) -> CmdResult {
+    let mut pairs = Vec::with_capacity(ctx.args.remaining() / 2);
+    while !ctx.args.is_empty() {
+        pairs.push((ctx.args.bytes()?, ctx.args.bytes()?));
+    }
+    let local = ctx.client.shared.endpoint.local;
+    ctx.server.set_config(&pairs, local).map_err(CmdError::owned)?;
+    ctx.out.ok();
+    Ok(Next::Done)
+}
+
+fn rewrite(ctx: &mut Ctx<'_>) -> CmdResult {
+    match ctx.server.with_config_store(|store| store.rewrite()) {
+        Ok(()) => {
+            tracing::info!("CONFIG REWRITE executed with success.");
+            ctx.out.ok();
+            Ok(Next::Done)
+        }
+        Err(error) => {
+            tracing::warn!("CONFIG REWRITE failed: {error}");
+            Err(CmdError::owned(error.to_string()))
+        }
+    }
+}
+
+fn resetstat(ctx: &mut Ctx<'_>) -> CmdResult {
+    ctx.server.stats.reset();
+    ctx.server.keyspace.lazyfree.reset_stats();
+    ctx.server.keyspace.expire_clock.reset_stats();
+    ctx.db.for_each_shard(|_, shard| shard.stats = ShardStats::default());
+    ctx.out.ok();
+    Ok(Next::Done)
+}
+
+fn config_help(ctx: &mut Ctx<'_>) -> CmdResult {
+    let lines = [
+        "GET <pattern> [<pattern> ...]",
+        "    Directives whose names match a glob-style <pattern>, with their values.",
+        "SET <directive> <value> [<directive> <value> ...]",
+        "    Set directives: all of them, or none.",
+        "RESETSTAT",
+        "    Set the counters that INFO shows back to zero.",
+        "REWRITE",
+        "    Bring the configuration file up to the values in force.",
+    ];
+    help(ctx, "CONFIG", &lines)
+}

@@ -1,6 +1,296 @@
-//! debug commands.
+//! DEBUG: what tests and the curious need. Served only to whom `enable-debug-command` allows it (`exec::admit`).
+//!
+//! Its row names no keys, as Redis's, so what touches keys holds their shards one at a time ([`Access::with_key`]).
+//!
+//! To add a subcommand: an arm in [`debug`] with the numbers of arguments it takes, its function, its lines in [`HELP`].
+//!
+//! [`Access::with_key`]: crate::db::Access::with_key
 
-use super::Command;
+use std::time::Duration;
+
+use crate::client::Signal;
+use crate::db::{Expire, Lookup};
+use crate::ds::entry::{NewValue, ValueRef};
+use crate::server::Lifecycle;
+use crate::spec::{CmdError, Flags, Group};
+use crate::util::glob::glob_match;
+use crate::util::num;
+use crate::util::rng::Rng;
+use crate::value::{Encoding, Type, string};
+
+use super::{CmdResult, Command, Ctx, Next, command, help};
 
 /// The rows of this family.
-pub const COMMANDS: &[Command] = &[];
+pub const COMMANDS: &[Command] = &[command(
+    "debug",
+    -2,
+    Flags::ADMIN
+        .and(Flags::LOADING)
+        .and(Flags::NOSCRIPT)
+        .and(Flags::STALE)
+        .and(Flags::PROTECTED),
+    debug,
+)
+.docs(
+    Group::Server,
+    "1.0.0",
+    "Depends on the subcommand",
+    "Serves tests and the search for faults.",
+)];
+
+const HELP: &[&str] = &[
+    "ERROR <string>",
+    "    Reply with <string> as an error.",
+    "LOG <message>",
+    "    Write <message> to the log.",
+    "OBJECT <key> [fast]",
+    "    Tell how <key> and its value are stored; with `fast` only what is known at once.",
+    "POPULATE <count> [<prefix>] [<size>]",
+    "    Create <count> strings named <prefix>:<number> (`key` unless told), with values",
+    "    of <size> bytes. Keys that exist stay as they are. Does not count as changes.",
+    "PROTOCOL <type>",
+    "    Reply with a value of <type>: string, integer, double, bignum, null, array, set,",
+    "    map, attrib, push, verbatim, true, false.",
+    "SET-ACTIVE-EXPIRE <0|1>",
+    "    Whether expired keys are deleted in the background (1, the default). They stay",
+    "    invisible either way.",
+    "SLEEP <seconds>",
+    "    Keep every client waiting for <seconds>. Decimals allowed.",
+    "STRINGMATCH-LEN <pattern> <string>",
+    "    Tell whether the glob-style <pattern> matches <string>.",
+    "STRINGMATCH-TEST",
+    "    Try the matcher of patterns with random ones.",
+];
+
+/// Bytes of a subcommand's name that an error repeats.
+const PREVIEW_BYTES: usize = 128;
+/// Keys that POPULATE creates between two looks at whether it shall stop.
+const POPULATE_SLICE: u64 = 1024;
+/// Patterns that STRINGMATCH-TEST tries.
+const FUZZ_ROUNDS: usize = 20_000;
+
+fn debug(ctx: &mut Ctx<'_>) -> CmdResult {
+    let name = ctx.args.bytes()?;
+    match (&*name.to_ascii_lowercase(), ctx.args.remaining()) {
+        (b"error", 1) => error(ctx),
+        (b"help", 0) => help(ctx, "DEBUG", HELP),
+        (b"log", 1) => log(ctx),
+        (b"object", 1 | 2) => object(ctx),
+        (b"populate", 1..=3) => populate(ctx),
+        (b"protocol", 1) => protocol(ctx),
+        (b"set-active-expire", 1) => set_active_expire(ctx),
+        (b"sleep", 1) => sleep(ctx),
+        (b"stringmatch-len", 2) => stringmatch_len(ctx),
+        (b"stringmatch-test", 0) => stringmatch_test(ctx),
+        _ => Err(unknown(name)),
+    }
+}
+
+fn unknown(name: &[u8]) -> CmdError {
+    let mut text = b"ERR unknown subcommand or wrong number of arguments for '".to_vec();
+    text.extend_from_slice(&name[..name.len().min(PREVIEW_BYTES)]);
+    text.extend_from_slice(b"'. Try DEBUG HELP.");
+    CmdError::owned(text)
+}
+
+fn error(ctx: &mut Ctx<'_>) -> CmdResult {
+    // Written as a reply: a test's error is none that the server's statistics should show.
+    let text = ctx.args.bytes()?;
+    ctx.out.error(text);
+    Ok(Next::Done)
+}
+
+fn log(ctx: &mut Ctx<'_>) -> CmdResult {
+    tracing::warn!("DEBUG LOG: {}", ctx.args.bytes()?.escape_ascii());
+    ctx.out.ok();
+    Ok(Next::Done)
+}
+
+fn sleep(ctx: &mut Ctx<'_>) -> CmdResult {
+    let seconds = leading_f64(ctx.args.bytes()?);
+    ctx.out.ok();
+    // What is no duration (negative, NaN, past the end of time) is none to sleep.
+    match Duration::try_from_secs_f64(seconds) {
+        Ok(duration) if !duration.is_zero() => Ok(Next::Sleep(duration)),
+        _ => Ok(Next::Done),
+    }
+}
+
+/// The number that a text begins with, as C's `strtod` reads it; 0 for none.
+fn leading_f64(text: &[u8]) -> f64 {
+    let longest = text.len().min(64);
+    (1..=longest).rev().find_map(|len| num::parse_f64(&text[..len])).unwrap_or(0.0)
+}
+
+fn set_active_expire(ctx: &mut Ctx<'_>) -> CmdResult {
+    let enabled = leading_f64(ctx.args.bytes()?) as i64 != 0;
+    ctx.server.keyspace.expire_clock.set_enabled(enabled);
+    ctx.out.ok();
+    Ok(Next::Done)
+}
+
+fn stringmatch_len(ctx: &mut Ctx<'_>) -> CmdResult {
+    let (pattern, text) = (ctx.args.bytes()?, ctx.args.bytes()?);
+    ctx.out.integer(glob_match(pattern, text, false) as i64);
+    Ok(Next::Done)
+}
+
+fn stringmatch_test(ctx: &mut Ctx<'_>) -> CmdResult {
+    let mut rng = Rng::from_os();
+    let mut text = |letters: &[u8]| -> Vec<u8> {
+        (0..rng.index(32)).map(|_| letters[rng.index(letters.len())]).collect()
+    };
+    let mut matches = 0;
+    for _ in 0..FUZZ_ROUNDS {
+        let (pattern, string) = (text(b"ab*?[]^-\\!"), text(b"ab-]"));
+        matches += glob_match(&pattern, &string, false) as usize;
+    }
+    tracing::debug!("DEBUG STRINGMATCH-TEST: {matches} of {FUZZ_ROUNDS} random patterns matched");
+    ctx.out.simple("Apparently the server did not crash: test passed");
+    Ok(Next::Done)
+}
+
+fn object(ctx: &mut Ctx<'_>) -> CmdResult {
+    let key = ctx.args.bytes()?;
+    let fast = ctx.args.take("fast");
+    let now = crate::db::access::lru_clock(ctx.now_ms());
+    let text = ctx.db.with_key(key, |db| {
+        let entry = db.find(key, Lookup::Silent)?;
+        let encoding = Encoding::from_nibble(entry.enc()).name();
+        let length = match fast {
+            true => String::new(),
+            false => format!("serializedlength:{} ", serialized_len(entry.value())),
+        };
+        let (address, lru) = (entry.key().as_ptr(), entry.lru());
+        let idle_secs = now.wrapping_sub(lru) & 0xff_ffff;
+        Some(format!(
+            "Value at:{address:p} refcount:1 encoding:{encoding} {length}lru:{lru} lru_seconds_idle:{idle_secs}"
+        ))
+    });
+    ctx.out.simple(&text.ok_or(CmdError::NoSuchKey)?);
+    Ok(Next::Done)
+}
+
+/// The length of a string in an RDB file that is not compressed.
+fn serialized_len(value: ValueRef<'_>) -> usize {
+    let text_len = |len: usize| match len {
+        0..64 => 1 + len,
+        64..16_384 => 2 + len,
+        _ if u32::try_from(len).is_ok() => 5 + len,
+        _ => len.saturating_add(9),
+    };
+    let len = string::len(value);
+    // Integers of up to 32 bits have a form of their own, also those that are stored as text.
+    let int = string::int(value).and_then(|int| i32::try_from(int).ok());
+    match int {
+        Some(-128..=127) => 2,
+        Some(-32_768..=32_767) => 3,
+        Some(_) => 5,
+        None => text_len(len),
+    }
+}
+
+fn populate(ctx: &mut Ctx<'_>) -> CmdResult {
+    let mut positive = |arg: &[u8]| {
+        let number = num::parse_i64(arg).and_then(|number| u64::try_from(number).ok());
+        number.ok_or(CmdError::text("ERR value is out of range, must be positive"))
+    };
+    let count = positive(ctx.args.bytes()?)?;
+    let prefix = ctx.args.option().unwrap_or(b"key");
+    let size = ctx.args.option().map_or(Ok(0), &mut positive)?;
+    if size > ctx.config.proto_max_bulk_len {
+        return Err(CmdError::StringTooLong);
+    }
+    let size = size as usize;
+    let changes = ctx.db.effects.changes;
+    let (mut key, mut value) = (prefix.to_vec(), Vec::with_capacity(size.max(32)));
+    key.push(b':');
+    let prefix_len = key.len();
+    for number in 0..count {
+        if number % POPULATE_SLICE == 0 && told_to_stop(ctx) {
+            break;
+        }
+        key.truncate(prefix_len);
+        num::fmt_u64(number, &mut key);
+        value.clear();
+        value.extend_from_slice(b"value:");
+        num::fmt_u64(number, &mut value);
+        if size > 0 {
+            value.resize(size, 0);
+        }
+        let enc = string::encoding(key.len(), value.len(), false) as u8;
+        ctx.db.with_key(&key, |db| {
+            if !db.exists(&key, Lookup::Silent) {
+                let value = NewValue::Bytes(&value);
+                db.set(&key, Type::String as u8, enc, value, Expire::Never);
+            }
+        });
+    }
+    ctx.db.effects.changes = changes;
+    ctx.out.ok();
+    Ok(Next::Done)
+}
+
+/// Whether nobody waits any more for what may take minutes.
+fn told_to_stop(ctx: &Ctx<'_>) -> bool {
+    ctx.server.lifecycle() == Lifecycle::Stopping || ctx.client.shared.has(Signal::Kill)
+}
+
+fn protocol(ctx: &mut Ctx<'_>) -> CmdResult {
+    let name = ctx.args.bytes()?.to_ascii_lowercase();
+    let out = &mut *ctx.out;
+    match &*name {
+        b"string" => out.bulk(b"Hello World"),
+        b"integer" => out.integer(12345),
+        b"double" => out.double(3.141),
+        b"null" => out.null(),
+        b"array" => {
+            out.array(3);
+            (0..3).for_each(|n| out.integer(n));
+        }
+        b"set" => {
+            out.set(3);
+            (0..3).for_each(|n| out.integer(n));
+        }
+        b"map" => {
+            out.map(3);
+            for n in 0..3 {
+                out.integer(n);
+                out.boolean(n == 1);
+            }
+        }
+        b"attrib" => {
+            if out.attribute(1) {
+                out.bulk(b"key-popularity");
+                out.array(2);
+                out.bulk(b"key:123");
+                out.integer(90);
+            }
+            out.bulk(b"Some real reply following the attribute");
+        }
+        b"push" if !out.is_resp3() => {
+            return Err(CmdError::text("ERR RESP2 is not supported by this command"));
+        }
+        b"push" => {
+            // Out of band: the message stands before or behind the reply of the command that it meets.
+            out.bulk(b"Some real reply following the push reply");
+            out.push(2);
+            out.bulk(b"server-cpu-usage");
+            out.integer(42);
+        }
+        b"true" => out.boolean(true),
+        b"false" => out.boolean(false),
+        b"verbatim" => out.verbatim("txt", b"This is a verbatim\nstring"),
+        b"bignum" => out.big_number(b"1234567999999999999999999999999999999"),
+        _ => {
+            return Err(CmdError::text(
+                "ERR Wrong protocol type name. Please use one of the following: string|integer|double|bignum|null|\
+                 array|set|map|attrib|push|verbatim|true|false",
+            ));
+        }
+    }
+    Ok(Next::Done)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,517 @@
-//! info commands.
+//! INFO: the server's figures, by section, in Redis's names, order and form.
+//!
+//! Every figure is true. A field whose feature Kivi does not have is left out, unless it counts how often that happened
+//! and monitoring looks for it: then it is 0, which is true as well.
+//!
+//! To add a field: a line in its section's function. A section: a function, and its row in [`SECTIONS`].
 
-use super::Command;
+use std::cell::OnceCell;
+use std::fmt::{self, Write as _};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use crate::client::pause::PauseMode;
+use crate::client::{Client, Shared};
+use crate::config::{Config, Supervised};
+use crate::db::access::lru_clock;
+use crate::db::{Access, Census};
+use crate::server::Server;
+use crate::spec::{AclCategories, Flags, Group};
+use crate::stats::{self, CRON_HZ, Metric};
+use crate::sys::process::{self, CpuOf};
+use crate::sys::{alloc, tsc};
+use crate::util::num::human_bytes;
+use crate::util::rng::Rng;
+
+use super::{CmdResult, Command, CommandTable, Ctx, Next, command};
 
 /// The rows of this family.
-pub const COMMANDS: &[Command] = &[];
+pub const COMMANDS: &[Command] =
+    &[command("info", -1, Flags::LOADING.and(Flags::STALE), info)
+        .acl(AclCategories::DANGEROUS)
+        .tips(&[
+            "nondeterministic_output",
+            "request_policy:all_shards",
+            "response_policy:special",
+        ])
+        .docs(
+            Group::Server,
+            "1.0.0",
+            "O(1), for commandstats and keyspace O(N) with their lines",
+            "Tells the state and the figures of the server, by section.",
+        )
+        .syntax("section?*")];
+
+/// The version of Redis whose behaviour clients may expect; Valkey says the same.
+const REDIS_VERSION: &str = "7.2.4";
+/// Characters that would break INFO's form, wherever a client may have chosen a name.
+const UNSAFE: [char; 4] = ['#', ':', '\n', '\r'];
+
+struct Section {
+    /// As INFO's arguments name it.
+    name: &'static str,
+    /// As its heading shows it.
+    title: &'static str,
+    /// Shown when no section is asked for.
+    default: bool,
+    write: fn(&mut Report<'_, '_>),
+}
+
+const fn section(
+    name: &'static str,
+    title: &'static str,
+    default: bool,
+    write: fn(&mut Report<'_, '_>),
+) -> Section {
+    Section { name, title, default, write }
+}
+
+const SECTIONS: &[Section] = &[
+    section("server", "Server", true, server),
+    section("clients", "Clients", true, clients),
+    section("memory", "Memory", true, memory),
+    section("persistence", "Persistence", true, persistence),
+    section("stats", "Stats", true, stats),
+    section("replication", "Replication", true, replication),
+    section("cpu", "CPU", true, cpu),
+    section("modules", "Modules", true, |_| {}),
+    section("commandstats", "Commandstats", false, commandstats),
+    section("errorstats", "Errorstats", true, errorstats),
+    section("latencystats", "Latencystats", false, latencystats),
+    section("cluster", "Cluster", true, |report| report.line("cluster_enabled", 0)),
+    section("keyspace", "Keyspace", true, keyspace),
+];
+
+fn info(ctx: &mut Ctx<'_>) -> CmdResult {
+    let mut wanted = [false; SECTIONS.len()];
+    if ctx.args.is_empty() {
+        want(&mut wanted, b"default");
+    }
+    while let Some(name) = ctx.args.option() {
+        want(&mut wanted, name);
+    }
+    let mut report = Report {
+        text: String::new(),
+        server: ctx.server,
+        config: ctx.config,
+        table: ctx.table,
+        db: &mut ctx.db,
+        census: OnceCell::new(),
+        sum: OnceCell::new(),
+        crowd: OnceCell::new(),
+    };
+    for (section, _) in SECTIONS.iter().zip(wanted).filter(|(_, wanted)| *wanted) {
+        if !report.text.is_empty() {
+            report.text.push_str("\r\n");
+        }
+        report.text.push_str("# ");
+        report.text.push_str(section.title);
+        report.text.push_str("\r\n");
+        (section.write)(&mut report);
+    }
+    let text = report.text;
+    ctx.out.verbatim("txt", text.as_bytes());
+    Ok(Next::Done)
+}
+
+/// Adds the sections that an argument names; none for an unknown one.
+fn want(wanted: &mut [bool; SECTIONS.len()], name: &[u8]) {
+    let all = name.eq_ignore_ascii_case(b"all") || name.eq_ignore_ascii_case(b"everything");
+    let default = name.eq_ignore_ascii_case(b"default");
+    for (section, wanted) in SECTIONS.iter().zip(wanted) {
+        let named = name.eq_ignore_ascii_case(section.name.as_bytes());
+        *wanted |= all || (default && section.default) || named;
+    }
+}
+
+/// The text so far, and where figures come from; what several sections need is looked up once.
+struct Report<'r, 'k> {
+    text: String,
+    server: &'r Arc<Server>,
+    config: &'r Config,
+    table: &'r CommandTable,
+    db: &'r mut Access<'k>,
+    census: OnceCell<Census>,
+    sum: OnceCell<Rc<stats::Local>>,
+    crowd: OnceCell<Crowd>,
+}
+
+/// Figures about all clients.
+#[derive(Default)]
+struct Crowd {
+    connected: usize,
+    blocked: usize,
+    bytes: u64,
+}
+
+impl Report<'_, '_> {
+    /// `name:value`.
+    fn line(&mut self, name: &str, value: impl fmt::Display) {
+        self.text.push_str(name);
+        self.field(value);
+    }
+
+    /// Several names, each with the value 0.
+    fn zeros(&mut self, names: &[&str]) {
+        names.iter().for_each(|name| self.line(name, 0));
+    }
+
+    /// `name:bytes` and `name_human:1.44M`.
+    fn bytes(&mut self, name: &str, bytes: u64) {
+        self.line(name, bytes);
+        self.text.push_str(name);
+        self.text.push_str("_human");
+        self.field(human_bytes(bytes));
+    }
+
+    /// `prefix_name:value`, the name in a form that cannot break the line.
+    fn named(&mut self, prefix: &str, name: &str, value: impl fmt::Display) {
+        self.text.push_str(prefix);
+        self.text.push_str(&name.replace(UNSAFE, "_"));
+        self.field(value);
+    }
+
+    fn field(&mut self, value: impl fmt::Display) {
+        // Writing into a string cannot fail.
+        let _ = write!(self.text, ":{value}\r\n");
+    }
+
+    fn census(&mut self) -> &Census {
+        if self.census.get().is_none() {
+            let census = self.db.census(true, &mut Rng::from_os());
+            let _ = self.census.set(census);
+        }
+        self.census.get_or_init(Census::default)
+    }
+
+    fn sum(&self) -> Rc<stats::Local> {
+        self.sum.get_or_init(|| Rc::new(self.server.stats.sum())).clone()
+    }
+
+    fn crowd(&self) -> &Crowd {
+        self.crowd.get_or_init(|| {
+            let mut crowd = Crowd::default();
+            self.server.clients.for_each(|client| {
+                crowd.connected += 1;
+                crowd.blocked += client.paused.load(Ordering::Relaxed) as usize;
+                crowd.bytes += client_bytes(client);
+            });
+            crowd
+        })
+    }
+}
+
+/// Memory of a client: what the server keeps of it, an unfinished request, replies that wait.
+fn client_bytes(client: &Shared) -> u64 {
+    let buffers = client.query_buffer_capacity.load(Ordering::Relaxed)
+        + client.output_bytes.load(Ordering::Relaxed);
+    (size_of::<Shared>() + size_of::<Client>() + buffers) as u64
+}
+
+fn server(report: &mut Report<'_, '_>) {
+    let (server, config) = (report.server, report.config);
+    let now_us = server.clock.unix_us();
+    let uptime_secs = (now_us / 1000).saturating_sub(server.started_at_ms) / 1000;
+    report.line("redis_version", REDIS_VERSION);
+    report.line("server_name", "kivi");
+    report.line("kivi_version", env!("CARGO_PKG_VERSION"));
+    if !config.extended_redis_compatibility {
+        report.line("server_mode", "standalone");
+    }
+    report.line("redis_mode", "standalone");
+    report.line("os", process::os_name());
+    report.line("arch_bits", usize::BITS);
+    report.line(
+        "monotonic_clock",
+        if tsc::uses_tsc() { "X86 TSC" } else { "POSIX clock_gettime" },
+    );
+    report.line("multiplexing_api", "epoll");
+    report.line("process_id", process::pid());
+    report.line("process_supervised", supervised(config));
+    report.line("run_id", &server.run_id);
+    report.line("tcp_port", config.port);
+    report.line("server_time_usec", now_us);
+    report.line("uptime_in_seconds", uptime_secs);
+    report.line("uptime_in_days", uptime_secs / 86_400);
+    report.line("hz", CRON_HZ);
+    report.line("configured_hz", config.hz);
+    report.line("lru_clock", lru_clock(now_us / 1000));
+    report.line("executable", process::executable_path().display());
+    let file = server.with_config_store(|store| store.file().map(|file| file.to_owned()));
+    report.line("config_file", file.unwrap_or_default().display());
+    report.line("io_threads_active", (config.io_threads > 1) as u8);
+    listeners(report);
+}
+
+fn supervised(config: &Config) -> &'static str {
+    let has = |name| std::env::var_os(name).is_some();
+    match config.supervised {
+        Supervised::Auto | Supervised::Upstart if has("UPSTART_JOB") => "upstart",
+        Supervised::Auto | Supervised::Systemd if has("NOTIFY_SOCKET") => "systemd",
+        _ => "no",
+    }
+}
+
+fn listeners(report: &mut Report<'_, '_>) {
+    let config = report.config;
+    let mut number = 0;
+    if config.port != 0 && !config.bind.is_empty() {
+        let mut line = String::from("name=tcp");
+        for bind in &config.bind {
+            let dash = if bind.optional { "-" } else { "" };
+            let _ = write!(line, ",bind={dash}{}", bind.address);
+        }
+        let _ = write!(line, ",port={}", config.port);
+        report.line("listener0", line);
+        number = 1;
+    }
+    if let Some(path) = &config.unixsocket {
+        report.line(
+            &format!("listener{number}"),
+            format_args!("name=unix,bind={}", path.display()),
+        );
+    }
+}
+
+fn clients(report: &mut Report<'_, '_>) {
+    let server = report.server;
+    let now_ms = server.clock.unix_ms();
+    report.line("connected_clients", report.crowd().connected);
+    report.line("cluster_connections", 0);
+    report.line("maxclients", report.config.maxclients);
+    report.line("client_recent_max_input_buffer", server.stats.recent_input.get(now_ms));
+    report.line("client_recent_max_output_buffer", server.stats.recent_output.get(now_ms));
+    report.line("blocked_clients", report.crowd().blocked);
+    report.zeros(&[
+        "tracking_clients",
+        "pubsub_clients",
+        "watching_clients",
+        "clients_in_timeout_table",
+        "total_watched_keys",
+        "total_blocking_keys",
+        "total_blocking_keys_on_nokey",
+    ]);
+    let (reason, actions) = match server.pause.mode(now_ms) {
+        PauseMode::None => ("none", "none"),
+        PauseMode::Write => ("client_pause", "write"),
+        PauseMode::All => ("client_pause", "all"),
+    };
+    report.line("paused_reason", reason);
+    report.line("paused_actions", actions);
+    report.line("paused_timeout_milliseconds", server.pause.remaining_ms(now_ms));
+}
+
+/// `part` as a multiple of `whole`, and what it has more, as the `*_ratio` and `*_bytes` fields show it.
+fn ratio(report: &mut Report<'_, '_>, name: &str, part: u64, whole: u64) {
+    let ratio = part as f64 / whole.max(1) as f64;
+    report.line(&format!("{name}_ratio"), format_args!("{ratio:.2}"));
+    report.line(&format!("{name}_bytes"), part as i64 - whole as i64);
+}
+
+fn memory(report: &mut Report<'_, '_>) {
+    let server = report.server;
+    let heap = alloc::stats();
+    let used = heap.allocated;
+    let rss = process::rss_bytes();
+    let peak = server.stats.note_memory(used);
+    let startup = server.memory_startup_bytes.load(Ordering::Relaxed);
+    let clients_bytes = report.crowd().bytes;
+    let overhead = startup + report.census().table_bytes + clients_bytes;
+    let dataset = used.saturating_sub(overhead);
+    let percent = |part: u64, whole: u64| part as f64 * 100.0 / whole.max(1) as f64;
+    report.bytes("used_memory", used);
+    report.bytes("used_memory_rss", rss);
+    report.bytes("used_memory_peak", peak);
+    report.line("used_memory_peak_perc", format_args!("{:.2}%", percent(used, peak)));
+    report.line("used_memory_overhead", overhead);
+    report.line("used_memory_startup", startup);
+    report.line("used_memory_dataset", dataset);
+    let dataset_percent = percent(dataset, used.saturating_sub(startup));
+    report.line("used_memory_dataset_perc", format_args!("{dataset_percent:.2}%"));
+    report.line("allocator_allocated", heap.allocated);
+    report.line("allocator_active", heap.active);
+    report.line("allocator_resident", heap.resident);
+    report.line("allocator_muzzy", heap.muzzy);
+    report.bytes("total_system_memory", process::total_system_memory_bytes());
+    report.bytes("maxmemory", 0);
+    report.line("maxmemory_policy", "noeviction");
+    ratio(report, "allocator_frag", heap.active, heap.allocated);
+    ratio(report, "allocator_rss", heap.resident, heap.active);
+    ratio(report, "rss_overhead", rss, heap.resident);
+    ratio(report, "mem_fragmentation", rss, used);
+    report.zeros(&[
+        "mem_not_counted_for_evict",
+        "mem_replication_backlog",
+        "mem_total_replication_buffers",
+        "mem_clients_slaves",
+    ]);
+    report.line("mem_clients_normal", clients_bytes);
+    report.zeros(&["mem_cluster_links", "mem_aof_buffer"]);
+    report.line("mem_allocator", alloc::version());
+    report.zeros(&["mem_overhead_db_hashtable_rehashing", "active_defrag_running"]);
+    report.line("lazyfree_pending_objects", server.keyspace.lazyfree.pending());
+    report.line("lazyfreed_objects", server.keyspace.lazyfree.freed());
+}
+
+fn persistence(report: &mut Report<'_, '_>) {
+    report.zeros(&["loading", "async_loading"]);
+    report.line("rdb_changes_since_last_save", report.server.keyspace.changes());
+    report.zeros(&[
+        "rdb_bgsave_in_progress",
+        "rdb_saves",
+        "aof_enabled",
+        "aof_rewrite_in_progress",
+        "aof_rewrite_scheduled",
+        "aof_rewrites",
+    ]);
+}
+
+fn stats(report: &mut Report<'_, '_>) {
+    let stats = &report.server.stats;
+    let sum = report.sum();
+    let (reads, writes) = (sum.reads, sum.writes);
+    let (net_in, net_out) = (sum.net_in_bytes, sum.net_out_bytes);
+    let (commands, errors) = (sum.commands_total, sum.errors_total);
+    let (batches, entries) = (sum.prefetch_batches, sum.prefetch_entries);
+    let kbps = |metric| format!("{:.2}", stats.sampler.rate(metric) as f64 / 1024.0);
+    report.line("total_connections_received", stats.connections_received.load(Ordering::Relaxed));
+    report.line("total_commands_processed", commands);
+    report.line("instantaneous_ops_per_sec", stats.sampler.rate(Metric::Commands));
+    report.line("total_net_input_bytes", net_in);
+    report.line("total_net_output_bytes", net_out);
+    report.zeros(&["total_net_repl_input_bytes", "total_net_repl_output_bytes"]);
+    report.line("instantaneous_input_kbps", kbps(Metric::NetIn));
+    report.line("instantaneous_output_kbps", kbps(Metric::NetOut));
+    report.line("instantaneous_input_repl_kbps", "0.00");
+    report.line("instantaneous_output_repl_kbps", "0.00");
+    report.line("rejected_connections", stats.connections_rejected.load(Ordering::Relaxed));
+    report.zeros(&["sync_full", "sync_partial_ok", "sync_partial_err"]);
+    keyspace_stats(report);
+    report.zeros(&["pubsub_channels", "pubsub_patterns", "pubsubshard_channels"]);
+    report.zeros(&["latest_fork_usec", "total_forks", "migrate_cached_sockets"]);
+    report.zeros(&["slave_expires_tracked_keys"]);
+    report.zeros(&["active_defrag_hits", "active_defrag_misses"]);
+    report.zeros(&["active_defrag_key_hits", "active_defrag_key_misses"]);
+    report.zeros(&["total_active_defrag_time", "current_active_defrag_time"]);
+    report.zeros(&["tracking_total_keys", "tracking_total_items", "tracking_total_prefixes"]);
+    report.line("unexpected_error_replies", 0);
+    report.line("total_error_replies", errors);
+    report.line("dump_payload_sanitizations", 0);
+    report.line("total_reads_processed", reads);
+    report.line("total_writes_processed", writes);
+    // Whoever reads and writes is an I/O thread.
+    report.line("io_threaded_reads_processed", reads);
+    report.line("io_threaded_writes_processed", writes);
+    report.line("io_threaded_total_prefetch_batches", batches);
+    report.line("io_threaded_total_prefetch_entries", entries);
+    report.line(
+        "client_query_buffer_limit_disconnections",
+        stats.query_buffer_disconnections.load(Ordering::Relaxed),
+    );
+    report.line(
+        "client_output_buffer_limit_disconnections",
+        stats.output_buffer_disconnections.load(Ordering::Relaxed),
+    );
+    report.line("acl_access_denied_auth", stats.auth_denied.load(Ordering::Relaxed));
+    report.zeros(&["acl_access_denied_cmd", "acl_access_denied_key", "acl_access_denied_channel"]);
+}
+
+/// The lines of the section stats that are about keys.
+fn keyspace_stats(report: &mut Report<'_, '_>) {
+    let census = report.census();
+    let (counters, stale_percent) = (census.stats, census.stale_percent());
+    let cycle_ms = report.server.keyspace.expire_clock.cycle_us() / 1000;
+    report.line("expired_keys", counters.expired);
+    report.line("expired_fields", 0);
+    report.line("expired_stale_perc", format_args!("{stale_percent:.2}"));
+    report.line("expired_time_cap_reached_count", 0);
+    report.line("expire_cycle_cpu_milliseconds", cycle_ms);
+    report.zeros(&["evicted_keys", "evicted_clients"]);
+    report.zeros(&["total_eviction_exceeded_time", "current_eviction_exceeded_time"]);
+    report.line("keyspace_hits", counters.hits);
+    report.line("keyspace_misses", counters.misses);
+}
+
+fn replication(report: &mut Report<'_, '_>) {
+    let backlog = report.server.with_config_store(|store| store.get(&[b"repl-backlog-size"]));
+    report.line("role", "master");
+    report.line("connected_slaves", 0);
+    report.line("replicas_waiting_psync", 0);
+    report.line("master_failover_state", "no-failover");
+    report.line("master_replid", &report.server.replication_id);
+    report.line("master_replid2", "0000000000000000000000000000000000000000");
+    report.line("master_repl_offset", 0);
+    report.line("second_repl_offset", -1);
+    report.line("repl_backlog_active", 0);
+    if let Some((_, bytes)) = backlog.first() {
+        report.line("repl_backlog_size", String::from_utf8_lossy(bytes));
+    }
+    report.zeros(&["repl_backlog_first_byte_offset", "repl_backlog_histlen"]);
+}
+
+fn cpu(report: &mut Report<'_, '_>) {
+    for (of, suffix) in [(CpuOf::Process, ""), (CpuOf::Children, "_children")] {
+        let times = process::cpu_times(of);
+        for (name, time) in [("used_cpu_sys", times.system), ("used_cpu_user", times.user)] {
+            let (secs, us) = (time.as_secs(), time.subsec_micros());
+            report.named(name, suffix, format_args!("{secs}.{us:06}"));
+        }
+    }
+}
+
+fn commandstats(report: &mut Report<'_, '_>) {
+    let sum = report.sum();
+    for (name, stat) in report.table.full_names().iter().zip(&sum.commands) {
+        if stat.calls == 0 && stat.rejected == 0 && stat.failed == 0 {
+            continue;
+        }
+        let usec = tsc::ticks_to_us(stat.ticks);
+        let value = format_args!(
+            "calls={},usec={usec},usec_per_call={:.2},rejected_calls={},failed_calls={}",
+            stat.calls,
+            usec as f64 / stat.calls.max(1) as f64,
+            stat.rejected,
+            stat.failed
+        );
+        report.named("cmdstat_", name, value);
+    }
+}
+
+fn errorstats(report: &mut Report<'_, '_>) {
+    for (code, count) in &report.sum().errors {
+        report.named("errorstat_", code, format_args!("count={count}"));
+    }
+}
+
+fn latencystats(report: &mut Report<'_, '_>) {
+    if !report.config.latency_tracking {
+        return;
+    }
+    let sum = report.sum();
+    for (name, stat) in report.table.full_names().iter().zip(&sum.commands) {
+        let Some(latency) = &stat.latency else { continue };
+        let mut value = String::new();
+        for percentile in &report.config.latency_tracking_info_percentiles {
+            let comma = if value.is_empty() { "" } else { "," };
+            let us = latency.value_at_percentile(*percentile) as f64 / 1000.0;
+            let _ = write!(value, "{comma}p{percentile}={us:.3}");
+        }
+        report.named("latency_percentiles_usec_", name, value);
+    }
+}
+
+fn keyspace(report: &mut Report<'_, '_>) {
+    let databases = report.census().databases.clone();
+    for (index, db) in databases.iter().enumerate().filter(|(_, db)| db.keys > 0) {
+        let (keys, expires, avg_ttl) = (db.keys, db.expires, db.avg_ttl_ms());
+        // Items with a TTL of their own (fields of hashes) do not exist yet.
+        let value = format_args!(
+            "keys={keys},expires={expires},avg_ttl={avg_ttl},keys_with_volatile_items=0"
+        );
+        report.line(&format!("db{index}"), value);
+    }
+}
+
+#[cfg(test)]
+mod tests;

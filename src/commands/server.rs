@@ -1,6 +1,245 @@
-//! server commands.
+//! Commands about the server as a whole: FLUSHALL, FLUSHDB, SWAPDB, TIME, ROLE, SHUTDOWN, MEMORY.
+//!
+//! What takes the whole keyspace (FLUSHALL, FLUSHDB, SWAPDB) runs on the exclusive path, which its row asks for with
+//! [`Flags::EXCLUSIVE`]. A flush only unhooks the tables; their keys are freed without any lock, by the lazy-free thread
+//! (ASYNC) or by this one before the client gets its reply (SYNC).
+//!
+//! There is no persistence yet: SHUTDOWN SAVE is refused, rather than that the dataset is lost, unless FORCE says that
+//! errors of saving do not matter.
 
-use super::Command;
+use crate::db::{DbIndex, Lookup};
+use crate::spec::{AclCategories, CmdError, Flags, Group, KeyFlags, KeySpec};
+use crate::util::num;
+
+use super::{CmdResult, Command, Ctx, Next, command, container, help};
+
+/// What FLUSHALL and FLUSHDB have in common.
+const FLUSH: Flags = Flags::WRITE.and(Flags::EXCLUSIVE);
+/// What the container MEMORY and its HELP have in common.
+const ANYTIME: Flags = Flags::LOADING.and(Flags::STALE);
+const DANGEROUS_KEYSPACE: AclCategories = AclCategories::DANGEROUS.and(AclCategories::KEYSPACE);
+const FLUSH_SYNTAX: &str = "flush-type(ASYNC@4.0.0|SYNC@6.2.0)?";
+const ALL_SHARDS: &[&str] = &["request_policy:all_shards", "response_policy:all_succeeded"];
 
 /// The rows of this family.
-pub const COMMANDS: &[Command] = &[];
+pub const COMMANDS: &[Command] = &[
+    command("flushall", -1, FLUSH, flushall)
+        .acl(DANGEROUS_KEYSPACE)
+        .tips(ALL_SHARDS)
+        .docs(
+            Group::Server,
+            "1.0.0",
+            "O(N), N being the keys of all databases",
+            "Deletes every key of every database.",
+        )
+        .syntax(FLUSH_SYNTAX),
+    command("flushdb", -1, FLUSH, flushdb)
+        .acl(DANGEROUS_KEYSPACE)
+        .tips(ALL_SHARDS)
+        .docs(
+            Group::Server,
+            "1.0.0",
+            "O(N), N being the keys of the selected database",
+            "Deletes every key of the selected database.",
+        )
+        .syntax(FLUSH_SYNTAX),
+    command("memory", -2, Flags::NONE, container)
+        .docs(
+            Group::Server,
+            "4.0.0",
+            "Depends on the subcommand",
+            "Groups the commands that tell about memory.",
+        )
+        .subcommands(&[
+            command("help", 2, ANYTIME, memory_help).docs(
+                Group::Server,
+                "4.0.0",
+                "O(1)",
+                "Lists the subcommands of MEMORY.",
+            ),
+            command("usage", -3, Flags::READONLY, memory_usage)
+                .keys(&[KeySpec::at(2, KeyFlags::RO)])
+                .docs(
+                    Group::Server,
+                    "4.0.0",
+                    "O(N), N being the elements that are sampled",
+                    "Tells how many bytes a key takes, with its value and its share of the table.",
+                )
+                .syntax("key#0 SAMPLES=count:integer?"),
+        ]),
+    command(
+        "role",
+        1,
+        Flags::FAST.and(Flags::LOADING).and(Flags::NOSCRIPT).and(Flags::STALE),
+        role,
+    )
+    .acl(AclCategories::ADMIN.and(AclCategories::DANGEROUS))
+    .docs(
+        Group::Server,
+        "2.8.12",
+        "O(1)",
+        "Tells whether the server is a primary or a replica, and of whom.",
+    ),
+    command(
+        "shutdown",
+        -1,
+        Flags::ADMIN
+            .and(Flags::ALLOW_BUSY)
+            .and(Flags::LOADING)
+            .and(Flags::NO_MULTI)
+            .and(Flags::NOSCRIPT)
+            .and(Flags::STALE),
+        shutdown,
+    )
+    .docs(
+        Group::Server,
+        "1.0.0",
+        "O(1); O(N) when it saves, N being the keys of all databases",
+        "Stops the server.",
+    )
+    .syntax(
+        "abort-selector(save-selector-block{save-selector(NOSAVE|SAVE)? NOW?@7.0.0 FORCE?@7.0.0 SAFE?@9.0.0 \
+         FAILOVER?@9.0.0}|ABORT@7.0.0)?",
+    ),
+    command("swapdb", 3, Flags::FAST.and(Flags::WRITE).and(Flags::EXCLUSIVE), swapdb)
+        .acl(DANGEROUS_KEYSPACE)
+        .docs(
+            Group::Server,
+            "4.0.0",
+            "O(N), N being the clients that watch or wait for keys of the two databases",
+            "Exchanges the contents of two databases.",
+        )
+        .syntax("index1:integer index2:integer"),
+    command("time", 1, Flags::FAST.and(Flags::LOADING).and(Flags::STALE), time)
+        .tips(&["nondeterministic_output"])
+        .docs(
+            Group::Server,
+            "2.6.0",
+            "O(1)",
+            "Tells the server's Unix time in seconds, and the microseconds of the running second.",
+        ),
+];
+
+fn flushall(ctx: &mut Ctx<'_>) -> CmdResult {
+    flush(ctx, None)
+}
+
+fn flushdb(ctx: &mut Ctx<'_>) -> CmdResult {
+    let db = ctx.db.db();
+    flush(ctx, Some(db))
+}
+
+fn flush(ctx: &mut Ctx<'_>, db: Option<DbIndex>) -> CmdResult {
+    let lazy = match ctx.args.remaining() {
+        0 => ctx.config.lazyfree_lazy_user_flush,
+        1 if ctx.args.take("ASYNC") => true,
+        1 if ctx.args.take("SYNC") => false,
+        _ => return Err(CmdError::Syntax),
+    };
+    let removed = ctx.db.flush(db);
+    match lazy {
+        true => ctx.db.keyspace().lazyfree.free(removed),
+        false => ctx.db.drop_unlocked(removed),
+    }
+    ctx.out.ok();
+    Ok(Next::Done)
+}
+
+fn swapdb(ctx: &mut Ctx<'_>) -> CmdResult {
+    let first = db_number(ctx, "ERR invalid first DB index")?;
+    let second = db_number(ctx, "ERR invalid second DB index")?;
+    let databases = ctx.db.keyspace().databases();
+    let index = |number: i32| match u32::try_from(number) {
+        Ok(index) if index < databases => Ok(DbIndex(index)),
+        _ => Err(CmdError::DbIndexOutOfRange),
+    };
+    let (first, second) = (index(first)?, index(second)?);
+    ctx.db.swap(first, second);
+    ctx.out.ok();
+    Ok(Next::Done)
+}
+
+/// A number that may be out of range, but must be one that Redis's `int` holds.
+fn db_number(ctx: &mut Ctx<'_>, otherwise: &'static str) -> Result<i32, CmdError> {
+    let number = num::parse_i64(ctx.args.bytes()?);
+    let number = number.and_then(|number| i32::try_from(number).ok());
+    number.ok_or(CmdError::text(otherwise))
+}
+
+fn time(ctx: &mut Ctx<'_>) -> CmdResult {
+    // The moment of the batch has milliseconds only.
+    let now_us = ctx.server.clock.unix_us();
+    ctx.out.array(2);
+    ctx.out.bulk_int((now_us / 1_000_000) as i64);
+    ctx.out.bulk_int((now_us % 1_000_000) as i64);
+    Ok(Next::Done)
+}
+
+fn role(ctx: &mut Ctx<'_>) -> CmdResult {
+    ctx.out.array(3);
+    ctx.out.bulk(b"master");
+    ctx.out.integer(0);
+    ctx.out.array(0);
+    Ok(Next::Done)
+}
+
+fn shutdown(ctx: &mut Ctx<'_>) -> CmdResult {
+    let (mut save, mut nosave, mut force, mut failover, mut other, mut abort) = Default::default();
+    while let Some(word) = ctx.args.option() {
+        let flag: &mut bool = match &*word.to_ascii_lowercase() {
+            b"save" => &mut save,
+            b"nosave" => &mut nosave,
+            b"force" => &mut force,
+            b"failover" => &mut failover,
+            // There are no replicas to wait for, and no slots to lose.
+            b"now" | b"safe" => &mut other,
+            b"abort" => &mut abort,
+            _ => return Err(CmdError::Syntax),
+        };
+        *flag = true;
+    }
+    if (abort && (save || nosave || force || failover || other)) || (save && nosave) {
+        return Err(CmdError::Syntax);
+    }
+    if failover {
+        return Err(CmdError::text("ERR SHUTDOWN FAILOVER is only supported in cluster mode."));
+    }
+    if abort {
+        // A shutdown that has begun cannot be taken back: it waits for nothing but running commands.
+        return Err(CmdError::text("ERR No shutdown in progress."));
+    }
+    if save && !force {
+        tracing::warn!("SHUTDOWN SAVE refused: Kivi cannot save the dataset yet");
+        return Err(CmdError::text("ERR Errors trying to SHUTDOWN. Check logs."));
+    }
+    tracing::info!("User requested shutdown...");
+    Ok(Next::Shutdown)
+}
+
+fn memory_help(ctx: &mut Ctx<'_>) -> CmdResult {
+    let lines = [
+        "USAGE <key> [SAMPLES <count>]",
+        "    Bytes that <key> takes, with its value. Of a value with elements, <count> of",
+        "    them are looked at (5 unless told, 0 means all).",
+    ];
+    help(ctx, "MEMORY", &lines)
+}
+
+fn memory_usage(ctx: &mut Ctx<'_>) -> CmdResult {
+    let key = ctx.args.bytes()?;
+    while !ctx.args.is_empty() {
+        if !ctx.args.take("SAMPLES") {
+            return Err(CmdError::Syntax);
+        }
+        // No type has elements yet: every figure is exact, whatever the number.
+        ctx.args.int_in(0, i64::MAX, CmdError::Syntax)?;
+    }
+    let Some(entry) = ctx.db.find(key, Lookup::Silent) else {
+        ctx.out.null();
+        return Ok(Next::Done);
+    };
+    let entry_bytes = entry.alloc_bytes();
+    let bytes = entry_bytes.saturating_add(ctx.db.table_bytes_per_key(key));
+    ctx.out.integer(i64::try_from(bytes).unwrap_or(i64::MAX));
+    Ok(Next::Done)
+}

@@ -17,6 +17,17 @@ pub const PREFETCH_KEYS_MAX: usize = 16;
 pub struct Effects {
     /// Keys changed, as Redis counts `dirty`.
     pub changes: u64,
+    /// What is dropped with the effects: after the locks are released, before the reply is written.
+    pub garbage: Option<Box<Garbage>>,
+}
+
+/// Tables taken out of the keyspace, see [`Access::drop_unlocked`].
+pub struct Garbage(Vec<Table<Entry>>);
+
+impl std::fmt::Debug for Garbage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Garbage({} tables)", self.0.len())
+    }
 }
 
 /// What becomes of a key's expiry when its value is written.
@@ -341,6 +352,34 @@ impl<'k> Access<'k> {
         removed.retain(|table| !table.is_empty());
         self.effects.changes += removed.iter().map(|table| table.len() as u64).sum::<u64>();
         removed
+    }
+
+    /// Drops `tables` on this thread once the command's locks are released, so that only the client that asked for it
+    /// waits.
+    pub fn drop_unlocked(&mut self, tables: Vec<Table<Entry>>) {
+        match &mut self.effects.garbage {
+            Some(garbage) => garbage.0.extend(tables),
+            none => *none = Some(Box::new(Garbage(tables))),
+        }
+    }
+
+    /// Runs `work` while the shard of `key` is held, for commands whose rows name no keys (DEBUG). Only while nothing
+    /// else is held, or all: that keeps the order of locking.
+    pub fn with_key<R>(&mut self, key: &[u8], work: impl FnOnce(&mut Self) -> R) -> R {
+        if !self.locks.is_empty() {
+            return work(self);
+        }
+        self.locks = self.keyspace.lock_one(self.keyspace.hash(key));
+        let result = work(self);
+        self.locks = self.keyspace.lock_none();
+        result
+    }
+
+    /// The share of one key in the memory of the table that holds it (or would hold it), bytes, rounded up.
+    pub fn table_bytes_per_key(&mut self, key: &[u8]) -> usize {
+        let (id, db) = (self.keyspace.shard_of(self.hash(key)), self.db);
+        let table = held(&mut self.locks, id).table(db);
+        table.map_or(0, |table| table.memory_bytes().div_ceil(table.len().max(1)))
     }
 
     /// Exchanges two databases. Needs all shards (the exclusive path).

@@ -84,6 +84,11 @@ impl ExpireClock {
         self.wake_at_ms.load(Ordering::SeqCst)
     }
 
+    /// CONFIG RESETSTAT.
+    pub fn reset_stats(&self) {
+        self.cycle_us.store(0, Ordering::Relaxed);
+    }
+
     fn wake(&self) {
         if let Some(thread) = self.thread.get() {
             thread.unpark();

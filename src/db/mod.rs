@@ -13,6 +13,7 @@
 //! To observe writes (WATCH, notifications, a log): record it in [`Effects`] here, consume it in `exec::fanout`.
 
 pub mod access;
+pub mod census;
 pub mod expire;
 pub mod gate;
 pub mod keyspace;
@@ -20,8 +21,9 @@ pub mod lazyfree;
 pub mod scan;
 
 pub use access::{Access, Effects, Expire, KeyMut, Lookup, PREFETCH_KEYS_MAX};
+pub use census::{Census, DbCensus};
 pub use gate::{Gate, GateGuard};
-pub use keyspace::{DbIndex, Keyspace, Locks, ShardId};
+pub use keyspace::{DbIndex, Keyspace, Locks, ShardId, ShardStats};
 
 #[cfg(test)]
 mod tests;

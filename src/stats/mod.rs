@@ -5,6 +5,7 @@
 //!
 //! To add a counter: a field in [`Local`] and in `Local::add_to`, or an atomic here, and its line in `commands::info`.
 
+pub mod recent;
 pub mod sampler;
 
 use std::collections::BTreeMap;
@@ -16,8 +17,11 @@ use parking_lot::{Mutex, MutexGuard};
 
 use crate::sys::tsc;
 
+pub use recent::RecentMax;
 pub use sampler::{Metric, Sampler};
 
+/// How often per second the figures are sampled and clients are looked after (`hz` of INFO); see `boot::cron`.
+pub const CRON_HZ: u32 = 10;
 /// Most different error codes that are told apart; beyond them only the total counts (a client can invent codes).
 const ERROR_CODES_MAX: usize = 128;
 /// Longest duration that a latency histogram tells apart, nanoseconds.
@@ -170,6 +174,10 @@ pub struct Stats {
     pub memory_peak_bytes: AtomicU64,
     /// Rates.
     pub sampler: Sampler,
+    /// Largest buffers of unfinished requests lately, bytes.
+    pub recent_input: RecentMax,
+    /// Largest replies waiting for a client lately, bytes.
+    pub recent_output: RecentMax,
 }
 
 impl Stats {

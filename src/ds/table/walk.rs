@@ -6,7 +6,7 @@
 
 use super::line::{self, Bits, LINE_SLOTS, Line};
 use super::segment::{ChainLines, Segment};
-use super::{Item, Table, prefetch_items};
+use super::{Item, NO_EXPIRY, Table, prefetch_items};
 
 /// A scan visits at most this many home lines, plus `SCAN_LINES_PER_ITEM` for each item asked for.
 const SCAN_LINES_MIN: usize = 16;
@@ -101,6 +101,52 @@ impl<T: Item> Table<T> {
                 return Some(unsafe { T::borrow(line::pointer((*line).0[slot])) });
             }
             dir_index = (dir_index + self.run_len(segment)) & (self.dir.len() - 1);
+        }
+    }
+
+    /// Calls `f` with the expiries of up to `most` items that have one, of as many as there are if
+    /// those are fewer. They are neighbours in the order of the hashes, from a random segment on:
+    /// a fair sample of all.
+    pub fn sample_expiries(
+        &self,
+        most: usize,
+        random: &mut impl FnMut() -> u64,
+        mut f: impl FnMut(u64),
+    ) {
+        if self.expires_len() == 0 {
+            return;
+        }
+        let first = self.dir_index(random());
+        let first = self.run_start(first, self.segment(first));
+        let mut left = most;
+        let mut dir_index = first;
+        loop {
+            let segment = self.segment(dir_index);
+            if self.due_at(dir_index) != NO_EXPIRY {
+                for (line, bits) in Lines::of(segment) {
+                    for slot in bits {
+                        if left == 0 {
+                            return;
+                        }
+                        // SAFETY: the line is live, and an occupied word a live item's.
+                        let expire_at_ms = unsafe {
+                            let word = (*line).0[slot];
+                            match line::expires(word) {
+                                true => T::expire_at_ms(line::pointer(word)),
+                                false => None,
+                            }
+                        };
+                        if let Some(expire_at_ms) = expire_at_ms {
+                            left -= 1;
+                            f(expire_at_ms);
+                        }
+                    }
+                }
+            }
+            dir_index = (dir_index + self.run_len(segment)) & (self.dir.len() - 1);
+            if dir_index == first {
+                return;
+            }
         }
     }
 

@@ -1,0 +1,104 @@
+//! Figures about the keyspace as a whole, for INFO: counters, sizes, memory of the tables, and what is left to live.
+//!
+//! Shards are looked at one after the other, each locked for a moment, so the figures of different shards are of
+//! slightly different moments, and the cost does not grow with the number of keys.
+//!
+//! How long keys have still to live is estimated: some keys with a TTL are drawn from every shard, and the mean of a
+//! shard's draws counts as much as the shard has keys with a TTL. With few keys all of them are drawn.
+
+use crate::ds::entry::Entry;
+use crate::ds::table::Table;
+use crate::util::rng::Rng;
+
+use super::access::Access;
+use super::keyspace::ShardStats;
+
+/// Keys with a TTL that are drawn per database, about.
+const DRAWS: usize = 512;
+/// Fewest that are drawn from a shard's table, if it has as many.
+const DRAWS_PER_TABLE_MIN: usize = 4;
+
+/// What [`Access::census`] found.
+#[derive(Clone, Default, Debug)]
+pub struct Census {
+    /// Counters of all shards together.
+    pub stats: ShardStats,
+    /// Memory of the tables without the entries in them, bytes.
+    pub table_bytes: u64,
+    /// By database; databases beyond the last are empty.
+    pub databases: Vec<DbCensus>,
+}
+
+/// One database.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct DbCensus {
+    /// Keys.
+    pub keys: u64,
+    /// Keys with a TTL.
+    pub expires: u64,
+    /// Sum of what they have still to live, ms, estimated.
+    ttl_sum_ms: f64,
+    /// How many of them are past their expiry and not deleted yet, estimated.
+    stale: f64,
+}
+
+impl DbCensus {
+    /// Mean of what keys with a TTL have still to live, milliseconds; 0 when there are none.
+    pub fn avg_ttl_ms(&self) -> u64 {
+        (self.ttl_sum_ms / self.expires.max(1) as f64) as u64
+    }
+
+    fn add(&mut self, table: &Table<Entry>, draws: usize, now_ms: u64, rng: &mut Rng) {
+        self.keys += table.len() as u64;
+        let expires = table.expires_len();
+        self.expires += expires as u64;
+        if expires == 0 || draws == 0 {
+            return;
+        }
+        let (mut drawn, mut ttl_sum_ms, mut stale) = (0u64, 0u64, 0u64);
+        table.sample_expiries(draws, &mut || rng.next_u64(), |at_ms| {
+            drawn += 1;
+            stale += (at_ms <= now_ms) as u64;
+            ttl_sum_ms = ttl_sum_ms.saturating_add(at_ms.saturating_sub(now_ms));
+        });
+        if drawn > 0 {
+            let weight = expires as f64 / drawn as f64;
+            self.ttl_sum_ms += ttl_sum_ms as f64 * weight;
+            self.stale += stale as f64 * weight;
+        }
+    }
+}
+
+impl Census {
+    /// Share of the keys with a TTL that are past their expiry and not deleted yet, percent.
+    pub fn stale_percent(&self) -> f64 {
+        let expires: u64 = self.databases.iter().map(|db| db.expires).sum();
+        let stale: f64 = self.databases.iter().map(|db| db.stale).sum();
+        stale * 100.0 / expires.max(1) as f64
+    }
+}
+
+impl Access<'_> {
+    /// Looks at all shards; how long keys have still to live only when `with_ttl` says so.
+    pub fn census(&mut self, with_ttl: bool, rng: &mut Rng) -> Census {
+        let now_ms = self.now_ms();
+        let draws = match with_ttl {
+            true => (DRAWS / self.keyspace().shards()).max(DRAWS_PER_TABLE_MIN),
+            false => 0,
+        };
+        let mut census = Census::default();
+        self.for_each_shard(|_, shard| {
+            census.stats.hits += shard.stats.hits;
+            census.stats.misses += shard.stats.misses;
+            census.stats.expired += shard.stats.expired;
+            if census.databases.len() < shard.tables.len() {
+                census.databases.resize_with(shard.tables.len(), DbCensus::default);
+            }
+            for (db, table) in census.databases.iter_mut().zip(&shard.tables) {
+                census.table_bytes += table.memory_bytes() as u64;
+                db.add(table, draws, now_ms, rng);
+            }
+        });
+        census
+    }
+}
