@@ -510,6 +510,7 @@ impl Parser {
     }
 
     /// Keeps what is known of the unfinished command that starts at `start`, if it is worth it.
+    /// Its spans stay in the batch, where no command refers to them.
     fn remember(
         &mut self,
         batch: &mut Batch,
@@ -539,11 +540,11 @@ impl Parser {
             }));
             self.searched = searched as u32;
         }
-        batch.args.truncate(first_arg);
     }
 }
 
 /// Parses `missing_args` arguments from `at` on, of the command that starts at `start`.
+#[inline]
 fn bulks(
     buf: &[u8],
     start: usize,

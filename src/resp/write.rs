@@ -327,13 +327,13 @@ impl ReplyWriter {
         // Pieces are in order of output, so those from the mark's count on are the content, also
         // when they are at the mark's very position: the header goes before them.
         if self.buf.len() - mark.at < MOVE_BYTES_MAX {
-            self.buf
-                .splice(mark.at..mark.at, header.as_slice().iter().copied());
+            self.buf.extend_from_slice(header.as_slice());
+            self.buf[mark.at..].rotate_right(usize::from(header.len));
             for piece in self.pieces.range_mut(mark.pieces..) {
-                piece.at += header.len as usize;
+                piece.at += usize::from(header.len);
             }
         } else {
-            self.piece_bytes += header.len as usize;
+            self.piece_bytes += usize::from(header.len);
             self.pieces.insert(
                 mark.pieces,
                 Piece {

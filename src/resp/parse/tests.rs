@@ -569,6 +569,18 @@ fn any_cut_gives_the_same_error() {
 }
 
 #[test]
+fn what_was_searched_of_a_line_is_forgotten_with_it() {
+    // The unfinished line is longer than the one after it.
+    let args = "$1\r\na\r\n".repeat(20);
+    let wire = format!("*30\r\n{args}$10\r\n0123456789\r\n$\r\n").into_bytes();
+    for at in 0..wire.len() {
+        let (a, b) = wire.split_at(at);
+        let end = feed([a, b], &Limits::default(), 32).end;
+        assert_eq!(end, Err(ProtocolError::InvalidBulkLength), "cut at {at}");
+    }
+}
+
+#[test]
 fn a_request_in_many_pieces_is_not_read_again() {
     // 200,000 arguments in pieces of 7 bytes: quadratic work would take hours, linear a second.
     let wire = command(&vec![&b"ab"[..]; 200_000]);

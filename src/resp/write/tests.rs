@@ -194,6 +194,21 @@ fn large_deferred_aggregates_are_not_moved() {
     assert_eq!(w.len(), expected.len());
 }
 
+#[test]
+fn shared_values_move_with_their_aggregate() {
+    let mut w = ReplyWriter::new();
+    let outer = w.deferred_array();
+    w.integer(1);
+    let inner = w.deferred_array();
+    w.bulk_shared(shared(SHARED_BYTES_MIN, b's'));
+    w.set_deferred(inner, 1);
+    w.bulk_shared(shared(SHARED_BYTES_MIN, b't'));
+    w.set_deferred(outer, 3);
+    let (s, t) = ("s".repeat(SHARED_BYTES_MIN), "t".repeat(SHARED_BYTES_MIN));
+    let expected = format!("*3\r\n:1\r\n*1\r\n$16384\r\n{s}\r\n$16384\r\n{t}\r\n");
+    assert_eq!(w.to_vec(), expected.as_bytes());
+}
+
 fn shared(len: usize, byte: u8) -> Arc<Vec<u8>> {
     Arc::new(vec![byte; len])
 }
@@ -334,7 +349,7 @@ fn pending_replies_move() {
         let mut from = rich();
         from.advance(n);
         to.append(&mut from);
-        assert!(from.is_empty() && from.len() == 0);
+        assert_eq!((from.is_empty(), from.len()), (true, 0));
         assert_eq!(to.to_vec(), [b"OK\r\n", &all[n..]].concat(), "after {n}");
         assert_eq!(to.len(), to.to_vec().len());
         to.advance(4 + (all.len() - n) / 2);
