@@ -173,6 +173,18 @@ impl Client {
         }
     }
 
+    /// Everything before `end`, which is what the server sends last; `end` itself is taken off.
+    pub(crate) fn read_until(&mut self, end: &[u8]) -> io::Result<Vec<u8>> {
+        while !self.buffer[self.start..].ends_with(end) {
+            self.fill()?;
+        }
+        let mut all = self.buffer.split_off(self.start);
+        self.buffer.clear();
+        self.start = 0;
+        all.truncate(all.len() - end.len());
+        Ok(all)
+    }
+
     fn fill(&mut self) -> io::Result<()> {
         let mut chunk = [0; 65536];
         let count = self.stream.read(&mut chunk)?;

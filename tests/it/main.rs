@@ -5,3 +5,5 @@ mod client;
 mod differential;
 mod generate;
 mod harness;
+mod protocol;
+mod protocol_cases;
