@@ -2,6 +2,7 @@
 //! The harness is in `harness`, the RESP client in `client`, random commands in `generate`.
 
 mod client;
+mod concurrency;
 mod differential;
 mod generate;
 mod harness;
