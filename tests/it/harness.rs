@@ -10,6 +10,7 @@
 //! - `KIVI_TEST_NO_PEERS`: tests that need redis-server, redis-cli or the virtual environment return
 //!   early instead of failing; without it their absence is a failure, so that CI cannot pass by absence.
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::Write;
 use std::net::TcpListener;
@@ -46,6 +47,77 @@ pub(crate) fn eventually_within<T>(
     }
 }
 
+/// How a server is started; `Launch { args, ..Launch::KIVI }.start()`.
+#[derive(Clone, Copy)]
+pub(crate) struct Launch<'a> {
+    /// `kivi`, `redis` or `valkey`.
+    pub(crate) name: &'static str,
+    /// Environment variables.
+    pub(crate) env: &'a [(&'a str, &'a str)],
+    /// What comes before the harness's own arguments: a configuration file, or `-`.
+    pub(crate) config: &'a [&'a str],
+    /// What comes after them.
+    pub(crate) args: &'a [&'a str],
+    /// Standard input.
+    pub(crate) stdin: &'a [u8],
+    /// A limit of open files, soft and hard.
+    pub(crate) open_files: Option<u32>,
+}
+
+impl Launch<'_> {
+    /// Kivi with nothing special.
+    pub(crate) const KIVI: Launch<'static> =
+        Launch { name: "kivi", env: &[], config: &[], args: &[], stdin: b"", open_files: None };
+
+    /// Starts it on a free port and waits until it answers.
+    pub(crate) fn start(self) -> Server {
+        for _ in 0..20 {
+            if let Some(server) = self.try_start() {
+                return server;
+            }
+        }
+        panic!("{}: no free port found in 20 attempts", self.name);
+    }
+
+    /// `None` when somebody took the port in between.
+    fn try_start(&self) -> Option<Server> {
+        let dir = TempDir::new().expect("temporary folder");
+        let port = free_port();
+        let mut command = self.command();
+        let folder = if self.name == "valkey" { Path::new("/tmp") } else { dir.path() };
+        command.args(self.config);
+        command.args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", ""]);
+        command.arg("--dir").arg(folder).args(self.args);
+        command.envs(self.env.iter().copied()).current_dir(dir.path());
+        let out = File::create(dir.path().join("out.log")).expect("log file");
+        command.stdin(Stdio::piped()).stdout(out.try_clone().expect("log file")).stderr(out);
+        let mut child = command.spawn().unwrap_or_else(|e| panic!("starting {}: {e}", self.name));
+        // A server that does not read its standard input may close it before the bytes are written.
+        let _ = child.stdin.take().expect("stdin").write_all(self.stdin);
+        let mut server = Server { name: self.name, port, dir, child: Some(child) };
+        eventually("the server to answer PING", || server.ready()).then_some(server)
+    }
+
+    fn command(&self) -> Command {
+        let mut words: Vec<OsString> = Vec::new();
+        if let Some(limit) = self.open_files {
+            let script = format!("ulimit -n {limit}; exec \"$@\"");
+            words.extend(["sh", "-c", &script, "sh"].map(OsString::from));
+        }
+        match self.name {
+            "kivi" => words.push(kivi_binary().into()),
+            "redis" => words.push("redis-server".into()),
+            _ => {
+                let folder = oracle().expect("oracle folder");
+                words.extend(["chroot".into(), folder.into(), "valkey-server".into()]);
+            }
+        }
+        let mut command = Command::new(&words[0]);
+        command.args(&words[1..]);
+        command
+    }
+}
+
 /// A running server: Kivi or a peer.
 pub(crate) struct Server {
     /// What it is, for messages.
@@ -60,22 +132,17 @@ pub(crate) struct Server {
 impl Server {
     /// Starts Kivi on a free port with `args` after the harness's own.
     pub(crate) fn kivi(args: &[&str]) -> Server {
-        Server::start("kivi", &[], args)
-    }
-
-    /// Starts Kivi with environment variables.
-    pub(crate) fn kivi_with_env(env: &[(&str, &str)], args: &[&str]) -> Server {
-        Server::start("kivi", env, args)
+        Launch { args, ..Launch::KIVI }.start()
     }
 
     /// Starts Debian's redis-server; `None` only when `KIVI_TEST_NO_PEERS` allows its absence.
     pub(crate) fn redis(args: &[&str]) -> Option<Server> {
-        needs("redis-server").then(|| Server::start("redis", &[], args))
+        needs("redis-server").then(|| Launch { name: "redis", args, ..Launch::KIVI }.start())
     }
 
     /// Starts Valkey out of the oracle folder; `None` when there is no such folder.
     pub(crate) fn valkey(args: &[&str]) -> Option<Server> {
-        oracle().map(|_| Server::start("valkey", &[], args))
+        oracle().map(|_| Launch { name: "valkey", args, ..Launch::KIVI }.start())
     }
 
     /// A connection with the harness's timeout.
@@ -130,39 +197,6 @@ impl Server {
         let line = status.lines().find(|l| l.starts_with("VmRSS:")).expect("VmRSS");
         let kib: u64 = line.split_whitespace().nth(1).expect("value").parse().expect("number");
         kib * 1024
-    }
-
-    fn start(name: &'static str, env: &[(&str, &str)], args: &[&str]) -> Server {
-        for _ in 0..20 {
-            if let Some(server) = Server::try_start(name, env, args) {
-                return server;
-            }
-        }
-        panic!("{name}: no free port found in 20 attempts");
-    }
-
-    /// `None` when somebody took the port in between.
-    fn try_start(name: &'static str, env: &[(&str, &str)], args: &[&str]) -> Option<Server> {
-        let dir = TempDir::new().expect("temporary folder");
-        let port = free_port();
-        let mut command = match name {
-            "kivi" => Command::new(kivi_binary()),
-            "redis" => Command::new("redis-server"),
-            _ => {
-                let mut chroot = Command::new("chroot");
-                chroot.arg(oracle().expect("oracle folder")).arg("valkey-server");
-                chroot
-            }
-        };
-        let folder = if name == "valkey" { Path::new("/tmp") } else { dir.path() };
-        command.args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", ""]);
-        command.arg("--dir").arg(folder).args(args);
-        command.envs(env.iter().copied()).current_dir(dir.path());
-        let out = File::create(dir.path().join("out.log")).expect("log file");
-        command.stdin(Stdio::null()).stdout(out.try_clone().expect("log file")).stderr(out);
-        let child = command.spawn().unwrap_or_else(|error| panic!("starting {name}: {error}"));
-        let mut server = Server { name, port, dir, child: Some(child) };
-        eventually("the server to answer PING", || server.ready()).then_some(server)
     }
 
     /// `Some(true)` when it answers, `Some(false)` when its port was taken.

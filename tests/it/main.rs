@@ -4,7 +4,11 @@
 mod client;
 mod concurrency;
 mod differential;
+mod expiry;
 mod generate;
 mod harness;
+mod lifecycle;
 mod protocol;
 mod protocol_cases;
+mod server;
+mod smoke;
