@@ -99,19 +99,30 @@ impl Client {
     }
 
     /// Connects by TCP with a read timeout of its own.
-    pub(crate) fn tcp_with_timeout(address: impl ToSocketAddrs, wait: Duration) -> io::Result<Client> {
+    pub(crate) fn tcp_with_timeout(
+        address: impl ToSocketAddrs,
+        wait: Duration,
+    ) -> io::Result<Client> {
         let stream = TcpStream::connect(address)?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(wait))?;
         stream.set_write_timeout(Some(wait))?;
-        Ok(Client { stream: Box::new(stream), buffer: Vec::new(), start: 0 })
+        Ok(Client {
+            stream: Box::new(stream),
+            buffer: Vec::new(),
+            start: 0,
+        })
     }
 
     /// Connects by Unix socket.
     pub(crate) fn unix(path: &Path) -> io::Result<Client> {
         let stream = UnixStream::connect(path)?;
         stream.set_read_timeout(Some(TIMEOUT))?;
-        Ok(Client { stream: Box::new(stream), buffer: Vec::new(), start: 0 })
+        Ok(Client {
+            stream: Box::new(stream),
+            buffer: Vec::new(),
+            start: 0,
+        })
     }
 
     /// Sends raw bytes.
@@ -189,7 +200,10 @@ impl Client {
         let mut chunk = [0; 65536];
         let count = self.stream.read(&mut chunk)?;
         if count == 0 {
-            return Err(io::Error::new(ErrorKind::UnexpectedEof, "connection closed"));
+            return Err(io::Error::new(
+                ErrorKind::UnexpectedEof,
+                "connection closed",
+            ));
         }
         self.buffer.drain(..self.start);
         self.start = 0;
@@ -201,7 +215,10 @@ impl Client {
 /// Whether the error means that the peer closed the connection.
 pub(crate) fn is_close(error: &io::Error) -> bool {
     use ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
-    matches!(error.kind(), UnexpectedEof | ConnectionReset | BrokenPipe | ConnectionAborted)
+    matches!(
+        error.kind(),
+        UnexpectedEof | ConnectionReset | BrokenPipe | ConnectionAborted
+    )
 }
 
 /// A command as RESP.
@@ -224,7 +241,8 @@ pub(crate) fn parse(bytes: &[u8]) -> Option<(Reply, usize)> {
     let next = line_end + 2;
     let number = || -> i64 {
         let text = String::from_utf8_lossy(line);
-        text.parse().unwrap_or_else(|_| panic!("bad number in reply {:?}", show(bytes)))
+        text.parse()
+            .unwrap_or_else(|_| panic!("bad number in reply {:?}", show(bytes)))
     };
     let simple = |reply| Some((reply, next));
     match kind {
@@ -236,11 +254,21 @@ pub(crate) fn parse(bytes: &[u8]) -> Option<(Reply, usize)> {
         b'#' => simple(Reply::Bool(line == b"t")),
         b'_' => simple(Reply::Nil),
         b'$' | b'=' => {
-            let Ok(length) = usize::try_from(number()) else { return simple(Reply::Nil) };
+            let Ok(length) = usize::try_from(number()) else {
+                return simple(Reply::Nil);
+            };
             let body = bytes.get(next..next + length + 2)?;
-            assert!(body.ends_with(b"\r\n"), "bulk without its end: {:?}", show(bytes));
+            assert!(
+                body.ends_with(b"\r\n"),
+                "bulk without its end: {:?}",
+                show(bytes)
+            );
             let body = body[..length].to_vec();
-            let reply = if kind == b'$' { Reply::Bulk(body) } else { Reply::Verbatim(body) };
+            let reply = if kind == b'$' {
+                Reply::Bulk(body)
+            } else {
+                Reply::Verbatim(body)
+            };
             Some((reply, next + length + 2))
         }
         b'*' | b'%' | b'~' | b'>' => aggregate(kind, number(), bytes, next),
@@ -249,7 +277,9 @@ pub(crate) fn parse(bytes: &[u8]) -> Option<(Reply, usize)> {
 }
 
 fn aggregate(kind: u8, count: i64, bytes: &[u8], mut next: usize) -> Option<(Reply, usize)> {
-    let Ok(count) = usize::try_from(count) else { return Some((Reply::Nil, next)) };
+    let Ok(count) = usize::try_from(count) else {
+        return Some((Reply::Nil, next));
+    };
     let count = if kind == b'%' { count * 2 } else { count };
     let mut items = Vec::new();
     for _ in 0..count {
@@ -272,11 +302,19 @@ pub(crate) fn show(bytes: &[u8]) -> String {
     if text.len() <= 600 {
         return text;
     }
-    format!("{}...({} bytes)...{}", &text[..400], bytes.len(), &text[text.len() - 100..])
+    format!(
+        "{}...({} bytes)...{}",
+        &text[..400],
+        bytes.len(),
+        &text[text.len() - 100..]
+    )
 }
 
 /// A command as readable text.
 pub(crate) fn show_command<A: AsRef<[u8]>>(argv: &[A]) -> String {
-    let words: Vec<String> = argv.iter().map(|a| format!("\"{}\"", show(a.as_ref()))).collect();
+    let words: Vec<String> = argv
+        .iter()
+        .map(|a| format!("\"{}\"", show(a.as_ref())))
+        .collect();
     words.join(" ")
 }

@@ -24,7 +24,11 @@ fn rounds() -> u64 {
 }
 
 /// Runs `writers` to their end while `observer` runs again and again on a connection of its own.
-fn observe(server: &Server, writers: Vec<Box<dyn Fn(&mut Client) + Send + Sync>>, observer: impl Fn(&mut Client) + Sync) {
+fn observe(
+    server: &Server,
+    writers: Vec<Box<dyn Fn(&mut Client) + Send + Sync>>,
+    observer: impl Fn(&mut Client) + Sync,
+) {
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
         for _ in 0..2 {
@@ -41,7 +45,10 @@ fn observe(server: &Server, writers: Vec<Box<dyn Fn(&mut Client) + Send + Sync>>
             .iter()
             .map(|writer| scope.spawn(move || writer(&mut server.connect())))
             .collect();
-        let results: Vec<_> = writers.into_iter().map(thread::ScopedJoinHandle::join).collect();
+        let results: Vec<_> = writers
+            .into_iter()
+            .map(thread::ScopedJoinHandle::join)
+            .collect();
         done.store(true, Ordering::Relaxed);
         assert!(results.iter().all(Result::is_ok), "a writer failed");
     });
@@ -55,7 +62,9 @@ fn keys(prefix: &str, count: usize) -> Vec<String> {
 
 /// `name key... ` as a command.
 fn with_keys(name: &str, keys: &[String]) -> Vec<String> {
-    std::iter::once(name.to_owned()).chain(keys.iter().cloned()).collect()
+    std::iter::once(name.to_owned())
+        .chain(keys.iter().cloned())
+        .collect()
 }
 
 /// `name key value...` with the same value for all keys.
@@ -67,7 +76,10 @@ fn with_pairs(name: &str, keys: &[String], value: &str) -> Vec<String> {
 /// Panics unless all elements of an MGET are the same.
 fn assert_uniform(reply: &Reply, what: &str) {
     let items = reply.items();
-    assert!(items.iter().all(|item| *item == items[0]), "{what} is seen in halves: {items:?}");
+    assert!(
+        items.iter().all(|item| *item == items[0]),
+        "{what} is seen in halves: {items:?}"
+    );
 }
 
 #[test]
@@ -90,7 +102,9 @@ fn mset_is_all_or_nothing() {
             }));
         }
         let mget = with_keys("MGET", &keys);
-        observe(server, writers, |client| assert_uniform(&client.cmd(&mget), "MSET"));
+        observe(server, writers, |client| {
+            assert_uniform(&client.cmd(&mget), "MSET")
+        });
     });
 }
 
@@ -116,7 +130,11 @@ fn msetnx_is_won_by_one() {
                 });
             }
         });
-        assert_eq!(winners.load(Ordering::Relaxed), rounds as i64, "one winner a round");
+        assert_eq!(
+            winners.load(Ordering::Relaxed),
+            rounds as i64,
+            "one winner a round"
+        );
     });
 }
 
@@ -138,7 +156,9 @@ fn flushall_and_mset_do_not_mix() {
                 }
             }),
         ];
-        observe(server, writers, |client| assert_uniform(&client.cmd(&mget), "FLUSHALL"));
+        observe(server, writers, |client| {
+            assert_uniform(&client.cmd(&mget), "FLUSHALL")
+        });
     });
 }
 
@@ -182,7 +202,11 @@ fn rename_never_shows_two_or_none() {
         }
         observe(server, writers, |client| {
             let seen = client.cmd(&mget);
-            let there = seen.items().iter().filter(|item| **item != Reply::Nil).count();
+            let there = seen
+                .items()
+                .iter()
+                .filter(|item| **item != Reply::Nil)
+                .count();
             assert_eq!(there, 1, "RENAME shows {there} keys instead of one");
         });
     });
@@ -208,7 +232,10 @@ fn copy_shows_whole_values() {
             .collect();
         observe(server, writers, |client| {
             if let Reply::Bulk(value) = client.cmd(&["GET", "copy"]) {
-                assert!(value.len() == 5000 && value.iter().all(|b| *b == value[0]), "half a copy");
+                assert!(
+                    value.len() == 5000 && value.iter().all(|b| *b == value[0]),
+                    "half a copy"
+                );
             }
         });
     });
@@ -232,7 +259,11 @@ fn swapdb_is_seen_at_once() {
         observe(server, vec![Box::new(writer)], |client| {
             let seen = client.cmd(&mget);
             assert_uniform(&seen, "SWAPDB");
-            assert_ne!(seen.items()[0], Reply::Nil, "SWAPDB shows an empty database");
+            assert_ne!(
+                seen.items()[0],
+                Reply::Nil,
+                "SWAPDB shows an empty database"
+            );
         });
     });
 }
@@ -260,7 +291,13 @@ fn move_takes_and_gives_once() {
         let in_0 = client.cmd(&["EXISTS", "wanderer"]).int();
         client.cmd(&["SELECT", "5"]);
         let in_5 = client.cmd(&["EXISTS", "wanderer"]).int();
-        assert_eq!((in_0, in_5), (1 - there.load(Ordering::Relaxed), there.load(Ordering::Relaxed)));
+        assert_eq!(
+            (in_0, in_5),
+            (
+                1 - there.load(Ordering::Relaxed),
+                there.load(Ordering::Relaxed)
+            )
+        );
     });
 }
 
@@ -293,10 +330,16 @@ fn increments_of_many_clients_add_up() {
         let each = (batches * depth) as i64;
         let total = clients as i64 * each;
         assert_eq!(client.cmd(&["GET", "sum"]).text(), (total * 3).to_string());
-        assert_eq!(client.cmd(&["GET", "float"]).text(), (total / 2).to_string());
+        assert_eq!(
+            client.cmd(&["GET", "float"]).text(),
+            (total / 2).to_string()
+        );
         assert_eq!(client.cmd(&["STRLEN", "length"]).int(), total);
         for owner in 0..clients {
-            assert_eq!(client.cmd(&["GET", &format!("own{owner}")]).text(), each.to_string());
+            assert_eq!(
+                client.cmd(&["GET", &format!("own{owner}")]).text(),
+                each.to_string()
+            );
         }
     });
 }
@@ -370,8 +413,14 @@ fn many_connections_come_and_go() {
                     for round in 0..rounds() / 15 {
                         let mut connection = server.connect();
                         let value = format!("{client}-{round}");
-                        assert_eq!(connection.raw(&["SET", &format!("own{client}"), &value]), OK);
-                        assert_eq!(connection.cmd(&["GET", &format!("own{client}")]).text(), value);
+                        assert_eq!(
+                            connection.raw(&["SET", &format!("own{client}"), &value]),
+                            OK
+                        );
+                        assert_eq!(
+                            connection.cmd(&["GET", &format!("own{client}")]).text(),
+                            value
+                        );
                     }
                 });
             }

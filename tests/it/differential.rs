@@ -71,7 +71,11 @@ struct Words(Vec<String>);
 
 impl Words {
     fn of(argv: &[Vec<u8>]) -> Words {
-        Words(argv.iter().map(|a| String::from_utf8_lossy(a).to_lowercase()).collect())
+        Words(
+            argv.iter()
+                .map(|a| String::from_utf8_lossy(a).to_lowercase())
+                .collect(),
+        )
     }
 
     fn is(&self, name: &str) -> bool {
@@ -102,7 +106,9 @@ const DIFFERENCES: &[Difference] = &[
     },
     Difference {
         peer: None,
-        when: |w| w.0.iter().any(|a| a.contains('\0')) && (w.is("hello") || w.are("client", "setname")),
+        when: |w| {
+            w.0.iter().any(|a| a.contains('\0')) && (w.is("hello") || w.are("client", "setname"))
+        },
         allow: Allow::NotSent,
         reason: "Valkey 9.1 reads a name up to its first NUL; a name with NUL may as well be refused",
     },
@@ -193,7 +199,9 @@ const DIFFERENCES: &[Difference] = &[
 ];
 
 fn digits(words: &[String], index: usize) -> bool {
-    words.get(index).is_some_and(|w| !w.is_empty() && w.bytes().all(|b| b.is_ascii_digit()))
+    words
+        .get(index)
+        .is_some_and(|w| !w.is_empty() && w.bytes().all(|b| b.is_ascii_digit()))
 }
 
 /// A disagreement, with what is needed to understand it.
@@ -206,7 +214,9 @@ struct Disagreement {
 
 fn compare_with(peer: Peer, real: &Server) {
     let mut kivi = Server::kivi(&["--enable-debug-command", "yes"]);
-    let only = std::env::var("KIVI_TEST_SEED").ok().map(|s| s.parse().expect("KIVI_TEST_SEED"));
+    let only = std::env::var("KIVI_TEST_SEED")
+        .ok()
+        .map(|s| s.parse().expect("KIVI_TEST_SEED"));
     let steps = env_number("KIVI_TEST_STEPS", STEPS_DEFAULT);
     let episodes = steps.div_ceil(STEPS_PER_EPISODE as u64);
     let seeds = only.map_or(1..episodes + 1, |seed: u64| seed..seed + 1);
@@ -250,7 +260,16 @@ impl Episode {
     fn new(peer: Peer, seed: u64, kivi: &Server, real: &Server) -> Episode {
         let (kivi, real) = (kivi.connect(), real.connect());
         let rng = Rng::new(seed);
-        Episode { peer, seed, rng, kivi, real, history: Vec::new(), batches: 0, start: Instant::now() }
+        Episode {
+            peer,
+            seed,
+            rng,
+            kivi,
+            real,
+            history: Vec::new(),
+            batches: 0,
+            start: Instant::now(),
+        }
     }
 
     fn run(mut self) -> Result<(), Disagreement> {
@@ -262,14 +281,20 @@ impl Episode {
         }
         let mut done = 0;
         while done < STEPS_PER_EPISODE {
-            let depth = if self.rng.chance(30) { 1 } else { 1 + self.rng.below(40) };
+            let depth = if self.rng.chance(30) {
+                1
+            } else {
+                1 + self.rng.below(40)
+            };
             let mut batch = Vec::new();
             while batch.len() < depth {
                 let next = step(&mut self.rng);
                 if self.allows(&next.argv, Allow::NotSent) {
                     continue;
                 }
-                if next.agree == Agree::Scan && next.argv.get(1).is_some_and(|cursor| cursor == b"0") {
+                if next.agree == Agree::Scan
+                    && next.argv.get(1).is_some_and(|cursor| cursor == b"0")
+                {
                     self.batch(&std::mem::take(&mut batch))?;
                     self.scan(&next)?;
                     done += 1;
@@ -307,7 +332,9 @@ impl Episode {
 
     fn allows(&self, argv: &[Vec<u8>], allow: Allow) -> bool {
         let words = Words::of(argv);
-        DIFFERENCES.iter().any(|d| d.peer.is_none_or(|p| p == self.peer) && d.allow == allow && (d.when)(&words))
+        DIFFERENCES
+            .iter()
+            .any(|d| d.peer.is_none_or(|p| p == self.peer) && d.allow == allow && (d.when)(&words))
     }
 
     /// Sends a pipeline to both and compares what comes back.
@@ -322,7 +349,10 @@ impl Episode {
         bytes.extend_from_slice(&encode(&["ECHO", &sentinel]));
         // Both work at the same time, unless the pipeline may not fit into the sockets' buffers.
         let at_once = bytes.len() < 100_000;
-        let sent = self.kivi.try_send(&bytes).map_err(|e| format!("sending: {e}"));
+        let sent = self
+            .kivi
+            .try_send(&bytes)
+            .map_err(|e| format!("sending: {e}"));
         if at_once {
             self.real.send(&bytes);
         }
@@ -334,7 +364,11 @@ impl Episode {
         let ours = ours.map_err(|e| self.fail("connection", steps, &e))?;
         let theirs = theirs.expect("the real server answers");
         let answered: Vec<&Step> = steps.iter().filter(|s| !s.silent).collect();
-        assert_eq!(theirs.len(), answered.len(), "the real server answers every command");
+        assert_eq!(
+            theirs.len(),
+            answered.len(),
+            "the real server answers every command"
+        );
         if ours.len() != theirs.len() {
             let text = format!("{} replies instead of {}", ours.len(), theirs.len());
             return Err(self.fail("number of replies", steps, &text));
@@ -364,8 +398,11 @@ impl Episode {
         if a.is_error() && b == Reply::Nil && self.allows(&step.argv, Allow::ErrorForNil) {
             return true;
         }
-        let other_error = a.is_error() && b.is_error() && self.allows(&step.argv, Allow::OtherError);
-        other_error || self.allows(&step.argv, Allow::AnyReply) || agrees(step.agree, &a, &b, self.slack_secs())
+        let other_error =
+            a.is_error() && b.is_error() && self.allows(&step.argv, Allow::OtherError);
+        other_error
+            || self.allows(&step.argv, Allow::AnyReply)
+            || agrees(step.agree, &a, &b, self.slack_secs())
     }
 
     /// Follows a SCAN to its end on both servers.
@@ -389,14 +426,21 @@ impl Episode {
             let theirs = keyspace(&mut self.real, db);
             let keys = |space: &[Entry]| space.iter().map(|e| e.key.clone()).collect::<Vec<_>>();
             if keys(&ours) != keys(&theirs) {
-                let text = format!("  keys of db {db}\n  kivi: {:?}\n  {:?}: {:?}",
-                    keys(&ours).iter().map(|k| show(k)).collect::<Vec<_>>(), self.peer,
-                    keys(&theirs).iter().map(|k| show(k)).collect::<Vec<_>>());
+                let text = format!(
+                    "  keys of db {db}\n  kivi: {:?}\n  {:?}: {:?}",
+                    keys(&ours).iter().map(|k| show(k)).collect::<Vec<_>>(),
+                    self.peer,
+                    keys(&theirs).iter().map(|k| show(k)).collect::<Vec<_>>()
+                );
                 return Err(self.fail("keyspace: keys", &[], &text));
             }
             for (our, their) in ours.iter().zip(&theirs) {
                 if let Some(what) = our.differs_from(their, self.peer, self.slack_secs() * 1000) {
-                    let key = Step { argv: vec![our.key.clone()], agree: Agree::Exact, silent: false };
+                    let key = Step {
+                        argv: vec![our.key.clone()],
+                        agree: Agree::Exact,
+                        silent: false,
+                    };
                     let text = format!("  db {db}\n  kivi: {our:?}\n  {:?}: {their:?}", self.peer);
                     return Err(self.fail(&format!("keyspace: {what}"), &[key], &text));
                 }
@@ -416,7 +460,11 @@ impl Episode {
             .collect();
         let from = related.len().saturating_sub(25);
         let text = format!("{text}\n  before it:\n{}\n", related[from..].join("\n"));
-        Disagreement { seed: self.seed, kind: kind.to_owned(), text }
+        Disagreement {
+            seed: self.seed,
+            kind: kind.to_owned(),
+            text,
+        }
     }
 }
 
@@ -433,7 +481,11 @@ fn kind_of(step: &Step) -> String {
 
 fn reply_kinds(our: &[u8], their: &[u8]) -> String {
     let kind = |bytes: &[u8]| {
-        let end = if bytes[0] == b'-' { bytes.len().min(24) } else { 1 };
+        let end = if bytes[0] == b'-' {
+            bytes.len().min(24)
+        } else {
+            1
+        };
         show(&bytes[..end])
     };
     format!("{} instead of {}", kind(our), kind(their))
@@ -444,7 +496,9 @@ fn replies(client: &mut Client, sentinel: &str) -> Result<Vec<Vec<u8>>, String> 
     let end = format!("${}\r\n{sentinel}\r\n", sentinel.len()).into_bytes();
     let mut replies = Vec::new();
     loop {
-        let (raw, _) = client.try_read().map_err(|e| format!("after {} replies: {e}", replies.len()))?;
+        let (raw, _) = client
+            .try_read()
+            .map_err(|e| format!("after {} replies: {e}", replies.len()))?;
         if raw == end {
             return Ok(replies);
         }
@@ -462,7 +516,9 @@ fn agrees(agree: Agree, a: &Reply, b: &Reply, slack_secs: u64) -> bool {
         Agree::Count => close(2),
         Agree::Seconds => close(slack_secs),
         Agree::Millis => close(slack_secs * 1000),
-        Agree::Kind | Agree::Scan => std::mem::discriminant(a) == std::mem::discriminant(b) && !a.is_error(),
+        Agree::Kind | Agree::Scan => {
+            std::mem::discriminant(a) == std::mem::discriminant(b) && !a.is_error()
+        }
         Agree::AnyOrder => is_aggregate(a) && is_aggregate(b) && sorted(a) == sorted(b),
         Agree::Pairs => is_aggregate(a) && is_aggregate(b) && pairs(a) == pairs(b),
         Agree::MapKeys => {
@@ -487,7 +543,11 @@ fn keys(map: &Reply) -> Vec<&Reply> {
 }
 
 fn pairs(reply: &Reply) -> Vec<(&Reply, &Reply)> {
-    let mut pairs: Vec<_> = reply.items().chunks(2).map(|p| (&p[0], &p[p.len() - 1])).collect();
+    let mut pairs: Vec<_> = reply
+        .items()
+        .chunks(2)
+        .map(|p| (&p[0], &p[p.len() - 1]))
+        .collect();
     pairs.sort();
     pairs
 }
@@ -498,7 +558,9 @@ fn scan_all(client: &mut Client, argv: &[Vec<u8>]) -> Result<BTreeSet<Reply>, Re
     let mut keys = BTreeSet::new();
     for _ in 0..100_000 {
         let reply = client.cmd(&argv);
-        let Reply::Array(parts) = &reply else { return Err(reply) };
+        let Reply::Array(parts) = &reply else {
+            return Err(reply);
+        };
         keys.extend(parts[1].items().iter().cloned());
         if parts[0].bytes() == b"0" {
             return Ok(keys);
@@ -531,8 +593,13 @@ impl std::fmt::Debug for Entry {
 
 impl Entry {
     fn differs_from(&self, other: &Entry, peer: Peer, slack_ms: u64) -> Option<&'static str> {
-        let exact = (ABSOLUTE_SECS * 1000..(ABSOLUTE_SECS + 1_000_000) * 1000).contains(&other.expire_at_ms);
-        let tolerance = if exact || other.expire_at_ms < 0 { 0 } else { slack_ms };
+        let exact = (ABSOLUTE_SECS * 1000..(ABSOLUTE_SECS + 1_000_000) * 1000)
+            .contains(&other.expire_at_ms);
+        let tolerance = if exact || other.expire_at_ms < 0 {
+            0
+        } else {
+            slack_ms
+        };
         if self.kind != other.kind {
             Some("TYPE")
         } else if self.value != other.value {
@@ -549,9 +616,16 @@ impl Entry {
 
 /// All keys of a database in order.
 fn keyspace(client: &mut Client, db: u32) -> Vec<Entry> {
-    assert_eq!(client.cmd(&["SELECT", &db.to_string()]), Reply::Status(b"OK".to_vec()));
-    let mut keys: Vec<Vec<u8>> =
-        client.cmd(&["KEYS", "*"]).items().iter().map(|k| k.bytes().to_vec()).collect();
+    assert_eq!(
+        client.cmd(&["SELECT", &db.to_string()]),
+        Reply::Status(b"OK".to_vec())
+    );
+    let mut keys: Vec<Vec<u8>> = client
+        .cmd(&["KEYS", "*"])
+        .items()
+        .iter()
+        .map(|k| k.bytes().to_vec())
+        .collect();
     keys.sort();
     keys.into_iter()
         .map(|key| Entry {

@@ -28,8 +28,13 @@ fn dbsize(client: &mut Client) -> i64 {
 
 fn info_number(client: &mut Client, name: &str) -> i64 {
     let info = client.cmd(&["INFO", "everything"]).text();
-    let line = info.lines().find_map(|line| line.strip_prefix(&format!("{name}:")));
-    line.unwrap_or_else(|| panic!("no {name} in INFO")).trim().parse().expect("a number")
+    let line = info
+        .lines()
+        .find_map(|line| line.strip_prefix(&format!("{name}:")));
+    line.unwrap_or_else(|| panic!("no {name} in INFO"))
+        .trim()
+        .parse()
+        .expect("a number")
 }
 
 #[test]
@@ -37,12 +42,20 @@ fn keys_vanish_without_being_touched() {
     let server = Server::kivi(&[]);
     let mut client = server.connect();
     let sets = (0..5000).map(|n| {
-        encode(&["SET", &format!("k{n}"), "v", "PX", &(20 + n % 100).to_string()])
+        encode(&[
+            "SET",
+            &format!("k{n}"),
+            "v",
+            "PX",
+            &(20 + n % 100).to_string(),
+        ])
     });
     pipeline(&mut client, sets);
     client.cmd(&["SET", "stays", "v"]);
     client.cmd(&["SET", "stays long", "v", "EX", "1000"]);
-    eventually("all keys that are due to be gone", || (dbsize(&mut client) == 2).then_some(()));
+    eventually("all keys that are due to be gone", || {
+        (dbsize(&mut client) == 2).then_some(())
+    });
     assert_eq!(info_number(&mut client, "expired_keys"), 5000);
     let keyspace = client.cmd(&["INFO", "keyspace"]).text();
     assert!(keyspace.contains("db0:keys=2,expires=1,"), "{keyspace}");
@@ -62,7 +75,11 @@ fn an_expired_key_is_never_seen() {
             let reply = client.cmd(&["GET", &key]);
             // Asked this late, the key has been dead for at least 10 ms.
             let dead = asked > written + life + Duration::from_millis(10);
-            assert!(!dead || reply == Reply::Nil, "seen {:?} after its end", asked - written - life);
+            assert!(
+                !dead || reply == Reply::Nil,
+                "seen {:?} after its end",
+                asked - written - life
+            );
             if reply == Reply::Nil {
                 let early = written.elapsed() + Duration::from_millis(10) < life;
                 assert!(!early, "gone after {:?} already", written.elapsed());
@@ -77,24 +94,54 @@ fn access_does_not_depend_on_the_active_cycle() {
     let server = Server::kivi(&["--enable-debug-command", "yes"]);
     let mut client = server.connect();
     assert_eq!(client.raw(&["DEBUG", "SET-ACTIVE-EXPIRE", "0"]), b"+OK\r\n");
-    let keys = ["get", "exists", "type", "ttl", "append", "incr", "rename", "copy", "setnx", "untouched"];
-    pipeline(&mut client, keys.iter().map(|key| encode(&["SET", key, "5", "PX", "40"])));
-    eventually("the keys to be dead", || (client.cmd(&["GET", "get"]) == Reply::Nil).then_some(()));
+    let keys = [
+        "get",
+        "exists",
+        "type",
+        "ttl",
+        "append",
+        "incr",
+        "rename",
+        "copy",
+        "setnx",
+        "untouched",
+    ];
+    pipeline(
+        &mut client,
+        keys.iter()
+            .map(|key| encode(&["SET", key, "5", "PX", "40"])),
+    );
+    eventually("the keys to be dead", || {
+        (client.cmd(&["GET", "get"]) == Reply::Nil).then_some(())
+    });
     assert_eq!(client.cmd(&["EXISTS", "exists"]).int(), 0);
     assert_eq!(client.raw(&["TYPE", "type"]), b"+none\r\n");
     assert_eq!(client.cmd(&["TTL", "ttl"]).int(), -2);
     assert_eq!(client.cmd(&["APPEND", "append", "x"]).int(), 1);
     assert_eq!(client.cmd(&["INCR", "incr"]).int(), 1);
-    assert_eq!(client.cmd(&["TTL", "incr"]).int(), -1, "the new key has no expiry");
-    assert_eq!(client.raw(&["RENAME", "rename", "x"]), b"-ERR no such key\r\n");
+    assert_eq!(
+        client.cmd(&["TTL", "incr"]).int(),
+        -1,
+        "the new key has no expiry"
+    );
+    assert_eq!(
+        client.raw(&["RENAME", "rename", "x"]),
+        b"-ERR no such key\r\n"
+    );
     assert_eq!(client.cmd(&["COPY", "copy", "y"]).int(), 0);
     assert_eq!(client.cmd(&["SETNX", "setnx", "new"]).int(), 1);
-    let mut keys: Vec<String> =
-        client.cmd(&["KEYS", "*"]).items().iter().map(Reply::text).collect();
+    let mut keys: Vec<String> = client
+        .cmd(&["KEYS", "*"])
+        .items()
+        .iter()
+        .map(Reply::text)
+        .collect();
     keys.sort();
     assert_eq!(keys, ["append", "incr", "setnx"]);
     client.cmd(&["DEBUG", "SET-ACTIVE-EXPIRE", "1"]);
-    eventually("the untouched to be reclaimed", || (dbsize(&mut client) == 3).then_some(()));
+    eventually("the untouched to be reclaimed", || {
+        (dbsize(&mut client) == 3).then_some(())
+    });
 }
 
 #[test]
@@ -116,29 +163,53 @@ fn an_expiry_that_was_taken_back_does_not_strike() {
         for (index, change) in changes.iter().enumerate() {
             let key = format!("k{index}:{copy}");
             commands.push(encode(&["SET", &key, "old", "PX", "80"]));
-            let words: Vec<&str> = change.iter().map(|w| if *w == "k" { &key } else { *w }).collect();
+            let words: Vec<&str> = change
+                .iter()
+                .map(|w| if *w == "k" { &key } else { *w })
+                .collect();
             commands.push(encode(&words));
         }
     }
     pipeline(&mut client, commands.into_iter());
-    pipeline(&mut client, (0..100).map(|n| encode(&["SET", &format!("due{n}"), "v", "PX", "150"])));
+    pipeline(
+        &mut client,
+        (0..100).map(|n| encode(&["SET", &format!("due{n}"), "v", "PX", "150"])),
+    );
     // When those that were set last are gone, the old expiries have been due for long.
-    eventually("the control keys to be gone", || (dbsize(&mut client) <= 800).then_some(()));
-    assert_eq!(dbsize(&mut client), 800, "nobody was expired whose expiry was taken back");
+    eventually("the control keys to be gone", || {
+        (dbsize(&mut client) <= 800).then_some(())
+    });
+    assert_eq!(
+        dbsize(&mut client),
+        800,
+        "nobody was expired whose expiry was taken back"
+    );
 }
 
 #[test]
 fn flushed_and_replaced_keys_do_not_inherit_an_expiry() {
     let server = Server::kivi(&[]);
     let mut client = server.connect();
-    for command in [["FLUSHALL", "SYNC"], ["FLUSHALL", "ASYNC"], ["FLUSHDB", "SYNC"]] {
+    for command in [
+        ["FLUSHALL", "SYNC"],
+        ["FLUSHALL", "ASYNC"],
+        ["FLUSHDB", "SYNC"],
+    ] {
         client.cmd(&["FLUSHALL"]);
         let old = (0..500).map(|n| encode(&["SET", &format!("k{n}"), "old", "PX", "60"]));
         pipeline(&mut client, old);
         assert_eq!(client.raw(&command), b"+OK\r\n");
-        pipeline(&mut client, (0..500).map(|n| encode(&["SET", &format!("k{n}"), "new"])));
-        pipeline(&mut client, (0..50).map(|n| encode(&["SET", &format!("due{n}"), "v", "PX", "120"])));
-        eventually("the control keys to be gone", || (dbsize(&mut client) <= 500).then_some(()));
+        pipeline(
+            &mut client,
+            (0..500).map(|n| encode(&["SET", &format!("k{n}"), "new"])),
+        );
+        pipeline(
+            &mut client,
+            (0..50).map(|n| encode(&["SET", &format!("due{n}"), "v", "PX", "120"])),
+        );
+        eventually("the control keys to be gone", || {
+            (dbsize(&mut client) <= 500).then_some(())
+        });
         assert_eq!(dbsize(&mut client), 500, "{command:?}");
     }
 }
@@ -164,7 +235,9 @@ fn an_expiry_goes_where_its_key_goes() {
     pipeline(&mut client, commands.into_iter());
     for db in ["0", "1", "2", "3"] {
         client.cmd(&["SELECT", db]);
-        eventually("the database to be empty", || (dbsize(&mut client) == 0).then_some(()));
+        eventually("the database to be empty", || {
+            (dbsize(&mut client) == 0).then_some(())
+        });
     }
     assert_eq!(info_number(&mut client, "expired_keys"), 200 * 7);
 }
@@ -186,7 +259,9 @@ fn what_is_due_goes_first_among_many_that_are_not() {
     eventually_within(PATIENCE * 4, "the due keys to be gone", || {
         (dbsize(&mut client) == others).then_some(())
     });
-    let late = last_set.elapsed().saturating_sub(Duration::from_millis(500));
+    let late = last_set
+        .elapsed()
+        .saturating_sub(Duration::from_millis(500));
     eprintln!("1,000 due keys among {others} others were gone {late:?} late");
     assert!(late < Duration::from_secs(2), "{late:?} late");
 }
@@ -197,7 +272,10 @@ fn a_burst_of_due_keys_does_not_stop_the_service() {
     let mut client = server.connect();
     let count = env_number("KIVI_TEST_EXPIRY_KEYS", 100_000);
     client.cmd(&["SET", "alive", "v"]);
-    let clock: i64 = client.cmd(&["TIME"]).items()[0].text().parse().expect("seconds");
+    let clock: i64 = client.cmd(&["TIME"]).items()[0]
+        .text()
+        .parse()
+        .expect("seconds");
     // One point in time for all, far enough away to write them before it.
     let at = (clock + 2 + count as i64 / 50_000).to_string();
     let sets = (0..count).map(|n| encode(&["SET", &format!("k{n}"), "v", "EXAT", &at]));

@@ -76,11 +76,21 @@ pub(crate) struct Template {
 }
 
 const fn t(weight: usize, text: &'static str, agree: Agree) -> Template {
-    Template { weight, text, agree, mutable: true }
+    Template {
+        weight,
+        text,
+        agree,
+        mutable: true,
+    }
 }
 
 const fn fixed(weight: usize, text: &'static str, agree: Agree) -> Template {
-    Template { weight, text, agree, mutable: false }
+    Template {
+        weight,
+        text,
+        agree,
+        mutable: false,
+    }
 }
 
 use Agree::{AnyOrder, Count, Exact, Kind, MapKeys, Millis, Pairs, Scan, Seconds};
@@ -94,23 +104,43 @@ const TEMPLATES: &[Template] = &[
     t(6, "DELIFEQ key val", Exact),
     t(20, "GET key", Exact),
     t(6, "GETDEL key", Exact),
-    t(12, "GETEX key [EX secs|PX ms|EXAT at|PXAT atms|PERSIST]*", Exact),
+    t(
+        12,
+        "GETEX key [EX secs|PX ms|EXAT at|PXAT atms|PERSIST]*",
+        Exact,
+    ),
     t(12, "GETRANGE key off off", Exact),
     t(4, "SUBSTR key off off", Exact),
     t(6, "GETSET key val", Exact),
     t(10, "INCR key", Exact),
     t(10, "INCRBY key int", Exact),
     t(14, "INCRBYFLOAT key float", Exact),
-    t(12, "LCS key key [LEN|IDX|MINMATCHLEN small|WITHMATCHLEN]*", Exact),
+    t(
+        12,
+        "LCS key key [LEN|IDX|MINMATCHLEN small|WITHMATCHLEN]*",
+        Exact,
+    ),
     t(10, "MGET (key)+", Exact),
     t(10, "MSET (key val)+", Exact),
-    t(10, "MSETEX 1 key val [NX|XX|EX secs|PX ms|EXAT at|PXAT atms|KEEPTTL]*", Exact),
-    t(6, "MSETEX 2 key val key val [NX|XX]? [EX secs|PX ms|EXAT at|PXAT atms|KEEPTTL]?", Exact),
+    t(
+        10,
+        "MSETEX 1 key val [NX|XX|EX secs|PX ms|EXAT at|PXAT atms|KEEPTTL]*",
+        Exact,
+    ),
+    t(
+        6,
+        "MSETEX 2 key val key val [NX|XX]? [EX secs|PX ms|EXAT at|PXAT atms|KEEPTTL]?",
+        Exact,
+    ),
     t(4, "MSETEX int (key val)+", Exact),
     t(8, "MSETNX (key val)+", Exact),
     t(6, "PSETEX key ms val", Exact),
     t(20, "SET key val", Exact),
-    t(24, "SET key val [NX|XX|IFEQ val|GET|EX secs|PX ms|EXAT at|PXAT atms|KEEPTTL]*", Exact),
+    t(
+        24,
+        "SET key val [NX|XX|IFEQ val|GET|EX secs|PX ms|EXAT at|PXAT atms|KEEPTTL]*",
+        Exact,
+    ),
     t(6, "SETEX key secs val", Exact),
     t(6, "SETNX key val", Exact),
     t(10, "SETRANGE key off val", Exact),
@@ -228,7 +258,11 @@ const TEMPLATES: &[Template] = &[
     fixed(1, "DEBUG STRINGMATCH-LEN 10 a*", Exact),
     fixed(1, "DEBUG SET-ACTIVE-EXPIRE 1", Exact),
     t(1, "DEBUG NONSENSE", Exact),
-    t(2, "DEBUG PROTOCOL [STRING|INTEGER|DOUBLE|NULL|ARRAY|SET|MAP|VERBATIM|TRUE|FALSE|BIGNUM|any]?", Exact),
+    t(
+        2,
+        "DEBUG PROTOCOL [STRING|INTEGER|DOUBLE|NULL|ARRAY|SET|MAP|VERBATIM|TRUE|FALSE|BIGNUM|any]?",
+        Exact,
+    ),
     t(2, "FLUSHDB [SYNC|ASYNC|any]?", Exact),
     t(1, "FLUSHALL [SYNC|ASYNC|any]?", Exact),
     fixed(1, "LOLWUT", Kind),
@@ -292,7 +326,11 @@ fn any_step(rng: &mut Rng) -> Step {
     if rng.chance(10) {
         change_case(rng, &mut argv[0]);
     }
-    Step { argv, agree: template.agree, silent: false }
+    Step {
+        argv,
+        agree: template.agree,
+        silent: false,
+    }
 }
 
 /// Whether damage has made an expiry that falls due while the test runs.
@@ -300,7 +338,9 @@ fn expires_soon(argv: &[Vec<u8>]) -> bool {
     let name = argv[0].to_ascii_lowercase();
     let takes_expiry = name.ends_with(b"ex") || name.ends_with(b"expire") || name == b"set";
     let soon = |arg: &Vec<u8>| {
-        let number = std::str::from_utf8(arg).ok().and_then(|text| text.parse::<i64>().ok());
+        let number = std::str::from_utf8(arg)
+            .ok()
+            .and_then(|text| text.parse::<i64>().ok());
         number.is_some_and(|n| (1..600_000).contains(&n))
     };
     let after_option = |pair: &[Vec<u8>]| {
@@ -357,9 +397,18 @@ fn fill(rng: &mut Rng, word: &str) -> Vec<u8> {
         "int" => number(rng),
         "off" => offset(rng),
         "float" => float(rng),
-        "small" => rng.pick(&["0", "1", "2", "4", "-1", "x"]).as_bytes().to_vec(),
-        "count" => rng.pick(&["1", "2", "10", "1000", "0", "-1", "x"]).as_bytes().to_vec(),
-        "type" => rng.pick(&["string", "STRING", "list", "hash", "nonsense"]).as_bytes().to_vec(),
+        "small" => rng
+            .pick(&["0", "1", "2", "4", "-1", "x"])
+            .as_bytes()
+            .to_vec(),
+        "count" => rng
+            .pick(&["1", "2", "10", "1000", "0", "-1", "x"])
+            .as_bytes()
+            .to_vec(),
+        "type" => rng
+            .pick(&["string", "STRING", "list", "hash", "nonsense"])
+            .as_bytes()
+            .to_vec(),
         "db" => database(rng),
         "secs" => relative(rng, 1),
         "ms" => relative(rng, 1000),
@@ -373,8 +422,8 @@ fn fill(rng: &mut Rng, word: &str) -> Vec<u8> {
 }
 
 const GLOBS: &[&str] = &[
-    "*", "k*", "k?", "k[0-3]", "k[^0-3]", "k[3-0]", "\\k1", "h\\[*", "", "?", "[", "k[", "k[1", "*1*",
-    "**", "\\", "k\\", "*\\", "[\\]]", "k[a-", "[^]", "[]", "K1", "*long*", "nomatch",
+    "*", "k*", "k?", "k[0-3]", "k[^0-3]", "k[3-0]", "\\k1", "h\\[*", "", "?", "[", "k[", "k[1",
+    "*1*", "**", "\\", "k\\", "*\\", "[\\]]", "k[a-", "[^]", "[]", "K1", "*long*", "nomatch",
 ];
 
 fn key(rng: &mut Rng) -> Vec<u8> {
@@ -424,9 +473,40 @@ fn offset(rng: &mut Rng) -> Vec<u8> {
 
 fn float(rng: &mut Rng) -> Vec<u8> {
     const FLOATS: &[&str] = &[
-        "0.1", "-0.1", "0.2", "1.5", "3.0e3", "5.0e-3", "1e17", "-1e17", "0", "-0", "1", "-1", "0.0001",
-        "3.3333333333333333", "1234567.891", "1e-7", "100", "1e20", ".5", "5.", "1e5", "-3.25",
-        "inf", "-inf", "nan", "+inf", "infinity", "1.5.5", "1e", "0x1p3", " 1", "1 ", "", "9.99999999",
+        "0.1",
+        "-0.1",
+        "0.2",
+        "1.5",
+        "3.0e3",
+        "5.0e-3",
+        "1e17",
+        "-1e17",
+        "0",
+        "-0",
+        "1",
+        "-1",
+        "0.0001",
+        "3.3333333333333333",
+        "1234567.891",
+        "1e-7",
+        "100",
+        "1e20",
+        ".5",
+        "5.",
+        "1e5",
+        "-3.25",
+        "inf",
+        "-inf",
+        "nan",
+        "+inf",
+        "infinity",
+        "1.5.5",
+        "1e",
+        "0x1p3",
+        " 1",
+        "1 ",
+        "",
+        "9.99999999",
     ];
     match rng.below(3) {
         0 => rng.pick(FLOATS).as_bytes().to_vec(),
@@ -437,7 +517,19 @@ fn float(rng: &mut Rng) -> Vec<u8> {
 
 fn database(rng: &mut Rng) -> Vec<u8> {
     match rng.below(12) {
-        0 => rng.pick(&["16", "-1", "15", "abc", "1.0", "", "2147483648", "99999999999"]).as_bytes().to_vec(),
+        0 => rng
+            .pick(&[
+                "16",
+                "-1",
+                "15",
+                "abc",
+                "1.0",
+                "",
+                "2147483648",
+                "99999999999",
+            ])
+            .as_bytes()
+            .to_vec(),
         n => (n % 3).to_string().into_bytes(),
     }
 }
@@ -448,7 +540,9 @@ fn relative(rng: &mut Rng, unit: i64) -> Vec<u8> {
     match rng.below(12) {
         0 => rng.pick(&["0", "-1", "-1000000"]).as_bytes().to_vec(),
         1 => rng.pick(EDGES).as_bytes().to_vec(),
-        _ => ((1000 + rng.below(1_000_000) as i64) * unit).to_string().into_bytes(),
+        _ => ((1000 + rng.below(1_000_000) as i64) * unit)
+            .to_string()
+            .into_bytes(),
     }
 }
 
@@ -458,7 +552,9 @@ fn absolute(rng: &mut Rng, unit: i64) -> Vec<u8> {
     match rng.below(12) {
         0 => rng.pick(&["0", "-1", "1", "1000"]).as_bytes().to_vec(),
         1 => rng.pick(EDGES).as_bytes().to_vec(),
-        _ => ((ABSOLUTE_SECS + rng.below(1_000_000) as i64) * unit).to_string().into_bytes(),
+        _ => ((ABSOLUTE_SECS + rng.below(1_000_000) as i64) * unit)
+            .to_string()
+            .into_bytes(),
     }
 }
 
@@ -467,17 +563,75 @@ pub(crate) const ABSOLUTE_SECS: i64 = 4_102_444_800;
 
 /// Numbers at which arithmetic goes wrong, and texts that are nearly numbers.
 const EDGES: &[&str] = &[
-    "9223372036854775807", "9223372036854775808", "-9223372036854775808", "-9223372036854775809",
-    "9223372036854775", "9223372036854776", "-9223372036854775", "18446744073709551615",
-    "18446744073709551616", "4294967295", "4294967296", "2147483647", "2147483648", "-2147483648",
-    "536870911", "536870912", "+1", " 1", "1 ", "01", "-0", "0x10", "1e3", "1.0", "", "-", "--1", "a",
+    "9223372036854775807",
+    "9223372036854775808",
+    "-9223372036854775808",
+    "-9223372036854775809",
+    "9223372036854775",
+    "9223372036854776",
+    "-9223372036854775",
+    "18446744073709551615",
+    "18446744073709551616",
+    "4294967295",
+    "4294967296",
+    "2147483647",
+    "2147483648",
+    "-2147483648",
+    "536870911",
+    "536870912",
+    "+1",
+    " 1",
+    "1 ",
+    "01",
+    "-0",
+    "0x10",
+    "1e3",
+    "1.0",
+    "",
+    "-",
+    "--1",
+    "a",
 ];
 
 fn nasty(rng: &mut Rng) -> Vec<u8> {
     const WORDS: &[&str] = &[
-        "", " ", "*", "NX", "XX", "GT", "EX", "PX", "GET", "KEEPTTL", "PERSIST", "MATCH", "COUNT", "TYPE",
-        "DB", "REPLACE", "IDX", "LEN", "SAVE", "ON", "0", "-1", "1", "nan", "k1", "name", "with space",
-        "a\r\nb", "nul\0in", "\t", "'", "\"", "\\x41", "%s%n", "{}", "default", "caf\u{e9}",
+        "",
+        " ",
+        "*",
+        "NX",
+        "XX",
+        "GT",
+        "EX",
+        "PX",
+        "GET",
+        "KEEPTTL",
+        "PERSIST",
+        "MATCH",
+        "COUNT",
+        "TYPE",
+        "DB",
+        "REPLACE",
+        "IDX",
+        "LEN",
+        "SAVE",
+        "ON",
+        "0",
+        "-1",
+        "1",
+        "nan",
+        "k1",
+        "name",
+        "with space",
+        "a\r\nb",
+        "nul\0in",
+        "\t",
+        "'",
+        "\"",
+        "\\x41",
+        "%s%n",
+        "{}",
+        "default",
+        "caf\u{e9}",
     ];
     match rng.below(10) {
         0 => vec![b'q'; *rng.pick(&[127, 128, 129, 200, 3000])],
@@ -511,7 +665,11 @@ fn damage(rng: &mut Rng, argv: &mut Vec<Vec<u8>>) {
 fn change_case(rng: &mut Rng, word: &mut [u8]) {
     for byte in word {
         if rng.chance(50) {
-            *byte = if byte.is_ascii_uppercase() { byte.to_ascii_lowercase() } else { byte.to_ascii_uppercase() };
+            *byte = if byte.is_ascii_uppercase() {
+                byte.to_ascii_lowercase()
+            } else {
+                byte.to_ascii_uppercase()
+            };
         }
     }
 }

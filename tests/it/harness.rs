@@ -42,7 +42,10 @@ pub(crate) fn eventually_within<T>(
         if let Some(value) = probe() {
             return value;
         }
-        assert!(start.elapsed() < patience, "did not happen within {patience:?}: {what}");
+        assert!(
+            start.elapsed() < patience,
+            "did not happen within {patience:?}: {what}"
+        );
         std::thread::sleep(Duration::from_millis(3));
     }
 }
@@ -66,8 +69,14 @@ pub(crate) struct Launch<'a> {
 
 impl Launch<'_> {
     /// Kivi with nothing special.
-    pub(crate) const KIVI: Launch<'static> =
-        Launch { name: "kivi", env: &[], config: &[], args: &[], stdin: b"", open_files: None };
+    pub(crate) const KIVI: Launch<'static> = Launch {
+        name: "kivi",
+        env: &[],
+        config: &[],
+        args: &[],
+        stdin: b"",
+        open_files: None,
+    };
 
     /// Starts it on a free port and waits until it answers.
     pub(crate) fn start(self) -> Server {
@@ -84,17 +93,40 @@ impl Launch<'_> {
         let dir = TempDir::new().expect("temporary folder");
         let port = free_port();
         let mut command = self.command();
-        let folder = if self.name == "valkey" { Path::new("/tmp") } else { dir.path() };
+        let folder = if self.name == "valkey" {
+            Path::new("/tmp")
+        } else {
+            dir.path()
+        };
         command.args(self.config);
-        command.args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", ""]);
+        command.args([
+            "--port",
+            &port.to_string(),
+            "--bind",
+            "127.0.0.1",
+            "--save",
+            "",
+        ]);
         command.arg("--dir").arg(folder).args(self.args);
-        command.envs(self.env.iter().copied()).current_dir(dir.path());
+        command
+            .envs(self.env.iter().copied())
+            .current_dir(dir.path());
         let out = File::create(dir.path().join("out.log")).expect("log file");
-        command.stdin(Stdio::piped()).stdout(out.try_clone().expect("log file")).stderr(out);
-        let mut child = command.spawn().unwrap_or_else(|e| panic!("starting {}: {e}", self.name));
+        command
+            .stdin(Stdio::piped())
+            .stdout(out.try_clone().expect("log file"))
+            .stderr(out);
+        let mut child = command
+            .spawn()
+            .unwrap_or_else(|e| panic!("starting {}: {e}", self.name));
         // A server that does not read its standard input may close it before the bytes are written.
         let _ = child.stdin.take().expect("stdin").write_all(self.stdin);
-        let mut server = Server { name: self.name, port, dir, child: Some(child) };
+        let mut server = Server {
+            name: self.name,
+            port,
+            dir,
+            child: Some(child),
+        };
         eventually("the server to answer PING", || server.ready()).then_some(server)
     }
 
@@ -132,23 +164,46 @@ pub(crate) struct Server {
 impl Server {
     /// Starts Kivi on a free port with `args` after the harness's own.
     pub(crate) fn kivi(args: &[&str]) -> Server {
-        Launch { args, ..Launch::KIVI }.start()
+        Launch {
+            args,
+            ..Launch::KIVI
+        }
+        .start()
     }
 
     /// Starts Debian's redis-server; `None` only when `KIVI_TEST_NO_PEERS` allows its absence.
     pub(crate) fn redis(args: &[&str]) -> Option<Server> {
-        needs("redis-server").then(|| Launch { name: "redis", args, ..Launch::KIVI }.start())
+        needs("redis-server").then(|| {
+            Launch {
+                name: "redis",
+                args,
+                ..Launch::KIVI
+            }
+            .start()
+        })
     }
 
     /// Starts Valkey out of the oracle folder; `None` when there is no such folder.
     pub(crate) fn valkey(args: &[&str]) -> Option<Server> {
-        oracle().map(|_| Launch { name: "valkey", args, ..Launch::KIVI }.start())
+        oracle().map(|_| {
+            Launch {
+                name: "valkey",
+                args,
+                ..Launch::KIVI
+            }
+            .start()
+        })
     }
 
     /// A connection with the harness's timeout.
     pub(crate) fn connect(&self) -> Client {
         self.try_connect().unwrap_or_else(|error| {
-            panic!("connecting to {} on port {}: {error}\n{}", self.name, self.port, self.log())
+            panic!(
+                "connecting to {} on port {}: {error}\n{}",
+                self.name,
+                self.port,
+                self.log()
+            )
         })
     }
 
@@ -169,7 +224,11 @@ impl Server {
 
     /// Panics with the server's log unless it still runs and answers.
     pub(crate) fn assert_alive(&mut self) {
-        if let Some(status) = self.child.as_mut().and_then(|c| c.try_wait().expect("wait")) {
+        if let Some(status) = self
+            .child
+            .as_mut()
+            .and_then(|c| c.try_wait().expect("wait"))
+        {
             panic!("{} ended with {status}\n{}", self.name, self.log());
         }
         let reply = self.connect().raw(&["PING"]);
@@ -194,8 +253,16 @@ impl Server {
     pub(crate) fn rss_bytes(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid()))
             .expect("/proc status of the server");
-        let line = status.lines().find(|l| l.starts_with("VmRSS:")).expect("VmRSS");
-        let kib: u64 = line.split_whitespace().nth(1).expect("value").parse().expect("number");
+        let line = status
+            .lines()
+            .find(|l| l.starts_with("VmRSS:"))
+            .expect("VmRSS");
+        let kib: u64 = line
+            .split_whitespace()
+            .nth(1)
+            .expect("value")
+            .parse()
+            .expect("number");
         kib * 1024
     }
 
@@ -203,7 +270,11 @@ impl Server {
     fn ready(&mut self) -> Option<bool> {
         if let Some(status) = self.child.as_mut()?.try_wait().expect("wait") {
             let log = self.log();
-            assert!(log.contains("in use"), "{} ended with {status} at start\n{log}", self.name);
+            assert!(
+                log.contains("in use"),
+                "{} ended with {status} at start\n{log}",
+                self.name
+            );
             return Some(false);
         }
         let mut client = self.try_connect().ok()?;
@@ -215,7 +286,12 @@ impl Drop for Server {
     fn drop(&mut self) {
         if let Some(mut child) = self.child.take() {
             if std::thread::panicking() {
-                eprintln!("--- log of {} (port {}):\n{}", self.name, self.port, self.log());
+                eprintln!(
+                    "--- log of {} (port {}):\n{}",
+                    self.name,
+                    self.port,
+                    self.log()
+                );
             }
             let _ = child.kill();
             let _ = child.wait();
@@ -231,7 +307,11 @@ pub(crate) fn kivi_binary() -> PathBuf {
 
 /// Whether the binary under test is a stand-in (a real Redis or Valkey) that lacks Kivi's own options.
 pub(crate) fn is_stand_in() -> bool {
-    let name = kivi_binary().file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let name = kivi_binary()
+        .file_name()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned();
     name.contains("redis") || name.contains("valkey")
 }
 
@@ -255,8 +335,14 @@ pub(crate) fn kivi_to_end(dir: &Path, args: &[&str], env: &[(&str, &str)], stdin
 pub(crate) fn finish(mut child: Child, what: &str) -> Output {
     let mut streams: Vec<_> = Vec::new();
     let pipes: [Option<Box<dyn std::io::Read + Send>>; 2] = [
-        child.stdout.take().map(|s| Box::new(s) as Box<dyn std::io::Read + Send>),
-        child.stderr.take().map(|s| Box::new(s) as Box<dyn std::io::Read + Send>),
+        child
+            .stdout
+            .take()
+            .map(|s| Box::new(s) as Box<dyn std::io::Read + Send>),
+        child
+            .stderr
+            .take()
+            .map(|s| Box::new(s) as Box<dyn std::io::Read + Send>),
     ];
     for pipe in pipes {
         streams.push(std::thread::spawn(move || {
@@ -270,11 +356,20 @@ pub(crate) fn finish(mut child: Child, what: &str) -> Output {
     let status = wait_for_exit(&mut child, what);
     let stderr = streams.pop().expect("two streams").join().expect("reader");
     let stdout = streams.pop().expect("two streams").join().expect("reader");
-    Output { status, stdout, stderr }
+    Output {
+        status,
+        stdout,
+        stderr,
+    }
 }
 
 /// Runs a program of the peers (redis-cli, python, ...) with `stdin` and gives back its output.
-pub(crate) fn run_tool(program: &Path, args: &[&str], env: &[(&str, &str)], stdin: &[u8]) -> Output {
+pub(crate) fn run_tool(
+    program: &Path,
+    args: &[&str],
+    env: &[(&str, &str)],
+    stdin: &[u8],
+) -> Output {
     let mut child = Command::new(program)
         .args(args)
         .envs(env.iter().copied())
@@ -302,7 +397,9 @@ fn wait_for_exit(child: &mut Child, what: &str) -> ExitStatus {
 
 /// `kill -SIGNAL PID`.
 pub(crate) fn send_signal(pid: u32, signal: &str) {
-    let status = Command::new("kill").args([&format!("-{signal}"), &pid.to_string()]).status();
+    let status = Command::new("kill")
+        .args([&format!("-{signal}"), &pid.to_string()])
+        .status();
     assert!(status.expect("kill").success(), "signal {signal} to {pid}");
 }
 
@@ -322,7 +419,10 @@ pub(crate) fn python() -> Option<PathBuf> {
 
 fn absent(what: &str) -> bool {
     let allowed = std::env::var_os("KIVI_TEST_NO_PEERS").is_some();
-    assert!(allowed, "{what} is missing: run tests/setup.sh, or set KIVI_TEST_NO_PEERS to skip");
+    assert!(
+        allowed,
+        "{what} is missing: run tests/setup.sh, or set KIVI_TEST_NO_PEERS to skip"
+    );
     eprintln!("skipped: {what} is missing");
     false
 }
@@ -333,14 +433,20 @@ pub(crate) fn oracle() -> Option<PathBuf> {
     let must = named.is_some();
     let folder = named.unwrap_or_else(|| PathBuf::from("/opt/oracle"));
     let there = folder.join("usr/bin/valkey-server").exists();
-    assert!(there || !must, "KIVI_ORACLE={} holds no valkey-server", folder.display());
+    assert!(
+        there || !must,
+        "KIVI_ORACLE={} holds no valkey-server",
+        folder.display()
+    );
     there.then_some(folder)
 }
 
 /// A number from the environment, for sizes of tests.
 pub(crate) fn env_number(name: &str, default: u64) -> u64 {
     match std::env::var(name) {
-        Ok(text) => text.parse().unwrap_or_else(|_| panic!("{name}={text} is not a number")),
+        Ok(text) => text
+            .parse()
+            .unwrap_or_else(|_| panic!("{name}={text} is not a number")),
         Err(_) => default,
     }
 }

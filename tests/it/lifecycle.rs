@@ -27,7 +27,11 @@ fn refused(dir: &TempDir, name: &str, config: &str) -> String {
     std::fs::write(&path, config).expect("writing the configuration");
     let output = kivi_to_end(dir.path(), &[path.to_str().expect("utf-8")], &[], b"");
     let said = text(&output);
-    assert_eq!(output.status.code(), Some(1), "exit code for {config:?}; it said:\n{said}");
+    assert_eq!(
+        output.status.code(),
+        Some(1),
+        "exit code for {config:?}; it said:\n{said}"
+    );
     said
 }
 
@@ -53,21 +57,38 @@ fn errors_of_a_configuration_file_name_file_line_and_reason() {
     ];
     for (config, line, reason) in cases {
         let said = refused(&dir, "broken.conf", config);
-        assert!(said.contains(reason), "{config:?}: no {reason:?} in:\n{said}");
+        assert!(
+            said.contains(reason),
+            "{config:?}: no {reason:?} in:\n{said}"
+        );
         let numbers = [format!("line {line}"), format!(":{line}")];
-        assert!(numbers.iter().any(|n| said.contains(n)), "{config:?}: no line {line} in:\n{said}");
-        assert!(is_stand_in() || said.contains("broken.conf"), "{config:?}: no file in:\n{said}");
+        assert!(
+            numbers.iter().any(|n| said.contains(n)),
+            "{config:?}: no line {line} in:\n{said}"
+        );
+        assert!(
+            is_stand_in() || said.contains("broken.conf"),
+            "{config:?}: no file in:\n{said}"
+        );
     }
 }
 
 #[test]
 fn errors_of_an_included_file_name_that_file() {
     let dir = TempDir::new().expect("folder");
-    let said = refused(&dir, "outer.conf", "port 7000\ninclude /nonexistent/inner.conf\n");
+    let said = refused(
+        &dir,
+        "outer.conf",
+        "port 7000\ninclude /nonexistent/inner.conf\n",
+    );
     assert!(said.contains("/nonexistent/inner.conf"), "{said}");
     let inner = dir.path().join("inner.conf");
     std::fs::write(&inner, "timeout 5\nbogus x\n").expect("writing");
-    let said = refused(&dir, "outer.conf", &format!("port 7000\ninclude {}\n", inner.display()));
+    let said = refused(
+        &dir,
+        "outer.conf",
+        &format!("port 7000\ninclude {}\n", inner.display()),
+    );
     assert!(is_stand_in() || said.contains("inner.conf"), "{said}");
     assert!(said.contains("bogus"), "{said}");
 }
@@ -79,7 +100,10 @@ fn errors_of_the_command_line_end_with_code_1() {
         (&["--bogus", "1"], "bogus"),
         (&["--port", "abc"], "port"),
         (&["/nonexistent/kivi.conf"], "/nonexistent/kivi.conf"),
-        (&["--port", "0", "--dir", "/nonexistent/folder"], "/nonexistent/folder"),
+        (
+            &["--port", "0", "--dir", "/nonexistent/folder"],
+            "/nonexistent/folder",
+        ),
     ];
     for (args, reason) in cases {
         let output = kivi_to_end(dir.path(), args, &[], b"");
@@ -98,7 +122,11 @@ fn a_port_in_use_is_a_clear_error() {
     let said = text(&output);
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.contains("in use") && said.contains(&port), "{said}");
-    assert_eq!(server.connect().raw(&["PING"]), b"+PONG\r\n", "the first server goes on");
+    assert_eq!(
+        server.connect().raw(&["PING"]),
+        b"+PONG\r\n",
+        "the first server goes on"
+    );
 }
 
 #[test]
@@ -117,7 +145,12 @@ fn a_file_is_no_working_folder() {
 fn an_address_that_is_not_ours_ends_the_start_unless_it_is_optional() {
     let dir = TempDir::new().expect("folder");
     let port = free_port().to_string();
-    let output = kivi_to_end(dir.path(), &["--port", &port, "--bind", "203.0.113.77"], &[], b"");
+    let output = kivi_to_end(
+        dir.path(),
+        &["--port", &port, "--bind", "203.0.113.77"],
+        &[],
+        b"",
+    );
     let said = text(&output);
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.contains("203.0.113.77"), "{said}");
@@ -138,9 +171,16 @@ fn signals_and_shutdown_end_with_code_0() {
         client.cmd(&["SET", "a", "b"]);
         let (status, log) = server.signal_and_wait(signal);
         assert_eq!(status.code(), Some(0), "after SIG{signal}:\n{log}");
-        assert!(client.read_to_close().is_ok(), "clients are told by the end of the connection");
+        assert!(
+            client.read_to_close().is_ok(),
+            "clients are told by the end of the connection"
+        );
     }
-    for shutdown in [["SHUTDOWN", "NOSAVE"], ["SHUTDOWN", "NOW"], ["shutdown", "force"]] {
+    for shutdown in [
+        ["SHUTDOWN", "NOSAVE"],
+        ["SHUTDOWN", "NOW"],
+        ["shutdown", "force"],
+    ] {
         let mut server = Server::kivi(&[]);
         let error = server.connect().try_raw(&shutdown).expect_err("no reply");
         assert!(is_close(&error), "{error}");
@@ -159,11 +199,17 @@ fn a_running_command_is_finished_before_the_end() {
     let mut other = server.connect();
     eventually("the command to run", || {
         let list = other.try_raw(&["CLIENT", "LIST"]).ok()?;
-        String::from_utf8_lossy(&list).contains("cmd=debug").then_some(())
+        String::from_utf8_lossy(&list)
+            .contains("cmd=debug")
+            .then_some(())
     });
     let (status, log) = server.signal_and_wait("TERM");
     assert_eq!(status.code(), Some(0), "{log}");
-    assert_eq!(show(&client.read().0), "+OK\\r\\n", "the reply of what ran at the signal");
+    assert_eq!(
+        show(&client.read().0),
+        "+OK\\r\\n",
+        "the reply of what ran at the signal"
+    );
 }
 
 #[test]
@@ -173,8 +219,20 @@ fn daemonize_goes_to_the_background_and_writes_its_pid() {
     let pidfile = dir.path().join("kivi.pid");
     let folder = dir.path().to_str().expect("utf-8");
     let args = [
-        "--port", &port, "--bind", "127.0.0.1", "--daemonize", "yes", "--save", "", "--dir", folder,
-        "--pidfile", pidfile.to_str().expect("utf-8"), "--logfile", "kivi.log",
+        "--port",
+        &port,
+        "--bind",
+        "127.0.0.1",
+        "--daemonize",
+        "yes",
+        "--save",
+        "",
+        "--dir",
+        folder,
+        "--pidfile",
+        pidfile.to_str().expect("utf-8"),
+        "--logfile",
+        "kivi.log",
     ];
     let output = kivi_to_end(dir.path(), &args, &[], b"");
     assert_eq!(output.status.code(), Some(0), "{}", text(&output));
@@ -182,12 +240,21 @@ fn daemonize_goes_to_the_background_and_writes_its_pid() {
         std::fs::read_to_string(&pidfile).ok()?.trim().parse().ok()
     });
     let number: u16 = port.parse().expect("number");
-    let mut client = eventually("the daemon to listen", || Client::tcp(("127.0.0.1", number)).ok());
+    let mut client = eventually("the daemon to listen", || {
+        Client::tcp(("127.0.0.1", number)).ok()
+    });
     let info = client.cmd(&["INFO", "server"]).text();
-    assert!(info.contains(&format!("process_id:{pid}\r\n")), "the pid file is true: {info}");
+    assert!(
+        info.contains(&format!("process_id:{pid}\r\n")),
+        "the pid file is true: {info}"
+    );
     send_signal(pid, "TERM");
-    eventually("the daemon to end", || (!Path::new(&format!("/proc/{pid}")).exists()).then_some(()));
-    eventually("the pid file to be gone", || (!pidfile.exists()).then_some(()));
+    eventually("the daemon to end", || {
+        (!Path::new(&format!("/proc/{pid}")).exists()).then_some(())
+    });
+    eventually("the pid file to be gone", || {
+        (!pidfile.exists()).then_some(())
+    });
     let log = std::fs::read_to_string(dir.path().join("kivi.log")).expect("log file in dir");
     assert!(log.contains("eady to accept connections"), "{log}");
 }
@@ -198,14 +265,20 @@ fn a_unix_socket_serves_with_its_permissions() {
     let path = server.dir.path().join("kivi.sock");
     let mut client = Client::unix(&path).expect("connecting to the socket");
     assert_eq!(client.raw(&["PING"]), b"+PONG\r\n");
-    let mode = std::fs::metadata(&path).expect("socket").permissions().mode();
+    let mode = std::fs::metadata(&path)
+        .expect("socket")
+        .permissions()
+        .mode();
     assert_eq!(mode & 0o777, 0o700);
     let info = client.cmd(&["CLIENT", "INFO"]).text();
     assert!(info.contains("kivi.sock:0"), "{info}");
     let dir = server.dir.path().to_owned();
     let (status, _) = server.signal_and_wait("TERM");
     assert_eq!(status.code(), Some(0));
-    assert!(!dir.join("kivi.sock").exists(), "the socket is removed at the end");
+    assert!(
+        !dir.join("kivi.sock").exists(),
+        "the socket is removed at the end"
+    );
 }
 
 #[test]
@@ -239,7 +312,10 @@ fn the_client_above_maxclients_is_told() {
         (clients.len() == 4).then_some(())
     });
     for _ in 0..3 {
-        let said = server.connect().read_to_close().expect("the connection closes");
+        let said = server
+            .connect()
+            .read_to_close()
+            .expect("the connection closes");
         assert_eq!(show(&said), "-ERR max number of clients reached\\r\\n");
     }
     clients.pop();
@@ -252,13 +328,21 @@ fn the_client_above_maxclients_is_told() {
 
 #[test]
 fn running_out_of_file_descriptors_kills_nobody() {
-    let mut server = Launch { open_files: Some(64), ..Launch::KIVI }.start();
+    let mut server = Launch {
+        open_files: Some(64),
+        ..Launch::KIVI
+    }
+    .start();
     let mut first = server.connect();
     assert_eq!(first.raw(&["PING"]), b"+PONG\r\n");
     let crowd: Vec<Client> = (0..200).filter_map(|_| server.try_connect().ok()).collect();
     assert!(crowd.len() > 64, "more clients than descriptors");
     for _ in 0..100 {
-        assert_eq!(first.raw(&["PING"]), b"+PONG\r\n", "those who are in are served");
+        assert_eq!(
+            first.raw(&["PING"]),
+            b"+PONG\r\n",
+            "those who are in are served"
+        );
     }
     drop(crowd);
     eventually("new clients to be served again", || {
@@ -272,26 +356,51 @@ fn running_out_of_file_descriptors_kills_nobody() {
 fn config_rewrite_keeps_comments_and_survives_a_restart() {
     let dir = TempDir::new().expect("folder");
     let path = dir.path().join("kivi.conf");
-    let before = "# Ours, do not touch.\ntimeout 5\n\n# About tcp.\ntcp-keepalive 100\nmaxclients 500\n";
+    let before =
+        "# Ours, do not touch.\ntimeout 5\n\n# About tcp.\ntcp-keepalive 100\nmaxclients 500\n";
     std::fs::write(&path, before).expect("writing");
     let file = path.to_str().expect("utf-8");
     // CONFIG REWRITE writes the working folder, which must outlive the first server.
     let args = ["--dir", dir.path().to_str().expect("utf-8")];
-    let launch = Launch { config: &[file], args: &args, ..Launch::KIVI };
+    let launch = Launch {
+        config: &[file],
+        args: &args,
+        ..Launch::KIVI
+    };
     let server = launch.start();
     let mut client = server.connect();
     assert_eq!(config_get(&mut client, "timeout"), "5");
-    let set = ["CONFIG", "SET", "timeout", "77", "loglevel", "warning", "requirepass", "a \"b\" c"];
+    let set = [
+        "CONFIG",
+        "SET",
+        "timeout",
+        "77",
+        "loglevel",
+        "warning",
+        "requirepass",
+        "a \"b\" c",
+    ];
     assert_eq!(client.raw(&set), b"+OK\r\n");
     assert_eq!(show(&client.raw(&["CONFIG", "REWRITE"])), "+OK\\r\\n");
     drop(server);
     let after = std::fs::read_to_string(&path).expect("the file");
-    for kept in ["# Ours, do not touch.", "# About tcp.", "timeout 77", "tcp-keepalive 100"] {
-        assert!(after.lines().any(|line| line == kept), "no line {kept:?} in:\n{after}");
+    for kept in [
+        "# Ours, do not touch.",
+        "# About tcp.",
+        "timeout 77",
+        "tcp-keepalive 100",
+    ] {
+        assert!(
+            after.lines().any(|line| line == kept),
+            "no line {kept:?} in:\n{after}"
+        );
     }
     let server = launch.start();
     let mut client = server.connect();
-    assert_eq!(show(&client.raw(&["GET", "x"])), "-NOAUTH Authentication required.\\r\\n");
+    assert_eq!(
+        show(&client.raw(&["GET", "x"])),
+        "-NOAUTH Authentication required.\\r\\n"
+    );
     assert_eq!(client.raw(&["AUTH", "a \"b\" c"]), b"+OK\r\n");
     assert_eq!(config_get(&mut client, "timeout"), "77");
     assert_eq!(config_get(&mut client, "loglevel"), "warning");
@@ -300,17 +409,26 @@ fn config_rewrite_keeps_comments_and_survives_a_restart() {
     let again = std::fs::read_to_string(&path).expect("the file");
     // The second server has another port; real ones add an empty line.
     let lines = |text: &str| -> Vec<String> {
-        let kept = text.lines().filter(|line| !line.is_empty() && !line.starts_with("port "));
+        let kept = text
+            .lines()
+            .filter(|line| !line.is_empty() && !line.starts_with("port "));
         kept.map(str::to_owned).collect()
     };
-    assert_eq!(lines(&after), lines(&again), "a second rewrite changes nothing else");
+    assert_eq!(
+        lines(&after),
+        lines(&again),
+        "a second rewrite changes nothing else"
+    );
 }
 
 #[test]
 fn config_rewrite_without_a_file_is_an_error() {
     let server = Server::kivi(&[]);
     let reply = server.connect().raw(&["CONFIG", "REWRITE"]);
-    assert_eq!(show(&reply), "-ERR The server is running without a config file\\r\\n");
+    assert_eq!(
+        show(&reply),
+        "-ERR The server is running without a config file\\r\\n"
+    );
 }
 
 #[test]
@@ -323,15 +441,41 @@ fn later_sources_win() {
     let config = format!("databases 20\ntimeout 1\nTimeout 2\ninclude {include}\ntcp-backlog 99\n");
     std::fs::write(&path, config).expect("writing");
     let file = path.to_str().expect("utf-8");
-    let env = [("KIVI_DATABASES", "30"), ("KIVI_TIMEOUT", "3"), ("KIVI_LOGLEVEL", "verbose")];
+    let env = [
+        ("KIVI_DATABASES", "30"),
+        ("KIVI_TIMEOUT", "3"),
+        ("KIVI_LOGLEVEL", "verbose"),
+    ];
     let args = ["--timeout", "4"];
-    let server = Launch { config: &[file], env: &env, args: &args, ..Launch::KIVI }.start();
+    let server = Launch {
+        config: &[file],
+        env: &env,
+        args: &args,
+        ..Launch::KIVI
+    }
+    .start();
     let mut client = server.connect();
-    assert_eq!(config_get(&mut client, "timeout"), "4", "the command line wins");
-    assert_eq!(config_get(&mut client, "tcp-keepalive"), "11", "the included file counts");
-    assert_eq!(config_get(&mut client, "tcp-backlog"), "99", "what follows an include counts");
+    assert_eq!(
+        config_get(&mut client, "timeout"),
+        "4",
+        "the command line wins"
+    );
+    assert_eq!(
+        config_get(&mut client, "tcp-keepalive"),
+        "11",
+        "the included file counts"
+    );
+    assert_eq!(
+        config_get(&mut client, "tcp-backlog"),
+        "99",
+        "what follows an include counts"
+    );
     if !is_stand_in() {
-        assert_eq!(config_get(&mut client, "databases"), "30", "the environment beats the file");
+        assert_eq!(
+            config_get(&mut client, "databases"),
+            "30",
+            "the environment beats the file"
+        );
         assert_eq!(config_get(&mut client, "loglevel"), "verbose");
     }
 }
@@ -352,25 +496,44 @@ fn the_port_may_come_from_the_environment() {
         .expect("starting");
     let answer = std::panic::catch_unwind(|| {
         eventually("the server to listen there", || {
-            Client::tcp(("127.0.0.1", port)).ok()?.try_raw(&["PING"]).ok()
+            Client::tcp(("127.0.0.1", port))
+                .ok()?
+                .try_raw(&["PING"])
+                .ok()
         })
     });
     let _ = child.kill();
     let _ = child.wait();
     assert_eq!(answer.expect("an answer"), b"+PONG\r\n");
-    let output = kivi_to_end(dir.path(), &["--port", "0"], &[("KIVI_DATABASES", "many")], b"");
+    let output = kivi_to_end(
+        dir.path(),
+        &["--port", "0"],
+        &[("KIVI_DATABASES", "many")],
+        b"",
+    );
     let said = text(&output);
     assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(said.contains("KIVI_DATABASES") || said.contains("databases"), "{said}");
+    assert!(
+        said.contains("KIVI_DATABASES") || said.contains("databases"),
+        "{said}"
+    );
 }
 
 #[test]
 fn a_configuration_may_come_from_standard_input() {
     let stdin = b"databases 3\nrequirepass \"from stdin\"\n";
-    let server = Launch { config: &["-"], stdin, ..Launch::KIVI }.start();
+    let server = Launch {
+        config: &["-"],
+        stdin,
+        ..Launch::KIVI
+    }
+    .start();
     let mut client = server.connect();
     assert_eq!(client.raw(&["AUTH", "from stdin"]), b"+OK\r\n");
-    assert_eq!(show(&client.raw(&["SELECT", "3"])), "-ERR DB index is out of range\\r\\n");
+    assert_eq!(
+        show(&client.raw(&["SELECT", "3"])),
+        "-ERR DB index is out of range\\r\\n"
+    );
     let dir = TempDir::new().expect("folder");
     let output = kivi_to_end(dir.path(), &["-"], &[], b"port 0\nbogus x\n");
     assert_eq!(output.status.code(), Some(1), "{}", text(&output));
@@ -387,13 +550,20 @@ fn a_toml_file_has_the_same_names() {
     let config = "databases = 5\ntimeout = 9\nrequirepass = \"secret\"\nbind = [\"127.0.0.1\"]\n";
     std::fs::write(&path, config).expect("writing");
     let file = path.to_str().expect("utf-8");
-    let server = Launch { config: &[file], ..Launch::KIVI }.start();
+    let server = Launch {
+        config: &[file],
+        ..Launch::KIVI
+    }
+    .start();
     let mut client = server.connect();
     assert_eq!(client.raw(&["AUTH", "secret"]), b"+OK\r\n");
     assert_eq!(config_get(&mut client, "databases"), "5");
     assert_eq!(config_get(&mut client, "timeout"), "9");
     let said = refused(&dir, "broken.toml", "timeout = 1\nbogus = \"x\"\n");
-    assert!(said.contains("broken.toml") && said.contains("bogus"), "{said}");
+    assert!(
+        said.contains("broken.toml") && said.contains("bogus"),
+        "{said}"
+    );
     let said = refused(&dir, "broken.toml", "timeout = \n");
     assert!(said.contains("broken.toml"), "{said}");
 }
@@ -404,14 +574,23 @@ fn help_and_version_and_check_config() {
     for flag in ["--help", "-h"] {
         let output = kivi_to_end(dir.path(), &[flag], &[], b"");
         let said = text(&output);
-        assert!(is_stand_in() || output.status.code() == Some(0), "{flag}: {said}");
-        assert!(said.contains("sage") && said.contains("--port"), "{flag} says:\n{said}");
+        assert!(
+            is_stand_in() || output.status.code() == Some(0),
+            "{flag}: {said}"
+        );
+        assert!(
+            said.contains("sage") && said.contains("--port"),
+            "{flag} says:\n{said}"
+        );
     }
     for flag in ["--version", "-v"] {
         let output = kivi_to_end(dir.path(), &[flag], &[], b"");
         let said = text(&output);
         assert_eq!(output.status.code(), Some(0), "{flag}: {said}");
-        assert!(is_stand_in() || said.contains(env!("CARGO_PKG_VERSION")), "{flag}: {said}");
+        assert!(
+            is_stand_in() || said.contains(env!("CARGO_PKG_VERSION")),
+            "{flag}: {said}"
+        );
     }
     if is_stand_in() {
         return;
@@ -421,7 +600,12 @@ fn help_and_version_and_check_config() {
     let good = good.to_str().expect("utf-8");
     let output = kivi_to_end(dir.path(), &[good, "--check-config"], &[], b"");
     assert_eq!(output.status.code(), Some(0), "{}", text(&output));
-    let output = kivi_to_end(dir.path(), &[good, "--timeout", "x", "--check-config"], &[], b"");
+    let output = kivi_to_end(
+        dir.path(),
+        &[good, "--timeout", "x", "--check-config"],
+        &[],
+        b"",
+    );
     assert_eq!(output.status.code(), Some(1), "{}", text(&output));
 }
 
@@ -465,21 +649,41 @@ fn the_configuration_files_of_debian_and_valkey_start_kivi() {
         if newer || std::fs::read(&file).is_err() {
             continue;
         }
-        let args = ["--daemonize", "no", "--logfile", "", "--pidfile", "kivi.pid", "--supervised", "no"];
-        let server = Launch { config: &[&file], args: &args, ..Launch::KIVI }.start();
+        let args = [
+            "--daemonize",
+            "no",
+            "--logfile",
+            "",
+            "--pidfile",
+            "kivi.pid",
+            "--supervised",
+            "no",
+        ];
+        let server = Launch {
+            config: &[&file],
+            args: &args,
+            ..Launch::KIVI
+        }
+        .start();
         let log = server.log();
         let mut client = server.connect();
         assert_eq!(client.raw(&["SET", "a", "b"]), b"+OK\r\n");
         assert_eq!(config_get(&mut client, "tcp-keepalive"), "300");
         // The file sets what later issues bring; each such directive is named once.
-        let warned = log.lines().filter(|line| line.contains("notify-keyspace-events")).count();
+        let warned = log
+            .lines()
+            .filter(|line| line.contains("notify-keyspace-events"))
+            .count();
         assert!(is_stand_in() || warned <= 1, "{log}");
     }
 }
 
 #[test]
 fn every_directive_of_a_real_server_is_known() {
-    for real in [Server::redis(&[]), Server::valkey(&[])].into_iter().flatten() {
+    for real in [Server::redis(&[]), Server::valkey(&[])]
+        .into_iter()
+        .flatten()
+    {
         if is_stand_in() && real.name != "valkey" {
             continue;
         }
@@ -491,11 +695,24 @@ fn every_directive_of_a_real_server_is_known() {
             if value.is_empty() && ["replicaof", "slaveof"].contains(&name.as_str()) {
                 continue;
             }
-            let ours = ["dir", "port", "bind", "save", "logfile", "pidfile", "unixsocket", "daemonize"];
+            let ours = [
+                "dir",
+                "port",
+                "bind",
+                "save",
+                "logfile",
+                "pidfile",
+                "unixsocket",
+                "daemonize",
+            ];
             if ours.contains(&name.as_str()) || (is_stand_in() && name.starts_with("rdma")) {
                 continue;
             }
-            let lists = ["client-output-buffer-limit", "oom-score-adj-values", "notify-keyspace-events"];
+            let lists = [
+                "client-output-buffer-limit",
+                "oom-score-adj-values",
+                "notify-keyspace-events",
+            ];
             if lists.contains(&name.as_str()) && !value.is_empty() {
                 config.push_str(&format!("{name} {value}\n"));
             } else {
@@ -506,7 +723,11 @@ fn every_directive_of_a_real_server_is_known() {
         let path = dir.path().join("all.conf");
         std::fs::write(&path, config).expect("writing");
         let file = path.to_str().expect("utf-8");
-        let server = Launch { config: &[file], ..Launch::KIVI }.start();
+        let server = Launch {
+            config: &[file],
+            ..Launch::KIVI
+        }
+        .start();
         assert_eq!(server.connect().raw(&["PING"]), b"+PONG\r\n");
     }
 }
@@ -520,15 +741,31 @@ fn protected_mode_refuses_strangers_without_a_password() {
     let server = Server::kivi(&["--bind", "*"]);
     let mut stranger = Client::tcp((address, server.port)).expect("connecting");
     let said = String::from_utf8_lossy(&stranger.read_to_close().expect("closed")).into_owned();
-    assert!(said.starts_with("-DENIED ") && said.ends_with("\r\n"), "{said}");
-    assert!(said.contains("protected mode") && said.contains("--protected-mode no"), "{said}");
-    assert_eq!(said.matches("\r\n").count(), 1, "one error, not several: {said}");
+    assert!(
+        said.starts_with("-DENIED ") && said.ends_with("\r\n"),
+        "{said}"
+    );
+    assert!(
+        said.contains("protected mode") && said.contains("--protected-mode no"),
+        "{said}"
+    );
+    assert_eq!(
+        said.matches("\r\n").count(),
+        1,
+        "one error, not several: {said}"
+    );
     let mut local = server.connect();
-    assert_eq!(local.raw(&["CONFIG", "SET", "requirepass", "secret"]), b"+OK\r\n");
+    assert_eq!(
+        local.raw(&["CONFIG", "SET", "requirepass", "secret"]),
+        b"+OK\r\n"
+    );
     let mut stranger = Client::tcp((address, server.port)).expect("connecting");
     assert_eq!(stranger.raw(&["AUTH", "secret"]), b"+OK\r\n");
     assert_eq!(local.raw(&["CONFIG", "SET", "requirepass", ""]), b"+OK\r\n");
-    assert_eq!(local.raw(&["CONFIG", "SET", "protected-mode", "no"]), b"+OK\r\n");
+    assert_eq!(
+        local.raw(&["CONFIG", "SET", "protected-mode", "no"]),
+        b"+OK\r\n"
+    );
     let mut stranger = Client::tcp((address, server.port)).expect("connecting");
     assert_eq!(stranger.raw(&["PING"]), b"+PONG\r\n");
 }
@@ -561,9 +798,16 @@ fn systemd_is_notified() {
     let dir = TempDir::new().expect("folder");
     let path = dir.path().join("notify.sock");
     let socket = UnixDatagram::bind(&path).expect("binding");
-    socket.set_read_timeout(Some(crate::harness::PATIENCE)).expect("timeout");
+    socket
+        .set_read_timeout(Some(crate::harness::PATIENCE))
+        .expect("timeout");
     let env = [("NOTIFY_SOCKET", path.to_str().expect("utf-8"))];
-    let server = Launch { env: &env, args: &["--supervised", "systemd"], ..Launch::KIVI }.start();
+    let server = Launch {
+        env: &env,
+        args: &["--supervised", "systemd"],
+        ..Launch::KIVI
+    }
+    .start();
     let mut seen = String::new();
     while !seen.contains("READY=1") {
         let mut bytes = [0; 1024];
@@ -579,7 +823,10 @@ fn the_log_goes_where_and_how_it_is_told() {
     let server = Server::kivi(&["--logfile", "kivi.log", "--loglevel", "notice"]);
     let path = server.dir.path().join("kivi.log");
     eventually("the log to say that it is ready", || {
-        std::fs::read_to_string(&path).ok()?.contains("eady to accept connections").then_some(())
+        std::fs::read_to_string(&path)
+            .ok()?
+            .contains("eady to accept connections")
+            .then_some(())
     });
     if is_stand_in() {
         return;
@@ -594,9 +841,13 @@ fn the_log_goes_where_and_how_it_is_told() {
         for line in log.lines() {
             assert!(line.starts_with(start), "{format}: {line}");
             if format == "json" {
-                serde_json::from_str::<serde_json::Value>(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+                serde_json::from_str::<serde_json::Value>(line)
+                    .unwrap_or_else(|error| panic!("{error}: {line}"));
             } else {
-                assert!(line.contains("level=") || line.contains("lvl="), "{format}: {line}");
+                assert!(
+                    line.contains("level=") || line.contains("lvl="),
+                    "{format}: {line}"
+                );
             }
         }
     }
@@ -616,9 +867,18 @@ fn info_tells_where_the_configuration_came_from() {
     let path = dir.path().join("kivi.conf");
     std::fs::write(&path, "timeout 5\n").expect("writing");
     let file = path.to_str().expect("utf-8");
-    let server = Launch { config: &[file], ..Launch::KIVI }.start();
-    let Reply::Bulk(info) = server.connect().cmd(&["INFO", "server"]) else { panic!("INFO") };
+    let server = Launch {
+        config: &[file],
+        ..Launch::KIVI
+    }
+    .start();
+    let Reply::Bulk(info) = server.connect().cmd(&["INFO", "server"]) else {
+        panic!("INFO")
+    };
     let info = String::from_utf8_lossy(&info).into_owned();
     assert!(info.contains(&format!("config_file:{file}\r\n")), "{info}");
-    assert!(info.contains(&format!("tcp_port:{}\r\n", server.port)), "{info}");
+    assert!(
+        info.contains(&format!("tcp_port:{}\r\n", server.port)),
+        "{info}"
+    );
 }

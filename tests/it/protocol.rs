@@ -35,7 +35,10 @@ fn the_tables_are_true_of_redis_7() {
 fn replay(server: &Server, wanted: impl Fn(&Case) -> bool) {
     let mut control = server.connect();
     let mut wrong = Vec::new();
-    let resp2 = [REQUESTS, WRONG, TYPES_RESP2].into_iter().flatten().map(|case| (case, false));
+    let resp2 = [REQUESTS, WRONG, TYPES_RESP2]
+        .into_iter()
+        .flatten()
+        .map(|case| (case, false));
     for (case, resp3) in resp2.chain(RESP3.iter().map(|case| (case, true))) {
         if !wanted(case) {
             continue;
@@ -50,17 +53,27 @@ fn replay(server: &Server, wanted: impl Fn(&Case) -> bool) {
         if reply.as_deref() != Ok(case.reply) {
             let shown = reply.map_or_else(|problem| problem, |bytes| show(&bytes));
             let (send, expected) = (show(case.send), show(case.reply));
-            wrong.push(format!("send     {send}\nexpected {expected}\ngot      {shown}\n"));
+            wrong.push(format!(
+                "send     {send}\nexpected {expected}\ngot      {shown}\n"
+            ));
         }
     }
-    assert!(wrong.is_empty(), "{} of {} differ:\n{}", wrong.len(), server.name, wrong.join("\n"));
+    assert!(
+        wrong.is_empty(),
+        "{} of {} differ:\n{}",
+        wrong.len(),
+        server.name,
+        wrong.join("\n")
+    );
 }
 
 /// The reply to a case; an error when the connection closes or stays against expectation.
 fn exchange(client: &mut Client, case: &Case) -> Result<Vec<u8>, String> {
     client.send(case.send);
     if case.closes {
-        return client.read_to_close().map_err(|_| "the connection stayed open".to_owned());
+        return client
+            .read_to_close()
+            .map_err(|_| "the connection stayed open".to_owned());
     }
     client.send(SENTINEL);
     let read = client.read_until(SENTINEL_REPLY);
@@ -103,7 +116,10 @@ fn a_request_may_come_byte_by_byte() {
     for byte in [send, SENTINEL].concat() {
         client.send(&[byte]);
     }
-    assert_eq!(show(&client.read_until(SENTINEL_REPLY).expect("replies")), show(expected));
+    assert_eq!(
+        show(&client.read_until(SENTINEL_REPLY).expect("replies")),
+        show(expected)
+    );
 }
 
 #[test]
@@ -114,7 +130,11 @@ fn a_pipeline_of_ten_thousand() {
     for n in 0..10_000 {
         match n % 4 {
             0 => {
-                send.extend(encode(&["SET", &format!("k{}", n % 100), &"v".repeat(n % 300)]));
+                send.extend(encode(&[
+                    "SET",
+                    &format!("k{}", n % 100),
+                    &"v".repeat(n % 300),
+                ]));
                 expected.extend_from_slice(b"+OK\r\n");
             }
             1 => {
@@ -138,7 +158,12 @@ fn a_pipeline_of_ten_thousand() {
         client.cmd(&["FLUSHALL"]);
         client.send(&send);
         let replies = client.read_until(SENTINEL_REPLY).expect("replies");
-        assert!(replies == expected, "{} bytes of replies: {}", replies.len(), show(&replies));
+        assert!(
+            replies == expected,
+            "{} bytes of replies: {}",
+            replies.len(),
+            show(&replies)
+        );
     }
 }
 
@@ -148,8 +173,14 @@ fn large_values_come_back_whole() {
     let mut client = server.connect();
     for size in [16_383, 16_384, 65_535, 65_536, 1 << 20, (32 << 20) + 7] {
         let value: Vec<u8> = (0..size).map(|i: usize| (i * 31 + i / 256) as u8).collect();
-        assert_eq!(client.raw(&[b"SET".as_slice(), b"big", &value]), b"+OK\r\n", "SET of {size}");
-        let Reply::Bulk(back) = client.cmd(&["GET", "big"]) else { panic!("GET of {size}") };
+        assert_eq!(
+            client.raw(&[b"SET".as_slice(), b"big", &value]),
+            b"+OK\r\n",
+            "SET of {size}"
+        );
+        let Reply::Bulk(back) = client.cmd(&["GET", "big"]) else {
+            panic!("GET of {size}")
+        };
         assert!(back == value, "GET of {size} bytes gives back the same");
         assert_eq!(client.cmd(&["STRLEN", "big"]).int(), size as i64);
     }
@@ -160,13 +191,19 @@ fn strings_may_not_outgrow_proto_max_bulk_len() {
     let server = Server::kivi(&["--proto-max-bulk-len", "1mb"]);
     let mut client = server.connect();
     let too_long = "-ERR string exceeds maximum allowed size (proto-max-bulk-len)\r\n".as_bytes();
-    assert_eq!(client.raw(&["SETRANGE", "k", "1048575", "x"]), b":1048576\r\n");
+    assert_eq!(
+        client.raw(&["SETRANGE", "k", "1048575", "x"]),
+        b":1048576\r\n"
+    );
     assert_eq!(client.raw(&["APPEND", "k", "y"]), too_long);
     assert_eq!(client.raw(&["SETRANGE", "k", "1048576", "y"]), too_long);
     assert_eq!(client.raw(&["STRLEN", "k"]), b":1048576\r\n");
     client.send(b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$1048577\r\n");
     let reply = client.read_to_close().expect("the connection closes");
-    assert_eq!(show(&reply), "-ERR Protocol error: invalid bulk length\\r\\n");
+    assert_eq!(
+        show(&reply),
+        "-ERR Protocol error: invalid bulk length\\r\\n"
+    );
 }
 
 #[test]
@@ -206,7 +243,10 @@ fn headers_that_promise_much_cost_nothing() {
     let before = server.rss_bytes();
     let mut clients = Vec::new();
     for _ in 0..200 {
-        for header in [b"*1000000\r\n$500000000\r\n".as_slice(), b"*1048576\r\n$3\r\nSET\r\n$536870912\r\n"] {
+        for header in [
+            b"*1000000\r\n$500000000\r\n".as_slice(),
+            b"*1048576\r\n$3\r\nSET\r\n$536870912\r\n",
+        ] {
             let mut client = server.connect();
             client.send(header);
             clients.push(client);
@@ -215,7 +255,11 @@ fn headers_that_promise_much_cost_nothing() {
     server.assert_alive();
     let grown = server.rss_bytes().saturating_sub(before);
     // Valkey takes some 20 KB for the query buffer of such a client and 8 MB for its arguments.
-    assert!(is_stand_in() || grown < 64 << 20, "400 headers cost {} MB", grown >> 20);
+    assert!(
+        is_stand_in() || grown < 64 << 20,
+        "400 headers cost {} MB",
+        grown >> 20
+    );
 }
 
 #[test]
@@ -238,13 +282,34 @@ fn unauthenticated(server: &Server) {
     const HELLO: &[u8] = b"-NOAUTH HELLO must be called with the client already authenticated, \
         otherwise the HELLO <proto> AUTH <user> <pass> option can be used to authenticate the \
         client and select the RESP protocol version at the same time\r\n";
-    let case = |send, reply, closes| Case { send, reply, closes, redis_7_too: false };
+    let case = |send, reply, closes| Case {
+        send,
+        reply,
+        closes,
+        redis_7_too: false,
+    };
     let mget = b"*11\r\n$4\r\nMGET\r\n$1\r\na\r\n";
     let cases = [
-        case(b"*11\r\n", b"-ERR Protocol error: unauthenticated multibulk length\r\n", true),
-        case(b"*1000000\r\n", b"-ERR Protocol error: unauthenticated multibulk length\r\n", true),
-        case(mget, b"-ERR Protocol error: unauthenticated multibulk length\r\n", true),
-        case(b"*2\r\n$16385\r\n", b"-ERR Protocol error: unauthenticated bulk length\r\n", true),
+        case(
+            b"*11\r\n",
+            b"-ERR Protocol error: unauthenticated multibulk length\r\n",
+            true,
+        ),
+        case(
+            b"*1000000\r\n",
+            b"-ERR Protocol error: unauthenticated multibulk length\r\n",
+            true,
+        ),
+        case(
+            mget,
+            b"-ERR Protocol error: unauthenticated multibulk length\r\n",
+            true,
+        ),
+        case(
+            b"*2\r\n$16385\r\n",
+            b"-ERR Protocol error: unauthenticated bulk length\r\n",
+            true,
+        ),
         case(b"PING\r\n", NOAUTH, false),
         case(b"GET a\r\n", NOAUTH, false),
         case(b"GET a b c\r\n", NOAUTH, false),
@@ -252,7 +317,11 @@ fn unauthenticated(server: &Server) {
         case(b"COMMAND COUNT\r\n", NOAUTH, false),
         case(b"HELLO\r\n", HELLO, false),
         case(b"HELLO 3\r\n", HELLO, false),
-        case(b"HELLO 4\r\n", b"-NOPROTO unsupported protocol version\r\n", false),
+        case(
+            b"HELLO 4\r\n",
+            b"-NOPROTO unsupported protocol version\r\n",
+            false,
+        ),
         case(b"HELLO 3 AUTH default bad\r\n", WRONGPASS, false),
         case(b"AUTH bad\r\n", WRONGPASS, false),
         case(b"AUTH default bad\r\n", WRONGPASS, false),
@@ -270,10 +339,20 @@ fn unauthenticated(server: &Server) {
             client.try_read().map(|(raw, _)| raw)
         };
         let shown = reply.map_or_else(|e| format!("{e}"), |bytes| show(&bytes));
-        assert_eq!(shown, show(case.reply), "reply of {} to {}", server.name, show(case.send));
+        assert_eq!(
+            shown,
+            show(case.reply),
+            "reply of {} to {}",
+            server.name,
+            show(case.send)
+        );
     }
     // After authentication, in the same packet, the limits are gone; RESET brings them back.
-    let many = [b"*11\r\n$4\r\nMGET\r\n".as_slice(), &b"$1\r\na\r\n".repeat(10)].concat();
+    let many = [
+        b"*11\r\n$4\r\nMGET\r\n".as_slice(),
+        &b"$1\r\na\r\n".repeat(10),
+    ]
+    .concat();
     let mut client = server.connect();
     client.send(&[b"AUTH secret\r\n".as_slice(), &many].concat());
     assert_eq!(client.read().0, b"+OK\r\n");
@@ -282,7 +361,10 @@ fn unauthenticated(server: &Server) {
     assert_eq!(client.raw(&["RESET"]), b"+RESET\r\n");
     assert_eq!(client.raw(&["GET", "a"]), NOAUTH);
     client.send(b"HELLO 3 AUTH default secret SETNAME me\r\n");
-    assert!(matches!(client.read().1, Reply::Map(_)), "HELLO 3 with AUTH");
+    assert!(
+        matches!(client.read().1, Reply::Map(_)),
+        "HELLO 3 with AUTH"
+    );
     assert_eq!(client.raw(&["CLIENT", "GETNAME"]), b"$2\r\nme\r\n");
 }
 
@@ -293,15 +375,25 @@ fn an_unauthenticated_client_that_never_reads_costs_little() {
     let pings = b"*1\r\n$4\r\nPING\r\n".repeat(10_000);
     let mut stuck = Vec::new();
     for _ in 0..20 {
-        let mut client = Client::tcp_with_timeout(("127.0.0.1", server.port), Duration::from_millis(300))
-            .expect("connect");
+        let mut client =
+            Client::tcp_with_timeout(("127.0.0.1", server.port), Duration::from_millis(300))
+                .expect("connect");
         // 140 KB a time, until the server stops reading or closes; both are good.
-        let sent = (0..200).take_while(|_| client.try_send(&pings).is_ok()).count();
-        assert!(sent < 200, "the server took {sent} times 140 KB from a client that never reads");
+        let sent = (0..200)
+            .take_while(|_| client.try_send(&pings).is_ok())
+            .count();
+        assert!(
+            sent < 200,
+            "the server took {sent} times 140 KB from a client that never reads"
+        );
         stuck.push(client);
     }
     let grown = server.rss_bytes().saturating_sub(before);
-    assert!(grown < 64 << 20, "20 clients that never read cost {} MB", grown >> 20);
+    assert!(
+        grown < 64 << 20,
+        "20 clients that never read cost {} MB",
+        grown >> 20
+    );
     server.assert_alive();
 }
 
@@ -321,13 +413,25 @@ fn a_client_that_reads_late_gets_every_reply() {
 #[test]
 fn http_is_cut_off_and_logged() {
     let mut server = Server::kivi(&[]);
-    for request in [b"POST /cgi HTTP/1.1\r\n".as_slice(), b"Host: example.org\r\nSET a b\r\n"] {
+    for request in [
+        b"POST /cgi HTTP/1.1\r\n".as_slice(),
+        b"Host: example.org\r\nSET a b\r\n",
+    ] {
         let mut client = server.connect();
         client.send(request);
-        assert_eq!(show(&client.read_to_close().expect("the connection closes")), "");
+        assert_eq!(
+            show(&client.read_to_close().expect("the connection closes")),
+            ""
+        );
     }
     assert_eq!(server.connect().raw(&["EXISTS", "a"]), b":0\r\n");
-    eventually("a line in the log", || server.log().to_lowercase().contains("security").then_some(()));
+    eventually("a line in the log", || {
+        server
+            .log()
+            .to_lowercase()
+            .contains("security")
+            .then_some(())
+    });
     server.assert_alive();
 }
 
@@ -336,13 +440,23 @@ fn a_killed_connection_is_told_by_its_end() {
     let server = Server::kivi(&[]);
     let (mut victim, mut killer) = (server.connect(), server.connect());
     let id = victim.cmd(&["CLIENT", "ID"]).int();
-    assert_eq!(killer.raw(&["CLIENT", "KILL", "ID", &id.to_string()]), b":1\r\n");
-    let error = victim.try_raw(&["PING"]).expect_err("the connection is closed");
+    assert_eq!(
+        killer.raw(&["CLIENT", "KILL", "ID", &id.to_string()]),
+        b":1\r\n"
+    );
+    let error = victim
+        .try_raw(&["PING"])
+        .expect_err("the connection is closed");
     assert!(is_close(&error), "{error}");
 }
 
 fn connected_clients(client: &mut Client) -> u64 {
     let info = client.cmd(&["INFO", "clients"]).text();
-    let line = info.lines().find_map(|l| l.strip_prefix("connected_clients:"));
-    line.expect("connected_clients in INFO").trim().parse().expect("a number")
+    let line = info
+        .lines()
+        .find_map(|l| l.strip_prefix("connected_clients:"));
+    line.expect("connected_clients in INFO")
+        .trim()
+        .parse()
+        .expect("a number")
 }

@@ -20,11 +20,21 @@ const STAYS: bool = false;
 const CLOSES: bool = true;
 
 const fn both(send: &'static [u8], reply: &'static [u8], closes: bool) -> Case {
-    Case { send, reply, closes, redis_7_too: true }
+    Case {
+        send,
+        reply,
+        closes,
+        redis_7_too: true,
+    }
 }
 
 const fn valkey(send: &'static [u8], reply: &'static [u8], closes: bool) -> Case {
-    Case { send, reply, closes, redis_7_too: false }
+    Case {
+        send,
+        reply,
+        closes,
+        redis_7_too: false,
+    }
 }
 
 /// Framing: inline requests with quotes, RESP requests, and everything that ends a connection.
@@ -278,4 +288,3 @@ pub(crate) const TYPES_RESP2: &[Case] = &[
     both(b"COMMAND INFO nonsense\r\n", b"*1\r\n$-1\r\n", STAYS),
     both(b"COMMAND DOCS nonsense\r\n", b"*0\r\n", STAYS),
 ];
-

@@ -16,7 +16,10 @@ fn tool(name: &str, server: &Server, args: &[&str], stdin: &[u8], codes: &[i32])
         return None;
     }
     let port = server.port.to_string();
-    let args: Vec<&str> = ["-p", &port].into_iter().chain(args.iter().copied()).collect();
+    let args: Vec<&str> = ["-p", &port]
+        .into_iter()
+        .chain(args.iter().copied())
+        .collect();
     let output = run_tool(Path::new(name), &args, &[], stdin);
     Some(success(&format!("{name} {args:?}"), &output, codes))
 }
@@ -25,7 +28,10 @@ fn success(what: &str, output: &Output, codes: &[i32]) -> String {
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     let errors = String::from_utf8_lossy(&output.stderr);
     let code = output.status.code();
-    assert!(code.is_some_and(|c| codes.contains(&c)), "{what}: {code:?}\n{said}\n{errors}");
+    assert!(
+        code.is_some_and(|c| codes.contains(&c)),
+        "{what}: {code:?}\n{said}\n{errors}"
+    );
     said
 }
 
@@ -38,7 +44,11 @@ fn interrupted(server: &Server, args: &[&str]) -> Option<String> {
     let fixed = ["-s", "INT", "1.5", "redis-cli", "-p", &port];
     let args: Vec<&str> = fixed.into_iter().chain(args.iter().copied()).collect();
     let output = run_tool(Path::new("timeout"), &args, &[], b"");
-    Some(success(&format!("timeout {args:?}"), &output, &[0, 124, 130]))
+    Some(success(
+        &format!("timeout {args:?}"),
+        &output,
+        &[0, 124, 130],
+    ))
 }
 
 #[test]
@@ -47,13 +57,28 @@ fn redis_cli_runs_commands() {
     let run = |args: &[&str]| cli(&server, args, b"");
     let Some(pong) = run(&["PING"]) else { return };
     assert_eq!(pong, "PONG\n");
-    assert_eq!(run(&["SET", "a", "hello world"]).unwrap_or_default(), "OK\n");
-    assert_eq!(run(&["-n", "5", "SET", "a", "five"]).unwrap_or_default(), "OK\n");
+    assert_eq!(
+        run(&["SET", "a", "hello world"]).unwrap_or_default(),
+        "OK\n"
+    );
+    assert_eq!(
+        run(&["-n", "5", "SET", "a", "five"]).unwrap_or_default(),
+        "OK\n"
+    );
     assert_eq!(run(&["GET", "a"]).unwrap_or_default(), "hello world\n");
     assert_eq!(run(&["-n", "5", "GET", "a"]).unwrap_or_default(), "five\n");
-    assert_eq!(run(&["-3", "--no-raw", "GET", "nokey"]).unwrap_or_default(), "(nil)\n");
-    assert_eq!(run(&["--json", "MGET", "a", "b"]).unwrap_or_default(), "[\"hello world\",null]\n");
-    assert_eq!(run(&["-r", "3", "INCR", "n"]).unwrap_or_default(), "1\n2\n3\n");
+    assert_eq!(
+        run(&["-3", "--no-raw", "GET", "nokey"]).unwrap_or_default(),
+        "(nil)\n"
+    );
+    assert_eq!(
+        run(&["--json", "MGET", "a", "b"]).unwrap_or_default(),
+        "[\"hello world\",null]\n"
+    );
+    assert_eq!(
+        run(&["-r", "3", "INCR", "n"]).unwrap_or_default(),
+        "1\n2\n3\n"
+    );
     let info = run(&["INFO", "server"]).unwrap_or_default();
     assert!(info.contains("redis_version:"), "{info}");
     let stdin = cli(&server, &["-x", "SET", "x"], b"from stdin").unwrap_or_default();
@@ -65,10 +90,16 @@ fn redis_cli_runs_commands() {
 fn redis_cli_interactive_prompt() {
     let server = Server::kivi(&[]);
     let lines = b"SET k \"a b\\x41\"\nGET k\nSELECT 3\nGET k\nNONSENSE 1\nHELLO 3\nGET k\nCLIENT GETNAME\nhelp GET\nDBSIZE\nQUIT\n";
-    let Some(said) = cli(&server, &["--no-raw"], lines) else { return };
+    let Some(said) = cli(&server, &["--no-raw"], lines) else {
+        return;
+    };
     for expected in [
-        "OK", "\"a bA\"", "(nil)", "(error) ERR unknown command 'NONSENSE', with args beginning with: '1'",
-        "\"proto\" => (integer) 3", "(integer) 0",
+        "OK",
+        "\"a bA\"",
+        "(nil)",
+        "(error) ERR unknown command 'NONSENSE', with args beginning with: '1'",
+        "\"proto\" => (integer) 3",
+        "(integer) 0",
     ] {
         assert!(said.contains(expected), "no {expected:?} in:\n{said}");
     }
@@ -77,9 +108,19 @@ fn redis_cli_interactive_prompt() {
 #[test]
 fn redis_cli_authenticates() {
     let server = Server::kivi(&["--requirepass", "secret"]);
-    let Some(said) = cli(&server, &["--no-auth-warning", "-a", "secret", "PING"], b"") else { return };
+    let Some(said) = cli(&server, &["--no-auth-warning", "-a", "secret", "PING"], b"") else {
+        return;
+    };
     assert_eq!(said, "PONG\n");
-    let user = ["--no-auth-warning", "--user", "default", "--pass", "secret", "-3", "PING"];
+    let user = [
+        "--no-auth-warning",
+        "--user",
+        "default",
+        "--pass",
+        "secret",
+        "-3",
+        "PING",
+    ];
     assert_eq!(cli(&server, &user, b"").unwrap_or_default(), "PONG\n");
     let refused = cli(&server, &["PING"], b"").unwrap_or_default();
     assert_eq!(refused.trim(), "NOAUTH Authentication required.");
@@ -94,15 +135,23 @@ fn redis_cli_pipe_loads_in_bulk_and_scan_finds_it() {
         let (key, value) = (format!("key:{n}"), format!("value {n}"));
         protocol.extend(crate::client::encode(&["SET", &key, &value]));
     }
-    let Some(said) = cli(&server, &["--pipe"], &protocol) else { return };
-    assert!(said.contains(&format!("errors: 0, replies: {count}")), "{said}");
+    let Some(said) = cli(&server, &["--pipe"], &protocol) else {
+        return;
+    };
+    assert!(
+        said.contains(&format!("errors: 0, replies: {count}")),
+        "{said}"
+    );
     let scanned = cli(&server, &["--scan"], b"").unwrap_or_default();
     let unique: std::collections::HashSet<&str> = scanned.lines().collect();
     assert_eq!(unique.len(), count);
     let some = cli(&server, &["--scan", "--pattern", "key:1999?"], b"").unwrap_or_default();
     let mut some: Vec<&str> = some.lines().collect();
     some.sort_unstable();
-    assert_eq!(some, (0..10).map(|n| format!("key:1999{n}")).collect::<Vec<_>>());
+    assert_eq!(
+        some,
+        (0..10).map(|n| format!("key:1999{n}")).collect::<Vec<_>>()
+    );
 }
 
 #[test]
@@ -112,8 +161,13 @@ fn redis_cli_bigkeys_and_memkeys() {
     for n in 1..=200 {
         client.cmd(&["SET", &format!("key:{n}"), &"x".repeat(n)]);
     }
-    let Some(said) = cli(&server, &["--bigkeys"], b"") else { return };
-    assert!(said.contains("Biggest string found") && said.contains("key:200"), "{said}");
+    let Some(said) = cli(&server, &["--bigkeys"], b"") else {
+        return;
+    };
+    assert!(
+        said.contains("Biggest string found") && said.contains("key:200"),
+        "{said}"
+    );
     assert!(said.contains("200 strings with 20100 bytes"), "{said}");
     let said = cli(&server, &["--memkeys"], b"").unwrap_or_default();
     assert!(said.contains("Sampled 200 keys"), "{said}");
@@ -122,8 +176,13 @@ fn redis_cli_bigkeys_and_memkeys() {
 #[test]
 fn redis_cli_latency_and_stat() {
     let server = Server::kivi(&[]);
-    let Some(said) = interrupted(&server, &["--latency", "-i", "1", "--raw"]) else { return };
-    let numbers: Vec<f64> = said.split_whitespace().filter_map(|word| word.parse().ok()).collect();
+    let Some(said) = interrupted(&server, &["--latency", "-i", "1", "--raw"]) else {
+        return;
+    };
+    let numbers: Vec<f64> = said
+        .split_whitespace()
+        .filter_map(|word| word.parse().ok())
+        .collect();
     assert!(numbers.len() >= 3, "min, max and average: {said:?}");
     let said = interrupted(&server, &["--stat", "-i", "0.2"]).unwrap_or_default();
     assert!(said.contains("keys") && said.lines().count() >= 4, "{said}");
@@ -135,15 +194,46 @@ fn redis_benchmark_runs_its_string_tests() {
     let tests = "ping_inline,ping_mbulk,set,get,incr,mset";
     for args in [
         vec!["-t", tests, "-n", "3000", "-q"],
-        vec!["-t", tests, "-n", "20000", "-q", "-P", "16", "-c", "20", "-r", "1000", "-d", "100"],
-        vec!["-t", "set,get", "-n", "5000", "-q", "--threads", "2", "--csv"],
+        vec![
+            "-t", tests, "-n", "20000", "-q", "-P", "16", "-c", "20", "-r", "1000", "-d", "100",
+        ],
+        vec![
+            "-t",
+            "set,get",
+            "-n",
+            "5000",
+            "-q",
+            "--threads",
+            "2",
+            "--csv",
+        ],
         vec!["-t", "get", "-n", "5000", "-q", "-3"],
-        vec!["-n", "3000", "-q", "SETRANGE", "key:__rand_int__", "10", "x"],
+        vec![
+            "-n",
+            "3000",
+            "-q",
+            "SETRANGE",
+            "key:__rand_int__",
+            "10",
+            "x",
+        ],
     ] {
-        let Some(said) = tool("redis-benchmark", &server, &args, b"", &[0]) else { return };
-        assert!(!said.contains("Error") && !said.contains("ERR"), "{args:?}\n{said}");
+        let Some(said) = tool("redis-benchmark", &server, &args, b"", &[0]) else {
+            return;
+        };
+        assert!(
+            !said.contains("Error") && !said.contains("ERR"),
+            "{args:?}\n{said}"
+        );
         let names: &[&str] = if args[1] == tests {
-            &["PING_INLINE", "PING_MBULK", "SET", "GET", "INCR", "MSET (10 keys)"]
+            &[
+                "PING_INLINE",
+                "PING_MBULK",
+                "SET",
+                "GET",
+                "INCR",
+                "MSET (10 keys)",
+            ]
         } else {
             &[]
         };
@@ -158,7 +248,12 @@ fn redis_py(protocol: &str, parser: &str) {
     let server = Server::kivi(&[]);
     let Some(python) = python() else { return };
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/smoke.py");
-    let output = run_tool(&python, &[script, &server.port.to_string(), protocol, parser], &[], b"");
+    let output = run_tool(
+        &python,
+        &[script, &server.port.to_string(), protocol, parser],
+        &[],
+        b"",
+    );
     assert_eq!(success("smoke.py", &output, &[0]), "ok\n");
 }
 
