@@ -1,0 +1,14 @@
+//! The integration tests: one binary, one file per theme, all against real processes.
+//! The harness is in `harness`, the RESP client in `client`, random commands in `generate`.
+
+mod client;
+mod concurrency;
+mod differential;
+mod expiry;
+mod generate;
+mod harness;
+mod lifecycle;
+mod protocol;
+mod protocol_cases;
+mod server;
+mod smoke;

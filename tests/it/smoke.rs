@@ -1,0 +1,278 @@
+//! The tools that Redis users have, on Kivi: redis-cli in its modes, redis-benchmark, redis-py.
+
+use std::path::Path;
+use std::process::Output;
+
+use crate::harness::{Server, needs, python, run_tool};
+
+/// Runs redis-cli on `server`; panics unless it succeeds.
+fn cli(server: &Server, args: &[&str], stdin: &[u8]) -> Option<String> {
+    tool("redis-cli", server, args, stdin, &[0])
+}
+
+/// Runs a tool with `-p PORT` and gives back what it wrote; `None` where peers may be missing.
+fn tool(name: &str, server: &Server, args: &[&str], stdin: &[u8], codes: &[i32]) -> Option<String> {
+    if !needs(name) {
+        return None;
+    }
+    let port = server.port.to_string();
+    let args: Vec<&str> = ["-p", &port]
+        .into_iter()
+        .chain(args.iter().copied())
+        .collect();
+    let output = run_tool(Path::new(name), &args, &[], stdin);
+    Some(success(&format!("{name} {args:?}"), &output, codes))
+}
+
+fn success(what: &str, output: &Output, codes: &[i32]) -> String {
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    let code = output.status.code();
+    assert!(
+        code.is_some_and(|c| codes.contains(&c)),
+        "{what}: {code:?}\n{said}\n{errors}"
+    );
+    said
+}
+
+/// A mode of redis-cli that runs until it is interrupted, for a second.
+fn interrupted(server: &Server, args: &[&str]) -> Option<String> {
+    if !needs("redis-cli") {
+        return None;
+    }
+    let port = server.port.to_string();
+    let fixed = ["-s", "INT", "1.5", "redis-cli", "-p", &port];
+    let args: Vec<&str> = fixed.into_iter().chain(args.iter().copied()).collect();
+    let output = run_tool(Path::new("timeout"), &args, &[], b"");
+    Some(success(
+        &format!("timeout {args:?}"),
+        &output,
+        &[0, 124, 130],
+    ))
+}
+
+#[test]
+fn redis_cli_runs_commands() {
+    let server = Server::kivi(&[]);
+    let run = |args: &[&str]| cli(&server, args, b"");
+    let Some(pong) = run(&["PING"]) else { return };
+    assert_eq!(pong, "PONG\n");
+    assert_eq!(
+        run(&["SET", "a", "hello world"]).unwrap_or_default(),
+        "OK\n"
+    );
+    assert_eq!(
+        run(&["-n", "5", "SET", "a", "five"]).unwrap_or_default(),
+        "OK\n"
+    );
+    assert_eq!(run(&["GET", "a"]).unwrap_or_default(), "hello world\n");
+    assert_eq!(run(&["-n", "5", "GET", "a"]).unwrap_or_default(), "five\n");
+    assert_eq!(
+        run(&["-3", "--no-raw", "GET", "nokey"]).unwrap_or_default(),
+        "(nil)\n"
+    );
+    assert_eq!(
+        run(&["--json", "MGET", "a", "b"]).unwrap_or_default(),
+        "[\"hello world\",null]\n"
+    );
+    assert_eq!(
+        run(&["-r", "3", "INCR", "n"]).unwrap_or_default(),
+        "1\n2\n3\n"
+    );
+    let info = run(&["INFO", "server"]).unwrap_or_default();
+    assert!(info.contains("redis_version:"), "{info}");
+    let stdin = cli(&server, &["-x", "SET", "x"], b"from stdin").unwrap_or_default();
+    assert_eq!(stdin, "OK\n");
+    assert_eq!(run(&["STRLEN", "x"]).unwrap_or_default(), "10\n");
+}
+
+#[test]
+fn redis_cli_interactive_prompt() {
+    let server = Server::kivi(&[]);
+    let lines = b"SET k \"a b\\x41\"\nGET k\nSELECT 3\nGET k\nNONSENSE 1\nHELLO 3\nGET k\nCLIENT GETNAME\nhelp GET\nDBSIZE\nQUIT\n";
+    let Some(said) = cli(&server, &["--no-raw"], lines) else {
+        return;
+    };
+    for expected in [
+        "OK",
+        "\"a bA\"",
+        "(nil)",
+        "(error) ERR unknown command 'NONSENSE', with args beginning with: '1'",
+        "\"proto\" => (integer) 3",
+        "(integer) 0",
+    ] {
+        assert!(said.contains(expected), "no {expected:?} in:\n{said}");
+    }
+}
+
+#[test]
+fn redis_cli_authenticates() {
+    let server = Server::kivi(&["--requirepass", "secret"]);
+    let Some(said) = cli(&server, &["--no-auth-warning", "-a", "secret", "PING"], b"") else {
+        return;
+    };
+    assert_eq!(said, "PONG\n");
+    let user = [
+        "--no-auth-warning",
+        "--user",
+        "default",
+        "--pass",
+        "secret",
+        "-3",
+        "PING",
+    ];
+    assert_eq!(cli(&server, &user, b"").unwrap_or_default(), "PONG\n");
+    let refused = cli(&server, &["PING"], b"").unwrap_or_default();
+    assert_eq!(refused.trim(), "NOAUTH Authentication required.");
+}
+
+#[test]
+fn redis_cli_pipe_loads_in_bulk_and_scan_finds_it() {
+    let server = Server::kivi(&[]);
+    let mut protocol = Vec::new();
+    let count = 20_000;
+    for n in 0..count {
+        let (key, value) = (format!("key:{n}"), format!("value {n}"));
+        protocol.extend(crate::client::encode(&["SET", &key, &value]));
+    }
+    let Some(said) = cli(&server, &["--pipe"], &protocol) else {
+        return;
+    };
+    assert!(
+        said.contains(&format!("errors: 0, replies: {count}")),
+        "{said}"
+    );
+    let scanned = cli(&server, &["--scan"], b"").unwrap_or_default();
+    let unique: std::collections::HashSet<&str> = scanned.lines().collect();
+    assert_eq!(unique.len(), count);
+    let some = cli(&server, &["--scan", "--pattern", "key:1999?"], b"").unwrap_or_default();
+    let mut some: Vec<&str> = some.lines().collect();
+    some.sort_unstable();
+    assert_eq!(
+        some,
+        (0..10).map(|n| format!("key:1999{n}")).collect::<Vec<_>>()
+    );
+}
+
+#[test]
+fn redis_cli_bigkeys_and_memkeys() {
+    let server = Server::kivi(&[]);
+    let mut client = server.connect();
+    for n in 1..=200 {
+        client.cmd(&["SET", &format!("key:{n}"), &"x".repeat(n)]);
+    }
+    let Some(said) = cli(&server, &["--bigkeys"], b"") else {
+        return;
+    };
+    assert!(
+        said.contains("Biggest string found") && said.contains("key:200"),
+        "{said}"
+    );
+    assert!(said.contains("200 strings with 20100 bytes"), "{said}");
+    let said = cli(&server, &["--memkeys"], b"").unwrap_or_default();
+    assert!(said.contains("Sampled 200 keys"), "{said}");
+}
+
+#[test]
+fn redis_cli_latency_and_stat() {
+    let server = Server::kivi(&[]);
+    let Some(said) = interrupted(&server, &["--latency", "-i", "1", "--raw"]) else {
+        return;
+    };
+    let numbers: Vec<f64> = said
+        .split_whitespace()
+        .filter_map(|word| word.parse().ok())
+        .collect();
+    assert!(numbers.len() >= 3, "min, max and average: {said:?}");
+    let said = interrupted(&server, &["--stat", "-i", "0.2"]).unwrap_or_default();
+    assert!(said.contains("keys") && said.lines().count() >= 4, "{said}");
+}
+
+#[test]
+fn redis_benchmark_runs_its_string_tests() {
+    let server = Server::kivi(&[]);
+    let tests = "ping_inline,ping_mbulk,set,get,incr,mset";
+    for args in [
+        vec!["-t", tests, "-n", "3000", "-q"],
+        vec![
+            "-t", tests, "-n", "20000", "-q", "-P", "16", "-c", "20", "-r", "1000", "-d", "100",
+        ],
+        vec![
+            "-t",
+            "set,get",
+            "-n",
+            "5000",
+            "-q",
+            "--threads",
+            "2",
+            "--csv",
+        ],
+        vec!["-t", "get", "-n", "5000", "-q", "-3"],
+        vec![
+            "-n",
+            "3000",
+            "-q",
+            "SETRANGE",
+            "key:__rand_int__",
+            "10",
+            "x",
+        ],
+    ] {
+        let Some(said) = tool("redis-benchmark", &server, &args, b"", &[0]) else {
+            return;
+        };
+        assert!(
+            !said.contains("Error") && !said.contains("ERR"),
+            "{args:?}\n{said}"
+        );
+        let names: &[&str] = if args[1] == tests {
+            &[
+                "PING_INLINE",
+                "PING_MBULK",
+                "SET",
+                "GET",
+                "INCR",
+                "MSET (10 keys)",
+            ]
+        } else {
+            &[]
+        };
+        for name in names {
+            assert!(said.contains(name), "no {name} in:\n{said}");
+        }
+    }
+}
+
+/// redis-py with one protocol and parser.
+fn redis_py(protocol: &str, parser: &str) {
+    let server = Server::kivi(&[]);
+    let Some(python) = python() else { return };
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/smoke.py");
+    let output = run_tool(
+        &python,
+        &[script, &server.port.to_string(), protocol, parser],
+        &[],
+        b"",
+    );
+    assert_eq!(success("smoke.py", &output, &[0]), "ok\n");
+}
+
+#[test]
+fn redis_py_with_protocol_2() {
+    redis_py("2", "python");
+}
+
+#[test]
+fn redis_py_with_protocol_3() {
+    redis_py("3", "python");
+}
+
+#[test]
+fn redis_py_with_hiredis_and_protocol_2() {
+    redis_py("2", "hiredis");
+}
+
+#[test]
+fn redis_py_with_hiredis_and_protocol_3() {
+    redis_py("3", "hiredis");
+}

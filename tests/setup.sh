@@ -1,0 +1,36 @@
+#!/usr/bin/env bash
+# Installs what the tests need on a Debian machine: redis-server and redis-tools (the real server to compare with,
+# redis-cli, redis-benchmark), strace, and a Python virtual environment in .venv with redis and hiredis.
+# Quick when all is there. Nothing is left listening on port 6379.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
+
+missing=()
+command -v redis-server >/dev/null || missing+=(redis-server)
+command -v redis-cli >/dev/null || missing+=(redis-tools)
+command -v redis-benchmark >/dev/null || missing+=(redis-tools)
+command -v strace >/dev/null || missing+=(strace)
+command -v python3 >/dev/null || missing+=(python3)
+python3 -c 'import venv, ensurepip' 2>/dev/null || missing+=(python3-venv)
+command -v cc >/dev/null || missing+=(build-essential)
+if [ ${#missing[@]} -gt 0 ]; then
+    echo "setup: installing ${missing[*]}"
+    as_root apt-get update -qq
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+    # The package starts a server of its own, which would take Kivi's port.
+    if [ -d /run/systemd/system ]; then
+        as_root systemctl disable --now redis-server >/dev/null 2>&1 || true
+    else
+        as_root service redis-server stop >/dev/null 2>&1 || true
+    fi
+fi
+
+if ! .venv/bin/python -c 'import redis, hiredis' 2>/dev/null; then
+    echo "setup: making .venv with redis and hiredis"
+    rm -rf .venv
+    python3 -m venv .venv
+    .venv/bin/pip install --quiet --disable-pip-version-check 'redis>=5' 'hiredis>=3'
+fi
+echo "setup: ready ($(redis-server --version | cut -d' ' -f3), $(.venv/bin/python -c 'import redis, hiredis
+print(f"redis-py {redis.__version__}, hiredis {hiredis.__version__}")'))"
