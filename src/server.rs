@@ -15,6 +15,11 @@ use crate::stats::Stats;
 use crate::util::clock::Clock;
 use crate::util::rng;
 
+/// The version of Kivi.
+pub const KIVI_VERSION: &str = env!("CARGO_PKG_VERSION");
+/// The version of Redis whose commands and replies clients may expect.
+pub const REDIS_VERSION: &str = "7.2.4";
+
 /// Applies one changed field of the configuration (before, after), or refuses with a reason.
 pub type ApplyConfig = dyn Fn(&Server, Field, &Config, &Config) -> Result<(), String> + Send + Sync;
 

@@ -7,6 +7,7 @@
 //!
 //! To add a field to CLIENT LIST: a field here, its text in `commands::client`.
 
+pub mod auth;
 pub mod pause;
 
 use std::collections::BTreeMap;
@@ -44,6 +45,8 @@ pub enum ReplyMode {
     Off,
     /// Not the one of the next command.
     SkipNext,
+    /// Not the one of the command that runs; then all again.
+    Skip,
 }
 
 /// The connection's own side.
@@ -79,6 +82,28 @@ impl Client {
     pub fn select(&mut self, db: DbIndex) {
         self.db = db;
         self.shared.db.store(db.0, Ordering::Relaxed);
+    }
+
+    /// AUTH: whether the client has proved who it is.
+    pub fn set_authenticated(&mut self, authenticated: bool) {
+        self.authenticated = authenticated;
+        self.shared
+            .authenticated
+            .store(authenticated, Ordering::Relaxed);
+    }
+
+    /// CLIENT NO-TOUCH.
+    pub fn set_no_touch(&mut self, no_touch: bool) {
+        self.no_touch = no_touch;
+        self.shared.no_touch.store(no_touch, Ordering::Relaxed);
+    }
+
+    /// Counts a command that has run.
+    #[inline]
+    pub fn ran(&self) {
+        // Only the owner writes it: no read-modify-write is needed.
+        let commands = self.shared.commands.load(Ordering::Relaxed);
+        self.shared.commands.store(commands + 1, Ordering::Relaxed);
     }
 }
 
@@ -138,6 +163,10 @@ pub struct Shared {
     pub query_buffer_capacity: AtomicUsize,
     /// Bytes of replies not yet written.
     pub output_bytes: AtomicUsize,
+    /// Memory that holds them.
+    pub output_memory_bytes: AtomicUsize,
+    /// Memory of what the connection itself consists of, whatever it holds.
+    pub connection_bytes: AtomicUsize,
     /// CLIENT NO-EVICT.
     pub no_evict: AtomicBool,
     /// CLIENT NO-TOUCH.
@@ -157,6 +186,24 @@ pub struct Shared {
 }
 
 impl Shared {
+    /// Shows what waits to be written: its bytes, and the memory that holds them.
+    pub fn note_output(&self, bytes: usize, memory_bytes: usize) {
+        self.output_bytes.store(bytes, Ordering::Relaxed);
+        self.output_memory_bytes
+            .store(memory_bytes, Ordering::Relaxed);
+    }
+
+    /// Memory that the client takes: the connection, its buffers, and what is known of it here, bytes.
+    pub fn memory_bytes(&self) -> usize {
+        let names = self.names.lock();
+        let texts = [&names.name, &names.lib_name, &names.lib_ver].map(|text| text.capacity());
+        let ends = self.endpoint.addr.capacity() + self.endpoint.laddr.capacity();
+        let buffers = self.query_buffer_capacity.load(Ordering::Relaxed)
+            + self.output_memory_bytes.load(Ordering::Relaxed);
+        let connection = self.connection_bytes.load(Ordering::Relaxed);
+        size_of::<Shared>() + connection + buffers + ends + texts.iter().sum::<usize>()
+    }
+
     /// True when any signal is raised: one load, made whenever the connection is polled.
     #[inline]
     pub fn signalled(&self) -> bool {
@@ -215,6 +262,8 @@ impl Registry {
             query_buffer_bytes: AtomicUsize::new(0),
             query_buffer_capacity: AtomicUsize::new(0),
             output_bytes: AtomicUsize::new(0),
+            output_memory_bytes: AtomicUsize::new(0),
+            connection_bytes: AtomicUsize::new(0),
             no_evict: AtomicBool::new(false),
             no_touch: AtomicBool::new(false),
             paused: AtomicBool::new(false),

@@ -37,12 +37,17 @@ impl Pause {
         }
     }
 
-    /// Milliseconds that are left of the pause.
-    pub fn remaining_ms(&self, now_ms: u64) -> u64 {
+    /// When the pause in force ends, Unix ms; 0 when there is none.
+    pub fn until_ms(&self, now_ms: u64) -> u64 {
         match self.mode(now_ms) {
             PauseMode::None => 0,
-            _ => self.until_ms.load(Ordering::Acquire).saturating_sub(now_ms),
+            _ => self.until_ms.load(Ordering::Acquire),
         }
+    }
+
+    /// Milliseconds that are left of the pause.
+    pub fn remaining_ms(&self, now_ms: u64) -> u64 {
+        self.until_ms(now_ms).saturating_sub(now_ms)
     }
 
     /// Begins a pause, or widens the one in force: the stronger mode and the later end win, as in Redis.

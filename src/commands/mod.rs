@@ -35,6 +35,8 @@ mod string;
 pub use table::{CommandTable, Registered};
 
 #[cfg(test)]
+mod fuzz_tests;
+#[cfg(test)]
 pub(crate) mod tests;
 
 /// A row of the command table.
@@ -110,6 +112,11 @@ const fn command(name: &'static str, arity: i32, flags: Flags, run: Handler) -> 
 /// The handler of a container: never called, since `exec` looks its subcommands up.
 fn container(ctx: &mut Ctx<'_>) -> CmdResult {
     Err(CmdError::WrongArity(ctx.command.full_name.clone().into()))
+}
+
+/// What C's `%s` shows of an argument in an error: nothing from a NUL on.
+fn c_text(arg: &[u8]) -> &[u8] {
+    arg.split(|&byte| byte == 0).next().unwrap_or_default()
 }
 
 /// The reply of a HELP subcommand: `lines` under a heading, framed as Redis does.

@@ -249,7 +249,8 @@ pub const COMMANDS: &[Command] = &[
         .syntax("key#0 milliseconds:integer value"),
     command("set", -3, STORE, set::set)
         .acl(AclCategories::STRING)
-        .keys(&[KeySpec::at(1, FETCH_UPDATE.and(KeyFlags::VARIABLE_FLAGS))
+        .keys(&[KeySpec::at(1, FETCH_UPDATE)
+            .varying(set::set_key_flags)
             .notes("RW and ACCESS due to the optional `GET` argument")])
         .docs(
             Group::String,

@@ -312,7 +312,7 @@ const THE_PROCESS: &[Directive] = &[
         "How SIGTERM shuts down: `default`, or any of `save`, `nosave`, `now`, `force`, \
          `safe`, `failover`.",
     ),
-    row("availability-zone", ANY, "", Later)
+    row("availability-zone", ANY, "", Working)
         .doc("Name of the zone that the server runs in, shown to clients."),
     row("locale-collate", ANY, "", Later).doc("Locale that Lua and SORT compare strings in."),
     row("hash-seed", ANY, "", Later).immutable().doc(

@@ -110,6 +110,8 @@ fields! {
     ClientOutputBufferLimit client_output_buffer_limit: OutputLimits = "client-output-buffer-limit";
     /// Answer as Redis 7.2 (name and version) where clients look.
     ExtendedRedisCompatibility extended_redis_compatibility: bool = "extended-redis-compatibility";
+    /// Name of the zone that the server runs in, told by HELLO and INFO; empty: none.
+    AvailabilityZone availability_zone: String = "availability-zone";
     /// Keep latency histograms per command.
     LatencyTracking latency_tracking: bool = "latency-tracking";
     /// Percentiles that INFO latencystats shows.

@@ -35,7 +35,7 @@ const PREVIEW_BYTES: usize = 128;
 
 type Rule = fn(&Server, &Admission<'_>, u64) -> Verdict;
 
-const RULES: &[Rule] = &[http, arity, protected, authenticated, paused, gate];
+const RULES: &[Rule] = &[http, authenticated, arity, protected, paused, gate];
 
 /// Asks all rules in order.
 #[inline]
@@ -67,8 +67,7 @@ fn http(_: &Server, admission: &Admission<'_>, _: u64) -> Verdict {
 #[inline]
 fn arity(_: &Server, admission: &Admission<'_>, _: u64) -> Verdict {
     let command = admission.command;
-    // A container's own row never runs: without a subcommand its arity is always wrong.
-    if command.row.arity_fits(admission.argc) && command.subcommands.is_empty() {
+    if command.row.arity_fits(admission.argc) {
         return Verdict::Run;
     }
     Verdict::Refuse(CmdError::WrongArity(command.full_name.clone().into()))
@@ -93,10 +92,17 @@ fn protected(_: &Server, admission: &Admission<'_>, _: u64) -> Verdict {
 
 #[inline]
 fn authenticated(_: &Server, admission: &Admission<'_>, _: u64) -> Verdict {
-    if admission.client.authenticated || admission.command.row.flags.has(Flags::NO_AUTH) {
-        return Verdict::Run;
+    let open = admission.command.row.flags.has(Flags::NO_AUTH);
+    match !open && must_authenticate(admission.client, admission.config) {
+        true => Verdict::Refuse(CmdError::NoAuth),
+        false => Verdict::Run,
     }
-    Verdict::Refuse(CmdError::NoAuth)
+}
+
+/// True for a client that has to say its password first. When there is none any more, nobody has to.
+#[inline]
+pub(super) fn must_authenticate(client: &Client, config: &Config) -> bool {
+    !client.authenticated && !config.requirepass.is_empty()
 }
 
 #[inline]

@@ -171,12 +171,16 @@ impl Exec {
     ) -> Flow {
         let command = match self.table.find(argv) {
             Found::Command(command) => command,
-            Found::Unknown => return self.refuse(None, admit::unknown(argv), client, out),
+            Found::Unknown => return self.refuse_unknown(admit::unknown(argv), client, out),
             Found::UnknownSubcommand(container) => {
                 let error = admit::unknown_subcommand(container, argv);
-                return self.refuse(None, error, client, out);
+                return self.refuse_unknown(error, client, out);
             }
         };
+        client
+            .shared
+            .last_command
+            .store(command.id + 1, Ordering::Relaxed);
         let config = self.config();
         let admission = admit::Admission {
             command,
@@ -196,13 +200,10 @@ impl Exec {
             self.end(moment);
         }
         let mark = out.mark();
-        let reply_before = client.reply;
-        client
-            .shared
-            .last_command
-            .store(command.id + 1, Ordering::Relaxed);
+        let reply = begin_reply(client);
         let called = self.call(command, argv, moment.now_ms, client, out);
         let Some((result, effects)) = called else {
+            client.reply = reply;
             return Flow::Wait(Wait::Gate);
         };
         fanout::fan_out(&self.server, effects);
@@ -222,7 +223,8 @@ impl Exec {
             .executed
             .push((command.id, result.is_err(), tick.wrapping_sub(moment.tick)));
         moment.tick = tick;
-        silence(client, reply_before, out, mark);
+        client.ran();
+        silence(client, out, mark);
         flow
     }
 
@@ -299,6 +301,16 @@ impl Exec {
         Some((result, effects))
     }
 
+    /// Answers a request that is in no row. Who has not authenticated does not learn that.
+    fn refuse_unknown(&self, error: CmdError, client: &mut Client, out: &mut ReplyWriter) -> Flow {
+        client.shared.last_command.store(0, Ordering::Relaxed);
+        let error = match admit::must_authenticate(client, &self.config()) {
+            true => CmdError::NoAuth,
+            false => error,
+        };
+        self.refuse(None, error, client, out)
+    }
+
     fn refuse(
         &self,
         command: Option<&Registered>,
@@ -310,9 +322,9 @@ impl Exec {
             self.worker.lock().rejected(command.id);
         }
         let mark = out.mark();
-        let reply_before = client.reply;
+        begin_reply(client);
         self.write_error(&error, out);
-        silence(client, reply_before, out, mark);
+        silence(client, out, mark);
         Flow::Done
     }
 
@@ -330,14 +342,23 @@ struct Held<'k> {
     gate: Option<GateGuard<'k>>,
 }
 
-/// CLIENT REPLY: takes a reply back that the client does not want. A mode that this very command set counts already.
-fn silence(client: &mut Client, before: ReplyMode, out: &mut ReplyWriter, mark: Mark) {
-    match (before, client.reply) {
-        (_, ReplyMode::Off) => out.truncate(mark),
-        (ReplyMode::SkipNext, ReplyMode::SkipNext) => {
+/// CLIENT REPLY SKIP counts for the command that begins now; returns the mode before it.
+fn begin_reply(client: &mut Client) -> ReplyMode {
+    let before = client.reply;
+    if before == ReplyMode::SkipNext {
+        client.reply = ReplyMode::Skip;
+    }
+    before
+}
+
+/// CLIENT REPLY: takes a reply back that the client does not want, by the mode that the command left.
+fn silence(client: &mut Client, out: &mut ReplyWriter, mark: Mark) {
+    match client.reply {
+        ReplyMode::On | ReplyMode::SkipNext => {}
+        ReplyMode::Off => out.truncate(mark),
+        ReplyMode::Skip => {
             out.truncate(mark);
             client.reply = ReplyMode::On;
         }
-        _ => {}
     }
 }

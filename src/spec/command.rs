@@ -36,6 +36,8 @@ pub struct Docs {
     pub group: Group,
     /// Big-O text.
     pub complexity: &'static str,
+    /// Not for users: `syscmd` among the `doc_flags`.
+    pub system: bool,
     /// The arguments, in the notation of [`super::syntax`].
     pub syntax: &'static str,
 }
@@ -80,6 +82,7 @@ impl<H> Command<H> {
                 since: "",
                 group: Group::Generic,
                 complexity: "",
+                system: false,
                 syntax: "",
             },
             run,
@@ -119,6 +122,18 @@ impl<H: Copy> Command<H> {
         self.docs.since = since;
         self.docs.complexity = complexity;
         self.docs.summary = summary;
+        self
+    }
+
+    /// Replaces the big-O text.
+    pub const fn complexity(mut self, complexity: &'static str) -> Self {
+        self.docs.complexity = complexity;
+        self
+    }
+
+    /// Marks it as made for the server's own needs or for debugging, not for users.
+    pub const fn system(mut self) -> Self {
+        self.docs.system = true;
         self
     }
 

@@ -82,7 +82,7 @@ pub enum Find {
 }
 
 /// One key specification.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct KeySpec {
     /// What happens to the keys.
     pub flags: KeyFlags,
@@ -92,6 +92,8 @@ pub struct KeySpec {
     pub find: Find,
     /// A remark that COMMAND INFO shows.
     pub notes: &'static str,
+    /// What happens to the keys of one request, when that depends on its arguments; see [`KeySpec::varying`].
+    pub varying: Option<fn(Argv<'_>) -> KeyFlags>,
 }
 
 impl KeySpec {
@@ -107,6 +109,7 @@ impl KeySpec {
             begin: Begin::Index(index),
             find: Find::Range { last, step },
             notes: "",
+            varying: None,
         }
     }
 
@@ -121,6 +124,7 @@ impl KeySpec {
                 step,
             },
             notes: "",
+            varying: None,
         }
     }
 
@@ -128,6 +132,21 @@ impl KeySpec {
     pub const fn notes(mut self, notes: &'static str) -> KeySpec {
         self.notes = notes;
         self
+    }
+
+    /// Says that `flags` decides what happens to the keys of a request; the spec's own flags tell the worst.
+    pub const fn varying(mut self, flags: fn(Argv<'_>) -> KeyFlags) -> KeySpec {
+        self.flags = self.flags.and(KeyFlags::VARIABLE_FLAGS);
+        self.varying = Some(flags);
+        self
+    }
+
+    /// What a request does with the keys of this spec.
+    pub fn flags_in(&self, argv: Argv<'_>) -> KeyFlags {
+        match self.varying {
+            Some(flags) => flags(argv),
+            None => self.flags,
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use super::{PREFETCH_STEP, reply, store, string_value};
 use crate::commands::{CmdResult, Ctx, Next};
 use crate::db::{Access, Expire, Lookup};
 use crate::resp::parse::Argv;
-use crate::spec::CmdError;
+use crate::spec::{CmdError, KeyFlags};
 use crate::value::string;
 
 const BAD_NUMKEYS: CmdError = CmdError::text("ERR invalid numkeys value or out of range");
@@ -19,6 +19,19 @@ pub(super) fn set(ctx: &mut Ctx<'_>) -> CmdResult {
     store(&mut ctx.db, key, value, Expire::Never);
     ctx.out.ok();
     Ok(Next::Done)
+}
+
+/// What SET does with its key: GET makes it read, too.
+pub(super) fn set_key_flags(argv: Argv<'_>) -> KeyFlags {
+    let update = KeyFlags::UPDATE;
+    match argv
+        .iter()
+        .skip(3)
+        .any(|arg| arg.eq_ignore_ascii_case(b"GET"))
+    {
+        true => update.and(KeyFlags::RW).and(KeyFlags::ACCESS),
+        false => update.and(KeyFlags::OW),
+    }
 }
 
 fn set_with_options(ctx: &mut Ctx<'_>, key: &[u8], value: &[u8]) -> CmdResult {
