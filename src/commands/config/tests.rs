@@ -15,7 +15,7 @@ fn get_answers_globs_and_names() {
         .is("*4 $14 lfu-decay-time $1 1 $14 lfu-log-factor $2 10");
     // Several patterns, an alias, and no directive twice.
     t.run("CONFIG GET hz h[z] slaveof nosuch*")
-        .is("*4 $2 hz $2 10 $7 slaveof $0 ");
+        .is("*4 $2 hz $2 10 $7 slaveof $0");
     assert!(t.run("CONFIG GET *").text().contains("$9 databases $2 16"));
     t.run("HELLO 3");
     t.run("CONFIG GET timeout").is("%1 $7 timeout $1 0");

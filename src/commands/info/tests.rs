@@ -59,8 +59,8 @@ fn sections_are_chosen_by_name() {
         headings(&mut t, "commandstats default").len(),
         default.len() + 1
     );
-    t.run("INFO nosuch").is("$0 ");
-    t.run("INFO ''").is("$0 ");
+    t.run("INFO nosuch").is("$0");
+    t.run("INFO ''").is("$0");
 }
 
 #[test]

@@ -800,6 +800,7 @@ fn sampled_expiries_are_those_of_items_and_fair() {
         seen.iter()
             .for_each(|at_ms| *times.entry(*at_ms).or_default() += 1);
     }
-    // Every segment is met; within one the first ones are drawn.
-    assert!(times.len() > table.segments(), "{} different", times.len());
+    // Nearly all of the 200 are met: those at the beginnings of segments, and where these have few,
+    // those behind.
+    assert!(times.len() > 150, "{} different", times.len());
 }
