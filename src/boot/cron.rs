@@ -37,10 +37,17 @@ fn look_after_clients(server: &Server, now_ms: u64) {
             continue;
         }
         if is_idle(&client, &config, now_ms) {
-            tracing::debug!("Closing idle client id={} addr={}", client.id, client.endpoint.addr);
+            tracing::debug!(
+                "Closing idle client id={} addr={}",
+                client.id,
+                client.endpoint.addr
+            );
             client.raise(Signal::Kill);
         } else if is_over_limit(&client, &config.client_output_buffer_limit.normal, now_ms) {
-            server.stats.output_buffer_disconnections.fetch_add(1, Ordering::Relaxed);
+            server
+                .stats
+                .output_buffer_disconnections
+                .fetch_add(1, Ordering::Relaxed);
             tracing::warn!(
                 "Client id={} addr={} closed for overcoming of output buffer limits.",
                 client.id,
@@ -121,7 +128,8 @@ mod tests {
         server.clock.advance(30_000);
         tick(&server);
         assert!(!idle.has(Signal::Kill));
-        busy.last_interaction_ms.store(server.clock.unix_ms(), Ordering::Relaxed);
+        busy.last_interaction_ms
+            .store(server.clock.unix_ms(), Ordering::Relaxed);
         server.clock.advance(1);
         tick(&server);
         assert!(idle.has(Signal::Kill));
@@ -140,7 +148,12 @@ mod tests {
     #[test]
     fn the_soft_limit_gives_time() {
         let server = server(&["--client-output-buffer-limit", "normal 1000 100 10"]);
-        let denied = || server.stats.output_buffer_disconnections.load(Ordering::Relaxed);
+        let denied = || {
+            server
+                .stats
+                .output_buffer_disconnections
+                .load(Ordering::Relaxed)
+        };
         let client = connect(&server);
         client.output_bytes.store(101, Ordering::Relaxed);
         tick(&server);
@@ -182,7 +195,10 @@ mod tests {
         server.clock.advance(1_001);
         tick(&server);
         let closed = |clients: &[Arc<Shared>]| {
-            clients.iter().filter(|client| client.has(Signal::Kill)).count()
+            clients
+                .iter()
+                .filter(|client| client.has(Signal::Kill))
+                .count()
         };
         assert_eq!(closed(&clients), 100);
         (1..CRON_HZ).for_each(|_| tick(&server));

@@ -295,7 +295,10 @@ impl Registry {
 
     /// Calls `visit` with every client in the order of their numbers, while nobody can come or go: for short work.
     pub fn for_each(&self, mut visit: impl FnMut(&Shared)) {
-        self.connected.lock().values().for_each(|shared| visit(shared));
+        self.connected
+            .lock()
+            .values()
+            .for_each(|shared| visit(shared));
     }
 
     /// The next `most` clients, round and round: what is to be done for each of them now and then is spread over time.
@@ -304,7 +307,11 @@ impl Registry {
         let connected = self.connected.lock();
         let later = connected.range((Bound::Excluded(after), Bound::Unbounded));
         let earlier = connected.range(..=after);
-        let round: Vec<_> = later.chain(earlier).take(most).map(|(_, shared)| shared.clone()).collect();
+        let round: Vec<_> = later
+            .chain(earlier)
+            .take(most)
+            .map(|(_, shared)| shared.clone())
+            .collect();
         if let Some(last) = round.last() {
             self.round_at.store(last.id, Ordering::Relaxed);
         }

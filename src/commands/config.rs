@@ -5,8 +5,10 @@ use crate::spec::{CmdError, Flags, Group};
 
 use super::{CmdResult, Command, Ctx, Next, command, container, help};
 
-const ADMIN: Flags =
-    Flags::ADMIN.and(Flags::LOADING).and(Flags::NOSCRIPT).and(Flags::STALE);
+const ADMIN: Flags = Flags::ADMIN
+    .and(Flags::LOADING)
+    .and(Flags::NOSCRIPT)
+    .and(Flags::STALE);
 const ALL_NODES: &[&str] = &["request_policy:all_nodes", "response_policy:all_succeeded"];
 
 /// The rows of this family.
@@ -32,12 +34,14 @@ pub const COMMANDS: &[Command] = &[command("config", -2, Flags::NONE, container)
             "O(1)",
             "Lists the subcommands of CONFIG.",
         ),
-        command("resetstat", 2, ADMIN, resetstat).tips(ALL_NODES).docs(
-            Group::Server,
-            "2.0.0",
-            "O(1)",
-            "Sets the counters that INFO shows back to zero.",
-        ),
+        command("resetstat", 2, ADMIN, resetstat)
+            .tips(ALL_NODES)
+            .docs(
+                Group::Server,
+                "2.0.0",
+                "O(1)",
+                "Sets the counters that INFO shows back to zero.",
+            ),
         command("rewrite", 2, ADMIN, rewrite).tips(ALL_NODES).docs(
             Group::Server,
             "2.8.0",
@@ -72,7 +76,9 @@ fn set(ctx: &mut Ctx<'_>) -> CmdResult {
         pairs.push((ctx.args.bytes()?, ctx.args.bytes()?));
     }
     let local = ctx.client.shared.endpoint.local;
-    ctx.server.set_config(&pairs, local).map_err(CmdError::owned)?;
+    ctx.server
+        .set_config(&pairs, local)
+        .map_err(CmdError::owned)?;
     ctx.out.ok();
     Ok(Next::Done)
 }
@@ -95,7 +101,8 @@ fn resetstat(ctx: &mut Ctx<'_>) -> CmdResult {
     ctx.server.stats.reset();
     ctx.server.keyspace.lazyfree.reset_stats();
     ctx.server.keyspace.expire_clock.reset_stats();
-    ctx.db.for_each_shard(|_, shard| shard.stats = ShardStats::default());
+    ctx.db
+        .for_each_shard(|_, shard| shard.stats = ShardStats::default());
     ctx.out.ok();
     Ok(Next::Done)
 }
@@ -113,3 +120,6 @@ fn config_help(ctx: &mut Ctx<'_>) -> CmdResult {
     ];
     help(ctx, "CONFIG", &lines)
 }
+
+#[cfg(test)]
+mod tests;

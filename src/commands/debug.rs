@@ -119,7 +119,10 @@ fn sleep(ctx: &mut Ctx<'_>) -> CmdResult {
 /// The number that a text begins with, as C's `strtod` reads it; 0 for none.
 fn leading_f64(text: &[u8]) -> f64 {
     let longest = text.len().min(64);
-    (1..=longest).rev().find_map(|len| num::parse_f64(&text[..len])).unwrap_or(0.0)
+    (1..=longest)
+        .rev()
+        .find_map(|len| num::parse_f64(&text[..len]))
+        .unwrap_or(0.0)
 }
 
 fn set_active_expire(ctx: &mut Ctx<'_>) -> CmdResult {
@@ -138,7 +141,9 @@ fn stringmatch_len(ctx: &mut Ctx<'_>) -> CmdResult {
 fn stringmatch_test(ctx: &mut Ctx<'_>) -> CmdResult {
     let mut rng = Rng::from_os();
     let mut text = |letters: &[u8]| -> Vec<u8> {
-        (0..rng.index(32)).map(|_| letters[rng.index(letters.len())]).collect()
+        (0..rng.index(32))
+            .map(|_| letters[rng.index(letters.len())])
+            .collect()
     };
     let mut matches = 0;
     for _ in 0..FUZZ_ROUNDS {
@@ -146,7 +151,8 @@ fn stringmatch_test(ctx: &mut Ctx<'_>) -> CmdResult {
         matches += glob_match(&pattern, &string, false) as usize;
     }
     tracing::debug!("DEBUG STRINGMATCH-TEST: {matches} of {FUZZ_ROUNDS} random patterns matched");
-    ctx.out.simple("Apparently the server did not crash: test passed");
+    ctx.out
+        .simple("Apparently the server did not crash: test passed");
     Ok(Next::Done)
 }
 
@@ -193,7 +199,9 @@ fn serialized_len(value: ValueRef<'_>) -> usize {
 fn populate(ctx: &mut Ctx<'_>) -> CmdResult {
     let mut positive = |arg: &[u8]| {
         let number = num::parse_i64(arg).and_then(|number| u64::try_from(number).ok());
-        number.ok_or(CmdError::text("ERR value is out of range, must be positive"))
+        number.ok_or(CmdError::text(
+            "ERR value is out of range, must be positive",
+        ))
     };
     let count = positive(ctx.args.bytes()?)?;
     let prefix = ctx.args.option().unwrap_or(b"key");

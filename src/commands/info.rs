@@ -27,21 +27,20 @@ use crate::util::rng::Rng;
 use super::{CmdResult, Command, CommandTable, Ctx, Next, command};
 
 /// The rows of this family.
-pub const COMMANDS: &[Command] =
-    &[command("info", -1, Flags::LOADING.and(Flags::STALE), info)
-        .acl(AclCategories::DANGEROUS)
-        .tips(&[
-            "nondeterministic_output",
-            "request_policy:all_shards",
-            "response_policy:special",
-        ])
-        .docs(
-            Group::Server,
-            "1.0.0",
-            "O(1), for commandstats and keyspace O(N) with their lines",
-            "Tells the state and the figures of the server, by section.",
-        )
-        .syntax("section?*")];
+pub const COMMANDS: &[Command] = &[command("info", -1, Flags::LOADING.and(Flags::STALE), info)
+    .acl(AclCategories::DANGEROUS)
+    .tips(&[
+        "nondeterministic_output",
+        "request_policy:all_shards",
+        "response_policy:special",
+    ])
+    .docs(
+        Group::Server,
+        "1.0.0",
+        "O(1), for commandstats and keyspace O(N) with their lines",
+        "Tells the state and the figures of the server, by section.",
+    )
+    .syntax("section?*")];
 
 /// The version of Redis whose behaviour clients may expect; Valkey says the same.
 const REDIS_VERSION: &str = "7.2.4";
@@ -64,7 +63,12 @@ const fn section(
     default: bool,
     write: fn(&mut Report<'_, '_>),
 ) -> Section {
-    Section { name, title, default, write }
+    Section {
+        name,
+        title,
+        default,
+        write,
+    }
 }
 
 const SECTIONS: &[Section] = &[
@@ -79,7 +83,9 @@ const SECTIONS: &[Section] = &[
     section("commandstats", "Commandstats", false, commandstats),
     section("errorstats", "Errorstats", true, errorstats),
     section("latencystats", "Latencystats", false, latencystats),
-    section("cluster", "Cluster", true, |report| report.line("cluster_enabled", 0)),
+    section("cluster", "Cluster", true, |report| {
+        report.line("cluster_enabled", 0)
+    }),
     section("keyspace", "Keyspace", true, keyspace),
 ];
 
@@ -186,7 +192,9 @@ impl Report<'_, '_> {
     }
 
     fn sum(&self) -> Rc<stats::Local> {
-        self.sum.get_or_init(|| Rc::new(self.server.stats.sum())).clone()
+        self.sum
+            .get_or_init(|| Rc::new(self.server.stats.sum()))
+            .clone()
     }
 
     fn crowd(&self) -> &Crowd {
@@ -224,7 +232,11 @@ fn server(report: &mut Report<'_, '_>) {
     report.line("arch_bits", usize::BITS);
     report.line(
         "monotonic_clock",
-        if tsc::uses_tsc() { "X86 TSC" } else { "POSIX clock_gettime" },
+        if tsc::uses_tsc() {
+            "X86 TSC"
+        } else {
+            "POSIX clock_gettime"
+        },
     );
     report.line("multiplexing_api", "epoll");
     report.line("process_id", process::pid());
@@ -280,8 +292,14 @@ fn clients(report: &mut Report<'_, '_>) {
     report.line("connected_clients", report.crowd().connected);
     report.line("cluster_connections", 0);
     report.line("maxclients", report.config.maxclients);
-    report.line("client_recent_max_input_buffer", server.stats.recent_input.get(now_ms));
-    report.line("client_recent_max_output_buffer", server.stats.recent_output.get(now_ms));
+    report.line(
+        "client_recent_max_input_buffer",
+        server.stats.recent_input.get(now_ms),
+    );
+    report.line(
+        "client_recent_max_output_buffer",
+        server.stats.recent_output.get(now_ms),
+    );
     report.line("blocked_clients", report.crowd().blocked);
     report.zeros(&[
         "tracking_clients",
@@ -299,7 +317,10 @@ fn clients(report: &mut Report<'_, '_>) {
     };
     report.line("paused_reason", reason);
     report.line("paused_actions", actions);
-    report.line("paused_timeout_milliseconds", server.pause.remaining_ms(now_ms));
+    report.line(
+        "paused_timeout_milliseconds",
+        server.pause.remaining_ms(now_ms),
+    );
 }
 
 /// `part` as a multiple of `whole`, and what it has more, as the `*_ratio` and `*_bytes` fields show it.
@@ -323,12 +344,18 @@ fn memory(report: &mut Report<'_, '_>) {
     report.bytes("used_memory", used);
     report.bytes("used_memory_rss", rss);
     report.bytes("used_memory_peak", peak);
-    report.line("used_memory_peak_perc", format_args!("{:.2}%", percent(used, peak)));
+    report.line(
+        "used_memory_peak_perc",
+        format_args!("{:.2}%", percent(used, peak)),
+    );
     report.line("used_memory_overhead", overhead);
     report.line("used_memory_startup", startup);
     report.line("used_memory_dataset", dataset);
     let dataset_percent = percent(dataset, used.saturating_sub(startup));
-    report.line("used_memory_dataset_perc", format_args!("{dataset_percent:.2}%"));
+    report.line(
+        "used_memory_dataset_perc",
+        format_args!("{dataset_percent:.2}%"),
+    );
     report.line("allocator_allocated", heap.allocated);
     report.line("allocator_active", heap.active);
     report.line("allocator_resident", heap.resident);
@@ -349,14 +376,23 @@ fn memory(report: &mut Report<'_, '_>) {
     report.line("mem_clients_normal", clients_bytes);
     report.zeros(&["mem_cluster_links", "mem_aof_buffer"]);
     report.line("mem_allocator", alloc::version());
-    report.zeros(&["mem_overhead_db_hashtable_rehashing", "active_defrag_running"]);
-    report.line("lazyfree_pending_objects", server.keyspace.lazyfree.pending());
+    report.zeros(&[
+        "mem_overhead_db_hashtable_rehashing",
+        "active_defrag_running",
+    ]);
+    report.line(
+        "lazyfree_pending_objects",
+        server.keyspace.lazyfree.pending(),
+    );
     report.line("lazyfreed_objects", server.keyspace.lazyfree.freed());
 }
 
 fn persistence(report: &mut Report<'_, '_>) {
     report.zeros(&["loading", "async_loading"]);
-    report.line("rdb_changes_since_last_save", report.server.keyspace.changes());
+    report.line(
+        "rdb_changes_since_last_save",
+        report.server.keyspace.changes(),
+    );
     report.zeros(&[
         "rdb_bgsave_in_progress",
         "rdb_saves",
@@ -375,9 +411,15 @@ fn stats(report: &mut Report<'_, '_>) {
     let (commands, errors) = (sum.commands_total, sum.errors_total);
     let (batches, entries) = (sum.prefetch_batches, sum.prefetch_entries);
     let kbps = |metric| format!("{:.2}", stats.sampler.rate(metric) as f64 / 1024.0);
-    report.line("total_connections_received", stats.connections_received.load(Ordering::Relaxed));
+    report.line(
+        "total_connections_received",
+        stats.connections_received.load(Ordering::Relaxed),
+    );
     report.line("total_commands_processed", commands);
-    report.line("instantaneous_ops_per_sec", stats.sampler.rate(Metric::Commands));
+    report.line(
+        "instantaneous_ops_per_sec",
+        stats.sampler.rate(Metric::Commands),
+    );
     report.line("total_net_input_bytes", net_in);
     report.line("total_net_output_bytes", net_out);
     report.zeros(&["total_net_repl_input_bytes", "total_net_repl_output_bytes"]);
@@ -385,7 +427,10 @@ fn stats(report: &mut Report<'_, '_>) {
     report.line("instantaneous_output_kbps", kbps(Metric::NetOut));
     report.line("instantaneous_input_repl_kbps", "0.00");
     report.line("instantaneous_output_repl_kbps", "0.00");
-    report.line("rejected_connections", stats.connections_rejected.load(Ordering::Relaxed));
+    report.line(
+        "rejected_connections",
+        stats.connections_rejected.load(Ordering::Relaxed),
+    );
     report.zeros(&["sync_full", "sync_partial_ok", "sync_partial_err"]);
     keyspace_stats(report);
     report.zeros(&["pubsub_channels", "pubsub_patterns", "pubsubshard_channels"]);
@@ -394,7 +439,11 @@ fn stats(report: &mut Report<'_, '_>) {
     report.zeros(&["active_defrag_hits", "active_defrag_misses"]);
     report.zeros(&["active_defrag_key_hits", "active_defrag_key_misses"]);
     report.zeros(&["total_active_defrag_time", "current_active_defrag_time"]);
-    report.zeros(&["tracking_total_keys", "tracking_total_items", "tracking_total_prefixes"]);
+    report.zeros(&[
+        "tracking_total_keys",
+        "tracking_total_items",
+        "tracking_total_prefixes",
+    ]);
     report.line("unexpected_error_replies", 0);
     report.line("total_error_replies", errors);
     report.line("dump_payload_sanitizations", 0);
@@ -413,8 +462,15 @@ fn stats(report: &mut Report<'_, '_>) {
         "client_output_buffer_limit_disconnections",
         stats.output_buffer_disconnections.load(Ordering::Relaxed),
     );
-    report.line("acl_access_denied_auth", stats.auth_denied.load(Ordering::Relaxed));
-    report.zeros(&["acl_access_denied_cmd", "acl_access_denied_key", "acl_access_denied_channel"]);
+    report.line(
+        "acl_access_denied_auth",
+        stats.auth_denied.load(Ordering::Relaxed),
+    );
+    report.zeros(&[
+        "acl_access_denied_cmd",
+        "acl_access_denied_key",
+        "acl_access_denied_channel",
+    ]);
 }
 
 /// The lines of the section stats that are about keys.
@@ -428,13 +484,18 @@ fn keyspace_stats(report: &mut Report<'_, '_>) {
     report.line("expired_time_cap_reached_count", 0);
     report.line("expire_cycle_cpu_milliseconds", cycle_ms);
     report.zeros(&["evicted_keys", "evicted_clients"]);
-    report.zeros(&["total_eviction_exceeded_time", "current_eviction_exceeded_time"]);
+    report.zeros(&[
+        "total_eviction_exceeded_time",
+        "current_eviction_exceeded_time",
+    ]);
     report.line("keyspace_hits", counters.hits);
     report.line("keyspace_misses", counters.misses);
 }
 
 fn replication(report: &mut Report<'_, '_>) {
-    let backlog = report.server.with_config_store(|store| store.get(&[b"repl-backlog-size"]));
+    let backlog = report
+        .server
+        .with_config_store(|store| store.get(&[b"repl-backlog-size"]));
     report.line("role", "master");
     report.line("connected_slaves", 0);
     report.line("replicas_waiting_psync", 0);
@@ -453,7 +514,10 @@ fn replication(report: &mut Report<'_, '_>) {
 fn cpu(report: &mut Report<'_, '_>) {
     for (of, suffix) in [(CpuOf::Process, ""), (CpuOf::Children, "_children")] {
         let times = process::cpu_times(of);
-        for (name, time) in [("used_cpu_sys", times.system), ("used_cpu_user", times.user)] {
+        for (name, time) in [
+            ("used_cpu_sys", times.system),
+            ("used_cpu_user", times.user),
+        ] {
             let (secs, us) = (time.as_secs(), time.subsec_micros());
             report.named(name, suffix, format_args!("{secs}.{us:06}"));
         }
@@ -490,7 +554,9 @@ fn latencystats(report: &mut Report<'_, '_>) {
     }
     let sum = report.sum();
     for (name, stat) in report.table.full_names().iter().zip(&sum.commands) {
-        let Some(latency) = &stat.latency else { continue };
+        let Some(latency) = &stat.latency else {
+            continue;
+        };
         let mut value = String::new();
         for percentile in &report.config.latency_tracking_info_percentiles {
             let comma = if value.is_empty() { "" } else { "," };

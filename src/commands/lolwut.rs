@@ -15,14 +15,16 @@ use crate::util::rng::Rng;
 use super::{CmdResult, Command, Ctx, Next, command};
 
 /// The rows of this family.
-pub const COMMANDS: &[Command] = &[command("lolwut", -1, Flags::FAST.and(Flags::READONLY), lolwut)
-    .docs(
-        Group::Server,
-        "5.0.0",
-        "O(1)",
-        "Shows a piece of computer art, and the version of the server.",
-    )
-    .syntax("VERSION=version:integer?")];
+pub const COMMANDS: &[Command] = &[
+    command("lolwut", -1, Flags::FAST.and(Flags::READONLY), lolwut)
+        .docs(
+            Group::Server,
+            "5.0.0",
+            "O(1)",
+            "Shows a piece of computer art, and the version of the server.",
+        )
+        .syntax("VERSION=version:integer?"),
+];
 
 /// Size of the picture: least, usual, most.
 const COLUMNS: [i64; 3] = [8, 66, 160];
@@ -149,12 +151,17 @@ mod tests {
             assert!(reply.ends_with(&version), "{line}: {reply}");
             assert!(reply.len() < 20_000);
         }
-        t.run("LOLWUT VERSION x").is("-ERR value is not an integer or out of range");
+        t.run("LOLWUT VERSION x")
+            .is("-ERR value is not an integer or out of range");
     }
 
     #[test]
     fn compatibility_goes_this_far() {
         let mut t = Test::with(&["--extended-redis-compatibility", "yes"]);
-        assert!(t.run("LOLWUT VERSION 9").text().ends_with("Redis ver. 7.2.4\n"));
+        assert!(
+            t.run("LOLWUT VERSION 9")
+                .text()
+                .ends_with("Redis ver. 7.2.4\n")
+        );
     }
 }

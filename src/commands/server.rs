@@ -202,7 +202,9 @@ fn shutdown(ctx: &mut Ctx<'_>) -> CmdResult {
         return Err(CmdError::Syntax);
     }
     if failover {
-        return Err(CmdError::text("ERR SHUTDOWN FAILOVER is only supported in cluster mode."));
+        return Err(CmdError::text(
+            "ERR SHUTDOWN FAILOVER is only supported in cluster mode.",
+        ));
     }
     if abort {
         // A shutdown that has begun cannot be taken back: it waits for nothing but running commands.
@@ -243,3 +245,6 @@ fn memory_usage(ctx: &mut Ctx<'_>) -> CmdResult {
     ctx.out.integer(i64::try_from(bytes).unwrap_or(i64::MAX));
     Ok(Next::Done)
 }
+
+#[cfg(test)]
+mod tests;

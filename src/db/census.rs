@@ -92,7 +92,9 @@ impl Access<'_> {
             census.stats.misses += shard.stats.misses;
             census.stats.expired += shard.stats.expired;
             if census.databases.len() < shard.tables.len() {
-                census.databases.resize_with(shard.tables.len(), DbCensus::default);
+                census
+                    .databases
+                    .resize_with(shard.tables.len(), DbCensus::default);
             }
             for (db, table) in census.databases.iter_mut().zip(&shard.tables) {
                 census.table_bytes += table.memory_bytes() as u64;

@@ -31,7 +31,9 @@ impl RecentMax {
     pub fn get(&self, now_ms: u64) -> u64 {
         let recent = (now_ms / 1000).saturating_sub(SECONDS - 1)..=now_ms / 1000;
         let seconds = *self.0.lock();
-        let values = seconds.iter().filter(|second| recent.contains(&second.at_secs));
+        let values = seconds
+            .iter()
+            .filter(|second| recent.contains(&second.at_secs));
         values.map(|second| second.max).max().unwrap_or(0)
     }
 }

@@ -770,3 +770,37 @@ fn windows_follow_the_position() {
         }
     }
 }
+
+#[test]
+fn sampled_expiries_are_those_of_items_and_fair() {
+    let live = Rc::new(Cell::new(0));
+    let mut random = Random(11);
+    let mut table = Table::<ChosenItem>::new(0, KeyHash::process(HashFunction::Fast));
+    let sample = |table: &Table<ChosenItem>, most, random: &mut Random| {
+        let mut seen = Vec::new();
+        table.sample_expiries(most, &mut || random.next(), |at_ms| seen.push(at_ms));
+        seen
+    };
+    assert!(sample(&table, 10, &mut random).is_empty());
+    // One of a hundred items expires: no two at the same time.
+    let mut all = Vec::new();
+    for key in 0..20_000 {
+        let expire_at_ms = (key % 100 == 0).then_some(1_000_000 + key);
+        all.extend(expire_at_ms);
+        table.insert(random.next(), ChosenItem::new(key, 0, expire_at_ms, &live));
+    }
+    let mut everything = sample(&table, usize::MAX, &mut random);
+    everything.sort_unstable();
+    assert_eq!(everything, all);
+    assert!(sample(&table, 0, &mut random).is_empty());
+    let mut times: HashMap<u64, u32> = HashMap::new();
+    for _ in 0..5_000 {
+        let seen = sample(&table, 4, &mut random);
+        assert_eq!(seen.len(), 4);
+        seen.iter()
+            .for_each(|at_ms| *times.entry(*at_ms).or_default() += 1);
+    }
+    // Nearly all of the 200 are met: those at the beginnings of segments, and where these have few,
+    // those behind.
+    assert!(times.len() > 150, "{} different", times.len());
+}

@@ -1,0 +1,303 @@
+//! Tests of DEBUG; the replies are Valkey 9.1.2's, but for the subcommands that it does not have.
+
+use std::time::Duration;
+
+use crate::client::Signal;
+use crate::commands::tests::Test;
+use crate::exec::Flow;
+
+#[test]
+fn it_is_refused_unless_enabled() {
+    let mut t = Test::with(&[]);
+    let error = t.run("DEBUG SLEEP 0").text();
+    assert!(error.starts_with("-ERR DEBUG command not allowed. If the enable-debug-command"));
+    Test::with(&["--enable-debug-command", "local"])
+        .run("DEBUG SLEEP 0")
+        .is("+OK");
+}
+
+#[test]
+fn unknown_subcommands_and_numbers_of_arguments() {
+    let mut t = Test::new();
+    for line in [
+        "FOO",
+        "JMAP",
+        "SLEEP",
+        "SLEEP 0.01 a",
+        "OBJECT",
+        "OBJECT a b c",
+        "SET-ACTIVE-EXPIRE",
+        "POPULATE",
+        "POPULATE 3 bar5 3 x",
+        "PROTOCOL",
+        "PROTOCOL string x",
+        "HELP x",
+        "ERROR",
+        "ERROR FOO bar",
+        "LOG",
+        "STRINGMATCH-LEN a",
+    ] {
+        let name = line.split(' ').next().unwrap();
+        let error = format!(
+            "-ERR unknown subcommand or wrong number of arguments for '{name}'. Try DEBUG HELP."
+        );
+        t.run(&format!("DEBUG {line}")).is(&error);
+    }
+    t.run("DEBUG")
+        .is("-ERR wrong number of arguments for 'debug' command");
+    let long = t.run(&format!("DEBUG {}", "x".repeat(1000))).text();
+    assert!(long.contains(&format!("'{}'", "x".repeat(128))), "{long}");
+}
+
+#[test]
+fn help_names_every_subcommand() {
+    let mut t = Test::new();
+    let help = t.run("DEBUG HELP").text();
+    for name in [
+        "ERROR",
+        "LOG",
+        "OBJECT",
+        "POPULATE",
+        "PROTOCOL",
+        "SET-ACTIVE-EXPIRE",
+        "SLEEP",
+    ] {
+        assert!(help.contains(&format!("+{name} <")), "{name}");
+    }
+    assert!(help.ends_with("+HELP +    Print this help."));
+}
+
+#[test]
+fn sleep_keeps_everybody_waiting() {
+    let mut t = Test::new();
+    for (line, ms) in [("0.01", 10), ("2", 2000), ("0.5abc", 500), ("1e-3x", 1)] {
+        let flow = t.flow(&format!("DEBUG SLEEP {line}"));
+        assert_eq!(flow, Flow::Sleep(Duration::from_millis(ms)), "{line}");
+    }
+    for line in ["0", "x", "-1", "nan", "inf", "1e300", "''"] {
+        assert_eq!(t.flow(&format!("DEBUG SLEEP {line}")), Flow::Done, "{line}");
+        t.run(&format!("DEBUG SLEEP {line}")).is("+OK");
+    }
+    t.run("DEBUG SLEEP 0.01").is("+OK");
+}
+
+#[test]
+fn errors_are_replied_and_not_counted() {
+    let mut t = Test::new();
+    t.run("DEBUG ERROR 'FOO bar baz'").is("-FOO bar baz");
+    t.run("DEBUG ERROR ''").is("-");
+    t.args(&[b"DEBUG", b"ERROR", b"ERR a\r\nb"]).is("-ERR a  b");
+    t.run("INFO errorstats").is("$14 # Errorstats");
+    t.args(&[b"DEBUG", b"LOG", b"a\r\nb"]).is("+OK");
+}
+
+/// DEBUG OBJECT without the address.
+fn object(t: &mut Test, line: &str) -> String {
+    let text = t.run(&format!("DEBUG OBJECT {line}")).text();
+    let (value, rest) = text.split_once(" refcount:").expect(&text);
+    assert!(value.starts_with("+Value at:0x"), "{value}");
+    rest.to_owned()
+}
+
+#[test]
+fn object_tells_how_a_value_is_stored() {
+    let mut t = Test::new();
+    let lru = 1_700_000_000 & 0xff_ffff;
+    t.run("SET a b");
+    let text = format!("1 encoding:embstr serializedlength:2 lru:{lru} lru_seconds_idle:0");
+    assert_eq!(object(&mut t, "a"), text);
+    assert_eq!(object(&mut t, "a b"), text);
+    let text = format!("1 encoding:embstr lru:{lru} lru_seconds_idle:5");
+    t.clock.advance(5999);
+    assert_eq!(object(&mut t, "a FAST"), text);
+    t.run("DEBUG OBJECT nokey").is("-ERR no such key");
+    t.run("SELECT 1");
+    t.run("DEBUG OBJECT a").is("-ERR no such key");
+    t.run("SET a b PX 1");
+    t.clock.advance(1);
+    t.run("DEBUG OBJECT a").is("-ERR no such key");
+    // No hits, no misses, no touch.
+    assert!(
+        t.run("INFO stats")
+            .text()
+            .contains("keyspace_hits:0 keyspace_misses:0")
+    );
+}
+
+#[test]
+fn serialized_lengths_are_those_of_rdb() {
+    let mut t = Test::new();
+    let random = "abcdefghij0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ";
+    for (value, length) in [
+        ("1", 2),
+        ("127", 2),
+        ("128", 3),
+        ("-129", 3),
+        ("32767", 3),
+        ("32768", 5),
+        ("2147483647", 5),
+        ("2147483648", 11),
+        ("12345678901", 12),
+        ("01", 3),
+        ("-0", 3),
+        (random, 47),
+    ] {
+        t.run(&format!("SET v {value}"));
+        let text = object(&mut t, "v");
+        assert!(
+            text.contains(&format!(" serializedlength:{length} ")),
+            "{value}: {text}"
+        );
+    }
+    t.run("SET v 1");
+    t.run("APPEND v 23");
+    assert!(object(&mut t, "v").starts_with("1 encoding:raw serializedlength:2 "));
+    // Valkey compresses these; here they count as they are.
+    for (len, length) in [(63, 64), (64, 66), (16_383, 16_385), (16_384, 16_389)] {
+        t.run(&format!("SET v {}", "x".repeat(len)));
+        assert!(object(&mut t, "v").contains(&format!(" serializedlength:{length} ")));
+    }
+}
+
+#[test]
+fn set_active_expire_switches_the_cycle() {
+    let mut t = Test::new();
+    let server = t.session.server().clone();
+    let due = |t: &Test| {
+        server
+            .keyspace
+            .expire_due(t.session.server().clock.unix_ms())
+    };
+    let keys = |t: &mut Test| t.run("INFO keyspace").text().contains("keys=1");
+    t.run("SET a 1 PX 10").is("+OK");
+    t.run("DEBUG SET-ACTIVE-EXPIRE 0").is("+OK");
+    t.clock.advance(10);
+    due(&t);
+    assert!(keys(&mut t));
+    let stats = t.run("INFO stats").text();
+    assert!(stats.contains(" expired_stale_perc:100.00 "), "{stats}");
+    t.run("DEBUG SET-ACTIVE-EXPIRE 7").is("+OK");
+    due(&t);
+    assert!(!keys(&mut t));
+    t.run("DEBUG SET-ACTIVE-EXPIRE x").is("+OK");
+    t.run("SET a 1 PX 10").is("+OK");
+    t.clock.advance(10);
+    due(&t);
+    assert!(keys(&mut t), "x counts as 0");
+}
+
+#[test]
+fn stringmatch_asks_the_matcher() {
+    let mut t = Test::new();
+    t.run("DEBUG STRINGMATCH-LEN a*c abbbc").is(":1");
+    t.run("DEBUG STRINGMATCH-LEN a*c abbb").is(":0");
+    t.run("DEBUG STRINGMATCH-LEN '' ''").is(":1");
+    t.run("DEBUG STRINGMATCH-TEST")
+        .is("+Apparently the server did not crash: test passed");
+}
+
+#[test]
+fn populate_creates_what_is_missing() {
+    let mut t = Test::new();
+    t.run("SET key:1 mine").is("+OK");
+    let changes = t.session.server().keyspace.changes();
+    t.run("DEBUG POPULATE 3").is("+OK");
+    t.run("MGET key:0 key:1 key:2 key:3")
+        .is("*4 $7 value:0 $4 mine $7 value:2 $-1");
+    t.run("DEBUG POPULATE 2 bar 10").is("+OK");
+    assert_eq!(t.run("GET bar:1").0, b"$10\r\nvalue:1\0\0\0\r\n");
+    t.run("DEBUG POPULATE 11 p 7").is("+OK");
+    t.run("GET p:10").is("$7 value:1");
+    t.run("DEBUG POPULATE 1 z 0").is("+OK");
+    t.run("GET z:0").is("$7 value:0");
+    t.run("OBJECT ENCODING z:0").is("$6 embstr");
+    t.run("DEBUG POPULATE 1 big 20000").is("+OK");
+    t.run("STRLEN big:0").is(":20000");
+    t.run("OBJECT ENCODING big:0").is("$3 raw");
+    t.run("DEBUG POPULATE 0").is("+OK");
+    assert_eq!(t.session.server().keyspace.changes(), changes);
+    t.run("SELECT 2");
+    t.run("DEBUG POPULATE 5000").is("+OK");
+    t.run("DBSIZE").is(":5000");
+}
+
+#[test]
+fn populate_errors() {
+    let mut t = Test::with(&[
+        "--enable-debug-command",
+        "yes",
+        "--proto-max-bulk-len",
+        "2mb",
+    ]);
+    for line in [
+        "x",
+        "-1",
+        "3.5",
+        "99999999999999999999",
+        "3 bar x",
+        "3 bar -1",
+    ] {
+        let error = "-ERR value is out of range, must be positive";
+        t.run(&format!("DEBUG POPULATE {line}")).is(error);
+    }
+    t.run("DEBUG POPULATE 1 k 9223372036854775807")
+        .is("-ERR string exceeds maximum allowed size (proto-max-bulk-len)");
+    t.run("DBSIZE").is(":0");
+}
+
+#[test]
+fn populate_ends_when_its_client_is_killed() {
+    let mut t = Test::new();
+    t.session.client().shared.raise(Signal::Kill);
+    t.run("DEBUG POPULATE 9223372036854775807").is("+OK");
+    t.run("DBSIZE").is(":0");
+}
+
+#[test]
+fn protocol_has_every_type() {
+    let bignum = "1234567999999999999999999999999999999";
+    let text = "This is a verbatim\nstring";
+    let attributed = "$39 Some real reply following the attribute";
+    let popularity = "|1 $14 key-popularity *2 $7 key:123 :90";
+    let mut t = Test::new();
+    for (name, reply) in [
+        ("string", "$11 Hello World"),
+        ("integer", ":12345"),
+        ("double", "$5 3.141"),
+        ("null", "$-1"),
+        ("array", "*3 :0 :1 :2"),
+        ("set", "*3 :0 :1 :2"),
+        ("map", "*6 :0 :0 :1 :1 :2 :0"),
+        ("attrib", attributed),
+        ("push", "-ERR RESP2 is not supported by this command"),
+        ("verbatim", &format!("$25 {text}")),
+        ("true", ":1"),
+        ("FALSE", ":0"),
+        ("bignum", &format!("$37 {bignum}")),
+        (
+            "foo",
+            "-ERR Wrong protocol type name. Please use one of the following: string|integer|double|bignum|null|array|\
+             set|map|attrib|push|verbatim|true|false",
+        ),
+    ] {
+        t.run(&format!("DEBUG PROTOCOL {name}")).is(reply);
+    }
+    t.run("HELLO 3");
+    for (name, reply) in [
+        ("double", ",3.141"),
+        ("null", "_"),
+        ("set", "~3 :0 :1 :2"),
+        ("map", "%3 :0 #f :1 #t :2 #f"),
+        ("attrib", &format!("{popularity} {attributed}")),
+        (
+            "push",
+            "$40 Some real reply following the push reply >2 $16 server-cpu-usage :42",
+        ),
+        ("verbatim", &format!("=29 txt:{text}")),
+        ("true", "#t"),
+        ("false", "#f"),
+        ("bignum", &format!("({bignum}")),
+    ] {
+        t.run(&format!("DEBUG PROTOCOL {name}")).is(reply);
+    }
+}
