@@ -315,9 +315,19 @@ pub(crate) fn is_stand_in() -> bool {
     name.contains("redis") || name.contains("valkey")
 }
 
+/// Takes away what would configure Kivi from the tests' own environment.
+fn clean_environment(command: &mut Command) {
+    for (name, _) in std::env::vars_os().filter(|(n, _)| n.as_encoded_bytes().starts_with(b"KIVI_"))
+    {
+        command.env_remove(name);
+    }
+}
+
 /// Runs Kivi until it ends by itself (help, errors of configuration) and gives back its output.
 pub(crate) fn kivi_to_end(dir: &Path, args: &[&str], env: &[(&str, &str)], stdin: &[u8]) -> Output {
-    let mut child = Command::new(kivi_binary())
+    let mut command = Command::new(kivi_binary());
+    clean_environment(&mut command);
+    let mut child = command
         .args(args)
         .envs(env.iter().copied())
         .current_dir(dir)

@@ -1,0 +1,37 @@
+#!/usr/bin/env bash
+# All checks, as CI runs them: tests/run.sh            one or some of them: tests/run.sh clippy test
+# Checks: setup fmt clippy doc build test asan chroot. Goes on after a failure, ends with a summary and exit code 1.
+#
+# The server under test is built with the profile `fast` (optimised, without link-time optimisation).
+# Environment: KIVI_ORACLE (folder with real servers, see tests/it/harness.rs), KIVI_TEST_STEPS, KIVI_TEST_ROUNDS.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+checks=${*:-setup fmt clippy doc build test asan chroot}
+host=$(rustc -vV | sed -n 's/^host: //p')
+
+check_setup() { tests/setup.sh; }
+check_fmt() { cargo fmt --check; }
+check_clippy() { cargo clippy --quiet --all-targets -- -D warnings; }
+check_doc() { RUSTDOCFLAGS='-D warnings' cargo doc --quiet --no-deps --document-private-items; }
+check_build() { cargo build --quiet --profile fast --bin kivi-server; }
+check_test() {
+    check_build || return
+    KIVI_TEST_BINARY=${KIVI_TEST_BINARY:-$PWD/target/fast/kivi-server} cargo test --quiet
+}
+# The data structures, which hold nearly all of the unsafe code, under AddressSanitizer.
+check_asan() {
+    if ! cargo +nightly --version >/dev/null 2>&1; then echo "skipped: no nightly toolchain"; return 0; fi
+    RUSTFLAGS=-Zsanitizer=address cargo +nightly test --quiet --lib --target "$host" --target-dir target/asan ds::
+}
+check_chroot() { tests/chroot.sh; }
+
+summary=() failed=0
+for check in $checks; do
+    printf '\n==> %s\n' "$check"
+    start=$SECONDS
+    if "check_$check"; then result=ok; else result=FAILED failed=1; fi
+    summary+=("$(printf '%-8s %-7s %4d s' "$check" "$result" $((SECONDS - start)))")
+done
+printf '\n'
+printf '%s\n' "${summary[@]}"
+exit $failed
