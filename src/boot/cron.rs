@@ -32,7 +32,7 @@ fn look_after_clients(server: &Server, now_ms: u64) {
     let (mut input_max, mut output_max) = (0, 0);
     for client in server.clients.next_round(share.max(CLIENTS_MIN)) {
         input_max = input_max.max(client.query_buffer_capacity.load(Ordering::Relaxed));
-        output_max = output_max.max(client.output_bytes.load(Ordering::Relaxed));
+        output_max = output_max.max(client.output_memory_bytes.load(Ordering::Relaxed));
         if client.has(Signal::Kill) {
             continue;
         }
@@ -211,7 +211,7 @@ mod tests {
         let worker = server.stats.add_worker();
         let client = connect(&server);
         client.query_buffer_capacity.store(4096, Ordering::Relaxed);
-        client.output_bytes.store(77, Ordering::Relaxed);
+        client.note_output(77, 96);
         for _ in 0..=16 {
             worker.lock().commands_total += 50;
             worker.lock().net_in_bytes += 1000;
@@ -223,7 +223,7 @@ mod tests {
         assert_eq!(server.stats.sampler.rate(Metric::NetIn), 10_000);
         assert_eq!(server.stats.sampler.rate(Metric::NetOut), 0);
         assert_eq!(server.stats.recent_input.get(now_ms), 4096);
-        assert_eq!(server.stats.recent_output.get(now_ms), 77);
+        assert_eq!(server.stats.recent_output.get(now_ms), 96);
         assert!(server.stats.memory_peak_bytes.load(Ordering::Relaxed) > 0);
     }
 }

@@ -12,11 +12,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crate::client::pause::PauseMode;
-use crate::client::{Client, Shared};
 use crate::config::{Config, Supervised};
 use crate::db::access::lru_clock;
 use crate::db::{Access, Census};
-use crate::server::Server;
+use crate::server::{KIVI_VERSION, REDIS_VERSION, Server};
 use crate::spec::{AclCategories, Flags, Group};
 use crate::stats::{self, CRON_HZ, Metric};
 use crate::sys::process::{self, CpuOf};
@@ -42,8 +41,6 @@ pub const COMMANDS: &[Command] = &[command("info", -1, Flags::LOADING.and(Flags:
     )
     .syntax("section?*")];
 
-/// The version of Redis whose behaviour clients may expect; Valkey says the same.
-const REDIS_VERSION: &str = "7.2.4";
 /// Characters that would break INFO's form, wherever a client may have chosen a name.
 const UNSAFE: [char; 4] = ['#', ':', '\n', '\r'];
 
@@ -203,18 +200,11 @@ impl Report<'_, '_> {
             self.server.clients.for_each(|client| {
                 crowd.connected += 1;
                 crowd.blocked += client.paused.load(Ordering::Relaxed) as usize;
-                crowd.bytes += client_bytes(client);
+                crowd.bytes += client.memory_bytes() as u64;
             });
             crowd
         })
     }
-}
-
-/// Memory of a client: what the server keeps of it, an unfinished request, replies that wait.
-fn client_bytes(client: &Shared) -> u64 {
-    let buffers = client.query_buffer_capacity.load(Ordering::Relaxed)
-        + client.output_bytes.load(Ordering::Relaxed);
-    (size_of::<Shared>() + size_of::<Client>() + buffers) as u64
 }
 
 fn server(report: &mut Report<'_, '_>) {
@@ -223,7 +213,7 @@ fn server(report: &mut Report<'_, '_>) {
     let uptime_secs = (now_us / 1000).saturating_sub(server.started_at_ms) / 1000;
     report.line("redis_version", REDIS_VERSION);
     report.line("server_name", "kivi");
-    report.line("kivi_version", env!("CARGO_PKG_VERSION"));
+    report.line("kivi_version", KIVI_VERSION);
     if !config.extended_redis_compatibility {
         report.line("server_mode", "standalone");
     }

@@ -8,6 +8,7 @@
 use std::f64::consts::TAU;
 use std::fmt::Write as _;
 
+use crate::server::{KIVI_VERSION, REDIS_VERSION};
 use crate::spec::{Flags, Group};
 use crate::util::num;
 use crate::util::rng::Rng;
@@ -40,11 +41,11 @@ fn lolwut(ctx: &mut Ctx<'_>) -> CmdResult {
     };
     let (columns, rows) = (size(COLUMNS), size(ROWS));
     let mut text = Slice::new(&mut Rng::from_os()).draw(columns, rows);
-    let name = match ctx.config.extended_redis_compatibility {
-        true => "Redis ver. 7.2.4",
-        false => concat!("Kivi ver. ", env!("CARGO_PKG_VERSION")),
+    let (name, version) = match ctx.config.extended_redis_compatibility {
+        true => ("Redis", REDIS_VERSION),
+        false => ("Kivi", KIVI_VERSION),
     };
-    let _ = write!(text, "\nA slice of kiwi, cut by chance. {name}\n");
+    let _ = writeln!(text, "\nA slice of kiwi, cut by chance. {name} ver. {version}");
     ctx.out.verbatim("txt", text.as_bytes());
     Ok(Next::Done)
 }
@@ -136,7 +137,7 @@ mod tests {
     #[test]
     fn odd_arguments_do_no_harm() {
         let mut t = Test::new();
-        let version = format!("Kivi ver. {}\n", env!("CARGO_PKG_VERSION"));
+        let version = format!("Kivi ver. {KIVI_VERSION}\n");
         for line in [
             "LOLWUT",
             "LOLWUT foo",
