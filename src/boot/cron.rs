@@ -11,6 +11,8 @@ use crate::server::Server;
 use crate::stats::{CRON_HZ, Metric};
 use crate::sys::alloc;
 
+/// How long the start may take to settle.
+const STARTUP_MS: u64 = 1000;
 /// Fewest clients looked at in one run, if there are as many.
 const CLIENTS_MIN: usize = 64;
 
@@ -22,8 +24,19 @@ pub(super) fn tick(server: &Server) {
     sampler.sample(Metric::Commands, commands, now_ms);
     sampler.sample(Metric::NetIn, net_in, now_ms);
     sampler.sample(Metric::NetOut, net_out, now_ms);
-    server.stats.note_memory(alloc::allocated_bytes());
+    let used_bytes = alloc::allocated_bytes();
+    server.stats.note_memory(used_bytes);
+    note_startup(server, used_bytes, now_ms);
     look_after_clients(server, now_ms);
+}
+
+/// Threads take their memory as they start, some of them after the server is ready: what is in use before the first
+/// client comes belongs to the start.
+fn note_startup(server: &Server, used_bytes: u64, now_ms: u64) {
+    let just_started = now_ms.saturating_sub(server.started_at_ms) <= STARTUP_MS;
+    if just_started && server.stats.connections_received.load(Ordering::Relaxed) == 0 {
+        server.memory_startup_bytes.store(used_bytes, Ordering::Relaxed);
+    }
 }
 
 fn look_after_clients(server: &Server, now_ms: u64) {
@@ -203,6 +216,21 @@ mod tests {
         assert_eq!(closed(&clients), 100);
         (1..CRON_HZ).for_each(|_| tick(&server));
         assert_eq!(closed(&clients), 1000);
+    }
+
+    #[test]
+    fn the_start_ends_with_the_first_client() {
+        let server = server(&[]);
+        let startup = || server.memory_startup_bytes.swap(0, Ordering::Relaxed);
+        tick(&server);
+        assert!(startup() > 0);
+        server.stats.connections_received.store(1, Ordering::Relaxed);
+        tick(&server);
+        assert_eq!(startup(), 0);
+        server.stats.connections_received.store(0, Ordering::Relaxed);
+        server.clock.advance(STARTUP_MS + 1);
+        tick(&server);
+        assert_eq!(startup(), 0, "too late");
     }
 
     #[test]
