@@ -1,7 +1,9 @@
-//! What is done ten times a second whether anybody asks or not: rates are sampled, the memory's peak is noted, and
-//! clients that idle past `timeout` or let too many replies wait for too long are closed.
+//! What is done ten times a second whether anybody asks or not: rates are sampled, the memory's
+//! peak is noted, and clients that idle past `timeout` or let too many replies wait for too long
+//! are closed.
 //!
-//! Clients are looked at in turns, all of them once in about a second, so that many cost no more at a time than few.
+//! Clients are looked at in turns, all of them once in about a second, so that many cost no more at
+//! a time than few.
 
 use std::sync::atomic::Ordering;
 
@@ -30,12 +32,14 @@ pub(super) fn tick(server: &Server) {
     look_after_clients(server, now_ms);
 }
 
-/// Threads take their memory as they start, some of them after the server is ready: what is in use before the first
-/// client comes belongs to the start.
+/// Threads take their memory as they start, some of them after the server is ready: what is in use
+/// before the first client comes belongs to the start.
 fn note_startup(server: &Server, used_bytes: u64, now_ms: u64) {
     let just_started = now_ms.saturating_sub(server.started_at_ms) <= STARTUP_MS;
     if just_started && server.stats.connections_received.load(Ordering::Relaxed) == 0 {
-        server.memory_startup_bytes.store(used_bytes, Ordering::Relaxed);
+        server
+            .memory_startup_bytes
+            .store(used_bytes, Ordering::Relaxed);
     }
 }
 
@@ -82,8 +86,9 @@ fn is_idle(client: &Shared, config: &Config, now_ms: u64) -> bool {
         && now_ms.saturating_sub(last_ms) > timeout_ms
 }
 
-/// More replies waiting than the hard limit allows, or than the soft limit does for longer than it allows. (The hard
-/// limit is watched where replies are queued, too: here is seen that it was lowered.)
+/// More replies waiting than the hard limit allows, or than the soft limit does for longer than it
+/// allows. (The hard limit is watched where replies are queued, too: here is seen that it was
+/// lowered.)
 fn is_over_limit(client: &Shared, limit: &OutputLimit, now_ms: u64) -> bool {
     let waiting = client.output_bytes.load(Ordering::Relaxed) as u64;
     if limit.hard_bytes > 0 && waiting > limit.hard_bytes {
@@ -224,10 +229,16 @@ mod tests {
         let startup = || server.memory_startup_bytes.swap(0, Ordering::Relaxed);
         tick(&server);
         assert!(startup() > 0);
-        server.stats.connections_received.store(1, Ordering::Relaxed);
+        server
+            .stats
+            .connections_received
+            .store(1, Ordering::Relaxed);
         tick(&server);
         assert_eq!(startup(), 0);
-        server.stats.connections_received.store(0, Ordering::Relaxed);
+        server
+            .stats
+            .connections_received
+            .store(0, Ordering::Relaxed);
         server.clock.advance(STARTUP_MS + 1);
         tick(&server);
         assert_eq!(startup(), 0, "too late");

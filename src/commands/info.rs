@@ -1,9 +1,10 @@
 //! INFO: the server's figures, by section, in Redis's names, order and form.
 //!
-//! Every figure is true. A field whose feature Kivi does not have is left out, unless it counts how often that happened
-//! and monitoring looks for it: then it is 0, which is true as well.
+//! Every figure is true. A field whose feature Kivi does not have is left out, unless it counts how
+//! often that happened and monitoring looks for it: then it is 0, which is true as well.
 //!
-//! To add a field: a line in its section's function. A section: a function, and its row in [`SECTIONS`].
+//! To add a field: a line in its section's function. A section: a function, and its row in
+//! [`SECTIONS`].
 
 use std::cell::OnceCell;
 use std::fmt::{self, Write as _};
@@ -313,7 +314,8 @@ fn clients(report: &mut Report<'_, '_>) {
     );
 }
 
-/// `part` as a multiple of `whole`, and what it has more, as the `*_ratio` and `*_bytes` fields show it.
+/// `part` as a multiple of `whole`, and what it has more, as the `*_ratio` and `*_bytes` fields
+/// show it.
 fn ratio(report: &mut Report<'_, '_>, name: &str, part: u64, whole: u64) {
     let ratio = part as f64 / whole.max(1) as f64;
     report.line(&format!("{name}_ratio"), format_args!("{ratio:.2}"));

@@ -1,9 +1,9 @@
 //! LOLWUT: a slice of kiwi, another one every time, and the version.
 //!
-//! The slice is drawn by two numbers of each point: how far out it lies, which gives skin, flesh and core, and in which
-//! direction, along which the seeds stand in rays. Chance decides how round it is, how many rays there are and how they
-//! are turned. `LOLWUT VERSION n` draws the same for every n; `LOLWUT columns [rows]` chooses the size, and whatever else
-//! is asked for is ignored.
+//! The slice is drawn by two numbers of each point: how far out it lies, which gives skin, flesh
+//! and core, and in which direction, along which the seeds stand in rays. Chance decides how round
+//! it is, how many rays there are and how they are turned. `LOLWUT VERSION n` draws the same for
+//! every n; `LOLWUT columns [rows]` chooses the size, and whatever else is asked for is ignored.
 
 use std::f64::consts::TAU;
 use std::fmt::Write as _;
@@ -45,7 +45,10 @@ fn lolwut(ctx: &mut Ctx<'_>) -> CmdResult {
         true => ("Redis", REDIS_VERSION),
         false => ("Kivi", KIVI_VERSION),
     };
-    let _ = writeln!(text, "\nA slice of kiwi, cut by chance. {name} ver. {version}");
+    let _ = writeln!(
+        text,
+        "\nA slice of kiwi, cut by chance. {name} ver. {version}"
+    );
     ctx.out.verbatim("txt", text.as_bytes());
     Ok(Next::Done)
 }
