@@ -1,9 +1,10 @@
 //! Clients: what the server knows of each connection.
 //!
-//! A connection owns its [`Client`]; what others may see of it (CLIENT LIST, CLIENT KILL, INFO) is in [`Shared`],
-//! written with relaxed atomics by its owner and found by others through the [`Registry`], by id, never by reference
-//! into the connection. Someone who wants something of a connection raises a [`Signal`] and wakes it; the connection
-//! looks at its signals whenever it is polled.
+//! A connection owns its [`Client`]; what others may see of it (CLIENT LIST, CLIENT KILL, INFO) is
+//! in [`Shared`], written with relaxed atomics by its owner and found by others through the
+//! [`Registry`], by id, never by reference into the connection. Someone who wants something of a
+//! connection raises a [`Signal`] and wakes it; the connection looks at its signals whenever it is
+//! polled.
 //!
 //! To add a field to CLIENT LIST: a field here, its text in `commands::client`.
 
@@ -206,7 +207,8 @@ impl Shared {
             .store(memory_bytes, Ordering::Relaxed);
     }
 
-    /// Memory that the client takes: the connection, its buffers, and what is known of it here, bytes.
+    /// Memory that the client takes: the connection, its buffers, and what is known of it here,
+    /// bytes.
     pub fn memory_bytes(&self) -> usize {
         let names = self.names.lock();
         let texts = [&names.name, &names.lib_name, &names.lib_ver].map(|text| text.capacity());
@@ -306,7 +308,8 @@ impl Registry {
         self.connected.lock().values().cloned().collect()
     }
 
-    /// Calls `visit` with every client in the order of their numbers, while nobody can come or go: for short work.
+    /// Calls `visit` with every client in the order of their numbers, while nobody can come or go:
+    /// for short work.
     pub fn for_each(&self, mut visit: impl FnMut(&Shared)) {
         self.connected
             .lock()
@@ -314,7 +317,8 @@ impl Registry {
             .for_each(|shared| visit(shared));
     }
 
-    /// The next `most` clients, round and round: what is to be done for each of them now and then is spread over time.
+    /// The next `most` clients, round and round: what is to be done for each of them now and then
+    /// is spread over time.
     pub fn next_round(&self, most: usize) -> Vec<Arc<Shared>> {
         let after = self.round_at.load(Ordering::Relaxed);
         let connected = self.connected.lock();

@@ -240,7 +240,8 @@ pub(super) fn name_error(name: &[u8]) -> Result<(), CmdError> {
     }
 }
 
-/// Printable ASCII without spaces. Redis stops at a NUL and lets what follows it pass; here it is refused.
+/// Printable ASCII without spaces. Redis stops at a NUL and lets what follows it pass; here it is
+/// refused.
 fn is_one_word(text: &[u8]) -> bool {
     text.iter().all(|byte| (b'!'..=b'~').contains(byte))
 }

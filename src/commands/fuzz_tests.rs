@@ -1,8 +1,8 @@
-//! Every command against requests that nobody would send: whatever the arguments are, a command answers with exactly
-//! one well-formed reply, in both protocols, and never panics.
+//! Every command against requests that nobody would send: whatever the arguments are, a command
+//! answers with exactly one well-formed reply, in both protocols, and never panics.
 //!
-//! Requests are drawn from a fixed seed, so a failure comes again; it names the request. `KIVI_FUZZ_ROUNDS` asks for
-//! more rounds than a test run has time for.
+//! Requests are drawn from a fixed seed, so a failure comes again; it names the request.
+//! `KIVI_FUZZ_ROUNDS` asks for more rounds than a test run has time for.
 
 use crate::commands::tests::Test;
 use crate::commands::{CommandTable, Registered};
@@ -184,7 +184,8 @@ fn random_request(rng: &mut Rng, command: &Registered) -> Vec<Vec<u8>> {
     request
 }
 
-/// Requests that have their effect outside of the reply, or that would take the time away from the others.
+/// Requests that have their effect outside of the reply, or that would take the time away from the
+/// others.
 fn is_left_out(request: &[Vec<u8>]) -> bool {
     let is = |at: usize, word: &str| {
         request
@@ -255,7 +256,8 @@ fn check(test: &mut Test, request: &[Vec<u8>], resp3: bool) {
     let answers = replies.iter().filter(|reply| !is_push(reply)).count();
     let whole = answers == 1 || (answers == 0 && replies.len() == 1);
     assert!(whole, "{:?}: {} replies", shown(request), replies.len());
-    // Clients that are killed here are only told so; the answers must not change for the requests that follow.
+    // Clients that are killed here are only told so; the answers must not change for the requests
+    // that follow.
     let wants = if resp3 { "HELLO 3" } else { "HELLO 2" };
     if request[0].eq_ignore_ascii_case(b"hello") || request[0].eq_ignore_ascii_case(b"reset") {
         test.run(wants);

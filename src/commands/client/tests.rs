@@ -232,7 +232,8 @@ fn no_touch_leaves_the_idle_time() {
     test.run("OBJECT IDLETIME k").is(":0");
 }
 
-/// Three clients: 1, 2 (`aa`, in database 3), 3 (`bb`, library `lib` 1.0); client 1 is as old as `age_ms`.
+/// Three clients: 1, 2 (`aa`, in database 3), 3 (`bb`, library `lib` 1.0); client 1 is as old as
+/// `age_ms`.
 fn crowd(age_ms: u64) -> (Test, Test, Test) {
     let test = Test::new();
     test.clock.advance(age_ms);
