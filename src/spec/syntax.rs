@@ -8,7 +8,7 @@
 //! ```text
 //! arguments = argument, separated by spaces
 //! argument  = [ TOKEN "=" ] name [ kind ] suffixes
-//!           | TOKEN suffixes                    a word that is sent as it is (pure-token), named in lower case
+//!           | TOKEN suffixes                    a word sent as it is (pure-token), named in lower case
 //!           | name "=" TOKEN suffixes           the same with a name of its own
 //! kind      = (nothing)                         string
 //!           | ":" type                          key, integer, double, pattern, unix-time, string
