@@ -1,7 +1,9 @@
-//! What is done ten times a second whether anybody asks or not: rates are sampled, the memory's peak is noted, and
-//! clients that idle past `timeout` or let too many replies wait for too long are closed.
+//! What is done ten times a second whether anybody asks or not: rates are sampled, the memory's
+//! peak is noted, and clients that idle past `timeout` or let too many replies wait for too long
+//! are closed.
 //!
-//! Clients are looked at in turns, all of them once in about a second, so that many cost no more at a time than few.
+//! Clients are looked at in turns, all of them once in about a second, so that many cost no more at
+//! a time than few.
 
 use std::sync::atomic::Ordering;
 
@@ -11,6 +13,8 @@ use crate::server::Server;
 use crate::stats::{CRON_HZ, Metric};
 use crate::sys::alloc;
 
+/// How long the start may take to settle.
+const STARTUP_MS: u64 = 1000;
 /// Fewest clients looked at in one run, if there are as many.
 const CLIENTS_MIN: usize = 64;
 
@@ -22,8 +26,21 @@ pub(super) fn tick(server: &Server) {
     sampler.sample(Metric::Commands, commands, now_ms);
     sampler.sample(Metric::NetIn, net_in, now_ms);
     sampler.sample(Metric::NetOut, net_out, now_ms);
-    server.stats.note_memory(alloc::allocated_bytes());
+    let used_bytes = alloc::allocated_bytes();
+    server.stats.note_memory(used_bytes);
+    note_startup(server, used_bytes, now_ms);
     look_after_clients(server, now_ms);
+}
+
+/// Threads take their memory as they start, some of them after the server is ready: what is in use
+/// before the first client comes belongs to the start.
+fn note_startup(server: &Server, used_bytes: u64, now_ms: u64) {
+    let just_started = now_ms.saturating_sub(server.started_at_ms) <= STARTUP_MS;
+    if just_started && server.stats.connections_received.load(Ordering::Relaxed) == 0 {
+        server
+            .memory_startup_bytes
+            .store(used_bytes, Ordering::Relaxed);
+    }
 }
 
 fn look_after_clients(server: &Server, now_ms: u64) {
@@ -32,7 +49,7 @@ fn look_after_clients(server: &Server, now_ms: u64) {
     let (mut input_max, mut output_max) = (0, 0);
     for client in server.clients.next_round(share.max(CLIENTS_MIN)) {
         input_max = input_max.max(client.query_buffer_capacity.load(Ordering::Relaxed));
-        output_max = output_max.max(client.output_bytes.load(Ordering::Relaxed));
+        output_max = output_max.max(client.output_memory_bytes.load(Ordering::Relaxed));
         if client.has(Signal::Kill) {
             continue;
         }
@@ -69,8 +86,9 @@ fn is_idle(client: &Shared, config: &Config, now_ms: u64) -> bool {
         && now_ms.saturating_sub(last_ms) > timeout_ms
 }
 
-/// More replies waiting than the hard limit allows, or than the soft limit does for longer than it allows. (The hard
-/// limit is watched where replies are queued, too: here is seen that it was lowered.)
+/// More replies waiting than the hard limit allows, or than the soft limit does for longer than it
+/// allows. (The hard limit is watched where replies are queued, too: here is seen that it was
+/// lowered.)
 fn is_over_limit(client: &Shared, limit: &OutputLimit, now_ms: u64) -> bool {
     let waiting = client.output_bytes.load(Ordering::Relaxed) as u64;
     if limit.hard_bytes > 0 && waiting > limit.hard_bytes {
@@ -206,12 +224,33 @@ mod tests {
     }
 
     #[test]
+    fn the_start_ends_with_the_first_client() {
+        let server = server(&[]);
+        let startup = || server.memory_startup_bytes.swap(0, Ordering::Relaxed);
+        tick(&server);
+        assert!(startup() > 0);
+        server
+            .stats
+            .connections_received
+            .store(1, Ordering::Relaxed);
+        tick(&server);
+        assert_eq!(startup(), 0);
+        server
+            .stats
+            .connections_received
+            .store(0, Ordering::Relaxed);
+        server.clock.advance(STARTUP_MS + 1);
+        tick(&server);
+        assert_eq!(startup(), 0, "too late");
+    }
+
+    #[test]
     fn figures_are_sampled() {
         let server = server(&[]);
         let worker = server.stats.add_worker();
         let client = connect(&server);
         client.query_buffer_capacity.store(4096, Ordering::Relaxed);
-        client.output_bytes.store(77, Ordering::Relaxed);
+        client.note_output(77, 96);
         for _ in 0..=16 {
             worker.lock().commands_total += 50;
             worker.lock().net_in_bytes += 1000;
@@ -223,7 +262,7 @@ mod tests {
         assert_eq!(server.stats.sampler.rate(Metric::NetIn), 10_000);
         assert_eq!(server.stats.sampler.rate(Metric::NetOut), 0);
         assert_eq!(server.stats.recent_input.get(now_ms), 4096);
-        assert_eq!(server.stats.recent_output.get(now_ms), 77);
+        assert_eq!(server.stats.recent_output.get(now_ms), 96);
         assert!(server.stats.memory_peak_bytes.load(Ordering::Relaxed) > 0);
     }
 }

@@ -1,8 +1,11 @@
-//! DEBUG: what tests and the curious need. Served only to whom `enable-debug-command` allows it (`exec::admit`).
+//! DEBUG: what tests and the curious need. Served only to whom `enable-debug-command` allows it
+//! (`exec::admit`).
 //!
-//! Its row names no keys, as Redis's, so what touches keys holds their shards one at a time ([`Access::with_key`]).
+//! Its row names no keys, as Redis's, so what touches keys holds their shards one at a time
+//! ([`Access::with_key`]).
 //!
-//! To add a subcommand: an arm in [`debug`] with the numbers of arguments it takes, its function, its lines in [`HELP`].
+//! To add a subcommand: an arm in [`debug`] with the numbers of arguments it takes, its function,
+//! its lines in [`HELP`].
 //!
 //! [`Access::with_key`]: crate::db::Access::with_key
 
@@ -36,7 +39,8 @@ pub const COMMANDS: &[Command] = &[command(
     "1.0.0",
     "Depends on the subcommand",
     "Serves tests and the search for faults.",
-)];
+)
+.system()];
 
 const HELP: &[&str] = &[
     "ERROR <string>",
@@ -66,6 +70,9 @@ const HELP: &[&str] = &[
 const PREVIEW_BYTES: usize = 128;
 /// Keys that POPULATE creates between two looks at whether it shall stop.
 const POPULATE_SLICE: u64 = 1024;
+/// The double of PROTOCOL: the digits that Valkey's test clients expect, not pi.
+#[allow(clippy::approx_constant)]
+const TEST_DOUBLE: f64 = 3.141;
 /// Patterns that STRINGMATCH-TEST tries.
 const FUZZ_ROUNDS: usize = 20_000;
 
@@ -170,7 +177,8 @@ fn object(ctx: &mut Ctx<'_>) -> CmdResult {
         let (address, lru) = (entry.key().as_ptr(), entry.lru());
         let idle_secs = now.wrapping_sub(lru) & 0xff_ffff;
         Some(format!(
-            "Value at:{address:p} refcount:1 encoding:{encoding} {length}lru:{lru} lru_seconds_idle:{idle_secs}"
+            "Value at:{address:p} refcount:1 encoding:{encoding} {length}lru:{lru} \
+             lru_seconds_idle:{idle_secs}"
         ))
     });
     ctx.out.simple(&text.ok_or(CmdError::NoSuchKey)?);
@@ -250,7 +258,7 @@ fn protocol(ctx: &mut Ctx<'_>) -> CmdResult {
     match &*name {
         b"string" => out.bulk(b"Hello World"),
         b"integer" => out.integer(12345),
-        b"double" => out.double(3.141),
+        b"double" => out.double(TEST_DOUBLE),
         b"null" => out.null(),
         b"array" => {
             out.array(3);
@@ -280,7 +288,8 @@ fn protocol(ctx: &mut Ctx<'_>) -> CmdResult {
             return Err(CmdError::text("ERR RESP2 is not supported by this command"));
         }
         b"push" => {
-            // Out of band: the message stands before or behind the reply of the command that it meets.
+            // Out of band: the message stands before or behind the reply of the command that it
+            // meets.
             out.bulk(b"Some real reply following the push reply");
             out.push(2);
             out.bulk(b"server-cpu-usage");
@@ -292,8 +301,8 @@ fn protocol(ctx: &mut Ctx<'_>) -> CmdResult {
         b"bignum" => out.big_number(b"1234567999999999999999999999999999999"),
         _ => {
             return Err(CmdError::text(
-                "ERR Wrong protocol type name. Please use one of the following: string|integer|double|bignum|null|\
-                 array|set|map|attrib|push|verbatim|true|false",
+                "ERR Wrong protocol type name. Please use one of the following: \
+                 string|integer|double|bignum|null|array|set|map|attrib|push|verbatim|true|false",
             ));
         }
     }

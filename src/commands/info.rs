@@ -1,9 +1,10 @@
 //! INFO: the server's figures, by section, in Redis's names, order and form.
 //!
-//! Every figure is true. A field whose feature Kivi does not have is left out, unless it counts how often that happened
-//! and monitoring looks for it: then it is 0, which is true as well.
+//! Every figure is true. A field whose feature Kivi does not have is left out, unless it counts how
+//! often that happened and monitoring looks for it: then it is 0, which is true as well.
 //!
-//! To add a field: a line in its section's function. A section: a function, and its row in [`SECTIONS`].
+//! To add a field: a line in its section's function. A section: a function, and its row in
+//! [`SECTIONS`].
 
 use std::cell::OnceCell;
 use std::fmt::{self, Write as _};
@@ -12,11 +13,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crate::client::pause::PauseMode;
-use crate::client::{Client, Shared};
 use crate::config::{Config, Supervised};
 use crate::db::access::lru_clock;
 use crate::db::{Access, Census};
-use crate::server::Server;
+use crate::server::{KIVI_VERSION, REDIS_VERSION, Server};
 use crate::spec::{AclCategories, Flags, Group};
 use crate::stats::{self, CRON_HZ, Metric};
 use crate::sys::process::{self, CpuOf};
@@ -42,8 +42,6 @@ pub const COMMANDS: &[Command] = &[command("info", -1, Flags::LOADING.and(Flags:
     )
     .syntax("section?*")];
 
-/// The version of Redis whose behaviour clients may expect; Valkey says the same.
-const REDIS_VERSION: &str = "7.2.4";
 /// Characters that would break INFO's form, wherever a client may have chosen a name.
 const UNSAFE: [char; 4] = ['#', ':', '\n', '\r'];
 
@@ -203,18 +201,11 @@ impl Report<'_, '_> {
             self.server.clients.for_each(|client| {
                 crowd.connected += 1;
                 crowd.blocked += client.paused.load(Ordering::Relaxed) as usize;
-                crowd.bytes += client_bytes(client);
+                crowd.bytes += client.memory_bytes() as u64;
             });
             crowd
         })
     }
-}
-
-/// Memory of a client: what the server keeps of it, an unfinished request, replies that wait.
-fn client_bytes(client: &Shared) -> u64 {
-    let buffers = client.query_buffer_capacity.load(Ordering::Relaxed)
-        + client.output_bytes.load(Ordering::Relaxed);
-    (size_of::<Shared>() + size_of::<Client>() + buffers) as u64
 }
 
 fn server(report: &mut Report<'_, '_>) {
@@ -223,7 +214,7 @@ fn server(report: &mut Report<'_, '_>) {
     let uptime_secs = (now_us / 1000).saturating_sub(server.started_at_ms) / 1000;
     report.line("redis_version", REDIS_VERSION);
     report.line("server_name", "kivi");
-    report.line("kivi_version", env!("CARGO_PKG_VERSION"));
+    report.line("kivi_version", KIVI_VERSION);
     if !config.extended_redis_compatibility {
         report.line("server_mode", "standalone");
     }
@@ -323,7 +314,8 @@ fn clients(report: &mut Report<'_, '_>) {
     );
 }
 
-/// `part` as a multiple of `whole`, and what it has more, as the `*_ratio` and `*_bytes` fields show it.
+/// `part` as a multiple of `whole`, and what it has more, as the `*_ratio` and `*_bytes` fields
+/// show it.
 fn ratio(report: &mut Report<'_, '_>, name: &str, part: u64, whole: u64) {
     let ratio = part as f64 / whole.max(1) as f64;
     report.line(&format!("{name}_ratio"), format_args!("{ratio:.2}"));

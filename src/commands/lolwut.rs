@@ -1,13 +1,14 @@
 //! LOLWUT: a slice of kiwi, another one every time, and the version.
 //!
-//! The slice is drawn by two numbers of each point: how far out it lies, which gives skin, flesh and core, and in which
-//! direction, along which the seeds stand in rays. Chance decides how round it is, how many rays there are and how they
-//! are turned. `LOLWUT VERSION n` draws the same for every n; `LOLWUT columns [rows]` chooses the size, and whatever else
-//! is asked for is ignored.
+//! The slice is drawn by two numbers of each point: how far out it lies, which gives skin, flesh
+//! and core, and in which direction, along which the seeds stand in rays. Chance decides how round
+//! it is, how many rays there are and how they are turned. `LOLWUT VERSION n` draws the same for
+//! every n; `LOLWUT columns [rows]` chooses the size, and whatever else is asked for is ignored.
 
 use std::f64::consts::TAU;
 use std::fmt::Write as _;
 
+use crate::server::{KIVI_VERSION, REDIS_VERSION};
 use crate::spec::{Flags, Group};
 use crate::util::num;
 use crate::util::rng::Rng;
@@ -40,11 +41,14 @@ fn lolwut(ctx: &mut Ctx<'_>) -> CmdResult {
     };
     let (columns, rows) = (size(COLUMNS), size(ROWS));
     let mut text = Slice::new(&mut Rng::from_os()).draw(columns, rows);
-    let name = match ctx.config.extended_redis_compatibility {
-        true => "Redis ver. 7.2.4",
-        false => concat!("Kivi ver. ", env!("CARGO_PKG_VERSION")),
+    let (name, version) = match ctx.config.extended_redis_compatibility {
+        true => ("Redis", REDIS_VERSION),
+        false => ("Kivi", KIVI_VERSION),
     };
-    let _ = write!(text, "\nA slice of kiwi, cut by chance. {name}\n");
+    let _ = writeln!(
+        text,
+        "\nA slice of kiwi, cut by chance. {name} ver. {version}"
+    );
     ctx.out.verbatim("txt", text.as_bytes());
     Ok(Next::Done)
 }
@@ -136,7 +140,7 @@ mod tests {
     #[test]
     fn odd_arguments_do_no_harm() {
         let mut t = Test::new();
-        let version = format!("Kivi ver. {}\n", env!("CARGO_PKG_VERSION"));
+        let version = format!("Kivi ver. {KIVI_VERSION}\n");
         for line in [
             "LOLWUT",
             "LOLWUT foo",

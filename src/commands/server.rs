@@ -1,11 +1,12 @@
 //! Commands about the server as a whole: FLUSHALL, FLUSHDB, SWAPDB, TIME, ROLE, SHUTDOWN, MEMORY.
 //!
-//! What takes the whole keyspace (FLUSHALL, FLUSHDB, SWAPDB) runs on the exclusive path, which its row asks for with
-//! [`Flags::EXCLUSIVE`]. A flush only unhooks the tables; their keys are freed without any lock, by the lazy-free thread
-//! (ASYNC) or by this one before the client gets its reply (SYNC).
+//! What takes the whole keyspace (FLUSHALL, FLUSHDB, SWAPDB) runs on the exclusive path, which its
+//! row asks for with
+//! [`Flags::EXCLUSIVE`]. A flush only unhooks the tables; their keys are freed without any lock, by
+//! the lazy-free thread (ASYNC) or by this one before the client gets its reply (SYNC).
 //!
-//! There is no persistence yet: SHUTDOWN SAVE is refused, rather than that the dataset is lost, unless FORCE says that
-//! errors of saving do not matter.
+//! There is no persistence yet: SHUTDOWN SAVE is refused, rather than that the dataset is lost,
+//! unless FORCE says that errors of saving do not matter.
 
 use crate::db::{DbIndex, Lookup};
 use crate::spec::{AclCategories, CmdError, Flags, Group, KeyFlags, KeySpec};
@@ -70,7 +71,10 @@ pub const COMMANDS: &[Command] = &[
     command(
         "role",
         1,
-        Flags::FAST.and(Flags::LOADING).and(Flags::NOSCRIPT).and(Flags::STALE),
+        Flags::FAST
+            .and(Flags::LOADING)
+            .and(Flags::NOSCRIPT)
+            .and(Flags::STALE),
         role,
     )
     .acl(AclCategories::ADMIN.and(AclCategories::DANGEROUS))
@@ -98,26 +102,36 @@ pub const COMMANDS: &[Command] = &[
         "Stops the server.",
     )
     .syntax(
-        "abort-selector(save-selector-block{save-selector(NOSAVE|SAVE)? NOW?@7.0.0 FORCE?@7.0.0 SAFE?@9.0.0 \
-         FAILOVER?@9.0.0}|ABORT@7.0.0)?",
+        "abort-selector(save-selector-block{save-selector(NOSAVE|SAVE)? NOW?@7.0.0 FORCE?@7.0.0 \
+         SAFE?@9.0.0 FAILOVER?@9.0.0}|ABORT@7.0.0)?",
     ),
-    command("swapdb", 3, Flags::FAST.and(Flags::WRITE).and(Flags::EXCLUSIVE), swapdb)
-        .acl(DANGEROUS_KEYSPACE)
-        .docs(
-            Group::Server,
-            "4.0.0",
-            "O(N), N being the clients that watch or wait for keys of the two databases",
-            "Exchanges the contents of two databases.",
-        )
-        .syntax("index1:integer index2:integer"),
-    command("time", 1, Flags::FAST.and(Flags::LOADING).and(Flags::STALE), time)
-        .tips(&["nondeterministic_output"])
-        .docs(
-            Group::Server,
-            "2.6.0",
-            "O(1)",
-            "Tells the server's Unix time in seconds, and the microseconds of the running second.",
-        ),
+    command(
+        "swapdb",
+        3,
+        Flags::FAST.and(Flags::WRITE).and(Flags::EXCLUSIVE),
+        swapdb,
+    )
+    .acl(DANGEROUS_KEYSPACE)
+    .docs(
+        Group::Server,
+        "4.0.0",
+        "O(N), N being the clients that watch or wait for keys of the two databases",
+        "Exchanges the contents of two databases.",
+    )
+    .syntax("index1:integer index2:integer"),
+    command(
+        "time",
+        1,
+        Flags::FAST.and(Flags::LOADING).and(Flags::STALE),
+        time,
+    )
+    .tips(&["nondeterministic_output"])
+    .docs(
+        Group::Server,
+        "2.6.0",
+        "O(1)",
+        "Tells the server's Unix time in seconds, and the microseconds of the running second.",
+    ),
 ];
 
 fn flushall(ctx: &mut Ctx<'_>) -> CmdResult {
@@ -207,7 +221,8 @@ fn shutdown(ctx: &mut Ctx<'_>) -> CmdResult {
         ));
     }
     if abort {
-        // A shutdown that has begun cannot be taken back: it waits for nothing but running commands.
+        // A shutdown that has begun cannot be taken back: it waits for nothing but running
+        // commands.
         return Err(CmdError::text("ERR No shutdown in progress."));
     }
     if save && !force {

@@ -1,10 +1,12 @@
-//! Figures about the keyspace as a whole, for INFO: counters, sizes, memory of the tables, and what is left to live.
+//! Figures about the keyspace as a whole, for INFO: counters, sizes, memory of the tables, and what
+//! is left to live.
 //!
-//! Shards are looked at one after the other, each locked for a moment, so the figures of different shards are of
-//! slightly different moments, and the cost does not grow with the number of keys.
+//! Shards are looked at one after the other, each locked for a moment, so the figures of different
+//! shards are of slightly different moments, and the cost does not grow with the number of keys.
 //!
-//! How long keys have still to live is estimated: some keys with a TTL are drawn from every shard, and the mean of a
-//! shard's draws counts as much as the shard has keys with a TTL. With few keys all of them are drawn.
+//! How long keys have still to live is estimated: some keys with a TTL are drawn from every shard,
+//! and the mean of a shard's draws counts as much as the shard has keys with a TTL. With few keys
+//! all of them are drawn.
 
 use crate::ds::entry::Entry;
 use crate::ds::table::Table;

@@ -1,9 +1,11 @@
 //! Statistics: counters per worker, summed on demand.
 //!
-//! Each worker owns a [`Worker`]; it locks its [`Local`] once per batch of commands (uncontended, except when INFO
-//! reads), so counting costs no shared cache line. What is rare (connections, rejections) are atomics in [`Stats`].
+//! Each worker owns a [`Worker`]; it locks its [`Local`] once per batch of commands (uncontended,
+//! except when INFO reads), so counting costs no shared cache line. What is rare (connections,
+//! rejections) are atomics in [`Stats`].
 //!
-//! To add a counter: a field in [`Local`] and in `Local::add_to`, or an atomic here, and its line in `commands::info`.
+//! To add a counter: a field in [`Local`] and in `Local::add_to`, or an atomic here, and its line
+//! in `commands::info`.
 
 pub mod recent;
 pub mod sampler;
@@ -20,9 +22,11 @@ use crate::sys::tsc;
 pub use recent::RecentMax;
 pub use sampler::{Metric, Sampler};
 
-/// How often per second the figures are sampled and clients are looked after (`hz` of INFO); see `boot::cron`.
+/// How often per second the figures are sampled and clients are looked after (`hz` of INFO); see
+/// `boot::cron`.
 pub const CRON_HZ: u32 = 10;
-/// Most different error codes that are told apart; beyond them only the total counts (a client can invent codes).
+/// Most different error codes that are told apart; beyond them only the total counts (a client can
+/// invent codes).
 const ERROR_CODES_MAX: usize = 128;
 /// Longest duration that a latency histogram tells apart, nanoseconds.
 const LATENCY_NS_MAX: u64 = 1_000_000_000;

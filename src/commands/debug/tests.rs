@@ -276,8 +276,8 @@ fn protocol_has_every_type() {
         ("bignum", &format!("$37 {bignum}")),
         (
             "foo",
-            "-ERR Wrong protocol type name. Please use one of the following: string|integer|double|bignum|null|array|\
-             set|map|attrib|push|verbatim|true|false",
+            "-ERR Wrong protocol type name. Please use one of the following: \
+             string|integer|double|bignum|null|array|set|map|attrib|push|verbatim|true|false",
         ),
     ] {
         t.run(&format!("DEBUG PROTOCOL {name}")).is(reply);

@@ -189,14 +189,12 @@ fn memory_adds_up() {
         .server()
         .memory_startup_bytes
         .store(1000, Ordering::Relaxed);
-    let before = fields(&mut t, "memory");
     for key in 0..1000 {
         t.args(&[b"SET", format!("k{key}").as_bytes(), &[b'x'; 10_000]]);
     }
     let after = fields(&mut t, "memory");
-    // Other tests allocate at the same time: the bounds are wide.
-    let grown = number(&after, "used_memory") - number(&before, "used_memory");
-    assert!(grown > 5_000_000, "{grown}");
+    // Other tests allocate and free at the same time, but not what these keys hold.
+    assert!(number(&after, "used_memory") > 10_000_000);
     assert_eq!(after["used_memory"], after["allocator_allocated"]);
     assert!(number(&after, "used_memory_peak") >= number(&after, "used_memory"));
     assert!(number(&after, "used_memory_rss") > 1_000_000);

@@ -1,4 +1,5 @@
-//! Tests of FLUSHALL, FLUSHDB, SWAPDB, TIME, ROLE, SHUTDOWN and MEMORY; the replies are Valkey 9.1.2's.
+//! Tests of FLUSHALL, FLUSHDB, SWAPDB, TIME, ROLE, SHUTDOWN and MEMORY; the replies are Valkey
+//! 9.1.2's.
 
 use std::time::{Duration, Instant};
 
