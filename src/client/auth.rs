@@ -1,14 +1,16 @@
 //! Who a client may become: the check behind AUTH and HELLO's AUTH.
 //!
-//! There is one user, `default`, whose password is `requirepass`; with none, any password will do. The comparison takes
-//! as long for a wrong password as for the right one, so its time tells nothing.
+//! There is one user, `default`, whose password is `requirepass`; with none, any password will do.
+//! The comparison takes as long for a wrong password as for the right one, so its time tells
+//! nothing.
 
 use std::hint::black_box;
 
 /// The only user.
 pub const DEFAULT_USER: &str = "default";
 
-/// True when `user` may log in with `password`; `requirepass` is the directive's value, empty for none.
+/// True when `user` may log in with `password`; `requirepass` is the directive's value, empty for
+/// none.
 pub fn may_log_in(requirepass: &[u8], user: &[u8], password: &[u8]) -> bool {
     let known = user == DEFAULT_USER.as_bytes();
     // Compared in any case: how long it takes shall not tell whether the user exists.

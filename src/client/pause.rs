@@ -50,7 +50,8 @@ impl Pause {
         self.until_ms(now_ms).saturating_sub(now_ms)
     }
 
-    /// Begins a pause, or widens the one in force: the stronger mode and the later end win, as in Redis.
+    /// Begins a pause, or widens the one in force: the stronger mode and the later end win, as in
+    /// Redis.
     pub fn start(&self, mode: PauseMode, until_ms: u64, now_ms: u64) {
         let current = self.mode(now_ms);
         let until_ms = match current {

@@ -176,7 +176,8 @@ pub const COMMANDS: &[Command] = &[command("client", -2, Flags::NONE, container)
     ])];
 
 /// Filters of CLIENT KILL; see [`filter`].
-const KILL_SYNTAX: &str = "filter(old-format!2.8.12\"ip:port\"|new-format(ID=client-id:integer?*@2.8.12|\
+const KILL_SYNTAX: &str = "filter(old-format!2.8.12\"ip:port\"|\
+     new-format(ID=client-id:integer?*@2.8.12|\
      TYPE=client-type(NORMAL|MASTER@3.2.0|PRIMARY@8.0.0|SLAVE|REPLICA@5.0.0|\
      PUBSUB)?@2.8.12|USER=username?|ADDR=addr?\"ip:port\"|LADDR=laddr?@6.2.0\"ip:port\"|\
      SKIPME=skipme(YES|NO)?|MAXAGE=maxage:integer?@8.0.0|NAME=name?@9.0.0|\
@@ -190,7 +191,8 @@ const KILL_SYNTAX: &str = "filter(old-format!2.8.12\"ip:port\"|new-format(ID=cli
      NOT-IP=not-ip?@9.0.0)*)";
 
 /// Filters of CLIENT LIST.
-const LIST_SYNTAX: &str = "TYPE=client-type(NORMAL|MASTER|REPLICA|PUBSUB)?@5.0.0 ID=client-id:integer?*@6.2.0 \
+const LIST_SYNTAX: &str = "TYPE=client-type(NORMAL|MASTER|REPLICA|PUBSUB)?@5.0.0 \
+     ID=client-id:integer?*@6.2.0 \
      USER=username?@8.1.0 ADDR=addr?@8.1.0\"ip:port\" LADDR=laddr?@8.1.0\"ip:port\" \
      SKIPME=skipme(YES|NO)?@8.1.0 MAXAGE=maxage:integer?@8.1.0 NAME=name?@9.0.0 \
      IDLE=idle:integer?@9.0.0 FLAGS=flags?@9.0.0 LIB-NAME=lib-name?@9.0.0 \
@@ -240,7 +242,8 @@ pub(super) fn name_error(name: &[u8]) -> Result<(), CmdError> {
     }
 }
 
-/// Printable ASCII without spaces. Redis stops at a NUL and lets what follows it pass; here it is refused.
+/// Printable ASCII without spaces. Redis stops at a NUL and lets what follows it pass; here it is
+/// refused.
 fn is_one_word(text: &[u8]) -> bool {
     text.iter().all(|byte| (b'!'..=b'~').contains(byte))
 }

@@ -1,10 +1,10 @@
 //! COMMAND: what the server can do, told from the command table and nothing else.
 //!
-//! Shapes of the replies (names and order of map keys, sets and maps in RESP3) are Valkey 9.1's. A test compares what
-//! is told with the facts of Valkey in `tests/it/reference/commands.json`.
+//! Shapes of the replies (names and order of map keys, sets and maps in RESP3) are Valkey 9.1's. A
+//! test compares what is told with the facts of Valkey in `tests/it/reference/commands.json`.
 //!
-//! Rows with [`Flags::HIDDEN`] appear nowhere here. To tell a new fact about commands: a field of the row
-//! (`spec::command`), and its place in [`info`] or in `command/docs.rs`.
+//! Rows with [`Flags::HIDDEN`] appear nowhere here. To tell a new fact about commands: a field of
+//! the row (`spec::command`), and its place in [`info`] or in `command/docs.rs`.
 
 use crate::resp::parse::Argv;
 use crate::resp::write::ReplyWriter;
@@ -198,7 +198,8 @@ fn set_of<F: Copy>(out: &mut ReplyWriter, names: &[(F, &str)], is_set: impl Fn(F
 
 /// The old way to say where keys are: first, last (negative: from the end) and step, 0 for no keys.
 ///
-/// Several specs that follow each other are taken together; a spec that cannot be said this way is left out.
+/// Several specs that follow each other are taken together; a spec that cannot be said this way is
+/// left out.
 fn key_range(specs: &[KeySpec]) -> (i64, i64, i64) {
     let range = |spec: &KeySpec| match (spec.begin, spec.find) {
         (Begin::Index(first), Find::Range { last, step }) => {
@@ -319,7 +320,7 @@ fn wanted<'a>(ctx: &mut Ctx<'a>) -> Result<Wanted<'a>, CmdError> {
     if !kind.eq_ignore_ascii_case(b"ACLCAT") {
         return Err(CmdError::Syntax);
     }
-    let is_it = |name: &str| name[1..].as_bytes().eq_ignore_ascii_case(value);
+    let is_it = |name: &str| name.as_bytes()[1..].eq_ignore_ascii_case(value);
     let found = AclCategories::NAMES.iter().find(|(_, name)| is_it(name));
     Ok(Wanted::Category(found.map(|(category, _)| *category)))
 }

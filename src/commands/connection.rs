@@ -2,8 +2,8 @@
 //!
 //! What can be said and asked about clients (CLIENT) is in `client.rs`.
 //!
-//! Two rows are no commands: `POST` and `Host:` are how a web page's request begins that was aimed at this port. Their
-//! flag makes `exec` cut the connection off, and they appear nowhere.
+//! Two rows are no commands: `POST` and `Host:` are how a web page's request begins that was aimed
+//! at this port. Their flag makes `exec` cut the connection off, and they appear nowhere.
 
 use crate::client::ReplyMode;
 use crate::client::auth::{self, DEFAULT_USER};
@@ -173,7 +173,8 @@ fn hello(ctx: &mut Ctx<'_>) -> CmdResult {
         false => "kivi",
     };
     ctx.out.bulk(server.as_bytes());
-    // Clients choose what they may use by it, so it is the version of Redis that this server is as good as.
+    // Clients choose what they may use by it, so it is the version of Redis that this server is as
+    // good as.
     ctx.out.bulk(b"version");
     ctx.out.bulk(REDIS_VERSION.as_bytes());
     ctx.out.bulk(b"proto");

@@ -244,6 +244,7 @@ fn server(report: &mut Report<'_, '_>) {
     let file = server.with_config_store(|store| store.file().map(|file| file.to_owned()));
     report.line("config_file", file.unwrap_or_default().display());
     report.line("io_threads_active", (config.io_threads > 1) as u8);
+    report.line("availability_zone", &config.availability_zone);
     listeners(report);
 }
 

@@ -35,8 +35,6 @@ mod string;
 pub use table::{CommandTable, Registered};
 
 #[cfg(test)]
-mod fuzz_tests;
-#[cfg(test)]
 pub(crate) mod tests;
 
 /// A row of the command table.

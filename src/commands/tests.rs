@@ -11,6 +11,8 @@ use crate::server::{Lifecycle, Server};
 use crate::util::ascii;
 use crate::util::clock::Clock;
 
+mod fuzz;
+
 /// The fake clock's first moment, Unix ms.
 pub(crate) const START_MS: u64 = 1_700_000_000_000;
 

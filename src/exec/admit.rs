@@ -1,5 +1,5 @@
-//! Admission: an ordered list of small checks that every command passes before it runs, in the order in which Redis
-//! makes them, so that of several errors the same one is told.
+//! Admission: an ordered list of small checks that every command passes before it runs, in the
+//! order in which Redis makes them, so that of several errors the same one is told.
 //!
 //! To add a rule: one function and its place in [`RULES`].
 
@@ -99,7 +99,8 @@ fn authenticated(_: &Server, admission: &Admission<'_>, _: u64) -> Verdict {
     }
 }
 
-/// True for a client that has to say its password first. When there is none any more, nobody has to.
+/// True for a client that has to say its password first. When there is none any more, nobody has
+/// to.
 #[inline]
 pub(super) fn must_authenticate(client: &Client, config: &Config) -> bool {
     !client.authenticated && !config.requirepass.is_empty()

@@ -1,11 +1,13 @@
-//! The path of a command: look up -> admit -> lock -> run -> fan out -> reply. This file is that path.
+//! The path of a command: look up -> admit -> lock -> run -> fan out -> reply. This file is that
+//! path.
 //!
-//! `net` (and in tests a [`session::Session`]) owns a connection, parses its requests and calls [`Exec::run`] for each;
-//! [`Exec::prefetch`] before a batch brings the table lines of its keys into the cache. What cannot be done in a
-//! synchronous call comes back as a [`Flow`].
+//! `net` (and in tests a [`session::Session`]) owns a connection, parses its requests and calls
+//! [`Exec::run`] for each; [`Exec::prefetch`] before a batch brings the table lines of its keys
+//! into the cache. What cannot be done in a synchronous call comes back as a [`Flow`].
 //!
-//! Invariants: the shards of a command's keys are locked in ascending order before its handler runs and released before
-//! anything is written to a socket; a handler that fails leaves only its error in the reply; nothing here compares names.
+//! Invariants: the shards of a command's keys are locked in ascending order before its handler runs
+//! and released before anything is written to a socket; a handler that fails leaves only its error
+//! in the reply; nothing here compares names.
 
 use std::cell::{Cell, Ref, RefCell};
 use std::sync::Arc;
@@ -136,7 +138,8 @@ impl Exec {
         }
     }
 
-    /// Brings the lines that a batch will touch into the cache, in two stages: table lines, then entries.
+    /// Brings the lines that a batch will touch into the cache, in two stages: table lines, then
+    /// entries.
     pub fn prefetch(&self, batch: &Batch, buf: &[u8], client: &Client) {
         if batch.len() < PREFETCH_COMMANDS_MIN {
             return;
@@ -251,7 +254,8 @@ impl Exec {
         let found = keys::for_each_key(command.row.keys, argv, |at, _| {
             hashes.push(keyspace.hash(&argv[at]));
         });
-        // Specs that lead nowhere: the handler finds the same fault and answers it, without touching a key.
+        // Specs that lead nowhere: the handler finds the same fault and answers it, without
+        // touching a key.
         let locks = match found {
             Ok(()) if !hashes.is_empty() => keyspace.lock_many(hashes.into_iter()),
             _ => keyspace.lock_none(),
@@ -351,7 +355,8 @@ fn begin_reply(client: &mut Client) -> ReplyMode {
     before
 }
 
-/// CLIENT REPLY: takes a reply back that the client does not want, by the mode that the command left.
+/// CLIENT REPLY: takes a reply back that the client does not want, by the mode that the command
+/// left.
 fn silence(client: &mut Client, out: &mut ReplyWriter, mark: Mark) {
     match client.reply {
         ReplyMode::On | ReplyMode::SkipNext => {}

@@ -108,6 +108,9 @@ pub async fn run(worker: Rc<Worker>, parcel: Parcel) {
             return;
         }
     };
+    shared
+        .connection_bytes
+        .store(size_of::<Connection>(), Ordering::Relaxed);
     let mut connection = Connection {
         stream,
         client,
@@ -365,7 +368,9 @@ impl Connection {
         if let Some(pending) = &mut self.pending {
             pending.append(&mut desk.out);
         } else {
-            moment.net_out_bytes += write_some(&self.stream, &mut desk.out, &mut moment.writes)?;
+            let written = write_some(&self.stream, &mut desk.out, &mut moment.writes)?;
+            moment.net_out_bytes += written;
+            self.client.wrote(written);
             if desk.out.is_empty() {
                 desk.out.clear();
                 return Ok(());
@@ -384,19 +389,14 @@ impl Connection {
             let mut writes = 0;
             let written = write_some(&self.stream, pending, &mut writes)?;
             worker.count_writes(writes, written);
-            self.client
-                .shared
-                .net_out_bytes
-                .fetch_add(written, Ordering::Relaxed);
+            self.client.wrote(written);
             if pending.is_empty() {
                 self.pending = None;
-                self.client.shared.output_bytes.store(0, Ordering::Relaxed);
+                self.client.shared.note_output(0, 0);
                 break;
             }
-            self.client
-                .shared
-                .output_bytes
-                .store(pending.len(), Ordering::Relaxed);
+            let memory_bytes = pending.memory_bytes();
+            self.client.shared.note_output(pending.len(), memory_bytes);
             ready!(self.stream.poll_write_ready(cx))?;
         }
         Poll::Ready(Ok(()))
@@ -404,11 +404,10 @@ impl Connection {
 
     /// Shows how much waits, and ends a connection that lets too much wait.
     fn note_pending(&mut self, worker: &Worker) -> io::Result<()> {
-        let waiting = self.pending.as_ref().map_or(0, |pending| pending.len());
-        self.client
-            .shared
-            .output_bytes
-            .store(waiting, Ordering::Relaxed);
+        let pending = self.pending.as_ref();
+        let waiting = pending.map_or(0, |pending| pending.len());
+        let memory_bytes = pending.map_or(0, |pending| pending.memory_bytes());
+        self.client.shared.note_output(waiting, memory_bytes);
         let config = worker.exec.config();
         let hard_bytes = match self.client.authenticated {
             true => config.client_output_buffer_limit.normal.hard_bytes,

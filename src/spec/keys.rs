@@ -1,8 +1,8 @@
 //! Key positions as data: one evaluator for shard locks, ACL, COMMAND GETKEYS and prefetch.
 //!
 //! A spec says where the search begins and how the keys follow (Redis's key specifications:
-//! <https://valkey.io/topics/key-specs/>). Every number that comes from a client is checked: a request whose specs
-//! lead outside of it gives [`BadKeys`], never a panic.
+//! <https://valkey.io/topics/key-specs/>). Every number that comes from a client is checked: a
+//! request whose specs lead outside of it gives [`BadKeys`], never a panic.
 
 use super::flags::bit_set;
 use crate::resp::parse::Argv;
@@ -63,7 +63,8 @@ pub enum Begin {
 /// How keys follow from where the search began.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Find {
-    /// From the beginning to `last` (relative; negative: counted from the end), every `step`th argument.
+    /// From the beginning to `last` (relative; negative: counted from the end), every `step`th
+    /// argument.
     Range {
         /// Last key relative to the first; -1 is the last argument.
         last: i32,
@@ -92,7 +93,8 @@ pub struct KeySpec {
     pub find: Find,
     /// A remark that COMMAND INFO shows.
     pub notes: &'static str,
-    /// What happens to the keys of one request, when that depends on its arguments; see [`KeySpec::varying`].
+    /// What happens to the keys of one request, when that depends on its arguments; see
+    /// [`KeySpec::varying`].
     pub varying: Option<fn(Argv<'_>) -> KeyFlags>,
 }
 
@@ -134,7 +136,8 @@ impl KeySpec {
         self
     }
 
-    /// Says that `flags` decides what happens to the keys of a request; the spec's own flags tell the worst.
+    /// Says that `flags` decides what happens to the keys of a request; the spec's own flags tell
+    /// the worst.
     pub const fn varying(mut self, flags: fn(Argv<'_>) -> KeyFlags) -> KeySpec {
         self.flags = self.flags.and(KeyFlags::VARIABLE_FLAGS);
         self.varying = Some(flags);

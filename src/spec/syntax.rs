@@ -1,13 +1,14 @@
 //! The notation in which a row writes down its arguments, and its parser.
 //!
-//! COMMAND DOCS describes each argument of a command: name, type, token, whether it is optional, and so on, nested. A
-//! row says the same in one line of text, much as the documentation of Redis prints a command, and this module turns
-//! the line into [`Argument`]s. It is read when somebody asks for the documentation; a test reads all rows.
+//! COMMAND DOCS describes each argument of a command: name, type, token, whether it is optional,
+//! and so on, nested. A row says the same in one line of text, much as the documentation of Redis
+//! prints a command, and this module turns the line into [`Argument`]s. It is read when somebody
+//! asks for the documentation; a test reads all rows.
 //!
 //! ```text
 //! arguments = argument, separated by spaces
 //! argument  = [ TOKEN "=" ] name [ kind ] suffixes
-//!           | TOKEN suffixes                    a word that is sent as it is (pure-token), named in lower case
+//!           | TOKEN suffixes                    a word sent as it is (pure-token), named in lower case
 //!           | name "=" TOKEN suffixes           the same with a name of its own
 //! kind      = (nothing)                         string
 //!           | ":" type                          key, integer, double, pattern, unix-time, string
@@ -24,7 +25,8 @@
 //! ```
 //!
 //! A TOKEN is a word of upper-case letters, or anything in single quotes (`'*'`, `'='`). Examples:
-//! `key#0 value condition(NX|XX)? GET?@6.2.0`, `data{key#0 value}*`, `MATCH=pattern:pattern?`, `id-auto='*'`.
+//! `key#0 value condition(NX|XX)? GET?@6.2.0`, `data{key#0 value}*`, `MATCH=pattern:pattern?`,
+//! `id-auto='*'`.
 //!
 //! To add a fact about arguments: a suffix here, and its field in the reply of `commands::command`.
 

@@ -1,11 +1,11 @@
 //! The filters of CLIENT LIST and CLIENT KILL.
 //!
-//! `OPTION value` pairs in any order: a client passes when it fits all of them and none of those that begin with
-//! `NOT-`. The last of several equal options counts, but IDs add up. A name that a client never gave itself fits no
-//! filter, not even an empty one.
+//! `OPTION value` pairs in any order: a client passes when it fits all of them and none of those
+//! that begin with `NOT-`. The last of several equal options counts, but IDs add up. A name that a
+//! client never gave itself fits no filter, not even an empty one.
 //!
-//! To add an option: its field in [`Terms`] (or [`Filter`], if it has no `NOT-` form), its arms in [`Terms::take`] and
-//! [`Terms::any`].
+//! To add an option: its field in [`Terms`] (or [`Filter`], if it has no `NOT-` form), its arms in
+//! [`Terms::take`] and [`Terms::any`].
 
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -17,7 +17,8 @@ use crate::util::num;
 
 use super::{about, line};
 
-/// Letters that a filter of flags may have: all that Valkey knows, whether a client here can have them or not.
+/// Letters that a filter of flags may have: all that Valkey knows, whether a client here can have
+/// them or not.
 const FLAG_LETTERS: &[u8] = b"bcdeirtuxABEIMNOPRSTU";
 /// The same of capabilities.
 const CAPA_LETTERS: &[u8] = b"r";
@@ -260,7 +261,8 @@ fn database(value: &[u8], not: bool, databases: u32) -> Result<u32, CmdError> {
     }
 }
 
-/// A set of letters, all of them `known`. `names`: what the option is called, and in its `NOT-` form.
+/// A set of letters, all of them `known`. `names`: what the option is called, and in its `NOT-`
+/// form.
 fn letters<'a>(
     value: &'a [u8],
     known: &[u8],

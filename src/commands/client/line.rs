@@ -1,8 +1,9 @@
 //! The line that describes a client in CLIENT LIST and CLIENT INFO.
 //!
-//! Fields and their order are Valkey 9.1's. A figure of something that Kivi does without has the value that a client
-//! has there who does not use it: `rbs` and `rbp` are 0, since replies are written from a buffer of the worker. What a
-//! slow reader has not taken yet is `obl` (bytes), one item (`oll`), and the memory that holds them (`omem`).
+//! Fields and their order are Valkey 9.1's. A figure of something that Kivi does without has the
+//! value that a client has there who does not use it: `rbs` and `rbp` are 0, since replies are
+//! written from a buffer of the worker. What a slow reader has not taken yet is `obl` (bytes), one
+//! item (`oll`), and the memory that holds them (`omem`).
 //!
 //! To add a field: its place in [`Writer::describe`]; a flag: its letter in [`flags`].
 
