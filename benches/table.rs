@@ -30,7 +30,9 @@ struct Shards {
 impl Shards {
     fn new() -> Self {
         let hash = KeyHash::with_seed(HashFunction::Fast, 1);
-        let tables = (0..1 << SHARD_BITS).map(|_| Table::new(SHARD_BITS, hash)).collect();
+        let tables = (0..1 << SHARD_BITS)
+            .map(|_| Table::new(SHARD_BITS, hash))
+            .collect();
         Self { hash, tables }
     }
 
@@ -79,7 +81,10 @@ fn key(number: u64) -> [u8; 16] {
 }
 
 fn keys() -> u64 {
-    std::env::var("KIVI_BENCH_KEYS").ok().and_then(|keys| keys.parse().ok()).unwrap_or(1_000_000)
+    std::env::var("KIVI_BENCH_KEYS")
+        .ok()
+        .and_then(|keys| keys.parse().ok())
+        .unwrap_or(1_000_000)
 }
 
 /// Numbers below `limit` in a random order that repeats nothing within a run.
@@ -97,7 +102,10 @@ fn shuffled(limit: u64) -> impl FnMut() -> u64 {
 fn memory(_: &mut Criterion) {
     for (what, expire_at_ms) in [("no expiry", None), ("expiry", Some(1_800_000_000_000u64))] {
         println!("bytes/key over 64 shards, 16 B + 16 B, {what}:");
-        println!("{:>9} {:>7} {:>9} {:>10}", "keys", "table", "all used", "segments");
+        println!(
+            "{:>9} {:>7} {:>9} {:>10}",
+            "keys", "table", "all used", "segments"
+        );
         let before = allocated_bytes();
         let mut shards = Shards::new();
         let (mut least, mut most) = (f64::MAX, 0.0f64);
@@ -137,7 +145,10 @@ fn tail(_: &mut Criterion) {
     let mut map = HashMap::with_hasher(std::hash::RandomState::new());
     for number in 0..keys {
         let start = Instant::now();
-        map.insert(Box::<[u8]>::from(&key(number)[..]), Box::<[u8]>::from(&key(number)[..]));
+        map.insert(
+            Box::<[u8]>::from(&key(number)[..]),
+            Box::<[u8]>::from(&key(number)[..]),
+        );
         times.saturating_record(start.elapsed().as_nanos() as u64);
     }
     let [p50, p99, p999, p9999] = [0.5, 0.99, 0.999, 0.9999].map(|q| times.value_at_quantile(q));
@@ -201,7 +212,9 @@ fn lookup(c: &mut Criterion) {
     let shards = Shards::filled(keys, None);
     let map = baseline(keys);
     let mut group = c.benchmark_group("lookup");
-    group.throughput(Throughput::Elements(BATCH as u64)).measurement_time(Duration::from_secs(3));
+    group
+        .throughput(Throughput::Elements(BATCH as u64))
+        .measurement_time(Duration::from_secs(3));
     for (what, offset) in [("hit", 0), ("miss", keys)] {
         let mut next = shuffled(keys);
         group.bench_function(BenchmarkId::new(format!("table, {what}"), keys), |b| {
@@ -217,21 +230,27 @@ fn lookup(c: &mut Criterion) {
             });
         });
         let mut next = shuffled(keys);
-        group.bench_function(BenchmarkId::new(format!("table, batch, {what}"), keys), |b| {
-            b.iter(|| {
-                let batch: [_; BATCH] = std::array::from_fn(|_| {
-                    let key = key(offset + next());
-                    (shards.hash.hash(&key), key)
+        group.bench_function(
+            BenchmarkId::new(format!("table, batch, {what}"), keys),
+            |b| {
+                b.iter(|| {
+                    let batch: [_; BATCH] = std::array::from_fn(|_| {
+                        let key = key(offset + next());
+                        (shards.hash.hash(&key), key)
+                    });
+                    for (hash, _) in &batch {
+                        shards.tables[Shards::shard(*hash)].prefetch_bucket(*hash);
+                    }
+                    for (hash, _) in &batch {
+                        shards.tables[Shards::shard(*hash)].prefetch_entry(*hash);
+                    }
+                    batch
+                        .iter()
+                        .map(|(hash, key)| shards.get(*hash, key))
+                        .sum::<usize>()
                 });
-                for (hash, _) in &batch {
-                    shards.tables[Shards::shard(*hash)].prefetch_bucket(*hash);
-                }
-                for (hash, _) in &batch {
-                    shards.tables[Shards::shard(*hash)].prefetch_entry(*hash);
-                }
-                batch.iter().map(|(hash, key)| shards.get(*hash, key)).sum::<usize>()
-            });
-        });
+            },
+        );
         let mut next = shuffled(keys);
         group.bench_function(BenchmarkId::new(format!("HashMap, {what}"), keys), |b| {
             b.iter(|| {
@@ -275,21 +294,24 @@ fn expiry(c: &mut Criterion) {
     }
     (0..keys).for_each(|number| shards.insert(number, Some(now_ms + next())));
     group.throughput(Throughput::Elements(1));
-    group.bench_function(BenchmarkId::new("tick of 10 ms over 64 tables", keys), |b| {
-        let mut number = keys;
-        b.iter(|| {
-            now_ms += 10;
-            let mut taken = 0;
-            for table in &mut shards.tables {
-                taken += table.take_expired(now_ms, usize::MAX, &mut drop);
-            }
-            for _ in 0..taken {
-                shards.insert(number, Some(now_ms + next()));
-                number += 1;
-            }
-            taken
-        });
-    });
+    group.bench_function(
+        BenchmarkId::new("tick of 10 ms over 64 tables", keys),
+        |b| {
+            let mut number = keys;
+            b.iter(|| {
+                now_ms += 10;
+                let mut taken = 0;
+                for table in &mut shards.tables {
+                    taken += table.take_expired(now_ms, usize::MAX, &mut drop);
+                }
+                for _ in 0..taken {
+                    shards.insert(number, Some(now_ms + next()));
+                    number += 1;
+                }
+                taken
+            });
+        },
+    );
     group.finish();
 }
 
