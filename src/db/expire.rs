@@ -19,7 +19,7 @@ use crate::util::clock::Clock;
 use super::keyspace::{Keyspace, Shard};
 
 /// Keys removed under one hold of a lock.
-const SLICE_KEYS: usize = 64;
+pub(super) const SLICE_KEYS: usize = 64;
 /// Longest sleep, so that a wall clock that was set forward is noticed.
 const SLEEP_MAX: Duration = Duration::from_millis(500);
 /// How long the cycle waits while someone has the keyspace for himself.
@@ -109,7 +109,7 @@ impl Shard {
 
 /// What one pass over the shards found.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Pass {
+pub(super) enum Pass {
     /// A shard may hold more that is due.
     More,
     /// Nothing is due any more.
@@ -165,7 +165,7 @@ impl Keyspace {
     }
 
     /// Deletes one slice of what is due in each shard. `removed` is empty before and after.
-    fn expire_pass(&self, now_ms: u64, removed: &mut Vec<Entry>) -> Pass {
+    pub(super) fn expire_pass(&self, now_ms: u64, removed: &mut Vec<Entry>) -> Pass {
         let held_until_ms = self.held_until_ms(now_ms);
         if held_until_ms > now_ms {
             return Pass::Held(held_until_ms);

@@ -252,3 +252,27 @@ fn random_entry<'a>(data: &'a ShardData, db: DbIndex, rng: &mut Rng) -> Option<E
 fn is_live(entry: EntryRef<'_>, now_ms: u64) -> bool {
     entry.expire_at_ms().is_none_or(|at_ms| at_ms > now_ms)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::util::rng::Rng;
+
+    #[test]
+    fn places_survive_as_cursors() {
+        let mut rng = Rng::from_seed(1);
+        for shard_bits in [0, 1, 6, 10] {
+            for _ in 0..1_000 {
+                let place = Place {
+                    shard: rng.below(1 << shard_bits),
+                    position: (rng.next_u64() >> shard_bits) & !((1 << GRAIN_BITS) - 1),
+                };
+                let cursor = place.cursor(shard_bits);
+                assert_eq!(Place::from_cursor(cursor, shard_bits), Some(place));
+            }
+            assert_eq!(Place::from_cursor(0, shard_bits), Some(Place::START));
+            assert_eq!(Place::from_cursor(1 << CURSOR_BITS, shard_bits), None);
+            assert_eq!(Place::from_cursor(u64::MAX, shard_bits), None);
+        }
+    }
+}

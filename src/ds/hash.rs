@@ -4,8 +4,9 @@
 //! SipHash-1-3, at about seven times the cost per short key.
 //! To add a function: a variant of [`HashFunction`] and its arm in [`KeyHash::hash`].
 
+use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use rapidhash::v3::{RapidSecrets, rapidhash_v3_inline};
 use siphasher::sip::SipHasher13;
@@ -46,14 +47,16 @@ impl KeyHash {
     }
 
     /// The given function with secrets derived from `seed`, for tests and benches that must repeat
-    /// themselves. Leaks about 80 bytes per call.
+    /// themselves. The secrets of every seed ever used are kept.
     pub fn with_seed(function: HashFunction, seed: u64) -> Self {
-        let generator = SipHasher13::new_with_keys(seed, !seed);
-        let secrets = Secrets::draw(|counter| generator.hash(&counter.to_le_bytes()));
-        Self {
-            secrets: Box::leak(Box::new(secrets)),
-            function,
-        }
+        static SEEDED: Mutex<BTreeMap<u64, &'static Secrets>> = Mutex::new(BTreeMap::new());
+        let mut seeded = SEEDED.lock().unwrap_or_else(PoisonError::into_inner);
+        let secrets = seeded.entry(seed).or_insert_with(|| {
+            let generator = SipHasher13::new_with_keys(seed, !seed);
+            let secrets = Secrets::draw(|counter| generator.hash(&counter.to_le_bytes()));
+            Box::leak(Box::new(secrets))
+        });
+        Self { secrets, function }
     }
 
     /// The function in use.

@@ -11,7 +11,7 @@ use std::path::Path;
 use std::time::Duration;
 
 /// One parsed reply.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Reply {
     /// `+`
     Status(Vec<u8>),
@@ -39,6 +39,63 @@ pub(crate) enum Reply {
     BigNumber(Vec<u8>),
     /// `=`, with its `txt:` prefix
     Verbatim(Vec<u8>),
+}
+
+impl std::fmt::Debug for Reply {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let text =
+            |f: &mut std::fmt::Formatter<'_>, mark, bytes| write!(f, "{mark}{}", show(bytes));
+        match self {
+            Reply::Status(bytes) => text(f, "+", bytes),
+            Reply::Error(bytes) => text(f, "-", bytes),
+            Reply::Bulk(bytes) => write!(f, "\"{}\"", show(bytes)),
+            Reply::Verbatim(bytes) => text(f, "=", bytes),
+            Reply::Double(bytes) => text(f, ",", bytes),
+            Reply::BigNumber(bytes) => text(f, "(", bytes),
+            Reply::Int(number) => write!(f, ":{number}"),
+            Reply::Bool(value) => write!(f, "#{value}"),
+            Reply::Nil => write!(f, "nil"),
+            Reply::Array(items) => write!(f, "*{items:?}"),
+            Reply::Map(items) => write!(f, "%{items:?}"),
+            Reply::Set(items) => write!(f, "~{items:?}"),
+            Reply::Push(items) => write!(f, ">{items:?}"),
+        }
+    }
+}
+
+/// The raw bytes of a reply, readable in messages.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Raw(pub(crate) Vec<u8>);
+
+impl std::fmt::Debug for Raw {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "\"{}\"", show(&self.0))
+    }
+}
+
+impl std::ops::Deref for Raw {
+    type Target = [u8];
+    fn deref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl PartialEq<[u8]> for Raw {
+    fn eq(&self, other: &[u8]) -> bool {
+        self.0 == other
+    }
+}
+
+impl PartialEq<&[u8]> for Raw {
+    fn eq(&self, other: &&[u8]) -> bool {
+        self.0 == *other
+    }
+}
+
+impl<const N: usize> PartialEq<&[u8; N]> for Raw {
+    fn eq(&self, other: &&[u8; N]) -> bool {
+        self.0 == *other
+    }
 }
 
 impl Reply {
@@ -142,23 +199,23 @@ impl Client {
     }
 
     /// Sends one command and gives back the raw reply.
-    pub(crate) fn raw<A: AsRef<[u8]>>(&mut self, argv: &[A]) -> Vec<u8> {
+    pub(crate) fn raw<A: AsRef<[u8]>>(&mut self, argv: &[A]) -> Raw {
         self.try_raw(argv).expect("a reply")
     }
 
     /// [`Client::raw`] that tells an error of the connection.
-    pub(crate) fn try_raw<A: AsRef<[u8]>>(&mut self, argv: &[A]) -> io::Result<Vec<u8>> {
+    pub(crate) fn try_raw<A: AsRef<[u8]>>(&mut self, argv: &[A]) -> io::Result<Raw> {
         self.try_send(&encode(argv))?;
         self.try_read().map(|(raw, _)| raw)
     }
 
     /// Reads one reply.
-    pub(crate) fn read(&mut self) -> (Vec<u8>, Reply) {
+    pub(crate) fn read(&mut self) -> (Raw, Reply) {
         self.try_read().expect("a reply")
     }
 
     /// Reads one reply, or tells why there is none.
-    pub(crate) fn try_read(&mut self) -> io::Result<(Vec<u8>, Reply)> {
+    pub(crate) fn try_read(&mut self) -> io::Result<(Raw, Reply)> {
         loop {
             if let Some((reply, length)) = parse(&self.buffer[self.start..]) {
                 let raw = self.buffer[self.start..self.start + length].to_vec();
@@ -167,7 +224,7 @@ impl Client {
                     self.buffer.clear();
                     self.start = 0;
                 }
-                return Ok((raw, reply));
+                return Ok((Raw(raw), reply));
             }
             self.fill()?;
         }

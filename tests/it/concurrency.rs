@@ -19,16 +19,15 @@ fn with_threads(test: impl Fn(&Server)) {
     }
 }
 
+/// What a writer does with its connection.
+type Writer = Box<dyn Fn(&mut Client) + Send + Sync>;
+
 fn rounds() -> u64 {
     env_number("KIVI_TEST_ROUNDS", 1500)
 }
 
 /// Runs `writers` to their end while `observer` runs again and again on a connection of its own.
-fn observe(
-    server: &Server,
-    writers: Vec<Box<dyn Fn(&mut Client) + Send + Sync>>,
-    observer: impl Fn(&mut Client) + Sync,
-) {
+fn observe(server: &Server, writers: Vec<Writer>, observer: impl Fn(&mut Client) + Sync) {
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
         for _ in 0..2 {
@@ -86,7 +85,7 @@ fn assert_uniform(reply: &Reply, what: &str) {
 fn mset_is_all_or_nothing() {
     with_threads(|server| {
         let keys = keys("mset", 40);
-        let mut writers: Vec<Box<dyn Fn(&mut Client) + Send + Sync>> = Vec::new();
+        let mut writers: Vec<Writer> = Vec::new();
         for writer in 0..4 {
             let mut mine = keys.clone();
             // Every writer names the keys in another order: locks taken in that order would deadlock.
@@ -143,7 +142,7 @@ fn flushall_and_mset_do_not_mix() {
     with_threads(|server| {
         let keys = keys("flush", 30);
         let (set, mget) = (with_pairs("MSET", &keys, "v"), with_keys("MGET", &keys));
-        let writers: Vec<Box<dyn Fn(&mut Client) + Send + Sync>> = vec![
+        let writers: Vec<Writer> = vec![
             Box::new(move |client| {
                 for _ in 0..rounds() {
                     assert_eq!(client.raw(&set), OK);
@@ -188,7 +187,7 @@ fn rename_never_shows_two_or_none() {
         let names = keys("name", 6);
         server.connect().cmd(&["SET", &names[0], "the only one"]);
         let mget = with_keys("MGET", &names);
-        let mut writers: Vec<Box<dyn Fn(&mut Client) + Send + Sync>> = Vec::new();
+        let mut writers: Vec<Writer> = Vec::new();
         for writer in 0..3 {
             let names = names.clone();
             writers.push(Box::new(move |client| {
@@ -220,8 +219,8 @@ fn copy_shows_whole_values() {
             let value = format!("{source}").repeat(5000);
             setup.cmd(&["SET", &format!("source{source}"), &value]);
         }
-        let writers: Vec<Box<dyn Fn(&mut Client) + Send + Sync>> = (0..2)
-            .map(|writer| -> Box<dyn Fn(&mut Client) + Send + Sync> {
+        let writers: Vec<Writer> = (0..2)
+            .map(|writer| -> Writer {
                 Box::new(move |client| {
                     for round in 0..rounds() {
                         let source = format!("source{}", (round + writer) % 4);
@@ -377,8 +376,8 @@ fn scan_finds_what_stays_while_others_come_and_go() {
         let stable = keys("stay", 500);
         let mut setup = server.connect();
         setup.cmd(&with_pairs("MSET", &stable, "v"));
-        let writers: Vec<Box<dyn Fn(&mut Client) + Send + Sync>> = (0..2)
-            .map(|writer| -> Box<dyn Fn(&mut Client) + Send + Sync> {
+        let writers: Vec<Writer> = (0..2)
+            .map(|writer| -> Writer {
                 Box::new(move |client| {
                     for round in 0..rounds() / 50 {
                         let passing = keys(&format!("pass{writer}-{}", round % 3), 2000);

@@ -17,7 +17,7 @@ use crate::client::{Client, Reply, encode, parse, show, show_command};
 use crate::generate::{ABSOLUTE_SECS, Agree, Rng, Step, step};
 use crate::harness::{Server, env_number, eventually};
 
-const STEPS_DEFAULT: u64 = 60_000;
+const STEPS_DEFAULT: u64 = 150_000;
 const STEPS_PER_EPISODE: usize = 300;
 /// A batch ends with ECHO of this and a number, which shows where its replies end.
 const SENTINEL: &str = "end-of-batch-";
@@ -222,11 +222,9 @@ fn compare_with(peer: Peer, real: &Server) {
     let seeds = only.map_or(1..episodes + 1, |seed: u64| seed..seed + 1);
     let mut found: Vec<Disagreement> = Vec::new();
     for seed in seeds {
-        if let Err(disagreement) = Episode::new(peer, seed, &kivi, real).run() {
-            if !found.iter().any(|known| known.kind == disagreement.kind) {
-                found.push(disagreement);
-            }
-        }
+        let result = Episode::new(peer, seed, &kivi, real).run();
+        let new = |d: &Disagreement| !found.iter().any(|known| known.kind == d.kind);
+        found.extend(result.err().filter(new).into_iter().collect::<Vec<_>>());
         if found.len() >= 25 {
             break;
         }
@@ -499,10 +497,10 @@ fn replies(client: &mut Client, sentinel: &str) -> Result<Vec<Vec<u8>>, String> 
         let (raw, _) = client
             .try_read()
             .map_err(|e| format!("after {} replies: {e}", replies.len()))?;
-        if raw == end {
+        if *raw == *end {
             return Ok(replies);
         }
-        replies.push(raw);
+        replies.push(raw.0);
     }
 }
 

@@ -336,7 +336,7 @@ fn unauthenticated(server: &Server) {
         let reply = if case.closes {
             client.read_to_close()
         } else {
-            client.try_read().map(|(raw, _)| raw)
+            client.try_read().map(|(raw, _)| raw.0)
         };
         let shown = reply.map_or_else(|e| format!("{e}"), |bytes| show(&bytes));
         assert_eq!(

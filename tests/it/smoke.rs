@@ -41,7 +41,17 @@ fn interrupted(server: &Server, args: &[&str]) -> Option<String> {
         return None;
     }
     let port = server.port.to_string();
-    let fixed = ["-s", "INT", "1.5", "redis-cli", "-p", &port];
+    // Line by line, or what is buffered is lost with the interruption.
+    let fixed = [
+        "-s",
+        "INT",
+        "1.5",
+        "stdbuf",
+        "-oL",
+        "redis-cli",
+        "-p",
+        &port,
+    ];
     let args: Vec<&str> = fixed.into_iter().chain(args.iter().copied()).collect();
     let output = run_tool(Path::new("timeout"), &args, &[], b"");
     Some(success(

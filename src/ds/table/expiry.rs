@@ -5,18 +5,21 @@
 //! expiry appears, and raised only when `take_expired` has looked: removing or extending an expiry
 //! costs nothing but a needless look at its segment later, which reads 2 bytes per slot.
 //!
-//! The codes of a segment are relative to a base, the time when they were made or last moved. The
-//! base moves on when a segment is looked at and codes would get inexact otherwise.
+//! The codes of a segment are relative to a base, the time when they were made or last moved. When a
+//! segment is looked at long after, its base moves on, so that the codes of what is due soon are
+//! exact enough: never more than `REBASE_AFTER_MS` / 2048 early.
 
-use super::due::{self, EXACT_BELOW_MS, NEVER};
+use super::due::{self, NEVER};
 use super::grow::rebase;
-use super::line::{self, LINE_SLOTS, prefetch};
-use super::segment::{Loose, Segment};
+use super::line::{self, Bits, LINE_SLOTS, prefetch};
+use super::segment::{Loose, Segment, bit};
 use super::{Item, NO_EXPIRY, Slot, Table};
 
 /// The base of codes made before the table was ever told the time lies this far before the first
 /// expiry.
 const UNKNOWN_NOW_MS: u64 = 3_600_000;
+/// A base older than this is moved on. Moving costs some 2 us per segment.
+const REBASE_AFTER_MS: u64 = 1 << 16;
 /// Due items looked at together, so that their cache misses overlap.
 const BATCH: usize = 32;
 
@@ -107,13 +110,16 @@ impl<T: Item> Table<T> {
             let header = segment.header();
             if now_ms < (*header).codes_base_ms {
                 make_codes_anew::<T>(segment, now_ms);
-            } else if now_ms - (*header).codes_base_ms >= EXACT_BELOW_MS {
+            } else if now_ms - (*header).codes_base_ms >= REBASE_AFTER_MS {
                 let delta_ms = now_ms - (*header).codes_base_ms;
                 (*header).codes_base_ms = now_ms;
                 for_each_code(segment, |code| *code = rebase(*code, delta_ms));
             }
             let base_ms = (*header).codes_base_ms;
             let limit = due::encode(now_ms - base_ms);
+            // What is not due, but has the code of what is.
+            let mut due_soon_ms = NO_EXPIRY;
+            let mut homes = 0;
             let mut first = 0;
             let mut places = [0; BATCH];
             loop {
@@ -130,14 +136,15 @@ impl<T: Item> Table<T> {
                     if expire_at_ms > now_ms {
                         let code = due::encode(expire_at_ms - base_ms);
                         segment.code(place).expect("the item expires").write(code);
+                        due_soon_ms = due_soon_ms.min(expire_at_ms);
                     } else if taken < budget {
-                        segment.take_in_place(place);
+                        homes |= segment.take_in_place(place);
                         self.len -= 1;
                         self.expires_len -= 1;
                         taken += 1;
                         f(T::from_raw(raw));
                     } else {
-                        self.finish_segment(segment);
+                        self.tidy(segment, homes);
                         return taken;
                     }
                 }
@@ -145,13 +152,15 @@ impl<T: Item> Table<T> {
                     break;
                 }
             }
-            self.finish_segment(segment);
+            self.tidy(segment, homes);
             let run_start = self.run_start(dir_index, segment);
-            let mut least = NEVER;
-            for_each_code(segment, |code| least = least.min(*code));
+            let mut least = due::least_above(segment.codes(), limit);
+            for (at, _) in segment.chain() {
+                least = least.min(due::least_above(&[(*at).codes], limit));
+            }
             let due_at_ms = match least {
-                NEVER => NO_EXPIRY,
-                code => base_ms.saturating_add(due::decode(code)),
+                NEVER => due_soon_ms,
+                code => due_soon_ms.min(base_ms.saturating_add(due::decode(code))),
             };
             self.set_due_at(run_start, due_at_ms);
             self.drop_index_if_unused(dir_index);
@@ -159,12 +168,15 @@ impl<T: Item> Table<T> {
         taken
     }
 
-    /// Puts a segment's overflow in order after items were taken in place.
-    unsafe fn finish_segment(&mut self, segment: Segment) {
-        // SAFETY: the caller's; the segment is live.
+    /// Puts a segment in order after items of the given homes were taken in place.
+    ///
+    /// # Safety
+    /// The segment is live.
+    unsafe fn tidy(&mut self, segment: Segment, homes: u64) {
+        // SAFETY: the caller's.
         unsafe {
             let bytes = segment.memory_bytes();
-            segment.tidy_overflow();
+            segment.tidy_overflow(homes);
             self.segment_bytes = self.segment_bytes - bytes + segment.memory_bytes();
         }
     }
@@ -267,10 +279,10 @@ impl<T: Item> Table<T> {
 /// # Safety
 /// The segment is live.
 #[inline]
-unsafe fn for_each_code(segment: Segment, mut f: impl FnMut(&mut u16)) {
+unsafe fn for_each_code(segment: Segment, mut f: impl FnMut(&mut i16)) {
     // SAFETY: the caller's.
     unsafe {
-        segment.codes().iter_mut().for_each(&mut f);
+        segment.codes().iter_mut().flatten().for_each(&mut f);
         segment
             .chain()
             .for_each(|(at, _)| (*at).codes.iter_mut().for_each(&mut f));
@@ -292,7 +304,7 @@ unsafe fn make_codes_anew<T: Item>(segment: Segment, base_ms: u64) {
                 .flatten()
                 .map_or(NEVER, |at_ms| due::encode(at_ms.saturating_sub(base_ms)))
         };
-        for (place, code) in segment.codes().iter_mut().enumerate() {
+        for (place, code) in segment.codes().iter_mut().flatten().enumerate() {
             *code = code_of(segment.line(place / LINE_SLOTS).0[place % LINE_SLOTS]);
         }
         for (at, _) in segment.chain() {
@@ -311,92 +323,96 @@ unsafe fn make_codes_anew<T: Item>(segment: Segment, base_ms: u64) {
 /// The segment is live.
 unsafe fn find_due(
     segment: Segment,
-    limit: u16,
+    limit: i16,
     first: usize,
     places: &mut [usize; BATCH],
 ) -> (usize, usize) {
-    let mut found = 0;
     // SAFETY: the caller's.
-    unsafe {
-        let codes = segment.codes();
-        // Whole lines at a time: eight codes are one vector, and mostly none is due.
-        let lines = codes.chunks_exact(LINE_SLOTS).enumerate();
-        for (number, line) in lines.skip(first / LINE_SLOTS) {
-            if line.iter().fold(NEVER, |least, code| least.min(*code)) <= limit {
-                for (slot, code) in line.iter().enumerate() {
-                    let place = number * LINE_SLOTS + slot;
-                    if *code <= limit && place >= first {
-                        if found == BATCH {
-                            return (found, place);
-                        }
-                        places[found] = place;
-                        found += 1;
-                    }
+    let (codes, chain) = unsafe { (segment.codes(), segment.chain()) };
+    let lines = segment.stash().end;
+    let groups = codes.iter().enumerate().skip(first / LINE_SLOTS);
+    let chained = chain.enumerate().map(|(number, (at, _))| {
+        // SAFETY: the caller's; chain lines are live.
+        (lines + number, unsafe { &(*at).codes })
+    });
+    let mut found = 0;
+    for (number, codes) in groups.chain(chained) {
+        let due = due::at_most(codes, limit);
+        if due == 0 {
+            continue;
+        }
+        for slot in Bits(due) {
+            let place = number * LINE_SLOTS + slot;
+            if place >= first {
+                if found == BATCH {
+                    return (found, place);
                 }
+                places[found] = place;
+                found += 1;
             }
         }
-        for (at, start) in segment.chain() {
-            for (slot, code) in (*at).codes.iter().enumerate() {
-                let place = start + slot;
-                if *code <= limit && place >= first {
-                    if found == BATCH {
-                        return (found, place);
-                    }
-                    places[found] = place;
-                    found += 1;
-                }
-            }
-        }
-        let end = segment.slots() + segment.chain().count() * LINE_SLOTS;
-        (found, end)
     }
+    (found, usize::MAX)
 }
 
 impl Segment {
-    /// Takes the item at a place out and leaves a hole; [`Self::tidy_overflow`] must follow.
+    /// Takes the item at a place out and leaves a hole; [`Self::tidy_overflow`] must follow. Returns
+    /// the bit of its home.
     ///
     /// # Safety
     /// The segment is live, and the place occupied by an item that expires.
-    unsafe fn take_in_place(self, place: usize) {
+    unsafe fn take_in_place(self, place: usize) -> u64 {
         // SAFETY: the caller's.
         unsafe {
             let header = self.header();
-            self.slot(place).expect("occupied").write(0);
+            let word = self.slot(place).expect("occupied").replace(0);
             self.code(place).expect("it expires").write(NEVER);
             (*header).len -= 1;
             (*header).expires_len -= 1;
+            bit(self.home_of_word(word))
         }
     }
 
-    /// Recomputes which homes have items elsewhere, and closes the holes of the chain.
+    /// Recomputes which of the given homes have items elsewhere, and closes the holes of the chain.
     ///
     /// # Safety
     /// The segment is live.
-    unsafe fn tidy_overflow(self) {
+    unsafe fn tidy_overflow(self, mut homes: u64) {
         // SAFETY: the caller's.
         unsafe {
             let header = self.header();
-            if !(*header).chain.is_null() {
-                let mut items = Vec::new();
-                for (at, _) in self.chain() {
-                    let chained = &*at;
-                    let slots = chained.line.occupied();
-                    items.extend(slots.map(|slot| Loose {
-                        word: chained.line.0[slot],
-                        code: chained.codes[slot],
-                    }));
-                }
-                self.free_chain();
-                for item in items {
-                    (*header).len -= 1;
-                    (*header).expires_len -= u32::from(line::expires(item.word));
-                    self.place_in_chain(item);
-                }
+            if homes != 0 && !(*header).chain.is_null() {
+                self.close_chain();
             }
-            let mut overflowing = (*header).in_neighbour | (*header).in_stash;
-            while overflowing != 0 {
-                self.recheck(overflowing.trailing_zeros() as usize);
-                overflowing &= overflowing - 1;
+            homes &= (*header).in_neighbour | (*header).in_stash;
+            while homes != 0 {
+                self.recheck(homes.trailing_zeros() as usize);
+                homes &= homes - 1;
+            }
+        }
+    }
+
+    /// Builds the chain anew without holes.
+    ///
+    /// # Safety
+    /// The segment is live.
+    unsafe fn close_chain(self) {
+        let mut items = Vec::new();
+        // SAFETY: the caller's.
+        unsafe {
+            let header = self.header();
+            for (at, _) in self.chain() {
+                let chained = &*at;
+                items.extend(chained.line.occupied().map(|slot| Loose {
+                    word: chained.line.0[slot],
+                    code: chained.codes[slot],
+                }));
+            }
+            self.free_chain();
+            for item in items {
+                (*header).len -= 1;
+                (*header).expires_len -= u32::from(line::expires(item.word));
+                self.place_in_chain(item);
             }
         }
     }

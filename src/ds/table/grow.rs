@@ -7,7 +7,7 @@
 //! The limit on depth is what makes colliding hashes harmless: the directory doubles only while it
 //! is not much larger than the number of segments, which random hashes never come near.
 
-use super::due::{self, NEVER};
+use super::due::{self, DUE_AT_BASE, NEVER};
 use super::line::{self, prefetch};
 use super::segment::{self, Loose, Segment};
 use super::{Item, NO_EXPIRY, Table};
@@ -248,7 +248,7 @@ impl<T: Item> Table<T> {
 
 /// A code relative to a base that is `delta_ms` later.
 #[inline]
-pub(super) fn rebase(code: u16, delta_ms: u64) -> u16 {
+pub(super) fn rebase(code: i16, delta_ms: u64) -> i16 {
     if code == NEVER || delta_ms == 0 {
         return code;
     }
@@ -259,7 +259,7 @@ pub(super) fn rebase(code: u16, delta_ms: u64) -> u16 {
 fn lower_bound(items: &[Loose], base_ms: u64, due_at_ms: u64) -> u64 {
     match items.iter().map(|item| item.code).min() {
         None | Some(NEVER) => NO_EXPIRY,
-        Some(0) => due_at_ms,
+        Some(DUE_AT_BASE) => due_at_ms,
         Some(code) => due_at_ms.max(base_ms.saturating_add(due::decode(code))),
     }
 }

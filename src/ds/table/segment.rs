@@ -23,7 +23,7 @@
 use std::alloc::{Layout, alloc, alloc_zeroed, dealloc, handle_alloc_error};
 use std::ptr::{self, NonNull};
 
-use super::due::NEVER;
+use super::due::{GROUP, NEVER};
 use super::line::{self, LINE_SLOTS, Line, WINDOW_BITS};
 use crate::ds::entry::size_class;
 
@@ -60,29 +60,33 @@ pub(super) struct Header {
     pub(super) in_neighbour: u64,
     /// Homes that have items in stash or chain.
     pub(super) in_stash: u64,
-    /// One due code per slot of the segment; null while no item expires.
-    pub(super) codes: *mut u16,
+    /// One due code per slot, a group per line; null while no item expires.
+    pub(super) codes: *mut Codes,
     /// What the codes are relative to, in milliseconds of the Unix epoch.
     pub(super) codes_base_ms: u64,
     /// Overflow lines, for hashes that collide beyond what a segment can hold.
     pub(super) chain: *mut ChainLine,
 }
 
+/// The due codes of a line.
+pub(super) type Codes = [i16; GROUP];
+
 /// A line outside the segment.
 #[repr(C, align(64))]
 pub(super) struct ChainLine {
     pub(super) line: Line,
-    pub(super) codes: [u16; LINE_SLOTS],
+    pub(super) codes: Codes,
     pub(super) next: *mut ChainLine,
 }
 
+const _: () = assert!(GROUP == LINE_SLOTS);
 const _: () = assert!(size_of::<Header>() == LINE_BYTES && size_of::<ChainLine>() == 128);
 
 /// A word with its due code, outside of any slot.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Loose {
     pub(super) word: u64,
-    pub(super) code: u16,
+    pub(super) code: i16,
 }
 
 /// A segment as the directory stores it: depth:8 | homes:8 | address bits 47..6 | base:6.
@@ -320,11 +324,12 @@ impl Segment {
     /// # Safety
     /// As for [`Self::line`].
     #[inline]
-    pub(super) unsafe fn code(self, place: usize) -> Option<NonNull<u16>> {
+    pub(super) unsafe fn code(self, place: usize) -> Option<NonNull<i16>> {
         // SAFETY: the caller's; there are as many codes as slots.
         unsafe {
             if place < self.slots() {
-                return NonNull::new((*self.header()).codes).map(|codes| codes.add(place));
+                let codes = NonNull::new((*self.header()).codes);
+                return codes.map(|codes| codes.cast::<i16>().add(place));
             }
             let (at, first) = self
                 .chain()
@@ -338,12 +343,12 @@ impl Segment {
     /// # Safety
     /// As for [`Self::line`].
     #[inline]
-    pub(super) unsafe fn codes<'a>(self) -> &'a mut [u16] {
-        // SAFETY: the caller's; there are as many codes as slots.
+    pub(super) unsafe fn codes<'a>(self) -> &'a mut [Codes] {
+        // SAFETY: the caller's; there is a group of codes per line.
         unsafe {
             match (*self.header()).codes {
                 codes if codes.is_null() => &mut [],
-                codes => std::slice::from_raw_parts_mut(codes, self.slots()),
+                codes => std::slice::from_raw_parts_mut(codes, self.stash().end),
             }
         }
     }
@@ -359,12 +364,14 @@ impl Segment {
             if !(*header).codes.is_null() {
                 return;
             }
-            let layout = Layout::array::<u16>(self.slots()).expect("at most 1 KiB");
+            let layout = Layout::array::<Codes>(self.stash().end).expect("at most 1 KiB");
             (*header).codes = alloc(layout).cast();
             if (*header).codes.is_null() {
                 handle_alloc_error(layout);
             }
-            ptr::write_bytes((*header).codes, 0xFF, self.slots());
+            for number in 0..self.stash().end {
+                (*header).codes.add(number).write([NEVER; GROUP]);
+            }
             (*header).codes_base_ms = base_ms;
         }
     }
@@ -378,7 +385,7 @@ impl Segment {
         unsafe {
             let header = self.header();
             if !(*header).codes.is_null() {
-                let layout = Layout::array::<u16>(self.slots()).expect("at most 1 KiB");
+                let layout = Layout::array::<Codes>(self.stash().end).expect("at most 1 KiB");
                 dealloc((*header).codes.cast(), layout);
                 (*header).codes = ptr::null_mut();
             }
@@ -633,10 +640,7 @@ impl Segment {
             for number in 0..self.stash().end {
                 let line = self.line(number);
                 for slot in line.occupied() {
-                    let code = codes
-                        .get(number * LINE_SLOTS + slot)
-                        .copied()
-                        .unwrap_or(NEVER);
+                    let code = codes.get(number).map_or(NEVER, |codes| codes[slot]);
                     items.push(Loose {
                         word: line.0[slot],
                         code,
@@ -694,7 +698,7 @@ impl Segment {
         let header = unsafe { &*self.header() };
         let codes_bytes = match header.codes.is_null() {
             true => 0,
-            false => size_class(self.slots() * size_of::<u16>()),
+            false => size_class(self.stash().end * size_of::<Codes>()),
         };
         layout_of(self.homes()).size()
             + codes_bytes

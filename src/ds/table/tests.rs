@@ -198,7 +198,7 @@ fn check_segment<T: Item>(table: &Table<T>, dir_index: usize) -> (usize, usize, 
             expires_len += 1;
             least = least.min(expire_at_ms);
             assert_ne!(code, NEVER);
-            if code > 0 {
+            if code > due::DUE_AT_BASE {
                 assert!(header.codes_base_ms.saturating_add(due::decode(code)) <= expire_at_ms);
             }
         }
