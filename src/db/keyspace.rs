@@ -2,11 +2,11 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use parking_lot::{Mutex, MutexGuard};
 use smallvec::SmallVec;
 
 use crate::ds::entry::Entry;
 use crate::ds::hash::KeyHash;
+use crate::ds::lock::{ShardGuard, ShardLock};
 use crate::ds::table::Table;
 
 use super::expire::ExpireClock;
@@ -24,7 +24,7 @@ pub struct ShardId(pub u32);
 /// One shard: its mutex, and what others may read without it. Two cache lines, so that neighbours do not share.
 #[repr(align(128))]
 pub struct Shard {
-    data: Mutex<ShardData>,
+    data: ShardLock<ShardData>,
     /// No key of the shard expires before this (Unix ms, `u64::MAX`: none holds a TTL). May be too early, never too late.
     pub(super) next_expire_at_ms: AtomicU64,
 }
@@ -93,7 +93,7 @@ impl Keyspace {
     pub fn new(shards: usize, databases: u32, hash: KeyHash) -> Keyspace {
         let shards = shards.max(1).next_power_of_two();
         let shard = || Shard {
-            data: Mutex::new(ShardData {
+            data: ShardLock::new(ShardData {
                 tables: Vec::new(),
                 stats: ShardStats::default(),
             }),
@@ -228,14 +228,14 @@ impl Keyspace {
 }
 
 impl Shard {
-    pub(super) fn lock(&self) -> MutexGuard<'_, ShardData> {
+    pub(super) fn lock(&self) -> ShardGuard<'_, ShardData> {
         self.data.lock()
     }
 }
 
 /// The shards that a command holds, ascending.
 pub struct Locks<'k> {
-    guards: SmallVec<[(ShardId, MutexGuard<'k, ShardData>); 1]>,
+    guards: SmallVec<[(ShardId, ShardGuard<'k, ShardData>); 1]>,
 }
 
 impl<'k> Locks<'k> {

@@ -151,7 +151,9 @@ impl Exec {
     /// Ends a batch: counts what ran.
     #[inline]
     pub fn end(&self, moment: &mut Moment) {
-        self.server.keyspace.add_changes(std::mem::take(&mut moment.changes));
+        self.server
+            .keyspace
+            .add_changes(std::mem::take(&mut moment.changes));
         let track_latency = self.config().latency_tracking;
         let mut local = self.worker.lock();
         local.reads += (moment.net_in_bytes > 0) as u64;
@@ -266,12 +268,7 @@ impl Exec {
     }
 
     /// The locks of a command's keys; `None` when someone else has the keyspace for himself.
-    fn hold(
-        &self,
-        command: &Registered,
-        argv: Argv<'_>,
-        hash: Option<u64>,
-    ) -> Option<Held<'_>> {
+    fn hold(&self, command: &Registered, argv: Argv<'_>, hash: Option<u64>) -> Option<Held<'_>> {
         let keyspace = &self.server.keyspace;
         if let Some(key) = command.single_key.and_then(|at| argv.get(at as usize)) {
             let hash = hash.unwrap_or_else(|| keyspace.hash(key));
