@@ -261,7 +261,9 @@ pub const COMMANDS: &[Command] = &[
         )
         .syntax(
             "key#0 value \
-             condition(NX@2.6.12|XX@2.6.12|IFEQ=comparison-value@8.1.0)? GET?@6.2.0 \
+             condition(NX@2.6.12|XX@2.6.12|\
+             IFEQ=comparison-value@8.1.0`Writes only if the key holds this value.`)? \
+             GET?@6.2.0 \
              expiration(EX=seconds:integer@2.6.12|PX=milliseconds:integer@2.6.12|\
              EXAT=unix-time-seconds:unix-time@6.2.0|\
              PXAT=unix-time-milliseconds:unix-time@6.2.0|KEEPTTL@6.0.0)?",

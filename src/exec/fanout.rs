@@ -1,10 +1,12 @@
 //! What follows from a command's effects, in one place. To add a consumer of writes: one arm in [`fan_out`].
 
 use crate::db::Effects;
-use crate::server::Server;
+
+use super::Moment;
 
 /// Hands a command's effects to everyone who wants to know of them.
 #[inline]
-pub(super) fn fan_out(server: &Server, effects: Effects) {
-    server.keyspace.add_changes(effects.changes);
+pub(super) fn fan_out(moment: &mut Moment, effects: Effects) {
+    // Added up with the batch: one shared counter touched once, not once a command.
+    moment.changes += effects.changes;
 }

@@ -24,6 +24,7 @@ use crate::db::{Access, Effects, GateGuard, Locks};
 use crate::resp::parse::{Argv, Batch};
 use crate::resp::write::{Mark, ReplyWriter};
 use crate::server::Server;
+use crate::spec::limits::BATCH_COMMANDS;
 use crate::spec::{Args, CmdError, Flags, keys};
 use crate::stats;
 use crate::sys::tsc;
@@ -78,12 +79,33 @@ pub struct Moment {
     now_ms: u64,
     tick: u64,
     executed: SmallVec<[(u16, bool, u64); 32]>,
+    changes: u64,
+    prefetched: u64,
     /// Bytes read for it.
     pub net_in_bytes: u64,
     /// Bytes written of its replies.
     pub net_out_bytes: u64,
     /// Writes that this took.
     pub writes: u64,
+}
+
+/// The commands of a batch, looked up ahead; `None` for those that are in no row.
+pub type Plan<'t> = SmallVec<[Option<Ahead<'t>>; BATCH_COMMANDS]>;
+
+/// What is known of a command before it runs.
+#[derive(Clone, Copy)]
+pub struct Ahead<'t> {
+    command: &'t Registered,
+    /// Of its only key.
+    hash: Option<u64>,
+}
+
+impl Moment {
+    /// Counts the keys that were prefetched for it.
+    pub fn note_plan(&mut self, plan: &Plan<'_>) {
+        let keys = plan.iter().flatten().filter(|ahead| ahead.hash.is_some());
+        self.prefetched += keys.count() as u64;
+    }
 }
 
 impl Exec {
@@ -118,6 +140,8 @@ impl Exec {
             now_ms: self.server.clock.unix_ms(),
             tick: tsc::ticks(),
             executed: SmallVec::new(),
+            changes: 0,
+            prefetched: 0,
             net_in_bytes: 0,
             net_out_bytes: 0,
             writes: 0,
@@ -127,52 +151,61 @@ impl Exec {
     /// Ends a batch: counts what ran.
     #[inline]
     pub fn end(&self, moment: &mut Moment) {
+        self.server.keyspace.add_changes(std::mem::take(&mut moment.changes));
         let track_latency = self.config().latency_tracking;
         let mut local = self.worker.lock();
         local.reads += (moment.net_in_bytes > 0) as u64;
         local.net_in_bytes += std::mem::take(&mut moment.net_in_bytes);
         local.net_out_bytes += std::mem::take(&mut moment.net_out_bytes);
         local.writes += std::mem::take(&mut moment.writes);
+        local.prefetch_batches += (moment.prefetched > 0) as u64;
+        local.prefetch_entries += std::mem::take(&mut moment.prefetched);
         for (command, failed, ticks) in moment.executed.drain(..) {
             local.executed(command, ticks, failed, track_latency);
         }
     }
 
-    /// Brings the lines that a batch will touch into the cache, in two stages: table lines, then
-    /// entries.
-    pub fn prefetch(&self, batch: &Batch, buf: &[u8], client: &Client) {
+    /// Looks the commands of a batch up ahead, and brings the lines that they will touch into the
+    /// cache, in two stages: table lines, then entries. Empty for a batch too small to gain by it.
+    pub fn look_ahead(&self, batch: &Batch, buf: &[u8], client: &Client) -> Plan<'_> {
+        let mut plan = Plan::new();
         if batch.len() < PREFETCH_COMMANDS_MIN {
-            return;
+            return plan;
         }
         let keyspace = &self.server.keyspace;
-        let mut hashes: SmallVec<[u64; 64]> = SmallVec::new();
         for index in 0..batch.len() {
             let argv = batch.argv(index, buf);
-            if let Found::Command(command) = self.table.find(argv)
-                && let Some(key) = command.single_key.and_then(|at| argv.get(at as usize))
-            {
-                let hash = keyspace.hash(key);
+            let Found::Command(command) = self.table.find(argv) else {
+                plan.push(None);
+                continue;
+            };
+            let key = command.single_key.and_then(|at| argv.get(at as usize));
+            let hash = key.map(|key| keyspace.hash(key));
+            if let Some(hash) = hash {
                 keyspace.prefetch(client.db, hash, false);
-                hashes.push(hash);
             }
+            plan.push(Some(Ahead { command, hash }));
         }
-        for &hash in &hashes {
+        for hash in plan.iter().flatten().filter_map(|ahead| ahead.hash) {
             keyspace.prefetch(client.db, hash, true);
         }
-        let mut local = self.worker.lock();
-        local.prefetch_batches += 1;
-        local.prefetch_entries += hashes.len() as u64;
+        plan
     }
 
-    /// Runs one request and writes its reply to `out`.
+    /// Runs one request and writes its reply to `out`. `ahead` is its place in [`Exec::look_ahead`].
     pub fn run(
         &self,
         moment: &mut Moment,
         argv: Argv<'_>,
+        ahead: Option<Ahead<'_>>,
         client: &mut Client,
         out: &mut ReplyWriter,
     ) -> Flow {
-        let command = match self.table.find(argv) {
+        let found = match ahead {
+            Some(ahead) => Found::Command(ahead.command),
+            None => self.table.find(argv),
+        };
+        let command = match found {
             Found::Command(command) => command,
             Found::Unknown => return self.refuse_unknown(admit::unknown(argv), client, out),
             Found::UnknownSubcommand(container) => {
@@ -204,12 +237,13 @@ impl Exec {
         }
         let mark = out.mark();
         let reply = begin_reply(client);
-        let called = self.call(command, argv, moment.now_ms, client, out);
+        let hash = ahead.and_then(|ahead| ahead.hash);
+        let called = self.call(command, argv, hash, moment.now_ms, client, out);
         let Some((result, effects)) = called else {
             client.reply = reply;
             return Flow::Wait(Wait::Gate);
         };
-        fanout::fan_out(&self.server, effects);
+        fanout::fan_out(moment, effects);
         let flow = match &result {
             Ok(Next::Done) => Flow::Done,
             Ok(Next::Close) => Flow::Close,
@@ -232,10 +266,15 @@ impl Exec {
     }
 
     /// The locks of a command's keys; `None` when someone else has the keyspace for himself.
-    fn hold(&self, command: &Registered, argv: Argv<'_>) -> Option<Held<'_>> {
+    fn hold(
+        &self,
+        command: &Registered,
+        argv: Argv<'_>,
+        hash: Option<u64>,
+    ) -> Option<Held<'_>> {
         let keyspace = &self.server.keyspace;
         if let Some(key) = command.single_key.and_then(|at| argv.get(at as usize)) {
-            let hash = keyspace.hash(key);
+            let hash = hash.unwrap_or_else(|| keyspace.hash(key));
             return Some(Held {
                 locks: keyspace.lock_one(hash),
                 first_hash: hash,
@@ -272,6 +311,7 @@ impl Exec {
         &self,
         command: &Registered,
         argv: Argv<'_>,
+        hash: Option<u64>,
         now_ms: u64,
         client: &mut Client,
         out: &mut ReplyWriter,
@@ -281,7 +321,7 @@ impl Exec {
             locks,
             first_hash,
             gate,
-        } = self.hold(command, argv)?;
+        } = self.hold(command, argv, hash)?;
         let keyspace = &self.server.keyspace;
         let mut db = Access::new(keyspace, locks, client.db, now_ms, !client.no_touch);
         if let Some(key) = command.single_key.and_then(|at| argv.get(at as usize)) {

@@ -62,7 +62,7 @@ impl Session {
         let argv = Argv::new(&bytes, &spans);
         let flow = self
             .exec
-            .run(&mut moment, argv, &mut self.client, &mut self.out);
+            .run(&mut moment, argv, None, &mut self.client, &mut self.out);
         self.exec.end(&mut moment);
         let reply = self.out.to_vec();
         self.out.clear();

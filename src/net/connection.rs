@@ -21,7 +21,7 @@ use std::time::Duration;
 use tokio::io::ReadBuf;
 
 use crate::client::{Client, Signal};
-use crate::exec::{Flow, Moment, Wait};
+use crate::exec::{Flow, Moment, Plan, Wait};
 use crate::resp::parse::{Parser, Tail};
 use crate::resp::write::ReplyWriter;
 use crate::server::Lifecycle;
@@ -292,8 +292,9 @@ impl Connection {
             let progress = self
                 .parser
                 .parse(rest, &limits, BATCH_COMMANDS, &mut desk.batch);
-            exec.prefetch(&desk.batch, rest, &self.client);
-            let run = self.run_batch(rest, worker, desk, &mut moment);
+            let plan = exec.look_ahead(&desk.batch, rest, &self.client);
+            moment.note_plan(&plan);
+            let run = self.run_batch(rest, &plan, worker, desk, &mut moment);
             used += run.0;
             turn = run.1;
             if turn != Turn::Read {
@@ -309,7 +310,7 @@ impl Connection {
                     }
                 }
                 Err(error) => {
-                    desk.out.error_fmt(format_args!("ERR {error}"));
+                    desk.out.error(&error.error_text());
                     turn = Turn::Close;
                 }
             }
@@ -329,6 +330,7 @@ impl Connection {
     fn run_batch(
         &mut self,
         bytes: &[u8],
+        plan: &Plan<'_>,
         worker: &Worker,
         desk: &mut Desk,
         moment: &mut Moment,
@@ -336,9 +338,9 @@ impl Connection {
         let mut used = 0;
         for index in 0..desk.batch.len() {
             let argv = desk.batch.argv(index, bytes);
-            let flow = worker
-                .exec
-                .run(moment, argv, &mut self.client, &mut desk.out);
+            let ahead = plan.get(index).copied().flatten();
+            let out = &mut desk.out;
+            let flow = worker.exec.run(moment, argv, ahead, &mut self.client, out);
             if let Flow::Wait(wait) = flow {
                 return (used, Turn::Wait(wait));
             }

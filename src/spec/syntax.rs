@@ -22,6 +22,7 @@
 //!             "@" 7.0.0  since this version
 //!             "!" 7.0.0  deprecated since this version
 //!             '"' text '"'  shown as this text instead of the name
+//!             "`" text "`"  what it is for, where the command's summary does not say it
 //! ```
 //!
 //! A TOKEN is a word of upper-case letters, or anything in single quotes (`'*'`, `'='`). Examples:
@@ -83,6 +84,8 @@ pub struct Argument {
     pub display: Option<String>,
     /// The word in front of it, or that it consists of.
     pub token: Option<&'static str>,
+    /// What it is for.
+    pub summary: Option<&'static str>,
     /// The version that introduced it, when that is later than the command.
     pub since: Option<&'static str>,
     /// The version from which it is deprecated.
@@ -296,6 +299,7 @@ impl Cursor {
             kind,
             display,
             token,
+            summary: None,
             since: None,
             deprecated_since: None,
             optional: false,
@@ -321,6 +325,11 @@ impl Cursor {
                 Some(b'"') => {
                     self.at += 1;
                     argument.display = Some(self.quoted(b'"')?.into());
+                    continue;
+                }
+                Some(b'`') => {
+                    self.at += 1;
+                    argument.summary = Some(self.quoted(b'`')?);
                     continue;
                 }
                 _ => return Ok(argument),
@@ -349,6 +358,7 @@ mod tests {
         }
         let texts = [
             ("token", argument.token),
+            ("summary", argument.summary),
             ("since", argument.since),
             ("deprecated", argument.deprecated_since),
         ];
@@ -411,6 +421,10 @@ mod tests {
         assert_eq!(
             shown(r#"addr"ip:port"!2.8.12*@1.0.0"#),
             "addr:string display=ip:port since=1.0.0 deprecated=2.8.12 multiple"
+        );
+        assert_eq!(
+            shown("IFEQ=old@8.1.0`Only then.`"),
+            "old:string token=IFEQ summary=Only then. since=8.1.0"
         );
         assert_eq!(shown("GET=pattern:pattern+?"), {
             "pattern:pattern token=GET optional multiple multiple_token"

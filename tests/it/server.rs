@@ -34,6 +34,10 @@ fn normalised(reply: &Reply) -> Reply {
         Reply::Map(items) => {
             let items = all(items);
             let mut pairs: Vec<_> = items.chunks(2).map(<[Reply]>::to_vec).collect();
+            // Whether there is a summary counts, not its words.
+            for pair in pairs.iter_mut().filter(|pair| pair[0].text() == "summary") {
+                pair[1] = Reply::Int(1);
+            }
             pairs.sort();
             Reply::Map(pairs.concat())
         }

@@ -106,6 +106,7 @@ fn describe(fields: &mut Fields<'_>, argument: &Argument) {
         fields.field("key_spec_index").integer(index.into());
     }
     fields.text("token", argument.token.unwrap_or_default());
+    fields.text("summary", argument.summary.unwrap_or_default());
     fields.text("since", argument.since.unwrap_or_default());
     fields.text(
         "deprecated_since",

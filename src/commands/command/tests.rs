@@ -102,6 +102,8 @@ fn normal(facts: &Value) -> Value {
     }
     fn sort_flags(arguments: &mut Value) {
         for argument in arguments.as_array_mut().into_iter().flatten() {
+            // The reference has no texts.
+            argument.as_object_mut().unwrap().remove("summary");
             if let Some(flags) = argument.get_mut("flags") {
                 sort(flags);
             }

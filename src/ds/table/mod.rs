@@ -338,6 +338,7 @@ impl<T: Item> Table<T> {
         let position = self.position(hash);
         let segment = self.segment(self.dir_index(position));
         prefetch(segment.line_address(segment.home_of(position)));
+        prefetch(segment.header());
     }
 
     /// Asks for the items in the home line that may be the one with this hash. Reads the line, so
@@ -349,10 +350,15 @@ impl<T: Item> Table<T> {
         }
         let position = self.position(hash);
         let segment = self.segment(self.dir_index(position));
-        // SAFETY: the segment is live, and its home lines are below homes().
-        let line = unsafe { segment.line(segment.home_of(position)) };
-        for slot in line.matches(segment.window_of(position)) {
-            prefetch(line::pointer(line.0[slot]).as_ptr());
+        let (home, window) = (segment.home_of(position), segment.window_of(position));
+        // SAFETY: the segment is live, its home lines are below homes(), and the neighbour of a
+        // home line is one too.
+        unsafe {
+            if !prefetch_matches(segment.line(home), window)
+                && (*segment.header()).in_neighbour & segment::bit(home) != 0
+            {
+                prefetch_matches(segment.line(home ^ 1), window);
+            }
         }
     }
 
@@ -526,6 +532,17 @@ unsafe fn find_beyond<T: Item>(
         }
         None
     }
+}
+
+/// Asks for the items of a line that may be the one looked for; false when there is none.
+#[inline]
+fn prefetch_matches(line: &Line, window: u32) -> bool {
+    let mut found = false;
+    for slot in line.matches(window) {
+        prefetch(line::pointer(line.0[slot]).as_ptr());
+        found = true;
+    }
+    found
 }
 
 /// Asks for all items of a line.
