@@ -92,11 +92,6 @@ impl Test {
         assert_eq!(differences, moved, "{line}: hits, misses, changes, expired");
     }
 
-    /// SELECT, without the command.
-    pub(crate) fn select(&mut self, db: u32) {
-        self.session.client_mut().select(DbIndex(db));
-    }
-
     /// What became of a command.
     pub(crate) fn flow(&mut self, line: &str) -> Flow {
         let words = ascii::split_args(line.as_bytes()).expect("balanced quotes");
