@@ -2,7 +2,7 @@
 //! path.
 //!
 //! `net` (and in tests a [`session::Session`]) owns a connection, parses its requests and calls
-//! [`Exec::run`] for each; [`Exec::prefetch`] before a batch brings the table lines of its keys
+//! [`Exec::run`] for each; [`Exec::look_ahead`] before a batch brings the table lines of its keys
 //! into the cache. What cannot be done in a synchronous call comes back as a [`Flow`].
 //!
 //! Invariants: the shards of a command's keys are locked in ascending order before its handler runs
