@@ -235,7 +235,7 @@ impl Shard {
 
 /// The shards that a command holds, ascending.
 pub struct Locks<'k> {
-    guards: SmallVec<[(ShardId, ShardGuard<'k, ShardData>); 1]>,
+    guards: SmallVec<[(ShardId, ShardGuard<'k, ShardData>); 4]>,
 }
 
 impl<'k> Locks<'k> {

@@ -101,6 +101,11 @@ pub struct Ahead<'t> {
 }
 
 impl Moment {
+    /// The batch's moment, Unix time in milliseconds.
+    pub fn now_ms(&self) -> u64 {
+        self.now_ms
+    }
+
     /// Counts the keys that were prefetched for it.
     pub fn note_plan(&mut self, plan: &Plan<'_>) {
         let keys = plan.iter().flatten().filter(|ahead| ahead.hash.is_some());

@@ -229,7 +229,7 @@ impl Connection {
         if !self.tail.is_empty() {
             return match ready!(self.stream.poll_read_vec(cx, &mut self.tail)) {
                 Ok(read) if read > 0 => {
-                    self.note_read(read, worker, desk);
+                    self.note_read(read, desk);
                     Poll::Ready(self.work_on_tail(worker, desk))
                 }
                 _ => Poll::Ready(Turn::Drop),
@@ -241,7 +241,7 @@ impl Connection {
             Poll::Pending => Poll::Pending,
             Poll::Ready(Ok(())) if !buf.filled().is_empty() => {
                 let bytes = buf.filled();
-                self.note_read(bytes.len(), worker, desk);
+                self.note_read(bytes.len(), desk);
                 let (used, turn) = self.work(bytes, worker, desk);
                 if used < bytes.len() {
                     self.tail.reserve(self.tail_room(bytes.len() - used, desk));
@@ -282,6 +282,8 @@ impl Connection {
     fn work(&mut self, bytes: &[u8], worker: &Worker, desk: &mut Desk) -> (usize, Turn) {
         let exec = &worker.exec;
         let mut moment = exec.begin();
+        let last_interaction = &self.client.shared.last_interaction_ms;
+        last_interaction.store(moment.now_ms(), Ordering::Relaxed);
         moment.net_in_bytes = std::mem::take(&mut desk.read_bytes);
         desk.out.set_resp3(self.resp3);
         let mut used = 0;
@@ -451,15 +453,9 @@ impl Connection {
         true
     }
 
-    fn note_read(&mut self, read: usize, worker: &Worker, desk: &mut Desk) {
+    fn note_read(&mut self, read: usize, desk: &mut Desk) {
         desk.read_bytes += read as u64;
-        let shared = &self.client.shared;
-        shared
-            .net_in_bytes
-            .fetch_add(read as u64, Ordering::Relaxed);
-        shared
-            .last_interaction_ms
-            .store(worker.exec.server.clock.unix_ms(), Ordering::Relaxed);
+        self.client.sent(read as u64);
     }
 
     fn note_tail(&mut self) {
