@@ -106,6 +106,15 @@ impl Moment {
         self.now_ms
     }
 
+    /// Notes that a command has run since the last one.
+    #[inline]
+    fn ran(&mut self, command: &Registered, failed: bool) {
+        let tick = tsc::ticks();
+        let ticks = tick.wrapping_sub(self.tick);
+        self.executed.push((command.id, failed, ticks));
+        self.tick = tick;
+    }
+
     /// Counts the keys that were prefetched for it.
     pub fn note_plan(&mut self, plan: &Plan<'_>) {
         let keys = plan.iter().flatten().filter(|ahead| ahead.hash.is_some());
@@ -262,11 +271,7 @@ impl Exec {
                 Flow::Done
             }
         };
-        let tick = tsc::ticks();
-        moment
-            .executed
-            .push((command.id, result.is_err(), tick.wrapping_sub(moment.tick)));
-        moment.tick = tick;
+        moment.ran(command, result.is_err());
         client.ran();
         silence(client, out, mark);
         flow
