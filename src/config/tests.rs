@@ -779,6 +779,8 @@ fn kivis_own_options() {
     };
     assert_eq!(sources.file, Some(PathBuf::from("x.conf")));
     assert_eq!(sources.args, [(b"port".to_vec(), vec![b"1".to_vec()])]);
+    let before = parsed(&["--check-config", "x.conf", "--port", "1"]);
+    assert_eq!(before, Invocation::CheckConfig(sources));
 
     let ping = |args: &[&str]| match parsed(args) {
         Invocation::Ping(ping) => ping,

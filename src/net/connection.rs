@@ -321,9 +321,17 @@ impl Connection {
             turn = Turn::Drop;
         }
         self.resp3 = desk.out.is_resp3();
-        if turn != Turn::Drop && self.send(worker, desk, &mut moment).is_err() {
+        let sent = match turn {
+            Turn::Drop => Ok(()),
+            // The reply comes after the sleep.
+            Turn::Sleep(_) => self.keep(worker, desk),
+            _ => self.send(worker, desk, &mut moment),
+        };
+        if sent.is_err() {
             turn = Turn::Drop;
         }
+        // What was not sent must never reach the next connection that uses the desk.
+        desk.out.clear();
         exec.end(&mut moment);
         (used, turn)
     }
@@ -369,17 +377,22 @@ impl Connection {
         if desk.out.is_empty() {
             return Ok(());
         }
-        if let Some(pending) = &mut self.pending {
-            pending.append(&mut desk.out);
-        } else {
+        if self.pending.is_none() {
             let written = write_some(&self.stream, &mut desk.out, &mut moment.writes)?;
             moment.net_out_bytes += written;
             self.client.wrote(written);
             if desk.out.is_empty() {
-                desk.out.clear();
                 return Ok(());
             }
-            self.pending = Some(Box::new(desk.out.take()));
+        }
+        self.keep(worker, desk)
+    }
+
+    /// Has the desk's replies wait, behind those that already do.
+    fn keep(&mut self, worker: &Worker, desk: &mut Desk) -> io::Result<()> {
+        match &mut self.pending {
+            Some(pending) => pending.append(&mut desk.out),
+            None => self.pending = Some(Box::new(desk.out.take())),
         }
         self.note_pending(worker)
     }
