@@ -195,7 +195,7 @@ const NOT_LFU: CmdError = CmdError::text(
 const NOT_INT32: CmdError =
     CmdError::text("ERR value is out of range, value must between -2147483648 and 2147483647");
 
-/// COPY source destination [DB destination-db] [REPLACE]
+/// `COPY source destination [DB destination-db] [REPLACE]`
 fn copy(ctx: &mut Ctx<'_>) -> CmdResult {
     let source = ctx.args.bytes()?;
     let destination = ctx.args.bytes()?;

@@ -2,7 +2,7 @@
 //! path.
 //!
 //! `net` (and in tests a [`session::Session`]) owns a connection, parses its requests and calls
-//! [`Exec::run`] for each; [`Exec::prefetch`] before a batch brings the table lines of its keys
+//! [`Exec::run`] for each; [`Exec::look_ahead`] before a batch brings the table lines of its keys
 //! into the cache. What cannot be done in a synchronous call comes back as a [`Flow`].
 //!
 //! Invariants: the shards of a command's keys are locked in ascending order before its handler runs
@@ -104,6 +104,15 @@ impl Moment {
     /// The batch's moment, Unix time in milliseconds.
     pub fn now_ms(&self) -> u64 {
         self.now_ms
+    }
+
+    /// Notes that a command has run since the last one.
+    #[inline]
+    fn ran(&mut self, command: &Registered, failed: bool) {
+        let tick = tsc::ticks();
+        let ticks = tick.wrapping_sub(self.tick);
+        self.executed.push((command.id, failed, ticks));
+        self.tick = tick;
     }
 
     /// Counts the keys that were prefetched for it.
@@ -262,11 +271,7 @@ impl Exec {
                 Flow::Done
             }
         };
-        let tick = tsc::ticks();
-        moment
-            .executed
-            .push((command.id, result.is_err(), tick.wrapping_sub(moment.tick)));
-        moment.tick = tick;
+        moment.ran(command, result.is_err());
         client.ran();
         silence(client, out, mark);
         flow

@@ -164,20 +164,15 @@ impl Connection {
             let server = &worker.exec.server;
             match turn {
                 Turn::Read => return None,
-                Turn::Wait(wait) => {
-                    let shared = self.client.shared.clone();
-                    match wait {
-                        Wait::Gate => self.unless_killed(server.keyspace.gate.opened()).await,
-                        Wait::Pause => {
-                            shared.paused.store(true, Ordering::Relaxed);
-                            let now_ms = server.clock.unix_ms();
-                            self.unless_killed(server.pause.changed(now_ms)).await;
-                            shared.paused.store(false, Ordering::Relaxed);
-                        }
-                    }
-                    if shared.has(Signal::Kill) {
-                        return Some(Turn::Signalled);
-                    }
+                Turn::Wait(Wait::Gate) => {
+                    self.unless_killed(server.keyspace.gate.opened()).await;
+                }
+                Turn::Wait(Wait::Pause) => {
+                    let paused = &self.client.shared.paused;
+                    paused.store(true, Ordering::Relaxed);
+                    let now_ms = server.clock.unix_ms();
+                    self.unless_killed(server.pause.changed(now_ms)).await;
+                    paused.store(false, Ordering::Relaxed);
                 }
                 Turn::Sleep(duration) => {
                     let gate = &server.keyspace.gate;
@@ -194,6 +189,9 @@ impl Connection {
                     return Some(Turn::Close);
                 }
                 other => return Some(other),
+            }
+            if self.client.shared.has(Signal::Kill) {
+                return Some(Turn::Signalled);
             }
             turn = worker.with_desk(|desk| self.work_on_tail(worker, desk));
         }

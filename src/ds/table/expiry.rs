@@ -107,15 +107,7 @@ impl<T: Item> Table<T> {
         // SAFETY: the segment is live, and nothing here frees or replaces it. `f` gets only items,
         // and can't reach the table.
         unsafe {
-            let header = segment.header();
-            if now_ms < (*header).codes_base_ms {
-                make_codes_anew::<T>(segment, now_ms);
-            } else if now_ms - (*header).codes_base_ms >= REBASE_AFTER_MS {
-                let delta_ms = now_ms - (*header).codes_base_ms;
-                (*header).codes_base_ms = now_ms;
-                for_each_code(segment, |code| *code = rebase(*code, delta_ms));
-            }
-            let base_ms = (*header).codes_base_ms;
+            let base_ms = base_at::<T>(segment, now_ms);
             let limit = due::encode(now_ms - base_ms);
             // What is not due, but has the code of what is.
             let mut due_soon_ms = NO_EXPIRY;
@@ -286,6 +278,25 @@ unsafe fn for_each_code(segment: Segment, mut f: impl FnMut(&mut i16)) {
         segment
             .chain()
             .for_each(|(at, _)| (*at).codes.iter_mut().for_each(&mut f));
+    }
+}
+
+/// The base of a segment's codes, not after `now_ms` and not so long before it that codes get coarse.
+///
+/// # Safety
+/// The segment is live.
+unsafe fn base_at<T: Item>(segment: Segment, now_ms: u64) -> u64 {
+    // SAFETY: the caller's.
+    unsafe {
+        let header = segment.header();
+        if now_ms < (*header).codes_base_ms {
+            make_codes_anew::<T>(segment, now_ms);
+        } else if now_ms - (*header).codes_base_ms >= REBASE_AFTER_MS {
+            let delta_ms = now_ms - (*header).codes_base_ms;
+            (*header).codes_base_ms = now_ms;
+            for_each_code(segment, |code| *code = rebase(*code, delta_ms));
+        }
+        (*header).codes_base_ms
     }
 }
 

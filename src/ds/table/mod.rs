@@ -2,14 +2,14 @@
 //!
 //! - A directory, indexed by the top bits of an item's position (its hash without the skip bits),
 //!   says which segment holds it. The segment's lines and the words in them are described in
-//!   [`segment`] and [`line`]. A lookup touches the directory (8 bytes per some 300 items, in
+//!   `segment` and `line`. A lookup touches the directory (8 bytes per some 300 items, in
 //!   cache), one line of tags and one item.
-//! - Growth happens one segment at a time ([`grow`]): a full segment first grows in steps of 512
+//! - Growth happens one segment at a time (`grow`): a full segment first grows in steps of 512
 //!   bytes, which touches no item, then splits in two. The most a single insert does is to rebuild
 //!   one segment of 500 slots, or to double the directory. Shrinking is the mirror image.
-//! - The table is in the order of the hash, and so is SCAN ([`walk`]): a cursor stays valid whatever
+//! - The table is in the order of the hash, and so is SCAN (`walk`): a cursor stays valid whatever
 //!   happens to the segments, and never returns an item twice.
-//! - The expiry index is exact ([`expiry`]): 2 bytes per slot, only in segments that hold an item
+//! - The expiry index is exact (`expiry`): 2 bytes per slot, only in segments that hold an item
 //!   with an expiry, plus one number per directory slot.
 //!
 //! Invariants:
