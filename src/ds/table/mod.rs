@@ -7,8 +7,8 @@
 //! - Growth happens one segment at a time ([`grow`]): a full segment first grows in steps of 512
 //!   bytes, which touches no item, then splits in two. The most a single insert does is to rebuild
 //!   one segment of 500 slots, or to double the directory. Shrinking is the mirror image.
-//! - The table is in the order of the hash, and so is SCAN ([`walk`]): a cursor stays valid whatever
-//!   happens to the segments, and never returns an item twice.
+//! - The table is in the order of the hash, and so is SCAN ([`walk`]): a cursor stays valid
+//!   whatever happens to the segments, and never returns an item twice.
 //! - The expiry index is exact ([`expiry`]): 2 bytes per slot, only in segments that hold an item
 //!   with an expiry, plus one number per directory slot.
 //!
@@ -68,8 +68,8 @@ pub unsafe trait Item: Sized {
     /// Takes the item back.
     ///
     /// # Safety
-    /// `raw` is from `into_raw` or `set_expire_at_ms`, and is not used any more. This also holds for
-    /// the functions below, except that they leave the item where it is.
+    /// `raw` is from `into_raw` or `set_expire_at_ms`, and is not used any more. This also holds
+    /// for the functions below, except that they leave the item where it is.
     unsafe fn from_raw(raw: NonNull<u8>) -> Self;
 
     /// The read view.
@@ -109,8 +109,8 @@ pub unsafe trait Item: Sized {
     unsafe fn set_expire_at_ms(raw: NonNull<u8>, expire_at_ms: Option<u64>) -> NonNull<u8>;
 }
 
-/// Where an item is. Valid until the next `insert`, `remove`, `take_expired` or `clear`; a slot used
-/// later refers to another item, or makes the call panic.
+/// Where an item is. Valid until the next `insert`, `remove`, `take_expired` or `clear`; a slot
+/// used later refers to another item, or makes the call panic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Slot {
     dir_index: u32,
@@ -146,8 +146,8 @@ pub struct Table<T: Item> {
 unsafe impl<T: Item + Send> Send for Table<T> {}
 
 impl<T: Item> Table<T> {
-    /// An empty table, which allocates nothing. `skip_bits` is how many top bits of the hash are the
-    /// same for all items, because they chose the shard; at most [`SKIP_BITS_MAX`].
+    /// An empty table, which allocates nothing. `skip_bits` is how many top bits of the hash are
+    /// the same for all items, because they chose the shard; at most [`SKIP_BITS_MAX`].
     pub fn new(skip_bits: u32, key_hash: KeyHash) -> Self {
         assert!(skip_bits <= SKIP_BITS_MAX, "{skip_bits} skip bits");
         Self {
