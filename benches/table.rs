@@ -93,7 +93,7 @@ fn shuffled(limit: u64) -> impl FnMut() -> u64 {
         state ^= state << 13;
         state ^= state >> 7;
         state ^= state << 17;
-        (u128::from(state) * u128::from(limit) >> 64) as u64
+        ((u128::from(state) * u128::from(limit)) >> 64) as u64
     }
 }
 
@@ -112,10 +112,10 @@ fn memory(_: &mut Criterion) {
     for (what, expire_at_ms) in [("no expiry", None), ("expiry", Some(1_800_000_000_000u64))] {
         println!("bytes/key over 64 shards, 16 B + 16 B, {what}:");
         println!(
-            "{:>9} {:>7} {:>9} {:>10}",
-            "keys", "table", "all used", "segments"
+            "{:>9} {:>7} {:>9} {:>7} {:>9}",
+            "keys", "table", "all used", "RSS", "segments"
         );
-        let before = allocated_bytes();
+        let (before, rss_before) = (allocated_bytes(), rss_bytes());
         let mut shards = Shards::new();
         let (mut least, mut most) = (f64::MAX, 0.0f64);
         for number in 0..4_000_000u64 {
