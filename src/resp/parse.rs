@@ -725,7 +725,9 @@ fn inline(
     };
     let first_arg = batch.args.len();
     let side_bytes = batch.side.len();
-    if split_words(&buf[start..end], &mut batch.side, &mut batch.args).is_none() {
+    let line = &buf[start..end];
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    if split_words(line, &mut batch.side, &mut batch.args).is_none() {
         batch.args.truncate(first_arg);
         batch.side.truncate(side_bytes);
         return Err(ProtocolError::UnbalancedQuotes);
@@ -783,7 +785,8 @@ fn read_double_quoted<'a>(mut text: &'a [u8], word: &mut Vec<u8>) -> Option<&'a 
                 word.push(hex_value(*high) << 4 | hex_value(*low));
                 after
             }
-            [_, escaped, after @ ..] => {
+            // An escape needs something behind it: in `"a\"` the second quote closes.
+            [_, escaped, after @ ..] if !after.is_empty() => {
                 word.push(match escaped {
                     b'n' => b'\n',
                     b'r' => b'\r',
@@ -794,8 +797,10 @@ fn read_double_quoted<'a>(mut text: &'a [u8], word: &mut Vec<u8>) -> Option<&'a 
                 });
                 after
             }
-            // A backslash at the end of the line.
-            _ => return None,
+            after => {
+                word.push(b'\\');
+                &after[1..]
+            }
         };
     }
 }
@@ -806,7 +811,7 @@ fn read_single_quoted<'a>(mut text: &'a [u8], word: &mut Vec<u8>) -> Option<&'a 
         word.extend_from_slice(&text[..plain]);
         text = match &text[plain..] {
             [b'\'', after @ ..] => return Some(after),
-            [b'\\', b'\'', after @ ..] => {
+            [b'\\', b'\'', after @ ..] if !after.is_empty() => {
                 word.push(b'\'');
                 after
             }
