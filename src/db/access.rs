@@ -79,7 +79,7 @@ struct FirstKey {
 
 impl<'k> Access<'k> {
     /// Access through `locks` at `now_ms`. `touch` is false for CLIENT NO-TOUCH.
-    #[inline]
+    #[inline(always)]
     pub fn new(
         keyspace: &'k Keyspace,
         locks: Locks<'k>,
@@ -106,7 +106,7 @@ impl<'k> Access<'k> {
     }
 
     /// Remembers the hash of the first key.
-    #[inline]
+    #[inline(always)]
     pub fn with_first_key(mut self, key: &[u8], hash: u64) -> Access<'k> {
         self.first = FirstKey {
             at: key.as_ptr() as usize,
@@ -168,7 +168,7 @@ impl<'k> Access<'k> {
 
     /// A key that is about to be changed. Counts neither hit nor miss, as Redis's lookupKeyWrite,
     /// but refreshes the key's LRU clock.
-    #[inline]
+    #[inline(always)]
     pub fn find_mut(&mut self, key: &[u8]) -> Option<KeyMut<'_>> {
         let hash = self.hash(key);
         let (db, now_ms) = (self.db, self.now_ms);
@@ -486,7 +486,7 @@ fn held<'a>(locks: &'a mut Locks<'_>, id: ShardId) -> &'a mut ShardData {
 }
 
 /// The slot of a key; one that has expired is deleted here and counted, and not found.
-#[inline]
+#[inline(always)]
 fn find_live(
     shard: &mut ShardData,
     db: DbIndex,

@@ -161,20 +161,22 @@ impl Keyspace {
     }
 
     /// Locks nothing: for commands without keys.
-    #[inline]
+    #[inline(always)]
     pub fn lock_none(&self) -> Locks<'_> {
         Locks {
-            guards: SmallVec::new(),
+            first: None,
+            rest: Vec::new(),
         }
     }
 
     /// Locks the shard of one key.
-    #[inline]
+    #[inline(always)]
     pub fn lock_one(&self, hash: u64) -> Locks<'_> {
         let id = self.shard_of(hash);
-        let mut guards = SmallVec::new();
-        guards.push((id, self.shard(id).data.lock()));
-        Locks { guards }
+        Locks {
+            first: Some((id, self.shard(id).data.lock())),
+            rest: Vec::new(),
+        }
     }
 
     /// Locks the shards of several keys, each once, in ascending order.
@@ -182,19 +184,20 @@ impl Keyspace {
         let mut ids: SmallVec<[ShardId; 16]> = hashes.map(|hash| self.shard_of(hash)).collect();
         ids.sort_unstable();
         ids.dedup();
+        let mut guards = ids.into_iter().map(|id| (id, self.shard(id).data.lock()));
         Locks {
-            guards: ids
-                .into_iter()
-                .map(|id| (id, self.shard(id).data.lock()))
-                .collect(),
+            first: guards.next(),
+            rest: guards.collect(),
         }
     }
 
     /// Locks every shard. Only for the exclusive path: see [`Gate`].
     pub fn lock_all(&self) -> Locks<'_> {
         let lock = |(id, shard)| (ShardId(id as u32), Shard::lock(shard));
+        let mut guards = self.shards.iter().enumerate().map(lock);
         Locks {
-            guards: self.shards.iter().enumerate().map(lock).collect(),
+            first: guards.next(),
+            rest: guards.collect(),
         }
     }
 
@@ -233,24 +236,30 @@ impl Shard {
     }
 }
 
-/// The shards that a command holds, ascending.
+/// The shards that a command holds, ascending. Mostly one, so that has a place of its own.
 pub struct Locks<'k> {
-    guards: SmallVec<[(ShardId, ShardGuard<'k, ShardData>); 4]>,
+    first: Option<(ShardId, ShardGuard<'k, ShardData>)>,
+    rest: Vec<(ShardId, ShardGuard<'k, ShardData>)>,
 }
 
 impl<'k> Locks<'k> {
     /// The data of a shard, if held.
-    #[inline]
+    #[inline(always)]
     pub(super) fn get(&mut self, id: ShardId) -> Option<&mut ShardData> {
-        let at = match self.guards.as_slice() {
-            [(only, _)] => (*only == id).then_some(0)?,
-            many => many.binary_search_by_key(&id, |(held, _)| *held).ok()?,
-        };
-        Some(&mut self.guards[at].1)
+        if matches!(&self.first, Some((first, _)) if *first == id) {
+            return self.first.as_mut().map(|(_, guard)| &mut **guard);
+        }
+        self.get_of_rest(id)
+    }
+
+    #[inline(never)]
+    fn get_of_rest(&mut self, id: ShardId) -> Option<&mut ShardData> {
+        let at = self.rest.binary_search_by_key(&id, |(held, _)| *held);
+        at.ok().map(|at| &mut *self.rest[at].1)
     }
 
     /// True when no shard is held.
     pub fn is_empty(&self) -> bool {
-        self.guards.is_empty()
+        self.first.is_none()
     }
 }

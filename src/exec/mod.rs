@@ -278,24 +278,15 @@ impl Exec {
         flow
     }
 
-    /// The locks of a command's keys; `None` when someone else has the keyspace for himself.
-    fn hold(&self, command: &Registered, argv: Argv<'_>, hash: Option<u64>) -> Option<Held<'_>> {
+    /// The locks of a command without keys, with several, or on the exclusive path; `None` when
+    /// someone else has the keyspace for himself.
+    #[inline(never)]
+    fn hold_several(&self, command: &Registered, argv: Argv<'_>) -> Option<Held<'_>> {
         let keyspace = &self.server.keyspace;
-        if let Some(key) = command.single_key.and_then(|at| argv.get(at as usize)) {
-            let hash = hash.unwrap_or_else(|| keyspace.hash(key));
-            return Some(Held {
-                locks: keyspace.lock_one(hash),
-                first_hash: hash,
-                gate: None,
-            });
-        }
         if command.row.flags.has(Flags::EXCLUSIVE) {
             let gate = Some(keyspace.gate.try_close()?);
-            return Some(Held {
-                locks: keyspace.lock_all(),
-                first_hash: 0,
-                gate,
-            });
+            let locks = keyspace.lock_all();
+            return Some(Held { locks, gate });
         }
         let mut hashes: SmallVec<[u64; 16]> = SmallVec::new();
         let found = keys::for_each_key(command.row.keys, argv, |at, _| {
@@ -307,11 +298,7 @@ impl Exec {
             Ok(()) if !hashes.is_empty() => keyspace.lock_many(hashes.into_iter()),
             _ => keyspace.lock_none(),
         };
-        Some(Held {
-            locks,
-            first_hash: 0,
-            gate: None,
-        })
+        Some(Held { locks, gate: None })
     }
 
     /// Locks and runs; `None` when someone else has the keyspace for himself.
@@ -325,16 +312,21 @@ impl Exec {
         out: &mut ReplyWriter,
     ) -> Option<(Result<Next, CmdError>, Effects)> {
         let config = self.config.borrow();
-        let Held {
-            locks,
-            first_hash,
-            gate,
-        } = self.hold(command, argv, hash)?;
         let keyspace = &self.server.keyspace;
-        let mut db = Access::new(keyspace, locks, client.db, now_ms, !client.no_touch);
-        if let Some(key) = command.single_key.and_then(|at| argv.get(at as usize)) {
-            db = db.with_first_key(key, first_hash);
-        }
+        let touch = !client.no_touch;
+        let mut gate = None;
+        let db = match command.single_key.and_then(|at| argv.get(at as usize)) {
+            Some(key) => {
+                let hash = hash.unwrap_or_else(|| keyspace.hash(key));
+                let locks = keyspace.lock_one(hash);
+                Access::new(keyspace, locks, client.db, now_ms, touch).with_first_key(key, hash)
+            }
+            None => {
+                let held = self.hold_several(command, argv)?;
+                gate = held.gate;
+                Access::new(keyspace, held.locks, client.db, now_ms, touch)
+            }
+        };
         let skip = 1 + command.is_subcommand() as usize;
         let mut ctx = Ctx {
             args: Args::new(argv, skip),
@@ -390,7 +382,6 @@ impl Exec {
 /// What a command holds while it runs.
 struct Held<'k> {
     locks: Locks<'k>,
-    first_hash: u64,
     gate: Option<GateGuard<'k>>,
 }
 

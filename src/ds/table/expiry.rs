@@ -5,8 +5,8 @@
 //! expiry appears, and raised only when `take_expired` has looked: removing or extending an expiry
 //! costs nothing but a needless look at its segment later, which reads 2 bytes per slot.
 //!
-//! The codes of a segment are relative to a base, the time when they were made or last moved. When a
-//! segment is looked at long after, its base moves on, so that the codes of what is due soon are
+//! The codes of a segment are relative to a base, the time when they were made or last moved. When
+//! a segment is looked at long after, its base moves on, so that the codes of what is due soon are
 //! exact enough: never more than `REBASE_AFTER_MS` / 2048 early.
 
 use super::due::{self, NEVER};
@@ -145,16 +145,8 @@ impl<T: Item> Table<T> {
                 }
             }
             self.tidy(segment, homes);
-            let run_start = self.run_start(dir_index, segment);
-            let mut least = due::least_above(segment.codes(), limit);
-            for (at, _) in segment.chain() {
-                least = least.min(due::least_above(&[(*at).codes], limit));
-            }
-            let due_at_ms = match least {
-                NEVER => due_soon_ms,
-                code => due_soon_ms.min(base_ms.saturating_add(due::decode(code))),
-            };
-            self.set_due_at(run_start, due_at_ms);
+            let due_at_ms = due_soon_ms.min(due_after(segment, limit));
+            self.set_due_at(self.run_start(dir_index, segment), due_at_ms);
             self.drop_index_if_unused(dir_index);
         }
         taken
@@ -327,6 +319,26 @@ unsafe fn make_codes_anew<T: Item>(segment: Segment, base_ms: u64) {
     }
 }
 
+/// A lower bound of the expiries whose codes are above `limit`.
+///
+/// # Safety
+/// The segment is live.
+unsafe fn due_after(segment: Segment, limit: i16) -> u64 {
+    // SAFETY: the caller's.
+    unsafe {
+        let mut least = due::least_above(segment.codes(), limit);
+        for (at, _) in segment.chain() {
+            least = least.min(due::least_above(&[(*at).codes], limit));
+        }
+        match least {
+            NEVER => NO_EXPIRY,
+            code => (*segment.header())
+                .codes_base_ms
+                .saturating_add(due::decode(code)),
+        }
+    }
+}
+
 /// Fills `places` with places from `first` on whose codes are at most `limit`. Returns how many
 /// there are, and where to go on.
 ///
@@ -367,8 +379,8 @@ unsafe fn find_due(
 }
 
 impl Segment {
-    /// Takes the item at a place out and leaves a hole; [`Self::tidy_overflow`] must follow. Returns
-    /// the bit of its home.
+    /// Takes the item at a place out and leaves a hole; [`Self::tidy_overflow`] must follow.
+    /// Returns the bit of its home.
     ///
     /// # Safety
     /// The segment is live, and the place occupied by an item that expires.

@@ -68,8 +68,8 @@ pub unsafe trait Item: Sized {
     /// Takes the item back.
     ///
     /// # Safety
-    /// `raw` is from `into_raw` or `set_expire_at_ms`, and is not used any more. This also holds for
-    /// the functions below, except that they leave the item where it is.
+    /// `raw` is from `into_raw` or `set_expire_at_ms`, and is not used any more. This also holds
+    /// for the functions below, except that they leave the item where it is.
     unsafe fn from_raw(raw: NonNull<u8>) -> Self;
 
     /// The read view.
@@ -109,8 +109,8 @@ pub unsafe trait Item: Sized {
     unsafe fn set_expire_at_ms(raw: NonNull<u8>, expire_at_ms: Option<u64>) -> NonNull<u8>;
 }
 
-/// Where an item is. Valid until the next `insert`, `remove`, `take_expired` or `clear`; a slot used
-/// later refers to another item, or makes the call panic.
+/// Where an item is. Valid until the next `insert`, `remove`, `take_expired` or `clear`; a slot
+/// used later refers to another item, or makes the call panic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Slot {
     dir_index: u32,
@@ -146,8 +146,8 @@ pub struct Table<T: Item> {
 unsafe impl<T: Item + Send> Send for Table<T> {}
 
 impl<T: Item> Table<T> {
-    /// An empty table, which allocates nothing. `skip_bits` is how many top bits of the hash are the
-    /// same for all items, because they chose the shard; at most [`SKIP_BITS_MAX`].
+    /// An empty table, which allocates nothing. `skip_bits` is how many top bits of the hash are
+    /// the same for all items, because they chose the shard; at most [`SKIP_BITS_MAX`].
     pub fn new(skip_bits: u32, key_hash: KeyHash) -> Self {
         assert!(skip_bits <= SKIP_BITS_MAX, "{skip_bits} skip bits");
         Self {
