@@ -13,7 +13,7 @@ use hdrhistogram::Histogram;
 use kivi::ds::entry::{Entry, Meta, NewValue, ValueRef};
 use kivi::ds::hash::{HashFunction, KeyHash};
 use kivi::ds::table::Table;
-use kivi::sys::alloc::{Jemalloc, allocated_bytes};
+use kivi::sys::alloc::{Jemalloc, allocated_bytes, purge};
 
 #[global_allocator]
 static ALLOCATOR: Jemalloc = Jemalloc;
@@ -115,6 +115,7 @@ fn memory(_: &mut Criterion) {
             "{:>9} {:>7} {:>9} {:>7} {:>9}",
             "keys", "table", "all used", "RSS", "segments"
         );
+        purge();
         let (before, rss_before) = (allocated_bytes(), rss_bytes());
         let mut shards = Shards::new();
         let (mut least, mut most) = (f64::MAX, 0.0f64);
@@ -127,6 +128,8 @@ fn memory(_: &mut Criterion) {
                 if keys % 250_000 == 0 {
                     let used = (allocated_bytes() - before) as f64 / keys as f64;
                     let segments: usize = shards.tables.iter().map(Table::segments).sum();
+                    // Settled: without the pages that the allocator gives back within a second.
+                    purge();
                     let rss = rss_bytes().saturating_sub(rss_before) as f64 / keys as f64;
                     println!("{keys:>9} {table:>7.2} {used:>9.2} {rss:>7.2} {segments:>9}");
                 }

@@ -28,8 +28,10 @@ use crate::util::clock::Clock;
 mod cron;
 mod log;
 
-/// File descriptors that are not clients: listeners, logs, epoll, the reserve.
-const RESERVED_FDS: u64 = 64;
+/// File descriptors that are not clients: listeners, logs, epoll, the reserve; Redis keeps as many.
+const RESERVED_FDS: u64 = 32;
+/// File descriptors of one worker's runtime.
+const WORKER_FDS: u64 = 4;
 /// Time between two runs of the cron.
 const CRON_TICK: Duration = Duration::from_millis(100);
 /// How long running connections may take to end.
@@ -230,12 +232,13 @@ fn apply_config(
         }
         Field::Dir => std::env::set_current_dir(&after.dir).map_err(|error| error.to_string()),
         Field::MaxClients => {
-            let want = u64::from(after.maxclients) + RESERVED_FDS;
+            let reserved = reserved_fds(after);
+            let want = u64::from(after.maxclients) + reserved;
             match process::raise_nofile_limit(want) {
                 got if got >= want => Ok(()),
                 got => Err(format!(
                     "The operating system is not able to handle the specified number of clients, try with {}",
-                    got.saturating_sub(RESERVED_FDS)
+                    got.saturating_sub(reserved)
                 )),
             }
         }
@@ -261,15 +264,21 @@ fn apply_config(
     })
 }
 
+/// File descriptors that the server needs for itself.
+fn reserved_fds(config: &Config) -> u64 {
+    RESERVED_FDS + WORKER_FDS * config.io_threads as u64
+}
+
 /// Makes room for `maxclients` file descriptors, or lowers it to what there is room for.
 fn fit_maxclients(store: &mut ConfigStore) -> anyhow::Result<()> {
     let maxclients = u64::from(store.config().maxclients);
-    let want = maxclients + RESERVED_FDS;
+    let reserved = reserved_fds(&store.config());
+    let want = maxclients + reserved;
     let got = process::raise_nofile_limit(want);
     if got >= want {
         return Ok(());
     }
-    let fits = got.saturating_sub(RESERVED_FDS);
+    let fits = got.saturating_sub(reserved);
     if fits == 0 {
         bail!(
             "Your current 'ulimit -n' of {got} is not enough for the server to start. Please increase it."

@@ -727,7 +727,9 @@ fn inline(
     };
     let first_arg = batch.args.len();
     let side_bytes = batch.side.len();
-    if split_words(&buf[start..end], &mut batch.side, &mut batch.args).is_none() {
+    let line = &buf[start..end];
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    if split_words(line, &mut batch.side, &mut batch.args).is_none() {
         batch.args.truncate(first_arg);
         batch.side.truncate(side_bytes);
         return Err(ProtocolError::UnbalancedQuotes);
@@ -779,10 +781,15 @@ fn read_double_quoted<'a>(mut text: &'a [u8], word: &mut Vec<u8>) -> Option<&'a 
         word.extend_from_slice(&text[..plain]);
         text = match &text[plain..] {
             [b'"', after @ ..] => return Some(after),
-            escape => {
+            // An escape needs something behind it: in `"a\"` the second quote closes.
+            escape if escape.len() > 2 => {
                 let (byte, len) = unescape(escape)?;
                 word.push(byte);
                 &escape[len..]
+            }
+            after => {
+                word.push(b'\\');
+                &after[1..]
             }
         };
     }
@@ -794,7 +801,7 @@ fn read_single_quoted<'a>(mut text: &'a [u8], word: &mut Vec<u8>) -> Option<&'a 
         word.extend_from_slice(&text[..plain]);
         text = match &text[plain..] {
             [b'\'', after @ ..] => return Some(after),
-            [b'\\', b'\'', after @ ..] => {
+            [b'\\', b'\'', after @ ..] if !after.is_empty() => {
                 word.push(b'\'');
                 after
             }
