@@ -725,7 +725,9 @@ fn inline(
     };
     let first_arg = batch.args.len();
     let side_bytes = batch.side.len();
-    if split_words(&buf[start..end], &mut batch.side, &mut batch.args).is_none() {
+    let line = &buf[start..end];
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    if split_words(line, &mut batch.side, &mut batch.args).is_none() {
         batch.args.truncate(first_arg);
         batch.side.truncate(side_bytes);
         return Err(ProtocolError::UnbalancedQuotes);
@@ -734,7 +736,8 @@ fn inline(
 }
 
 /// Splits an inline command as `redis-cli` does: words are separated by white space, quotes may
-/// stand anywhere in a word. `None` when a quote is not closed.
+/// stand anywhere in a word. `None` when a quote is not closed. A quote that ends the line closes even
+/// behind a backslash, which then stands for itself, as in Valkey 9.1.
 fn split_words(line: &[u8], side: &mut Vec<u8>, args: &mut Vec<Span>) -> Option<()> {
     let mut rest = line;
     loop {
@@ -783,6 +786,10 @@ fn read_double_quoted<'a>(mut text: &'a [u8], word: &mut Vec<u8>) -> Option<&'a 
                 word.push(hex_value(*high) << 4 | hex_value(*low));
                 after
             }
+            [_, b'"'] => {
+                word.push(b'\\');
+                return Some(&[]);
+            }
             [_, escaped, after @ ..] => {
                 word.push(match escaped {
                     b'n' => b'\n',
@@ -806,6 +813,10 @@ fn read_single_quoted<'a>(mut text: &'a [u8], word: &mut Vec<u8>) -> Option<&'a 
         word.extend_from_slice(&text[..plain]);
         text = match &text[plain..] {
             [b'\'', after @ ..] => return Some(after),
+            [b'\\', b'\''] => {
+                word.push(b'\\');
+                return Some(&[]);
+            }
             [b'\\', b'\'', after @ ..] => {
                 word.push(b'\'');
                 after

@@ -201,7 +201,7 @@ fn compare_docs(name: &str, our: &Reply, their: &Reply, wrong: &mut Vec<String>)
 #[test]
 fn defaults_of_directives_are_those_of_valkey() {
     // Where a server lives, or what Kivi decides for itself (see README).
-    const OWN: [&str; 14] = [
+    const OWN: [&str; 15] = [
         "port",
         "dir",
         "pidfile",
@@ -216,6 +216,7 @@ fn defaults_of_directives_are_those_of_valkey() {
         "tcp-backlog",
         "save",
         "bind",
+        "syslog-ident",
     ];
     let Some(valkey) = Server::valkey(&[]) else {
         return;
