@@ -6,7 +6,6 @@
 //! timed part (1 million).
 
 use std::collections::HashMap;
-use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
@@ -14,7 +13,7 @@ use hdrhistogram::Histogram;
 use kivi::ds::entry::{Entry, Meta, NewValue, ValueRef};
 use kivi::ds::hash::{HashFunction, KeyHash};
 use kivi::ds::table::Table;
-use kivi::sys::alloc::{Jemalloc, allocated_bytes};
+use kivi::sys::alloc::{Jemalloc, allocated_bytes, purge};
 
 #[global_allocator]
 static ALLOCATOR: Jemalloc = Jemalloc;
@@ -94,8 +93,18 @@ fn shuffled(limit: u64) -> impl FnMut() -> u64 {
         state ^= state << 13;
         state ^= state >> 7;
         state ^= state << 17;
-        (u128::from(state) * u128::from(limit) >> 64) as u64
+        ((u128::from(state) * u128::from(limit)) >> 64) as u64
     }
+}
+
+/// The resident memory of this process.
+fn rss_bytes() -> usize {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let pages = statm
+        .split(' ')
+        .nth(1)
+        .and_then(|pages| pages.parse::<usize>().ok());
+    pages.unwrap_or(0) * 4096
 }
 
 /// Prints the memory per key from half a million to four million keys.
@@ -103,10 +112,11 @@ fn memory(_: &mut Criterion) {
     for (what, expire_at_ms) in [("no expiry", None), ("expiry", Some(1_800_000_000_000u64))] {
         println!("bytes/key over 64 shards, 16 B + 16 B, {what}:");
         println!(
-            "{:>9} {:>7} {:>9} {:>10}",
-            "keys", "table", "all used", "segments"
+            "{:>9} {:>7} {:>9} {:>7} {:>9}",
+            "keys", "table", "all used", "RSS", "segments"
         );
-        let before = allocated_bytes();
+        purge();
+        let (before, rss_before) = (allocated_bytes(), rss_bytes());
         let mut shards = Shards::new();
         let (mut least, mut most) = (f64::MAX, 0.0f64);
         for number in 0..4_000_000u64 {
@@ -118,7 +128,10 @@ fn memory(_: &mut Criterion) {
                 if keys % 250_000 == 0 {
                     let used = (allocated_bytes() - before) as f64 / keys as f64;
                     let segments: usize = shards.tables.iter().map(Table::segments).sum();
-                    println!("{keys:>9} {table:>7.2} {used:>9.2} {segments:>10}");
+                    // Settled: without the pages that the allocator gives back within a second.
+                    purge();
+                    let rss = rss_bytes().saturating_sub(rss_before) as f64 / keys as f64;
+                    println!("{keys:>9} {table:>7.2} {used:>9.2} {rss:>7.2} {segments:>9}");
                 }
             }
         }
@@ -134,7 +147,9 @@ fn tail(_: &mut Criterion) {
     for number in 0..keys {
         let start = Instant::now();
         shards.insert(number, None);
-        times.saturating_record(start.elapsed().as_nanos() as u64);
+        times
+            .record(start.elapsed().as_nanos() as u64)
+            .expect("it resizes");
     }
     let [p50, p99, p999, p9999] = [0.5, 0.99, 0.999, 0.9999].map(|q| times.value_at_quantile(q));
     println!(
@@ -149,7 +164,9 @@ fn tail(_: &mut Criterion) {
             Box::<[u8]>::from(&key(number)[..]),
             Box::<[u8]>::from(&key(number)[..]),
         );
-        times.saturating_record(start.elapsed().as_nanos() as u64);
+        times
+            .record(start.elapsed().as_nanos() as u64)
+            .expect("it resizes");
     }
     let [p50, p99, p999, p9999] = [0.5, 0.99, 0.999, 0.9999].map(|q| times.value_at_quantile(q));
     println!(
@@ -221,10 +238,8 @@ fn lookup(c: &mut Criterion) {
             b.iter(|| {
                 let mut sum = 0;
                 for _ in 0..BATCH {
-                    // Each key depends on the last value: no overlap between lookups.
-                    let key = key(offset + next() ^ (sum & 0));
+                    let key = key(offset + next());
                     sum += shards.get(shards.hash.hash(&key), &key) as u64;
-                    black_box(&mut sum);
                 }
                 sum
             });
@@ -256,9 +271,8 @@ fn lookup(c: &mut Criterion) {
             b.iter(|| {
                 let mut sum = 0;
                 for _ in 0..BATCH {
-                    let key = key(offset + next() ^ (sum & 0));
+                    let key = key(offset + next());
                     sum += map.get(&key).map_or(0, |value| u64::from(value[0]));
-                    black_box(&mut sum);
                 }
                 sum
             });

@@ -4,7 +4,7 @@
 //! background threads, ready. Order of the end: no new connections, clients told to close, workers joined, files removed.
 
 use std::fs;
-use std::io::{IsTerminal, Read, Write};
+use std::io::{self, IsTerminal, Read, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -12,7 +12,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{self, SignalKind};
 use tokio::sync::mpsc;
 
 use crate::client::Signal;
@@ -114,7 +114,8 @@ fn serve(
         tokio::spawn(async move { balance.run().await });
         tokio::spawn(rebind(acceptor.clone(), rebind_inbox));
         tokio::spawn(run_cron(server.clone()));
-        tokio::spawn(stop_on_signal(server.clone()));
+        // Before anyone is told that we are ready: from then on a signal ends the server in order.
+        tokio::spawn(stop_on_signal(server.clone(), Signals::new()));
         server.enter(Lifecycle::Running);
         tracing::info!("Ready to accept connections");
         supervision.tell("STATUS=Ready to accept connections\nREADY=1");
@@ -167,16 +168,28 @@ async fn run_cron(server: Arc<Server>) {
     }
 }
 
-async fn stop_on_signal(server: Arc<Server>) {
-    let (Ok(mut term), Ok(mut int)) = (
-        signal(SignalKind::terminate()),
-        signal(SignalKind::interrupt()),
-    ) else {
+/// The signals that ask for an end; caught as soon as this exists.
+struct Signals {
+    term: unix::Signal,
+    int: unix::Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Signals> {
+        Ok(Signals {
+            term: unix::signal(SignalKind::terminate())?,
+            int: unix::signal(SignalKind::interrupt())?,
+        })
+    }
+}
+
+async fn stop_on_signal(server: Arc<Server>, signals: io::Result<Signals>) {
+    let Ok(mut signals) = signals else {
         return tracing::warn!("Signals cannot be handled: SIGTERM will end the process at once");
     };
     let name = tokio::select! {
-        _ = term.recv() => "SIGTERM",
-        _ = int.recv() => "SIGINT",
+        _ = signals.term.recv() => "SIGTERM",
+        _ = signals.int.recv() => "SIGINT",
     };
     tracing::warn!("Received {name} scheduling shutdown...");
     server.enter(Lifecycle::Stopping);

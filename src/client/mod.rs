@@ -105,6 +105,12 @@ impl Client {
         add_as_owner(&self.shared.commands, 1);
     }
 
+    /// Counts bytes that were read from it.
+    #[inline]
+    pub fn sent(&self, bytes: u64) {
+        add_as_owner(&self.shared.net_in_bytes, bytes);
+    }
+
     /// Counts bytes that were written to it.
     #[inline]
     pub fn wrote(&self, bytes: u64) {

@@ -1,8 +1,8 @@
 //! Commands on the expiry of keys: EXPIRE and its kin, TTL and its kin, PERSIST.
 //!
-//! Whatever a command's unit and base, an expiry is a Unix time in milliseconds, at most `i64::MAX`:
-//! a time that is given is brought to it with checked arithmetic, and what does not fit is refused.
-//! A time that has passed deletes the key at once.
+//! Whatever a command's unit and base, an expiry is a Unix time in milliseconds, at most
+//! `i64::MAX`: a time that is given is brought to it with checked arithmetic, and what does not fit
+//! is refused. A time that has passed deletes the key at once.
 
 use crate::db::Lookup;
 use crate::spec::args::c_str;

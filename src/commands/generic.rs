@@ -1,13 +1,14 @@
 //! Commands on keys of any type: COPY, DEL, EXISTS, MOVE, OBJECT, RENAME, TOUCH, TYPE, UNLINK.
 //!
-//! What moves takes its expiry along. RENAME and MOVE take the entry out of its place and put it into
-//! the other one; a value of 16 KiB or more is handed over, never copied, and COPY shares it until
-//! one of the two keys changes it. Both keys' shards are held, so nobody sees neither or both.
+//! What moves takes its expiry along. RENAME and MOVE take the entry out of its place and put it
+//! into the other one; a value of 16 KiB or more is handed over, never copied, and COPY shares it
+//! until one of the two keys changes it. Both keys' shards are held, so nobody sees neither or
+//! both.
 //!
 //! DEL and UNLINK are one: Kivi frees nothing slowly.
 
 use crate::db::access::lru_clock;
-use crate::db::{DbIndex, Lookup};
+use crate::db::{Access, DbIndex, Lookup, PREFETCH_KEYS_MAX};
 use crate::ds::entry::{Entry, EntryRef, LRU_MAX, NewValue, ValueRef};
 use crate::spec::{AclCategories, Args, CmdError, Flags, Group, KeyFlags, KeySpec};
 use crate::value::{self, Encoding, Type};
@@ -194,7 +195,7 @@ const NOT_LFU: CmdError = CmdError::text(
 const NOT_INT32: CmdError =
     CmdError::text("ERR value is out of range, value must between -2147483648 and 2147483647");
 
-/// COPY source destination [DB destination-db] [REPLACE]
+/// `COPY source destination [DB destination-db] [REPLACE]`
 fn copy(ctx: &mut Ctx<'_>) -> CmdResult {
     let source = ctx.args.bytes()?;
     let destination = ctx.args.bytes()?;
@@ -227,30 +228,36 @@ fn copy(ctx: &mut Ctx<'_>) -> CmdResult {
 
 /// DEL key [key ...], UNLINK key [key ...]
 fn del(ctx: &mut Ctx<'_>) -> CmdResult {
-    let mut removed = 0;
-    while let Some(key) = ctx.args.option() {
-        removed += ctx.db.remove(key) as i64;
-    }
-    ctx.out.integer(removed);
-    Ok(Next::Done)
+    count_keys(ctx, |db, key| db.remove(key))
 }
 
 /// EXISTS key [key ...]
 fn exists(ctx: &mut Ctx<'_>) -> CmdResult {
-    count(ctx, Lookup::NoTouch)
+    count_keys(ctx, |db, key| db.exists(key, Lookup::NoTouch))
 }
 
 /// TOUCH key [key ...]
 fn touch(ctx: &mut Ctx<'_>) -> CmdResult {
-    count(ctx, Lookup::Touch)
+    count_keys(ctx, |db, key| db.exists(key, Lookup::Touch))
 }
 
-fn count(ctx: &mut Ctx<'_>, lookup: Lookup) -> CmdResult {
-    let mut found = 0;
-    while let Some(key) = ctx.args.option() {
-        found += ctx.db.exists(key, lookup) as i64;
+/// Replies for how many of the keys that are left in the arguments `act` says true.
+fn count_keys<'k>(
+    ctx: &mut Ctx<'k>,
+    mut act: impl FnMut(&mut Access<'k>, &[u8]) -> bool,
+) -> CmdResult {
+    let keys = ctx.args.rest();
+    let mut count = 0;
+    for first in (0..keys.len()).step_by(PREFETCH_KEYS_MAX) {
+        let some = keys.from(first);
+        if some.len() > 1 {
+            ctx.db.prefetch(some.iter());
+        }
+        for key in some.iter().take(PREFETCH_KEYS_MAX) {
+            count += act(&mut ctx.db, key) as i64;
+        }
     }
-    ctx.out.integer(found);
+    ctx.out.integer(count);
     Ok(Next::Done)
 }
 
@@ -291,8 +298,8 @@ fn renamenx(ctx: &mut Ctx<'_>) -> CmdResult {
     Ok(Next::Done)
 }
 
-/// Renames the key that the first argument names when `may` agrees, which hears whether the new name
-/// is taken; false when it did not.
+/// Renames the key that the first argument names when `may` agrees, which hears whether the new
+/// name is taken; false when it did not.
 fn rename_if(ctx: &mut Ctx<'_>, may: impl FnOnce(bool) -> bool) -> Result<bool, CmdError> {
     let from = ctx.args.bytes()?;
     let to = ctx.args.bytes()?;

@@ -1,8 +1,9 @@
 //! Commands that walk the keyspace: DBSIZE, KEYS, RANDOMKEY, SCAN.
 //!
-//! They name no keys, so they hold no shard: the walks in `db::scan` lock one at a time, for a slice
-//! of keys each, and nobody waits for a long KEYS. In return KEYS and DBSIZE are no cut through the
-//! keyspace: a key that another client renames meanwhile may be met under both names or under none.
+//! They name no keys, so they hold no shard: the walks in `db::scan` lock one at a time, for a
+//! slice of keys each, and nobody waits for a long KEYS. In return KEYS and DBSIZE are no cut
+//! through the keyspace: a key that another client renames meanwhile may be met under both names or
+//! under none.
 
 use crate::ds::entry::EntryRef;
 use crate::resp::write::ReplyWriter;

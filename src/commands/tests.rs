@@ -92,11 +92,6 @@ impl Test {
         assert_eq!(differences, moved, "{line}: hits, misses, changes, expired");
     }
 
-    /// SELECT, without the command.
-    pub(crate) fn select(&mut self, db: u32) {
-        self.session.client_mut().select(DbIndex(db));
-    }
-
     /// What became of a command.
     pub(crate) fn flow(&mut self, line: &str) -> Flow {
         let words = ascii::split_args(line.as_bytes()).expect("balanced quotes");
@@ -127,4 +122,57 @@ impl std::fmt::Debug for Reply {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.text())
     }
+}
+
+/// `SET`, `CLIENT LIST`: the names in the table of README's section "What works".
+fn named_in_readme() -> Vec<String> {
+    const README: &str = include_str!("../../README.md");
+    let section = README
+        .split("\n## ")
+        .find(|text| text.starts_with("What works\n"));
+    let mut names = Vec::new();
+    for line in section.expect("the section").lines() {
+        let Some((_, commands)) = line.trim_matches('|').split_once('|') else {
+            continue;
+        };
+        let (mut container, mut last) = (None, "");
+        for word in commands.split_whitespace() {
+            let name = word.trim_matches(['(', ')']);
+            if word.starts_with('(') {
+                container = Some(last);
+            }
+            match container {
+                Some(container) => names.push(format!("{container} {name}")),
+                None => names.push(name.to_owned()),
+            }
+            if word.ends_with(')') {
+                container = None;
+            }
+            last = name;
+        }
+    }
+    names.retain(|name| !["commands", "---"].contains(&name.as_str()));
+    names.sort();
+    names
+}
+
+#[test]
+fn the_readme_names_every_command() {
+    let table = CommandTable::new(&[]).unwrap();
+    let mut wanted = Vec::new();
+    for command in table.commands() {
+        if command.row.flags.has(crate::spec::Flags::HIDDEN) {
+            continue;
+        }
+        let name = command.row.name.to_ascii_uppercase();
+        for subcommand in &command.subcommands {
+            wanted.push(format!(
+                "{name} {}",
+                subcommand.row.name.to_ascii_uppercase()
+            ));
+        }
+        wanted.push(name);
+    }
+    wanted.sort();
+    assert_eq!(named_in_readme(), wanted);
 }

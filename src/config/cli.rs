@@ -5,7 +5,8 @@
 //! directive's name is always its value, even when it starts with `--` (a password may), except
 //! after `--save`, which then means no saving. A name and its value may share one argument
 //! (`"--port 7000"`).
-//! Kivi adds `--check-config` and `--ping`, which stand where a directive may stand.
+//! Kivi adds `--check-config` and `--ping`, which stand where a directive may stand, or before the
+//! file.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
@@ -106,11 +107,14 @@ pub fn parse(
         env,
         ..Sources::default()
     };
+    // The file comes first, or right behind what is to be done with it.
+    let is_mode = |arg: &&OsString| matches!(arg.as_bytes(), b"--check-config" | b"--ping");
+    let first = args.iter().take_while(is_mode).count();
     if args
-        .first()
+        .get(first)
         .is_some_and(|arg| !arg.as_bytes().starts_with(b"-"))
     {
-        sources.file = Some(PathBuf::from(args.remove(0)));
+        sources.file = Some(PathBuf::from(args.remove(first)));
     }
     let mut mode = Mode::Run;
     sources.stdin = parse_directives(&args, &mut sources.args, &mut mode)?;

@@ -779,6 +779,8 @@ fn kivis_own_options() {
     };
     assert_eq!(sources.file, Some(PathBuf::from("x.conf")));
     assert_eq!(sources.args, [(b"port".to_vec(), vec![b"1".to_vec()])]);
+    let before = parsed(&["--check-config", "x.conf", "--port", "1"]);
+    assert_eq!(before, Invocation::CheckConfig(sources));
 
     let ping = |args: &[&str]| match parsed(args) {
         Invocation::Ping(ping) => ping,
@@ -1103,6 +1105,42 @@ fn later_directives_keep_their_values_for_config_get() {
     assert_eq!(get(&store, "maxmemory-clients"), "5%");
     assert_eq!(get(&store, "notify-keyspace-events"), "AKE");
     assert!(later().any(|d| d.name == "maxmemory") && !later().any(|d| d.name == "port"));
+}
+
+/// The table in README: what is still to come, by theme.
+fn later_table() -> String {
+    let mut text = String::from("\n| theme | directives |\n|---|---|\n");
+    for (theme, rows) in super::rows::THEMES {
+        let rows = rows.iter().filter(|row| row.status == Status::Later);
+        let names: Vec<_> = rows.map(|row| format!("`{}`", row.name)).collect();
+        if !names.is_empty() {
+            text.push_str(&format!("| {theme} | {} |\n", names.join(" ")));
+        }
+    }
+    text + "\n"
+}
+
+/// `KIVI_TEST_BLESS=1 cargo test readme` writes the list.
+#[test]
+fn the_readme_lists_what_is_still_to_come() {
+    const PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
+    const BEGIN: &str = "<!-- later-directives: made by a test of src/config -->\n";
+    let readme = fs::read_to_string(PATH).unwrap();
+    let (before, rest) = readme.split_once(BEGIN).expect("the mark before the list");
+    let (list, after) = rest
+        .split_once("<!-- end -->")
+        .expect("the mark behind the list");
+    if std::env::var_os("KIVI_TEST_BLESS").is_some() {
+        let text = format!("{before}{BEGIN}{}<!-- end -->{after}", later_table());
+        return fs::write(PATH, text).unwrap();
+    }
+    assert_eq!(list, later_table());
+    // Every name once, and none that the table does not have so.
+    let mut named: Vec<_> = list.split('`').skip(1).step_by(2).collect();
+    let mut wanted: Vec<_> = later().map(|directive| directive.name).collect();
+    named.sort_unstable();
+    wanted.sort_unstable();
+    assert_eq!(named, wanted);
 }
 
 // ---------------------------------------------------------------------------- CONFIG REWRITE

@@ -1,4 +1,5 @@
-//! Typed access to the keys of one command: lookups, and the guards through which everything is written.
+//! Typed access to the keys of one command: lookups, and the guards through which everything is
+//! written.
 
 use smallvec::SmallVec;
 
@@ -8,8 +9,8 @@ use crate::value::{self, Encoding, Type};
 
 use super::keyspace::{DbIndex, Keyspace, Locks, Shard, ShardData, ShardId};
 
-/// Most keys that [`Access::prefetch`] takes at once: the cache has only so many line-fill slots, and lines that come
-/// too early are gone again when they are needed.
+/// Most keys that [`Access::prefetch`] takes at once: the cache has only so many line-fill slots,
+/// and lines that come too early are gone again when they are needed.
 pub const PREFETCH_KEYS_MAX: usize = 16;
 
 /// What a command did, consumed once by `exec` after the handler.
@@ -67,7 +68,8 @@ pub struct Access<'k> {
     pub effects: Effects,
 }
 
-/// The first key's hash, computed when its shard was locked. Recognised by place: a key is a slice of the request.
+/// The first key's hash, computed when its shard was locked. Recognised by place: a key is a slice
+/// of the request.
 #[derive(Clone, Copy)]
 struct FirstKey {
     at: usize,
@@ -77,7 +79,7 @@ struct FirstKey {
 
 impl<'k> Access<'k> {
     /// Access through `locks` at `now_ms`. `touch` is false for CLIENT NO-TOUCH.
-    #[inline]
+    #[inline(always)]
     pub fn new(
         keyspace: &'k Keyspace,
         locks: Locks<'k>,
@@ -104,7 +106,7 @@ impl<'k> Access<'k> {
     }
 
     /// Remembers the hash of the first key.
-    #[inline]
+    #[inline(always)]
     pub fn with_first_key(mut self, key: &[u8], hash: u64) -> Access<'k> {
         self.first = FirstKey {
             at: key.as_ptr() as usize,
@@ -125,7 +127,8 @@ impl<'k> Access<'k> {
         self.db
     }
 
-    /// Works in another database from now on (COPY DB, MOVE): all databases of a key are in one shard.
+    /// Works in another database from now on (COPY DB, MOVE): all databases of a key are in one
+    /// shard.
     pub fn select(&mut self, db: DbIndex) {
         self.db = db;
     }
@@ -163,9 +166,9 @@ impl<'k> Access<'k> {
         Some(table.get(slot))
     }
 
-    /// A key that is about to be changed. Counts neither hit nor miss, as Redis's lookupKeyWrite, but refreshes the
-    /// key's LRU clock.
-    #[inline]
+    /// A key that is about to be changed. Counts neither hit nor miss, as Redis's lookupKeyWrite,
+    /// but refreshes the key's LRU clock.
+    #[inline(always)]
     pub fn find_mut(&mut self, key: &[u8]) -> Option<KeyMut<'_>> {
         let hash = self.hash(key);
         let (db, now_ms) = (self.db, self.now_ms);
@@ -246,8 +249,8 @@ impl<'k> Access<'k> {
         removed
     }
 
-    /// Takes a key out to [`put`](Access::put) it elsewhere, in another database or, made anew, under
-    /// another name. Counts no change: `put` does.
+    /// Takes a key out to [`put`](Access::put) it elsewhere, in another database or, made anew,
+    /// under another name. Counts no change: `put` does.
     #[inline]
     pub fn take(&mut self, key: &[u8]) -> Option<Entry> {
         let hash = self.hash(key);
@@ -279,8 +282,8 @@ impl<'k> Access<'k> {
         note_expire(self.keyspace, self.keyspace.shard(id), expire_at_ms);
     }
 
-    /// Deletes a key because the command gave it an expiry that is past already, and counts it as expired; false when
-    /// it is not there. One change.
+    /// Deletes a key because the command gave it an expiry that is past already, and counts it as
+    /// expired; false when it is not there. One change.
     pub fn expire_now(&mut self, key: &[u8]) -> bool {
         let removed = self.remove(key);
         if removed {
@@ -290,8 +293,8 @@ impl<'k> Access<'k> {
         removed
     }
 
-    /// Brings the lines that lookups of `keys` read into the cache, in two stages; worth it from a few keys on. At most
-    /// [`PREFETCH_KEYS_MAX`] of them are looked at.
+    /// Brings the lines that lookups of `keys` read into the cache, in two stages; worth it from a
+    /// few keys on. At most [`PREFETCH_KEYS_MAX`] of them are looked at.
     #[inline]
     pub fn prefetch<'a>(&mut self, keys: impl Iterator<Item = &'a [u8]>) {
         let mut hashes: SmallVec<[u64; PREFETCH_KEYS_MAX]> = SmallVec::new();
@@ -316,8 +319,9 @@ impl<'k> Access<'k> {
         held(&mut self.locks, id).table(db)
     }
 
-    /// Calls `visit` with every shard's data in ascending order: shards that the command holds as they are, the others
-    /// locked one at a time. What is seen is no cut through all shards unless the command holds them all.
+    /// Calls `visit` with every shard's data in ascending order: shards that the command holds as
+    /// they are, the others locked one at a time. What is seen is no cut through all shards unless
+    /// the command holds them all.
     pub fn for_each_shard(&mut self, mut visit: impl FnMut(ShardId, &mut ShardData)) {
         for (index, shard) in self.keyspace.all().iter().enumerate() {
             let id = ShardId(index as u32);
@@ -336,8 +340,8 @@ impl<'k> Access<'k> {
         }
     }
 
-    /// Empties one database, or all; returns what was there, to be freed by the caller. Needs all shards (the
-    /// exclusive path).
+    /// Empties one database, or all; returns what was there, to be freed by the caller. Needs all
+    /// shards (the exclusive path).
     pub fn flush(&mut self, db: Option<DbIndex>) -> Vec<Table<Entry>> {
         let (bits, hash) = (self.keyspace.shard_bits(), self.keyspace.key_hash());
         let mut removed = Vec::new();
@@ -354,8 +358,8 @@ impl<'k> Access<'k> {
         removed
     }
 
-    /// Drops `tables` on this thread once the command's locks are released, so that only the client that asked for it
-    /// waits.
+    /// Drops `tables` on this thread once the command's locks are released, so that only the client
+    /// that asked for it waits.
     pub fn drop_unlocked(&mut self, tables: Vec<Table<Entry>>) {
         match &mut self.effects.garbage {
             Some(garbage) => garbage.0.extend(tables),
@@ -363,8 +367,8 @@ impl<'k> Access<'k> {
         }
     }
 
-    /// Runs `work` while the shard of `key` is held, for commands whose rows name no keys (DEBUG). Only while nothing
-    /// else is held, or all: that keeps the order of locking.
+    /// Runs `work` while the shard of `key` is held, for commands whose rows name no keys (DEBUG).
+    /// Only while nothing else is held, or all: that keeps the order of locking.
     pub fn with_key<R>(&mut self, key: &[u8], work: impl FnOnce(&mut Self) -> R) -> R {
         if !self.locks.is_empty() {
             return work(self);
@@ -375,7 +379,8 @@ impl<'k> Access<'k> {
         result
     }
 
-    /// The share of one key in the memory of the table that holds it (or would hold it), bytes, rounded up.
+    /// The share of one key in the memory of the table that holds it (or would hold it), bytes,
+    /// rounded up.
     pub fn table_bytes_per_key(&mut self, key: &[u8]) -> usize {
         let (id, db) = (self.keyspace.shard_of(self.hash(key)), self.db);
         let table = held(&mut self.locks, id).table(db);
@@ -481,7 +486,7 @@ fn held<'a>(locks: &'a mut Locks<'_>, id: ShardId) -> &'a mut ShardData {
 }
 
 /// The slot of a key; one that has expired is deleted here and counted, and not found.
-#[inline]
+#[inline(always)]
 fn find_live(
     shard: &mut ShardData,
     db: DbIndex,

@@ -1,8 +1,8 @@
 //! Exact expiry: what is due is deleted when it is due, not when a sample happens to meet it.
 //!
 //! Each table knows what is due cheaply (`ds::table`), each shard publishes the earliest expiry it
-//! holds, and [`ExpireClock`] tells one background thread until when it may sleep. A key that gets a
-//! TTL earlier than that wakes it. The work is done in slices of [`SLICE_KEYS`] under one shard's
+//! holds, and [`ExpireClock`] tells one background thread until when it may sleep. A key that gets
+//! a TTL earlier than that wakes it. The work is done in slices of `SLICE_KEYS` under one shard's
 //! lock, so a million keys due at once delay nobody; what was removed is freed outside of the lock.
 //!
 //! Invariant: `next_expire_at_ms` of a shard is written under its lock and never later than the
@@ -52,16 +52,19 @@ impl Default for ExpireClock {
 }
 
 impl ExpireClock {
-    /// A key of a shard whose earliest expiry this is. Called under the shard's lock, after the shard has it.
+    /// A key of a shard whose earliest expiry this is. Called under the shard's lock, after the
+    /// shard has it.
     #[inline]
     pub(super) fn note(&self, at_ms: u64) {
-        // SeqCst on both sides: either the cycle sees the shard's new minimum, or this sees its wake-up time.
+        // SeqCst on both sides: either the cycle sees the shard's new minimum, or this sees its
+        // wake-up time.
         if at_ms < self.wake_at_ms.load(Ordering::SeqCst) {
             self.wake();
         }
     }
 
-    /// Switches the cycle on or off (DEBUG SET-ACTIVE-EXPIRE); expired keys stay invisible either way.
+    /// Switches the cycle on or off (DEBUG SET-ACTIVE-EXPIRE); expired keys stay invisible either
+    /// way.
     pub fn set_enabled(&self, enabled: bool) {
         self.disabled.store(!enabled, Ordering::Relaxed);
         self.wake();

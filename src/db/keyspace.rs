@@ -2,11 +2,11 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use parking_lot::{Mutex, MutexGuard};
 use smallvec::SmallVec;
 
 use crate::ds::entry::Entry;
 use crate::ds::hash::KeyHash;
+use crate::ds::lock::{ShardGuard, ShardLock};
 use crate::ds::table::Table;
 
 use super::expire::ExpireClock;
@@ -24,7 +24,7 @@ pub struct ShardId(pub u32);
 /// One shard: its mutex, and what others may read without it. Two cache lines, so that neighbours do not share.
 #[repr(align(128))]
 pub struct Shard {
-    data: Mutex<ShardData>,
+    data: ShardLock<ShardData>,
     /// No key of the shard expires before this (Unix ms, `u64::MAX`: none holds a TTL). May be too early, never too late.
     pub(super) next_expire_at_ms: AtomicU64,
 }
@@ -93,7 +93,7 @@ impl Keyspace {
     pub fn new(shards: usize, databases: u32, hash: KeyHash) -> Keyspace {
         let shards = shards.max(1).next_power_of_two();
         let shard = || Shard {
-            data: Mutex::new(ShardData {
+            data: ShardLock::new(ShardData {
                 tables: Vec::new(),
                 stats: ShardStats::default(),
             }),
@@ -161,20 +161,22 @@ impl Keyspace {
     }
 
     /// Locks nothing: for commands without keys.
-    #[inline]
+    #[inline(always)]
     pub fn lock_none(&self) -> Locks<'_> {
         Locks {
-            guards: SmallVec::new(),
+            first: None,
+            rest: Vec::new(),
         }
     }
 
     /// Locks the shard of one key.
-    #[inline]
+    #[inline(always)]
     pub fn lock_one(&self, hash: u64) -> Locks<'_> {
         let id = self.shard_of(hash);
-        let mut guards = SmallVec::new();
-        guards.push((id, self.shard(id).data.lock()));
-        Locks { guards }
+        Locks {
+            first: Some((id, self.shard(id).data.lock())),
+            rest: Vec::new(),
+        }
     }
 
     /// Locks the shards of several keys, each once, in ascending order.
@@ -182,19 +184,20 @@ impl Keyspace {
         let mut ids: SmallVec<[ShardId; 16]> = hashes.map(|hash| self.shard_of(hash)).collect();
         ids.sort_unstable();
         ids.dedup();
+        let mut guards = ids.into_iter().map(|id| (id, self.shard(id).data.lock()));
         Locks {
-            guards: ids
-                .into_iter()
-                .map(|id| (id, self.shard(id).data.lock()))
-                .collect(),
+            first: guards.next(),
+            rest: guards.collect(),
         }
     }
 
     /// Locks every shard. Only for the exclusive path: see [`Gate`].
     pub fn lock_all(&self) -> Locks<'_> {
         let lock = |(id, shard)| (ShardId(id as u32), Shard::lock(shard));
+        let mut guards = self.shards.iter().enumerate().map(lock);
         Locks {
-            guards: self.shards.iter().enumerate().map(lock).collect(),
+            first: guards.next(),
+            rest: guards.collect(),
         }
     }
 
@@ -228,29 +231,35 @@ impl Keyspace {
 }
 
 impl Shard {
-    pub(super) fn lock(&self) -> MutexGuard<'_, ShardData> {
+    pub(super) fn lock(&self) -> ShardGuard<'_, ShardData> {
         self.data.lock()
     }
 }
 
-/// The shards that a command holds, ascending.
+/// The shards that a command holds, ascending. Mostly one, so that has a place of its own.
 pub struct Locks<'k> {
-    guards: SmallVec<[(ShardId, MutexGuard<'k, ShardData>); 1]>,
+    first: Option<(ShardId, ShardGuard<'k, ShardData>)>,
+    rest: Vec<(ShardId, ShardGuard<'k, ShardData>)>,
 }
 
 impl<'k> Locks<'k> {
     /// The data of a shard, if held.
-    #[inline]
+    #[inline(always)]
     pub(super) fn get(&mut self, id: ShardId) -> Option<&mut ShardData> {
-        let at = match self.guards.as_slice() {
-            [(only, _)] => (*only == id).then_some(0)?,
-            many => many.binary_search_by_key(&id, |(held, _)| *held).ok()?,
-        };
-        Some(&mut self.guards[at].1)
+        if matches!(&self.first, Some((first, _)) if *first == id) {
+            return self.first.as_mut().map(|(_, guard)| &mut **guard);
+        }
+        self.get_of_rest(id)
+    }
+
+    #[inline(never)]
+    fn get_of_rest(&mut self, id: ShardId) -> Option<&mut ShardData> {
+        let at = self.rest.binary_search_by_key(&id, |(held, _)| *held);
+        at.ok().map(|at| &mut *self.rest[at].1)
     }
 
     /// True when no shard is held.
     pub fn is_empty(&self) -> bool {
-        self.guards.is_empty()
+        self.first.is_none()
     }
 }

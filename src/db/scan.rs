@@ -1,16 +1,17 @@
 //! Walks over the keyspace: SCAN, KEYS, RANDOMKEY, DBSIZE.
 //!
-//! The whole keyspace is in one order, that of the keys' hashes: a shard is a range of hashes, its tables are in hash
-//! order (`ds::table`). So a SCAN cursor needs to say only how far an iteration has come, and stays right however the
-//! tables grow and shrink: a key that is there throughout is returned exactly once, one that comes and goes at most once
-//! for each time it comes.
+//! The whole keyspace is in one order, that of the keys' hashes: a shard is a range of hashes, its
+//! tables are in hash order (`ds::table`). So a SCAN cursor needs to say only how far an iteration
+//! has come, and stays right however the tables grow and shrink: a key that is there throughout is
+//! returned exactly once, one that comes and goes at most once for each time it comes.
 //!
-//! A cursor is the top [`CURSOR_BITS`] of that hash: a table's own cursors end in at least 16 zero bits. 0 begins and
-//! ends. Any other number is a place as good as one that was returned; beyond the last place nothing follows.
+//! A cursor is the top `CURSOR_BITS` of that hash: a table's own cursors end in at least 16 zero
+//! bits. 0 begins and ends. Any other number is a place as good as one that was returned; beyond
+//! the last place nothing follows.
 //!
-//! No walk keeps a shard locked for more than [`SLICE_KEYS`] keys at a time unless the command holds it anyway, so what
-//! a walk of a command without keys sees is no cut through the keyspace: each key was there, or not, at some moment
-//! between the walk's beginning and its end.
+//! No walk keeps a shard locked for more than `SLICE_KEYS` keys at a time unless the command
+//! holds it anyway, so what a walk of a command without keys sees is no cut through the keyspace:
+//! each key was there, or not, at some moment between the walk's beginning and its end.
 //!
 //! To add a walk: build it on [`Access::walk`], or on `with_shard` and the table's own.
 
@@ -32,8 +33,8 @@ const SLICE_KEYS: usize = 512;
 /// Random draws before RANDOMKEY walks all shards for any live key.
 const RANDOM_DRAWS: usize = 100;
 
-/// How far a walk has come: all keys of the shards before `shard`, and in it those before `position`, a cursor of its
-/// table.
+/// How far a walk has come: all keys of the shards before `shard`, and in it those before
+/// `position`, a cursor of its table.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Place {
     shard: u64,
@@ -76,8 +77,9 @@ impl Place {
 }
 
 impl Access<'_> {
-    /// One step of SCAN from `cursor` on: looks at about `count` entries, calls `emit` with those that live and that
-    /// `wanted` accepts, and returns the next cursor. Wanted ones that have expired are deleted, as Redis does.
+    /// One step of SCAN from `cursor` on: looks at about `count` entries, calls `emit` with those
+    /// that live and that `wanted` accepts, and returns the next cursor. Wanted ones that have
+    /// expired are deleted, as Redis does.
     pub fn scan(
         &mut self,
         cursor: u64,
@@ -115,7 +117,8 @@ impl Access<'_> {
         }
     }
 
-    /// Calls `visit` with every live entry of the database in the order of their hashes, until it breaks.
+    /// Calls `visit` with every live entry of the database in the order of their hashes, until it
+    /// breaks.
     pub fn walk(&mut self, mut visit: impl FnMut(EntryRef<'_>) -> ControlFlow<()>) {
         let (shards, now_ms) = (self.keyspace().shards() as u64, self.now_ms());
         let mut place = Place::START;
@@ -138,8 +141,8 @@ impl Access<'_> {
         });
     }
 
-    /// Looks at up to `budget` entries of one shard, but no more than a slice; returns how many it met, and where to go
-    /// on.
+    /// Looks at up to `budget` entries of one shard, but no more than a slice; returns how many it
+    /// met, and where to go on.
     fn slice(
         &mut self,
         place: Place,
@@ -160,8 +163,8 @@ impl Access<'_> {
         (seen, place.after(position))
     }
 
-    /// True when a live key is there. For commands that name no keys: locks its shard for the call unless it is held.
-    /// Leaves no trace.
+    /// True when a live key is there. For commands that name no keys: locks its shard for the call
+    /// unless it is held. Leaves no trace.
     pub fn peek(&mut self, key: &[u8]) -> bool {
         let (db, now_ms) = (self.db(), self.now_ms());
         let hash = self.keyspace().hash(key);
@@ -221,7 +224,8 @@ impl Access<'_> {
         any
     }
 
-    /// Keys of a database, and how many of them hold a TTL (expired ones that are not yet deleted included, as in Redis).
+    /// Keys of a database, and how many of them hold a TTL (expired ones that are not yet deleted
+    /// included, as in Redis).
     pub fn size(&mut self, db: DbIndex) -> (u64, u64) {
         let mut size = (0, 0);
         self.for_each_shard(|_, data| {

@@ -107,8 +107,8 @@ pub struct EntryMut<'a> {
     entry: PhantomData<&'a mut Entry>,
 }
 
-// SAFETY: an entry owns its block, and the only thing in it that is shared is an Arc<Vec<u8>>, which
-// is Send.
+// SAFETY: an entry owns its block, and the only thing in it that is shared is an Arc<Vec<u8>>,
+// which is Send.
 unsafe impl Send for Entry {}
 // SAFETY: a shared entry allows only reads.
 unsafe impl Sync for Entry {}
@@ -677,8 +677,8 @@ impl EntryMut<'_> {
     }
 }
 
-// SAFETY: into_raw gives up the block and from_raw takes it back; blocks are aligned to 8, and every
-// other function only reads or changes the one live entry it is given.
+// SAFETY: into_raw gives up the block and from_raw takes it back; blocks are aligned to 8, and
+// every other function only reads or changes the one live entry it is given.
 unsafe impl Item for Entry {
     type Ref<'a> = EntryRef<'a>;
     type Mut<'a> = EntryMut<'a>;

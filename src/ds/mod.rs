@@ -5,9 +5,11 @@
 //!
 //! - [`entry`]: one key with its value in one allocation.
 //! - [`hash`]: the keyed hash of a process.
+//! - [`lock`]: the lock of a shard.
 //! - [`table`]: the extendible hash of small segments, with SCAN and an exact expiry index.
 #![allow(unsafe_code)]
 
 pub mod entry;
 pub mod hash;
+pub mod lock;
 pub mod table;

@@ -2,7 +2,7 @@
 //! path.
 //!
 //! `net` (and in tests a [`session::Session`]) owns a connection, parses its requests and calls
-//! [`Exec::run`] for each; [`Exec::prefetch`] before a batch brings the table lines of its keys
+//! [`Exec::run`] for each; [`Exec::look_ahead`] before a batch brings the table lines of its keys
 //! into the cache. What cannot be done in a synchronous call comes back as a [`Flow`].
 //!
 //! Invariants: the shards of a command's keys are locked in ascending order before its handler runs
@@ -101,6 +101,20 @@ pub struct Ahead<'t> {
 }
 
 impl Moment {
+    /// The batch's moment, Unix time in milliseconds.
+    pub fn now_ms(&self) -> u64 {
+        self.now_ms
+    }
+
+    /// Notes that a command has run since the last one.
+    #[inline]
+    fn ran(&mut self, command: &Registered, failed: bool) {
+        let tick = tsc::ticks();
+        let ticks = tick.wrapping_sub(self.tick);
+        self.executed.push((command.id, failed, ticks));
+        self.tick = tick;
+    }
+
     /// Counts the keys that were prefetched for it.
     pub fn note_plan(&mut self, plan: &Plan<'_>) {
         let keys = plan.iter().flatten().filter(|ahead| ahead.hash.is_some());
@@ -151,7 +165,9 @@ impl Exec {
     /// Ends a batch: counts what ran.
     #[inline]
     pub fn end(&self, moment: &mut Moment) {
-        self.server.keyspace.add_changes(std::mem::take(&mut moment.changes));
+        self.server
+            .keyspace
+            .add_changes(std::mem::take(&mut moment.changes));
         let track_latency = self.config().latency_tracking;
         let mut local = self.worker.lock();
         local.reads += (moment.net_in_bytes > 0) as u64;
@@ -255,39 +271,21 @@ impl Exec {
                 Flow::Done
             }
         };
-        let tick = tsc::ticks();
-        moment
-            .executed
-            .push((command.id, result.is_err(), tick.wrapping_sub(moment.tick)));
-        moment.tick = tick;
+        moment.ran(command, result.is_err());
         client.ran();
         silence(client, out, mark);
         flow
     }
 
-    /// The locks of a command's keys; `None` when someone else has the keyspace for himself.
-    fn hold(
-        &self,
-        command: &Registered,
-        argv: Argv<'_>,
-        hash: Option<u64>,
-    ) -> Option<Held<'_>> {
+    /// The locks of a command without keys, with several, or on the exclusive path; `None` when
+    /// someone else has the keyspace for himself.
+    #[inline(never)]
+    fn hold_several(&self, command: &Registered, argv: Argv<'_>) -> Option<Held<'_>> {
         let keyspace = &self.server.keyspace;
-        if let Some(key) = command.single_key.and_then(|at| argv.get(at as usize)) {
-            let hash = hash.unwrap_or_else(|| keyspace.hash(key));
-            return Some(Held {
-                locks: keyspace.lock_one(hash),
-                first_hash: hash,
-                gate: None,
-            });
-        }
         if command.row.flags.has(Flags::EXCLUSIVE) {
             let gate = Some(keyspace.gate.try_close()?);
-            return Some(Held {
-                locks: keyspace.lock_all(),
-                first_hash: 0,
-                gate,
-            });
+            let locks = keyspace.lock_all();
+            return Some(Held { locks, gate });
         }
         let mut hashes: SmallVec<[u64; 16]> = SmallVec::new();
         let found = keys::for_each_key(command.row.keys, argv, |at, _| {
@@ -299,11 +297,7 @@ impl Exec {
             Ok(()) if !hashes.is_empty() => keyspace.lock_many(hashes.into_iter()),
             _ => keyspace.lock_none(),
         };
-        Some(Held {
-            locks,
-            first_hash: 0,
-            gate: None,
-        })
+        Some(Held { locks, gate: None })
     }
 
     /// Locks and runs; `None` when someone else has the keyspace for himself.
@@ -317,16 +311,21 @@ impl Exec {
         out: &mut ReplyWriter,
     ) -> Option<(Result<Next, CmdError>, Effects)> {
         let config = self.config.borrow();
-        let Held {
-            locks,
-            first_hash,
-            gate,
-        } = self.hold(command, argv, hash)?;
         let keyspace = &self.server.keyspace;
-        let mut db = Access::new(keyspace, locks, client.db, now_ms, !client.no_touch);
-        if let Some(key) = command.single_key.and_then(|at| argv.get(at as usize)) {
-            db = db.with_first_key(key, first_hash);
-        }
+        let touch = !client.no_touch;
+        let mut gate = None;
+        let db = match command.single_key.and_then(|at| argv.get(at as usize)) {
+            Some(key) => {
+                let hash = hash.unwrap_or_else(|| keyspace.hash(key));
+                let locks = keyspace.lock_one(hash);
+                Access::new(keyspace, locks, client.db, now_ms, touch).with_first_key(key, hash)
+            }
+            None => {
+                let held = self.hold_several(command, argv)?;
+                gate = held.gate;
+                Access::new(keyspace, held.locks, client.db, now_ms, touch)
+            }
+        };
         let skip = 1 + command.is_subcommand() as usize;
         let mut ctx = Ctx {
             args: Args::new(argv, skip),
@@ -382,7 +381,6 @@ impl Exec {
 /// What a command holds while it runs.
 struct Held<'k> {
     locks: Locks<'k>,
-    first_hash: u64,
     gate: Option<GateGuard<'k>>,
 }
 

@@ -47,12 +47,6 @@ impl Session {
         &self.client
     }
 
-    /// Its client, to be put into a state without the command for it.
-    #[cfg(test)]
-    pub(crate) fn client_mut(&mut self) -> &mut Client {
-        &mut self.client
-    }
-
     /// Runs one request; the reply as bytes, and what became of the command.
     pub fn call(&mut self, request: &[&[u8]]) -> (Vec<u8>, Flow) {
         let mut bytes = Vec::new();

@@ -164,20 +164,15 @@ impl Connection {
             let server = &worker.exec.server;
             match turn {
                 Turn::Read => return None,
-                Turn::Wait(wait) => {
-                    let shared = self.client.shared.clone();
-                    match wait {
-                        Wait::Gate => self.unless_killed(server.keyspace.gate.opened()).await,
-                        Wait::Pause => {
-                            shared.paused.store(true, Ordering::Relaxed);
-                            let now_ms = server.clock.unix_ms();
-                            self.unless_killed(server.pause.changed(now_ms)).await;
-                            shared.paused.store(false, Ordering::Relaxed);
-                        }
-                    }
-                    if shared.has(Signal::Kill) {
-                        return Some(Turn::Signalled);
-                    }
+                Turn::Wait(Wait::Gate) => {
+                    self.unless_killed(server.keyspace.gate.opened()).await;
+                }
+                Turn::Wait(Wait::Pause) => {
+                    let paused = &self.client.shared.paused;
+                    paused.store(true, Ordering::Relaxed);
+                    let now_ms = server.clock.unix_ms();
+                    self.unless_killed(server.pause.changed(now_ms)).await;
+                    paused.store(false, Ordering::Relaxed);
                 }
                 Turn::Sleep(duration) => {
                     let gate = &server.keyspace.gate;
@@ -194,6 +189,9 @@ impl Connection {
                     return Some(Turn::Close);
                 }
                 other => return Some(other),
+            }
+            if self.client.shared.has(Signal::Kill) {
+                return Some(Turn::Signalled);
             }
             turn = worker.with_desk(|desk| self.work_on_tail(worker, desk));
         }
@@ -229,7 +227,7 @@ impl Connection {
         if !self.tail.is_empty() {
             return match ready!(self.stream.poll_read_vec(cx, &mut self.tail)) {
                 Ok(read) if read > 0 => {
-                    self.note_read(read, worker, desk);
+                    self.note_read(read, desk);
                     Poll::Ready(self.work_on_tail(worker, desk))
                 }
                 _ => Poll::Ready(Turn::Drop),
@@ -241,7 +239,7 @@ impl Connection {
             Poll::Pending => Poll::Pending,
             Poll::Ready(Ok(())) if !buf.filled().is_empty() => {
                 let bytes = buf.filled();
-                self.note_read(bytes.len(), worker, desk);
+                self.note_read(bytes.len(), desk);
                 let (used, turn) = self.work(bytes, worker, desk);
                 if used < bytes.len() {
                     self.tail.reserve(self.tail_room(bytes.len() - used, desk));
@@ -282,6 +280,8 @@ impl Connection {
     fn work(&mut self, bytes: &[u8], worker: &Worker, desk: &mut Desk) -> (usize, Turn) {
         let exec = &worker.exec;
         let mut moment = exec.begin();
+        let last_interaction = &self.client.shared.last_interaction_ms;
+        last_interaction.store(moment.now_ms(), Ordering::Relaxed);
         moment.net_in_bytes = std::mem::take(&mut desk.read_bytes);
         desk.out.set_resp3(self.resp3);
         let mut used = 0;
@@ -319,9 +319,17 @@ impl Connection {
             turn = Turn::Drop;
         }
         self.resp3 = desk.out.is_resp3();
-        if turn != Turn::Drop && self.send(worker, desk, &mut moment).is_err() {
+        let sent = match turn {
+            Turn::Drop => Ok(()),
+            // The reply comes after the sleep.
+            Turn::Sleep(_) => self.keep(worker, desk),
+            _ => self.send(worker, desk, &mut moment),
+        };
+        if sent.is_err() {
             turn = Turn::Drop;
         }
+        // What was not sent must never reach the next connection that uses the desk.
+        desk.out.clear();
         exec.end(&mut moment);
         (used, turn)
     }
@@ -367,17 +375,22 @@ impl Connection {
         if desk.out.is_empty() {
             return Ok(());
         }
-        if let Some(pending) = &mut self.pending {
-            pending.append(&mut desk.out);
-        } else {
+        if self.pending.is_none() {
             let written = write_some(&self.stream, &mut desk.out, &mut moment.writes)?;
             moment.net_out_bytes += written;
             self.client.wrote(written);
             if desk.out.is_empty() {
-                desk.out.clear();
                 return Ok(());
             }
-            self.pending = Some(Box::new(desk.out.take()));
+        }
+        self.keep(worker, desk)
+    }
+
+    /// Has the desk's replies wait, behind those that already do.
+    fn keep(&mut self, worker: &Worker, desk: &mut Desk) -> io::Result<()> {
+        match &mut self.pending {
+            Some(pending) => pending.append(&mut desk.out),
+            None => self.pending = Some(Box::new(desk.out.take())),
         }
         self.note_pending(worker)
     }
@@ -451,15 +464,9 @@ impl Connection {
         true
     }
 
-    fn note_read(&mut self, read: usize, worker: &Worker, desk: &mut Desk) {
+    fn note_read(&mut self, read: usize, desk: &mut Desk) {
         desk.read_bytes += read as u64;
-        let shared = &self.client.shared;
-        shared
-            .net_in_bytes
-            .fetch_add(read as u64, Ordering::Relaxed);
-        shared
-            .last_interaction_ms
-            .store(worker.exec.server.clock.unix_ms(), Ordering::Relaxed);
+        self.client.sent(read as u64);
     }
 
     fn note_tail(&mut self) {

@@ -1,7 +1,8 @@
 //! Listeners: bind, accept, admit or refuse, hand over to a worker.
 //!
-//! An error of `accept` never ends a listener: whatever fails for the moment is tried again after a pause, and when no
-//! file descriptor is left a reserved one is given up for an instant, so that the client learns of it.
+//! An error of `accept` never ends a listener: one that concerns the accepted connection alone is passed over, whatever
+//! else fails for the moment is tried again after a pause, and when no file descriptor is left a reserved one is given up
+//! for an instant, so that the client learns of it.
 
 use std::fs::File;
 use std::io;
@@ -252,6 +253,9 @@ impl Acceptor {
     /// Tells why `accept` failed. Without file descriptors the waiting client would hang: the reserved one is given up
     /// for as long as it takes to accept and close.
     async fn after_error(&self, error: &io::Error, accept: impl Fn()) {
+        if is_of_one_client(error) {
+            return tracing::debug!("Accepting client connection: {error}");
+        }
         tracing::warn!("Accepting client connection: {error}");
         if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) {
             drop(self.spare.lock().take());
@@ -316,6 +320,26 @@ impl Acceptor {
         self.crew
             .send(self.balance.place(), Parcel::new(socket, client));
     }
+}
+
+/// An error of the connection that `accept` took from the queue: it has gone, and the next one has
+/// nothing to do with it. Nobody has to wait for it.
+pub(super) fn is_of_one_client(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(
+            libc::ECONNABORTED
+                | libc::EINTR
+                | libc::EPROTO
+                | libc::EPERM
+                | libc::ENETDOWN
+                | libc::ENETUNREACH
+                | libc::EHOSTDOWN
+                | libc::EHOSTUNREACH
+                | libc::ENONET
+                | libc::ENOPROTOOPT
+        )
+    )
 }
 
 /// `1.2.3.4:5` or `[::1]:5`, as CLIENT LIST shows it.

@@ -13,3 +13,6 @@ pub mod connection;
 pub mod listener;
 pub mod stream;
 pub mod worker;
+
+#[cfg(test)]
+mod tests;

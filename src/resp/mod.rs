@@ -1,7 +1,7 @@
 //! RESP, the wire protocol of Redis: requests in, replies out, replies in again (client side).
 //!
 //! - [`parse`]: bytes of a connection -> a [`Batch`] of commands, argument spans into the read buffer.
-//! - [`write`]: [`ReplyWriter`], the only place that knows RESP2 from RESP3.
+//! - [`mod@write`]: [`ReplyWriter`], the only place that knows RESP2 from RESP3.
 //! - [`read`]: [`ReplyReader`], replies of another server, for `--ping`, tests, benchmarks, replication.
 //!
 //! Nothing here knows a command, a socket or a clock. Every byte may come from an attacker: nothing

@@ -71,7 +71,7 @@ mod jemalloc {
     static MALLOC_CONF: Option<&'static c_char> =
         // SAFETY: a reference to the first byte of a NUL-terminated static string; i8 and u8 have
         // the same size and no invalid values.
-        Some(unsafe { &*c"dirty_decay_ms:1000,muzzy_decay_ms:0".as_ptr() });
+        Some(unsafe { &*c"thp:always,dirty_decay_ms:1000,muzzy_decay_ms:0".as_ptr() });
 
     /// jemalloc as `#[global_allocator]`.
     #[derive(Clone, Copy, Debug, Default)]

@@ -7,6 +7,7 @@ mod differential;
 mod expiry;
 mod generate;
 mod harness;
+mod isolation;
 mod lifecycle;
 mod protocol;
 mod protocol_cases;

@@ -134,13 +134,13 @@ fn copy_copies_value_and_expiry() {
     t.counted("COPY a b DB 1", ":0", [1, 0, 0, 0]);
     t.counted("COPY a b DB 1 REPLACE", ":1", [1, 0, 1, 0]);
     t.counted("COPY a a DB 1", ":1", [1, 0, 1, 0]);
-    t.select(1);
+    t.run("SELECT 1").is("+OK");
     t.run("MGET a b").is("*2 $1 1 $1 1");
     t.run("TTL a").is(":100");
     // The copy is another key's: neither sees what the other becomes.
     t.run("SET a 5").is("+OK");
     t.run("COPY a b DB 0 REPLACE").is(":1");
-    t.select(0);
+    t.run("SELECT 0").is("+OK");
     t.run("MGET a b").is("*2 $1 1 $1 5");
     t.run("TTL b").is(":-1");
 }
@@ -175,12 +175,12 @@ fn large_values_are_shared_and_handed_over() {
     // A shared value is copied before it is changed.
     t.run("SETRANGE copy 0 y").is(":20000");
     t.run("GETRANGE copy 0 1").is("$2 yx");
-    t.select(3);
+    t.run("SELECT 3").is("+OK");
     t.run("GETRANGE big 0 1").is("$2 xx");
     assert_eq!(*bytes, big);
     // Copies that are gone leave the others whole.
     t.run("DEL big").is(":1");
-    t.select(2);
+    t.run("SELECT 2").is("+OK");
     t.run("STRLEN renamed").is(":20000");
 }
 
@@ -192,20 +192,20 @@ fn every_kind_of_value_moves() {
         let encoding = t.run("OBJECT ENCODING k").text();
         t.run("COPY k c REPLACE").is(":1");
         t.run("RENAME k r").is("+OK");
-        t.select(1);
+        t.run("SELECT 1").is("+OK");
         t.does("DEL r");
-        t.select(0);
+        t.run("SELECT 0").is("+OK");
         for key in ["c", "r"] {
             t.run(&format!("GET {key}"))
                 .is(format!("${} {value}", value.len()).trim_end());
             t.run(&format!("OBJECT ENCODING {key}")).is(&encoding);
         }
         t.run("MOVE r 1").is(":1");
-        t.select(1);
+        t.run("SELECT 1").is("+OK");
         t.run("GET r")
             .is(format!("${} {value}", value.len()).trim_end());
         t.run("OBJECT ENCODING r").is(&encoding);
-        t.select(0);
+        t.run("SELECT 0").is("+OK");
     }
 }
 
@@ -237,7 +237,7 @@ fn encodings_follow_the_key() {
             t.run(&format!("RENAME {from} {to}")).is("+OK");
             t.run(&ask(to)).is(&after);
             t.run(&format!("MOVE {to} 1")).is(":1");
-            t.select(1);
+            t.run("SELECT 1").is("+OK");
             t.run(&ask(to)).is(&after);
         }
     }
@@ -248,7 +248,7 @@ fn encodings_follow_the_key() {
         t.does(line);
     }
     t.run("OBJECT ENCODING b").is("$3 raw");
-    t.select(1);
+    t.run("SELECT 1").is("+OK");
     t.run("OBJECT ENCODING z").is("$3 raw");
 }
 
@@ -328,12 +328,12 @@ fn move_takes_a_key_to_another_database() {
     t.does("SET a 6");
     t.counted("MOVE a 1", ":0", [0; 4]);
     t.run("GET a").is("$1 6");
-    t.select(1);
+    t.run("SELECT 1").is("+OK");
     t.run("TTL a").is(":100");
     t.run("GET a").is("$1 5");
     t.counted("MOVE a 0", ":0", [0; 4]);
     t.counted("MOVE a 15", ":1", [0, 0, 1, 0]);
-    t.select(15);
+    t.run("SELECT 15").is("+OK");
     t.run("TTL a").is(":100");
     t.clock.advance(100_000);
     t.run("EXISTS a").is(":0");
@@ -344,12 +344,12 @@ fn move_takes_expired_keys_for_missing() {
     let mut t = Test::new();
     t.expired("e");
     t.counted("MOVE e 1", ":0", [0, 0, 0, 1]);
-    t.select(1);
+    t.run("SELECT 1").is("+OK");
     t.expired("a");
-    t.select(0);
+    t.run("SELECT 0").is("+OK");
     t.does("SET a 1");
     t.counted("MOVE a 1", ":1", [0, 0, 1, 1]);
-    t.select(1);
+    t.run("SELECT 1").is("+OK");
     t.run("TTL a").is(":-1");
 }
 
@@ -447,6 +447,10 @@ fn object_looks_without_touching() {
         "{help}"
     );
     assert!(help.ends_with(" +HELP +    Print this help."), "{help}");
+    t.run("HELLO 3");
+    for subcommand in ["ENCODING", "FREQ", "IDLETIME", "REFCOUNT"] {
+        t.run(&format!("OBJECT {subcommand} x")).is("_");
+    }
 }
 
 #[test]
@@ -491,7 +495,7 @@ fn idle_time_is_the_time_since_the_last_use() {
     }
     t.clock.advance(3_000);
     t.run("MOVE nx 1").is(":1");
-    t.select(1);
+    t.run("SELECT 1").is("+OK");
     t.run("OBJECT IDLETIME nx").is(":0");
 }
 
@@ -513,7 +517,7 @@ fn the_idle_clock_wraps() {
 #[test]
 fn no_touch_leaves_the_idle_clock_alone() {
     let mut t = Test::new();
-    t.session.client_mut().no_touch = true;
+    t.run("CLIENT NO-TOUCH ON").is("+OK");
     t.does("SET k 1");
     for (line, idle) in [
         ("GET k", ":3"),
@@ -533,7 +537,7 @@ fn no_touch_leaves_the_idle_clock_alone() {
     t.does("RENAME k f");
     t.run("OBJECT IDLETIME f").is(":0");
     t.clock.advance(3_000);
-    t.session.client_mut().no_touch = false;
+    t.run("CLIENT NO-TOUCH OFF").is("+OK");
     t.does("GET f");
     t.run("OBJECT IDLETIME f").is(":0");
 }

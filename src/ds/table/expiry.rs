@@ -5,8 +5,8 @@
 //! expiry appears, and raised only when `take_expired` has looked: removing or extending an expiry
 //! costs nothing but a needless look at its segment later, which reads 2 bytes per slot.
 //!
-//! The codes of a segment are relative to a base, the time when they were made or last moved. When a
-//! segment is looked at long after, its base moves on, so that the codes of what is due soon are
+//! The codes of a segment are relative to a base, the time when they were made or last moved. When
+//! a segment is looked at long after, its base moves on, so that the codes of what is due soon are
 //! exact enough: never more than `REBASE_AFTER_MS` / 2048 early.
 
 use super::due::{self, NEVER};
@@ -107,15 +107,7 @@ impl<T: Item> Table<T> {
         // SAFETY: the segment is live, and nothing here frees or replaces it. `f` gets only items,
         // and can't reach the table.
         unsafe {
-            let header = segment.header();
-            if now_ms < (*header).codes_base_ms {
-                make_codes_anew::<T>(segment, now_ms);
-            } else if now_ms - (*header).codes_base_ms >= REBASE_AFTER_MS {
-                let delta_ms = now_ms - (*header).codes_base_ms;
-                (*header).codes_base_ms = now_ms;
-                for_each_code(segment, |code| *code = rebase(*code, delta_ms));
-            }
-            let base_ms = (*header).codes_base_ms;
+            let base_ms = base_at::<T>(segment, now_ms);
             let limit = due::encode(now_ms - base_ms);
             // What is not due, but has the code of what is.
             let mut due_soon_ms = NO_EXPIRY;
@@ -153,16 +145,8 @@ impl<T: Item> Table<T> {
                 }
             }
             self.tidy(segment, homes);
-            let run_start = self.run_start(dir_index, segment);
-            let mut least = due::least_above(segment.codes(), limit);
-            for (at, _) in segment.chain() {
-                least = least.min(due::least_above(&[(*at).codes], limit));
-            }
-            let due_at_ms = match least {
-                NEVER => due_soon_ms,
-                code => due_soon_ms.min(base_ms.saturating_add(due::decode(code))),
-            };
-            self.set_due_at(run_start, due_at_ms);
+            let due_at_ms = due_soon_ms.min(due_after(segment, limit));
+            self.set_due_at(self.run_start(dir_index, segment), due_at_ms);
             self.drop_index_if_unused(dir_index);
         }
         taken
@@ -289,6 +273,25 @@ unsafe fn for_each_code(segment: Segment, mut f: impl FnMut(&mut i16)) {
     }
 }
 
+/// The base of a segment's codes, not after `now_ms` and not so long before it that codes get coarse.
+///
+/// # Safety
+/// The segment is live.
+unsafe fn base_at<T: Item>(segment: Segment, now_ms: u64) -> u64 {
+    // SAFETY: the caller's.
+    unsafe {
+        let header = segment.header();
+        if now_ms < (*header).codes_base_ms {
+            make_codes_anew::<T>(segment, now_ms);
+        } else if now_ms - (*header).codes_base_ms >= REBASE_AFTER_MS {
+            let delta_ms = now_ms - (*header).codes_base_ms;
+            (*header).codes_base_ms = now_ms;
+            for_each_code(segment, |code| *code = rebase(*code, delta_ms));
+        }
+        (*header).codes_base_ms
+    }
+}
+
 /// Makes all codes of a segment from the items, relative to an earlier time: the clock went back.
 ///
 /// # Safety
@@ -312,6 +315,26 @@ unsafe fn make_codes_anew<T: Item>(segment: Segment, base_ms: u64) {
             for (code, word) in chained.codes.iter_mut().zip(chained.line.0) {
                 *code = code_of(word);
             }
+        }
+    }
+}
+
+/// A lower bound of the expiries whose codes are above `limit`.
+///
+/// # Safety
+/// The segment is live.
+unsafe fn due_after(segment: Segment, limit: i16) -> u64 {
+    // SAFETY: the caller's.
+    unsafe {
+        let mut least = due::least_above(segment.codes(), limit);
+        for (at, _) in segment.chain() {
+            least = least.min(due::least_above(&[(*at).codes], limit));
+        }
+        match least {
+            NEVER => NO_EXPIRY,
+            code => (*segment.header())
+                .codes_base_ms
+                .saturating_add(due::decode(code)),
         }
     }
 }
@@ -356,8 +379,8 @@ unsafe fn find_due(
 }
 
 impl Segment {
-    /// Takes the item at a place out and leaves a hole; [`Self::tidy_overflow`] must follow. Returns
-    /// the bit of its home.
+    /// Takes the item at a place out and leaves a hole; [`Self::tidy_overflow`] must follow.
+    /// Returns the bit of its home.
     ///
     /// # Safety
     /// The segment is live, and the place occupied by an item that expires.

@@ -171,8 +171,12 @@ mod sse2 {
         let at = std::ptr::from_ref(line).cast::<__m128i>();
         // SAFETY: x86_64 has SSE2, and a line is four aligned vectors.
         unsafe {
-            // The high halves of two words each, then of four, in the words' order.
-            let [a, b, c, d] = [0, 1, 2, 3].map(|i| _mm_castsi128_ps(_mm_load_si128(at.add(i))));
+            // The high halves of two words each, then of four, in the words' order. Spelled out:
+            // array::map isn't inlined at every optimisation level.
+            let (a, b) = (_mm_load_si128(at), _mm_load_si128(at.add(1)));
+            let (c, d) = (_mm_load_si128(at.add(2)), _mm_load_si128(at.add(3)));
+            let (a, b) = (_mm_castsi128_ps(a), _mm_castsi128_ps(b));
+            let (c, d) = (_mm_castsi128_ps(c), _mm_castsi128_ps(d));
             let low = _mm_castps_si128(_mm_shuffle_ps::<0b11_01_11_01>(a, b));
             let high = _mm_castps_si128(_mm_shuffle_ps::<0b11_01_11_01>(c, d));
             // The arithmetic shift leaves 16 signed bits, which pack without saturation.

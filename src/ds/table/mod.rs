@@ -2,14 +2,14 @@
 //!
 //! - A directory, indexed by the top bits of an item's position (its hash without the skip bits),
 //!   says which segment holds it. The segment's lines and the words in them are described in
-//!   [`segment`] and [`line`]. A lookup touches the directory (8 bytes per some 300 items, in
+//!   `segment` and `line`. A lookup touches the directory (8 bytes per some 300 items, in
 //!   cache), one line of tags and one item.
-//! - Growth happens one segment at a time ([`grow`]): a full segment first grows in steps of 512
+//! - Growth happens one segment at a time (`grow`): a full segment first grows in steps of 512
 //!   bytes, which touches no item, then splits in two. The most a single insert does is to rebuild
 //!   one segment of 500 slots, or to double the directory. Shrinking is the mirror image.
-//! - The table is in the order of the hash, and so is SCAN ([`walk`]): a cursor stays valid whatever
+//! - The table is in the order of the hash, and so is SCAN (`walk`): a cursor stays valid whatever
 //!   happens to the segments, and never returns an item twice.
-//! - The expiry index is exact ([`expiry`]): 2 bytes per slot, only in segments that hold an item
+//! - The expiry index is exact (`expiry`): 2 bytes per slot, only in segments that hold an item
 //!   with an expiry, plus one number per directory slot.
 //!
 //! Invariants:
@@ -68,8 +68,8 @@ pub unsafe trait Item: Sized {
     /// Takes the item back.
     ///
     /// # Safety
-    /// `raw` is from `into_raw` or `set_expire_at_ms`, and is not used any more. This also holds for
-    /// the functions below, except that they leave the item where it is.
+    /// `raw` is from `into_raw` or `set_expire_at_ms`, and is not used any more. This also holds
+    /// for the functions below, except that they leave the item where it is.
     unsafe fn from_raw(raw: NonNull<u8>) -> Self;
 
     /// The read view.
@@ -109,8 +109,8 @@ pub unsafe trait Item: Sized {
     unsafe fn set_expire_at_ms(raw: NonNull<u8>, expire_at_ms: Option<u64>) -> NonNull<u8>;
 }
 
-/// Where an item is. Valid until the next `insert`, `remove`, `take_expired` or `clear`; a slot used
-/// later refers to another item, or makes the call panic.
+/// Where an item is. Valid until the next `insert`, `remove`, `take_expired` or `clear`; a slot
+/// used later refers to another item, or makes the call panic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Slot {
     dir_index: u32,
@@ -146,8 +146,8 @@ pub struct Table<T: Item> {
 unsafe impl<T: Item + Send> Send for Table<T> {}
 
 impl<T: Item> Table<T> {
-    /// An empty table, which allocates nothing. `skip_bits` is how many top bits of the hash are the
-    /// same for all items, because they chose the shard; at most [`SKIP_BITS_MAX`].
+    /// An empty table, which allocates nothing. `skip_bits` is how many top bits of the hash are
+    /// the same for all items, because they chose the shard; at most [`SKIP_BITS_MAX`].
     pub fn new(skip_bits: u32, key_hash: KeyHash) -> Self {
         assert!(skip_bits <= SKIP_BITS_MAX, "{skip_bits} skip bits");
         Self {
@@ -493,8 +493,27 @@ impl Slot {
 unsafe fn find_in_line<T: Item>(line: &Line, window: u32, key: &[u8]) -> Option<usize> {
     line.matches(window).find(|&slot| {
         // SAFETY: a matching word is occupied, so it is a live item's.
-        unsafe { T::key(line::pointer(line.0[slot])) == key }
+        unsafe { same(T::key(line::pointer(line.0[slot])), key) }
     })
+}
+
+/// Whether two keys are the same; keys of 8 to 16 bytes, the common ones, without a call.
+#[inline]
+fn same(a: &[u8], b: &[u8]) -> bool {
+    if a.len() != b.len() {
+        return false;
+    }
+    match (
+        a.first_chunk::<8>(),
+        b.first_chunk(),
+        a.last_chunk::<8>(),
+        b.last_chunk(),
+    ) {
+        (Some(a_first), Some(b_first), Some(a_last), Some(b_last)) if a.len() <= 16 => {
+            a_first == b_first && a_last == b_last
+        }
+        _ => a == b,
+    }
 }
 
 /// Finds an item of `home` in the neighbour, the stash or the chain, and returns its place.

@@ -12,8 +12,8 @@
 //! further without its bit.
 //!
 //! The window in a slot's word starts at bit `base` of the position, the last multiple of 3 not
-//! above `depth`: its 17 bits always hold the 15 that choose the home, so resizing a segment and two
-//! of three splits touch no item.
+//! above `depth`: its 17 bits always hold the 15 that choose the home, so resizing a segment and
+//! two of three splits touch no item.
 //!
 //! A *place* numbers the slots: line * 8 + slot, home lines first, then stash, then the chain.
 //!

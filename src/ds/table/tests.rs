@@ -501,6 +501,49 @@ fn a_budget_spreads_a_burst_over_calls() {
 }
 
 #[test]
+fn merging_on_expiry_forgets_no_bound() {
+    for seed in 0..10 {
+        let live = Rc::new(Cell::new(0));
+        let mut random = Random(seed);
+        let mut table = Table::<ChosenItem>::new(0, KeyHash::process(HashFunction::Fast));
+        table.set_clock_ms(1);
+        for key in 0..5000 / MIRI {
+            let hash = random.next();
+            // Only a quarter of the segments shrinks, so that the directory stays.
+            let expire_at_ms = match random.below(10) {
+                _ if hash >> 62 != 3 => 1 << 30,
+                0 => 10_000 + random.below(1 << 20),
+                _ => 1000,
+            };
+            table.insert(hash, ChosenItem::new(key, hash, Some(expire_at_ms), &live));
+        }
+        table.take_expired(2000, usize::MAX, &mut drop);
+        check(&table);
+        assert!(table.next_expire_at_ms() > 2000);
+    }
+}
+
+#[test]
+fn what_was_due_before_the_clock_is_found() {
+    let live = Rc::new(Cell::new(0));
+    let mut random = Random(7);
+    let mut table = Table::<ChosenItem>::new(0, KeyHash::process(HashFunction::Fast));
+    table.set_clock_ms(100_000);
+    for key in 0..5000 / MIRI {
+        let hash = random.next();
+        let expire_at_ms = 50_000 + random.below(100_000);
+        table.insert(hash, ChosenItem::new(key, hash, Some(expire_at_ms), &live));
+    }
+    check(&table);
+    // The clock may even go back.
+    for now_ms in [60_000, 99_999, 100_000, 120_000] {
+        table.take_expired(now_ms, usize::MAX, &mut drop);
+        check(&table);
+        assert!(table.next_expire_at_ms() > now_ms);
+    }
+}
+
+#[test]
 fn scan_returns_what_stays_exactly_once() {
     for seed in (0..12).step_by(MIRI as usize) {
         let live = Rc::new(Cell::new(0));

@@ -1,8 +1,8 @@
 //! Walking a table: SCAN, random items, all items.
 //!
-//! A scan goes home line by home line in the order of positions. Splits, merges and resizes move the
-//! borders between lines but never the order, so "everything before this position has been seen" is
-//! all that a cursor has to say.
+//! A scan goes home line by home line in the order of positions. Splits, merges and resizes move
+//! the borders between lines but never the order, so "everything before this position has been
+//! seen" is all that a cursor has to say.
 
 use super::line::{self, Bits, LINE_SLOTS, Line};
 use super::segment::{ChainLines, Segment};

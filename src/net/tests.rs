@@ -1,0 +1,241 @@
+//! Workers and connections over real sockets, in the process: moving from worker to worker under
+//! load, and stopping whatever connections are waiting for.
+
+use std::io::{self, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use super::connection::Parcel;
+use super::listener::is_of_one_client;
+use super::stream::Socket;
+use super::worker::{self, Crew};
+use crate::client::{Client, Endpoint, Shared, Signal};
+use crate::commands::CommandTable;
+use crate::config;
+use crate::server::{Lifecycle, Server};
+use crate::util::clock::Clock;
+
+/// Far above what anything here takes.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A server with workers and no listener.
+struct House {
+    server: Arc<Server>,
+    crew: Arc<Crew>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl House {
+    fn new(workers: usize) -> House {
+        let args = ["--enable-debug-command", "yes"].map(Into::into);
+        let Ok(config::Invocation::Run(sources)) = config::parse(args, []) else {
+            panic!("no run")
+        };
+        let (store, _) = config::load(&sources).unwrap();
+        let server = Arc::new(Server::new(store, Clock::real()));
+        let table = Arc::new(CommandTable::new(&[]).unwrap());
+        server.enter(Lifecycle::Running);
+        let (crew, threads) = worker::start(workers, &server, &table).unwrap();
+        House {
+            server,
+            crew,
+            threads,
+        }
+    }
+
+    /// Both ends of a new connection that starts on the first worker.
+    fn connect(&self) -> (TcpStream, Arc<Shared>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        peer.set_read_timeout(Some(PATIENCE)).unwrap();
+        peer.set_nodelay(true).unwrap();
+        let (accepted, addr) = listener.accept().unwrap();
+        accepted.set_nonblocking(true).unwrap();
+        let endpoint = Endpoint {
+            addr: addr.to_string(),
+            laddr: String::new(),
+            local: true,
+            unix: false,
+        };
+        let socket = Socket::Tcp(accepted);
+        let now_ms = self.server.clock.unix_ms();
+        let shared = self.server.clients.connect(endpoint, socket.fd(), now_ms);
+        let client = Client::new(shared.clone(), true);
+        self.crew.send(0, Parcel::new(socket, client));
+        (peer, shared)
+    }
+
+    /// Tells everyone to stop, as `boot` does, and waits for the workers.
+    fn stop(self) {
+        self.server.enter(Lifecycle::Stopping);
+        let clients = self.server.clients.all();
+        clients.iter().for_each(|client| client.raise(Signal::Kill));
+        wait_for("the workers to end", || {
+            self.threads.iter().all(JoinHandle::is_finished)
+        });
+        for thread in self.threads {
+            thread.join().unwrap();
+        }
+        assert!(self.server.clients.is_empty(), "somebody is still listed");
+    }
+}
+
+fn wait_for(what: &str, condition: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !condition() {
+        assert!(start.elapsed() < PATIENCE, "did not happen: {what}");
+        thread::yield_now();
+    }
+}
+
+/// Requests and the exact bytes of their replies; `count` is what the client's counter stands at.
+fn batch(name: usize, round: usize, count: &mut usize) -> (Vec<u8>, Vec<u8>) {
+    let (mut requests, mut replies) = (Vec::new(), Vec::new());
+    for n in 0..1 + round % 40 {
+        *count += 1;
+        let echo = format!("{name}-{round}-{n}");
+        requests.extend(format!("INCR counter{name}\r\nECHO {echo}\r\n").into_bytes());
+        replies.extend(format!(":{count}\r\n${}\r\n{echo}\r\n", echo.len()).into_bytes());
+    }
+    if round.is_multiple_of(16) {
+        // More than a socket takes at once, so that replies wait.
+        let long = "x".repeat(3_000_000);
+        let set = format!("*3\r\n$3\r\nSET\r\n$6\r\nlong:{name}\r\n$3000000\r\n{long}\r\n");
+        requests.extend(set.into_bytes());
+        requests.extend(format!("GET long:{name}\r\n").into_bytes());
+        replies.extend(format!("+OK\r\n$3000000\r\n{long}\r\n").into_bytes());
+    }
+    (requests, replies)
+}
+
+#[test]
+fn connections_lose_nothing_on_their_way_between_workers() {
+    const WORKERS: usize = 4;
+    const CLIENTS: usize = 8;
+    const ROUNDS: usize = 64;
+    const MOVES: usize = 100;
+    let house = House::new(WORKERS);
+    let moves: Vec<AtomicUsize> = (0..CLIENTS).map(|_| AtomicUsize::new(0)).collect();
+    let pairs: Vec<_> = (0..CLIENTS).map(|_| house.connect()).collect();
+    let shared: Vec<_> = pairs.iter().map(|(_, shared)| shared.clone()).collect();
+    let running = AtomicUsize::new(CLIENTS);
+    thread::scope(|scope| {
+        for (name, (mut peer, _)) in pairs.into_iter().enumerate() {
+            let (moves, running) = (&moves[name], &running);
+            scope.spawn(move || {
+                struct Done<'a>(&'a AtomicUsize);
+                impl Drop for Done<'_> {
+                    fn drop(&mut self) {
+                        self.0.fetch_sub(1, Ordering::Relaxed);
+                    }
+                }
+                let _done = Done(running);
+                let (start, mut count, mut round) = (Instant::now(), 0, 0);
+                while round < ROUNDS || moves.load(Ordering::Relaxed) < MOVES {
+                    assert!(start.elapsed() < PATIENCE, "it hardly moves");
+                    let (requests, expected) = batch(name, round, &mut count);
+                    // In two pieces: the first ends within a request.
+                    let (first, second) = requests.split_at(requests.len() * 2 / 3);
+                    peer.write_all(first).unwrap();
+                    peer.write_all(second).unwrap();
+                    let mut replies = vec![0; expected.len()];
+                    peer.read_exact(&mut replies).unwrap();
+                    assert!(replies == expected, "client {name}, round {round}");
+                    round += 1;
+                }
+            });
+        }
+        let mut last = [0; CLIENTS];
+        while running.load(Ordering::Relaxed) > 0 {
+            for (name, client) in shared.iter().enumerate() {
+                let worker = client.worker.load(Ordering::Relaxed);
+                if worker != last[name] {
+                    last[name] = worker;
+                    moves[name].fetch_add(1, Ordering::Relaxed);
+                }
+                client
+                    .move_to
+                    .store((worker + 1) % WORKERS, Ordering::Relaxed);
+                client.raise(Signal::Move);
+            }
+            thread::yield_now();
+        }
+    });
+    wait_for("all connections to end", || house.server.clients.is_empty());
+    let left: usize = (0..WORKERS).map(|n| house.crew.connections(n)).sum();
+    assert_eq!(left, 0, "the crew's count of connections is out of step");
+    house.stop();
+}
+
+#[test]
+fn a_killed_connection_ends_wherever_it_is() {
+    let house = House::new(3);
+    for round in 0..200 {
+        let (mut peer, shared) = house.connect();
+        peer.write_all(b"PING\r\n").unwrap();
+        shared.move_to.store(1 + round % 2, Ordering::Relaxed);
+        shared.raise(Signal::Move);
+        if round % 3 == 0 {
+            wait_for("the move", || shared.worker.load(Ordering::Relaxed) != 0);
+        }
+        shared.raise(Signal::Kill);
+        let mut rest = Vec::new();
+        // The request may be answered, or the connection be reset with it unread.
+        if peer.read_to_end(&mut rest).is_ok() {
+            assert!(rest.is_empty() || rest == b"+PONG\r\n");
+        }
+    }
+    wait_for("all connections to end", || house.server.clients.is_empty());
+    house.stop();
+}
+
+#[test]
+fn a_stop_ends_connections_that_wait() {
+    let house = House::new(2);
+    let send = |line: &str| {
+        let (mut peer, shared) = house.connect();
+        peer.write_all(format!("{line}\r\n").as_bytes()).unwrap();
+        (peer, shared)
+    };
+    let idle = house.connect();
+    let (mut pauser, _) = send("CLIENT PAUSE 1000000000 WRITE");
+    let mut ok = [0; 5];
+    pauser.read_exact(&mut ok).unwrap();
+    assert_eq!(&ok, b"+OK\r\n");
+    let paused = send("SET key value");
+    let is_paused = || paused.1.paused.load(Ordering::Relaxed);
+    wait_for("the pause", is_paused);
+    // The second sleeper waits for the first, and what comes after a sleep does not run any more.
+    let sleepers = [
+        send("DEBUG SLEEP 1000000000\r\nCLIENT SETNAME late"),
+        send("DEBUG SLEEP 1e300\r\nDEBUG SLEEP 1000000000"),
+    ];
+    wait_for("the sleep", || house.server.keyspace.gate.is_closed());
+    let behind = send("PING");
+    let was_read = || behind.1.net_in_bytes.load(Ordering::Relaxed) > 0;
+    wait_for("the request behind the gate", was_read);
+    // A peer that has said half a request, and one with a long way to go.
+    let half = send("*3\r\n$3\r\nSET\r\n$100");
+    house.stop();
+    assert!(sleepers[0].1.names.lock().name.is_empty());
+    // With requests unread the peer learns of it by a reset, else by the end.
+    for mut peer in [idle.0, paused.0, pauser, half.0] {
+        let mut rest = String::new();
+        let _ = peer.read_to_string(&mut rest);
+        assert_eq!(rest, "");
+    }
+    // The gate may have opened before this one was told to stop.
+    let (mut behind, mut rest) = (behind.0, String::new());
+    let _ = behind.read_to_string(&mut rest);
+    assert!(["", "+PONG\r\n"].contains(&&*rest), "{rest}");
+}
+
+#[test]
+fn errors_of_one_connection_hold_nobody_up() {
+    let alone = |number| is_of_one_client(&io::Error::from_raw_os_error(number));
+    assert!([libc::ECONNABORTED, libc::EPROTO, libc::EPERM].map(alone) == [true; 3]);
+    assert!([libc::EMFILE, libc::ENFILE, libc::ENOMEM, libc::EINVAL].map(alone) == [false; 4]);
+}
