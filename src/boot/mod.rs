@@ -28,8 +28,12 @@ use crate::util::clock::Clock;
 mod cron;
 mod log;
 
-/// File descriptors that are not clients: listeners, logs, epoll, the reserve.
-const RESERVED_FDS: u64 = 64;
+/// File descriptors that are not clients, at least: listeners, logs, epoll, the reserve.
+const RESERVED_FDS_MIN: u64 = 32;
+/// What the process opens whatever the configuration says, with some to spare.
+const PROCESS_FDS: u64 = 20;
+/// What a worker's runtime opens.
+const WORKER_FDS: u64 = 4;
 /// Time between two runs of the cron.
 const CRON_TICK: Duration = Duration::from_millis(100);
 /// How long running connections may take to end.
@@ -230,12 +234,13 @@ fn apply_config(
         }
         Field::Dir => std::env::set_current_dir(&after.dir).map_err(|error| error.to_string()),
         Field::MaxClients => {
-            let want = u64::from(after.maxclients) + RESERVED_FDS;
+            let reserved = reserved_fds(after);
+            let want = u64::from(after.maxclients) + reserved;
             match process::raise_nofile_limit(want) {
                 got if got >= want => Ok(()),
                 got => Err(format!(
                     "The operating system is not able to handle the specified number of clients, try with {}",
-                    got.saturating_sub(RESERVED_FDS)
+                    got.saturating_sub(reserved)
                 )),
             }
         }
@@ -261,19 +266,30 @@ fn apply_config(
     })
 }
 
+/// File descriptors that are kept from clients.
+fn reserved_fds(config: &Config) -> u64 {
+    let listeners = config.bind.len() as u64;
+    (PROCESS_FDS + listeners + WORKER_FDS * config.io_threads as u64).max(RESERVED_FDS_MIN)
+}
+
 /// Makes room for `maxclients` file descriptors, or lowers it to what there is room for.
 fn fit_maxclients(store: &mut ConfigStore) -> anyhow::Result<()> {
     let maxclients = u64::from(store.config().maxclients);
-    let want = maxclients + RESERVED_FDS;
+    let reserved = reserved_fds(&store.config());
+    let want = maxclients + reserved;
     let got = process::raise_nofile_limit(want);
     if got >= want {
         return Ok(());
     }
-    let fits = got.saturating_sub(RESERVED_FDS);
+    let fits = got.saturating_sub(reserved);
     if fits == 0 {
-        bail!(
-            "Your current 'ulimit -n' of {got} is not enough for the server to start. Please increase it."
+        let text = format!(
+            "Your current 'ulimit -n' of {got} is not enough for the server to start. Please increase your open file \
+             limit to at least {want}. Exiting."
         );
+        // Logged, since a daemon has no terminal any more.
+        tracing::error!("{text}");
+        bail!(text);
     }
     tracing::warn!(
         "You requested maxclients of {maxclients} requiring at least {want} max file descriptors. Current maximum \

@@ -48,6 +48,7 @@ fn errors_of_a_configuration_file_name_file_line_and_reason() {
         ("port 99999\n", 1, "port"),
         ("timeout -1\n", 1, "timeout"),
         ("databases 0\n", 1, "databases"),
+        ("databases 16385\n", 1, "databases"),
         ("loglevel loud\n", 1, "loglevel"),
         ("maxclients\n", 1, "maxclients"),
         ("port 1 2 3\n", 1, "port"),
@@ -330,6 +331,7 @@ fn the_client_above_maxclients_is_told() {
 fn running_out_of_file_descriptors_kills_nobody() {
     let mut server = Launch {
         open_files: Some(64),
+        args: &["--io-threads", "4"],
         ..Launch::KIVI
     }
     .start();

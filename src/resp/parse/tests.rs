@@ -330,7 +330,9 @@ fn inline_commands_are_unquoted() {
     one("\"a\" ", b"a");
     one("a\r", b"a");
     one("a\0b", b"a\0b");
-    for open in [r#""abc"#, "'abc", r#""\"#, r"'\", r"'\' ", r#""\" "#, r#"a""#] {
+    for open in [
+        r#""abc"#, "'abc", r#""\"#, r"'\", r"'\' ", r#""\" "#, r#"a""#,
+    ] {
         fails(
             format!("ECHO {open}\r\nPING\r\n").as_bytes(),
             "unbalanced quotes in request",
