@@ -736,8 +736,7 @@ fn inline(
 }
 
 /// Splits an inline command as `redis-cli` does: words are separated by white space, quotes may
-/// stand anywhere in a word. `None` when a quote is not closed. A quote that ends the line closes even
-/// behind a backslash, which then stands for itself, as in Valkey 9.1.
+/// stand anywhere in a word. `None` when a quote is not closed.
 fn split_words(line: &[u8], side: &mut Vec<u8>, args: &mut Vec<Span>) -> Option<()> {
     let mut rest = line;
     loop {
@@ -786,11 +785,8 @@ fn read_double_quoted<'a>(mut text: &'a [u8], word: &mut Vec<u8>) -> Option<&'a 
                 word.push(hex_value(*high) << 4 | hex_value(*low));
                 after
             }
-            [_, b'"'] => {
-                word.push(b'\\');
-                return Some(&[]);
-            }
-            [_, escaped, after @ ..] => {
+            // An escape needs something behind it: in `"a\"` the second quote closes.
+            [_, escaped, after @ ..] if !after.is_empty() => {
                 word.push(match escaped {
                     b'n' => b'\n',
                     b'r' => b'\r',
@@ -801,8 +797,10 @@ fn read_double_quoted<'a>(mut text: &'a [u8], word: &mut Vec<u8>) -> Option<&'a 
                 });
                 after
             }
-            // A backslash at the end of the line.
-            _ => return None,
+            after => {
+                word.push(b'\\');
+                &after[1..]
+            }
         };
     }
 }
@@ -813,11 +811,7 @@ fn read_single_quoted<'a>(mut text: &'a [u8], word: &mut Vec<u8>) -> Option<&'a 
         word.extend_from_slice(&text[..plain]);
         text = match &text[plain..] {
             [b'\'', after @ ..] => return Some(after),
-            [b'\\', b'\''] => {
-                word.push(b'\\');
-                return Some(&[]);
-            }
-            [b'\\', b'\'', after @ ..] => {
+            [b'\\', b'\'', after @ ..] if !after.is_empty() => {
                 word.push(b'\'');
                 after
             }

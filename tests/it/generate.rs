@@ -613,7 +613,7 @@ fn nasty(rng: &mut Rng) -> Vec<u8> {
         "REPLACE",
         "IDX",
         "LEN",
-        "NOSAVE",
+        "SAVE",
         "ON",
         "0",
         "-1",
