@@ -28,9 +28,11 @@ use crate::util::clock::Clock;
 mod cron;
 mod log;
 
-/// File descriptors that are not clients: listeners, logs, epoll, the reserve; Redis keeps as many.
-const RESERVED_FDS: u64 = 32;
-/// File descriptors of one worker's runtime.
+/// File descriptors that are not clients, at least: listeners, logs, epoll, the reserve.
+const RESERVED_FDS_MIN: u64 = 32;
+/// What the process opens whatever the configuration says, with some to spare.
+const PROCESS_FDS: u64 = 20;
+/// What a worker's runtime opens.
 const WORKER_FDS: u64 = 4;
 /// Time between two runs of the cron.
 const CRON_TICK: Duration = Duration::from_millis(100);
@@ -264,9 +266,10 @@ fn apply_config(
     })
 }
 
-/// File descriptors that the server needs for itself.
+/// File descriptors that are kept from clients.
 fn reserved_fds(config: &Config) -> u64 {
-    RESERVED_FDS + WORKER_FDS * config.io_threads as u64
+    let listeners = config.bind.len() as u64;
+    (PROCESS_FDS + listeners + WORKER_FDS * config.io_threads as u64).max(RESERVED_FDS_MIN)
 }
 
 /// Makes room for `maxclients` file descriptors, or lowers it to what there is room for.
@@ -280,9 +283,13 @@ fn fit_maxclients(store: &mut ConfigStore) -> anyhow::Result<()> {
     }
     let fits = got.saturating_sub(reserved);
     if fits == 0 {
-        bail!(
-            "Your current 'ulimit -n' of {got} is not enough for the server to start. Please increase it."
+        let text = format!(
+            "Your current 'ulimit -n' of {got} is not enough for the server to start. Please increase your open file \
+             limit to at least {want}. Exiting."
         );
+        // Logged, since a daemon has no terminal any more.
+        tracing::error!("{text}");
+        bail!(text);
     }
     tracing::warn!(
         "You requested maxclients of {maxclients} requiring at least {want} max file descriptors. Current maximum \

@@ -14,7 +14,7 @@ use super::special::os_text;
 use crate::util::ascii;
 use crate::util::glob::glob_match;
 
-/// Splits a line into its arguments; `None`: a quote is not closed, or not followed by a blank.
+/// Splits a line into its arguments; `None`: a quote is not closed.
 pub(super) fn split_args(line: &[u8]) -> Option<Vec<Vec<u8>>> {
     ascii::split_args(line).map(|words| words.into_vec())
 }
@@ -94,14 +94,15 @@ mod tests {
             (r#"x "a b" 'c d'"#, &["x", "a b", "c d"]),
             (r#""\n\r\t\x41\"\\\q""#, &["\n\r\tA\"\\q"]),
             (r"'\n\'x'", &[r"\n'x"]),
-            (r#"a"b c""#, &["ab c"]),
+            (r#"a"b c"d"#, &["ab cd"]),
+            ("'a'b", &["ab"]),
             (r"a\b", &[r"a\b"]),
             (r#""\xZZ""#, &["xZZ"]),
         ];
         for (line, args) in cases {
             assert_eq!(split(line).unwrap(), *args, "{line}");
         }
-        for line in ["\"a", "'a", "\"a\"b", "'a'b", "\"a\\", "x \"", "a\"b"] {
+        for line in ["\"a", "'a", "\"a\\", "\"a\\\"", "x \"", "a\"b"] {
             assert_eq!(split(line), None, "{line}");
         }
     }

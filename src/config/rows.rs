@@ -11,6 +11,8 @@ use super::table::{Directive, row};
 
 const I32_MIN: i64 = i32::MIN as i64;
 const I32_MAX: i64 = i32::MAX as i64;
+/// Every database up to the highest one in use has a place in each shard.
+const DATABASES_MAX: i64 = 16_384;
 const U32_MAX: i64 = u32::MAX as i64;
 const MAX: i64 = i64::MAX;
 const ANY: Kind = Kind::Text(Check::Any);
@@ -225,7 +227,7 @@ const THE_PROCESS: &[Directive] = &[
     row("dir", Kind::Dir, ".", Working)
         .protected()
         .doc("Working directory: relative paths start here, and data files are kept here."),
-    row("databases", int(1, I32_MAX), "16", Working)
+    row("databases", int(1, DATABASES_MAX), "16", Working)
         .immutable()
         .doc("Number of databases, chosen with SELECT 0 and up."),
     row("io-threads", Kind::Threads, "0", Working)

@@ -293,7 +293,7 @@ fn a_wrong_line_is_named_with_file_line_and_reason() {
         ("\n\n# x\nport", 4, "wrong number of arguments"),
         ("port 1 2", 1, "wrong number of arguments"),
         ("requirepass \"a", 1, "unbalanced quotes"),
-        ("requirepass \"a\"b", 1, "unbalanced quotes"),
+        ("requirepass \"a\\\"", 1, "unbalanced quotes"),
         (
             "prot 1",
             1,

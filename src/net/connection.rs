@@ -216,7 +216,7 @@ impl Connection {
             match self.poll_write_pending(cx, worker) {
                 Poll::Ready(Err(_)) => return Poll::Ready(Turn::Drop),
                 // Not authenticated and not reading: no more requests until it takes its replies.
-                Poll::Pending if !self.client.authenticated => return Poll::Pending,
+                Poll::Pending if !self.authenticated(worker) => return Poll::Pending,
                 _ => {}
             }
         }
@@ -224,7 +224,9 @@ impl Connection {
     }
 
     fn poll_read(&mut self, cx: &mut Context<'_>, worker: &Worker, desk: &mut Desk) -> Poll<Turn> {
-        if !self.tail.is_empty() {
+        // A short tail goes in front of what is read into the worker's buffer; it needs no room of its own.
+        let held = self.tail.len();
+        if held > desk.input_bytes / 2 {
             return match ready!(self.stream.poll_read_vec(cx, &mut self.tail)) {
                 Ok(read) if read > 0 => {
                     self.note_read(read, desk);
@@ -234,16 +236,20 @@ impl Connection {
             };
         }
         let mut input = std::mem::take(&mut desk.input);
-        let mut buf = ReadBuf::new(&mut input);
+        let mut buf = ReadBuf::new(&mut input[held..]);
         let turn = match self.stream.poll_read(cx, &mut buf) {
             Poll::Pending => Poll::Pending,
             Poll::Ready(Ok(())) if !buf.filled().is_empty() => {
-                let bytes = buf.filled();
-                self.note_read(bytes.len(), desk);
+                let read = buf.filled().len();
+                self.note_read(read, desk);
+                let mut tail = std::mem::take(&mut self.tail);
+                input[..held].copy_from_slice(&tail);
+                let bytes = &input[..held + read];
                 let (used, turn) = self.work(bytes, worker, desk);
                 if used < bytes.len() {
-                    self.tail.reserve(self.tail_room(bytes.len() - used, desk));
-                    self.tail.extend_from_slice(&bytes[used..]);
+                    tail.clear();
+                    tail.extend_from_slice(&bytes[used..]);
+                    self.keep_tail(tail, desk);
                 }
                 self.note_tail();
                 Poll::Ready(turn)
@@ -260,20 +266,26 @@ impl Connection {
         let (used, turn) = self.work(&tail, worker, desk);
         if used < tail.len() {
             tail.drain(..used);
-            tail.reserve(self.tail_room(tail.len(), desk));
-            self.tail = tail;
+            self.keep_tail(tail, desk);
         }
         self.note_tail();
         turn
     }
 
-    /// Room for the next read behind a tail of `held` bytes: what its request needs, but never much more than what the
-    /// client has already sent.
-    fn tail_room(&self, held: usize, desk: &Desk) -> usize {
-        desk.missing_bytes.clamp(
-            desk.input_bytes,
-            held.saturating_mul(2).max(desk.input_bytes),
-        )
+    /// Keeps what is not used yet. The next read goes behind a long tail, which gets room for what its request needs, but
+    /// never much more than what the client has already sent.
+    fn keep_tail(&mut self, mut tail: Vec<u8>, desk: &Desk) {
+        let held = tail.len();
+        if held > desk.input_bytes / 2 {
+            let most = held.saturating_mul(2).max(desk.input_bytes);
+            tail.reserve(desk.missing_bytes.clamp(desk.input_bytes, most));
+        }
+        self.tail = tail;
+    }
+
+    /// True for a client that everything is allowed: also one that came before the password was taken away.
+    fn authenticated(&self, worker: &Worker) -> bool {
+        self.client.authenticated || worker.exec.config().requirepass.is_empty()
     }
 
     /// Parses and runs what is in `bytes`, writes the replies; how much was used, and what is to be done.
@@ -287,7 +299,7 @@ impl Connection {
         let mut used = 0;
         let mut turn = Turn::Read;
         while turn == Turn::Read && used < bytes.len() {
-            let limits = desk.limits(exec, self.client.authenticated);
+            let limits = desk.limits(exec, self.authenticated(worker));
             let rest = &bytes[used..];
             let progress = self
                 .parser
@@ -405,6 +417,12 @@ impl Connection {
             let written = write_some(&self.stream, pending, &mut writes)?;
             worker.count_writes(writes, written);
             self.client.wrote(written);
+            if written > 0 {
+                // Whoever takes a long reply bit by bit is not idle.
+                let now_ms = worker.exec.server.clock.unix_ms();
+                let last_interaction = &self.client.shared.last_interaction_ms;
+                last_interaction.store(now_ms, Ordering::Relaxed);
+            }
             if pending.is_empty() {
                 self.pending = None;
                 self.client.shared.note_output(0, 0);
@@ -424,7 +442,7 @@ impl Connection {
         let memory_bytes = pending.map_or(0, |pending| pending.memory_bytes());
         self.client.shared.note_output(waiting, memory_bytes);
         let config = worker.exec.config();
-        let hard_bytes = match self.client.authenticated {
+        let hard_bytes = match self.authenticated(worker) {
             true => config.client_output_buffer_limit.normal.hard_bytes,
             false => UNAUTHENTICATED_OUTPUT_BYTES_MAX as u64,
         };
@@ -506,8 +524,16 @@ impl Connection {
         }
     }
 
+    /// Writes what waits; a client that someone else has killed gets what its socket takes at once, and no more.
     async fn write_last_replies(&mut self, worker: &Worker) {
-        let write = poll_fn(|cx| self.poll_write_pending(cx, worker));
+        let write = poll_fn(|cx| {
+            let progress = self.poll_write_pending(cx, worker);
+            let stopping = worker.exec.server.lifecycle() >= Lifecycle::Stopping;
+            match self.client.shared.has(Signal::Kill) && !stopping {
+                true => Poll::Ready(Ok(())),
+                false => progress,
+            }
+        });
         let _ = tokio::time::timeout(LAST_WRITE_MAX, write).await;
     }
 }

@@ -46,9 +46,9 @@ pub type Words = SmallVec<[Vec<u8>; 8]>;
 /// Splits a line into words, as inline commands, redis.conf and redis-cli are read.
 ///
 /// Words are separated by white space. In double quotes, `\xHH`, `\n`, `\r`, `\t`, `\b`, `\a` and a
-/// backslash before any other byte are escapes; in single quotes only `\'` is. A closing quote must
-/// be followed by white space or the end. A NUL ends the line. `None` when a quote is not closed
-/// or is closed in the middle of a word.
+/// backslash before any other byte are escapes; in single quotes only `\'` is. Quotes may stand
+/// anywhere in a word, as in Valkey 9.1 (`a"b c"d` is one word). A NUL ends the line. `None` when a
+/// quote is not closed.
 pub fn split_args(line: &[u8]) -> Option<Words> {
     let line = &line[..memchr::memchr(0, line).unwrap_or(line.len())];
     let mut words = Words::new();
@@ -69,13 +69,15 @@ pub fn split_args(line: &[u8]) -> Option<Words> {
 /// Reads the word at `at`; answers where it stops.
 fn read_word(line: &[u8], mut at: usize, word: &mut Vec<u8>) -> Option<usize> {
     while let Some(&byte) = line.get(at) {
-        match byte {
-            b'"' => return read_double_quoted(line, at + 1, word),
-            b'\'' => return read_single_quoted(line, at + 1, word),
+        at = match byte {
+            b'"' => read_double_quoted(line, at + 1, word)?,
+            b'\'' => read_single_quoted(line, at + 1, word)?,
             _ if is_word_end(byte) => break,
-            _ => word.push(byte),
-        }
-        at += 1;
+            _ => {
+                word.push(byte);
+                at + 1
+            }
+        };
     }
     Some(at)
 }
@@ -83,7 +85,7 @@ fn read_word(line: &[u8], mut at: usize, word: &mut Vec<u8>) -> Option<usize> {
 fn read_double_quoted(line: &[u8], mut at: usize, word: &mut Vec<u8>) -> Option<usize> {
     loop {
         match line.get(at..)? {
-            [b'"', after @ ..] => return closes_word(after).then_some(at + 1),
+            [b'"', ..] => return Some(at + 1),
             escape @ [b'\\', _, ..] => {
                 let (byte, len) = unescape(escape)?;
                 word.push(byte);
@@ -123,7 +125,7 @@ fn read_single_quoted(line: &[u8], mut at: usize, word: &mut Vec<u8>) -> Option<
                 word.push(b'\'');
                 at += 2;
             }
-            [b'\'', after @ ..] => return closes_word(after).then_some(at + 1),
+            [b'\'', ..] => return Some(at + 1),
             [byte, ..] => {
                 word.push(*byte);
                 at += 1;
@@ -131,11 +133,6 @@ fn read_single_quoted(line: &[u8], mut at: usize, word: &mut Vec<u8>) -> Option<
             [] => return None,
         }
     }
-}
-
-/// A closing quote must end its word.
-fn closes_word(after: &[u8]) -> bool {
-    after.first().is_none_or(|&b| is_space(b))
 }
 
 fn is_space(byte: u8) -> bool {
@@ -209,13 +206,14 @@ mod tests {
             (b"\x0b a\x0bb", words(&[b"a\x0bb"])),
             (br#""" ''"#, words(&[b"", b""])),
             (b"a\0b", words(&[b"a"])),
-            (br#"a"b"c"#, None),
+            (br#"a"b c"d'e'"#, words(&[b"ab cde"])),
+            (b"\"a\"\x0b 'b'c", words(&[b"a\x0b", b"bc"])),
             (br#"""#, None),
             (b"'", None),
             (br#""a" "b"#, None),
+            (br#"a"b""c"#, None),
             (br#""\"#, None),
             (br#""\""#, None),
-            (b"'a'b", None),
         ] {
             assert_eq!(split(line), want, "{}", String::from_utf8_lossy(line));
         }

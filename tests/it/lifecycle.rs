@@ -48,6 +48,7 @@ fn errors_of_a_configuration_file_name_file_line_and_reason() {
         ("port 99999\n", 1, "port"),
         ("timeout -1\n", 1, "timeout"),
         ("databases 0\n", 1, "databases"),
+        ("databases 16385\n", 1, "databases"),
         ("loglevel loud\n", 1, "loglevel"),
         ("maxclients\n", 1, "maxclients"),
         ("port 1 2 3\n", 1, "port"),
@@ -329,6 +330,8 @@ fn the_client_above_maxclients_is_told() {
 #[test]
 fn running_out_of_file_descriptors_kills_nobody() {
     let mut server = Launch {
+        // More threads than these need more descriptors for themselves.
+        args: &["--io-threads", "8"],
         open_files: Some(64),
         ..Launch::KIVI
     }

@@ -3,6 +3,7 @@
 
 mod client;
 mod concurrency;
+mod connections;
 mod differential;
 mod expiry;
 mod generate;

@@ -321,6 +321,10 @@ fn inline_commands_are_unquoted() {
     one(r#""\x4""#, b"x4");
     one(r#""\xZZ""#, b"xZZ");
     one(r#""a""b""#, b"ab");
+    // A quote at the very end closes, whatever stands before it.
+    one(r#""a\""#, br"a\");
+    one(r#""a\\\""#, br"a\\");
+    one(r"'\'", br"\");
     one("a\x0bb", b"a\x0bb");
     one("\"a\"\x0b", b"a\x0b");
     one("\"a\" ", b"a");
@@ -330,7 +334,9 @@ fn inline_commands_are_unquoted() {
     one(r#""a\""#, b"a\\");
     one(r#""\""#, b"\\");
     one(r"'\'", b"\\");
-    for open in [r#""abc"#, "'abc", r#""\"#, r"'\", r#"a""#] {
+    for open in [
+        r#""abc"#, "'abc", r#""\"#, r"'\", r"'\' ", r#""\" "#, r#"a""#,
+    ] {
         fails(
             format!("ECHO {open}\r\nPING\r\n").as_bytes(),
             "unbalanced quotes in request",
