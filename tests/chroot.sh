@@ -6,7 +6,8 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 profile=${PROFILE:-fast}
 host=$(rustc -vV | sed -n 's/^host: //p')
-as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
+sudo=()
+[ "$(id -u)" = 0 ] || sudo=(sudo)
 fail() { echo "chroot: $*" >&2; [ -f "${log:-}" ] && tail -20 "$log" >&2; exit 1; }
 
 RUSTFLAGS='-C target-feature=+crt-static' \
@@ -15,26 +16,30 @@ binary=target/static/$host/$profile/kivi-server
 if ldd "$binary" 2>&1 | grep -q '=>'; then fail "$binary is not static"; fi
 
 root=$(mktemp -d) log=$(mktemp) pid=
-end() { [ -n "$pid" ] && as_root kill -9 "$pid" 2>/dev/null; as_root rm -rf "$root"; rm -f "$log"; }
+end() {
+    if [ -n "$pid" ]; then "${sudo[@]}" kill "$pid" 2>/dev/null; wait "$pid" || true; fi
+    "${sudo[@]}" rm -rf "$root"
+    rm -f "$log"
+}
 trap end EXIT
 chmod 755 "$root"
 cp "$binary" "$root/kivi-server"
 mkdir "$root/data"
-as_root chown 65534:65534 "$root/data"
+"${sudo[@]}" chown 65534:65534 "$root/data"
 port=$((20000 + $$ % 10000))
 # As the image does: settings in the environment, the user's arguments on the command line.
 settings=(KIVI_BIND='* -::*' KIVI_PROTECTED_MODE=no KIVI_PORT="$port" KIVI_DIR=/data)
-inside() { as_root env "${settings[@]}" chroot --userspec=65534:65534 "$root" "$@"; }
+inside=("${sudo[@]}" env "${settings[@]}" chroot --userspec=65534:65534 "$root")
 
-inside /usr/bin/env true 2>/dev/null && fail "the root is not empty"
-inside /kivi-server --version >/dev/null || fail "--version"
-inside /kivi-server --ping >/dev/null 2>&1 && fail "--ping finds a server where there is none"
+"${inside[@]}" /usr/bin/env true 2>/dev/null && fail "the root is not empty"
+"${inside[@]}" /kivi-server --version >/dev/null || fail "--version"
+"${inside[@]}" /kivi-server --ping >/dev/null 2>&1 && fail "--ping finds a server where there is none"
 
-inside /kivi-server --requirepass secret >"$log" 2>&1 &
+"${inside[@]}" /kivi-server --requirepass secret >"$log" 2>&1 &
 pid=$!
 for _ in $(seq 300); do
-    if inside /kivi-server --ping >/dev/null 2>&1; then break; fi
-    kill -0 "$pid" 2>/dev/null || fail "the server ended"
+    if "${inside[@]}" /kivi-server --ping >/dev/null 2>&1; then break; fi
+    [ -d "/proc/$pid" ] || fail "the server ended"
     sleep 0.1
 done
 cli() { redis-cli -p "$port" --no-auth-warning -a secret "$@"; }
@@ -46,8 +51,7 @@ address=$(hostname -I 2>/dev/null | cut -d' ' -f1)
 if [ -n "$address" ]; then
     [ "$(redis-cli -h "$address" -p "$port" --no-auth-warning -a secret PING)" = PONG ] || fail "bind *"
 fi
-server=$(cli INFO server | sed -n 's/^process_id:\([0-9]*\).*/\1/p')
-as_root kill -TERM "$server"
+"${sudo[@]}" kill -TERM "$pid"
 wait "$pid" || fail "exit code $? after SIGTERM"
 pid=
 echo "chroot: the static $profile binary ($(du -h "$binary" | cut -f1)) runs in an empty root"
