@@ -219,7 +219,10 @@ fn populate(ctx: &mut Ctx<'_>) -> CmdResult {
     }
     let size = size as usize;
     let changes = ctx.db.effects.changes;
-    let (mut key, mut value) = (prefix.to_vec(), Vec::with_capacity(size.max(32)));
+    let (mut key, mut value) = (prefix.to_vec(), Vec::new());
+    value
+        .try_reserve(size)
+        .map_err(|_| CmdError::StringTooLong)?;
     key.push(b':');
     let prefix_len = key.len();
     for number in 0..count {

@@ -110,7 +110,8 @@ impl Moment {
     #[inline]
     fn ran(&mut self, command: &Registered, failed: bool) {
         let tick = tsc::ticks();
-        let ticks = tick.wrapping_sub(self.tick);
+        // The counters of two processors may differ, and the thread may have changed its processor.
+        let ticks = tick.saturating_sub(self.tick);
         self.executed.push((command.id, failed, ticks));
         self.tick = tick;
     }

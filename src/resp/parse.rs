@@ -22,6 +22,8 @@ use std::fmt;
 
 use memchr::{memchr, memchr2};
 
+use crate::util::ascii::unescape;
+
 /// Most arguments of a client that has not authenticated itself.
 const UNAUTHENTICATED_ARGS_MAX: i64 = 10;
 /// Longest argument of a client that has not authenticated itself, bytes.
@@ -779,23 +781,11 @@ fn read_double_quoted<'a>(mut text: &'a [u8], word: &mut Vec<u8>) -> Option<&'a 
         word.extend_from_slice(&text[..plain]);
         text = match &text[plain..] {
             [b'"', after @ ..] => return Some(after),
-            [_, b'x', high, low, after @ ..]
-                if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() =>
-            {
-                word.push(hex_value(*high) << 4 | hex_value(*low));
-                after
-            }
             // An escape needs something behind it: in `"a\"` the second quote closes.
-            [_, escaped, after @ ..] if !after.is_empty() => {
-                word.push(match escaped {
-                    b'n' => b'\n',
-                    b'r' => b'\r',
-                    b't' => b'\t',
-                    b'b' => 0x08,
-                    b'a' => 0x07,
-                    other => *other,
-                });
-                after
+            escape if escape.len() > 2 => {
+                let (byte, len) = unescape(escape)?;
+                word.push(byte);
+                &escape[len..]
             }
             after => {
                 word.push(b'\\');
@@ -820,13 +810,6 @@ fn read_single_quoted<'a>(mut text: &'a [u8], word: &mut Vec<u8>) -> Option<&'a 
                 &after[1..]
             }
         };
-    }
-}
-
-fn hex_value(digit: u8) -> u8 {
-    match digit {
-        b'0'..=b'9' => digit - b'0',
-        _ => (digit | 0x20) - b'a' + 10,
     }
 }
 

@@ -78,7 +78,7 @@ impl Local {
         self.commands_total += 1;
         let stat = self.command(command);
         stat.calls += 1;
-        stat.ticks += ticks;
+        stat.ticks = stat.ticks.saturating_add(ticks);
         stat.failed += failed as u64;
         if track_latency {
             let ns = tsc::ticks_to_ns(ticks).clamp(1, LATENCY_NS_MAX);
@@ -118,7 +118,7 @@ impl Local {
         for (id, from) in self.commands.iter().enumerate() {
             let to = sum.command(id as u16);
             to.calls += from.calls;
-            to.ticks += from.ticks;
+            to.ticks = to.ticks.saturating_add(from.ticks);
             to.rejected += from.rejected;
             to.failed += from.failed;
             if let Some(latency) = &from.latency {
@@ -239,5 +239,25 @@ impl Stats {
         self.memory_peak_bytes
             .fetch_max(bytes, Ordering::Relaxed)
             .max(bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Ticks come from the hardware: whatever it says, the server goes on.
+    #[test]
+    fn absurd_durations_do_no_harm() {
+        let mut local = Local::default();
+        local.executed(0, u64::MAX, false, true);
+        local.executed(0, u64::MAX, false, true);
+        let mut sum = Local::default();
+        local.add_to(&mut sum);
+        local.add_to(&mut sum);
+        assert_eq!(
+            (sum.commands[0].calls, sum.commands[0].ticks),
+            (4, u64::MAX)
+        );
     }
 }

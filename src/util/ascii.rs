@@ -86,20 +86,10 @@ fn read_double_quoted(line: &[u8], mut at: usize, word: &mut Vec<u8>) -> Option<
     loop {
         match line.get(at..)? {
             [b'"', ..] => return Some(at + 1),
-            [b'\\', b'x', high, low, ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => {
-                word.push(hex_value(*high) << 4 | hex_value(*low));
-                at += 4;
-            }
-            [b'\\', escaped, ..] => {
-                word.push(match escaped {
-                    b'n' => b'\n',
-                    b'r' => b'\r',
-                    b't' => b'\t',
-                    b'b' => 0x08,
-                    b'a' => 0x07,
-                    other => *other,
-                });
-                at += 2;
+            escape @ [b'\\', _, ..] => {
+                let (byte, len) = unescape(escape)?;
+                word.push(byte);
+                at += len;
             }
             [byte, ..] => {
                 word.push(*byte);
@@ -108,6 +98,24 @@ fn read_double_quoted(line: &[u8], mut at: usize, word: &mut Vec<u8>) -> Option<
             [] => return None,
         }
     }
+}
+
+/// What the escape that `text` begins with stands for in double quotes, and its length: `\xHH`, `\n`,
+/// `\r`, `\t`, `\b`, `\a`, or a backslash before the byte itself. `None` when only the backslash is
+/// there.
+pub fn unescape(text: &[u8]) -> Option<(u8, usize)> {
+    Some(match text.get(1..)? {
+        [b'x', high, low, ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => {
+            (hex_value(*high) << 4 | hex_value(*low), 4)
+        }
+        [b'n', ..] => (b'\n', 2),
+        [b'r', ..] => (b'\r', 2),
+        [b't', ..] => (b'\t', 2),
+        [b'b', ..] => (0x08, 2),
+        [b'a', ..] => (0x07, 2),
+        [other, ..] => (*other, 2),
+        [] => return None,
+    })
 }
 
 fn read_single_quoted(line: &[u8], mut at: usize, word: &mut Vec<u8>) -> Option<usize> {

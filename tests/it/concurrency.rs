@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::thread;
 
 use crate::client::{Client, Reply, encode};
-use crate::harness::{Server, env_number};
+use crate::harness::{Server, env_number, eventually, is_stand_in};
 
 /// Runs a test with every number of worker threads.
 fn with_threads(test: impl Fn(&Server)) {
@@ -425,4 +425,71 @@ fn many_connections_come_and_go() {
             }
         });
     });
+}
+
+/// Worker threads of a server that have used more than `ns` of processor time.
+fn busy_workers(server: &Server, ns: u64) -> usize {
+    let tasks = std::fs::read_dir(format!("/proc/{}/task", server.pid())).expect("threads");
+    let used = tasks.filter_map(|task| {
+        let folder = task.ok()?.path();
+        let name = std::fs::read_to_string(folder.join("comm")).ok()?;
+        let figures = std::fs::read_to_string(folder.join("schedstat")).ok()?;
+        name.starts_with("kivi-io-")
+            .then(|| figures.split(' ').next()?.parse::<u64>().ok())?
+    });
+    used.filter(|used| *used > ns).count()
+}
+
+#[test]
+fn a_busy_worker_gives_connections_away() {
+    if is_stand_in() {
+        return;
+    }
+    let server = Server::kivi(&["--io-threads", "4"]);
+    let mut setup = server.connect();
+    // Much work for the server, little for the client.
+    for key in ["long1", "long2"] {
+        let value = format!("{key}-abcdefghijklm").repeat(60);
+        assert_eq!(setup.raw(&["SET", key, &value]).0, OK);
+    }
+    let common = setup.cmd(&["LCS", "long1", "long2", "LEN"]).int();
+    let moved = AtomicBool::new(false);
+    thread::scope(|scope| {
+        for client in 0..16 {
+            let (server, moved) = (&server, &moved);
+            scope.spawn(move || {
+                let mut connection = server.connect();
+                let mut round = 0;
+                while round < 5 || !moved.load(Ordering::Relaxed) {
+                    let words: Vec<_> = (0..20).map(|n| format!("{client}-{round}-{n}")).collect();
+                    let mut batch = Vec::new();
+                    for word in &words {
+                        batch.extend(encode(&["ECHO", word]));
+                        batch.extend(encode(&["LCS", "long1", "long2", "LEN"]));
+                        batch.extend(encode(&["INCR", &format!("own{client}")]));
+                    }
+                    connection.send(&batch);
+                    for (n, word) in words.iter().enumerate() {
+                        assert_eq!(connection.read().1.text(), *word);
+                        assert_eq!(connection.read().1.int(), common);
+                        assert_eq!(connection.read().1.int(), round * 20 + n as i64 + 1);
+                    }
+                    round += 1;
+                }
+            });
+        }
+        let _stop = StopAtEnd(&moved);
+        eventually("a second worker to take connections over", || {
+            (busy_workers(&server, 20_000_000) > 1).then_some(())
+        });
+    });
+}
+
+/// Ends the clients of a test whatever becomes of it.
+struct StopAtEnd<'a>(&'a AtomicBool);
+
+impl Drop for StopAtEnd<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }

@@ -23,7 +23,7 @@ fn replies_of_a_connection_that_was_cut_off_reach_no_other() {
 
 /// As in Redis, the reply of DEBUG SLEEP comes after the sleep, and so do those of everyone else.
 #[test]
-fn debug_sleep_answers_after_the_sleep() {
+fn debug_sleep_answers_when_it_is_over() {
     let server = Server::kivi(&["--enable-debug-command", "yes", "--io-threads", "2"]);
     let mut sleeper = server.connect();
     let started = Instant::now();

@@ -246,6 +246,19 @@ fn populate_errors() {
 }
 
 #[test]
+fn populate_refuses_what_no_memory_holds() {
+    let mut test = Test::with(&[
+        "--enable-debug-command",
+        "yes",
+        "--proto-max-bulk-len",
+        "9223372036854775807",
+    ]);
+    let reply = test.run("DEBUG POPULATE 1 key 9223372036854775807");
+    assert!(reply.text().starts_with("-ERR string exceeds"), "{reply:?}");
+    test.run("DBSIZE").is(":0");
+}
+
+#[test]
 fn populate_ends_when_its_client_is_killed() {
     let mut t = Test::new();
     t.session.client().shared.raise(Signal::Kill);

@@ -330,6 +330,10 @@ fn inline_commands_are_unquoted() {
     one("\"a\" ", b"a");
     one("a\r", b"a");
     one("a\0b", b"a\0b");
+    // As Valkey has it: with nothing behind it, an escaped quote closes.
+    one(r#""a\""#, b"a\\");
+    one(r#""\""#, b"\\");
+    one(r"'\'", b"\\");
     for open in [
         r#""abc"#, "'abc", r#""\"#, r"'\", r"'\' ", r#""\" "#, r#"a""#,
     ] {
