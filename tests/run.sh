@@ -22,8 +22,8 @@ check_test() {
 # so it finds commands:: as well.)
 check_asan() {
     if ! cargo +nightly --version >/dev/null 2>&1; then echo "skipped: no nightly toolchain"; return 0; fi
-    RUSTFLAGS=-Zsanitizer=address cargo +nightly test --quiet --lib --target "$host" --target-dir target/asan ds:: \
-        -- --skip commands::
+    RUSTFLAGS="-Zsanitizer=address --cfg kivi_system_alloc" cargo +nightly test --quiet --lib \
+        --target "$host" --target-dir target/asan -- ds:: sys:: --skip commands::
 }
 check_chroot() { tests/chroot.sh; }
 
