@@ -852,3 +852,17 @@ fn sampled_expiries_are_those_of_items_and_fair() {
     // those behind.
     assert!(times.len() > 150, "{} different", times.len());
 }
+
+#[test]
+fn keys_are_the_same_only_when_every_byte_is() {
+    for len in 0..=70usize {
+        let key: Vec<u8> = (0..len as u8).collect();
+        assert!(super::same(&key, &key.clone()));
+        assert!(!super::same(&key, &[key.as_slice(), b"x"].concat()));
+        for at in 0..len {
+            let mut other = key.clone();
+            other[at] ^= 1;
+            assert!(!super::same(&key, &other), "{len} {at}");
+        }
+    }
+}
