@@ -9,6 +9,7 @@
 //! - [`hash`]: the keyed hash of a process.
 //! - [`listpack`]: a short sequence of strings and integers in one block of bytes.
 //! - [`lock`]: the lock of a shard.
+//! - [`quicklist`]: a long list.
 //! - [`table`]: the extendible hash of small segments, with SCAN and an exact expiry index.
 #![allow(unsafe_code)]
 
@@ -18,4 +19,5 @@ pub mod entry;
 pub mod hash;
 pub mod listpack;
 pub mod lock;
+pub mod quicklist;
 pub mod table;
