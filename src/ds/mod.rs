@@ -7,9 +7,11 @@
 //! - [`hash`]: the keyed hash of a process.
 //! - [`lock`]: the lock of a shard.
 //! - [`table`]: the extendible hash of small segments, with SCAN and an exact expiry index.
+//! - [`zset`]: the large sorted set, a table and a tree that counts.
 #![allow(unsafe_code)]
 
 pub mod entry;
 pub mod hash;
 pub mod lock;
 pub mod table;
+pub mod zset;
