@@ -11,6 +11,7 @@
 //! - [`listpack`]: a short sequence of strings and integers in one block of bytes.
 //! - [`lock`]: the lock of a shard.
 //! - [`table`]: the extendible hash of small segments, with SCAN and an exact expiry index.
+//! - [`zset`]: the large sorted set, a table and a tree that counts.
 #![allow(unsafe_code)]
 
 pub mod buf;
@@ -21,3 +22,4 @@ pub mod intset;
 pub mod listpack;
 pub mod lock;
 pub mod table;
+pub mod zset;
