@@ -223,7 +223,7 @@ fn an_emptied_collection_vanishes_and_a_large_one_is_freed_elsewhere() {
     put_hash(&mut access, b"h", &[None; 65]);
     put_hash(&mut access, b"small", &[None; 64]);
     assert!(access.remove(b"h") && access.remove(b"small"));
-    let garbage = access.effects.garbage.take().expect("a large value");
+    let garbage = access.effects.rare.take().expect("a large value");
     drop(access);
     garbage.free(&keyspace);
     assert_eq!(keyspace.lazyfree.pending() + keyspace.lazyfree.freed(), 1);
@@ -246,7 +246,7 @@ fn creating_a_key_that_somebody_waits_for_is_noted() {
     });
     let mut access = all(&keyspace, DBS[0], NOW_MS);
     access.side(b"k").waiters.add(b"k", &waiter);
-    let ready = |access: &mut Access<'_>| std::mem::take(&mut access.effects.ready).len();
+    let ready = |access: &mut Access<'_>| access.effects.take_ready().len();
     put_hash(&mut access, b"other", &[None]);
     assert_eq!(ready(&mut access), 0);
     put_hash(&mut access, b"k", &[None]);
