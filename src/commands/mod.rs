@@ -29,10 +29,12 @@ mod debug;
 mod expire;
 mod generic;
 mod info;
+mod list;
 mod lolwut;
 mod scan;
 mod server;
 mod string;
+mod timeout;
 
 pub use table::{CommandTable, Registered};
 
@@ -128,6 +130,7 @@ impl Ctx<'_> {
 /// Rows of all families.
 pub const FAMILIES: &[&[Command]] = &[
     string::COMMANDS,
+    list::COMMANDS,
     generic::COMMANDS,
     expire::COMMANDS,
     scan::COMMANDS,
