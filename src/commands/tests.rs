@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::commands::CommandTable;
 use crate::config;
-use crate::db::{Access, DbIndex};
+use crate::db::{Access, DbIndex, Waiter};
 use crate::exec::Flow;
 use crate::exec::session::Session;
 use crate::server::{Lifecycle, Server};
@@ -90,6 +90,20 @@ impl Test {
         let after = self.counts();
         let differences: Vec<u64> = (0..4).map(|at| after[at] - before[at]).collect();
         assert_eq!(differences, moved, "{line}: hits, misses, changes, expired");
+    }
+
+    /// Runs a line that has to block; what it waits for. [`Test::waited`] tells how that ends.
+    #[track_caller]
+    pub(crate) fn blocks(&mut self, line: &str) -> Arc<Waiter> {
+        match self.flow(line) {
+            Flow::Block(waiter) => waiter,
+            other => panic!("{line}: {other:?}"),
+        }
+    }
+
+    /// The reply of a command that blocked; `None` while it does.
+    pub(crate) fn waited(&mut self, waiter: &Waiter) -> Option<Reply> {
+        self.session.end_wait(waiter).map(Reply)
     }
 
     /// What became of a command.

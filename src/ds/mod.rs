@@ -3,13 +3,19 @@
 //! This folder may use `unsafe`; every block argues its safety, and every SIMD path has a scalar
 //! twin that other architectures and Miri run.
 //!
+//! - [`buf`]: bytes that can be edited in place.
+//! - [`collection`]: large values, behind a pointer in their key's entry.
 //! - [`entry`]: one key with its value in one allocation.
 //! - [`hash`]: the keyed hash of a process.
+//! - [`listpack`]: a short sequence of strings and integers in one block of bytes.
 //! - [`lock`]: the lock of a shard.
 //! - [`table`]: the extendible hash of small segments, with SCAN and an exact expiry index.
 #![allow(unsafe_code)]
 
+pub mod buf;
+pub mod collection;
 pub mod entry;
 pub mod hash;
+pub mod listpack;
 pub mod lock;
 pub mod table;
