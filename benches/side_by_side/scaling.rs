@@ -122,23 +122,23 @@ fn at(bench: &Bench, loads: &[Load], threads: usize, time: Duration) -> Result<(
         options.clients,
         if pinned { ", pinned apart" } else { "" }
     ));
-    let run = |load| Run {
-        step: &load.step,
-        connections: options.clients,
-        pipeline: load.pipeline,
-        threads: clients,
-        cpus: match pinned {
-            true => (threads..cores).collect(),
-            false => Vec::new(),
-        },
-        stop: Stop::After(time),
-        seed: 0,
-    };
     let start = || start_all(bench, threads, pinned);
     let mut beds = start()?;
     let (mut rates, mut cpus_used) = (Vec::new(), Vec::new());
     for load in loads {
-        match compare(bench, &mut beds, load, run(load)) {
+        let run = Run {
+            step: &load.step,
+            connections: options.clients,
+            pipeline: load.pipeline,
+            threads: clients,
+            cpus: match pinned {
+                true => (threads..cores).collect(),
+                false => Vec::new(),
+            },
+            stop: Stop::After(time),
+            seed: 0,
+        };
+        match compare(bench, &mut beds, load, run) {
             Ok([rate, cpu, busy]) => {
                 note_busy(bench, &mut table, load, &busy);
                 rates.push(rate);
