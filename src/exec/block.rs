@@ -338,3 +338,6 @@ fn destination_of_next(
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

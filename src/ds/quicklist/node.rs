@@ -36,7 +36,10 @@ pub(super) struct Node {
 
 enum Data {
     /// The elements are `buf[start..]`.
-    Packed { buf: Vec<u8>, start: usize },
+    Packed {
+        buf: Vec<u8>,
+        start: usize,
+    },
     Plain(Box<[u8]>),
     Compressed {
         lzf: Box<[u8]>,
@@ -54,7 +57,13 @@ enum Content<'a> {
 impl Node {
     /// A node of raw elements.
     pub(super) fn packed(entries: Vec<u8>, count: usize) -> Self {
-        Node::new(Data::Packed { buf: entries, start: 0 }, count)
+        Node::new(
+            Data::Packed {
+                buf: entries,
+                start: 0,
+            },
+            count,
+        )
     }
 
     /// A node of one large element.
@@ -84,6 +93,11 @@ impl Node {
             Data::Plain(_) => true,
             Data::Compressed { is_plain, .. } => is_plain,
         }
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_closed(&self) -> bool {
+        matches!(self.data, Data::Compressed { .. })
     }
 
     /// Length of the listpack that it stands for, bytes.
@@ -311,7 +325,10 @@ impl Node {
             self.content(&mut opened);
             self.data = match is_plain {
                 true => Data::Plain(opened.into_boxed_slice()),
-                false => Data::Packed { buf: opened, start: 0 },
+                false => Data::Packed {
+                    buf: opened,
+                    start: 0,
+                },
             };
         }
     }
