@@ -139,7 +139,7 @@ impl Keyspace {
     }
 
     /// The hash function.
-    pub(super) fn key_hash(&self) -> KeyHash {
+    pub fn key_hash(&self) -> KeyHash {
         self.hash
     }
 
