@@ -32,6 +32,7 @@ mod info;
 mod lolwut;
 mod scan;
 mod server;
+mod set;
 mod string;
 
 pub use table::{CommandTable, Registered};
@@ -128,6 +129,7 @@ impl Ctx<'_> {
 /// Rows of all families.
 pub const FAMILIES: &[&[Command]] = &[
     string::COMMANDS,
+    set::COMMANDS,
     generic::COMMANDS,
     expire::COMMANDS,
     scan::COMMANDS,
