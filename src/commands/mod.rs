@@ -29,11 +29,13 @@ mod debug;
 mod expire;
 mod generic;
 mod info;
+mod list;
 mod lolwut;
 mod scan;
 mod server;
 mod set;
 mod string;
+mod timeout;
 
 pub use table::{CommandTable, Registered};
 
@@ -129,6 +131,7 @@ impl Ctx<'_> {
 /// Rows of all families.
 pub const FAMILIES: &[&[Command]] = &[
     string::COMMANDS,
+    list::COMMANDS,
     set::COMMANDS,
     generic::COMMANDS,
     expire::COMMANDS,

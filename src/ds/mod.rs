@@ -10,7 +10,9 @@
 //! - [`intset`]: sorted integers in Redis's byte format.
 //! - [`listpack`]: a short sequence of strings and integers in one block of bytes.
 //! - [`lock`]: the lock of a shard.
+//! - [`quicklist`]: a long list.
 //! - [`table`]: the extendible hash of small segments, with SCAN and an exact expiry index.
+//! - [`zset`]: the large sorted set, a table and a tree that counts.
 #![allow(unsafe_code)]
 
 pub mod buf;
@@ -20,4 +22,6 @@ pub mod hash;
 pub mod intset;
 pub mod listpack;
 pub mod lock;
+pub mod quicklist;
 pub mod table;
+pub mod zset;

@@ -5,6 +5,7 @@
 //! an empty value of it, in [`is_empty`].
 
 pub mod set;
+pub mod list;
 pub mod string;
 
 use crate::ds::entry::ValueRef;
