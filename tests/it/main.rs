@@ -6,6 +6,7 @@ mod client;
 mod concurrency;
 mod connections;
 mod differential;
+mod elements;
 mod expiry;
 mod generate;
 mod harness;
