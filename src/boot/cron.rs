@@ -83,6 +83,7 @@ fn is_idle(client: &Shared, config: &Config, now_ms: u64) -> bool {
     let last_ms = client.last_interaction_ms.load(Ordering::Relaxed);
     timeout_ms > 0
         && !client.paused.load(Ordering::Relaxed)
+        && !client.is_blocked()
         && now_ms.saturating_sub(last_ms) > timeout_ms
 }
 

@@ -21,7 +21,7 @@ use std::task::Waker;
 
 use parking_lot::Mutex;
 
-use crate::db::DbIndex;
+use crate::db::{DbIndex, Outcome, Waiter};
 
 /// A client's number: unique for the life of the server, ascending.
 pub type ClientId = u64;
@@ -201,11 +201,38 @@ pub struct Shared {
     pub move_to: AtomicUsize,
     /// Since when its output is above the soft limit, Unix ms; 0: it is not.
     pub soft_limit_since_ms: AtomicU64,
+    /// What it waits for in a blocking command.
+    waiter: Mutex<Option<Arc<Waiter>>>,
     signals: AtomicU8,
     waker: Mutex<Option<Waker>>,
 }
 
 impl Shared {
+    /// True while it waits in a blocking command.
+    pub fn is_blocked(&self) -> bool {
+        self.waiter.lock().is_some()
+    }
+
+    /// True while it waits for no longer than a certain time.
+    pub fn has_deadline(&self) -> bool {
+        let waiter = self.waiter.lock();
+        let deadline_ms = waiter
+            .as_ref()
+            .and_then(|waiter| waiter.waiting.deadline_ms);
+        deadline_ms.is_some()
+    }
+
+    /// It waits from now on, or no longer.
+    pub fn set_waiter(&self, waiter: Option<Arc<Waiter>>) {
+        *self.waiter.lock() = waiter;
+    }
+
+    /// CLIENT UNBLOCK: ends its wait; false if it does not wait.
+    pub fn unblock(&self, outcome: Outcome) -> bool {
+        let waiter = self.waiter.lock().clone();
+        waiter.is_some_and(|waiter| waiter.decide(outcome))
+    }
+
     /// Shows what waits to be written: its bytes, and the memory that holds them.
     pub fn note_output(&self, bytes: usize, memory_bytes: usize) {
         self.output_bytes.store(bytes, Ordering::Relaxed);
@@ -292,6 +319,7 @@ impl Registry {
             worker: AtomicUsize::new(0),
             move_to: AtomicUsize::new(0),
             soft_limit_since_ms: AtomicU64::new(0),
+            waiter: Mutex::new(None),
             signals: AtomicU8::new(0),
             waker: Mutex::new(None),
         });

@@ -233,8 +233,10 @@ fn key_spec(out: &mut ReplyWriter, spec: &KeySpec) {
     out.bulk(b"flags");
     set_of(out, KeyFlags::NAMES, |flag| spec.flags.has(flag));
     out.bulk(b"begin_search");
-    let Begin::Index(index) = spec.begin;
-    typed_map(out, "index", &[("index", index.into())]);
+    match spec.begin {
+        Begin::Index(index) => typed_map(out, "index", &[("index", index.into())]),
+        Begin::Unknown => typed_map(out, "unknown", &[]),
+    }
     out.bulk(b"find_keys");
     match spec.find {
         Find::Range { last, step } => {
@@ -253,6 +255,7 @@ fn key_spec(out: &mut ReplyWriter, spec: &KeySpec) {
             ];
             typed_map(out, "keynum", &fields);
         }
+        Find::Unknown => typed_map(out, "unknown", &[]),
     }
 }
 

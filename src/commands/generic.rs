@@ -1,11 +1,11 @@
 //! Commands on keys of any type: COPY, DEL, EXISTS, MOVE, OBJECT, RENAME, TOUCH, TYPE, UNLINK.
 //!
 //! What moves takes its expiry along. RENAME and MOVE take the entry out of its place and put it
-//! into the other one; a value of 16 KiB or more is handed over, never copied, and COPY shares it
-//! until one of the two keys changes it. Both keys' shards are held, so nobody sees neither or
-//! both.
+//! into the other one; a value of 16 KiB or more and a large collection are handed over, never
+//! copied. COPY shares a large string until one of the two keys changes it. Both keys' shards are
+//! held, so nobody sees neither or both.
 //!
-//! DEL and UNLINK are one: Kivi frees nothing slowly.
+//! DEL and UNLINK are one: large values are always freed in the background.
 
 use crate::db::access::lru_clock;
 use crate::db::{Access, DbIndex, Lookup, PREFETCH_KEYS_MAX};
@@ -216,7 +216,7 @@ fn copy(ctx: &mut Ctx<'_>) -> CmdResult {
         ctx.out.integer(0);
         return Ok(Next::Done);
     };
-    let copied = renamed(entry, destination);
+    let copied = reencoded(duplicate(entry).with_key(destination));
     ctx.db.select(to_db);
     let done = replace || ctx.db.find_mut(destination).is_none();
     if done {
@@ -313,26 +313,33 @@ fn rename_if(ctx: &mut Ctx<'_>, may: impl FnOnce(bool) -> bool) -> Result<bool, 
     if from != to
         && let Some(entry) = ctx.db.take(from)
     {
-        ctx.db.put(renamed(entry.view(), to));
+        ctx.db.put(reencoded(entry.with_key(to)));
     }
     Ok(true)
 }
 
-/// An entry like this one for another key; a large value is shared, not copied.
-fn renamed(entry: EntryRef<'_>, key: &[u8]) -> Entry {
+/// A copy of an entry; a large string is shared until one of the two changes it.
+fn duplicate(entry: EntryRef<'_>) -> Entry {
     let value = match entry.value() {
         ValueRef::Int(int) => NewValue::Int(int),
         ValueRef::Bytes(bytes) => NewValue::Bytes(bytes),
         ValueRef::Shared(bytes) => NewValue::Shared(bytes.clone()),
+        ValueRef::Collection(collection) => NewValue::Collection(Box::new(collection.duplicate())),
     };
-    let mut meta = entry.meta();
-    if Encoding::from_nibble(meta.enc) == Encoding::Embstr {
-        // Whether Valkey keeps a short string beside its key depends on the key, too.
-        let value_len = value::string::len(entry.value());
-        let has_expire = entry.expire_at_ms().is_some();
-        meta.enc = value::string::encoding(key.len(), value_len, has_expire) as u8;
+    Entry::new(entry.key(), entry.meta(), value, entry.expire_at_ms())
+}
+
+/// The entry with the encoding that its new key gives it: whether Valkey keeps a short string
+/// beside its key depends on the key, too.
+fn reencoded(mut entry: Entry) -> Entry {
+    let view = entry.view();
+    let is_string = view.type_() == Type::String as u8;
+    if is_string && Encoding::from_nibble(view.enc()) == Encoding::Embstr {
+        let (key_len, value_len) = (view.key().len(), value::string::len(view.value()));
+        let enc = value::string::encoding(key_len, value_len, view.expire_at_ms().is_some());
+        entry.view_mut().set_enc(enc as u8);
     }
-    Entry::new(key, meta, value, entry.expire_at_ms())
+    entry
 }
 
 /// The next argument as the number of one of `databases`.

@@ -146,6 +146,7 @@ struct Report<'r, 'k> {
 struct Crowd {
     connected: usize,
     blocked: usize,
+    with_deadline: usize,
     bytes: u64,
 }
 
@@ -200,7 +201,9 @@ impl Report<'_, '_> {
             let mut crowd = Crowd::default();
             self.server.clients.for_each(|client| {
                 crowd.connected += 1;
-                crowd.blocked += client.paused.load(Ordering::Relaxed) as usize;
+                let is_blocked = client.paused.load(Ordering::Relaxed) || client.is_blocked();
+                crowd.blocked += is_blocked as usize;
+                crowd.with_deadline += client.has_deadline() as usize;
                 crowd.bytes += client.memory_bytes() as u64;
             });
             crowd
@@ -293,15 +296,12 @@ fn clients(report: &mut Report<'_, '_>) {
         server.stats.recent_output.get(now_ms),
     );
     report.line("blocked_clients", report.crowd().blocked);
-    report.zeros(&[
-        "tracking_clients",
-        "pubsub_clients",
-        "watching_clients",
-        "clients_in_timeout_table",
-        "total_watched_keys",
-        "total_blocking_keys",
-        "total_blocking_keys_on_nokey",
-    ]);
+    report.zeros(&["tracking_clients", "pubsub_clients", "watching_clients"]);
+    report.line("clients_in_timeout_table", report.crowd().with_deadline);
+    report.line("total_watched_keys", 0);
+    let blocking_keys = report.census().blocking_keys;
+    report.line("total_blocking_keys", blocking_keys);
+    report.line("total_blocking_keys_on_nokey", 0);
     let (reason, actions) = match server.pause.mode(now_ms) {
         PauseMode::None => ("none", "none"),
         PauseMode::Write => ("client_pause", "write"),
@@ -472,7 +472,7 @@ fn keyspace_stats(report: &mut Report<'_, '_>) {
     let (counters, stale_percent) = (census.stats, census.stale_percent());
     let cycle_ms = report.server.keyspace.expire_clock.cycle_us() / 1000;
     report.line("expired_keys", counters.expired);
-    report.line("expired_fields", 0);
+    report.line("expired_fields", counters.expired_fields);
     report.line("expired_stale_perc", format_args!("{stale_percent:.2}"));
     report.line("expired_time_cap_reached_count", 0);
     report.line("expire_cycle_cpu_milliseconds", cycle_ms);
@@ -564,9 +564,10 @@ fn keyspace(report: &mut Report<'_, '_>) {
     let databases = report.census().databases.clone();
     for (index, db) in databases.iter().enumerate().filter(|(_, db)| db.keys > 0) {
         let (keys, expires, avg_ttl) = (db.keys, db.expires, db.avg_ttl_ms());
-        // Items with a TTL of their own (fields of hashes) do not exist yet.
+        let with_fields = db.keys_with_fields;
         let value = format_args!(
-            "keys={keys},expires={expires},avg_ttl={avg_ttl},keys_with_volatile_items=0"
+            "keys={keys},expires={expires},avg_ttl={avg_ttl},\
+             keys_with_volatile_items={with_fields}"
         );
         report.line(&format!("db{index}"), value);
     }

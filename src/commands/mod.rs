@@ -12,10 +12,12 @@ use std::time::Duration;
 
 use crate::client::Client;
 use crate::config::Config;
-use crate::db::Access;
+use crate::db::{Access, KeyMut, Lookup};
+use crate::ds::entry::{EntryRef, NewValue};
 use crate::resp::write::ReplyWriter;
 use crate::server::Server;
 use crate::spec::{self, Args, CmdError, Flags};
+use crate::value::{Encoding, Type};
 
 pub mod table;
 
@@ -27,10 +29,12 @@ mod debug;
 mod expire;
 mod generic;
 mod info;
+mod list;
 mod lolwut;
 mod scan;
 mod server;
 mod string;
+mod timeout;
 
 pub use table::{CommandTable, Registered};
 
@@ -57,6 +61,40 @@ pub enum Next {
     Sleep(Duration),
     /// Stop the server (SHUTDOWN); no reply when it works.
     Shutdown,
+    /// Nothing was found: have the client wait, and run the command again when a key is there. No
+    /// reply was written.
+    Block(Block),
+}
+
+/// What a client waits for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Block {
+    /// When it gives up, Unix ms; `None` for never.
+    pub deadline_ms: Option<u64>,
+    /// The type that a key must have to end the wait.
+    pub type_: Type,
+    /// For which of the keys that the row's specs find.
+    pub keys: BlockOn,
+    /// What it gets when it gives up.
+    pub null: Null,
+}
+
+/// Which keys a client waits for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum BlockOn {
+    /// All of them.
+    All,
+    /// The first; the second is where what is found there goes (BLMOVE).
+    First,
+}
+
+/// What stands for nothing in a reply.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Null {
+    /// No array.
+    Array,
+    /// No value.
+    Bulk,
 }
 
 /// Everything a handler works with.
@@ -77,6 +115,9 @@ pub struct Ctx<'a> {
     pub table: &'a CommandTable,
     /// The command that runs.
     pub command: &'a Registered,
+    /// The client can wait: what would block it elsewhere (in a transaction, in a script) finds
+    /// nothing there and replies as if the time were over.
+    pub may_block: bool,
 }
 
 impl Ctx<'_> {
@@ -89,6 +130,7 @@ impl Ctx<'_> {
 /// Rows of all families.
 pub const FAMILIES: &[&[Command]] = &[
     string::COMMANDS,
+    list::COMMANDS,
     generic::COMMANDS,
     expire::COMMANDS,
     scan::COMMANDS,
@@ -101,6 +143,49 @@ pub const FAMILIES: &[&[Command]] = &[
     command::COMMANDS,
     lolwut::COMMANDS,
 ];
+
+/// The value of a key of this type to be read; an error if it has another one.
+#[inline]
+fn typed<'d>(
+    db: &'d mut Access<'_>,
+    key: &[u8],
+    type_: Type,
+) -> Result<Option<EntryRef<'d>>, CmdError> {
+    match db.find(key, Lookup::Read) {
+        Some(entry) if entry.type_() != type_ as u8 => Err(CmdError::WrongType),
+        found => Ok(found),
+    }
+}
+
+/// The value of a key of this type to be changed; an error if it has another one.
+#[inline]
+fn typed_mut<'d>(
+    db: &'d mut Access<'_>,
+    key: &[u8],
+    type_: Type,
+) -> Result<Option<KeyMut<'d>>, CmdError> {
+    match db.find_mut(key) {
+        Some(found) if found.entry().type_() != type_ as u8 => Err(CmdError::WrongType),
+        found => Ok(found),
+    }
+}
+
+/// The value of a key of this type to be changed, created with the given value if it is not there;
+/// an error if it has another type.
+#[inline]
+fn typed_or_create<'d>(
+    db: &'d mut Access<'_>,
+    key: &[u8],
+    type_: Type,
+    enc: Encoding,
+    value: NewValue<'_>,
+) -> Result<KeyMut<'d>, CmdError> {
+    let found = db.find_or_insert(key, type_, enc, value);
+    match found.entry().type_() == type_ as u8 {
+        true => Ok(found),
+        false => Err(CmdError::WrongType),
+    }
+}
 
 /// Starts a row.
 const fn command(name: &'static str, arity: i32, flags: Flags, run: Handler) -> Command {

@@ -342,6 +342,8 @@ fn reply(out: &mut ReplyWriter, value: ValueRef<'_>) {
         ValueRef::Int(int) => out.bulk_int(int),
         ValueRef::Bytes(bytes) => out.bulk(bytes),
         ValueRef::Shared(shared) => out.bulk_shared(shared.clone()),
+        // Not a string, so `string_value` has refused it.
+        ValueRef::Collection(_) => out.null(),
     }
 }
 

@@ -113,6 +113,14 @@ impl CommandTable {
         }
     }
 
+    /// A command that can block by its number. Subcommands never block.
+    pub fn by_id(&self, id: u16) -> &Registered {
+        let found = self
+            .commands
+            .binary_search_by_key(&id, |command| command.id);
+        &self.commands[found.unwrap_or_default()]
+    }
+
     /// All commands without their subcommands, in the order of the families.
     pub fn commands(&self) -> &[Registered] {
         &self.commands

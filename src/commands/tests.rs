@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::commands::CommandTable;
 use crate::config;
-use crate::db::{Access, DbIndex};
+use crate::db::{Access, DbIndex, Waiter};
 use crate::exec::Flow;
 use crate::exec::session::Session;
 use crate::server::{Lifecycle, Server};
@@ -92,6 +92,20 @@ impl Test {
         assert_eq!(differences, moved, "{line}: hits, misses, changes, expired");
     }
 
+    /// Runs a line that has to block; what it waits for. [`Test::waited`] tells how that ends.
+    #[track_caller]
+    pub(crate) fn blocks(&mut self, line: &str) -> Arc<Waiter> {
+        match self.flow(line) {
+            Flow::Block(waiter) => waiter,
+            other => panic!("{line}: {other:?}"),
+        }
+    }
+
+    /// The reply of a command that blocked; `None` while it does.
+    pub(crate) fn waited(&mut self, waiter: &Waiter) -> Option<Reply> {
+        self.session.end_wait(waiter).map(Reply)
+    }
+
     /// What became of a command.
     pub(crate) fn flow(&mut self, line: &str) -> Flow {
         let words = ascii::split_args(line.as_bytes()).expect("balanced quotes");
@@ -112,6 +126,13 @@ impl Reply {
     }
 
     /// Asserts that the reply reads like this.
+    #[track_caller]
+    pub(crate) fn has(self, part: &str) {
+        let text = self.text();
+        assert!(text.contains(part), "no {part:?} in {text}");
+    }
+
+    /// Asserts the reply.
     #[track_caller]
     pub(crate) fn is(self, expected: &str) {
         assert_eq!(self.text(), expected);

@@ -394,7 +394,7 @@ macro_rules! from_int {
         }
     )*};
 }
-from_int!(u16, u32, u64, usize);
+from_int!(u16, u32, u64, usize, i32);
 
 impl FromValue for bool {
     fn from_value(value: &Value) -> Self {

@@ -539,30 +539,35 @@ const EXPIRY_LAZY_FREEING_AND_MEMORY_UPKEEP: &[Directive] = &[
 ];
 
 const TYPES: &[Directive] = &[
-    row("hash-max-listpack-entries", int(0, MAX), "512", Later)
+    row("hash-max-listpack-entries", int(0, MAX), "512", Working)
         .aliases(&["hash-max-ziplist-entries"])
         .doc("Fields up to which a hash stays compact."),
-    row("hash-max-listpack-value", memory(0, MAX), "64", Later)
+    row("hash-max-listpack-value", memory(0, MAX), "64", Working)
         .aliases(&["hash-max-ziplist-value"])
         .doc("Bytes of a field or value up to which a hash stays compact."),
-    row("list-max-listpack-size", int(I32_MIN, I32_MAX), "-2", Later)
-        .aliases(&["list-max-ziplist-size"])
-        .doc(
-            "Size of a list's node: a number of elements, or -1 to -5 for 4, 8, 16, 32 and \
+    row(
+        "list-max-listpack-size",
+        int(I32_MIN, I32_MAX),
+        "-2",
+        Working,
+    )
+    .aliases(&["list-max-ziplist-size"])
+    .doc(
+        "Size of a list's node: a number of elements, or -1 to -5 for 4, 8, 16, 32 and \
          64 KB.",
-        ),
-    row("list-compress-depth", int(0, I32_MAX), "0", Later)
+    ),
+    row("list-compress-depth", int(0, I32_MAX), "0", Working)
         .doc("Nodes at each end of a list that stay uncompressed; 0 compresses none."),
-    row("set-max-intset-entries", int(0, MAX), "512", Later)
+    row("set-max-intset-entries", int(0, MAX), "512", Working)
         .doc("Members up to which a set of integers stays compact."),
-    row("set-max-listpack-entries", int(0, MAX), "128", Later)
+    row("set-max-listpack-entries", int(0, MAX), "128", Working)
         .doc("Members up to which a set stays compact."),
-    row("set-max-listpack-value", int(0, MAX), "64", Later)
+    row("set-max-listpack-value", int(0, MAX), "64", Working)
         .doc("Bytes of a member up to which a set stays compact."),
-    row("zset-max-listpack-entries", int(0, MAX), "128", Later)
+    row("zset-max-listpack-entries", int(0, MAX), "128", Working)
         .aliases(&["zset-max-ziplist-entries"])
         .doc("Members up to which a sorted set stays compact."),
-    row("zset-max-listpack-value", memory(0, MAX), "64", Later)
+    row("zset-max-listpack-value", memory(0, MAX), "64", Working)
         .aliases(&["zset-max-ziplist-value"])
         .doc("Bytes of a member up to which a sorted set stays compact."),
     row("hll-sparse-max-bytes", memory(0, MAX), "3000", Later)

@@ -8,6 +8,7 @@
 use std::path::PathBuf;
 
 use super::kind::{BindAddress, FromValue, OutputLimits, Value};
+use crate::value::Limits;
 
 macro_rules! fields {
     ($( $(#[$doc:meta])* $variant:ident $field:ident : $ty:ty = $name:literal; )*) => {
@@ -121,8 +122,44 @@ fields! {
     HideUserDataFromLog hide_user_data_from_log: bool = "hide-user-data-from-log";
     /// FLUSHALL and FLUSHDB without a mode free in the background.
     LazyfreeLazyUserFlush lazyfree_lazy_user_flush: bool = "lazyfree-lazy-user-flush";
+    /// Fields up to which a hash stays compact.
+    HashMaxListpackEntries hash_max_listpack_entries: u64 = "hash-max-listpack-entries";
+    /// Bytes of a field or value up to which a hash stays compact.
+    HashMaxListpackValue hash_max_listpack_value: u64 = "hash-max-listpack-value";
+    /// Size of a list's node: elements, or -1 to -5 for 4 to 64 KB.
+    ListMaxListpackSize list_max_listpack_size: i32 = "list-max-listpack-size";
+    /// Nodes at each end of a list that stay uncompressed; 0: all do.
+    ListCompressDepth list_compress_depth: u32 = "list-compress-depth";
+    /// Members up to which a set of integers stays compact.
+    SetMaxIntsetEntries set_max_intset_entries: u64 = "set-max-intset-entries";
+    /// Members up to which a set stays compact.
+    SetMaxListpackEntries set_max_listpack_entries: u64 = "set-max-listpack-entries";
+    /// Bytes of a member up to which a set stays compact.
+    SetMaxListpackValue set_max_listpack_value: u64 = "set-max-listpack-value";
+    /// Members up to which a sorted set stays compact.
+    ZsetMaxListpackEntries zset_max_listpack_entries: u64 = "zset-max-listpack-entries";
+    /// Bytes of a member up to which a sorted set stays compact.
+    ZsetMaxListpackValue zset_max_listpack_value: u64 = "zset-max-listpack-value";
     /// Commands renamed, in order: (old name, new name); an empty new name removes the command.
     RenameCommand rename_command: Vec<(Vec<u8>, Vec<u8>)> = "rename-command";
+}
+
+impl Config {
+    /// Up to where collections stay compact.
+    #[inline]
+    pub fn limits(&self) -> Limits {
+        Limits {
+            hash_max_listpack_entries: self.hash_max_listpack_entries,
+            hash_max_listpack_value: self.hash_max_listpack_value,
+            list_max_listpack_size: self.list_max_listpack_size,
+            list_compress_depth: self.list_compress_depth,
+            set_max_intset_entries: self.set_max_intset_entries,
+            set_max_listpack_entries: self.set_max_listpack_entries,
+            set_max_listpack_value: self.set_max_listpack_value,
+            zset_max_listpack_entries: self.zset_max_listpack_entries,
+            zset_max_listpack_value: self.zset_max_listpack_value,
+        }
+    }
 }
 
 macro_rules! choices {

@@ -3,31 +3,83 @@
 
 use smallvec::SmallVec;
 
-use crate::ds::entry::{Entry, EntryMut, EntryRef, Meta, NewValue};
+use crate::ds::entry::{Entry, EntryMut, EntryRef, EntrySlot, Meta, NewValue, ValueRef};
 use crate::ds::table::{Slot, Table};
 use crate::value::{self, Encoding, Type};
 
 use super::keyspace::{DbIndex, Keyspace, Locks, Shard, ShardData, ShardId};
+use super::lazyfree::LAZYFREE_ELEMENTS_MIN;
+use super::side::Side;
 
 /// Most keys that [`Access::prefetch`] takes at once: the cache has only so many line-fill slots,
 /// and lines that come too early are gone again when they are needed.
 pub const PREFETCH_KEYS_MAX: usize = 16;
 
-/// What a command did, consumed once by `exec` after the handler.
+/// What a command did, consumed once by `exec` after the handler. Most commands only change keys, so
+/// what is rarer is behind one pointer.
 #[derive(Default, Debug)]
 pub struct Effects {
     /// Keys changed, as Redis counts `dirty`.
     pub changes: u64,
-    /// What is dropped with the effects: after the locks are released, before the reply is written.
-    pub garbage: Option<Box<Garbage>>,
+    /// What else follows.
+    pub rare: Option<Box<RareEffects>>,
 }
 
-/// Tables taken out of the keyspace, see [`Access::drop_unlocked`].
-pub struct Garbage(Vec<Table<Entry>>);
+/// See [`Effects`].
+#[derive(Default)]
+pub struct RareEffects {
+    /// Keys that were created although, or rather because, somebody waits for them. In the order of
+    /// their creation, perhaps more than once.
+    pub ready: Vec<(DbIndex, Vec<u8>)>,
+    /// Large values that left the keyspace, for the lazy-free thread.
+    values: Vec<Entry>,
+    /// What the client waits for until it is freed (FLUSHALL SYNC), see [`Access::drop_unlocked`].
+    tables: Vec<Table<Entry>>,
+}
 
-impl std::fmt::Debug for Garbage {
+impl RareEffects {
+    /// Frees what left the keyspace, or has it freed. Without a lock.
+    pub fn free(self, keyspace: &Keyspace) {
+        keyspace.lazyfree.free_values(self.values);
+    }
+}
+
+impl std::fmt::Debug for RareEffects {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Garbage({} tables)", self.0.len())
+        let (values, tables) = (self.values.len(), self.tables.len());
+        write!(
+            f,
+            "{} keys ready, {values} values, {tables} tables",
+            self.ready.len()
+        )
+    }
+}
+
+impl Effects {
+    /// Drops an entry that was taken out of the keyspace, a large one later.
+    #[inline]
+    pub(super) fn discard(&mut self, entry: Entry) {
+        if let ValueRef::Collection(collection) = entry.view().value()
+            && collection.len() > LAZYFREE_ELEMENTS_MIN
+        {
+            self.rare.get_or_insert_default().values.push(entry);
+        }
+    }
+
+    /// Notes that a key is there now, if somebody waits for it.
+    #[inline]
+    fn note_created(&mut self, side: &Side, db: DbIndex, key: &[u8]) {
+        if !side.waiters.is_empty() && side.waiters.waits(db, key) {
+            let rare = self.rare.get_or_insert_default();
+            rare.ready.push((db, key.to_vec()));
+        }
+    }
+
+    /// Takes the keys that are ready.
+    #[inline]
+    pub fn take_ready(&mut self) -> Vec<(DbIndex, Vec<u8>)> {
+        let ready = self.rare.as_mut().map(|rare| &mut rare.ready);
+        ready.map(std::mem::take).unwrap_or_default()
     }
 }
 
@@ -63,6 +115,8 @@ pub struct Access<'k> {
     now_ms: u64,
     lru_clock: u32,
     touch: bool,
+    /// The shards held are not all that the command asked for; see [`Access::partial`].
+    partial: bool,
     first: FirstKey,
     /// What the command did so far.
     pub effects: Effects,
@@ -100,9 +154,33 @@ impl<'k> Access<'k> {
             now_ms,
             lru_clock,
             touch,
+            partial: false,
             first,
             effects: Effects::default(),
         }
+    }
+
+    /// The command runs with the shards at hand: keys in others look as if they were not there. It
+    /// is how a blocked command is run again when one of its keys is ready.
+    pub fn set_partial(&mut self, partial: bool) {
+        self.partial = partial;
+    }
+
+    /// Chooses whether lookups refresh LRU clocks, from now on.
+    pub fn set_touch(&mut self, touch: bool) {
+        self.touch = touch;
+    }
+
+    /// Holds the shard of one more key if nobody else does; false if somebody does.
+    pub fn try_hold(&mut self, key: &[u8]) -> bool {
+        let id = self.keyspace.shard_of(self.keyspace.hash(key));
+        self.locks.try_hold(self.keyspace, id)
+    }
+
+    /// What is known of the keys in a key's shard besides their values.
+    pub fn side(&mut self, key: &[u8]) -> &mut Side {
+        let id = self.keyspace.shard_of(self.hash(key));
+        &mut held(&mut self.locks, id).side
     }
 
     /// Remembers the hash of the first key.
@@ -153,8 +231,8 @@ impl<'k> Access<'k> {
         let hash = self.hash(key);
         let (db, now_ms, touch, clock) = (self.db, self.now_ms, self.touch, self.lru_clock);
         let id = self.keyspace.shard_of(hash);
-        let shard = held(&mut self.locks, id);
-        let Some(slot) = find_live(shard, db, hash, key, now_ms) else {
+        let shard = held_or_missing(&mut self.locks, id, self.partial)?;
+        let Some(slot) = find_live(shard, db, hash, key, now_ms, &mut self.effects) else {
             shard.stats.misses += (lookup != Lookup::Silent) as u64;
             return None;
         };
@@ -173,20 +251,94 @@ impl<'k> Access<'k> {
         let hash = self.hash(key);
         let (db, now_ms) = (self.db, self.now_ms);
         let id = self.keyspace.shard_of(hash);
-        let shard = held(&mut self.locks, id);
-        let slot = find_live(shard, db, hash, key, now_ms)?;
+        let shard = held_or_missing(&mut self.locks, id, self.partial)?;
+        let slot = find_live(shard, db, hash, key, now_ms, &mut self.effects)?;
         let table = &mut shard.tables[db.0 as usize];
         if self.touch {
             table.get_mut(slot).set_lru(self.lru_clock);
         }
+        let is_collection = table.get(slot).type_() != Type::String as u8;
         Some(KeyMut {
             table,
             slot,
+            side: &mut shard.side,
             home: self.keyspace.shard(id),
             keyspace: self.keyspace,
             effects: &mut self.effects,
+            db,
             changes: 0,
+            is_collection,
+            is_new: false,
         })
+    }
+
+    /// As [`Access::find_mut`], of a key that is created with this value, if it is not there. A
+    /// collection may be created empty: it has to have elements when the guard is dropped, or else
+    /// vanishes again.
+    #[inline]
+    pub fn find_or_insert(
+        &mut self,
+        key: &[u8],
+        type_: Type,
+        enc: Encoding,
+        value: NewValue<'_>,
+    ) -> KeyMut<'_> {
+        let hash = self.hash(key);
+        let (db, now_ms) = (self.db, self.now_ms);
+        let id = self.keyspace.shard_of(hash);
+        let shard = held(&mut self.locks, id);
+        let found = find_live(shard, db, hash, key, now_ms, &mut self.effects);
+        let (bits, key_hash) = (self.keyspace.shard_bits(), self.keyspace.key_hash());
+        let (table, side) = shard.table_and_side(db, bits, key_hash);
+        let slot = match found {
+            Some(slot) => {
+                if self.touch {
+                    table.get_mut(slot).set_lru(self.lru_clock);
+                }
+                slot
+            }
+            None => {
+                let meta = Meta {
+                    type_: type_ as u8,
+                    enc: enc as u8,
+                    lru: self.lru_clock,
+                };
+                table.insert(hash, Entry::new(key, meta, value, None))
+            }
+        };
+        let is_collection = table.get(slot).type_() != Type::String as u8;
+        KeyMut {
+            table,
+            slot,
+            side,
+            home: self.keyspace.shard(id),
+            keyspace: self.keyspace,
+            effects: &mut self.effects,
+            db,
+            changes: 0,
+            is_collection,
+            is_new: found.is_none(),
+        }
+    }
+
+    /// The entries of several keys at once, each as [`Access::find`] would find it.
+    pub fn find_all<'a>(
+        &mut self,
+        keys: impl Iterator<Item = &'a [u8]> + Clone,
+        lookup: Lookup,
+    ) -> SmallVec<[Option<EntryRef<'_>>; 8]> {
+        // Expired keys go first; afterwards nothing moves.
+        for key in keys.clone() {
+            self.find(key, lookup);
+        }
+        let this = &*self;
+        let entry = |key: &'a [u8]| {
+            let hash = this.hash(key);
+            let shard = this.locks.peek(this.keyspace.shard_of(hash))?;
+            let table = shard.table(this.db)?;
+            Some(table.get(table.find(hash, key)?))
+        };
+        keys.map(entry).collect()
     }
 
     /// True when the key is there.
@@ -206,12 +358,12 @@ impl<'k> Access<'k> {
         let id = self.keyspace.shard_of(hash);
         let shard = held(&mut self.locks, id);
         self.effects.changes += 1;
-        let found = find_live(shard, self.db, hash, key, self.now_ms);
-        let table = shard.table_mut(
-            self.db,
-            self.keyspace.shard_bits(),
-            self.keyspace.key_hash(),
-        );
+        let found = find_live(shard, self.db, hash, key, self.now_ms, &mut self.effects);
+        let (bits, key_hash) = (self.keyspace.shard_bits(), self.keyspace.key_hash());
+        let (table, side) = shard.table_and_side(self.db, bits, key_hash);
+        if found.is_none_or(|slot| table.get(slot).type_() != type_) {
+            self.effects.note_created(side, self.db, key);
+        }
         let Some(slot) = found else {
             let expire_at_ms = match expire {
                 Expire::At(at_ms) => Some(at_ms),
@@ -237,16 +389,21 @@ impl<'k> Access<'k> {
         if expire_at_ms == old_expire && overwrite(table, slot, meta, &value) {
             return;
         }
-        table.replace(slot, Entry::new(key, meta, value, expire_at_ms));
+        let mut old = table.replace(slot, Entry::new(key, meta, value, expire_at_ms));
+        side.forget_fields(self.db, &mut old);
+        self.effects.discard(old);
         note_expire(self.keyspace, self.keyspace.shard(id), expire_at_ms);
     }
 
     /// Deletes a key, which is one change; false when it is not there.
     #[inline]
     pub fn remove(&mut self, key: &[u8]) -> bool {
-        let removed = self.take(key).is_some();
-        self.effects.changes += removed as u64;
-        removed
+        let Some(entry) = self.take(key) else {
+            return false;
+        };
+        self.effects.discard(entry);
+        self.effects.changes += 1;
+        true
     }
 
     /// Takes a key out to [`put`](Access::put) it elsewhere, in another database or, made anew,
@@ -254,32 +411,41 @@ impl<'k> Access<'k> {
     #[inline]
     pub fn take(&mut self, key: &[u8]) -> Option<Entry> {
         let hash = self.hash(key);
-        let shard = held(&mut self.locks, self.keyspace.shard_of(hash));
-        let slot = find_live(shard, self.db, hash, key, self.now_ms)?;
-        Some(shard.tables[self.db.0 as usize].remove(slot))
+        let id = self.keyspace.shard_of(hash);
+        let shard = held_or_missing(&mut self.locks, id, self.partial)?;
+        let slot = find_live(shard, self.db, hash, key, self.now_ms, &mut self.effects)?;
+        let mut entry = shard.tables[self.db.0 as usize].remove(slot);
+        shard.side.forget_fields(self.db, &mut entry);
+        Some(entry)
     }
 
     /// Writes a whole entry: its key is created, or replaced with value and expiry. One change.
     pub fn put(&mut self, mut entry: Entry) {
         entry.view_mut().set_lru(self.lru_clock);
+        let (key, type_) = (entry.view().key(), entry.view().type_());
         let expire_at_ms = entry.view().expire_at_ms();
-        let hash = self.keyspace.hash(entry.view().key());
+        let hash = self.keyspace.hash(key);
         let id = self.keyspace.shard_of(hash);
         let shard = held(&mut self.locks, id);
         self.effects.changes += 1;
-        let found = find_live(shard, self.db, hash, entry.view().key(), self.now_ms);
-        let table = shard.table_mut(
-            self.db,
-            self.keyspace.shard_bits(),
-            self.keyspace.key_hash(),
-        );
-        match found {
-            Some(slot) => drop(table.replace(slot, entry)),
-            None => {
-                table.insert(hash, entry);
-            }
+        let found = find_live(shard, self.db, hash, key, self.now_ms, &mut self.effects);
+        let (bits, key_hash) = (self.keyspace.shard_bits(), self.keyspace.key_hash());
+        let (table, side) = shard.table_and_side(self.db, bits, key_hash);
+        if found.is_none_or(|slot| table.get(slot).type_() != type_) {
+            self.effects.note_created(side, self.db, key);
         }
+        let slot = match found {
+            Some(slot) => {
+                let mut old = table.replace(slot, entry);
+                side.forget_fields(self.db, &mut old);
+                self.effects.discard(old);
+                slot
+            }
+            None => table.insert(hash, entry),
+        };
+        let fields_at_ms = side.note_fields(self.db, table.get_mut(slot));
         note_expire(self.keyspace, self.keyspace.shard(id), expire_at_ms);
+        note_expire(self.keyspace, self.keyspace.shard(id), fields_at_ms);
     }
 
     /// Deletes a key because the command gave it an expiry that is past already, and counts it as
@@ -347,11 +513,15 @@ impl<'k> Access<'k> {
         let mut removed = Vec::new();
         self.for_each_shard(|_, shard| match db {
             Some(db) => {
+                shard.side.forget_all_fields(db);
                 if let Some(table) = shard.tables.get_mut(db.0 as usize) {
                     removed.push(std::mem::replace(table, Table::new(bits, hash)));
                 }
             }
-            None => removed.append(&mut shard.tables),
+            None => {
+                shard.side.field_due.clear();
+                removed.append(&mut shard.tables);
+            }
         });
         removed.retain(|table| !table.is_empty());
         self.effects.changes += removed.iter().map(|table| table.len() as u64).sum::<u64>();
@@ -361,10 +531,11 @@ impl<'k> Access<'k> {
     /// Drops `tables` on this thread once the command's locks are released, so that only the client
     /// that asked for it waits.
     pub fn drop_unlocked(&mut self, tables: Vec<Table<Entry>>) {
-        match &mut self.effects.garbage {
-            Some(garbage) => garbage.0.extend(tables),
-            none => *none = Some(Box::new(Garbage(tables))),
-        }
+        self.effects
+            .rare
+            .get_or_insert_default()
+            .tables
+            .extend(tables);
     }
 
     /// Runs `work` while the shard of `key` is held, for commands whose rows name no keys (DEBUG).
@@ -387,25 +558,44 @@ impl<'k> Access<'k> {
         table.map_or(0, |table| table.memory_bytes().div_ceil(table.len().max(1)))
     }
 
-    /// Exchanges two databases. Needs all shards (the exclusive path).
+    /// Exchanges two databases. Needs all shards (the exclusive path). Whoever waits for a key goes on
+    /// waiting in the database of the same number.
     pub fn swap(&mut self, a: DbIndex, b: DbIndex) {
         let (bits, hash) = (self.keyspace.shard_bits(), self.keyspace.key_hash());
+        let mut ready = Vec::new();
         self.for_each_shard(|_, shard| {
-            shard.table_mut(a.max(b), bits, hash);
+            shard.table_and_side(a.max(b), bits, hash);
             shard.tables.swap(a.0 as usize, b.0 as usize);
+            shard.side.swap_fields(a, b);
+            for db in [a, b] {
+                let keys = shard.side.waiters.keys_of(db);
+                ready.extend(keys.map(|key| (db, key.to_vec())));
+            }
         });
+        if !ready.is_empty() {
+            self.effects
+                .rare
+                .get_or_insert_default()
+                .ready
+                .append(&mut ready);
+        }
         self.effects.changes += 1;
     }
 }
 
-/// A key that is being changed. Dropping it records the change in the command's [`Effects`].
+/// A key that is being changed. Dropping it records the change in the command's [`Effects`], and
+/// deletes the key if its collection has become empty.
 pub struct KeyMut<'a> {
     table: &'a mut Table<Entry>,
     slot: Slot,
+    side: &'a mut Side,
     home: &'a Shard,
     keyspace: &'a Keyspace,
     effects: &'a mut Effects,
+    db: DbIndex,
     changes: u64,
+    is_collection: bool,
+    is_new: bool,
 }
 
 impl KeyMut<'_> {
@@ -413,6 +603,24 @@ impl KeyMut<'_> {
     #[inline]
     pub fn entry(&self) -> EntryRef<'_> {
         self.table.get(self.slot)
+    }
+
+    /// Whether the key was created just now.
+    #[inline]
+    pub fn is_new(&self) -> bool {
+        self.is_new
+    }
+
+    /// The value, to be changed. What it changes has to be counted with [`KeyMut::add_changes`].
+    #[inline]
+    pub fn slot_mut(&mut self) -> EntrySlot<'_> {
+        EntrySlot::new(self.table, self.slot)
+    }
+
+    /// Counts changes as Redis counts `dirty`: fields set, elements added, and so on.
+    #[inline]
+    pub fn add_changes(&mut self, changes: u64) {
+        self.changes += changes;
     }
 
     /// Replaces the value; the expiry stays.
@@ -462,13 +670,36 @@ impl KeyMut<'_> {
     /// Takes the key out of the keyspace.
     pub fn remove(mut self) -> Entry {
         self.changes = 1;
-        self.table.remove(self.slot)
+        self.is_collection = false;
+        let mut entry = self.table.remove(self.slot);
+        self.side.forget_fields(self.db, &mut entry);
+        entry
+    }
+
+    /// What follows from a change of a collection.
+    fn close_collection(&mut self) {
+        let entry = self.table.get(self.slot);
+        if value::is_empty(entry.type_(), entry.value()) {
+            let mut entry = self.table.remove(self.slot);
+            self.side.forget_fields(self.db, &mut entry);
+            return;
+        }
+        if self.is_new {
+            self.effects.note_created(self.side, self.db, entry.key());
+        }
+        let entry = self.table.get_mut(self.slot);
+        let fields_at_ms = self.side.note_fields(self.db, entry);
+        note_expire(self.keyspace, self.home, fields_at_ms);
     }
 }
 
 impl Drop for KeyMut<'_> {
+    #[inline]
     fn drop(&mut self) {
         self.effects.changes += self.changes;
+        if self.is_collection {
+            self.close_collection();
+        }
     }
 }
 
@@ -485,6 +716,19 @@ fn held<'a>(locks: &'a mut Locks<'_>, id: ShardId) -> &'a mut ShardData {
         .expect("a handler touches only keys that its row's key specs name")
 }
 
+/// As [`held`]; of a command that runs with the shards at hand, `None` for another one.
+#[inline]
+fn held_or_missing<'a>(
+    locks: &'a mut Locks<'_>,
+    id: ShardId,
+    partial: bool,
+) -> Option<&'a mut ShardData> {
+    match partial {
+        true => locks.get(id),
+        false => Some(held(locks, id)),
+    }
+}
+
 /// The slot of a key; one that has expired is deleted here and counted, and not found.
 #[inline(always)]
 fn find_live(
@@ -493,12 +737,15 @@ fn find_live(
     hash: u64,
     key: &[u8],
     now_ms: u64,
+    effects: &mut Effects,
 ) -> Option<Slot> {
     let table = shard.tables.get_mut(db.0 as usize)?;
     let slot = table.find(hash, key)?;
     match table.get(slot).expire_at_ms() {
         Some(at_ms) if at_ms <= now_ms => {
-            drop(table.remove(slot));
+            let mut entry = table.remove(slot);
+            shard.side.forget_fields(db, &mut entry);
+            effects.discard(entry);
             shard.stats.expired += 1;
             None
         }
@@ -513,7 +760,7 @@ fn overwrite(table: &mut Table<Entry>, slot: Slot, meta: Meta, value: &NewValue<
     let done = match value {
         NewValue::Int(int) => entry.try_set_int(*int),
         NewValue::Bytes(bytes) => entry.try_set_bytes(bytes),
-        NewValue::Shared(_) => false,
+        NewValue::Shared(_) | NewValue::Collection(_) => false,
     };
     if done {
         entry.set_type(meta.type_);

@@ -27,6 +27,8 @@ pub struct Census {
     pub stats: ShardStats,
     /// Memory of the tables without the entries in them, bytes.
     pub table_bytes: u64,
+    /// Keys that somebody waits for.
+    pub blocking_keys: u64,
     /// By database; databases beyond the last are empty.
     pub databases: Vec<DbCensus>,
 }
@@ -38,6 +40,8 @@ pub struct DbCensus {
     pub keys: u64,
     /// Keys with a TTL.
     pub expires: u64,
+    /// Hashes with fields that have a TTL (`keys_with_volatile_items`).
+    pub keys_with_fields: u64,
     /// Sum of what they have still to live, ms, estimated.
     ttl_sum_ms: f64,
     /// How many of them are past their expiry and not deleted yet, estimated.
@@ -93,6 +97,8 @@ impl Access<'_> {
             census.stats.hits += shard.stats.hits;
             census.stats.misses += shard.stats.misses;
             census.stats.expired += shard.stats.expired;
+            census.stats.expired_fields += shard.stats.expired_fields;
+            census.blocking_keys += shard.side.waiters.keys() as u64;
             if census.databases.len() < shard.tables.len() {
                 census
                     .databases
@@ -101,6 +107,11 @@ impl Access<'_> {
             for (db, table) in census.databases.iter_mut().zip(&shard.tables) {
                 census.table_bytes += table.memory_bytes() as u64;
                 db.add(table, draws, now_ms, rng);
+            }
+            for (_, db, _) in &shard.side.field_due {
+                if let Some(db) = census.databases.get_mut(db.0 as usize) {
+                    db.keys_with_fields += 1;
+                }
             }
         });
         census

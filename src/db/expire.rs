@@ -5,18 +5,24 @@
 //! a TTL earlier than that wakes it. The work is done in slices of `SLICE_KEYS` under one shard's
 //! lock, so a million keys due at once delay nobody; what was removed is freed outside of the lock.
 //!
+//! Fields of hashes are keys of tables of their own: each shard lists its hashes by the time at which
+//! a field falls due (`db::side`), and the same slices serve both.
+//!
 //! Invariant: `next_expire_at_ms` of a shard is written under its lock and never later than the
-//! earliest expiry in it.
+//! earliest expiry in it, of a key or of a field.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
 
+use crate::ds::collection::Collection;
 use crate::ds::entry::Entry;
+use crate::ds::table::NO_EXPIRY;
 use crate::util::clock::Clock;
 
-use super::keyspace::{Keyspace, Shard};
+use super::keyspace::{DbIndex, Keyspace, Shard, ShardData};
+use super::lazyfree::LAZYFREE_ELEMENTS_MIN;
 
 /// Keys removed under one hold of a lock.
 pub(super) const SLICE_KEYS: usize = 64;
@@ -184,10 +190,10 @@ impl Keyspace {
                 break;
             }
             started.get_or_insert_with(Instant::now);
-            if expire_slice(shard, now_ms, removed) {
+            if expire_slice(self, shard, now_ms, removed) {
                 pass = Pass::More;
             }
-            removed.clear();
+            self.free_removed(removed);
         }
         if let Some(started) = started {
             let spent_us = started.elapsed().as_micros() as u64;
@@ -198,7 +204,19 @@ impl Keyspace {
         pass
     }
 
-    /// No key expires before this (Unix ms).
+    /// Frees what a slice has removed, large values elsewhere: what is due next shall not wait.
+    fn free_removed(&self, removed: &mut Vec<Entry>) {
+        let is_large = |entry: &mut Entry| {
+            let value = entry.view().value();
+            let collection = value.as_collection();
+            collection.is_some_and(|collection| collection.len() > LAZYFREE_ELEMENTS_MIN)
+        };
+        let large = removed.extract_if(.., is_large).collect();
+        self.lazyfree.free_values(large);
+        removed.clear();
+    }
+
+    /// No key or field expires before this (Unix ms).
     pub fn next_expire_at_ms(&self) -> u64 {
         let shards = self.all().iter();
         shards
@@ -221,18 +239,63 @@ impl Keyspace {
     }
 }
 
-/// Removes up to [`SLICE_KEYS`] due keys of a shard; true when more may be due.
-fn expire_slice(shard: &Shard, now_ms: u64, removed: &mut Vec<Entry>) -> bool {
-    let mut data = shard.lock();
+/// Removes up to [`SLICE_KEYS`] due keys and fields of a shard; true when more may be due.
+fn expire_slice(keyspace: &Keyspace, shard: &Shard, now_ms: u64, removed: &mut Vec<Entry>) -> bool {
+    let mut guard = shard.lock();
+    let data = &mut *guard;
     let mut next_ms = u64::MAX;
-    for table in &mut data.tables {
-        let budget = SLICE_KEYS - removed.len();
+    for (db, table) in (0..).map(DbIndex).zip(&mut data.tables) {
+        let first = removed.len();
+        let budget = SLICE_KEYS - first;
         if budget > 0 {
             table.take_expired(now_ms, budget, &mut |entry| removed.push(entry));
+        }
+        for entry in &mut removed[first..] {
+            data.side.forget_fields(db, entry);
         }
         next_ms = next_ms.min(table.next_expire_at_ms());
     }
     data.stats.expired += removed.len() as u64;
+    next_ms = next_ms.min(expire_fields(keyspace, data, now_ms, removed));
     shard.next_expire_at_ms.store(next_ms, Ordering::SeqCst);
     next_ms <= now_ms
+}
+
+/// Removes due fields until `removed` has [`SLICE_KEYS`] entries; returns when the next ones are due
+/// (Unix ms). A hash without fields goes with the last of them.
+fn expire_fields(
+    keyspace: &Keyspace,
+    data: &mut ShardData,
+    now_ms: u64,
+    removed: &mut Vec<Entry>,
+) -> u64 {
+    loop {
+        let Some(&(at_ms, _, _)) = data.side.field_due.first() else {
+            return u64::MAX;
+        };
+        if at_ms > now_ms || removed.len() >= SLICE_KEYS {
+            return at_ms;
+        }
+        let Some((_, db, key)) = data.side.field_due.pop_first() else {
+            return u64::MAX;
+        };
+        let found = data.tables.get_mut(db.0 as usize);
+        let found = found.and_then(|table| Some((table.find(keyspace.hash(&key), &key)?, table)));
+        let Some((slot, table)) = found else { continue };
+        let Some(Collection::Hash(fields)) = table.get_mut(slot).into_collection() else {
+            continue;
+        };
+        fields.noted_at_ms = NO_EXPIRY;
+        let budget = SLICE_KEYS - removed.len();
+        let taken = fields
+            .table
+            .take_expired(now_ms, budget, &mut |field| removed.push(field));
+        data.stats.expired_fields += taken as u64;
+        match fields.table.is_empty() {
+            true => removed.push(table.remove(slot)),
+            false => {
+                data.side.note_fields(db, table.get_mut(slot));
+            }
+        }
+    }
 }

@@ -12,6 +12,7 @@ use crate::ds::table::Table;
 use super::expire::ExpireClock;
 use super::gate::Gate;
 use super::lazyfree::LazyFree;
+use super::side::Side;
 
 /// A numbered database (SELECT).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default, Hash)]
@@ -33,6 +34,8 @@ pub struct Shard {
 pub struct ShardData {
     /// Tables by database; shorter than the number of databases until one of them is written.
     pub(super) tables: Vec<Table<Entry>>,
+    /// What is known of some keys besides.
+    pub(super) side: Side,
     /// Counters of INFO stats.
     pub stats: ShardStats,
 }
@@ -46,6 +49,8 @@ pub struct ShardStats {
     pub misses: u64,
     /// Keys removed because they expired.
     pub expired: u64,
+    /// Fields of hashes removed because they expired.
+    pub expired_fields: u64,
 }
 
 impl ShardData {
@@ -55,20 +60,20 @@ impl ShardData {
         self.tables.get(db.0 as usize)
     }
 
-    /// The table of a database, made when there is none yet.
+    /// The table of a database, made when there is none yet, and what is known besides.
     #[inline]
-    pub(super) fn table_mut(
+    pub(super) fn table_and_side(
         &mut self,
         db: DbIndex,
         skip_bits: u32,
         hash: KeyHash,
-    ) -> &mut Table<Entry> {
+    ) -> (&mut Table<Entry>, &mut Side) {
         let index = db.0 as usize;
         if index >= self.tables.len() {
             self.tables
                 .resize_with(index + 1, || Table::new(skip_bits, hash));
         }
-        &mut self.tables[index]
+        (&mut self.tables[index], &mut self.side)
     }
 }
 
@@ -95,6 +100,7 @@ impl Keyspace {
         let shard = || Shard {
             data: ShardLock::new(ShardData {
                 tables: Vec::new(),
+                side: Side::default(),
                 stats: ShardStats::default(),
             }),
             next_expire_at_ms: AtomicU64::new(u64::MAX),
@@ -133,7 +139,7 @@ impl Keyspace {
     }
 
     /// The hash function.
-    pub(super) fn key_hash(&self) -> KeyHash {
+    pub fn key_hash(&self) -> KeyHash {
         self.hash
     }
 
@@ -236,7 +242,7 @@ impl Shard {
     }
 }
 
-/// The shards that a command holds, ascending. Mostly one, so that has a place of its own.
+/// The shards that a command holds, ascending but for the first. Mostly one, so that has a place of its own.
 pub struct Locks<'k> {
     first: Option<(ShardId, ShardGuard<'k, ShardData>)>,
     rest: Vec<(ShardId, ShardGuard<'k, ShardData>)>,
@@ -256,6 +262,37 @@ impl<'k> Locks<'k> {
     fn get_of_rest(&mut self, id: ShardId) -> Option<&mut ShardData> {
         let at = self.rest.binary_search_by_key(&id, |(held, _)| *held);
         at.ok().map(|at| &mut *self.rest[at].1)
+    }
+
+    /// The data of a shard, if held, to be read.
+    #[inline]
+    pub(super) fn peek(&self, id: ShardId) -> Option<&ShardData> {
+        if let Some((first, guard)) = &self.first
+            && *first == id
+        {
+            return Some(guard);
+        }
+        let at = self.rest.binary_search_by_key(&id, |(held, _)| *held);
+        at.ok().map(|at| &*self.rest[at].1)
+    }
+
+    /// Holds one more shard, if it is held already or free: nobody waits, so the order does not
+    /// matter.
+    pub(super) fn try_hold(&mut self, keyspace: &'k Keyspace, id: ShardId) -> bool {
+        if self.get(id).is_some() {
+            return true;
+        }
+        let Some(guard) = keyspace.shard(id).data.try_lock() else {
+            return false;
+        };
+        match self.first {
+            None => self.first = Some((id, guard)),
+            Some(_) => {
+                let at = self.rest.partition_point(|(held, _)| *held < id);
+                self.rest.insert(at, (id, guard));
+            }
+        }
+        true
     }
 
     /// True when no shard is held.

@@ -1,7 +1,8 @@
 //! Freeing large things away from the commands that drop them.
 //!
-//! A thread of its own receives whole tables (FLUSHALL) and drops them. It starts with the first piece of work. Kivi
-//! always frees large things here: the `lazyfree-*` directives have nothing left to choose but FLUSHALL's default.
+//! A thread of its own receives whole tables (FLUSHALL) and large values that were deleted or replaced, and drops them.
+//! It starts with the first piece of work. Kivi always frees large things here: the `lazyfree-*` directives have nothing
+//! left to choose but FLUSHALL's default.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, mpsc};
@@ -9,10 +10,19 @@ use std::sync::{Arc, OnceLock, mpsc};
 use crate::ds::entry::Entry;
 use crate::ds::table::Table;
 
+/// Values of more elements than this are freed in the background. To hand over a smaller one costs more than to free it.
+pub const LAZYFREE_ELEMENTS_MIN: usize = 64;
+
+/// What is to be freed.
+enum Work {
+    Tables(Vec<Table<Entry>>),
+    Values(Vec<Entry>),
+}
+
 /// See the module's text.
 #[derive(Default)]
 pub struct LazyFree {
-    thread: OnceLock<mpsc::Sender<Vec<Table<Entry>>>>,
+    thread: OnceLock<mpsc::Sender<Work>>,
     counters: Arc<Counters>,
 }
 
@@ -29,14 +39,20 @@ impl LazyFree {
         if objects == 0 {
             return;
         }
+        self.send(objects, Work::Tables(tables));
+    }
+
+    /// Drops values in the background.
+    pub fn free_values(&self, values: Vec<Entry>) {
+        if !values.is_empty() {
+            self.send(values.len() as u64, Work::Values(values));
+        }
+    }
+
+    fn send(&self, objects: u64, work: Work) {
         self.counters.pending.fetch_add(objects, Ordering::Relaxed);
-        // A send fails only when the thread could not be started: then the tables drop right here.
-        if self
-            .thread
-            .get_or_init(|| self.start())
-            .send(tables)
-            .is_err()
-        {
+        // A send fails only when the thread could not be started: then all is dropped right here.
+        if self.thread.get_or_init(|| self.start()).send(work).is_err() {
             self.counters.done(objects);
         }
     }
@@ -56,15 +72,21 @@ impl LazyFree {
         self.counters.freed.store(0, Ordering::Relaxed);
     }
 
-    fn start(&self) -> mpsc::Sender<Vec<Table<Entry>>> {
-        let (sender, receiver) = mpsc::channel::<Vec<Table<Entry>>>();
+    fn start(&self) -> mpsc::Sender<Work> {
+        let (sender, receiver) = mpsc::channel::<Work>();
         let counters = self.counters.clone();
         let work = move || {
-            for tables in receiver {
-                for table in tables {
-                    let objects = table.len() as u64;
-                    drop(table);
-                    counters.done(objects);
+            for work in receiver {
+                match work {
+                    Work::Tables(tables) => tables.into_iter().for_each(|table| {
+                        let objects = table.len() as u64;
+                        drop(table);
+                        counters.done(objects);
+                    }),
+                    Work::Values(values) => values.into_iter().for_each(|value| {
+                        drop(value);
+                        counters.done(1);
+                    }),
                 }
             }
         };

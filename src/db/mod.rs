@@ -19,11 +19,16 @@ pub mod gate;
 pub mod keyspace;
 pub mod lazyfree;
 pub mod scan;
+pub mod side;
+pub mod wait;
 
 pub use access::{Access, Effects, Expire, KeyMut, Lookup, PREFETCH_KEYS_MAX};
 pub use census::{Census, DbCensus};
 pub use gate::{Gate, GateGuard};
 pub use keyspace::{DbIndex, Keyspace, Locks, ShardId, ShardStats};
+pub use wait::{Outcome, Request, Waiter, Waiting};
 
+#[cfg(test)]
+mod field_tests;
 #[cfg(test)]
 mod tests;

@@ -186,12 +186,14 @@ impl Access<'_> {
             if is_live(table.get(slot), now_ms) {
                 return None;
             }
-            let removed = table.remove(slot);
+            let mut removed = table.remove(slot);
+            data.side.forget_fields(db, &mut removed);
             data.stats.expired += 1;
             Some(removed)
         });
-        // Freed here, outside of the lock.
-        drop(removed);
+        if let Some(removed) = removed {
+            self.effects.discard(removed);
+        }
     }
 
     /// A random live key of the database. Expired ones that it meets are deleted, as Redis does.

@@ -21,8 +21,10 @@
 //!   index wraps: [`EntryMut`] can't touch it.
 //! - `type` and `enc` are opaque here; the layer above gives them their meaning.
 //!
-//! To add a kind (a boxed collection is the next one): use the free `KIND_BOXED` value, store its
-//! pointer like `Shared`'s, and extend `NewValue`, `ValueRef`, `alloc_bytes` and `Drop`.
+//! - The four kinds of values are all taken: an integer, bytes inside the block, shared bytes outside
+//!   of it, and a [`Collection`] behind a pointer.
+//!
+//! An entry inside a table whose block may have to move is edited through [`EntrySlot`].
 
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::fmt;
@@ -30,8 +32,10 @@ use std::marker::PhantomData;
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
 
+use crate::ds::buf::Buf;
+use crate::ds::collection::Collection;
 use crate::ds::hash::KeyHash;
-use crate::ds::table::Item;
+use crate::ds::table::{Item, Slot, Table};
 
 /// Values of at least this many bytes live outside the entry in an `Arc`, so that a reply can hold
 /// the value and send it without a copy. Shorter ones are inline.
@@ -53,6 +57,7 @@ const KIND_MASK: u8 = 0b0011_0000;
 const KIND_INT: u8 = 0b0000_0000;
 const KIND_INLINE: u8 = 0b0001_0000;
 const KIND_SHARED: u8 = 0b0010_0000;
+const KIND_BOXED: u8 = 0b0011_0000;
 const HAS_EXPIRE_SHIFT: u32 = 6;
 const HAS_EXPIRE: u8 = 1 << HAS_EXPIRE_SHIFT;
 
@@ -69,7 +74,7 @@ pub struct Meta {
 }
 
 /// The value of a new entry.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub enum NewValue<'a> {
     /// Stored as 8 bytes.
     Int(i64),
@@ -77,6 +82,8 @@ pub enum NewValue<'a> {
     Bytes(&'a [u8]),
     /// Taken over without a copy, whatever its length.
     Shared(Arc<Vec<u8>>),
+    /// Taken over.
+    Collection(Box<Collection>),
 }
 
 /// The value of an entry.
@@ -88,6 +95,29 @@ pub enum ValueRef<'a> {
     Bytes(&'a [u8]),
     /// Bytes outside the entry; clone the `Arc` to keep them past the shard's lock.
     Shared(&'a Arc<Vec<u8>>),
+    /// A large collection.
+    Collection(&'a Collection),
+}
+
+impl<'a> ValueRef<'a> {
+    /// The bytes inside or outside of the entry; `None` for an integer or a collection.
+    #[inline]
+    pub fn as_bytes(self) -> Option<&'a [u8]> {
+        match self {
+            ValueRef::Bytes(bytes) => Some(bytes),
+            ValueRef::Shared(shared) => Some(shared),
+            ValueRef::Int(_) | ValueRef::Collection(_) => None,
+        }
+    }
+
+    /// The large collection, if that is what the value is.
+    #[inline]
+    pub fn as_collection(self) -> Option<&'a Collection> {
+        match self {
+            ValueRef::Collection(collection) => Some(collection),
+            _ => None,
+        }
+    }
 }
 
 /// An owned entry: one pointer wide. Dropping it frees the block and releases a shared value.
@@ -107,8 +137,8 @@ pub struct EntryMut<'a> {
     entry: PhantomData<&'a mut Entry>,
 }
 
-// SAFETY: an entry owns its block, and the only thing in it that is shared is an Arc<Vec<u8>>,
-// which is Send.
+// SAFETY: an entry owns its block and the collection that this may point to; the only thing in it
+// that is shared is an Arc<Vec<u8>>, which is Send.
 unsafe impl Send for Entry {}
 // SAFETY: a shared entry allows only reads.
 unsafe impl Sync for Entry {}
@@ -333,6 +363,16 @@ impl Entry {
                 }
                 return Self(raw);
             }
+            NewValue::Collection(collection) => {
+                let shape = Shape::new(key.len(), KIND_BOXED, POINTER_BYTES, has_expire);
+                let raw = shape.alloc(meta, key, expire_at_ms);
+                // SAFETY: the shape has room for a pointer at value_at, which is a multiple of 8.
+                unsafe {
+                    let at = raw.add(shape.value_at).cast::<Box<Collection>>();
+                    at.write(collection);
+                }
+                return Self(raw);
+            }
             NewValue::Bytes(bytes) => Arc::new(bytes.to_vec()),
             NewValue::Shared(shared) => shared,
         };
@@ -372,7 +412,7 @@ impl Entry {
             }
             let kind = old.flags & KIND_MASK;
             let new = Shape::new(old.key_len, kind, old.value_len, expire_at_ms.is_some());
-            if new.block_bytes() == old.block_bytes() && kind != KIND_SHARED {
+            if new.block_bytes() == old.block_bytes() && kind < KIND_SHARED {
                 // Key and value are adjacent and move together, within the block's size.
                 let from = self.0.add(old.key_at).as_ptr();
                 let to = self.0.add(new.key_at).as_ptr();
@@ -381,12 +421,82 @@ impl Entry {
             }
             let view = self.view();
             let raw = new.alloc(view.meta(), view.key(), expire_at_ms);
-            // A shared value's pointer moves like any other value: it is not dropped below.
+            // A pointer moves like any other value: what it points to is not dropped below.
             let from = self.0.add(old.value_at).as_ptr();
             ptr::copy_nonoverlapping(from, raw.add(new.value_at).as_ptr(), old.value_len);
             dealloc(self.0.as_ptr(), block_layout(old.block_bytes()));
             self.0 = raw;
         }
+    }
+}
+
+impl Entry {
+    /// The same value, type, encoding, LRU field and expiry under another key. Whatever the value's
+    /// size, only its own bytes in the block are copied.
+    pub fn with_key(self, key: &[u8]) -> Self {
+        // SAFETY: self is a live entry, whose block is freed without dropping what it points to:
+        // that moves.
+        unsafe {
+            let old = Shape::read(self.0);
+            let kind = old.flags & KIND_MASK;
+            let new = Shape::new(key.len(), kind, old.value_len, old.has_expire());
+            let view = self.view();
+            let raw = new.alloc(view.meta(), key, view.expire_at_ms());
+            let from = self.0.add(old.value_at).as_ptr();
+            ptr::copy_nonoverlapping(from, raw.add(new.value_at).as_ptr(), old.value_len);
+            dealloc(self.0.as_ptr(), block_layout(old.block_bytes()));
+            std::mem::forget(self);
+            Self(raw)
+        }
+    }
+
+    /// Puts `insert` in the place of `remove` bytes of an inline or shared value. The block stays if
+    /// its size class does, else it is replaced; bytes that reach [`SHARED_MIN`] become shared ones,
+    /// and stay so. Panics if the bytes are not there.
+    fn splice(mut self, at: usize, remove: usize, insert: &[u8]) -> Self {
+        if let Some(shared) = self.view_mut().shared_mut() {
+            Buf::splice(shared, at, remove, insert);
+            return self;
+        }
+        // SAFETY: self is a live entry, and exclusively ours; the offsets are checked first.
+        unsafe {
+            let old = Shape::read(self.0);
+            assert!(old.flags & KIND_MASK == KIND_INLINE, "no bytes to splice");
+            let tail = at + remove;
+            assert!(tail <= old.value_len, "{tail} beyond {}", old.value_len);
+            let tail_len = old.value_len - tail;
+            let new_len = old.value_len - remove + insert.len();
+            if new_len >= SHARED_MIN {
+                return self.spliced_to_shared(at, remove, insert, new_len);
+            }
+            let new = Shape::new(old.key_len, KIND_INLINE, new_len, old.has_expire());
+            let value = self.0.add(old.value_at).as_ptr();
+            if new.key_at == old.key_at && new.block_bytes() == old.block_bytes() {
+                ptr::copy(value.add(tail), value.add(at + insert.len()), tail_len);
+                ptr::copy_nonoverlapping(insert.as_ptr(), value.add(at), insert.len());
+                new.write_fields(self.0, self.view().expire_at_ms());
+                return self;
+            }
+            let view = self.view();
+            let raw = new.alloc(view.meta(), view.key(), view.expire_at_ms());
+            let to = raw.add(new.value_at).as_ptr();
+            ptr::copy_nonoverlapping(value, to, at);
+            ptr::copy_nonoverlapping(insert.as_ptr(), to.add(at), insert.len());
+            ptr::copy_nonoverlapping(value.add(tail), to.add(at + insert.len()), tail_len);
+            // An inline value has nothing to drop but the block.
+            drop(self);
+            Self(raw)
+        }
+    }
+
+    #[cold]
+    fn spliced_to_shared(self, at: usize, remove: usize, insert: &[u8], new_len: usize) -> Self {
+        let view = self.view();
+        let mut bytes = Vec::with_capacity(new_len);
+        bytes.extend_from_slice(view.value().as_bytes().unwrap_or_default());
+        Buf::splice(&mut bytes, at, remove, insert);
+        let value = NewValue::Shared(Arc::new(bytes));
+        Self::new(view.key(), view.meta(), value, view.expire_at_ms())
     }
 }
 
@@ -396,8 +506,11 @@ impl Drop for Entry {
         // SAFETY: self owns a live block, whose size is a function of its shape.
         unsafe {
             let shape = Shape::read(self.0);
-            if shape.flags & KIND_MASK == KIND_SHARED {
-                ptr::drop_in_place(self.0.add(shape.value_at).cast::<Arc<Vec<u8>>>().as_ptr());
+            let at = self.0.add(shape.value_at);
+            match shape.flags & KIND_MASK {
+                KIND_SHARED => ptr::drop_in_place(at.cast::<Arc<Vec<u8>>>().as_ptr()),
+                KIND_BOXED => ptr::drop_in_place(at.cast::<Box<Collection>>().as_ptr()),
+                _ => {}
             }
             dealloc(self.0.as_ptr(), block_layout(shape.block_bytes()));
         }
@@ -433,6 +546,7 @@ impl<'a> EntryRef<'a> {
                 KIND_INLINE => {
                     ValueRef::Bytes(std::slice::from_raw_parts(at.as_ptr(), shape.value_len))
                 }
+                KIND_BOXED => ValueRef::Collection(at.cast::<Box<Collection>>().as_ref()),
                 _ => ValueRef::Shared(at.cast::<Arc<Vec<u8>>>().as_ref()),
             }
         }
@@ -485,7 +599,8 @@ impl<'a> EntryRef<'a> {
     }
 
     /// The memory of the entry in bytes, with what it shares: the usable size of its allocations.
-    pub fn alloc_bytes(self) -> usize {
+    /// Of a large collection `samples` elements are looked at, all of them if that is 0.
+    pub fn alloc_bytes(self, samples: usize) -> usize {
         // SAFETY: raw is a live entry.
         let block_bytes = unsafe { Shape::read(self.raw) }.block_bytes();
         match self.value() {
@@ -500,6 +615,9 @@ impl<'a> EntryRef<'a> {
                     .saturating_add(arc_bytes)
                     .saturating_add(vec_bytes)
             }
+            ValueRef::Collection(collection) => block_bytes
+                .saturating_add(size_class(size_of::<Collection>()))
+                .saturating_add(collection.alloc_bytes(samples)),
             _ => block_bytes,
         }
     }
@@ -515,7 +633,43 @@ impl fmt::Debug for EntryRef<'_> {
     }
 }
 
-impl EntryMut<'_> {
+impl<'a> EntryMut<'a> {
+    /// The bytes of an inline or shared value, to be changed in place; `None` for other kinds.
+    #[inline]
+    pub fn into_value_bytes(self) -> Option<&'a mut [u8]> {
+        // SAFETY: the view, which is used up, is exclusive for 'a; inline bytes are value_len bytes
+        // at value_at, and a shared value has its Arc there, aligned.
+        unsafe {
+            let shape = Shape::read(self.raw);
+            let at = self.raw.add(shape.value_at);
+            match shape.flags & KIND_MASK {
+                KIND_INLINE => {
+                    let bytes = std::slice::from_raw_parts_mut(at.as_ptr(), shape.value_len);
+                    Some(bytes)
+                }
+                KIND_SHARED => {
+                    Some(Arc::make_mut(at.cast::<Arc<Vec<u8>>>().as_mut()).as_mut_slice())
+                }
+                _ => None,
+            }
+        }
+    }
+
+    /// The large collection, to be changed in place; `None` for other kinds.
+    #[inline]
+    pub fn into_collection(self) -> Option<&'a mut Collection> {
+        // SAFETY: the view, which is used up, is exclusive for 'a; a boxed value has its Box at
+        // value_at, aligned.
+        unsafe {
+            let shape = Shape::read(self.raw);
+            if shape.flags & KIND_MASK != KIND_BOXED {
+                return None;
+            }
+            let at = self.raw.add(shape.value_at).cast::<Box<Collection>>();
+            Some(&mut **at.as_ptr())
+        }
+    }
+
     /// The read view, for as long as nothing is changed.
     #[inline]
     pub fn view(&self) -> EntryRef<'_> {
@@ -584,18 +738,11 @@ impl EntryMut<'_> {
     /// The bytes of the value, to be changed in place; `None` for an integer. Shared bytes that
     /// somebody else holds are copied first.
     pub fn value_bytes_mut(&mut self) -> Option<&mut [u8]> {
-        // SAFETY: the view is exclusive; inline bytes are value_len bytes at value_at.
-        unsafe {
-            let shape = Shape::read(self.raw);
-            match shape.flags & KIND_MASK {
-                KIND_INT => None,
-                KIND_INLINE => {
-                    let at = self.raw.add(shape.value_at).as_ptr();
-                    Some(std::slice::from_raw_parts_mut(at, shape.value_len))
-                }
-                _ => self.shared_mut().map(Vec::as_mut_slice),
-            }
-        }
+        let reborrowed = EntryMut {
+            raw: self.raw,
+            entry: PhantomData,
+        };
+        reborrowed.into_value_bytes()
     }
 
     /// The buffer of a shared value, to be grown in place; `None` for other kinds. A buffer that
@@ -657,7 +804,7 @@ impl EntryMut<'_> {
         // are written, which lie below its new place.
         unsafe {
             let old = Shape::read(self.raw);
-            if old.flags & KIND_MASK == KIND_SHARED {
+            if old.flags & KIND_MASK >= KIND_SHARED {
                 return None;
             }
             let new = Shape::new(old.key_len, kind, value_len, old.has_expire());
@@ -674,6 +821,79 @@ impl EntryMut<'_> {
             }
             Some(self.raw.add(new.value_at))
         }
+    }
+}
+
+/// The entry in a slot of a table, to be changed in every way but key and expiry, also where its
+/// block has to move.
+pub struct EntrySlot<'a> {
+    table: &'a mut Table<Entry>,
+    slot: Slot,
+}
+
+impl<'a> EntrySlot<'a> {
+    /// The entry in an occupied slot.
+    #[inline]
+    pub fn new(table: &'a mut Table<Entry>, slot: Slot) -> Self {
+        Self { table, slot }
+    }
+
+    /// The entry as it is now.
+    #[inline]
+    pub fn view(&self) -> EntryRef<'_> {
+        self.table.get(self.slot)
+    }
+
+    /// The write view, for changes that leave the block where it is.
+    #[inline]
+    pub fn view_mut(&mut self) -> EntryMut<'_> {
+        self.table.get_mut(self.slot)
+    }
+
+    /// Sets the encoding to the low 4 bits of `enc`.
+    #[inline]
+    pub fn set_enc(&mut self, enc: u8) {
+        self.view_mut().set_enc(enc);
+    }
+
+    /// The hash function of the table that the entry is in, and of all tables in it.
+    pub fn key_hash(&self) -> KeyHash {
+        self.table.key_hash()
+    }
+
+    /// The large collection, to be changed in place; `None` for other kinds of values.
+    #[inline]
+    pub fn collection_mut(&mut self) -> Option<&mut Collection> {
+        self.table.get_mut(self.slot).into_collection()
+    }
+
+    /// Replaces value and encoding; key, type, LRU field and expiry stay.
+    pub fn set_value(&mut self, enc: u8, value: NewValue<'_>) {
+        self.table.map(self.slot, |entry| {
+            let view = entry.view();
+            let meta = Meta { enc, ..view.meta() };
+            Entry::new(view.key(), meta, value, view.expire_at_ms())
+        });
+    }
+}
+
+/// The bytes of an inline or shared value; other kinds have none and panic when they are spliced.
+impl Buf for EntrySlot<'_> {
+    #[inline]
+    fn bytes(&self) -> &[u8] {
+        self.view().value().as_bytes().unwrap_or_default()
+    }
+
+    #[inline]
+    fn bytes_mut(&mut self) -> &mut [u8] {
+        let view = self.table.get_mut(self.slot);
+        view.into_value_bytes().unwrap_or_default()
+    }
+
+    #[inline]
+    fn splice(&mut self, at: usize, remove: usize, insert: &[u8]) {
+        self.table
+            .map(self.slot, |entry| entry.splice(at, remove, insert));
     }
 }
 

@@ -1,12 +1,15 @@
 //! What follows from a command's effects, in one place. To add a consumer of writes: one arm in [`fan_out`].
 
-use crate::db::Effects;
+use crate::db::{Effects, Keyspace};
 
 use super::Moment;
 
 /// Hands a command's effects to everyone who wants to know of them.
 #[inline]
-pub(super) fn fan_out(moment: &mut Moment, effects: Effects) {
+pub(super) fn fan_out(keyspace: &Keyspace, moment: &mut Moment, effects: Effects) {
     // Added up with the batch: one shared counter touched once, not once a command.
     moment.changes += effects.changes;
+    if let Some(rare) = effects.rare {
+        rare.free(keyspace);
+    }
 }

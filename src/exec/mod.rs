@@ -20,7 +20,7 @@ use crate::client::{Client, ReplyMode};
 use crate::commands::table::Found;
 use crate::commands::{CommandTable, Ctx, Next, Registered};
 use crate::config::Config;
-use crate::db::{Access, Effects, GateGuard, Locks};
+use crate::db::{Access, DbIndex, Effects, GateGuard, Locks, Waiter};
 use crate::resp::parse::{Argv, Batch};
 use crate::resp::write::{Mark, ReplyWriter};
 use crate::server::Server;
@@ -30,6 +30,7 @@ use crate::stats;
 use crate::sys::tsc;
 
 mod admit;
+mod block;
 mod fanout;
 pub mod session;
 
@@ -63,6 +64,8 @@ pub enum Flow {
     Sleep(Duration),
     /// Stop the server.
     Shutdown,
+    /// No reply yet: wait until this has an outcome, see [`Exec::end_wait`].
+    Block(Arc<Waiter>),
 }
 
 /// What a command waits for.
@@ -255,13 +258,23 @@ impl Exec {
         let mark = out.mark();
         let reply = begin_reply(client);
         let hash = ahead.and_then(|ahead| ahead.hash);
-        let called = self.call(command, argv, hash, moment.now_ms, client, out);
-        let Some((result, effects)) = called else {
+        let called = self.call(command, argv, hash, moment, client, out);
+        let Some(Called {
+            result,
+            effects,
+            waiter,
+        }) = called
+        else {
             client.reply = reply;
             return Flow::Wait(Wait::Gate);
         };
-        fanout::fan_out(moment, effects);
+        fanout::fan_out(&self.server.keyspace, moment, effects);
+        if let Some(waiter) = waiter {
+            return Flow::Block(waiter);
+        }
         let flow = match &result {
+            // There is a waiter then.
+            Ok(Next::Block(_)) => Flow::Done,
             Ok(Next::Done) => Flow::Done,
             Ok(Next::Close) => Flow::Close,
             Ok(Next::Sleep(duration)) => Flow::Sleep(*duration),
@@ -283,7 +296,8 @@ impl Exec {
     #[inline(never)]
     fn hold_several(&self, command: &Registered, argv: Argv<'_>) -> Option<Held<'_>> {
         let keyspace = &self.server.keyspace;
-        if command.row.flags.has(Flags::EXCLUSIVE) {
+        let needs_all = command.row.exclusive_if.is_some_and(|needs| needs(argv));
+        if needs_all || command.row.flags.has(Flags::EXCLUSIVE) {
             let gate = Some(keyspace.gate.try_close()?);
             let locks = keyspace.lock_all();
             return Some(Held { locks, gate });
@@ -307,10 +321,11 @@ impl Exec {
         command: &Registered,
         argv: Argv<'_>,
         hash: Option<u64>,
-        now_ms: u64,
+        moment: &mut Moment,
         client: &mut Client,
         out: &mut ReplyWriter,
-    ) -> Option<(Result<Next, CmdError>, Effects)> {
+    ) -> Option<Called> {
+        let now_ms = moment.now_ms;
         let config = self.config.borrow();
         let keyspace = &self.server.keyspace;
         let touch = !client.no_touch;
@@ -337,12 +352,44 @@ impl Exec {
             config: &config,
             table: &self.table,
             command,
+            may_block: true,
         };
         let result = (command.row.run)(&mut ctx);
-        let effects = std::mem::take(&mut ctx.db.effects);
-        drop(ctx);
+        let waiter = match &result {
+            Ok(Next::Block(block)) => Some(self.wait(&mut ctx, command, argv, block)),
+            _ => None,
+        };
+        let mut effects = std::mem::take(&mut ctx.db.effects);
+        let ready = effects.take_ready();
+        if !ready.is_empty() {
+            let Ctx { mut db, .. } = ctx;
+            db.effects = effects;
+            effects = self.serve_waiters(db, ready, gate, &config, moment);
+        }
+        Some(Called {
+            result,
+            effects,
+            waiter,
+        })
+    }
+
+    /// Serves those who wait for what a command has created, then releases its locks.
+    #[cold]
+    fn serve_waiters(
+        &self,
+        db: Access<'_>,
+        ready: Vec<(DbIndex, Vec<u8>)>,
+        gate: Option<GateGuard<'_>>,
+        config: &Config,
+        moment: &mut Moment,
+    ) -> Effects {
+        let mut later = Vec::new();
+        let effects = self.serve_ready(db, ready, config, moment, &mut later);
         drop(gate);
-        Some((result, effects))
+        if !later.is_empty() {
+            self.serve_later(moment, config, later);
+        }
+        effects
     }
 
     /// Answers a request that is in no row. Who has not authenticated does not learn that.
@@ -377,6 +424,14 @@ impl Exec {
         out.error(&text);
         self.worker.lock().error(&text);
     }
+}
+
+/// What became of a call.
+struct Called {
+    result: Result<Next, CmdError>,
+    effects: Effects,
+    /// The client waits.
+    waiter: Option<Arc<Waiter>>,
 }
 
 /// What a command holds while it runs.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::client::{Client, Endpoint};
 use crate::commands::CommandTable;
+use crate::db::{Outcome, Waiter};
 use crate::resp::parse::{Argv, Span};
 use crate::resp::write::ReplyWriter;
 use crate::server::Server;
@@ -45,6 +46,26 @@ impl Session {
     /// Its client.
     pub fn client(&self) -> &Client {
         &self.client
+    }
+
+    /// Ends a wait in a blocking command, if it has an outcome or its time is over: the reply as
+    /// bytes.
+    pub fn end_wait(&mut self, waiter: &Waiter) -> Option<Vec<u8>> {
+        let deadline_ms = waiter.waiting.deadline_ms;
+        if deadline_ms.is_some_and(|at_ms| at_ms <= self.exec.server.clock.unix_ms()) {
+            waiter.decide(Outcome::TimedOut);
+        }
+        let outcome = waiter.take_outcome()?;
+        self.exec
+            .end_wait(waiter, outcome, &mut self.client, &mut self.out);
+        let reply = self.out.to_vec();
+        self.out.clear();
+        Some(reply)
+    }
+
+    /// Ends a wait as the end of a connection does.
+    pub fn give_up_wait(&mut self, waiter: &Waiter) {
+        self.exec.give_up_wait(waiter, &self.client);
     }
 
     /// Runs one request; the reply as bytes, and what became of the command.

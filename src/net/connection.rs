@@ -21,6 +21,7 @@ use std::time::Duration;
 use tokio::io::ReadBuf;
 
 use crate::client::{Client, Signal};
+use crate::db::{Outcome, Waiter};
 use crate::exec::{Flow, Moment, Plan, Wait};
 use crate::resp::parse::{Parser, Tail};
 use crate::resp::write::ReplyWriter;
@@ -85,6 +86,8 @@ enum Turn {
     Sleep(Duration),
     /// Stop the server.
     Shutdown,
+    /// Wait for a key, then run the rest of the tail.
+    Block(Arc<Waiter>),
     /// Look at the signals.
     Signalled,
 }
@@ -184,6 +187,16 @@ impl Connection {
                     };
                     self.unless_killed(tokio::time::sleep(duration)).await;
                 }
+                Turn::Block(waiter) => match self.wait_blocked(&waiter, worker).await {
+                    Some(outcome) => {
+                        worker.with_desk(|desk| self.end_wait(&waiter, outcome, worker, desk));
+                    }
+                    None => {
+                        worker.exec.give_up_wait(&waiter, &self.client);
+                        let killed = self.client.shared.has(Signal::Kill);
+                        return Some(if killed { Turn::Signalled } else { Turn::Drop });
+                    }
+                },
                 Turn::Shutdown => {
                     server.enter(Lifecycle::Stopping);
                     return Some(Turn::Close);
@@ -195,6 +208,79 @@ impl Connection {
             }
             turn = worker.with_desk(|desk| self.work_on_tail(worker, desk));
         }
+    }
+
+    /// Waits until a blocking command has an outcome; `None` if the client is killed or goes away
+    /// before. What it sends meanwhile is kept for afterwards.
+    async fn wait_blocked(&mut self, waiter: &Arc<Waiter>, worker: &Worker) -> Option<Outcome> {
+        let now_ms = worker.exec.server.clock.unix_ms();
+        let left = waiter
+            .waiting
+            .deadline_ms
+            .map(|at_ms| at_ms.saturating_sub(now_ms));
+        // Who waits for longer than a timer can tell waits for ever.
+        let deadline = left.and_then(|left_ms| {
+            tokio::time::Instant::now().checked_add(Duration::from_millis(left_ms))
+        });
+        let mut timer = pin!(async {
+            match deadline {
+                Some(deadline) => tokio::time::sleep_until(deadline).await,
+                None => std::future::pending().await,
+            }
+        });
+        poll_fn(|cx| {
+            waiter.set_waker(cx.waker());
+            if self.client.shared.has(Signal::Kill) {
+                return Poll::Ready(None);
+            }
+            if timer.as_mut().poll(cx).is_ready() {
+                waiter.decide(Outcome::TimedOut);
+            }
+            if let Some(outcome) = waiter.take_outcome() {
+                return Poll::Ready(Some(outcome));
+            }
+            if let Poll::Ready(Err(_)) = self.poll_write_pending(cx, worker) {
+                return Poll::Ready(None);
+            }
+            worker
+                .with_desk(|desk| self.poll_read_on(cx, worker, desk))
+                .map(|()| None)
+        })
+        .await
+    }
+
+    /// Reads what a blocked client sends; ready when it has gone, or sends too much.
+    fn poll_read_on(&mut self, cx: &mut Context<'_>, worker: &Worker, desk: &mut Desk) -> Poll<()> {
+        loop {
+            let mut buf = ReadBuf::new(&mut desk.input);
+            match ready!(self.stream.poll_read(cx, &mut buf)) {
+                Ok(()) if !buf.filled().is_empty() => {
+                    self.tail.extend_from_slice(buf.filled());
+                    let read = buf.filled().len();
+                    self.note_read(read, desk);
+                    self.note_tail();
+                    if self.over_query_limit(self.tail.len(), worker) {
+                        return Poll::Ready(());
+                    }
+                }
+                _ => return Poll::Ready(()),
+            }
+        }
+    }
+
+    /// Writes what a blocked client has waited for.
+    fn end_wait(&mut self, waiter: &Waiter, outcome: Outcome, worker: &Worker, desk: &mut Desk) {
+        let exec = &worker.exec;
+        let mut moment = exec.begin();
+        let last_interaction = &self.client.shared.last_interaction_ms;
+        last_interaction.store(moment.now_ms(), Ordering::Relaxed);
+        desk.out.set_resp3(self.resp3);
+        exec.end_wait(waiter, outcome, &mut self.client, &mut desk.out);
+        if self.send(worker, desk, &mut moment).is_err() {
+            self.client.shared.raise(Signal::Kill);
+        }
+        desk.out.clear();
+        exec.end(&mut moment);
     }
 
     /// Waits, but not longer than it takes someone to kill this client.
@@ -370,6 +456,7 @@ impl Connection {
                 Flow::Abort => return (used, Turn::Drop),
                 Flow::Sleep(duration) => return (used, Turn::Sleep(duration)),
                 Flow::Shutdown => return (used, Turn::Shutdown),
+                Flow::Block(waiter) => return (used, Turn::Block(waiter)),
                 Flow::Done | Flow::Wait(_) => {}
             }
             if self.client.shared.has(Signal::Kill) {

@@ -1,6 +1,7 @@
 //! The row of a command.
 
 use super::{AclCategories, Flags, KeySpec};
+use crate::resp::parse::Argv;
 
 /// One row of the command table. `H` is the handler's type, chosen by `commands`.
 ///
@@ -16,6 +17,9 @@ pub struct Command<H: 'static> {
     pub acl: AclCategories,
     /// Where its keys are.
     pub keys: &'static [KeySpec],
+    /// Whether a request may touch keys that its specs do not find, so that it needs the exclusive
+    /// path; `None`: never.
+    pub exclusive_if: Option<fn(Argv<'_>) -> bool>,
     /// Tips for clients and proxies (COMMAND INFO's eighth element).
     pub tips: &'static [&'static str],
     /// Documentation for COMMAND DOCS.
@@ -49,6 +53,14 @@ pub enum Group {
     Generic,
     /// `string`
     String,
+    /// `list`
+    List,
+    /// `set`
+    Set,
+    /// `sorted-set`
+    SortedSet,
+    /// `hash`
+    Hash,
     /// `connection`
     Connection,
     /// `server`
@@ -61,6 +73,10 @@ impl Group {
         match self {
             Group::Generic => "generic",
             Group::String => "string",
+            Group::List => "list",
+            Group::Set => "set",
+            Group::SortedSet => "sorted-set",
+            Group::Hash => "hash",
             Group::Connection => "connection",
             Group::Server => "server",
         }
@@ -76,6 +92,7 @@ impl<H> Command<H> {
             flags,
             acl: AclCategories::NONE,
             keys: &[],
+            exclusive_if: None,
             tips: &[],
             docs: Docs {
                 summary: "",
@@ -95,6 +112,12 @@ impl<H: Copy> Command<H> {
     /// Adds the key specs.
     pub const fn keys(mut self, keys: &'static [KeySpec]) -> Self {
         self.keys = keys;
+        self
+    }
+
+    /// Says which requests need the exclusive path.
+    pub const fn exclusive_if(mut self, needs: fn(Argv<'_>) -> bool) -> Self {
+        self.exclusive_if = Some(needs);
         self
     }
 

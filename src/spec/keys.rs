@@ -58,6 +58,8 @@ impl KeyFlags {
 pub enum Begin {
     /// At this argument (the name is argument 0).
     Index(u16),
+    /// No rule says it; see [`KeySpec::unknown`].
+    Unknown,
 }
 
 /// How keys follow from where the search began.
@@ -80,7 +82,12 @@ pub enum Find {
         /// Distance between keys.
         step: u16,
     },
+    /// No rule says it; see [`KeySpec::unknown`].
+    Unknown,
 }
+
+/// Finds the one key of an unknown spec in a request: its position.
+pub type Finder = fn(Argv<'_>) -> Option<usize>;
 
 /// One key specification.
 #[derive(Clone, Copy, Debug)]
@@ -96,6 +103,8 @@ pub struct KeySpec {
     /// What happens to the keys of one request, when that depends on its arguments; see
     /// [`KeySpec::varying`].
     pub varying: Option<fn(Argv<'_>) -> KeyFlags>,
+    /// How the key of an unknown spec is found.
+    pub finder: Option<Finder>,
 }
 
 impl KeySpec {
@@ -112,6 +121,7 @@ impl KeySpec {
             find: Find::Range { last, step },
             notes: "",
             varying: None,
+            finder: None,
         }
     }
 
@@ -127,6 +137,20 @@ impl KeySpec {
             },
             notes: "",
             varying: None,
+            finder: None,
+        }
+    }
+
+    /// A key that no rule finds: the code of `finder` does, or nobody, when it does not stand in the
+    /// request at all (SORT's patterns).
+    pub const fn unknown(finder: Option<Finder>, flags: KeyFlags) -> KeySpec {
+        KeySpec {
+            flags,
+            begin: Begin::Unknown,
+            find: Find::Unknown,
+            notes: "",
+            varying: None,
+            finder,
         }
     }
 
@@ -164,9 +188,15 @@ pub fn for_each_key(
     mut found: impl FnMut(usize, &'static KeySpec),
 ) -> Result<(), BadKeys> {
     for spec in specs {
-        let Begin::Index(begin) = spec.begin;
+        let Begin::Index(begin) = spec.begin else {
+            if let Some(position) = spec.finder.and_then(|finder| finder(argv)) {
+                found(position, spec);
+            }
+            continue;
+        };
         let begin = begin as usize;
         let (first, last, step) = match spec.find {
+            Find::Unknown => continue,
             Find::Range { last, step } => {
                 let last = match last {
                     0.. => begin + last as usize,

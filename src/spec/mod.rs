@@ -19,4 +19,4 @@ pub use args::Args;
 pub use command::{Command, Docs, Group};
 pub use error::CmdError;
 pub use flags::{AclCategories, Flags};
-pub use keys::{Begin, Find, KeyFlags, KeySpec};
+pub use keys::{Begin, Find, Finder, KeyFlags, KeySpec};

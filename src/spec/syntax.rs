@@ -21,6 +21,7 @@
 //!             "+"        multiple_token: the token is repeated, too
 //!             "@" 7.0.0  since this version
 //!             "!" 7.0.0  deprecated since this version
+//!             "#" number the key spec that Valkey gives for what is no key (`numfields:integer#0`)
 //!             '"' text '"'  shown as this text instead of the name
 //!             "`" text "`"  what it is for, where the command's summary does not say it
 //! ```
@@ -80,6 +81,8 @@ pub struct Argument {
     pub name: String,
     /// What it is.
     pub kind: Kind,
+    /// The index of a key spec although it is no key.
+    pub key_spec: Option<u16>,
     /// What is shown for it; none for [`Kind::OneOf`] and [`Kind::Block`], whose parts are shown.
     pub display: Option<String>,
     /// The word in front of it, or that it consists of.
@@ -201,6 +204,11 @@ impl Cursor {
         self.run("a version", |byte| byte.is_ascii_digit() || byte == b'.')
     }
 
+    fn index(&mut self) -> Result<u16, BadSyntax> {
+        let digits = self.run("a number", |byte| byte.is_ascii_digit())?;
+        digits.parse().map_err(|_| self.wants("a smaller number"))
+    }
+
     fn sequence(&mut self, depth: usize) -> Result<Vec<Argument>, BadSyntax> {
         let mut arguments = Vec::new();
         loop {
@@ -263,9 +271,7 @@ impl Cursor {
             };
         }
         if self.take(b'#') {
-            let digits = self.run("a number", |byte| byte.is_ascii_digit())?;
-            let index = digits.parse().map_err(|_| self.wants("a smaller number"))?;
-            return Ok((Kind::Key(Some(index)), Vec::new()));
+            return Ok((Kind::Key(Some(self.index()?)), Vec::new()));
         }
         if !self.take(b':') {
             return Ok((Kind::String, Vec::new()));
@@ -297,6 +303,7 @@ impl Cursor {
         let mut argument = Argument {
             name,
             kind,
+            key_spec: None,
             display,
             token,
             summary: None,
@@ -320,6 +327,11 @@ impl Cursor {
                 Some(b'!') => {
                     self.at += 1;
                     argument.deprecated_since = Some(self.version()?);
+                    continue;
+                }
+                Some(b'#') => {
+                    self.at += 1;
+                    argument.key_spec = Some(self.index()?);
                     continue;
                 }
                 Some(b'"') => {
@@ -347,6 +359,9 @@ mod tests {
     fn show(argument: &Argument) -> String {
         let mut text = format!("{}:{}", argument.name, argument.kind.name());
         if let Kind::Key(Some(index)) = argument.kind {
+            text += &format!(" spec={index}");
+        }
+        if let Some(index) = argument.key_spec {
             text += &format!(" spec={index}");
         }
         if let Some(display) = argument
@@ -426,6 +441,7 @@ mod tests {
             shown("IFEQ=old@8.1.0`Only then.`"),
             "old:string token=IFEQ summary=Only then. since=8.1.0"
         );
+        assert_eq!(shown("n:integer?#1"), "n:integer spec=1 optional");
         assert_eq!(shown("GET=pattern:pattern+?"), {
             "pattern:pattern token=GET optional multiple multiple_token"
         });

@@ -99,13 +99,14 @@ fn embedded_bytes(key_len: usize, value_len: usize, has_expire: bool) -> usize {
         .saturating_add(fixed + expire_bytes)
 }
 
-/// The value as text; an integer is printed into `digits`.
+/// The value as text; an integer is printed into `digits`. A collection, which no string is, has none.
 #[inline]
 pub fn bytes<'a>(value: ValueRef<'a>, digits: &'a mut itoa::Buffer) -> &'a [u8] {
     match value {
         ValueRef::Int(int) => digits.format(int).as_bytes(),
         ValueRef::Bytes(bytes) => bytes,
         ValueRef::Shared(shared) => shared.as_slice(),
+        ValueRef::Collection(_) => &[],
     }
 }
 
@@ -116,6 +117,7 @@ pub fn len(value: ValueRef<'_>) -> usize {
         ValueRef::Int(int) => num::digits_i64_count(int),
         ValueRef::Bytes(bytes) => bytes.len(),
         ValueRef::Shared(shared) => shared.len(),
+        ValueRef::Collection(_) => 0,
     }
 }
 
@@ -131,6 +133,7 @@ pub fn int(value: ValueRef<'_>) -> Option<i64> {
         ValueRef::Int(int) => Some(int),
         ValueRef::Bytes(bytes) => num::parse_i64(bytes),
         ValueRef::Shared(shared) => num::parse_i64(shared),
+        ValueRef::Collection(_) => None,
     }
 }
 
@@ -140,6 +143,7 @@ pub fn float(value: ValueRef<'_>) -> Option<LongDouble> {
         ValueRef::Int(int) => Some(LongDouble::from(int)),
         ValueRef::Bytes(bytes) => LongDouble::parse(bytes),
         ValueRef::Shared(shared) => LongDouble::parse(shared),
+        ValueRef::Collection(_) => None,
     }
 }
 

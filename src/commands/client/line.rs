@@ -91,7 +91,7 @@ impl<'t> Writer<'t> {
 /// A client's flags as letters; `N` for none.
 pub(super) fn flags(client: &Shared) -> String {
     let letters = [
-        (client.paused.load(Relaxed), 'b'),
+        (client.paused.load(Relaxed) || client.is_blocked(), 'b'),
         (client.has(Signal::Kill), 'A'),
         (client.endpoint.unix, 'U'),
         (client.no_evict.load(Relaxed), 'e'),

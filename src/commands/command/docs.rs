@@ -102,7 +102,11 @@ fn describe(fields: &mut Fields<'_>, argument: &Argument) {
         "display_text",
         argument.display.as_deref().unwrap_or_default(),
     );
-    if let Kind::Key(Some(index)) = argument.kind {
+    let key_spec = match argument.kind {
+        Kind::Key(index) => index,
+        _ => argument.key_spec,
+    };
+    if let Some(index) = key_spec {
         fields.field("key_spec_index").integer(index.into());
     }
     fields.text("token", argument.token.unwrap_or_default());

@@ -38,7 +38,8 @@ use std::ptr::NonNull;
 
 use crate::ds::hash::KeyHash;
 use due::NEVER;
-use line::{Bits, LINE_SLOTS, Line, prefetch};
+pub(super) use line::prefetch;
+use line::{Bits, LINE_SLOTS, Line};
 use segment::{HOMES_MIN, Loose, Segment};
 pub use walk::Iter;
 
@@ -110,6 +111,15 @@ pub unsafe trait Item: Sized {
     /// # Safety
     /// As for [`Item::borrow_mut`]; `raw` is not used any more.
     unsafe fn set_expire_at_ms(raw: NonNull<u8>, expire_at_ms: Option<u64>) -> NonNull<u8>;
+}
+
+/// Ends the process when it is dropped.
+struct AbortOnUnwind;
+
+impl Drop for AbortOnUnwind {
+    fn drop(&mut self) {
+        std::process::abort();
+    }
 }
 
 /// Where an item is. Valid until the next `insert`, `remove`, `take_expired` or `clear`; a slot
@@ -307,6 +317,24 @@ impl<T: Item> Table<T> {
             word.write(line::with_item(old, raw, expire_at_ms.is_some()));
             self.reindex_expiry(slot, line::expires(old), expire_at_ms);
         }
+    }
+
+    /// Replaces an item by what `make` makes of it, which has the same key and expiry. The slot stays
+    /// valid.
+    #[inline]
+    pub fn map(&mut self, slot: Slot, make: impl FnOnce(T) -> T) {
+        let word = self.word(slot);
+        // The item is nobody's while `make` has it: a panic there must not lead back to the table.
+        let unwinding = AbortOnUnwind;
+        // SAFETY: the word is an item's, which is given up to `make`; the word is overwritten with
+        // where the item is now, before anybody can use it.
+        unsafe {
+            let old = word.read();
+            let raw = make(T::from_raw(line::pointer(old))).into_raw();
+            debug_assert_eq!(T::expire_at_ms(raw).is_some(), line::expires(old));
+            word.write(line::with_item(old, raw, line::expires(old)));
+        }
+        std::mem::forget(unwinding);
     }
 
     /// Takes an item out.

@@ -1,0 +1,87 @@
+//! What a shard knows of some of its keys besides their values: who waits for them, and when fields
+//! of theirs expire.
+//!
+//! Most keys have neither, so nothing is kept with the entries: a writer asks one shard-wide
+//! question, whether there is anything at all.
+//!
+//! Invariant: a large hash in the keyspace is noted under [`FieldTable::noted_at_ms`], and no later
+//! than its earliest field expires; one that leaves the keyspace is taken off the list.
+
+use std::collections::BTreeSet;
+
+use crate::ds::collection::Collection;
+use crate::ds::entry::{Entry, EntryMut};
+use crate::ds::table::NO_EXPIRY;
+
+use super::keyspace::DbIndex;
+use super::wait::Waiters;
+
+#[cfg(doc)]
+use crate::ds::collection::FieldTable;
+
+/// See the module's text.
+#[derive(Default)]
+pub struct Side {
+    /// Who waits for keys.
+    pub waiters: Waiters,
+    /// Hashes by the time at which a field of theirs expires.
+    pub(super) field_due: BTreeSet<(u64, DbIndex, Box<[u8]>)>,
+}
+
+impl Side {
+    /// Notes when fields of an entry of the keyspace expire, if any do earlier than was known.
+    /// Returns that time if it is new.
+    pub(super) fn note_fields(&mut self, db: DbIndex, entry: EntryMut<'_>) -> Option<u64> {
+        let key = entry.view().key();
+        // Most collections have no such fields: nothing is copied for them.
+        let Some(Collection::Hash(fields)) = entry.view().value().as_collection() else {
+            return None;
+        };
+        let (next_ms, noted_ms) = (fields.table.next_expire_at_ms(), fields.noted_at_ms);
+        if next_ms >= noted_ms {
+            return None;
+        }
+        if noted_ms != NO_EXPIRY {
+            self.field_due.remove(&(noted_ms, db, key.into()));
+        }
+        self.field_due.insert((next_ms, db, key.into()));
+        if let Some(Collection::Hash(fields)) = entry.into_collection() {
+            fields.noted_at_ms = next_ms;
+        }
+        Some(next_ms)
+    }
+
+    /// Takes an entry off the list that has left the keyspace.
+    pub(super) fn forget_fields(&mut self, db: DbIndex, entry: &mut Entry) {
+        let view = entry.view_mut();
+        let key: Box<[u8]> = match view.view().value().as_collection() {
+            Some(Collection::Hash(fields)) if fields.noted_at_ms != NO_EXPIRY => {
+                view.view().key().into()
+            }
+            _ => return,
+        };
+        if let Some(Collection::Hash(fields)) = view.into_collection() {
+            self.field_due.remove(&(fields.noted_at_ms, db, key));
+            fields.noted_at_ms = NO_EXPIRY;
+        }
+    }
+
+    /// A database was emptied.
+    pub(super) fn forget_all_fields(&mut self, db: DbIndex) {
+        self.field_due.retain(|(_, of, _)| *of != db);
+    }
+
+    /// Two databases were exchanged.
+    pub(super) fn swap_fields(&mut self, a: DbIndex, b: DbIndex) {
+        let swapped = |db| match db {
+            db if db == a => b,
+            db if db == b => a,
+            db => db,
+        };
+        let due = std::mem::take(&mut self.field_due);
+        self.field_due = due
+            .into_iter()
+            .map(|(at_ms, db, key)| (at_ms, swapped(db), key))
+            .collect();
+    }
+}

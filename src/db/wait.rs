@@ -1,0 +1,294 @@
+//! Who waits for which key (BLPOP and its like).
+//!
+//! A client that blocks becomes a [`Waiter`], queued under its keys in their shards ([`Waiters`])
+//! while the command that found nothing still holds them: what is added afterwards is seen. A writer
+//! never wakes a waiter itself: creating a key that somebody waits for is noted in
+//! [`Effects`](super::Effects), and `exec` serves the waiters, first come first served, before the
+//! writer's locks are released.
+//!
+//! A waiter is decided once, by whoever sets its outcome first: the one who serves it, its timeout,
+//! CLIENT UNBLOCK, or the end of its connection. The lock around the outcome is held while a waiter
+//! is being served, so that nothing is taken out of a key for a client that has stopped waiting.
+//!
+//! Invariants:
+//! - a waiter is queued under all of its keys until its connection takes it out, whatever its
+//!   outcome; one with an outcome is passed over;
+//! - the outcome's lock is taken under shard locks, so its holder takes no shard lock (trying is
+//!   fine).
+//!
+//! To add a blocking command, return `commands::Next::Block` from its handler; nothing here changes.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::Waker;
+
+use parking_lot::{Mutex, MutexGuard};
+
+use crate::resp::parse::{Argv, Span};
+use crate::resp::write::ReplyWriter;
+use crate::value::Type;
+
+use super::keyspace::DbIndex;
+
+/// How a wait ended.
+#[derive(Debug)]
+pub enum Outcome {
+    /// The command has run; its reply.
+    Served(ReplyWriter),
+    /// The time is over, or somebody said CLIENT UNBLOCK id TIMEOUT.
+    TimedOut,
+    /// CLIENT UNBLOCK id ERROR.
+    Unblocked,
+    /// The connection has ended.
+    Gone,
+}
+
+/// A request that is kept until it can run.
+#[derive(Clone, Debug)]
+pub struct Request {
+    bytes: Vec<u8>,
+    spans: Vec<Span>,
+}
+
+impl Request {
+    /// A copy of a request.
+    pub fn new(argv: Argv<'_>) -> Request {
+        let mut request = Request {
+            bytes: Vec::with_capacity(argv.iter().map(<[u8]>::len).sum()),
+            spans: Vec::with_capacity(argv.len()),
+        };
+        for arg in argv.iter() {
+            request.spans.push(Span {
+                start: request.bytes.len() as u32,
+                len: arg.len() as u32,
+            });
+            request.bytes.extend_from_slice(arg);
+        }
+        request
+    }
+
+    /// The request.
+    pub fn argv(&self) -> Argv<'_> {
+        Argv::new(&self.bytes, &self.spans)
+    }
+}
+
+/// What a waiter waits for, and how its command is run again.
+#[derive(Debug)]
+pub struct Waiting {
+    /// The client that waits.
+    pub client_id: u64,
+    /// Its database when it blocked.
+    pub db: DbIndex,
+    /// Number of its command in the command table.
+    pub command: u16,
+    /// Its request.
+    pub request: Request,
+    /// It gets RESP3 replies.
+    pub is_resp3: bool,
+    /// The type that a key must have to end the wait.
+    pub type_: Type,
+    /// The keys it waits for.
+    pub keys: Vec<Vec<u8>>,
+    /// A key that its command writes besides (BLMOVE's destination).
+    pub destination: Option<Vec<u8>>,
+    /// It is told that nothing came by a null array, else by a null.
+    pub is_null_array: bool,
+    /// When it gives up, Unix ms; `None` for never.
+    pub deadline_ms: Option<u64>,
+}
+
+/// A client that waits.
+#[derive(Debug)]
+pub struct Waiter {
+    /// What for.
+    pub waiting: Waiting,
+    /// Its place in every queue.
+    ticket: u64,
+    outcome: Mutex<Option<Outcome>>,
+    waker: Mutex<Option<Waker>>,
+}
+
+/// Every waiter is one of its own.
+impl PartialEq for Waiter {
+    fn eq(&self, other: &Waiter) -> bool {
+        self.ticket == other.ticket
+    }
+}
+
+impl Eq for Waiter {}
+
+impl Waiter {
+    /// A waiter that comes after all others that were made before.
+    pub fn new(waiting: Waiting) -> Arc<Waiter> {
+        static TICKETS: AtomicU64 = AtomicU64::new(0);
+        Arc::new(Waiter {
+            waiting,
+            ticket: TICKETS.fetch_add(1, Ordering::Relaxed),
+            outcome: Mutex::new(None),
+            waker: Mutex::new(None),
+        })
+    }
+
+    /// Keeps everybody from deciding it; `None` if it is decided already.
+    pub fn hold(&self) -> Option<Undecided<'_>> {
+        let outcome = self.outcome.lock();
+        match *outcome {
+            Some(_) => None,
+            None => Some(Undecided {
+                waiter: self,
+                outcome,
+            }),
+        }
+    }
+
+    /// Decides it, unless that has happened; true if this did.
+    pub fn decide(&self, outcome: Outcome) -> bool {
+        match self.hold() {
+            Some(undecided) => {
+                undecided.decide(outcome);
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Takes the outcome; `None` while it is undecided, and when it has been taken.
+    pub fn take_outcome(&self) -> Option<Outcome> {
+        let mut outcome = self.outcome.lock();
+        match &mut *outcome {
+            None | Some(Outcome::Gone) => None,
+            decided => decided.replace(Outcome::Gone),
+        }
+    }
+
+    /// The task that is woken when it is decided. To be set before the outcome is looked at.
+    pub fn set_waker(&self, waker: &Waker) {
+        let mut slot = self.waker.lock();
+        if !slot.as_ref().is_some_and(|old| old.will_wake(waker)) {
+            *slot = Some(waker.clone());
+        }
+    }
+}
+
+/// A waiter that only its holder can decide.
+pub struct Undecided<'a> {
+    waiter: &'a Waiter,
+    outcome: MutexGuard<'a, Option<Outcome>>,
+}
+
+impl Undecided<'_> {
+    /// Decides it, and wakes whoever waits.
+    pub fn decide(mut self, outcome: Outcome) {
+        *self.outcome = Some(outcome);
+        drop(self.outcome);
+        if let Some(waker) = &*self.waiter.waker.lock() {
+            waker.wake_by_ref();
+        }
+    }
+}
+
+/// The waiters of one shard, by key.
+#[derive(Default)]
+pub struct Waiters {
+    queues: HashMap<(DbIndex, Vec<u8>), BTreeMap<u64, Arc<Waiter>>>,
+}
+
+impl Waiters {
+    /// True when nobody waits for a key of this shard: what writers ask first.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.queues.is_empty()
+    }
+
+    /// True when somebody waits for the key.
+    pub fn waits(&self, db: DbIndex, key: &[u8]) -> bool {
+        // Nobody but waiters pays for the copy.
+        self.queues.contains_key(&(db, key.to_vec()))
+    }
+
+    /// Queues a waiter under a key.
+    pub fn add(&mut self, key: &[u8], waiter: &Arc<Waiter>) {
+        let queue = self.queues.entry((waiter.waiting.db, key.to_vec()));
+        queue.or_default().insert(waiter.ticket, waiter.clone());
+    }
+
+    /// Takes a waiter out of a key's queue.
+    pub fn remove(&mut self, key: &[u8], waiter: &Waiter) {
+        let place = (waiter.waiting.db, key.to_vec());
+        if let Some(queue) = self.queues.get_mut(&place) {
+            queue.remove(&waiter.ticket);
+            if queue.is_empty() {
+                self.queues.remove(&place);
+            }
+        }
+    }
+
+    /// The first waiter of a key that came after `ticket`, with its own.
+    pub fn next(&self, db: DbIndex, key: &[u8], after: Option<u64>) -> Option<(u64, Arc<Waiter>)> {
+        let queue = self.queues.get(&(db, key.to_vec()))?;
+        let from = after.map_or(0, |ticket| ticket.saturating_add(1));
+        let (ticket, waiter) = queue.range(from..).next()?;
+        Some((*ticket, waiter.clone()))
+    }
+
+    /// The number of keys that somebody waits for.
+    pub fn keys(&self) -> usize {
+        self.queues.len()
+    }
+
+    /// All keys of a database that somebody waits for.
+    pub fn keys_of(&self, db: DbIndex) -> impl Iterator<Item = &[u8]> {
+        let keys = self.queues.keys().filter(move |(of, _)| *of == db);
+        keys.map(|(_, key)| &key[..])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn waiter(key: &str) -> Arc<Waiter> {
+        Waiter::new(Waiting {
+            client_id: 1,
+            db: DbIndex(0),
+            command: 0,
+            request: Request::new(Argv::new(b"", &[])),
+            is_resp3: false,
+            type_: Type::List,
+            keys: vec![key.into()],
+            destination: None,
+            is_null_array: true,
+            deadline_ms: None,
+        })
+    }
+
+    #[test]
+    fn first_come_first_served() {
+        let mut waiters = Waiters::default();
+        let (a, b) = (waiter("k"), waiter("k"));
+        waiters.add(b"k", &b);
+        waiters.add(b"k", &a);
+        assert!(waiters.waits(DbIndex(0), b"k") && !waiters.waits(DbIndex(1), b"k"));
+        let (ticket, first) = waiters.next(DbIndex(0), b"k", None).unwrap();
+        assert!(Arc::ptr_eq(&first, &a));
+        let (ticket, second) = waiters.next(DbIndex(0), b"k", Some(ticket)).unwrap();
+        assert!(Arc::ptr_eq(&second, &b));
+        assert!(waiters.next(DbIndex(0), b"k", Some(ticket)).is_none());
+        waiters.remove(b"k", &a);
+        waiters.remove(b"k", &b);
+        assert!(waiters.is_empty());
+    }
+
+    #[test]
+    fn a_waiter_is_decided_once() {
+        let waiter = waiter("k");
+        assert!(waiter.take_outcome().is_none());
+        assert!(waiter.decide(Outcome::TimedOut));
+        assert!(!waiter.decide(Outcome::Unblocked));
+        assert!(waiter.hold().is_none());
+        assert!(matches!(waiter.take_outcome(), Some(Outcome::TimedOut)));
+        assert!(waiter.take_outcome().is_none());
+    }
+}

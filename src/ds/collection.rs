@@ -1,0 +1,129 @@
+//! Large collections: what a key's value is once it has outgrown its compact encoding.
+//!
+//! A [`Collection`] hangs behind one pointer in its key's entry. Its variants are data structures
+//! only; what they mean, and when a value becomes one, is `value`'s. Fields and members are entries
+//! in tables like those of the keyspace, so that they have the same SCAN, the same random choice,
+//! the same growth in small steps and, for fields, the same expiry index.
+//!
+//! Invariant: nothing here is larger than its parts: a collection can be freed by any thread.
+//!
+//! To add a structure: a variant, and its arms below.
+
+use std::fmt;
+
+use crate::ds::entry::{Entry, NewValue, ValueRef};
+use crate::ds::quicklist::Quicklist;
+use crate::ds::table::{NO_EXPIRY, Table};
+
+/// The value of a large collection.
+pub enum Collection {
+    /// Elements in their order.
+    List(Quicklist),
+    /// Fields with their values.
+    Hash(FieldTable),
+    /// Members: entries with an empty value.
+    Set(Table<Entry>),
+}
+
+/// The fields of a large hash: entries whose key is the field, some with an expiry of their own.
+pub struct FieldTable {
+    /// The fields.
+    pub table: Table<Entry>,
+    /// Under which time (Unix ms) the keyspace has noted that fields expire; [`NO_EXPIRY`] if it has
+    /// not. Only `db` changes it.
+    pub noted_at_ms: u64,
+}
+
+impl FieldTable {
+    /// Fields that the keyspace does not know of yet.
+    pub fn new(table: Table<Entry>) -> Self {
+        Self {
+            table,
+            noted_at_ms: NO_EXPIRY,
+        }
+    }
+}
+
+impl Collection {
+    /// The number of elements; expired fields that are still there count.
+    pub fn len(&self) -> usize {
+        match self {
+            Collection::List(list) => list.len(),
+            Collection::Hash(fields) => fields.table.len(),
+            Collection::Set(members) => members.len(),
+        }
+    }
+
+    /// Whether there are no elements.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// A copy that shares nothing but large values of fields.
+    pub fn duplicate(&self) -> Self {
+        match self {
+            Collection::List(list) => Collection::List(list.clone()),
+            Collection::Hash(fields) => {
+                Collection::Hash(FieldTable::new(duplicate_table(&fields.table)))
+            }
+            Collection::Set(members) => Collection::Set(duplicate_table(members)),
+        }
+    }
+
+    /// The memory of the structure in bytes, estimated from `samples` of its elements; from all of
+    /// them if that is 0.
+    pub fn alloc_bytes(&self, samples: usize) -> usize {
+        match self {
+            Collection::List(list) => list.alloc_bytes(samples),
+            Collection::Hash(fields) => table_bytes(&fields.table, samples),
+            Collection::Set(members) => table_bytes(members, samples),
+        }
+    }
+}
+
+/// Two collections are equal if they are the same one.
+impl PartialEq for Collection {
+    fn eq(&self, other: &Self) -> bool {
+        std::ptr::eq(self, other)
+    }
+}
+
+impl Eq for Collection {}
+
+impl fmt::Debug for Collection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Collection({} elements)", self.len())
+    }
+}
+
+fn duplicate_table(table: &Table<Entry>) -> Table<Entry> {
+    let key_hash = table.key_hash();
+    let mut copy = Table::new(0, key_hash);
+    for entry in table {
+        let value = match entry.value() {
+            ValueRef::Int(int) => NewValue::Int(int),
+            ValueRef::Bytes(bytes) => NewValue::Bytes(bytes),
+            ValueRef::Shared(shared) => NewValue::Shared(shared.clone()),
+            ValueRef::Collection(inner) => NewValue::Collection(Box::new(inner.duplicate())),
+        };
+        let key = entry.key();
+        let entry = Entry::new(key, entry.meta(), value, entry.expire_at_ms());
+        copy.insert(key_hash.hash(key), entry);
+    }
+    copy
+}
+
+fn table_bytes(table: &Table<Entry>, samples: usize) -> usize {
+    let samples = match samples {
+        0 => table.len(),
+        samples => samples.min(table.len()),
+    };
+    let sum = table.iter().take(samples).fold(0usize, |sum, entry| {
+        sum.saturating_add(entry.alloc_bytes(0))
+    });
+    let all = match samples {
+        0 => 0,
+        samples => (sum as u128 * table.len() as u128 / samples as u128) as usize,
+    };
+    table.memory_bytes().saturating_add(all)
+}
