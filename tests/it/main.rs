@@ -8,6 +8,7 @@ mod connections;
 mod differential;
 mod elements;
 mod expiry;
+mod fields;
 mod generate;
 mod harness;
 mod isolation;
