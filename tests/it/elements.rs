@@ -454,23 +454,25 @@ fn a_token_goes_round() {
 #[test]
 fn the_end_of_a_wait_loses_nothing() {
     with_threads(|server| {
-        let total = rounds() as usize * 2;
+        let total = rounds() as usize * 4;
         let elements = keys("e", total);
-        let over = AtomicBool::new(false);
+        let (over, ended) = (AtomicBool::new(false), AtomicUsize::new(0));
         let (sender, receiver) = mpsc::channel::<Vec<String>>();
         thread::scope(|scope| {
-            let over = &over;
+            let (over, ended) = (&over, &ended);
             let _stop = StopAtEnd(over);
             for consumer in 0..8 {
                 let sender = sender.clone();
                 scope.spawn(move || {
+                    let _count = CountAtEnd(ended);
                     let mut rng = Rng::new(consumer);
                     while !over.load(Ordering::Relaxed) {
                         leave_in_between(server, &mut rng, consumer, &sender);
                     }
                 });
             }
-            scope.spawn(move || disturb(&mut server.connect(), over));
+            // To the very end, or somebody might wait for ever.
+            scope.spawn(move || disturb(&mut server.connect(), ended));
             let mut client = server.connect();
             for some in elements.chunks(2) {
                 cmd(
@@ -517,10 +519,19 @@ fn leave_in_between(server: &Server, rng: &mut Rng, kind: u64, sender: &mpsc::Se
     }
 }
 
-/// Kills and unblocks whoever waits in BLMOVE or BLPOP.
-fn disturb(client: &mut Client, over: &AtomicBool) {
+/// Counts a thread that has ended, whatever became of it.
+struct CountAtEnd<'a>(&'a AtomicUsize);
+
+impl Drop for CountAtEnd<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Kills and unblocks whoever waits in BLMOVE or BLPOP, until all eight consumers have ended.
+fn disturb(client: &mut Client, ended: &AtomicUsize) {
     let mut round = 0;
-    while !over.load(Ordering::Relaxed) {
+    while ended.load(Ordering::Relaxed) < 8 {
         let list = client.cmd(&["CLIENT", "LIST"]).text();
         for line in list.lines().filter(|line| line.contains(" flags=b ")) {
             let id = line.split([' ', '=']).nth(1).expect("an id");
