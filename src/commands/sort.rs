@@ -411,7 +411,7 @@ fn store(
         return 0;
     }
     let texts = found.items.iter().map(|item| item.element.of(&found.text));
-    list::with_new_value(End::Tail, texts, limits, |enc, value| {
+    list::with_result(texts, limits, |enc, value| {
         let (type_, enc) = (Type::List as u8, enc as u8);
         db.set(destination, type_, enc, value, Expire::Never);
     });
