@@ -34,6 +34,7 @@ mod lolwut;
 mod scan;
 mod server;
 mod set;
+mod sort;
 mod string;
 mod timeout;
 
@@ -133,6 +134,7 @@ pub const FAMILIES: &[&[Command]] = &[
     string::COMMANDS,
     list::COMMANDS,
     set::COMMANDS,
+    sort::COMMANDS,
     generic::COMMANDS,
     expire::COMMANDS,
     scan::COMMANDS,
