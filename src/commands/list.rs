@@ -63,9 +63,7 @@ pub const COMMANDS: &[Command] = &[
             "Moves an element from an end of a list to an end of another one and returns it; \
              waits for an element if there is none.",
         )
-        .syntax(
-            "source#0 destination#1 wherefrom(LEFT|RIGHT) whereto(LEFT|RIGHT) timeout:double",
-        ),
+        .syntax("source#0 destination#1 wherefrom(LEFT|RIGHT) whereto(LEFT|RIGHT) timeout:double"),
     command(
         "blmpop",
         -5,
@@ -184,9 +182,7 @@ pub const COMMANDS: &[Command] = &[
             "O(N) where N is the number of elements looked at.",
             "Returns the index of an element, or the indexes of several equal ones.",
         )
-        .syntax(
-            "key#0 element RANK=rank:integer? COUNT=num-matches:integer? MAXLEN=len:integer?",
-        ),
+        .syntax("key#0 element RANK=rank:integer? COUNT=num-matches:integer? MAXLEN=len:integer?"),
     command("lpush", -3, FAST_STORE, change::lpush)
         .acl(AclCategories::LIST)
         .keys(&[KeySpec::at(1, ADD)])

@@ -33,6 +33,7 @@ mod list;
 mod lolwut;
 mod scan;
 mod server;
+mod set;
 mod string;
 mod timeout;
 
@@ -131,6 +132,7 @@ impl Ctx<'_> {
 pub const FAMILIES: &[&[Command]] = &[
     string::COMMANDS,
     list::COMMANDS,
+    set::COMMANDS,
     generic::COMMANDS,
     expire::COMMANDS,
     scan::COMMANDS,

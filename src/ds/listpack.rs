@@ -10,6 +10,8 @@
 //!
 //! An element is a head, its data, and the length of both once more (the *back length*), to be read
 //! from the end: seven bits a byte, the lowest last, the top bit set in all bytes but the first.
+//! (Redis, unlike Valkey, begins the largest number of two, three and four bytes with one more byte,
+//! which is 0. Both are read.)
 //!
 //! | head | data |
 //! |---|---|
@@ -497,7 +499,13 @@ pub fn remove_equal(
     };
     let (from, to) = (first.start, last.end);
     let kept = entries_without(&entries[..to], from, &spans);
-    edit(buf, HEADER_BYTES + from..HEADER_BYTES + to, &kept, spans.len(), 0);
+    edit(
+        buf,
+        HEADER_BYTES + from..HEADER_BYTES + to,
+        &kept,
+        spans.len(),
+        0,
+    );
     spans.len()
 }
 
@@ -552,12 +560,12 @@ pub fn count_entries(entries: &[u8]) -> Option<usize> {
     let (mut rest, mut count) = (entries, 0);
     while !rest.is_empty() {
         let len = checked_head(rest)?;
-        let back = back_len(len);
-        let next = len.checked_add(back.len())?;
-        if rest.get(len..next)? != back.as_slice() {
-            return None;
+        let after = rest.get(len..)?;
+        let mut back = back_len(len);
+        if matches!(len, 0x3FFF | 0x1F_FFFF | 0xFFF_FFFF) && after.starts_with(&[0]) {
+            back = redis_back_len(back);
         }
-        rest = &rest[next..];
+        rest = after.strip_prefix(back.as_slice())?;
         count += 1;
     }
     Some(count)
@@ -595,9 +603,10 @@ pub(crate) fn read_entry(bytes: &[u8], at: usize) -> (Value<'_>, usize) {
 fn read_long_entry(bytes: &[u8], at: usize) -> (Value<'_>, usize) {
     let head = bytes[at];
     let string = |head_bytes: usize, len: usize| {
-        let start = at + head_bytes;
-        let next = start + len + back_len_bytes(head_bytes + len);
-        (Value::Bytes(&bytes[start..start + len]), next)
+        let (start, end) = (at + head_bytes, at + head_bytes + len);
+        let redis_byte = usize::from(bytes[end] == 0);
+        let next = end + back_len_bytes(head_bytes + len) + redis_byte;
+        (Value::Bytes(&bytes[start..end]), next)
     };
     let int = |data_bytes: usize| {
         let mut le = [0; 8];
@@ -712,7 +721,11 @@ pub(crate) fn equal_entries(
     let mut spans = Spans::new();
     let (mut from, mut to) = (0, bytes.len());
     while from < to && spans.len() < count {
-        let at = if from_end { prev_entry(bytes, to) } else { from };
+        let at = if from_end {
+            prev_entry(bytes, to)
+        } else {
+            from
+        };
         let (value, next) = read_entry(bytes, at);
         if needle.is(value) {
             spans.push(at..next);
@@ -850,15 +863,14 @@ fn str32_len(bytes: &[u8], at: usize) -> usize {
     u32::from_le_bytes(le) as usize
 }
 
-/// How many bytes the back length of an element of `len` bytes takes. The bounds are Redis's: the
-/// largest numbers that fit take one byte more than they need.
+/// How many bytes the back length of an element of `len` bytes takes.
 #[inline]
 pub(crate) const fn back_len_bytes(len: usize) -> usize {
     match len {
-        ..=127 => 1,
-        ..16_383 => 2,
-        ..2_097_151 => 3,
-        ..268_435_455 => 4,
+        0..=0x7F => 1,
+        0x80..=0x3FFF => 2,
+        0x4000..=0x1F_FFFF => 3,
+        0x20_0000..=0xFFF_FFFF => 4,
         _ => 5,
     }
 }
@@ -873,6 +885,15 @@ pub(crate) fn back_len(len: usize) -> Few {
         back.push(&[if at == 0 { bits } else { bits | 0x80 }]);
     }
     back
+}
+
+/// The back length that Redis writes for the largest number of so many bytes.
+fn redis_back_len(mut back: Few) -> Few {
+    back.bytes[0] |= 0x80;
+    let mut longer = Few::EMPTY;
+    longer.push(&[0]);
+    longer.push(back.as_slice());
+    longer
 }
 
 const fn entry_bytes_by_head() -> [u8; 256] {

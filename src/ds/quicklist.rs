@@ -342,8 +342,17 @@ impl Quicklist {
     /// if that is 0.
     pub fn alloc_bytes(&self, samples: usize) -> usize {
         let count = self.nodes.len();
-        let looked_at = if samples == 0 { count } else { samples.min(count) };
-        let sum: usize = self.nodes.iter().take(looked_at).map(Node::alloc_bytes).sum();
+        let looked_at = if samples == 0 {
+            count
+        } else {
+            samples.min(count)
+        };
+        let sum: usize = self
+            .nodes
+            .iter()
+            .take(looked_at)
+            .map(Node::alloc_bytes)
+            .sum();
         let all = match looked_at {
             0 => 0,
             looked_at => (sum as u128 * count as u128 / looked_at as u128) as usize,
@@ -512,6 +521,8 @@ impl Quicklist {
 /// Whether one more element of so many bytes of text may go into a node.
 #[inline]
 fn allows(fill: Fill, node: &Node, text_bytes: usize) -> bool {
-    let bytes = node.listpack_bytes().saturating_add(text_bytes + OVERHEAD_BYTES);
+    let bytes = node
+        .listpack_bytes()
+        .saturating_add(text_bytes + OVERHEAD_BYTES);
     !node.is_plain() && !fill.is_large(text_bytes) && !fill.is_exceeded(bytes, node.count() + 1)
 }

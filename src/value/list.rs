@@ -43,9 +43,7 @@ impl<'a> ListRef<'a> {
     pub fn new(value: ValueRef<'a>) -> Self {
         match value {
             ValueRef::Collection(Collection::List(list)) => ListRef::Quicklist(list),
-            other => ListRef::Listpack(Listpack::new(
-                other.as_bytes().unwrap_or(&listpack::EMPTY),
-            )),
+            other => ListRef::Listpack(Listpack::new(other.as_bytes().unwrap_or(&listpack::EMPTY))),
         }
     }
 
@@ -332,7 +330,9 @@ impl<'a> ListMut<'a> {
     /// Makes a quicklist a listpack again if it has become short.
     pub fn shrink(&mut self) {
         let fill = Fill::new(self.limits.list_max_listpack_size);
-        let listpack = self.quicklist().and_then(|list| list.as_small_listpack(fill));
+        let listpack = self
+            .quicklist()
+            .and_then(|list| list.as_small_listpack(fill));
         if let Some(listpack) = listpack {
             let value = NewValue::Bytes(&listpack);
             self.slot.set_value(Encoding::Listpack as u8, value);

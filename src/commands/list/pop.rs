@@ -94,8 +94,7 @@ pub(super) fn rpop(ctx: &mut Ctx<'_>) -> CmdResult {
 }
 
 fn pop(ctx: &mut Ctx<'_>, end: End) -> CmdResult {
-    const NOT_POSITIVE: CmdError =
-        CmdError::text("ERR value is out of range, must be positive");
+    const NOT_POSITIVE: CmdError = CmdError::text("ERR value is out of range, must be positive");
     let key = ctx.args.bytes()?;
     if ctx.args.is_empty() {
         if !take(ctx, key, end, 1, Form::Element)? {

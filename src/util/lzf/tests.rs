@@ -1,3 +1,5 @@
+//! LZF there and back, against its format, and against nonsense.
+
 use super::*;
 use crate::util::rng::Rng;
 
@@ -33,7 +35,11 @@ fn the_format_is_as_documented() {
 #[test]
 fn what_others_wrote_is_read() {
     let mut out = Vec::new();
-    assert!(decompress(&[1, 97, 97, 224, 187, 0, 1, 97, 97], 200, &mut out));
+    assert!(decompress(
+        &[1, 97, 97, 224, 187, 0, 1, 97, 97],
+        200,
+        &mut out
+    ));
     assert_eq!(out, [97; 200]);
     // The farthest distance.
     let mut packed = Vec::new();
