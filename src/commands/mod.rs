@@ -28,6 +28,7 @@ mod connection;
 mod debug;
 mod expire;
 mod generic;
+mod hash;
 mod info;
 mod lolwut;
 mod scan;
@@ -128,6 +129,7 @@ impl Ctx<'_> {
 /// Rows of all families.
 pub const FAMILIES: &[&[Command]] = &[
     string::COMMANDS,
+    hash::COMMANDS,
     generic::COMMANDS,
     expire::COMMANDS,
     scan::COMMANDS,

@@ -69,7 +69,7 @@ pub const COMMANDS: &[Command] = &[
 /// Names of types that clients may ask SCAN for, whether or not this server has such values.
 const TYPES: &[&str] = &["string", "list", "set", "zset", "hash", "stream"];
 /// COUNT when a client does not say.
-const COUNT_DEFAULT: usize = 10;
+pub(super) const COUNT_DEFAULT: usize = 10;
 
 /// DBSIZE
 fn dbsize(ctx: &mut Ctx<'_>) -> CmdResult {
@@ -195,13 +195,13 @@ fn parse_type(name: &[u8]) -> Result<&'static str, CmdError> {
 
 /// Whether a key matches. A lone star matches the empty key as well, which no other pattern with a
 /// star does.
-fn matches(pattern: &[u8], key: &[u8]) -> bool {
+pub(super) fn matches(pattern: &[u8], key: &[u8]) -> bool {
     pattern == b"*" || glob_match(pattern, key, false)
 }
 
 /// Reads a cursor as Redis does: a canonical integer that is not negative, or else whatever
 /// `strtoull` reads, for which `-01` is 2^64 - 1.
-fn parse_cursor(text: &[u8]) -> Option<u64> {
+pub(super) fn parse_cursor(text: &[u8]) -> Option<u64> {
     let text = c_str(text);
     if let Some(int) = num::parse_i64(text) {
         return u64::try_from(int).ok();

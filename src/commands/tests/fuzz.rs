@@ -105,6 +105,12 @@ const WORDS: &[&[u8]] = &[
     b"ACLCAT",
     b"MODULE",
     b"string",
+    b"FIELDS",
+    b"FNX",
+    b"FXX",
+    b"NOVALUES",
+    b"WITHVALUES",
+    b"f",
     b"SAMPLES",
     b"VERSION",
     b"get",
@@ -150,7 +156,17 @@ const WORDS: &[&[u8]] = &[
 ];
 
 /// Keys, so that many requests meet some.
-const KEYS: &[&[u8]] = &[b"k1", b"k2", b"k3", b"n", b"big", b"", b"\x00\xff"];
+const KEYS: &[&[u8]] = &[
+    b"k1",
+    b"k2",
+    b"k3",
+    b"n",
+    b"big",
+    b"",
+    b"\x00\xff",
+    b"h1",
+    b"h2",
+];
 
 fn random_word(rng: &mut Rng) -> Vec<u8> {
     match rng.below(16) {
@@ -198,6 +214,12 @@ fn is_left_out(request: &[Vec<u8>]) -> bool {
             .and_then(|arg| crate::util::num::parse_i64(arg));
         number.is_some_and(|number| number > 1_000)
     };
+    let huge_negative = |at: usize| {
+        let number = request
+            .get(at)
+            .and_then(|arg| crate::util::num::parse_i64(arg));
+        number.is_some_and(|number| (-100_000_000..-1_000).contains(&number))
+    };
     // No reply, as asked.
     (is(0, "client") && is(1, "reply") && (is(2, "off") || is(2, "skip")))
         // Would hold all that follows.
@@ -210,6 +232,7 @@ fn is_left_out(request: &[Vec<u8>]) -> bool {
         || (is(0, "debug") && is(1, "populate") && huge(2))
         || (is(0, "debug") && is(1, "stringmatch-len"))
         || (is(0, "setrange") && huge(2))
+        || (is(0, "hrandfield") && huge_negative(2))
 }
 
 fn new_server(resp3: bool) -> Test {
@@ -225,6 +248,8 @@ fn new_server(resp3: bool) -> Test {
     ] {
         test.run(line).is("+OK");
     }
+    test.run("HSET h1 f 1 1 2 \"\" x").is(":3");
+    test.run("HSETEX h2 PX 100000 FIELDS 2 f 1 1 2").is(":1");
     test.args(&[b"SET", b"big", &[b'x'; 40_000]]).is("+OK");
     test
 }
