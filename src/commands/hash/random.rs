@@ -126,13 +126,13 @@ impl Fields<'_> {
         if wanted == len {
             hash.iter().for_each(|pair| self.pair(pair));
         } else if matches!(hash, HashRef::Listpack(_)) || wanted >= len / LISTED_SHARE {
-            self.from_list(hash, wanted, rng);
+            self.by_shuffling(hash, wanted, rng);
         } else {
             self.by_drawing(hash, wanted, rng);
         }
     }
 
-    fn from_list(&mut self, hash: HashRef<'_>, wanted: usize, rng: &mut Rng) {
+    fn by_shuffling(&mut self, hash: HashRef<'_>, wanted: usize, rng: &mut Rng) {
         let mut all: Vec<Pair<'_>> = hash.iter().collect();
         for at in 0..wanted {
             let other = at + rng.index(all.len() - at);

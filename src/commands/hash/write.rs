@@ -29,7 +29,7 @@ pub(super) fn hmset(ctx: &mut Ctx<'_>) -> CmdResult {
 fn set_fields(ctx: &mut Ctx<'_>) -> Result<usize, CmdError> {
     let key = ctx.args.bytes()?;
     let args = ctx.args.rest();
-    if args.len() % 2 != 0 {
+    if !args.len().is_multiple_of(2) {
         return Err(wrong_arity(ctx));
     }
     let terms = terms(ctx);
