@@ -11,12 +11,14 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 
+use crate::replies::Scanner;
+
 /// The longest wait for one reply. Far above any stall that is measured here.
 const REPLY_LIMIT: Duration = Duration::from_secs(30);
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 /// Batches of a fill that may be unanswered at a time: while the server works on one, the next is
-/// there already, and more would only add up to larger batches. Their replies (5 B per command) fit
-/// into any socket buffer, so neither side can block the other for good.
+/// there already, and more would only add up to larger batches. Their replies (some bytes per
+/// command) fit into any socket buffer, so neither side can block the other for good.
 const WINDOW: usize = 2;
 
 /// A connection to a server on loopback.
@@ -86,9 +88,9 @@ impl Client {
         }
     }
 
-    /// Runs one SET-like command per number of `range` at full speed, in batches of `batch`: up to
+    /// Runs one writing command per number of `range` at full speed, in batches of `batch`: up to
     /// `WINDOW` batches are on their way before the oldest one's replies are awaited, so the server
-    /// always has work. Every reply must be `+OK`.
+    /// always has work. No reply may be an error.
     pub(crate) fn fill(
         &mut self,
         range: Range<u64>,
@@ -103,31 +105,29 @@ impl Client {
                 self.request.clear();
                 (next..end).for_each(|number| command(&mut self.request, number));
                 self.stream.write_all(&self.request)?;
-                on_their_way.push_back(usize::try_from(end - next)?);
+                on_their_way.push_back(end - next);
                 next = end;
             } else if let Some(count) = on_their_way.pop_front() {
-                self.expect_ok(count)?;
+                self.expect_replies(count)?;
             }
         }
         Ok(())
     }
 
-    fn expect_ok(&mut self, count: usize) -> Result<()> {
-        const OK: &[u8] = b"+OK\r\n";
-        let length = count * OK.len();
-        while self.received.len() - self.read_at < length {
+    /// Awaits the replies of a batch; an error among them is an error.
+    fn expect_replies(&mut self, count: u64) -> Result<()> {
+        let mut replies = Scanner::default();
+        loop {
+            // All that has come belongs to this batch or, behind it, to the next.
+            let unread = &self.received[self.read_at..];
+            self.read_at += replies
+                .feed_until(unread, count)
+                .context("a fill was refused")?;
+            if replies.complete == count {
+                return Ok(());
+            }
             self.receive()?;
         }
-        let replies = &self.received[self.read_at..self.read_at + length];
-        if let Some(odd) = replies.chunks(OK.len()).position(|reply| reply != OK) {
-            let odd = &replies[odd * OK.len()..];
-            bail!(
-                "a fill was refused: {}",
-                odd[..odd.len().min(200)].escape_ascii()
-            );
-        }
-        self.read_at += length;
-        Ok(())
     }
 
     /// `DBSIZE`.
@@ -226,16 +226,30 @@ pub(crate) fn info_field(reply: &Reply, field: &str) -> Result<u64> {
 
 /// Appends a command in RESP.
 pub(crate) fn encode(out: &mut Vec<u8>, words: &[&[u8]]) {
+    encode_head(out, words.len());
+    for word in words {
+        encode_word(out, word);
+    }
+}
+
+/// Appends the beginning of a command of `words` words.
+pub(crate) fn encode_head(out: &mut Vec<u8>, words: usize) {
     let mut digits = itoa::Buffer::new();
     out.push(b'*');
-    out.extend_from_slice(digits.format(words.len()).as_bytes());
-    for word in words {
-        out.extend_from_slice(b"\r\n$");
-        out.extend_from_slice(digits.format(word.len()).as_bytes());
-        out.extend_from_slice(b"\r\n");
-        out.extend_from_slice(word);
-    }
+    out.extend_from_slice(digits.format(words).as_bytes());
     out.extend_from_slice(b"\r\n");
+}
+
+/// Appends a word of a command; where its bytes begin.
+pub(crate) fn encode_word(out: &mut Vec<u8>, word: &[u8]) -> usize {
+    let mut digits = itoa::Buffer::new();
+    out.push(b'$');
+    out.extend_from_slice(digits.format(word.len()).as_bytes());
+    out.extend_from_slice(b"\r\n");
+    let begin = out.len();
+    out.extend_from_slice(word);
+    out.extend_from_slice(b"\r\n");
+    begin
 }
 
 /// `prefix` and twelve digits, as `valkey-benchmark -r` names its keys.

@@ -246,7 +246,8 @@ pub(crate) fn drive(
         1 => bench.options.cpus.0,
         _ => bench.options.cpus.1,
     });
-    let mut process = Process::start(&words, cpu, |command| {
+    let cpu = cpu.map(|cpu| cpu.to_string());
+    let mut process = Process::start(&words, cpu.as_deref(), |command| {
         command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

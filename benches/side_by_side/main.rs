@@ -1,5 +1,5 @@
 //! Kivi beside a real server, on this machine, in one run: what a request costs, what a key costs,
-//! how long a reader waits, how late a key expires.
+//! how long a reader waits, how late a key expires, what more threads bring.
 //!
 //! `cargo bench --bench side_by_side -- [what] [options]`; `--help` lists them, benches/README.md
 //! explains the tables.
@@ -19,14 +19,21 @@
 //! of `What`, and one line in `measure`.
 
 mod client;
+mod collections;
 mod cpu;
+mod data;
+mod elements;
 mod expiry;
 mod fill;
+mod grow;
 mod idle;
+mod load;
 mod memory;
 mod options;
 mod process;
+mod replies;
 mod report;
+mod scaling;
 mod server;
 mod syscalls;
 
@@ -93,7 +100,8 @@ fn main() -> ExitCode {
     }
 }
 
-/// Runs what was asked for; false when `--strict` was given and a target was missed.
+/// Runs what was asked for; false when something could not be measured, or `--strict` was given and
+/// a target was missed.
 fn run(options: Options) -> Result<bool> {
     process::raise_open_file_limit();
     let contenders = Contender::choose(&options)?;
@@ -103,7 +111,7 @@ fn run(options: Options) -> Result<bool> {
     };
     let mut text = headline(&bench);
     print!("{text}");
-    let (mut reached, mut judged) = (0, 0);
+    let (mut reached, mut judged, mut failures) = (0, 0, 0);
     for &what in bench.options.what.parts() {
         let begin = Instant::now();
         for table in measure(&bench, what).with_context(|| format!("measuring {what:?}"))? {
@@ -113,7 +121,10 @@ fn run(options: Options) -> Result<bool> {
             text.push_str(&part);
             reached += table.verdicts().filter(|&ok| ok).count();
             judged += table.verdicts().count();
+            failures += table.failures();
         }
+        // After every part: a long run that is cut off leaves what it has.
+        save(&bench.options, &text)?;
         eprintln!("# {what:?} took {:.0} s", begin.elapsed().as_secs_f64());
     }
     let summary = match judged {
@@ -122,10 +133,16 @@ fn run(options: Options) -> Result<bool> {
     };
     print!("{summary}");
     text.push_str(&summary);
-    if let Some(path) = &bench.options.out {
-        fs::write(path, &text).with_context(|| format!("writing {}", path.display()))?;
+    save(&bench.options, &text)?;
+    Ok(failures == 0 && (!bench.options.strict || reached == judged))
+}
+
+/// Writes the text to the file of `--out`.
+fn save(options: &Options, text: &str) -> Result<()> {
+    match &options.out {
+        Some(path) => fs::write(path, text).with_context(|| format!("writing {}", path.display())),
+        None => Ok(()),
     }
-    Ok(!bench.options.strict || reached == judged)
 }
 
 fn measure(bench: &Bench, what: What) -> Result<Vec<Table>> {
@@ -139,7 +156,12 @@ fn measure(bench: &Bench, what: What) -> Result<Vec<Table>> {
         What::Fill => fill::run(bench),
         What::Expiry => expiry::run(bench),
         What::Idle => idle::run(bench),
-        What::All => unreachable!("`parts` never yields All"),
+        What::Ops => collections::run_ops(bench),
+        What::Ranges => collections::run_ranges(bench),
+        What::Elements => elements::run(bench),
+        What::Grow => grow::run(bench),
+        What::Scaling => scaling::run(bench),
+        What::All | What::Collections => unreachable!("`parts` never yields a group"),
     }
 }
 

@@ -49,7 +49,7 @@ impl Data {
 
 /// Memory of a server at one moment, in bytes.
 #[derive(Clone, Copy, Debug)]
-struct Memory {
+pub(crate) struct Memory {
     rss: u64,
     used: u64,
 }
@@ -64,7 +64,7 @@ impl Memory {
 
     /// Waits until neither figure has moved by 0.1 % for a second: rehashing has ended, freed pages
     /// have gone back. Takes the last figures when they still move after 15 s.
-    fn settled(server: &Server, client: &mut Client, options: &Options) -> Result<Self> {
+    pub(crate) fn settled(server: &Server, client: &mut Client, options: &Options) -> Result<Self> {
         let (least, most) = match options.quick {
             true => (Duration::ZERO, Duration::from_millis(300)),
             false => (Duration::from_secs(3), Duration::from_secs(15)),
@@ -85,7 +85,8 @@ impl Memory {
         }
     }
 
-    fn per_key_since(self, base: Self, keys: u64) -> (f64, f64) {
+    /// Growth of RSS and of used memory since `base`, divided by `keys`.
+    pub(crate) fn per_key_since(self, base: Self, keys: u64) -> (f64, f64) {
         let per_key = |now: u64, then: u64| (now as f64 - then as f64) / keys as f64;
         (per_key(self.rss, base.rss), per_key(self.used, base.used))
     }

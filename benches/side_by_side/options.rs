@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 
+use crate::process;
+
 /// The text of `--help`.
 pub(crate) const USAGE: &str = "\
 cargo bench --bench side_by_side -- [WHAT] [OPTIONS]
@@ -22,7 +24,13 @@ WHAT (default: all)
   idle      RSS per idle connection
   hot       server CPU per INCR of one key by all connections, pipeline 64
   c500      server CPU per request with 500 connections, pipeline 8
-  all       everything except the curve
+  ops       server CPU per request of commands on one element of a hash, list, set or sorted set
+  ranges    the same of commands over many elements
+  elements  RSS per small collection, and per element of a large one
+  grow      latency of GETs while one key grows to millions of elements, is deleted, expires
+  collections  the last four
+  all       everything so far except the curve
+  scaling   requests/s at several numbers of I/O threads of both servers
 
 WHO
   --kivi PATH         the binary under test (or KIVI_BENCH_BINARY; default: the one cargo built)
@@ -42,10 +50,18 @@ HOW (several of the first three may be given)
   --pipelines LIST    of cpu (default 1,16,64)
   --rounds N          alternating rounds per figure (default 3)
   --seconds S         length of one load run (default 2.5)
-  --keys N            keys of cpu, memory, expiry (default 1000000)
-  --fill-keys N       keys of fill (default 5000000)
+  --only WORD         only the rows of ops, ranges, elements, grow, scaling that hold this word
+  --keys N            keys of cpu, memory, expiry, scaling; a tenth in ops, a quarter in elements
+                      (default 1000000)
+  --elements N        elements of the large value of ops and elements (default 1000000)
+  --fill-keys N       keys of fill, elements of grow (default 5000000)
   --connections N     connections of idle (default 10000)
   --due N             keys due at once in expiry (default 1000)
+  --clients N         connections of ops, ranges, scaling (default 50)
+  --server-threads LIST  I/O threads of scaling (default 1,2,4,8,12 as far as there are cores)
+  --client-threads N  threads of the load generator (default 1; in scaling the cores that the
+                      server leaves, at most twice its threads)
+  --limit S           seconds that scaling may take in all: shortens its runs
   --port-base N       fixed ports N, N+1, ... (default: free ones)
   --quick             a smoke run of some seconds: proves that the benchmark works, judges nothing
   --out FILE          write the tables there too
@@ -64,6 +80,12 @@ pub(crate) enum What {
     Idle,
     Hot,
     C500,
+    Ops,
+    Ranges,
+    Elements,
+    Grow,
+    Scaling,
+    Collections,
     All,
 }
 
@@ -79,6 +101,12 @@ impl What {
             "idle" => Self::Idle,
             "hot" => Self::Hot,
             "c500" => Self::C500,
+            "ops" => Self::Ops,
+            "ranges" => Self::Ranges,
+            "elements" => Self::Elements,
+            "grow" => Self::Grow,
+            "scaling" => Self::Scaling,
+            "collections" => Self::Collections,
             "all" => Self::All,
             _ => return None,
         })
@@ -95,6 +123,10 @@ impl What {
             What::Fill,
             What::Expiry,
             What::Idle,
+            What::Ops,
+            What::Ranges,
+            What::Elements,
+            What::Grow,
         ];
         match self {
             Self::All => ALL,
@@ -107,6 +139,12 @@ impl What {
             Self::Idle => &[Self::Idle],
             Self::Hot => &[Self::Hot],
             Self::C500 => &[Self::C500],
+            Self::Ops => &[Self::Ops],
+            Self::Ranges => &[Self::Ranges],
+            Self::Elements => &[Self::Elements],
+            Self::Grow => &[Self::Grow],
+            Self::Scaling => &[Self::Scaling],
+            Self::Collections => &ALL[ALL.len() - 4..],
         }
     }
 }
@@ -174,9 +212,17 @@ pub(crate) struct Options {
     pub(crate) rounds: usize,
     pub(crate) load: Duration,
     pub(crate) keys: u64,
+    /// Rows are wanted that hold this word; empty: all.
+    pub(crate) only: String,
+    pub(crate) elements: u64,
     pub(crate) fill_keys: u64,
     pub(crate) connections: usize,
     pub(crate) due: u64,
+    pub(crate) clients: usize,
+    pub(crate) server_threads: Vec<usize>,
+    /// None: each measurement takes its own.
+    pub(crate) client_threads: Option<usize>,
+    pub(crate) limit: Option<Duration>,
     pub(crate) port_base: Option<u16>,
     pub(crate) quick: bool,
     pub(crate) out: Option<PathBuf>,
@@ -210,9 +256,18 @@ impl Options {
             rounds: 3,
             load: Duration::from_millis(2500),
             keys: 1_000_000,
+            only: String::new(),
+            elements: 1_000_000,
             fill_keys: 5_000_000,
             connections: 10_000,
             due: 1000,
+            clients: 50,
+            server_threads: [1, 2, 4, 8, 12]
+                .into_iter()
+                .filter(|&threads| threads <= process::cores())
+                .collect(),
+            client_threads: None,
+            limit: None,
             port_base: None,
             quick: false,
             out: None,
@@ -251,6 +306,7 @@ impl Options {
         self.load = Duration::from_millis(200);
         self.pipelines = vec![1, 16];
         self.keys = 20_000;
+        self.elements = 20_000;
         self.fill_keys = 100_000;
         self.connections = 200;
         self.due = 50;
@@ -282,6 +338,12 @@ impl Options {
             "--rounds" => self.rounds = value()?.parse()?,
             "--seconds" => self.load = Duration::try_from_secs_f64(value()?.parse()?)?,
             "--keys" => self.keys = value()?.parse()?,
+            "--only" => self.only = value()?.to_lowercase(),
+            "--elements" => self.elements = value()?.parse()?,
+            "--clients" => self.clients = value()?.parse()?,
+            "--server-threads" => self.server_threads = numbers(&value()?)?,
+            "--client-threads" => self.client_threads = Some(value()?.parse()?),
+            "--limit" => self.limit = Some(Duration::try_from_secs_f64(value()?.parse()?)?),
             "--fill-keys" => self.fill_keys = value()?.parse()?,
             "--connections" => self.connections = value()?.parse()?,
             "--due" => self.due = value()?.parse()?,
@@ -302,8 +364,13 @@ impl Options {
             "at least one key is needed"
         );
         ensure!(
-            self.due >= 1 && self.connections >= 1,
-            "--due and --connections: at least 1"
+            self.due >= 1 && self.connections >= 1 && self.clients >= 1,
+            "--due, --connections, --clients: at least 1"
+        );
+        ensure!(self.elements >= 100, "--elements must be at least 100");
+        ensure!(
+            self.server_threads.iter().all(|&count| count >= 1) && self.client_threads != Some(0),
+            "at least one thread is needed"
         );
         ensure!(
             self.pipelines.iter().all(|&p| p >= 1),
@@ -316,6 +383,11 @@ impl Options {
             "--tests takes get, set, incr"
         );
         Ok(())
+    }
+
+    /// Whether a row of that label is to be measured.
+    pub(crate) fn wants(&self, label: &str) -> bool {
+        label.to_lowercase().contains(&self.only)
     }
 
     /// The modes that were asked for, or else the ones that a measurement takes by itself.

@@ -18,22 +18,19 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// Starts `words` (program first), optionally on one CPU; `prepare` may redirect its streams.
+    /// Starts `words` (program first), optionally on some CPUs only (a list as of `taskset -c`);
+    /// `prepare` may redirect its streams.
     pub(crate) fn start(
         words: &[OsString],
-        cpu: Option<usize>,
+        cpus: Option<&str>,
         prepare: impl FnOnce(&mut Command),
     ) -> Result<Self> {
         let mut argv: Vec<OsString> = Vec::new();
         if in_path("setpriv") {
             argv.extend(["setpriv", "--pdeathsig", "KILL"].map(OsString::from));
         }
-        if let Some(cpu) = cpu {
-            argv.extend([
-                "taskset".into(),
-                "-c".into(),
-                OsString::from(cpu.to_string()),
-            ]);
+        if let Some(cpus) = cpus {
+            argv.extend(["taskset", "-c", cpus].map(OsString::from));
         }
         argv.extend_from_slice(words);
         let mut command = Command::new(&argv[0]);
@@ -135,13 +132,21 @@ fn cpu_ns_by_ticks(pid: u32) -> Result<u64> {
 /// From `smaps_rollup`, which counts pages; `VmRSS` of `status` may lag by some pages per thread
 /// and is the fallback.
 pub(crate) fn rss_bytes(pid: u32) -> Result<u64> {
-    let field = |file: &str, name: &str| -> Option<u64> {
-        let text = fs::read_to_string(format!("/proc/{pid}/{file}")).ok()?;
-        let line = text.lines().find_map(|line| line.strip_prefix(name))?;
-        line.trim().trim_end_matches(" kB").parse::<u64>().ok()
-    };
-    let kib = field("smaps_rollup", "Rss:").or_else(|| field("status", "VmRSS:"));
+    let kib = kib_of(pid, "smaps_rollup", "Rss:").or_else(|| kib_of(pid, "status", "VmRSS:"));
     Ok(kib.with_context(|| format!("no memory figures for process {pid}"))? * 1024)
+}
+
+/// The same, not exact but without walking the process's pages, which would hold up its mappings:
+/// for use while latencies are measured.
+pub(crate) fn rss_bytes_quick(pid: u32) -> Result<u64> {
+    let kib = kib_of(pid, "status", "VmRSS:");
+    Ok(kib.with_context(|| format!("no memory figures for process {pid}"))? * 1024)
+}
+
+fn kib_of(pid: u32, file: &str, name: &str) -> Option<u64> {
+    let text = fs::read_to_string(format!("/proc/{pid}/{file}")).ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix(name))?;
+    line.trim().trim_end_matches(" kB").parse().ok()
 }
 
 /// Number of CPUs this program may use.

@@ -28,6 +28,8 @@ pub(crate) struct Table {
     columns: Vec<String>,
     rows: Vec<Row>,
     notes: Vec<String>,
+    /// Figures that could not be taken.
+    failures: usize,
 }
 
 impl Row {
@@ -52,8 +54,19 @@ impl Row {
         self.values[contender].push(value);
     }
 
+    /// What it is the figure of.
+    pub(crate) fn label(&self) -> &str {
+        &self.label
+    }
+
+    /// A contender's median.
+    pub(crate) fn median(&self, contender: usize) -> f64 {
+        median(&self.values[contender])
+    }
+
     fn ratio(&self) -> Option<f64> {
-        let (ours, theirs) = (median(&self.values[0]), median(self.values.get(1)?));
+        let theirs = median(self.values.get(1)?);
+        let ours = self.median(0);
         (theirs > 0.0).then(|| ours / theirs)
     }
 
@@ -101,6 +114,7 @@ impl Table {
             columns,
             rows: Vec::new(),
             notes: Vec::new(),
+            failures: 0,
         }
     }
 
@@ -114,9 +128,21 @@ impl Table {
         self.notes.push(note.into());
     }
 
+    /// Records that a figure could not be taken: a target missed, and told below the table.
+    pub(crate) fn fail(&mut self, label: &str, error: &anyhow::Error) {
+        self.failures += 1;
+        self.note(format!("**{label} could not be measured**: {error:#}"));
+    }
+
+    /// Figures that could not be taken.
+    pub(crate) fn failures(&self) -> usize {
+        self.failures
+    }
+
     /// Reached or not, for each figure with a target.
     pub(crate) fn verdicts(&self) -> impl Iterator<Item = bool> {
-        self.rows.iter().filter_map(Row::reached)
+        let judged = self.rows.iter().filter_map(Row::reached);
+        judged.chain(std::iter::repeat_n(false, self.failures))
     }
 
     /// The table as markdown, with a heading and its notes.

@@ -124,6 +124,18 @@ impl Contender {
     /// `index` keeps the ports of contenders apart when they are fixed; `extra` are more arguments,
     /// given to every contender alike.
     pub(crate) fn start(bench: &Bench, index: usize, mode: Mode, extra: &[&str]) -> Result<Server> {
+        let cpu = (mode == Mode::Pinned).then(|| bench.options.cpus.0.to_string());
+        Self::start_on(bench, index, mode, extra, cpu.as_deref())
+    }
+
+    /// The same on the CPUs of a list as of `taskset -c`.
+    pub(crate) fn start_on(
+        bench: &Bench,
+        index: usize,
+        mode: Mode,
+        extra: &[&str],
+        cpus: Option<&str>,
+    ) -> Result<Server> {
         let contender = &bench.contenders[index];
         let port = match bench.options.port_base {
             Some(base) => base + u16::try_from(index)?,
@@ -138,8 +150,7 @@ impl Contender {
         let log_path = folder.path.join("log");
         let log = File::create(&log_path)?;
         let errors = log.try_clone()?;
-        let cpu = (mode == Mode::Pinned).then_some(bench.options.cpus.0);
-        let process = Process::start(&words, cpu, |command| {
+        let process = Process::start(&words, cpus, |command| {
             command.stdin(Stdio::null()).stdout(log).stderr(errors);
         })?;
         let mut server = Server {
@@ -184,6 +195,31 @@ impl Server {
     /// Bytes resident now.
     pub(crate) fn rss_bytes(&self) -> Result<u64> {
         process::rss_bytes(self.pid())
+    }
+
+    /// Removes every key and waits until the server has done with it.
+    pub(crate) fn empty(&self) -> Result<()> {
+        let mut client = self.connect()?;
+        client.call(&[b"FLUSHALL", b"SYNC"])?;
+        client.expect_keys(0)?;
+        self.quiet()
+    }
+
+    /// Waits until the server has used less than 2 % of a CPU for a moment (whatever it does in the
+    /// background has ended), at most two seconds.
+    pub(crate) fn quiet(&self) -> Result<()> {
+        const MOMENT: Duration = Duration::from_millis(50);
+        let deadline = Instant::now() + Duration::from_secs(2);
+        let mut before = process::cpu_ns(self.pid())?;
+        while Instant::now() < deadline {
+            thread::sleep(MOMENT);
+            let now = process::cpu_ns(self.pid())?;
+            if u128::from(now.saturating_sub(before)) * 50 < MOMENT.as_nanos() {
+                break;
+            }
+            before = now;
+        }
+        Ok(())
     }
 
     fn await_ping(&mut self) -> Result<()> {

@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering;
 
 use crate::client::pause::PauseMode;
 use crate::client::{Client, ReplyMode, Shared, Signal};
+use crate::db::Outcome;
 use crate::spec::{AclCategories, CmdError, Flags, Group};
 use crate::util::num;
 
@@ -164,6 +165,16 @@ pub const COMMANDS: &[Command] = &[command("client", -2, Flags::NONE, container)
         )
         .tips(EVERYWHERE)
         .syntax("connection-name"),
+        client_command(
+            "unblock",
+            -3,
+            ADMIN,
+            client_unblock,
+            "5.0.0",
+            "Ends the wait of another client in a blocking command.",
+        )
+        .complexity("O(log N) in the number of connections")
+        .syntax("client-id:integer unblock-type(TIMEOUT|ERROR)?"),
         client_command(
             "unpause",
             2,
@@ -408,6 +419,31 @@ fn client_pause(ctx: &mut Ctx<'_>) -> CmdResult {
     Ok(Next::Done)
 }
 
+/// CLIENT UNBLOCK client-id [TIMEOUT | ERROR]
+fn client_unblock(ctx: &mut Ctx<'_>) -> CmdResult {
+    let id = ctx.args.peek().unwrap_or_default();
+    let mut args = ctx.args;
+    args.option();
+    let outcome = match args.remaining() {
+        1 if args.take("TIMEOUT") => Outcome::TimedOut,
+        1 if args.take("ERROR") => Outcome::Unblocked,
+        1 => {
+            return Err(CmdError::text(
+                "ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR",
+            ));
+        }
+        // With more arguments than there are, Valkey looks at none of them.
+        _ => Outcome::TimedOut,
+    };
+    let id = num::parse_i64(id).ok_or(CmdError::NotInteger)?;
+    let client = u64::try_from(id)
+        .ok()
+        .and_then(|id| ctx.server.clients.get(id));
+    let done = client.is_some_and(|client| client.unblock(outcome));
+    ctx.out.integer(done as i64);
+    Ok(Next::Done)
+}
+
 fn client_unpause(ctx: &mut Ctx<'_>) -> CmdResult {
     ctx.server.pause.end();
     ctx.server.keyspace.expire_clock.pause_until(0);
@@ -475,6 +511,8 @@ const HELP: &[&str] = &[
     "    * LIB-VER: its version.",
     "SETNAME <name>",
     "    Name the connection.",
+    "UNBLOCK <client-id> [TIMEOUT|ERROR]",
+    "    End the wait of a client in a blocking command, as if its time were over or with an error.",
     "UNPAUSE",
     "    End the pause: all commands are served again.",
 ];

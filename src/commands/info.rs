@@ -146,6 +146,7 @@ struct Report<'r, 'k> {
 struct Crowd {
     connected: usize,
     blocked: usize,
+    with_deadline: usize,
     bytes: u64,
 }
 
@@ -202,6 +203,7 @@ impl Report<'_, '_> {
                 crowd.connected += 1;
                 let is_blocked = client.paused.load(Ordering::Relaxed) || client.is_blocked();
                 crowd.blocked += is_blocked as usize;
+                crowd.with_deadline += client.has_deadline() as usize;
                 crowd.bytes += client.memory_bytes() as u64;
             });
             crowd
@@ -294,13 +296,9 @@ fn clients(report: &mut Report<'_, '_>) {
         server.stats.recent_output.get(now_ms),
     );
     report.line("blocked_clients", report.crowd().blocked);
-    report.zeros(&[
-        "tracking_clients",
-        "pubsub_clients",
-        "watching_clients",
-        "clients_in_timeout_table",
-        "total_watched_keys",
-    ]);
+    report.zeros(&["tracking_clients", "pubsub_clients", "watching_clients"]);
+    report.line("clients_in_timeout_table", report.crowd().with_deadline);
+    report.line("total_watched_keys", 0);
     let blocking_keys = report.census().blocking_keys;
     report.line("total_blocking_keys", blocking_keys);
     report.line("total_blocking_keys_on_nokey", 0);

@@ -30,10 +30,13 @@ mod expire;
 mod generic;
 mod hash;
 mod info;
+mod list;
 mod lolwut;
 mod scan;
 mod server;
+mod set;
 mod string;
+mod timeout;
 
 pub use table::{CommandTable, Registered};
 
@@ -130,6 +133,8 @@ impl Ctx<'_> {
 pub const FAMILIES: &[&[Command]] = &[
     string::COMMANDS,
     hash::COMMANDS,
+    list::COMMANDS,
+    set::COMMANDS,
     generic::COMMANDS,
     expire::COMMANDS,
     scan::COMMANDS,

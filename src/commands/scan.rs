@@ -69,7 +69,7 @@ pub const COMMANDS: &[Command] = &[
 /// Names of types that clients may ask SCAN for, whether or not this server has such values.
 const TYPES: &[&str] = &["string", "list", "set", "zset", "hash", "stream"];
 /// COUNT when a client does not say.
-pub(super) const COUNT_DEFAULT: usize = 10;
+const COUNT_DEFAULT: usize = 10;
 
 /// DBSIZE
 fn dbsize(ctx: &mut Ctx<'_>) -> CmdResult {
@@ -115,40 +115,59 @@ fn randomkey(ctx: &mut Ctx<'_>) -> CmdResult {
 /// SCAN cursor [MATCH pattern] [COUNT count] [TYPE type]
 fn scan(ctx: &mut Ctx<'_>) -> CmdResult {
     let cursor = parse_cursor(ctx.args.bytes()?).ok_or(CmdError::InvalidCursor)?;
-    let options = Options::parse(&mut ctx.args)?;
-    // The next cursor precedes the keys in the reply, but is known only after them.
-    let mut keys = ReplyWriter::new();
-    let array = keys.deferred_array();
-    let mut len = 0;
-    let cursor = ctx.db.scan(
-        cursor,
-        options.count,
-        |entry| options.accept(entry),
-        |entry| {
-            keys.bulk(entry.key());
-            len += 1;
-        },
-    );
-    keys.set_deferred(array, len);
-    ctx.out.array(2);
-    ctx.out.bulk(itoa::Buffer::new().format(cursor).as_bytes());
-    ctx.out.append(&mut keys);
+    let options = Options::parse(&mut ctx.args, None)?;
+    let Ctx { db, out, .. } = ctx;
+    reply_step(out, |keys| {
+        let mut len = 0;
+        let cursor = db.scan(
+            cursor,
+            options.count,
+            |entry| options.accept(entry),
+            |entry| {
+                keys.bulk(entry.key());
+                len += 1;
+            },
+        );
+        (cursor, len)
+    });
     Ok(Next::Done)
 }
 
-/// What follows SCAN's cursor.
-struct Options<'a> {
+/// The reply of one step of a walk: the next cursor and an array of what `step` writes; `step`
+/// returns cursor and length.
+pub(super) fn reply_step(
+    out: &mut ReplyWriter,
+    step: impl FnOnce(&mut ReplyWriter) -> (u64, usize),
+) {
+    // The next cursor precedes the elements in the reply, but is known only after them.
+    let mut elements = ReplyWriter::new();
+    elements.set_resp3(out.is_resp3());
+    let array = elements.deferred_array();
+    let (cursor, len) = step(&mut elements);
+    elements.set_deferred(array, len);
+    out.array(2);
+    out.bulk(itoa::Buffer::new().format(cursor).as_bytes());
+    out.append(&mut elements);
+}
+
+/// What follows the cursor of SCAN, HSCAN, SSCAN or ZSCAN.
+pub(super) struct Options<'a> {
     pattern: Option<&'a [u8]>,
-    count: usize,
+    /// COUNT, at least 1.
+    pub(super) count: usize,
     type_: Option<&'static str>,
+    /// HSCAN's NOVALUES or ZSCAN's NOSCORES.
+    pub(super) only_names: bool,
 }
 
 impl<'a> Options<'a> {
-    fn parse(args: &mut Args<'a>) -> Result<Options<'a>, CmdError> {
+    /// Reads the options of SCAN, or those for a walk over a value `of` some type.
+    pub(super) fn parse(args: &mut Args<'a>, of: Option<Type>) -> Result<Options<'a>, CmdError> {
         let mut options = Options {
             pattern: None,
             count: COUNT_DEFAULT,
             type_: None,
+            only_names: false,
         };
         while let Some(option) = args.option() {
             let option = c_str(option);
@@ -158,16 +177,22 @@ impl<'a> Options<'a> {
                 options.count = usize::try_from(count).unwrap_or(usize::MAX);
             } else if has_value && option.eq_ignore_ascii_case(b"MATCH") {
                 options.pattern = Some(args.bytes()?);
-            } else if has_value && option.eq_ignore_ascii_case(b"TYPE") {
+            } else if of.is_none() && has_value && option.eq_ignore_ascii_case(b"TYPE") {
                 options.type_ = Some(parse_type(args.bytes()?)?);
             } else if option.eq_ignore_ascii_case(b"NOVALUES") {
-                return Err(CmdError::text(
-                    "ERR NOVALUES option can only be used in HSCAN",
-                ));
+                if of != Some(Type::Hash) {
+                    return Err(CmdError::text(
+                        "ERR NOVALUES option can only be used in HSCAN",
+                    ));
+                }
+                options.only_names = true;
             } else if option.eq_ignore_ascii_case(b"NOSCORES") {
-                return Err(CmdError::text(
-                    "ERR NOSCORES option can only be used in ZSCAN",
-                ));
+                if of != Some(Type::Zset) {
+                    return Err(CmdError::text(
+                        "ERR NOSCORES option can only be used in ZSCAN",
+                    ));
+                }
+                options.only_names = true;
             } else {
                 return Err(CmdError::Syntax);
             }
@@ -175,12 +200,15 @@ impl<'a> Options<'a> {
         Ok(options)
     }
 
+    /// Whether a name fits the pattern.
+    #[inline]
+    pub(super) fn matches(&self, name: &[u8]) -> bool {
+        self.pattern.is_none_or(|pattern| matches(pattern, name))
+    }
+
     fn accept(&self, entry: EntryRef<'_>) -> bool {
         let of_type = |name| Type::from_nibble(entry.type_()).name() == name;
-        self.type_.is_none_or(of_type)
-            && self
-                .pattern
-                .is_none_or(|pattern| matches(pattern, entry.key()))
+        self.type_.is_none_or(of_type) && self.matches(entry.key())
     }
 }
 
@@ -195,7 +223,7 @@ fn parse_type(name: &[u8]) -> Result<&'static str, CmdError> {
 
 /// Whether a key matches. A lone star matches the empty key as well, which no other pattern with a
 /// star does.
-pub(super) fn matches(pattern: &[u8], key: &[u8]) -> bool {
+fn matches(pattern: &[u8], key: &[u8]) -> bool {
     pattern == b"*" || glob_match(pattern, key, false)
 }
 

@@ -127,6 +127,13 @@ impl Reply {
 
     /// Asserts that the reply reads like this.
     #[track_caller]
+    pub(crate) fn has(self, part: &str) {
+        let text = self.text();
+        assert!(text.contains(part), "no {part:?} in {text}");
+    }
+
+    /// Asserts the reply.
+    #[track_caller]
     pub(crate) fn is(self, expected: &str) {
         assert_eq!(self.text(), expected);
     }

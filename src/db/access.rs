@@ -15,38 +15,43 @@ use super::side::Side;
 /// and lines that come too early are gone again when they are needed.
 pub const PREFETCH_KEYS_MAX: usize = 16;
 
-/// What a command did, consumed once by `exec` after the handler.
+/// What a command did, consumed once by `exec` after the handler. Most commands only change keys, so
+/// what is rarer is behind one pointer.
 #[derive(Default, Debug)]
 pub struct Effects {
     /// Keys changed, as Redis counts `dirty`.
     pub changes: u64,
-    /// What left the keyspace and is large: freed after the locks are released.
-    pub garbage: Option<Box<Garbage>>,
+    /// What else follows.
+    pub rare: Option<Box<RareEffects>>,
+}
+
+/// See [`Effects`].
+#[derive(Default)]
+pub struct RareEffects {
     /// Keys that were created although, or rather because, somebody waits for them. In the order of
     /// their creation, perhaps more than once.
     pub ready: Vec<(DbIndex, Vec<u8>)>,
-}
-
-/// Large things taken out of the keyspace.
-#[derive(Default)]
-pub struct Garbage {
-    /// What the client waits for (FLUSHALL SYNC), see [`Access::drop_unlocked`].
-    tables: Vec<Table<Entry>>,
-    /// Values for [`LazyFree`](super::lazyfree::LazyFree).
+    /// Large values that left the keyspace, for the lazy-free thread.
     values: Vec<Entry>,
+    /// What the client waits for until it is freed (FLUSHALL SYNC), see [`Access::drop_unlocked`].
+    tables: Vec<Table<Entry>>,
 }
 
-impl Garbage {
-    /// Frees all, or has it freed. Without a lock.
+impl RareEffects {
+    /// Frees what left the keyspace, or has it freed. Without a lock.
     pub fn free(self, keyspace: &Keyspace) {
         keyspace.lazyfree.free_values(self.values);
     }
 }
 
-impl std::fmt::Debug for Garbage {
+impl std::fmt::Debug for RareEffects {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let (tables, values) = (self.tables.len(), self.values.len());
-        write!(f, "Garbage({tables} tables, {values} values)")
+        let (values, tables) = (self.values.len(), self.tables.len());
+        write!(
+            f,
+            "{} keys ready, {values} values, {tables} tables",
+            self.ready.len()
+        )
     }
 }
 
@@ -57,8 +62,7 @@ impl Effects {
         if let ValueRef::Collection(collection) = entry.view().value()
             && collection.len() > LAZYFREE_ELEMENTS_MIN
         {
-            let garbage = self.garbage.get_or_insert_default();
-            garbage.values.push(entry);
+            self.rare.get_or_insert_default().values.push(entry);
         }
     }
 
@@ -66,8 +70,16 @@ impl Effects {
     #[inline]
     fn note_created(&mut self, side: &Side, db: DbIndex, key: &[u8]) {
         if !side.waiters.is_empty() && side.waiters.waits(db, key) {
-            self.ready.push((db, key.to_vec()));
+            let rare = self.rare.get_or_insert_default();
+            rare.ready.push((db, key.to_vec()));
         }
+    }
+
+    /// Takes the keys that are ready.
+    #[inline]
+    pub fn take_ready(&mut self) -> Vec<(DbIndex, Vec<u8>)> {
+        let ready = self.rare.as_mut().map(|rare| &mut rare.ready);
+        ready.map(std::mem::take).unwrap_or_default()
     }
 }
 
@@ -519,8 +531,11 @@ impl<'k> Access<'k> {
     /// Drops `tables` on this thread once the command's locks are released, so that only the client
     /// that asked for it waits.
     pub fn drop_unlocked(&mut self, tables: Vec<Table<Entry>>) {
-        let garbage = self.effects.garbage.get_or_insert_default();
-        garbage.tables.extend(tables);
+        self.effects
+            .rare
+            .get_or_insert_default()
+            .tables
+            .extend(tables);
     }
 
     /// Runs `work` while the shard of `key` is held, for commands whose rows name no keys (DEBUG).
@@ -557,7 +572,13 @@ impl<'k> Access<'k> {
                 ready.extend(keys.map(|key| (db, key.to_vec())));
             }
         });
-        self.effects.ready.append(&mut ready);
+        if !ready.is_empty() {
+            self.effects
+                .rare
+                .get_or_insert_default()
+                .ready
+                .append(&mut ready);
+        }
         self.effects.changes += 1;
     }
 }

@@ -29,4 +29,6 @@ pub use keyspace::{DbIndex, Keyspace, Locks, ShardId, ShardStats};
 pub use wait::{Outcome, Request, Waiter, Waiting};
 
 #[cfg(test)]
+mod field_tests;
+#[cfg(test)]
 mod tests;

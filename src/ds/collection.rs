@@ -12,10 +12,13 @@
 use std::fmt;
 
 use crate::ds::entry::{Entry, NewValue, ValueRef};
+use crate::ds::quicklist::Quicklist;
 use crate::ds::table::{NO_EXPIRY, Table};
 
 /// The value of a large collection.
 pub enum Collection {
+    /// Elements in their order.
+    List(Quicklist),
     /// Fields with their values.
     Hash(FieldTable),
     /// Members: entries with an empty value.
@@ -45,6 +48,7 @@ impl Collection {
     /// The number of elements; expired fields that are still there count.
     pub fn len(&self) -> usize {
         match self {
+            Collection::List(list) => list.len(),
             Collection::Hash(fields) => fields.table.len(),
             Collection::Set(members) => members.len(),
         }
@@ -58,6 +62,7 @@ impl Collection {
     /// A copy that shares nothing but large values of fields.
     pub fn duplicate(&self) -> Self {
         match self {
+            Collection::List(list) => Collection::List(list.clone()),
             Collection::Hash(fields) => {
                 Collection::Hash(FieldTable::new(duplicate_table(&fields.table)))
             }
@@ -69,6 +74,7 @@ impl Collection {
     /// them if that is 0.
     pub fn alloc_bytes(&self, samples: usize) -> usize {
         match self {
+            Collection::List(list) => list.alloc_bytes(samples),
             Collection::Hash(fields) => table_bytes(&fields.table, samples),
             Collection::Set(members) => table_bytes(members, samples),
         }

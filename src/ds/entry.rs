@@ -856,6 +856,11 @@ impl<'a> EntrySlot<'a> {
         self.view_mut().set_enc(enc);
     }
 
+    /// The hash function of the table that the entry is in, and of all tables in it.
+    pub fn key_hash(&self) -> KeyHash {
+        self.table.key_hash()
+    }
+
     /// The large collection, to be changed in place; `None` for other kinds of values.
     #[inline]
     pub fn collection_mut(&mut self) -> Option<&mut Collection> {

@@ -10,6 +10,8 @@
 //!
 //! An element is a head, its data, and the length of both once more (the *back length*), to be read
 //! from the end: seven bits a byte, the lowest last, the top bit set in all bytes but the first.
+//! (Redis, unlike Valkey, begins the largest number of two, three and four bytes with one more byte,
+//! which is 0. Both are read.)
 //!
 //! | head | data |
 //! |---|---|
@@ -34,6 +36,7 @@
 //! To add an edit, express it through [`splice`], which is the only writer.
 
 use std::iter;
+use std::ops::Range;
 
 use smallvec::SmallVec;
 
@@ -65,7 +68,7 @@ const INT64: u8 = 0xF4;
 const ENTRY_BYTES: [u8; 256] = entry_bytes_by_head();
 
 /// Elements that are put together before they are stored.
-type Scratch = SmallVec<[u8; 256]>;
+pub(crate) type Scratch = SmallVec<[u8; 256]>;
 
 /// An element.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -160,6 +163,33 @@ impl<'a> Value<'a> {
             },
         };
         len + back_len_bytes(len)
+    }
+}
+
+/// A text that elements are compared with.
+#[derive(Clone, Copy, Debug)]
+pub struct Needle<'a> {
+    text: &'a [u8],
+    int: Option<i64>,
+}
+
+impl<'a> Needle<'a> {
+    /// To look for elements with this text.
+    pub fn new(text: &'a [u8]) -> Self {
+        Needle {
+            text,
+            int: num::parse_i64(text),
+        }
+    }
+
+    /// Whether the element's text is this one.
+    #[inline]
+    pub fn is(self, value: Value<'_>) -> bool {
+        match value {
+            Value::Int(int) => self.int == Some(int),
+            // Other writers may have stored an integer's text as a string.
+            Value::Bytes(bytes) => bytes == self.text,
+        }
     }
 }
 
@@ -265,6 +295,12 @@ impl<'a> Listpack<'a> {
         } else {
             (0..steps).try_fold(self.end(), |at, _| self.prev(at))
         }
+    }
+
+    /// The element at `at`, and the place after it.
+    #[inline]
+    pub fn read(self, at: usize) -> (Value<'a>, usize) {
+        read_entry(self.bytes, at)
     }
 
     /// Where the first element is whose text is `needle`, from the place `from` on. After each
@@ -402,35 +438,103 @@ pub fn splice<'v, V: Into<Value<'v>>>(
         push_entry(&mut entries, element.into());
         added += 1;
     }
-    let list = Listpack::new(buf.bytes());
-    let (end, count) = (list.end(), list.count());
+    let end = Listpack::new(buf.bytes()).end();
     let mut tail = at;
     let mut removed = 0;
     while removed < remove && tail < end {
         tail = next_entry(buf.bytes(), tail);
         removed += 1;
     }
-    if entries.len() == tail - at {
-        buf.bytes_mut()[at..tail].copy_from_slice(&entries);
+    edit(buf, at..tail, &entries, removed, added);
+    removed
+}
+
+/// Removes the `count` elements of a span of places.
+pub fn remove_span(buf: &mut (impl Buf + ?Sized), span: Range<usize>, count: usize) {
+    edit(buf, span, &[], count, 0);
+}
+
+/// Puts raw elements in the place of others, and keeps the header right.
+fn edit(
+    buf: &mut (impl Buf + ?Sized),
+    span: Range<usize>,
+    entries: &[u8],
+    removed: usize,
+    added: usize,
+) {
+    let count = match Listpack::new(buf.bytes()).count() {
+        COUNT_UNKNOWN => usize::from(COUNT_UNKNOWN),
+        // Valid listpacks have no fewer elements than their count.
+        count => (usize::from(count) + added).saturating_sub(removed),
+    };
+    if entries.len() == span.len() {
+        buf.bytes_mut()[span].copy_from_slice(entries);
     } else {
-        buf.splice(at, tail - at, &entries);
+        buf.splice(span.start, span.len(), entries);
     }
     let bytes = buf.bytes_mut();
-    let len = u32::try_from(bytes.len()).expect("listpacks end at BYTES_MAX");
-    bytes[..4].copy_from_slice(&len.to_le_bytes());
-    if count != COUNT_UNKNOWN {
-        // Valid listpacks have no fewer elements than their count.
-        let count = (usize::from(count) + added).saturating_sub(removed);
-        let count = u16::try_from(count).unwrap_or(COUNT_UNKNOWN);
-        bytes[4..6].copy_from_slice(&count.to_le_bytes());
-    }
-    removed
+    let header = header(bytes.len(), count);
+    bytes[..HEADER_BYTES].copy_from_slice(&header);
+}
+
+fn header(len: usize, count: usize) -> [u8; HEADER_BYTES] {
+    let len = u32::try_from(len).expect("listpacks end at BYTES_MAX");
+    let count = u16::try_from(count).unwrap_or(COUNT_UNKNOWN);
+    let ([a, b, c, d], [e, f]) = (len.to_le_bytes(), count.to_le_bytes());
+    [a, b, c, d, e, f]
+}
+
+/// Removes up to `count` elements whose text is `text`, the first ones, or the last ones if
+/// `from_end`; answers how many were.
+pub fn remove_equal(
+    buf: &mut (impl Buf + ?Sized),
+    text: &[u8],
+    count: usize,
+    from_end: bool,
+) -> usize {
+    let entries = Listpack::new(buf.bytes()).entries();
+    let spans = equal_entries(entries, Needle::new(text), count, from_end);
+    let (Some(first), Some(last)) = (spans.first(), spans.last()) else {
+        return 0;
+    };
+    let (from, to) = (first.start, last.end);
+    let kept = entries_without(&entries[..to], from, &spans);
+    edit(
+        buf,
+        HEADER_BYTES + from..HEADER_BYTES + to,
+        &kept,
+        spans.len(),
+        0,
+    );
+    spans.len()
 }
 
 /// A new listpack of these elements.
 pub fn from_elements<'v, V: Into<Value<'v>>>(elements: impl IntoIterator<Item = V>) -> Vec<u8> {
-    let mut bytes = EMPTY.to_vec();
-    append_all(&mut bytes, elements);
+    collect(elements).to_vec()
+}
+
+/// As [`from_elements`], on the stack if it is short.
+pub fn collect<'v, V: Into<Value<'v>>>(elements: impl IntoIterator<Item = V>) -> Scratch {
+    let mut bytes = Scratch::from_slice(&EMPTY[..HEADER_BYTES]);
+    let mut count = 0;
+    for element in elements {
+        push_entry(&mut bytes, element.into());
+        count += 1;
+    }
+    bytes.push(END);
+    let header = header(bytes.len(), count);
+    bytes[..HEADER_BYTES].copy_from_slice(&header);
+    bytes
+}
+
+/// A new listpack of these raw elements.
+pub fn from_entries(entries: &[u8], count: usize) -> Vec<u8> {
+    let len = HEADER_BYTES + entries.len() + 1;
+    let mut bytes = Vec::with_capacity(len);
+    bytes.extend_from_slice(&header(len, count));
+    bytes.extend_from_slice(entries);
+    bytes.push(END);
     bytes
 }
 
@@ -456,12 +560,12 @@ pub fn count_entries(entries: &[u8]) -> Option<usize> {
     let (mut rest, mut count) = (entries, 0);
     while !rest.is_empty() {
         let len = checked_head(rest)?;
-        let back = back_len(len);
-        let next = len.checked_add(back.len())?;
-        if rest.get(len..next)? != back.as_slice() {
-            return None;
+        let after = rest.get(len..)?;
+        let mut back = back_len(len);
+        if matches!(len, 0x3FFF | 0x1F_FFFF | 0xFFF_FFFF) && after.starts_with(&[0]) {
+            back = redis_back_len(back);
         }
-        rest = &rest[next..];
+        rest = after.strip_prefix(back.as_slice())?;
         count += 1;
     }
     Some(count)
@@ -499,9 +603,10 @@ pub(crate) fn read_entry(bytes: &[u8], at: usize) -> (Value<'_>, usize) {
 fn read_long_entry(bytes: &[u8], at: usize) -> (Value<'_>, usize) {
     let head = bytes[at];
     let string = |head_bytes: usize, len: usize| {
-        let start = at + head_bytes;
-        let next = start + len + back_len_bytes(head_bytes + len);
-        (Value::Bytes(&bytes[start..start + len]), next)
+        let (start, end) = (at + head_bytes, at + head_bytes + len);
+        let redis_byte = usize::from(bytes[end] == 0);
+        let next = end + back_len_bytes(head_bytes + len) + redis_byte;
+        (Value::Bytes(&bytes[start..end]), next)
     };
     let int = |data_bytes: usize| {
         let mut le = [0; 8];
@@ -553,10 +658,11 @@ pub(crate) fn prev_entry(bytes: &[u8], at: usize) -> usize {
 
 /// As [`Listpack::find`], over raw elements that end where `bytes` ends.
 pub(crate) fn find_entry(bytes: &[u8], from: usize, needle: &[u8], skip: usize) -> Option<usize> {
-    let mut at = from;
-    if let Some(int) = num::parse_i64(needle) {
-        return find_int_entry(bytes, from, int, needle, skip);
+    if needle.is_empty() || matches!(needle, [b'-' | b'0'..=b'9', ..]) {
+        return find_by_value(bytes, from, Needle::new(needle), skip);
     }
+    let last = needle[needle.len() - 1];
+    let mut at = from;
     // Most strings have a one-byte head, which tells whether the length is the needle's.
     let short_head = match needle.len() {
         len @ ..64 => 0x80 | len as u8,
@@ -575,7 +681,7 @@ pub(crate) fn find_entry(bytes: &[u8], from: usize, needle: &[u8], skip: usize) 
                 let next = at + usize::from(len);
                 // Names of one length are most often told apart by their last byte.
                 if head == short_head
-                    && needle.last().is_none_or(|&last| bytes[next - 2] == last)
+                    && bytes[next - 2] == last
                     && bytes[at + 1..next - 1] == *needle
                 {
                     return Some(at);
@@ -588,28 +694,68 @@ pub(crate) fn find_entry(bytes: &[u8], from: usize, needle: &[u8], skip: usize) 
     None
 }
 
-/// As [`find_entry`], for a needle that is an integer's text.
-fn find_int_entry(
-    bytes: &[u8],
-    from: usize,
-    int: i64,
-    needle: &[u8],
-    skip: usize,
-) -> Option<usize> {
+/// As [`find_entry`], of a needle that may be an integer.
+fn find_by_value(bytes: &[u8], from: usize, needle: Needle<'_>, skip: usize) -> Option<usize> {
     let mut at = from;
     while at < bytes.len() {
         let (value, next) = read_entry(bytes, at);
-        // Other writers may have stored an integer's text as a string.
-        let found = match value {
-            Value::Int(value) => value == int,
-            Value::Bytes(text) => text == needle,
-        };
-        if found {
+        if needle.is(value) {
             return Some(at);
         }
         at = (0..skip).fold(next, |at, _| next_entry(bytes, at));
     }
     None
+}
+
+/// Places of raw elements.
+pub(crate) type Spans = SmallVec<[Range<usize>; 4]>;
+
+/// Where up to `count` raw elements are that the needle is found in: the first ones, or the last
+/// ones if `from_end`. In ascending order.
+pub(crate) fn equal_entries(
+    bytes: &[u8],
+    needle: Needle<'_>,
+    count: usize,
+    from_end: bool,
+) -> Spans {
+    let mut spans = Spans::new();
+    let (mut from, mut to) = (0, bytes.len());
+    while from < to && spans.len() < count {
+        let at = if from_end {
+            prev_entry(bytes, to)
+        } else {
+            from
+        };
+        let (value, next) = read_entry(bytes, at);
+        if needle.is(value) {
+            spans.push(at..next);
+        }
+        (from, to) = if from_end { (0, at) } else { (next, to) };
+    }
+    if from_end {
+        spans.reverse();
+    }
+    spans
+}
+
+/// The raw elements from `from` on without those of the spans.
+pub(crate) fn entries_without(bytes: &[u8], mut from: usize, spans: &[Range<usize>]) -> Scratch {
+    let mut kept = Scratch::new();
+    for span in spans {
+        kept.extend_from_slice(&bytes[from..span.start]);
+        from = span.end;
+    }
+    kept.extend_from_slice(&bytes[from..]);
+    kept
+}
+
+/// Where the raw element with this index is, of `count` that these are; the end for `count`.
+pub(crate) fn seek_entry(bytes: &[u8], index: usize, count: usize) -> usize {
+    if index <= count / 2 {
+        (0..index).fold(0, |at, _| next_entry(bytes, at))
+    } else {
+        (index..count).fold(bytes.len(), |at, _| prev_entry(bytes, at))
+    }
 }
 
 /// Appends a raw element to `out`.
@@ -717,15 +863,14 @@ fn str32_len(bytes: &[u8], at: usize) -> usize {
     u32::from_le_bytes(le) as usize
 }
 
-/// How many bytes the back length of an element of `len` bytes takes. The bounds are Redis's: the
-/// largest numbers that fit take one byte more than they need.
+/// How many bytes the back length of an element of `len` bytes takes.
 #[inline]
 pub(crate) const fn back_len_bytes(len: usize) -> usize {
     match len {
-        ..=127 => 1,
-        ..16_383 => 2,
-        ..2_097_151 => 3,
-        ..268_435_455 => 4,
+        0..=0x7F => 1,
+        0x80..=0x3FFF => 2,
+        0x4000..=0x1F_FFFF => 3,
+        0x20_0000..=0xFFF_FFFF => 4,
         _ => 5,
     }
 }
@@ -740,6 +885,15 @@ pub(crate) fn back_len(len: usize) -> Few {
         back.push(&[if at == 0 { bits } else { bits | 0x80 }]);
     }
     back
+}
+
+/// The back length that Redis writes for the largest number of so many bytes.
+fn redis_back_len(mut back: Few) -> Few {
+    back.bytes[0] |= 0x80;
+    let mut longer = Few::EMPTY;
+    longer.push(&[0]);
+    longer.push(back.as_slice());
+    longer
 }
 
 const fn entry_bytes_by_head() -> [u8; 256] {

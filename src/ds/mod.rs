@@ -7,15 +7,21 @@
 //! - [`collection`]: large values, behind a pointer in their key's entry.
 //! - [`entry`]: one key with its value in one allocation.
 //! - [`hash`]: the keyed hash of a process.
+//! - [`intset`]: sorted integers in Redis's byte format.
 //! - [`listpack`]: a short sequence of strings and integers in one block of bytes.
 //! - [`lock`]: the lock of a shard.
+//! - [`quicklist`]: a long list.
 //! - [`table`]: the extendible hash of small segments, with SCAN and an exact expiry index.
+//! - [`zset`]: the large sorted set, a table and a tree that counts.
 #![allow(unsafe_code)]
 
 pub mod buf;
 pub mod collection;
 pub mod entry;
 pub mod hash;
+pub mod intset;
 pub mod listpack;
 pub mod lock;
+pub mod quicklist;
 pub mod table;
+pub mod zset;

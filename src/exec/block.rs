@@ -14,7 +14,6 @@
 //!
 //! Serving may make further keys ready (BLMOVE): they are served in rounds, as in Redis.
 
-use std::mem;
 use std::sync::Arc;
 
 use smallvec::SmallVec;
@@ -90,12 +89,12 @@ impl Exec {
     pub(super) fn serve_ready(
         &self,
         mut db: Access<'_>,
+        ready: Vec<Key>,
         config: &Config,
         moment: &mut Moment,
         later: &mut Vec<Key>,
     ) -> Effects {
         db.set_partial(true);
-        let ready = mem::take(&mut db.effects.ready);
         self.serve_round(db, config, moment, ready, later, ROUNDS_MAX)
     }
 
@@ -147,7 +146,7 @@ impl Exec {
             }
         }
         let mut db = ctx.db;
-        next_round.append(&mut db.effects.ready);
+        next_round.append(&mut db.effects.take_ready());
         self.serve_round(db, config, moment, next_round, later, rounds - 1)
     }
 
@@ -241,9 +240,9 @@ impl Exec {
             let hashes = [Some(&key), destination.as_ref()];
             let hashes = hashes.into_iter().flatten().map(|key| keyspace.hash(key));
             let locks = keyspace.lock_many(hashes);
-            let mut access = Access::new(keyspace, locks, db, moment.now_ms, true);
-            access.effects.ready.push((db, key));
-            let effects = self.serve_ready(access, config, moment, &mut later);
+            let access = Access::new(keyspace, locks, db, moment.now_ms, true);
+            let ready = vec![(db, key)];
+            let effects = self.serve_ready(access, ready, config, moment, &mut later);
             super::fanout::fan_out(keyspace, moment, effects);
         }
     }
@@ -339,3 +338,6 @@ fn destination_of_next(
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,7 +9,7 @@ use super::Moment;
 pub(super) fn fan_out(keyspace: &Keyspace, moment: &mut Moment, effects: Effects) {
     // Added up with the batch: one shared counter touched once, not once a command.
     moment.changes += effects.changes;
-    if let Some(garbage) = effects.garbage {
-        garbage.free(keyspace);
+    if let Some(rare) = effects.rare {
+        rare.free(keyspace);
     }
 }

@@ -20,7 +20,7 @@ use crate::client::{Client, ReplyMode};
 use crate::commands::table::Found;
 use crate::commands::{CommandTable, Ctx, Next, Registered};
 use crate::config::Config;
-use crate::db::{Access, Effects, GateGuard, Locks, Waiter};
+use crate::db::{Access, DbIndex, Effects, GateGuard, Locks, Waiter};
 use crate::resp::parse::{Argv, Batch};
 use crate::resp::write::{Mark, ReplyWriter};
 use crate::server::Server;
@@ -360,10 +360,11 @@ impl Exec {
             _ => None,
         };
         let mut effects = std::mem::take(&mut ctx.db.effects);
-        if !effects.ready.is_empty() {
+        let ready = effects.take_ready();
+        if !ready.is_empty() {
             let Ctx { mut db, .. } = ctx;
             db.effects = effects;
-            effects = self.serve_waiters(db, gate, &config, moment);
+            effects = self.serve_waiters(db, ready, gate, &config, moment);
         }
         Some(Called {
             result,
@@ -377,12 +378,13 @@ impl Exec {
     fn serve_waiters(
         &self,
         db: Access<'_>,
+        ready: Vec<(DbIndex, Vec<u8>)>,
         gate: Option<GateGuard<'_>>,
         config: &Config,
         moment: &mut Moment,
     ) -> Effects {
         let mut later = Vec::new();
-        let effects = self.serve_ready(db, config, moment, &mut later);
+        let effects = self.serve_ready(db, ready, config, moment, &mut later);
         drop(gate);
         if !later.is_empty() {
             self.serve_later(moment, config, later);

@@ -1,4 +1,4 @@
-//! Small pure tools that every layer may use: patterns, number text, text, clock, random numbers.
+//! Small pure tools that every layer may use: patterns, number text, text, clock, compression, random numbers.
 //! Nothing here does I/O or knows about keys, commands or sockets, and nothing is `unsafe`.
 //! To add a tool, give it a file of its own named after what it does.
 
@@ -6,5 +6,6 @@ pub mod ascii;
 pub mod clock;
 pub mod glob;
 pub mod long_double;
+pub mod lzf;
 pub mod num;
 pub mod rng;

@@ -5,6 +5,8 @@
 //! an empty value of it, in [`is_empty`].
 
 pub mod hash;
+pub mod list;
+pub mod set;
 pub mod string;
 
 use crate::ds::entry::ValueRef;

@@ -1,12 +1,16 @@
 //! Random commands out of a table of templates, the same for the same seed.
 //!
 //! A template is what one would read in the documentation. Upper-case words are literals, lower-case
-//! words are placeholders (see `fill`), and three brackets, whose parts must not nest the same kind:
+//! words are placeholders (see `fill`), and brackets, whose parts must not nest the same kind:
 //! `[A|B x]?` one alternative or none, `[A|B x]*` none to three in any order (so that options that
-//! exclude each other meet), `(key val)+` one to four times.
+//! exclude each other meet), `(key val)+` one to four times, `(key val)#` often, to grow a value.
 //!
-//! To add a command: one row in [`TEMPLATES`]. Expiries never fall due while a test runs (they are
-//! minutes away or long past), so that two servers that run the same commands a moment apart agree.
+//! To add a command: one row in `templates`. Two servers that run the same commands a moment apart
+//! must agree, so some commands are never generated (`unfit`): expiries that fall due while a test
+//! runs (they are minutes away or long past), waits of more than a moment, and what asks for a
+//! random order and shows it.
+
+use crate::templates::{DWELLINGS, GROUPS, Template};
 
 /// A small deterministic generator (splitmix64).
 pub(crate) struct Rng(u64);
@@ -51,240 +55,21 @@ pub(crate) enum Agree {
     AnyOrder,
     /// The same pairs in any order, as flat array or map.
     Pairs,
-    /// Seconds, apart by no more than the test has taken.
+    /// Seconds, or an array of them, apart by no more than the test has taken.
     Seconds,
-    /// Milliseconds, apart by no more than the test has taken.
+    /// Milliseconds, or an array of them, apart by no more than the test has taken.
     Millis,
+    /// The same types and lengths in every place, whatever the elements: random choices.
+    Shape,
     /// Numbers at most 2 apart: peers count keys that are born expired until they come upon them.
     Count,
     /// The same type of reply, whatever is in it.
     Kind,
     /// A map with the same keys in the same order, whatever the values.
     MapKeys,
-    /// Not sent in a batch: a SCAN that is followed to its end, compared as a set.
+    /// Not sent in a batch: a SCAN of any kind that is followed to its end, compared as a set.
     Scan,
 }
-
-/// A row of the table of templates.
-pub(crate) struct Template {
-    /// How often it is chosen, relative to the others.
-    weight: usize,
-    text: &'static str,
-    agree: Agree,
-    /// Whether arguments may be damaged at random.
-    mutable: bool,
-}
-
-const fn t(weight: usize, text: &'static str, agree: Agree) -> Template {
-    Template {
-        weight,
-        text,
-        agree,
-        mutable: true,
-    }
-}
-
-const fn fixed(weight: usize, text: &'static str, agree: Agree) -> Template {
-    Template {
-        weight,
-        text,
-        agree,
-        mutable: false,
-    }
-}
-
-use Agree::{AnyOrder, Count, Exact, Kind, MapKeys, Millis, Pairs, Scan, Seconds};
-
-/// Every command of the first issue, with all of its options.
-const TEMPLATES: &[Template] = &[
-    // Strings.
-    t(10, "APPEND key val", Exact),
-    t(6, "DECR key", Exact),
-    t(6, "DECRBY key int", Exact),
-    t(6, "DELIFEQ key val", Exact),
-    t(20, "GET key", Exact),
-    t(6, "GETDEL key", Exact),
-    t(
-        12,
-        "GETEX key [EX secs|PX ms|EXAT at|PXAT atms|PERSIST]*",
-        Exact,
-    ),
-    t(12, "GETRANGE key off off", Exact),
-    t(4, "SUBSTR key off off", Exact),
-    t(6, "GETSET key val", Exact),
-    t(10, "INCR key", Exact),
-    t(10, "INCRBY key int", Exact),
-    t(14, "INCRBYFLOAT key float", Exact),
-    t(
-        12,
-        "LCS key key [LEN|IDX|MINMATCHLEN small|WITHMATCHLEN]*",
-        Exact,
-    ),
-    t(10, "MGET (key)+", Exact),
-    t(10, "MSET (key val)+", Exact),
-    t(
-        10,
-        "MSETEX 1 key val [NX|XX|EX secs|PX ms|EXAT at|PXAT atms|KEEPTTL]*",
-        Exact,
-    ),
-    t(
-        6,
-        "MSETEX 2 key val key val [NX|XX]? [EX secs|PX ms|EXAT at|PXAT atms|KEEPTTL]?",
-        Exact,
-    ),
-    t(4, "MSETEX int (key val)+", Exact),
-    t(8, "MSETNX (key val)+", Exact),
-    t(6, "PSETEX key ms val", Exact),
-    t(20, "SET key val", Exact),
-    t(
-        24,
-        "SET key val [NX|XX|IFEQ val|GET|EX secs|PX ms|EXAT at|PXAT atms|KEEPTTL]*",
-        Exact,
-    ),
-    t(6, "SETEX key secs val", Exact),
-    t(6, "SETNX key val", Exact),
-    t(10, "SETRANGE key off val", Exact),
-    t(6, "STRLEN key", Exact),
-    // Generic.
-    t(12, "COPY key key [DB db|REPLACE]*", Exact),
-    t(12, "DEL (key)+", Exact),
-    t(6, "UNLINK (key)+", Exact),
-    t(8, "EXISTS (key)+", Exact),
-    t(4, "TOUCH (key)+", Exact),
-    t(12, "EXPIRE key secs [NX|XX|GT|LT]*", Exact),
-    t(8, "PEXPIRE key ms [NX|XX|GT|LT]*", Exact),
-    t(8, "EXPIREAT key at [NX|XX|GT|LT]*", Exact),
-    t(8, "PEXPIREAT key atms [NX|XX|GT|LT]*", Exact),
-    t(6, "EXPIRETIME key", Seconds),
-    t(6, "PEXPIRETIME key", Millis),
-    t(6, "TTL key", Seconds),
-    t(6, "PTTL key", Millis),
-    t(8, "PERSIST key", Exact),
-    t(6, "KEYS glob", AnyOrder),
-    t(6, "MOVE key db", Exact),
-    t(8, "OBJECT ENCODING key", Exact),
-    t(2, "OBJECT FREQ key", Exact),
-    t(2, "OBJECT IDLETIME key", Seconds),
-    t(2, "OBJECT REFCOUNT key", Exact),
-    fixed(1, "OBJECT HELP", Kind),
-    t(2, "OBJECT any key", Exact),
-    fixed(2, "RANDOMKEY", Kind),
-    t(8, "RENAME key key", Exact),
-    t(8, "RENAMENX key key", Exact),
-    t(8, "SCAN 0 [MATCH glob|COUNT count|TYPE type]*", Scan),
-    t(2, "SCAN any [MATCH glob|COUNT count|TYPE type]*", Kind),
-    t(6, "TYPE key", Exact),
-    // Connection.
-    t(2, "AUTH any", Exact),
-    t(1, "AUTH DEFAULT any", Exact),
-    t(1, "AUTH default any", Exact),
-    t(3, "ECHO any", Exact),
-    t(2, "PING", Exact),
-    t(2, "PING any", Exact),
-    t(1, "HELLO [2|3|4|any]?", MapKeys),
-    t(1, "HELLO 2 [SETNAME any|AUTH default any|any]*", MapKeys),
-    t(1, "HELLO 3 [SETNAME any|AUTH default any|any]*", MapKeys),
-    t(6, "SELECT db", Exact),
-    t(1, "RESET", Exact),
-    t(2, "CLIENT GETNAME", Exact),
-    t(2, "CLIENT SETNAME any", Exact),
-    t(2, "CLIENT SETINFO [LIB-NAME|LIB-VER|any]? any", Exact),
-    fixed(1, "CLIENT ID", Kind),
-    fixed(1, "CLIENT INFO", Kind),
-    fixed(1, "CLIENT LIST", Kind),
-    t(1, "CLIENT LIST TYPE any", Kind),
-    t(1, "CLIENT LIST ID any", Kind),
-    fixed(1, "CLIENT KILL ID 987654321", Exact),
-    fixed(1, "CLIENT KILL 127.0.0.1:1", Exact),
-    fixed(1, "CLIENT KILL ID any-id", Exact),
-    fixed(1, "CLIENT KILL TYPE nonsense", Exact),
-    fixed(1, "CLIENT KILL SKIPME maybe", Exact),
-    fixed(1, "CLIENT KILL USER nobody", Exact),
-    t(1, "CLIENT NO-EVICT [ON|OFF|any]?", Exact),
-    t(1, "CLIENT NO-TOUCH [ON|OFF|any]?", Exact),
-    fixed(1, "CLIENT PAUSE 0", Exact),
-    fixed(1, "CLIENT PAUSE -1", Exact),
-    fixed(1, "CLIENT PAUSE abc", Exact),
-    fixed(1, "CLIENT PAUSE 0 WRITE", Exact),
-    fixed(1, "CLIENT PAUSE 0 SOMETIMES", Exact),
-    fixed(1, "CLIENT UNPAUSE", Exact),
-    fixed(1, "CLIENT UNPAUSE now", Exact),
-    fixed(1, "CLIENT REPLY SKIP", Exact),
-    fixed(1, "CLIENT REPLY OFF", Exact),
-    fixed(1, "CLIENT REPLY ON", Exact),
-    fixed(1, "CLIENT REPLY MAYBE", Exact),
-    fixed(1, "CLIENT HELP", Kind),
-    fixed(1, "CLIENT NONSENSE", Exact),
-    // Server.
-    fixed(1, "COMMAND COUNT", Kind),
-    t(3, "COMMAND GETKEYS MSET (key val)+", Exact),
-    t(2, "COMMAND GETKEYS GET key", Exact),
-    t(2, "COMMAND GETKEYS MSETEX 2 key val key val", Exact),
-    t(2, "COMMAND GETKEYS COPY key key", Exact),
-    t(2, "COMMAND GETKEYSANDFLAGS SET key val [GET]?", Exact),
-    t(2, "COMMAND GETKEYSANDFLAGS RENAME key key", Exact),
-    t(2, "COMMAND GETKEYSANDFLAGS LCS key key", Exact),
-    t(1, "COMMAND GETKEYS PING", Exact),
-    t(1, "COMMAND GETKEYS any", Exact),
-    t(1, "COMMAND INFO nonsense", Exact),
-    t(1, "COMMAND DOCS nonsense", Exact),
-    t(1, "COMMAND LIST FILTERBY any any", Exact),
-    t(1, "COMMAND LIST FILTERBY PATTERN getr*", AnyOrder),
-    t(1, "COMMAND LIST FILTERBY ACLCAT nonsense", Exact),
-    fixed(1, "COMMAND HELP", Kind),
-    t(2, "CONFIG GET databases", Pairs),
-    t(2, "CONFIG GET timeout hash-max-listpack-entries", Pairs),
-    t(1, "CONFIG GET nonsense*", Pairs),
-    t(1, "CONFIG GET tcp-keepalive tcp-keep* TCP-KEEPALIVE", Pairs),
-    fixed(1, "CONFIG SET timeout 0", Exact),
-    fixed(1, "CONFIG SET timeout 5000", Exact),
-    fixed(1, "CONFIG SET timeout abc", Exact),
-    fixed(1, "CONFIG SET timeout -1", Exact),
-    fixed(1, "CONFIG SET timeout 0 tcp-keepalive 300", Exact),
-    fixed(1, "CONFIG SET timeout 1 timeout 2", Exact),
-    fixed(1, "CONFIG SET timeout 7 tcp-keepalive abc", Exact),
-    fixed(1, "CONFIG SET nonsense 1", Exact),
-    fixed(1, "CONFIG SET timeout 9 nonsense 1", Exact),
-    fixed(1, "CONFIG SET databases 17", Exact),
-    fixed(1, "CONFIG SET loglevel loud", Exact),
-    fixed(1, "CONFIG SET loglevel notice", Exact),
-    fixed(1, "CONFIG SET timeout", Exact),
-    fixed(1, "CONFIG SET timeout 1 tcp-keepalive", Exact),
-    fixed(1, "CONFIG RESETSTAT", Exact),
-    fixed(1, "CONFIG HELP", Kind),
-    fixed(1, "CONFIG NONSENSE", Exact),
-    t(8, "DBSIZE", Count),
-    fixed(1, "DEBUG SLEEP 0", Exact),
-    fixed(1, "DEBUG STRINGMATCH-LEN 10 a*", Exact),
-    fixed(1, "DEBUG SET-ACTIVE-EXPIRE 1", Exact),
-    t(1, "DEBUG NONSENSE", Exact),
-    t(
-        2,
-        "DEBUG PROTOCOL [STRING|INTEGER|DOUBLE|NULL|ARRAY|SET|MAP|VERBATIM|TRUE|FALSE|BIGNUM|any]?",
-        Exact,
-    ),
-    t(2, "FLUSHDB [SYNC|ASYNC|any]?", Exact),
-    t(1, "FLUSHALL [SYNC|ASYNC|any]?", Exact),
-    fixed(1, "LOLWUT", Kind),
-    fixed(1, "TIME", Kind),
-    fixed(1, "ROLE", Exact),
-    fixed(1, "SHUTDOWN ABORT", Exact),
-    fixed(1, "SHUTDOWN SOMETIMES", Exact),
-    fixed(1, "SHUTDOWN SAVE NOSAVE", Exact),
-    fixed(1, "SHUTDOWN ABORT NOW", Exact),
-    t(3, "SWAPDB db db", Exact),
-    t(2, "MEMORY USAGE key", Kind),
-    t(1, "MEMORY USAGE key SAMPLES any", Kind),
-    fixed(1, "MEMORY NONSENSE", Exact),
-    fixed(1, "INFO keyspace", Kind),
-    // Not commands at all.
-    t(2, "NONSENSE (any)+", Exact),
-    t(1, "any (any)+", Exact),
-    t(1, "GETX", Exact),
-    t(1, "nonsense|sub x", Exact),
-    t(1, "client|id", Exact),
-    t(1, "config|get x", Exact),
-];
 
 /// A generated command and how its replies must agree.
 #[derive(Clone)]
@@ -297,40 +82,154 @@ pub(crate) struct Step {
     pub(crate) silent: bool,
 }
 
-/// The next command.
-pub(crate) fn step(rng: &mut Rng) -> Step {
-    loop {
-        let step = any_step(rng);
-        if !expires_soon(&step.argv) {
-            return step;
+/// A source of commands, with what it dwells on.
+pub(crate) struct Generator {
+    /// The source of everything random in an episode.
+    pub(crate) rng: Rng,
+    /// The group most commands come from.
+    dwell: Option<usize>,
+    total: usize,
+}
+
+impl Generator {
+    /// The commands of `seed`.
+    pub(crate) fn new(seed: u64) -> Generator {
+        let mut rng = Rng::new(seed);
+        let dwell = Some(rng.below(DWELLINGS + 1)).filter(|group| *group < DWELLINGS);
+        let mut made = Generator {
+            rng,
+            dwell,
+            total: 0,
+        };
+        made.total = made.weighted().map(|(weight, _)| weight).sum();
+        made
+    }
+
+    /// All templates with how often they are chosen.
+    fn weighted(&self) -> impl Iterator<Item = (usize, &'static Template)> + use<> {
+        let dwell = self.dwell;
+        GROUPS.iter().enumerate().flat_map(move |(group, rows)| {
+            let factor = if dwell == Some(group) { 10 } else { 1 };
+            rows.iter().map(move |row| (row.weight * factor, row))
+        })
+    }
+
+    /// The next command.
+    pub(crate) fn step(&mut self) -> Step {
+        loop {
+            let mut step = self.any_step();
+            if !unfit(&step.argv) {
+                step.loosen();
+                return step;
+            }
+        }
+    }
+
+    fn any_step(&mut self) -> Step {
+        let mut ticket = self.rng.below(self.total);
+        let (_, template) = self
+            .weighted()
+            .find(|(weight, _)| {
+                let hit = ticket < *weight;
+                ticket = ticket.wrapping_sub(*weight);
+                hit
+            })
+            .expect("the ticket is below the total");
+        let rng = &mut self.rng;
+        let mut argv = Vec::new();
+        expand(rng, template.text, &mut argv);
+        if template.mutable && rng.chance(8) {
+            damage(rng, &mut argv);
+        }
+        if rng.chance(10) {
+            change_case(rng, &mut argv[0]);
+        }
+        Step {
+            argv,
+            agree: template.agree,
+            silent: false,
         }
     }
 }
 
-fn any_step(rng: &mut Rng) -> Step {
-    let total: usize = TEMPLATES.iter().map(|t| t.weight).sum();
-    let mut ticket = rng.below(total);
-    let template = TEMPLATES
-        .iter()
-        .find(|t| {
-            let hit = ticket < t.weight;
-            ticket = ticket.wrapping_sub(t.weight);
-            hit
-        })
-        .expect("the ticket is below the total");
-    let mut argv = Vec::new();
-    expand(rng, template.text, &mut argv);
-    if template.mutable && rng.chance(8) {
-        damage(rng, &mut argv);
+impl Step {
+    /// The place of the cursor in a SCAN, HSCAN, SSCAN or ZSCAN.
+    pub(crate) fn cursor_at(&self) -> usize {
+        if self.argv[0].len() == 4 { 1 } else { 2 }
     }
-    if rng.chance(10) {
-        change_case(rng, &mut argv[0]);
+
+    /// Whether it takes members out of a set without taking all: which ones is random.
+    pub(crate) fn pops_some(&self) -> bool {
+        self.argv[0].eq_ignore_ascii_case(b"spop") && !self.takes_all()
     }
-    Step {
-        argv,
-        agree: template.agree,
-        silent: false,
+
+    /// Whether the count of a random choice is beyond all sizes.
+    fn takes_all(&self) -> bool {
+        number_in(&self.argv, 2).is_some_and(|count| count >= 10_000)
     }
+
+    /// What damage or several options together have left without a defined order.
+    fn loosen(&mut self) {
+        let words: Vec<Vec<u8>> = self.argv.iter().map(|a| a.to_ascii_lowercase()).collect();
+        let has = |word: &[u8]| words[1..].iter().any(|w| w == word);
+        match words[0].as_slice() {
+            // A set has no order, and BY without an asterisk asks for no other.
+            b"sort" | b"sort_ro" if !has(b"store") => {
+                let as_it_comes = |pair: &[Vec<u8>]| pair[0] == b"by" && !pair[1].contains(&b'*');
+                if words.windows(2).any(as_it_comes) {
+                    self.agree = [Agree::AnyOrder, Agree::Shape][usize::from(has(b"limit"))];
+                } else if has(b"by") && has(b"alpha") {
+                    self.agree = Agree::AnyOrder;
+                }
+            }
+            b"spop" | b"srandmember" | b"hrandfield" | b"zrandmember" => {
+                self.agree = match self.takes_all() {
+                    true if has(b"withvalues") || has(b"withscores") => Agree::Pairs,
+                    true => Agree::AnyOrder,
+                    false => Agree::Shape,
+                };
+            }
+            _ => {}
+        }
+    }
+}
+
+/// The number in place `at`, if there is one.
+fn number_in(argv: &[Vec<u8>], at: usize) -> Option<i64> {
+    std::str::from_utf8(argv.get(at)?).ok()?.parse().ok()
+}
+
+/// Whether two servers could not be expected to agree on the command, or not soon.
+fn unfit(argv: &[Vec<u8>]) -> bool {
+    expires_soon(argv) || waits(argv) || asks_for_millions(argv) || has_ties(argv)
+}
+
+/// Whether a blocking command's timeout is none of [`WAITS`].
+fn waits(argv: &[Vec<u8>]) -> bool {
+    let timeout = match argv[0].to_ascii_lowercase().as_slice() {
+        b"blpop" | b"brpop" | b"blmove" | b"brpoplpush" | b"bzpopmin" | b"bzpopmax" => argv.last(),
+        b"blmpop" | b"bzmpop" => argv.get(1),
+        _ => return false,
+    };
+    !timeout.is_some_and(|timeout| WAITS.iter().any(|wait| wait.as_bytes() == timeout))
+}
+
+/// Whether a negative count asks for more elements than one wants to read.
+fn asks_for_millions(argv: &[Vec<u8>]) -> bool {
+    let name = argv[0].to_ascii_lowercase();
+    let random = [b"hrandfield".as_slice(), b"srandmember", b"zrandmember"].contains(&&*name);
+    random && number_in(argv, 2).is_some_and(|count| count < -1000 && count != i64::MIN)
+}
+
+/// Whether SORT compares other texts than the elements, whose order is undefined where these are
+/// the same, and shows or keeps more than which elements there are.
+fn has_ties(argv: &[Vec<u8>]) -> bool {
+    let words: Vec<Vec<u8>> = argv.iter().map(|a| a.to_ascii_lowercase()).collect();
+    let has = |word: &[u8]| words[1..].iter().any(|w| w == word);
+    words[0].starts_with(b"sort")
+        && has(b"alpha")
+        && has(b"by")
+        && (has(b"store") || has(b"limit") || has(b"get"))
 }
 
 /// Whether damage has made an expiry that falls due while the test runs.
@@ -350,8 +249,8 @@ fn expires_soon(argv: &[Vec<u8>]) -> bool {
     };
     let second = argv.get(2).is_some_and(soon);
     let positional = match name.as_slice() {
-        b"pexpire" | b"psetex" => second,
-        b"expire" | b"setex" => second && argv[2].len() <= 3,
+        b"pexpire" | b"psetex" | b"hpexpire" => second,
+        b"expire" | b"setex" | b"hexpire" => second && argv[2].len() <= 3,
         _ => false,
     };
     takes_expiry && (positional || argv.windows(2).any(after_option))
@@ -379,6 +278,7 @@ fn expand(rng: &mut Rng, text: &str, argv: &mut Vec<Vec<u8>>) {
             b'?' => rng.below(2),
             b'*' => [0, 1, 1, 1, 2, 2, 3][rng.below(7)],
             b'+' => 1 + rng.below(4),
+            b'#' => *rng.pick(&[5, 20, 60, 130, 140, 300, 520]),
             other => panic!("unknown repetition {other} in {text}"),
         };
         for _ in 0..times {
@@ -397,29 +297,121 @@ fn fill(rng: &mut Rng, word: &str) -> Vec<u8> {
         "int" => number(rng),
         "off" => offset(rng),
         "float" => float(rng),
-        "small" => rng
-            .pick(&["0", "1", "2", "4", "-1", "x"])
-            .as_bytes()
-            .to_vec(),
-        "count" => rng
-            .pick(&["1", "2", "10", "1000", "0", "-1", "x"])
-            .as_bytes()
-            .to_vec(),
-        "type" => rng
-            .pick(&["string", "STRING", "list", "hash", "nonsense"])
-            .as_bytes()
-            .to_vec(),
+        "small" => word_of(rng, &["0", "1", "2", "4", "-1", "x"]),
+        "count" => word_of(rng, &["1", "2", "10", "1000", "0", "-1", "x"]),
+        "type" => word_of(rng, TYPES),
         "db" => database(rng),
         "secs" => relative(rng, 1),
         "ms" => relative(rng, 1000),
         "at" => absolute(rng, 1),
         "atms" => absolute(rng, 1000),
-        "glob" => rng.pick(GLOBS).as_bytes().to_vec(),
+        "glob" => word_of(rng, GLOBS),
         "any" => nasty(rng),
+        _ => fill_collection(rng, word),
+    }
+}
+
+/// [`fill`] for what collections have.
+fn fill_collection(rng: &mut Rng, word: &str) -> Vec<u8> {
+    match word {
+        "akey" => any_key(rng),
+        "hkey" => typed_key(rng, "h"),
+        "lkey" => typed_key(rng, "l"),
+        "skey" => typed_key(rng, "s"),
+        "zkey" => typed_key(rng, "z"),
+        "szkey" => {
+            let prefix = if rng.chance(70) { "z" } else { "s" };
+            typed_key(rng, prefix)
+        }
+        "xkey" if rng.chance(95) => numbered(rng, "x", 3),
+        "wkey" | "xkey" => [b"w_".to_vec(), element(rng)].concat(),
+        "field" => field(rng),
+        "member" => member(rng),
+        "imember" => integer_member(rng),
+        "elem" => element(rng),
+        "nfield" => numbered(rng, "n", 800),
+        "nmember" => numbered(rng, "n", 800),
+        "nint" => numbered(rng, "", 800),
+        "score" => score(rng),
+        "sbound" => score_bound(rng),
+        "lex" => lex_bound(rng),
+        "index" => offset(rng),
+        "weight" => word_of(
+            rng,
+            &[
+                "1", "2", "0", "-1", "0.5", "inf", "-inf", "nan", "x", "1e308",
+            ],
+        ),
+        "rank" => word_of(
+            rng,
+            &["1", "2", "-1", "-2", "0", "3", "-9223372036854775808", "x"],
+        ),
+        "lcount" => word_of(
+            rng,
+            &[
+                "1",
+                "2",
+                "3",
+                "5",
+                "0",
+                "100",
+                "-1",
+                "x",
+                "9223372036854775807",
+            ],
+        ),
+        "rcount" => word_of(rng, RANDOM_COUNTS),
+        "agg" => word_of(rng, &["SUM", "MIN", "MAX", "min", "AVG"]),
+        "dir" => word_of(rng, &["ASC", "DESC"]),
+        "side" => word_of(
+            rng,
+            &["LEFT", "RIGHT", "LEFT", "RIGHT", "left", "RIGHT", "UP"],
+        ),
+        "minmax" => word_of(rng, &["MIN", "MAX", "MIN", "MAX", "max", "SUM"]),
+        "wait" => word_of(rng, WAITS),
+        "fglob" => word_of(rng, &["*", "f*", "m[0-5]", "n1*", "n?", "[0-9]*", "", "?"]),
+        "few" => word_of(rng, &["0", "1", "4", "16", "64", "128", "512", "x", "-1"]),
+        "fill" => word_of(
+            rng,
+            &["-1", "-2", "-3", "-5", "0", "1", "3", "10", "128", "x"],
+        ),
         literal if rng.chance(10) => literal.to_lowercase().into_bytes(),
         literal => literal.as_bytes().to_vec(),
     }
 }
+
+fn word_of(rng: &mut Rng, words: &[&str]) -> Vec<u8> {
+    rng.pick(words).as_bytes().to_vec()
+}
+
+fn numbered(rng: &mut Rng, prefix: &str, count: usize) -> Vec<u8> {
+    format!("{prefix}{}", rng.below(count)).into_bytes()
+}
+
+/// Timeouts that are over in a moment, or none: nothing else waits for the test.
+const WAITS: &[&str] = &[
+    "0.001", "0.001", "0.001", "0.0001", "1e-3", "0x0.004", "1e-10", "-1", "nan", "inf", "-inf",
+    "abc", "", " 0.001", "0.001 ", "1e20", "1e400",
+];
+
+const TYPES: &[&str] = &[
+    "string", "STRING", "list", "hash", "set", "zset", "ZSet", "stream", "nonsense",
+];
+
+const RANDOM_COUNTS: &[&str] = &[
+    "0",
+    "1",
+    "2",
+    "5",
+    "-1",
+    "-3",
+    "-20",
+    "1000",
+    "x",
+    "1.5",
+    "-9223372036854775808",
+    "9223372036854775807",
+];
 
 const GLOBS: &[&str] = &[
     "*", "k*", "k?", "k[0-3]", "k[^0-3]", "k[3-0]", "\\k1", "h\\[*", "", "?", "[", "k[", "k[1",
@@ -434,6 +426,116 @@ fn key(rng: &mut Rng) -> Vec<u8> {
         3 => b"h[a]*?\\".to_vec(),
         4 => b"{tag}x".to_vec(),
         n => format!("k{}", n % 8).into_bytes(),
+    }
+}
+
+/// A key of any type; which one it has follows from its first letter, mostly.
+fn any_key(rng: &mut Rng) -> Vec<u8> {
+    match *rng.pick(&["k", "h", "l", "s", "z"]) {
+        "k" => key(rng),
+        prefix => numbered(rng, prefix, 5),
+    }
+}
+
+/// A key of the type that `prefix` stands for, mostly.
+fn typed_key(rng: &mut Rng, prefix: &str) -> Vec<u8> {
+    match rng.below(40) {
+        0..=1 => any_key(rng),
+        2 => [prefix.as_bytes(), b"\x00\xff\r\n"].concat(),
+        _ => numbered(rng, prefix, 5),
+    }
+}
+
+fn field(rng: &mut Rng) -> Vec<u8> {
+    match rng.below(20) {
+        0..=12 => numbered(rng, "f", 8),
+        13..=15 => number(rng),
+        16 => vec![b'f'; *rng.pick(&[20, 63, 64, 65])],
+        17 => Vec::new(),
+        _ => value(rng),
+    }
+}
+
+fn member(rng: &mut Rng) -> Vec<u8> {
+    match rng.below(20) {
+        0..=10 => numbered(rng, "m", 10),
+        11..=15 => number(rng),
+        16 => vec![b'm'; *rng.pick(&[20, 63, 64, 65])],
+        17 => Vec::new(),
+        _ => value(rng),
+    }
+}
+
+/// Mostly what an intset takes, in all of its widths.
+fn integer_member(rng: &mut Rng) -> Vec<u8> {
+    const WIDE: &[i64] = &[
+        32_767,
+        32_768,
+        -32_768,
+        -32_769,
+        2_147_483_647,
+        2_147_483_648,
+        -2_147_483_648,
+        -2_147_483_649,
+        i64::MAX,
+        i64::MIN,
+    ];
+    match rng.below(12) {
+        0 => rng.pick(WIDE).to_string().into_bytes(),
+        1 => number(rng),
+        _ => numbered(rng, "", 20),
+    }
+}
+
+fn element(rng: &mut Rng) -> Vec<u8> {
+    match rng.below(20) {
+        0..=9 => numbered(rng, "e", 6),
+        10..=15 => numbered(rng, "", 12),
+        16 => float(rng),
+        _ => value(rng),
+    }
+}
+
+fn score(rng: &mut Rng) -> Vec<u8> {
+    match rng.below(12) {
+        0..=6 => (rng.below(9) as i64 - 3).to_string().into_bytes(),
+        7 => number(rng),
+        8..=9 => float(rng),
+        10 => word_of(rng, &["inf", "-inf", "+inf", "1e308", "-1e308", "4.9e-324"]),
+        _ => word_of(
+            rng,
+            &[
+                "0.1",
+                "0.2",
+                "0.30000000000000004",
+                "1e21",
+                "123456789012345680",
+            ],
+        ),
+    }
+}
+
+fn score_bound(rng: &mut Rng) -> Vec<u8> {
+    match rng.below(12) {
+        0..=2 => word_of(rng, &["-inf", "+inf", "inf"]),
+        3..=5 => [b"(".to_vec(), score(rng)].concat(),
+        6 => word_of(
+            rng,
+            &["(", "((1", "[1", "(inf", "(-inf", "nan", "(nan", "-", "+"],
+        ),
+        _ => score(rng),
+    }
+}
+
+fn lex_bound(rng: &mut Rng) -> Vec<u8> {
+    match rng.below(12) {
+        0..=2 => word_of(rng, &["-", "+"]),
+        3..=6 => [b"[".to_vec(), member(rng)].concat(),
+        7..=10 => [b"(".to_vec(), member(rng)].concat(),
+        _ => word_of(
+            rng,
+            &["[", "(", "", "m1", "-inf", "+inf", "++", "--", "[n4", "(n5"],
+        ),
     }
 }
 
@@ -613,6 +715,16 @@ fn nasty(rng: &mut Rng) -> Vec<u8> {
         "REPLACE",
         "IDX",
         "LEN",
+        "LIMIT",
+        "WITHSCORES",
+        "INCR",
+        "FIELDS",
+        "LEFT",
+        "(1",
+        "[a",
+        "-",
+        "+",
+        "inf",
         "SAVE",
         "ON",
         "0",

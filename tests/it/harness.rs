@@ -109,6 +109,7 @@ impl Launch<'_> {
         ]);
         command.arg("--dir").arg(folder).args(self.args);
         command
+            .env("LC_ALL", "C")
             .envs(self.env.iter().copied())
             .current_dir(dir.path());
         let out = File::create(dir.path().join("out.log")).expect("log file");

@@ -1,11 +1,14 @@
 //! The integration tests: one binary, one file per theme, all against real processes.
-//! The harness is in `harness`, the RESP client in `client`, random commands in `generate`.
+//! The harness is in `harness`, the RESP client in `client`, random commands in `generate` out of `templates`.
 
+mod blocking;
 mod client;
 mod concurrency;
 mod connections;
 mod differential;
+mod elements;
 mod expiry;
+mod fields;
 mod generate;
 mod harness;
 mod isolation;
@@ -14,3 +17,4 @@ mod protocol;
 mod protocol_cases;
 mod server;
 mod smoke;
+mod templates;

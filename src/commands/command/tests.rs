@@ -429,7 +429,7 @@ fn docs_in_both_protocols() {
     }
     let text = test.run("COMMAND DOCS client").text();
     assert!(
-        text.contains(" $11 subcommands %13 $14 client|getname %4 "),
+        text.contains(" $11 subcommands %14 $14 client|getname %4 "),
         "{text}"
     );
 }

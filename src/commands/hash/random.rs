@@ -6,6 +6,7 @@ use super::{find, reply};
 use crate::commands::{CmdResult, Ctx, Next};
 use crate::resp::write::ReplyWriter;
 use crate::spec::CmdError;
+use crate::spec::limits::RANDOM_REPLY_BYTES_MAX;
 use crate::util::rng::Rng;
 use crate::value::hash::{HashRef, Pair, text};
 
@@ -14,8 +15,6 @@ const BELOW_RANGE: CmdError = CmdError::text(
     "ERR value is out of range, value must between -9223372036854775807 and 9223372036854775807",
 );
 
-/// Most bytes of a reply with repetitions. Valkey has no limit: it writes until the memory is full.
-const REPLY_BYTES_MAX: usize = 512 << 20;
 /// Fewest bytes of a field in a reply.
 const FIELD_BYTES_MIN: usize = b"$0\r\n\r\n".len();
 /// Draws between two looks at the size of the reply.
@@ -89,7 +88,7 @@ impl Fields<'_> {
             self.array(0);
             return Ok(());
         }
-        if wanted > REPLY_BYTES_MAX / FIELD_BYTES_MIN {
+        if wanted > RANDOM_REPLY_BYTES_MAX / FIELD_BYTES_MIN {
             return Err(OUT_OF_RANGE);
         }
         let mark = self.out.mark();
@@ -108,7 +107,7 @@ impl Fields<'_> {
                 self.pair(pair);
             }
             let is_check = drawn % DRAWS_PER_CHECK == 0;
-            if is_check && self.out.len_since(mark) > REPLY_BYTES_MAX {
+            if is_check && self.out.len_since(mark) > RANDOM_REPLY_BYTES_MAX {
                 return Err(OUT_OF_RANGE);
             }
         }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use crate::commands::tests::{START_MS, Test};
 use crate::db::{Access, DbIndex, Expire, Lookup};
 use crate::ds::entry::{NewValue, SHARED_MIN, ValueRef};
+use crate::ds::listpack;
 use crate::resp::write::ReplyWriter;
 use crate::util::ascii;
 use crate::value::{Encoding, Type};
@@ -39,12 +40,13 @@ fn expire_at_ms(t: &Test, key: &str) -> Option<Option<u64>> {
 
 /// A key of a type that is no string.
 fn put_list(t: &Test, key: &str) {
-    let value = NewValue::Bytes(b"list");
+    let listpack = listpack::from_elements([&b"a"[..]]);
+    let value = NewValue::Bytes(&listpack);
     with_db(t, key, |db| {
         db.set(
             key.as_bytes(),
-            Type::String as u8 + 1,
-            0,
+            Type::List as u8,
+            Encoding::Listpack as u8,
             value,
             Expire::Never,
         );

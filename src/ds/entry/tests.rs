@@ -1,6 +1,8 @@
 //! Tests of the entry at every border of its format.
 
 use super::*;
+use crate::ds::hash::HashFunction;
+use crate::util::rng::Rng;
 
 const LENGTHS: [usize; 10] = [0, 1, 7, 16, 255, 256, 16_383, 16_384, 65_535, 65_536];
 const EXPIRIES: [Option<u64>; 3] = [None, Some(1_700_000_000_000), Some(u64::MAX)];
@@ -187,4 +189,76 @@ fn shared_values_are_copied_only_while_shared() {
     assert_eq!(Arc::strong_count(&handed), 2);
     drop(entry);
     assert_eq!(Arc::strong_count(&handed), 1);
+}
+
+fn slot_of(table: &mut Table<Entry>, key: &[u8], value: NewValue<'_>, at: Option<u64>) -> Slot {
+    let hash = table.key_hash().hash(key);
+    table.insert(hash, Entry::new(key, META, value, at))
+}
+
+#[test]
+fn slots_splice_as_vectors_do() {
+    let mut rng = Rng::from_seed(11);
+    for (key_len, expire_at_ms) in [(3, None), (300, Some(7))] {
+        let mut table: Table<Entry> = Table::new(0, KeyHash::process(HashFunction::Fast));
+        let key = bytes(key_len, 1);
+        let slot = slot_of(&mut table, &key, NewValue::Bytes(b""), expire_at_ms);
+        let mut model: Vec<u8> = Vec::new();
+        for round in 0..4_000 {
+            // Grows through inline and shared sizes, then shrinks again.
+            let growing = round % 2_000 < 1_000;
+            let at = rng.index(model.len() + 1);
+            let most = if growing { 5 } else { 60 };
+            let remove = rng.index((model.len() - at).min(most) + 1);
+            let insert = bytes(rng.index(if growing { 60 } else { 5 }), round as u8);
+            let mut entry = EntrySlot::new(&mut table, slot);
+            entry.splice(at, remove, &insert);
+            model.splice(at..at + remove, insert.iter().copied());
+            assert_eq!(entry.bytes(), model);
+            if let Some(byte) = entry.bytes_mut().last_mut() {
+                *byte = round as u8;
+                *model.last_mut().unwrap() = round as u8;
+            }
+        }
+        assert!(matches!(table.get(slot).value(), ValueRef::Shared(_)));
+        let entry = table.remove(slot);
+        expect(&entry, &key, &model, expire_at_ms);
+    }
+}
+
+#[test]
+fn collections_live_and_move_with_their_entry() {
+    let key_hash = KeyHash::process(HashFunction::Fast);
+    let mut table: Table<Entry> = Table::new(0, key_hash);
+    let mut members: Table<Entry> = Table::new(0, key_hash);
+    for n in 0..1_000u32 {
+        let member = n.to_le_bytes();
+        slot_of(&mut members, &member, NewValue::Bytes(b""), None);
+    }
+    let slot = slot_of(&mut table, b"set", NewValue::Bytes(b"compact"), Some(5));
+    let mut entry = EntrySlot::new(&mut table, slot);
+    assert!(entry.collection_mut().is_none());
+    entry.set_value(9, NewValue::Collection(Box::new(Collection::Set(members))));
+    assert_eq!((entry.view().enc(), entry.view().type_()), (9, META.type_));
+    assert!(entry.bytes().is_empty() && entry.bytes_mut().is_empty());
+    let Some(Collection::Set(members)) = entry.collection_mut() else {
+        panic!("a set");
+    };
+    slot_of(members, b"one more", NewValue::Bytes(b""), None);
+    table.set_expire(slot, None);
+    let copy = table.get(slot).value().as_collection().unwrap().duplicate();
+    let entry = table.remove(slot).with_key(&bytes(70_000, 3));
+    assert_eq!(entry.view().key(), bytes(70_000, 3));
+    assert_eq!(
+        entry.view().value().as_collection().map(Collection::len),
+        Some(1_001)
+    );
+    assert!(entry.view().alloc_bytes(0) > 1_001 * 16);
+    drop(entry);
+    let Collection::Set(members) = copy else {
+        panic!("a set");
+    };
+    assert_eq!(members.len(), 1_001);
+    let last = key_hash.hash(b"one more");
+    assert!(members.find(last, b"one more").is_some());
 }

@@ -38,7 +38,8 @@ use std::ptr::NonNull;
 
 use crate::ds::hash::KeyHash;
 use due::NEVER;
-use line::{Bits, LINE_SLOTS, Line, prefetch};
+pub(super) use line::prefetch;
+use line::{Bits, LINE_SLOTS, Line};
 use segment::{HOMES_MIN, Loose, Segment};
 pub use walk::Iter;
 

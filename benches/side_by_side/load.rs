@@ -1,0 +1,433 @@
+//! The load generator: connections that send batches of requests with random numbers in them and
+//! count the replies, and what the server's CPU did meanwhile.
+//!
+//! It replaces `valkey-benchmark` where that cannot say what is needed (several numbers of different
+//! ranges in one request, the same number in two requests, ranges that depend on a number) or where
+//! it would be the limit: a batch is encoded once and only its digits are overwritten, so a request
+//! costs the client some tens of nanoseconds. A thread runs all its connections on one event loop
+//! and each connection always has one batch on its way, as clients with a pipeline do.
+//!
+//! CPU is counted from the moment when all connections stand to the end of the last reply. Every
+//! reply is looked at: an error reply, a missing or a surplus reply fails the run.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Barrier};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use crate::client;
+use crate::process;
+use crate::replies::Scanner;
+use crate::server::Server;
+
+/// The longest a run may take beyond what it was meant to take.
+const RUN_LIMIT: Duration = Duration::from_secs(120);
+const CONNECT_LIMIT: Duration = Duration::from_secs(5);
+const RECEIVE_BYTES: usize = 64 * 1024;
+
+/// A number that is drawn anew for every step: uniform in `low .. high`, written with leading zeros.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Draw {
+    pub(crate) low: u64,
+    pub(crate) high: u64,
+    pub(crate) width: usize,
+}
+
+impl Draw {
+    /// `0 .. high` with twelve digits, as in `client::numbered`.
+    pub(crate) fn below(high: u64) -> Self {
+        Self {
+            low: 0,
+            high: high.max(1),
+            width: 12,
+        }
+    }
+
+    /// The same with another number of digits.
+    pub(crate) fn wide(self, width: usize) -> Self {
+        Self { width, ..self }
+    }
+
+    /// Numbers of exactly `width` digits: no leading zero, so that a server sees an integer.
+    pub(crate) fn digits(width: usize) -> Self {
+        let low = 10u64.pow(width as u32 - 1);
+        Self {
+            low,
+            high: low * 10,
+            width,
+        }
+    }
+}
+
+/// One or more commands that are sent together, with places for numbers.
+#[derive(Clone, Debug)]
+pub(crate) struct Step {
+    /// The commands in RESP, zeros where numbers go.
+    bytes: Vec<u8>,
+    places: Vec<Place>,
+    draws: Vec<Draw>,
+    /// Commands, hence replies.
+    requests: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    at: usize,
+    draw: usize,
+    add: u64,
+}
+
+impl Step {
+    /// Reads commands whose words are separated by blanks. `%0` to `%9` stand for the draws (the
+    /// same number wherever the same draw is named) and `%0+99` for a number 99 above.
+    pub(crate) fn parse(commands: &[&str], draws: &[Draw]) -> Result<Self> {
+        let mut step = Self {
+            bytes: Vec::new(),
+            places: Vec::new(),
+            draws: draws.to_vec(),
+            requests: commands.len() as u64,
+        };
+        for command in commands {
+            let words: Vec<&str> = command.split(' ').collect();
+            client::encode_head(&mut step.bytes, words.len());
+            for word in words {
+                step.word(word)
+                    .with_context(|| format!("'{word}' in '{command}'"))?;
+            }
+        }
+        Ok(step)
+    }
+
+    fn word(&mut self, word: &str) -> Result<()> {
+        let mut pieces = word.split('%');
+        let mut text = pieces.next().unwrap_or_default().as_bytes().to_vec();
+        let mut places = Vec::new();
+        for piece in pieces {
+            let draw: usize = piece.get(..1).context("no number behind %")?.parse()?;
+            let rest = &piece[1..];
+            let digits = rest
+                .strip_prefix('+')
+                .map_or(0, |sum| sum.bytes().take_while(u8::is_ascii_digit).count());
+            let (add, rest) = match digits {
+                0 => (0, rest),
+                _ => (rest[1..=digits].parse()?, &rest[1 + digits..]),
+            };
+            let Draw { low, high, width } = *self.draws.get(draw).context("no such draw")?;
+            let most = high - 1 + add;
+            ensure!(
+                low < high && most < 10u64.pow(width as u32),
+                "it does not fit"
+            );
+            places.push((text.len(), draw, add));
+            text.resize(text.len() + width, b'0');
+            text.extend_from_slice(rest.as_bytes());
+        }
+        let begin = client::encode_word(&mut self.bytes, &text);
+        self.places
+            .extend(places.iter().map(|&(at, draw, add)| Place {
+                at: begin + at,
+                draw,
+                add,
+            }));
+        Ok(())
+    }
+}
+
+/// The steps of a batch, ready to be sent again and again with new numbers.
+struct Batch {
+    bytes: Vec<u8>,
+    step: Step,
+    steps: usize,
+    random: Random,
+    drawn: Vec<u64>,
+}
+
+impl Batch {
+    fn new(step: &Step, steps: usize, seed: u64) -> Self {
+        Self {
+            bytes: step.bytes.repeat(steps),
+            step: step.clone(),
+            steps,
+            random: Random(seed),
+            drawn: vec![0; step.draws.len()],
+        }
+    }
+
+    fn requests(&self) -> u64 {
+        self.step.requests * self.steps as u64
+    }
+
+    /// Writes new numbers into every step.
+    fn renew(&mut self) {
+        for index in 0..self.steps {
+            for (value, draw) in self.drawn.iter_mut().zip(&self.step.draws) {
+                *value = draw.low + self.random.below(draw.high - draw.low);
+            }
+            let begin = index * self.step.bytes.len();
+            for place in &self.step.places {
+                let at = begin + place.at;
+                let width = self.step.draws[place.draw].width;
+                let mut value = self.drawn[place.draw] + place.add;
+                for digit in self.bytes[at..at + width].iter_mut().rev() {
+                    // Most of a number is leading zeros that are there already.
+                    if value == 0 && *digit == b'0' {
+                        continue;
+                    }
+                    *digit = b'0' + (value % 10) as u8;
+                    value /= 10;
+                }
+            }
+        }
+    }
+}
+
+/// A splitmix64 generator: good enough to scatter keys, and free.
+pub(crate) struct Random(pub(crate) u64);
+
+impl Random {
+    pub(crate) fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    fn below(&mut self, count: u64) -> u64 {
+        ((u128::from(self.next()) * u128::from(count)) >> 64) as u64
+    }
+}
+
+/// When a run ends.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Stop {
+    /// After this many requests: equal work for servers of unequal speed.
+    Requests(u64),
+    /// After this time.
+    After(Duration),
+}
+
+/// A run to be made.
+#[derive(Clone, Debug)]
+pub(crate) struct Run<'a> {
+    pub(crate) step: &'a Step,
+    pub(crate) connections: usize,
+    /// Requests per batch.
+    pub(crate) pipeline: u64,
+    pub(crate) threads: usize,
+    /// The CPUs that the threads take in turn; empty: wherever the kernel puts them.
+    pub(crate) cpus: Vec<usize>,
+    pub(crate) stop: Stop,
+    pub(crate) seed: u64,
+}
+
+/// What a run showed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Outcome {
+    pub(crate) requests: u64,
+    /// Requests whose reply was nil or an empty array.
+    pub(crate) empty: u64,
+    pub(crate) per_second: f64,
+    /// CPU time of all the server's threads, per request.
+    pub(crate) cpu_us: f64,
+    /// The part of the time that the client's threads were running, 1 when none ever waited.
+    pub(crate) client_busy: f64,
+}
+
+/// What the threads of a run share.
+struct Shared {
+    /// Requests not yet sent; `u64::MAX` when time ends the run.
+    left: AtomicU64,
+    stop: AtomicBool,
+    /// Passed twice: when all threads stand ready, and when the clocks have been read.
+    start: Barrier,
+}
+
+impl Shared {
+    /// Whether another batch is to be sent.
+    fn take(&self, requests: u64) -> bool {
+        if self.stop.load(Ordering::Relaxed) {
+            return false;
+        }
+        let step = |left: u64| match left {
+            0 => None,
+            u64::MAX => Some(left),
+            _ => Some(left.saturating_sub(requests)),
+        };
+        self.left
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, step)
+            .is_ok()
+    }
+}
+
+/// Runs a load to its end.
+pub(crate) fn run(server: &Server, run: &Run) -> Result<Outcome> {
+    let threads = run.threads.clamp(1, run.connections);
+    let mut streams: Vec<Vec<TcpStream>> = (0..threads).map(|_| Vec::new()).collect();
+    for number in 0..run.connections {
+        streams[number % threads].push(connect(server.port)?);
+    }
+    let shared = Arc::new(Shared {
+        left: AtomicU64::new(match run.stop {
+            Stop::Requests(count) => count,
+            Stop::After(_) => u64::MAX,
+        }),
+        stop: AtomicBool::new(false),
+        start: Barrier::new(threads + 1),
+    });
+    thread::scope(|scope| {
+        let mut workers = Vec::new();
+        for (index, streams) in streams.into_iter().enumerate() {
+            let shared = Arc::clone(&shared);
+            workers.push(scope.spawn(move || work(run, index, streams, &shared)));
+        }
+        shared.start.wait();
+        let before = process::cpu_ns(server.pid());
+        let begin = Instant::now();
+        shared.start.wait();
+        if let Stop::After(time) = run.stop {
+            thread::sleep(time);
+            shared.stop.store(true, Ordering::Relaxed);
+        }
+        let mut sum = Part::default();
+        for worker in workers {
+            let part = worker
+                .join()
+                .map_err(|_| anyhow!("a load thread panicked"))??;
+            sum.add(part);
+        }
+        let seconds = begin.elapsed().as_secs_f64();
+        // A thread's time is counted when it goes to sleep: let it.
+        thread::sleep(Duration::from_millis(5));
+        let used = process::cpu_ns(server.pid())?.saturating_sub(before?);
+        ensure!(sum.requests > 0, "no request was made");
+        Ok(Outcome {
+            requests: sum.requests,
+            empty: sum.empty,
+            per_second: sum.requests as f64 / seconds,
+            cpu_us: used as f64 / 1000.0 / sum.requests as f64,
+            client_busy: sum.cpu_ns as f64 / 1e9 / seconds / threads as f64,
+        })
+    })
+}
+
+/// What a connection, a thread or all of them have done.
+#[derive(Clone, Copy, Debug, Default)]
+struct Part {
+    requests: u64,
+    empty: u64,
+    cpu_ns: u64,
+}
+
+impl Part {
+    fn add(&mut self, other: Self) {
+        self.requests += other.requests;
+        self.empty += other.empty;
+        self.cpu_ns += other.cpu_ns;
+    }
+}
+
+/// A connection that the server has accepted.
+fn connect(port: u16) -> Result<TcpStream> {
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let mut stream = TcpStream::connect_timeout(&address, CONNECT_LIMIT)?;
+    stream.set_nodelay(true)?;
+    stream.set_read_timeout(Some(CONNECT_LIMIT))?;
+    stream.write_all(b"*1\r\n$4\r\nPING\r\n")?;
+    let mut pong = [0; 7];
+    stream.read_exact(&mut pong)?;
+    ensure!(&pong == b"+PONG\r\n", "PING got {}", pong.escape_ascii());
+    stream.set_nonblocking(true)?;
+    Ok(stream)
+}
+
+/// One thread: its connections on one event loop.
+fn work(run: &Run, index: usize, streams: Vec<TcpStream>, shared: &Arc<Shared>) -> Result<Part> {
+    // Whatever fails is told after the barriers: the others wait there.
+    let ready = prepare(run, index);
+    shared.start.wait();
+    shared.start.wait();
+    let runtime = ready?;
+    let before = own_cpu_ns()?;
+    let begin_seed = Random(run.seed ^ (index as u64) << 32).next();
+    let mut sum = runtime.block_on(async {
+        let mut tasks = Vec::new();
+        for (number, stream) in streams.into_iter().enumerate() {
+            let requests = run.step.requests;
+            let steps = usize::try_from((run.pipeline / requests).max(1))?;
+            let batch = Batch::new(run.step, steps, begin_seed.wrapping_add(number as u64));
+            let stream = tokio::net::TcpStream::from_std(stream)?;
+            tasks.push(tokio::spawn(converse(stream, batch, Arc::clone(shared))));
+        }
+        let mut sum = Part::default();
+        let deadline = tokio::time::Instant::now() + RUN_LIMIT;
+        for task in tasks {
+            match tokio::time::timeout_at(deadline, task).await {
+                Ok(part) => sum.add(part??),
+                Err(_) => bail!("the load did not end within {RUN_LIMIT:?}"),
+            }
+        }
+        anyhow::Ok(sum)
+    })?;
+    sum.cpu_ns = own_cpu_ns()?.saturating_sub(before);
+    Ok(sum)
+}
+
+fn prepare(run: &Run, index: usize) -> Result<tokio::runtime::Runtime> {
+    if let Some(cpu) = run.cpus.get(index % run.cpus.len().max(1)) {
+        let own = fs::read_link("/proc/thread-self")?;
+        let thread = own.file_name().context("no thread id")?;
+        let mut command = Command::new("taskset");
+        command.args(["-pc", &cpu.to_string()]).arg(thread);
+        let output = command.output().context("starting taskset")?;
+        ensure!(output.status.success(), "taskset failed: {output:?}");
+    }
+    Ok(tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .enable_time()
+        .build()?)
+}
+
+/// CPU time of the calling thread.
+fn own_cpu_ns() -> Result<u64> {
+    let line = fs::read_to_string("/proc/thread-self/schedstat")?;
+    let word = line.split(' ').next().unwrap_or_default();
+    word.parse().with_context(|| format!("schedstat: {line}"))
+}
+
+/// One connection: a batch out, its replies in, again.
+async fn converse(
+    mut stream: tokio::net::TcpStream,
+    mut batch: Batch,
+    shared: Arc<Shared>,
+) -> Result<Part> {
+    let mut received = vec![0; RECEIVE_BYTES];
+    let mut replies = Scanner::default();
+    let mut expected = 0;
+    while shared.take(batch.requests()) {
+        batch.renew();
+        stream.write_all(&batch.bytes).await?;
+        expected += batch.requests();
+        while replies.complete < expected {
+            let count = stream.read(&mut received).await?;
+            ensure!(count > 0, "the server closed the connection");
+            replies.feed(&received[..count])?;
+        }
+        ensure!(
+            replies.complete == expected && replies.at_rest(),
+            "more replies than requests"
+        );
+    }
+    Ok(Part {
+        requests: expected,
+        empty: replies.empty,
+        cpu_ns: 0,
+    })
+}
