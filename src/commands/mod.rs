@@ -28,6 +28,7 @@ mod connection;
 mod debug;
 mod expire;
 mod generic;
+mod hash;
 mod info;
 mod list;
 mod lolwut;
@@ -132,6 +133,7 @@ impl Ctx<'_> {
 /// Rows of all families.
 pub const FAMILIES: &[&[Command]] = &[
     string::COMMANDS,
+    hash::COMMANDS,
     list::COMMANDS,
     set::COMMANDS,
     sort::COMMANDS,
