@@ -80,6 +80,22 @@ pub fn parse_f64(text: &[u8]) -> Option<f64> {
     Some(if negative { -magnitude } else { magnitude })
 }
 
+/// Parses a bound of a range of scores: as [`parse_f64`] but no hexadecimal; what is out of range is
+/// infinite or 0, and so is nothing at all. C ends the text at a NUL.
+pub fn parse_f64_bound(text: &[u8]) -> Option<f64> {
+    let text = match memchr::memchr(0, text) {
+        Some(end) => &text[..end],
+        None => text,
+    };
+    let (negative, body) = split_sign(text);
+    let magnitude = match body {
+        b"" if text.is_empty() => 0.0,
+        [b'0'..=b'9' | b'.', ..] => std::str::from_utf8(body).ok()?.parse().ok()?,
+        _ => return parse_f64(text),
+    };
+    Some(if negative { -magnitude } else { magnitude })
+}
+
 /// Cuts an optional sign off; true when it is a minus.
 pub(crate) fn split_sign(text: &[u8]) -> (bool, &[u8]) {
     match text {
@@ -501,6 +517,33 @@ mod tests {
             assert_eq!(parse_f64(text.as_bytes()), None, "{text:?}");
         }
         assert!(parse_f64(b"-0").unwrap() == 0.0);
+    }
+
+    /// As ZRANGEBYSCORE on Valkey 9.1.2 and Redis 8.0.6.
+    #[test]
+    fn bounds_are_read_more_leniently() {
+        for (text, want) in [
+            ("", 0.0),
+            ("+2", 2.0),
+            ("-2.", -2.0),
+            (".5", 0.5),
+            ("2.e0", 2.0),
+            ("-Infinity", f64::NEG_INFINITY),
+            ("+inf", f64::INFINITY),
+            ("1e400", f64::INFINITY),
+            ("-1e400", f64::NEG_INFINITY),
+            ("1e-400", 0.0),
+            ("2\0x", 2.0),
+            ("\0", 0.0),
+        ] {
+            assert_eq!(parse_f64_bound(text.as_bytes()), Some(want), "{text:?}");
+        }
+        for text in [
+            "+", "-", ".", "+-2", "infi", "1e", "1e+", "e5", "nan", "-nan", "nan(1)", "2f", "0x1",
+            " 1", "1 ", "1 5", "x",
+        ] {
+            assert_eq!(parse_f64_bound(text.as_bytes()), None, "{text:?}");
+        }
     }
 
     /// As ZSCORE on Valkey 9.1.2 and Redis 8.0.6.

@@ -7,6 +7,7 @@
 pub mod set;
 pub mod list;
 pub mod string;
+pub mod zset;
 
 use crate::ds::entry::ValueRef;
 
