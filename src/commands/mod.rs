@@ -36,6 +36,7 @@ mod server;
 mod set;
 mod string;
 mod timeout;
+mod zset;
 
 pub use table::{CommandTable, Registered};
 
@@ -133,6 +134,7 @@ pub const FAMILIES: &[&[Command]] = &[
     string::COMMANDS,
     list::COMMANDS,
     set::COMMANDS,
+    zset::COMMANDS,
     generic::COMMANDS,
     expire::COMMANDS,
     scan::COMMANDS,

@@ -4,8 +4,8 @@
 //! [`Type`], its encodings in [`Encoding`], and a file beside `string.rs`; what is
 //! an empty value of it, in [`is_empty`].
 
-pub mod set;
 pub mod list;
+pub mod set;
 pub mod string;
 pub mod zset;
 

@@ -149,7 +149,9 @@ impl<'a> ZsetRef<'a> {
         let mut is_below = |member: Member<'_>| range.is_below(member.bytes(&mut digits));
         let mut digits = itoa::Buffer::new();
         let mut is_not_above = |member: Member<'_>| range.is_not_above(member.bytes(&mut digits));
-        let ends = list.first().zip(self.range_back(len.wrapping_sub(1), 1).next());
+        let ends = list
+            .first()
+            .zip(self.range_back(len.wrapping_sub(1), 1).next());
         if ends.is_none_or(|(first, (last, _))| is_below(last) || !is_not_above(list.value(first)))
         {
             return 0..0;
@@ -259,7 +261,9 @@ impl<'a> Iterator for Iter<'a> {
             Iter::ListpackBack { list, at, left } => {
                 *left = left.checked_sub(1)?;
                 let member_at = (*at)?;
-                *at = list.prev(member_at).and_then(|score_at| list.prev(score_at));
+                *at = list
+                    .prev(member_at)
+                    .and_then(|score_at| list.prev(score_at));
                 Some((list.value(member_at), score_at(*list, member_at)))
             }
             Iter::Large(walk) => {
@@ -572,12 +576,19 @@ fn large_of<'m>(members: impl Iterator<Item = (Member<'m>, f64)>, key_hash: KeyH
     zset.finish()
 }
 
-/// The value of a key that ZADD creates, before its members are added.
-pub fn empty(count: usize, longest: usize, limits: &Limits, key_hash: KeyHash) -> NewZset {
-    match exceeds(limits, count, longest) {
-        true => NewZset::Large(Zset::new(key_hash)),
-        false => NewZset::Listpack(listpack::EMPTY.to_vec()),
+/// What a sorted set is in its key's entry before `count` members are added, the longest of `longest`
+/// bytes.
+pub fn empty(
+    count: usize,
+    longest: usize,
+    limits: &Limits,
+    key_hash: KeyHash,
+) -> (Encoding, NewValue<'static>) {
+    if exceeds(limits, count, longest) {
+        let collection = Box::new(Collection::Zset(Zset::new(key_hash)));
+        return (Encoding::Skiplist, NewValue::Collection(collection));
     }
+    (Encoding::Listpack, NewValue::Bytes(&listpack::EMPTY))
 }
 
 /// A sorted set that no key has yet.

@@ -68,7 +68,8 @@ fn a_wait_is_seen_and_leaves_nothing_behind() {
     t.run("INFO clients").has("blocked_clients:1");
     t.run("INFO clients").has("clients_in_timeout_table:1");
     t.run("INFO clients").has("total_blocking_keys:2");
-    t.run(&format!("CLIENT LIST ID {}", blocked.id())).has("flags=b");
+    t.run(&format!("CLIENT LIST ID {}", blocked.id()))
+        .has("flags=b");
     t.clock.advance(1_499);
     blocked.waits();
     t.clock.advance(1);
@@ -88,7 +89,8 @@ fn whoever_is_told_to_stop_stops() {
     let mut second = Blocked::new(&t, "BLMOVE k l LEFT RIGHT 0");
     let mut third = Blocked::new(&t, "BLPOP k 0");
     t.run(&format!("CLIENT UNBLOCK {}", first.id())).is(":1");
-    t.run(&format!("CLIENT UNBLOCK {} ERROR", second.id())).is(":1");
+    t.run(&format!("CLIENT UNBLOCK {} ERROR", second.id()))
+        .is(":1");
     t.run(&format!("CLIENT UNBLOCK {}", first.id())).is(":0");
     t.run("RPUSH k a").is(":1");
     first.got("*-1");

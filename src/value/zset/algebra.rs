@@ -180,7 +180,9 @@ pub fn difference<'a>(sources: &[Source<'a>], key_hash: KeyHash) -> Outcome<'a> 
     let mut digits = itoa::Buffer::new();
     // Looking every member up everywhere, or striking every other member off.
     let lookups = first.len().saturating_mul(others.len());
-    let strikes = others.iter().fold(first.len(), |sum, other| sum.saturating_add(other.len()));
+    let strikes = others
+        .iter()
+        .fold(first.len(), |sum, other| sum.saturating_add(other.len()));
     if lookups <= strikes {
         let members = first.iter().filter(|(member, _)| {
             let bytes = member.bytes(&mut digits);
@@ -222,7 +224,9 @@ impl<'a> Outcome<'a> {
     /// Calls `visit` with the members in their order.
     pub fn for_each(&self, mut visit: impl FnMut(Member<'_>, f64)) {
         match self {
-            Outcome::Pairs(pairs) => pairs.iter().for_each(|&(member, score)| visit(member, score)),
+            Outcome::Pairs(pairs) => pairs
+                .iter()
+                .for_each(|&(member, score)| visit(member, score)),
             Outcome::Large(zset) => ZsetRef::Large(zset)
                 .range(0, zset.len())
                 .for_each(|(member, score)| visit(member, score)),
