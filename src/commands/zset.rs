@@ -655,9 +655,12 @@ fn zscan(ctx: &mut Ctx<'_>) -> CmdResult {
             members.bulk(text);
             len += 1;
             if !options.only_names {
-                // A string also in RESP3.
+                // A string also in RESP3, and not always the shortest one.
                 score_text.clear();
-                num::fmt_double(score, &mut score_text);
+                match zset {
+                    ZsetRef::Listpack(_) => num::fmt_double(score, &mut score_text),
+                    ZsetRef::Large(_) => num::fmt_double_17(score, &mut score_text),
+                }
                 members.bulk(&score_text);
                 len += 1;
             }

@@ -262,6 +262,54 @@ pub fn fmt_double(value: f64, out: &mut Vec<u8>) {
     layout_digits(&digits[..len], exponent, out);
 }
 
+/// Appends a double as C's `%.17g`, which is how ZSCAN shows scores: 17 digits, so that every double
+/// reads back, but `0.10000000000000001` for 0.1.
+pub fn fmt_double_17(value: f64, out: &mut Vec<u8>) {
+    if !value.is_finite() || value == 0.0 {
+        return fmt_double(value, out);
+    }
+    let text = format!("{:.16e}", value.abs());
+    let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
+    let exponent: i32 = exponent.parse().unwrap_or_default();
+    let digits: Vec<u8> = mantissa.bytes().filter(u8::is_ascii_digit).collect();
+    let len = digits
+        .iter()
+        .rposition(|&b| b != b'0')
+        .map_or(1, |at| at + 1);
+    let digits = &digits[..len];
+    if value < 0.0 {
+        out.push(b'-');
+    }
+    match exponent {
+        0..=16 => {
+            let whole = exponent as usize + 1;
+            out.extend_from_slice(&digits[..whole.min(len)]);
+            out.resize(out.len() + whole.saturating_sub(len), b'0');
+            if len > whole {
+                out.push(b'.');
+                out.extend_from_slice(&digits[whole..]);
+            }
+        }
+        -4..=-1 => {
+            out.extend_from_slice(b"0.");
+            out.resize(out.len() + exponent.unsigned_abs() as usize - 1, b'0');
+            out.extend_from_slice(digits);
+        }
+        _ => {
+            out.push(digits[0]);
+            if len > 1 {
+                out.push(b'.');
+                out.extend_from_slice(&digits[1..]);
+            }
+            out.extend_from_slice(if exponent < 0 { b"e-" } else { b"e+" });
+            if exponent.abs() < 10 {
+                out.push(b'0');
+            }
+            fmt_u64(exponent.unsigned_abs().into(), out);
+        }
+    }
+}
+
 /// The shortest decimal digits that read back as `value` (finite, above 0): digits without leading
 /// or trailing zeros, how many, and the power of ten of the last one.
 fn shortest_digits(value: f64) -> ([u8; 20], usize, i32) {
@@ -594,6 +642,37 @@ mod tests {
             "0.002",
         ] {
             assert_eq!(double(text.parse().unwrap()), text);
+        }
+    }
+
+    /// As ZSCAN on Valkey 9.1.2.
+    #[test]
+    fn doubles_of_17_digits_are_written_as_c_does() {
+        for (value, text) in [
+            (0.0, "0"),
+            (-0.0, "-0"),
+            (1.0, "1"),
+            (-1.5, "-1.5"),
+            (100.0, "100"),
+            (0.1, "0.10000000000000001"),
+            (2.06, "2.0600000000000001"),
+            (-4.1, "-4.0999999999999996"),
+            (0.0001, "0.0001"),
+            (0.00001, "1.0000000000000001e-05"),
+            (0.00060073459735026952, "0.00060073459735026952"),
+            (1e16, "10000000000000000"),
+            (12345678901234567.0, "12345678901234568"),
+            (1e17, "1e+17"),
+            (123456789012345678.0, "1.2345678901234568e+17"),
+            (1e300, "1.0000000000000001e+300"),
+            (1e-300, "1e-300"),
+            (5e-324, "4.9406564584124654e-324"),
+            (f64::INFINITY, "inf"),
+            (f64::NEG_INFINITY, "-inf"),
+        ] {
+            let mut out = Vec::new();
+            fmt_double_17(value, &mut out);
+            assert_eq!(String::from_utf8(out).unwrap(), text);
         }
     }
 

@@ -133,38 +133,33 @@ impl<'a> ZsetRef<'a> {
         start..end.max(start)
     }
 
-    /// The ranks of the members that are between two of one score. With several scores the answer
-    /// is Valkey's for a listpack, and some range of ranks for a large set.
+    /// The ranks of the members that are between two others, if all have one score. If not, the
+    /// answer is Valkey's for a listpack, and for a large set some range of ranks.
     pub fn lex_span(self, range: &LexRange<'_>, back: bool) -> Range<usize> {
-        let list = match self {
-            ZsetRef::Listpack(list) => list,
-            ZsetRef::Large(zset) => {
-                let start = zset.rank_by(|member| range.is_below(member));
-                let end = zset.rank_by(|member| range.is_not_above(member));
-                return start..end.max(start);
-            }
-        };
         let len = self.len();
         let mut digits = itoa::Buffer::new();
         let mut is_below = |member: Member<'_>| range.is_below(member.bytes(&mut digits));
         let mut digits = itoa::Buffer::new();
         let mut is_not_above = |member: Member<'_>| range.is_not_above(member.bytes(&mut digits));
-        let ends = list
-            .first()
-            .zip(self.range_back(len.wrapping_sub(1), 1).next());
-        if ends.is_none_or(|(first, (last, _))| is_below(last) || !is_not_above(list.value(first)))
-        {
+        let mut member_at = |rank| self.range(rank, 1).next().map(|(member, _)| member);
+        let ends = member_at(0).zip(member_at(len.wrapping_sub(1)));
+        if ends.is_none_or(|(first, last)| is_below(last) || !is_not_above(first)) {
             return 0..0;
         }
-        let members = self.range(0, len).map(|(member, _)| member);
-        let members_back = self.range_back(len - 1, len).map(|(member, _)| member);
+        if let ZsetRef::Large(zset) = self {
+            let start = zset.rank_by(|member| range.is_below(member));
+            let end = zset.rank_by(|member| range.is_not_above(member));
+            return start..end.max(start);
+        }
         if back {
-            let end = len - members_back.take_while(|&m| !is_not_above(m)).count();
+            let members = self.range_back(len - 1, len);
+            let end = len - members.take_while(|&(m, _)| !is_not_above(m)).count();
             let inside = self.range_back(end.wrapping_sub(1), end);
             let inside = inside.take_while(|&(m, _)| !is_below(m)).count();
             end - inside..end
         } else {
-            let start = members.take_while(|&m| is_below(m)).count();
+            let members = self.range(0, len);
+            let start = members.take_while(|&(m, _)| is_below(m)).count();
             let inside = self.range(start, len);
             let inside = inside.take_while(|&(m, _)| is_not_above(m)).count();
             start..start + inside

@@ -42,12 +42,8 @@ fn keys<'a>(ctx: &mut Ctx<'a>) -> Result<Argv<'a>, CmdError> {
         .many(usize::try_from(numkeys).unwrap_or(usize::MAX))
 }
 
-fn sources<'d>(
-    db: &'d mut Access<'_>,
-    keys: Argv<'_>,
-    lookup: Lookup,
-) -> Result<Sources<'d>, CmdError> {
-    let found = db.find_all(keys.iter(), lookup);
+fn sources<'d>(db: &'d mut Access<'_>, keys: Argv<'_>) -> Result<Sources<'d>, CmdError> {
+    let found = db.find_all(keys.iter(), Lookup::Read);
     let source = |entry: Option<_>| match entry {
         None => Ok(Source::Nothing),
         Some(entry) => source_of(entry),
@@ -155,7 +151,7 @@ fn combine<'a>(
     let key_hash = ctx.db.keyspace().key_hash();
     let Some(destination) = destination else {
         let Ctx { args, db, out, .. } = ctx;
-        let sources = sources(db, keys, Lookup::Read)?;
+        let sources = sources(db, keys)?;
         let options = Options::parse(args, operation, keys.len(), false)?;
         let result = compute(operation, &sources, &options, key_hash);
         answer(Members::new(out, options.with_scores), &result);
@@ -163,7 +159,7 @@ fn combine<'a>(
     };
     let Ctx { args, db, .. } = ctx;
     let (len, new) = {
-        let sources = sources(db, keys, Lookup::Silent)?;
+        let sources = sources(db, keys)?;
         let options = Options::parse(args, operation, keys.len(), true)?;
         let result = compute(operation, &sources, &options, key_hash);
         (
@@ -213,7 +209,7 @@ pub(super) fn zintercard(ctx: &mut Ctx<'_>) -> CmdResult {
     const NEGATIVE: CmdError = CmdError::text("ERR LIMIT can't be negative");
     let keys = keys(ctx)?;
     let Ctx { args, db, out, .. } = ctx;
-    let mut sources = sources(db, keys, Lookup::Read)?;
+    let mut sources = sources(db, keys)?;
     let mut limit = 0;
     while let Some(option) = args.option() {
         if args.is_empty() || !is(option, "LIMIT") {

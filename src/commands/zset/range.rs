@@ -201,8 +201,18 @@ impl<'a> Request<'a> {
             return start..end;
         };
         let len = end - start;
-        // A negative offset skips all, a negative count none.
-        let skipped = usize::try_from(offset).map_or(len, |offset| offset.min(len));
+        let skipped = match usize::try_from(offset) {
+            Ok(offset) => offset.min(len),
+            // Valkey counts from the end of a range, but in a large set only.
+            Err(_) => {
+                let from_end = usize::try_from(offset.unsigned_abs()).unwrap_or(usize::MAX);
+                let is_large = matches!(zset, ZsetRef::Large(_));
+                len.checked_sub(from_end)
+                    .filter(|_| is_large)
+                    .unwrap_or(len)
+            }
+        };
+        // A negative count means all.
         let left = len - skipped;
         let taken = usize::try_from(count).map_or(left, |count| count.min(left));
         match self.back {
