@@ -561,9 +561,11 @@ pub fn count_entries(entries: &[u8]) -> Option<usize> {
     while !rest.is_empty() {
         let len = checked_head(rest)?;
         let after = rest.get(len..)?;
-        let redis_byte = matches!(len, 0x3FFF | 0x1F_FFFF | 0xFFF_FFFF) && after.starts_with(&[0]);
-        let after = &after[usize::from(redis_byte)..];
-        rest = after.strip_prefix(back_len(len).as_slice())?;
+        let mut back = back_len(len);
+        if matches!(len, 0x3FFF | 0x1F_FFFF | 0xFFF_FFFF) && after.starts_with(&[0]) {
+            back = redis_back_len(back);
+        }
+        rest = after.strip_prefix(back.as_slice())?;
         count += 1;
     }
     Some(count)
@@ -865,10 +867,10 @@ fn str32_len(bytes: &[u8], at: usize) -> usize {
 #[inline]
 pub(crate) const fn back_len_bytes(len: usize) -> usize {
     match len {
-        ..=0x7F => 1,
-        ..=0x3FFF => 2,
-        ..=0x1F_FFFF => 3,
-        ..=0xFFF_FFFF => 4,
+        0..=0x7F => 1,
+        0x80..=0x3FFF => 2,
+        0x4000..=0x1F_FFFF => 3,
+        0x20_0000..=0xFFF_FFFF => 4,
         _ => 5,
     }
 }
@@ -883,6 +885,15 @@ pub(crate) fn back_len(len: usize) -> Few {
         back.push(&[if at == 0 { bits } else { bits | 0x80 }]);
     }
     back
+}
+
+/// The back length that Redis writes for the largest number of so many bytes.
+fn redis_back_len(mut back: Few) -> Few {
+    back.bytes[0] |= 0x80;
+    let mut longer = Few::EMPTY;
+    longer.push(&[0]);
+    longer.push(back.as_slice());
+    longer
 }
 
 const fn entry_bytes_by_head() -> [u8; 256] {

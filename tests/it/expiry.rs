@@ -10,7 +10,7 @@ use crate::client::{Client, Reply, encode};
 use crate::harness::{PATIENCE, Server, env_number, eventually, eventually_within, is_stand_in};
 
 /// Sends all commands in pipelines and panics on an error among the replies.
-fn pipeline(client: &mut Client, commands: impl Iterator<Item = Vec<u8>>) {
+pub(crate) fn pipeline(client: &mut Client, commands: impl Iterator<Item = Vec<u8>>) {
     let mut commands = commands.peekable();
     while commands.peek().is_some() {
         let batch: Vec<Vec<u8>> = commands.by_ref().take(1000).collect();
@@ -22,11 +22,11 @@ fn pipeline(client: &mut Client, commands: impl Iterator<Item = Vec<u8>>) {
     }
 }
 
-fn dbsize(client: &mut Client) -> i64 {
+pub(crate) fn dbsize(client: &mut Client) -> i64 {
     client.cmd(&["DBSIZE"]).int()
 }
 
-fn info_number(client: &mut Client, name: &str) -> i64 {
+pub(crate) fn info_number(client: &mut Client, name: &str) -> i64 {
     let info = client.cmd(&["INFO", "everything"]).text();
     let line = info
         .lines()

@@ -6,6 +6,7 @@
 
 use crate::commands::tests::Test;
 use crate::commands::{CommandTable, Registered};
+use crate::db::Outcome;
 use crate::exec::Flow;
 use crate::resp::read::Reply;
 use crate::util::rng::Rng;
@@ -68,6 +69,12 @@ const WORDS: &[&[u8]] = &[
     b"COUNT",
     b"TYPE",
     b"LEN",
+    b"LEFT",
+    b"RIGHT",
+    b"BEFORE",
+    b"AFTER",
+    b"RANK",
+    b"MAXLEN",
     b"IDX",
     b"MINMATCHLEN",
     b"WITHMATCHLEN",
@@ -150,7 +157,17 @@ const WORDS: &[&[u8]] = &[
 ];
 
 /// Keys, so that many requests meet some.
-const KEYS: &[&[u8]] = &[b"k1", b"k2", b"k3", b"n", b"big", b"", b"\x00\xff"];
+const KEYS: &[&[u8]] = &[
+    b"k1",
+    b"k2",
+    b"k3",
+    b"n",
+    b"big",
+    b"",
+    b"\x00\xff",
+    b"l1",
+    b"l2",
+];
 
 fn random_word(rng: &mut Rng) -> Vec<u8> {
     match rng.below(16) {
@@ -225,6 +242,9 @@ fn new_server(resp3: bool) -> Test {
     ] {
         test.run(line).is("+OK");
     }
+    test.run("RPUSH l1 1 2 LEFT \"\" 1").is(":5");
+    test.args(&[b"RPUSH", b"l2", b"1", &[b'x'; 9000], b"2"])
+        .is(":3");
     test.args(&[b"SET", b"big", &[b'x'; 40_000]]).is("+OK");
     test
 }
@@ -232,10 +252,16 @@ fn new_server(resp3: bool) -> Test {
 /// Sends a request and checks the reply. What the client may have changed of itself is set back.
 fn check(test: &mut Test, request: &[Vec<u8>], resp3: bool) {
     let args: Vec<&[u8]> = request.iter().map(|arg| &arg[..]).collect();
-    let (bytes, flow) = test.session.call(&args);
+    let (mut bytes, mut flow) = test.session.call(&args);
     if matches!(flow, Flow::Abort) {
         assert!(bytes.is_empty(), "{:?}", shown(request));
         return;
+    }
+    if let Flow::Block(waiter) = &flow {
+        assert!(bytes.is_empty(), "{:?}", shown(request));
+        waiter.decide(Outcome::TimedOut);
+        bytes = test.session.end_wait(waiter).unwrap_or_default();
+        flow = Flow::Done;
     }
     assert!(
         matches!(flow, Flow::Done | Flow::Close),

@@ -1,3 +1,5 @@
+//! Listpacks against Valkey's bytes, against a vector, and against bytes that are none.
+
 use super::*;
 use crate::util::rng::Rng;
 
@@ -201,8 +203,8 @@ fn what_redis_writes_otherwise_is_read() {
         let model = [b"a".to_vec(), vec![b'x'; len], b"b".to_vec()];
         let mut list = from_elements(model.iter().map(|text| &text[..]));
         let at = Listpack::new(&list).seek(2).unwrap();
-        let back = back_len(len + 5).len();
-        list.insert(at - back, 0);
+        let back = redis_back_len(back_len(len + 5));
+        list.splice(at - back.len() + 1..at, back.as_slice().iter().copied());
         let list_len = list.len() as u32;
         list[..4].copy_from_slice(&list_len.to_le_bytes());
         check(&list, &model);

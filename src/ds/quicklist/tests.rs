@@ -1,3 +1,5 @@
+//! Quicklists against a deque, with every fill rule and compress depth.
+
 use std::collections::VecDeque;
 
 use super::*;

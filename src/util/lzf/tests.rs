@@ -1,3 +1,5 @@
+//! LZF there and back, against its format, and against nonsense.
+
 use super::*;
 use crate::util::rng::Rng;
 

@@ -1,3 +1,5 @@
+//! List values in both encodings: when they convert, and against a vector.
+
 use super::*;
 use crate::ds::entry::{Entry, Meta};
 use crate::ds::hash::{HashFunction, KeyHash};
