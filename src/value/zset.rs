@@ -141,7 +141,7 @@ impl<'a> ZsetRef<'a> {
         let mut is_below = |member: Member<'_>| range.is_below(member.bytes(&mut digits));
         let mut digits = itoa::Buffer::new();
         let mut is_not_above = |member: Member<'_>| range.is_not_above(member.bytes(&mut digits));
-        let mut member_at = |rank| self.range(rank, 1).next().map(|(member, _)| member);
+        let member_at = |rank| self.range(rank, 1).next().map(|(member, _)| member);
         let ends = member_at(0).zip(member_at(len.wrapping_sub(1)));
         if ends.is_none_or(|(first, last)| is_below(last) || !is_not_above(first)) {
             return 0..0;

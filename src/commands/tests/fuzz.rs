@@ -242,6 +242,10 @@ fn new_server(resp3: bool) -> Test {
     ] {
         test.run(line).is("+OK");
     }
+    test.run("ZADD z1 1 a 2.5 b -inf 3").is(":3");
+    for number in 0..200 {
+        test.run(&format!("ZADD z2 {} m{number}", number % 50)).is(":1");
+    }
     test.run("RPUSH l1 1 2 LEFT \"\" 1").is(":5");
     test.args(&[b"RPUSH", b"l2", b"1", &[b'x'; 9000], b"2"])
         .is(":3");
