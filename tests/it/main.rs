@@ -15,6 +15,7 @@ mod isolation;
 mod lifecycle;
 mod protocol;
 mod protocol_cases;
+mod queues;
 mod server;
 mod smoke;
 mod templates;

@@ -78,6 +78,24 @@ const WORDS: &[&[u8]] = &[
     b"IDX",
     b"MINMATCHLEN",
     b"WITHMATCHLEN",
+    b"WITHSCORE",
+    b"WITHSCORES",
+    b"NOSCORES",
+    b"INCR",
+    b"CH",
+    b"BYSCORE",
+    b"BYLEX",
+    b"REV",
+    b"LIMIT",
+    b"WEIGHTS",
+    b"AGGREGATE",
+    b"SUM",
+    b"MIN",
+    b"MAX",
+    b"(1",
+    b"[a",
+    b"-",
+    b"+",
     b"ON",
     b"OFF",
     b"SKIP",
@@ -112,6 +130,12 @@ const WORDS: &[&[u8]] = &[
     b"ACLCAT",
     b"MODULE",
     b"string",
+    b"FIELDS",
+    b"FNX",
+    b"FXX",
+    b"NOVALUES",
+    b"WITHVALUES",
+    b"f",
     b"SAMPLES",
     b"VERSION",
     b"get",
@@ -165,8 +189,12 @@ const KEYS: &[&[u8]] = &[
     b"big",
     b"",
     b"\x00\xff",
+    b"h1",
+    b"h2",
     b"l1",
     b"l2",
+    b"z1",
+    b"z2",
 ];
 
 fn random_word(rng: &mut Rng) -> Vec<u8> {
@@ -215,6 +243,12 @@ fn is_left_out(request: &[Vec<u8>]) -> bool {
             .and_then(|arg| crate::util::num::parse_i64(arg));
         number.is_some_and(|number| number > 1_000)
     };
+    let huge_negative = |at: usize| {
+        let number = request
+            .get(at)
+            .and_then(|arg| crate::util::num::parse_i64(arg));
+        number.is_some_and(|number| (-100_000_000..-1_000).contains(&number))
+    };
     // No reply, as asked.
     (is(0, "client") && is(1, "reply") && (is(2, "off") || is(2, "skip")))
         // Would hold all that follows.
@@ -227,6 +261,7 @@ fn is_left_out(request: &[Vec<u8>]) -> bool {
         || (is(0, "debug") && is(1, "populate") && huge(2))
         || (is(0, "debug") && is(1, "stringmatch-len"))
         || (is(0, "setrange") && huge(2))
+        || ((is(0, "hrandfield") || is(0, "zrandmember")) && huge_negative(2))
 }
 
 fn new_server(resp3: bool) -> Test {
@@ -244,8 +279,11 @@ fn new_server(resp3: bool) -> Test {
     }
     test.run("ZADD z1 1 a 2.5 b -inf 3").is(":3");
     for number in 0..200 {
-        test.run(&format!("ZADD z2 {} m{number}", number % 50)).is(":1");
+        test.run(&format!("ZADD z2 {} m{number}", number % 50))
+            .is(":1");
     }
+    test.run("HSET h1 f 1 1 2 \"\" x").is(":3");
+    test.run("HSETEX h2 PX 100000 FIELDS 2 f 1 1 2").is(":1");
     test.run("RPUSH l1 1 2 LEFT \"\" 1").is(":5");
     test.args(&[b"RPUSH", b"l2", b"1", &[b'x'; 9000], b"2"])
         .is(":3");
