@@ -237,6 +237,27 @@ fn results_may_go_into_a_source() {
     ]);
 }
 
+#[test]
+fn sort_takes_sorted_sets() {
+    script(&[
+        ("ZADD z 1 30 2 4 3 100 4 -2 5 7", ":5"),
+        ("SORT z", "*5 $2 -2 $1 4 $1 7 $2 30 $3 100"),
+        ("SORT z LIMIT 1 3", "*3 $1 4 $1 7 $2 30"),
+        ("SORT z ALPHA DESC LIMIT 0 1", "*1 $1 7"),
+        ("SORT z BY nosort", "*5 $2 30 $1 4 $3 100 $2 -2 $1 7"),
+        ("SORT z BY nosort DESC", "*5 $1 7 $2 -2 $3 100 $1 4 $2 30"),
+        ("SORT_RO z BY nosort LIMIT 1 2", "*2 $1 4 $3 100"),
+        ("SORT_RO z BY nosort DESC LIMIT 1 2", "*2 $2 -2 $3 100"),
+        ("SORT_RO z BY nosort DESC LIMIT 4 20", "*1 $2 30"),
+        ("SORT_RO z BY nosort DESC LIMIT 5 20", "*0"),
+        ("SORT_RO z BY nosort LIMIT 9 20", "*0"),
+        ("SORT z BY nosort STORE d", ":5"),
+        ("LRANGE d 0 -1", "*5 $2 30 $1 4 $3 100 $2 -2 $1 7"),
+        ("SORT z STORE z", ":5"),
+        ("LRANGE z 0 -1", "*5 $2 -2 $1 4 $1 7 $2 30 $3 100"),
+    ]);
+}
+
 /// The members of a reply: of an array, or of a map's array.
 fn members(reply: &Reply) -> Vec<String> {
     fn text(reply: &Parsed) -> String {

@@ -249,7 +249,7 @@ impl std::fmt::Debug for Zset {
 /// A set whose members come in their order.
 pub struct SortedBuilder {
     table: Table<ScoredMember>,
-    raws: Vec<NonNull<u8>>,
+    sorted: Vec<(u64, NonNull<u8>)>,
 }
 
 impl SortedBuilder {
@@ -257,7 +257,7 @@ impl SortedBuilder {
     pub fn new(key_hash: KeyHash) -> SortedBuilder {
         SortedBuilder {
             table: Table::new(0, key_hash),
-            raws: Vec::new(),
+            sorted: Vec::new(),
         }
     }
 
@@ -266,13 +266,13 @@ impl SortedBuilder {
     pub fn push(&mut self, member: &[u8], score: f64) {
         let hash = self.table.key_hash().hash(member);
         let slot = self.table.insert(hash, ScoredMember::new(member, score));
-        self.raws.push(self.table.get(slot).raw());
+        self.sorted.push((order(score), self.table.get(slot).raw()));
     }
 
     /// The set.
     pub fn finish(self) -> Zset {
         // SAFETY: the table owns the members, and only this module changes them.
-        let tree = unsafe { Tree::build(&self.raws) };
+        let tree = unsafe { Tree::build(&self.sorted) };
         Zset {
             tree,
             table: self.table,
@@ -333,10 +333,10 @@ impl Builder {
         members.sort_unstable_by(|(a_key, a), (b_key, b)| {
             a_key.cmp(b_key).then_with(|| a.member().cmp(b.member()))
         });
-        let raws: Vec<NonNull<u8>> = members.iter().map(|(_, member)| member.raw()).collect();
-        drop(members);
+        let sorted = members.into_iter().map(|(key, member)| (key, member.raw()));
+        let sorted: Vec<(u64, NonNull<u8>)> = sorted.collect();
         // SAFETY: the table owns the members, and only this module changes them.
-        let tree = unsafe { Tree::build(&raws) };
+        let tree = unsafe { Tree::build(&sorted) };
         Zset {
             tree,
             table: self.table,
