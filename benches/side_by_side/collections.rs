@@ -35,16 +35,15 @@ pub(crate) struct Load {
     pub(crate) grows: bool,
     /// Requests of a run, so that a growing value keeps its size in bounds.
     most: u64,
-    /// Whether a reply may be empty.
-    may_miss: bool,
 }
 
 impl Load {
-    /// A load of pipeline 16 that finds what it looks for and leaves the data's size alone.
+    /// A load of pipeline 16 that leaves the data's size alone. It must find what it looks for: an
+    /// empty reply fails the run.
     pub(crate) fn new(label: &str, data: Data, commands: &[&str], draws: &[Draw]) -> Result<Self> {
         let what = match data.keys {
-            1 => format!("one of {}", data.elements),
-            keys => format!("{keys} of {}", data.elements),
+            1 => format!("one key of {}", data.elements),
+            keys => format!("{keys} keys of {}", data.elements),
         };
         Ok(Self {
             label: format!("{label}, {what}"),
@@ -53,7 +52,6 @@ impl Load {
             pipeline: 16,
             grows: false,
             most: u64::MAX,
-            may_miss: false,
         })
     }
 
@@ -73,17 +71,6 @@ impl Load {
     pub(crate) fn pipeline(self, pipeline: u64) -> Self {
         Self { pipeline, ..self }
     }
-
-    /// Fails when lookups that must find something did not.
-    pub(crate) fn check(&self, outcome: &Outcome) -> Result<()> {
-        ensure!(
-            self.may_miss || outcome.empty == 0,
-            "{} of {} replies were empty",
-            outcome.empty,
-            outcome.requests
-        );
-        Ok(())
-    }
 }
 
 /// A running server and the data that it holds.
@@ -101,7 +88,7 @@ impl Bed {
     }
 
     /// Sees to the data that a load needs.
-    pub(crate) fn prepare(&mut self, load: &Load) -> Result<()> {
+    fn prepare(&mut self, load: &Load) -> Result<()> {
         if self.holds == Some(load.data) {
             return Ok(());
         }
@@ -119,7 +106,12 @@ impl Bed {
             self.holds = None;
         }
         let outcome = load::run(&self.server, run)?;
-        load.check(&outcome)?;
+        ensure!(
+            outcome.empty == 0,
+            "{} of {} replies were empty",
+            outcome.empty,
+            outcome.requests
+        );
         Ok(outcome)
     }
 }
@@ -144,159 +136,100 @@ fn ops(options: &Options) -> Result<Vec<Load>> {
     Ok(loads)
 }
 
+/// A load of `ops` in short: its name, the kind of data, whether it adds to them, the commands and
+/// their draws.
+type Short<'a> = (&'a str, Kind, bool, &'a [&'a str], &'a [Draw]);
+
+/// Loads over `keys` keys of `elements` elements each.
+fn spell_out(shorts: &[Short], keys: u64, elements: u64) -> Result<Vec<Load>> {
+    let spell = |&(label, kind, grows, commands, draws): &Short| {
+        let load = Load::new(label, Data::new(kind, keys, elements), commands, draws)?;
+        Ok(if grows { load.growing() } else { load })
+    };
+    shorts.iter().map(spell).collect()
+}
+
+const LPUSH: &[&str] = &["LPUSH key:%0 item:%1"];
+const PUSH_POP: &[&str] = &["RPUSH key:%0 item:%1", "LPOP key:%0"];
+const SADD: &[&str] = &["SADD key:%0 mem:%1"];
+const SISMEMBER: &[&str] = &["SISMEMBER key:%0 mem:%1"];
+const ZADD: &[&str] = &["ZADD key:%0 %1 mem:%2"];
+const ZINCRBY: &[&str] = &["ZINCRBY key:%0 3 mem:%1"];
+
 fn small(keys: u64) -> Result<Vec<Load>> {
-    let key = Draw::below(keys);
+    use Kind::{Counters, Fields, Integers, Items, Members, Scored};
     // Half of these exist; and few enough to keep a value small when all are added.
-    let double = Draw::below(2 * SMALL);
-    let existing = Draw::below(SMALL);
-    let any = Draw::below(1_000_000);
-    let score = Draw::digits(6);
-    let data = |kind| Data::new(kind, keys, SMALL);
-    let set = &["HSET key:%0 f:%1 value-0123"];
-    let pair = &["RPUSH key:%0 item:%1", "LPOP key:%0"];
-    let item = Draw::below(100_000).wide(5);
-    Ok(vec![
-        Load::new("HSET", data(Kind::Fields), set, &[key, double.wide(6)])?.growing(),
-        Load::new(
-            "HGET",
-            data(Kind::Fields),
-            &["HGET key:%0 f:%1"],
-            &[key, existing.wide(6)],
-        )?,
-        Load::new(
+    let (key, double) = (Draw::below(keys), Draw::below(2 * SMALL));
+    let (existing, any) = (Draw::below(SMALL), Draw::below(1_000_000));
+    let (item, score) = (Draw::below(100_000).wide(5), Draw::digits(6));
+    let (integer, known) = (Draw::digits(8), integers(2 * SMALL));
+    let (hset, hget) = (&["HSET key:%0 f:%1 value-0123"], &["HGET key:%0 f:%1"]);
+    let hincrby = &["HINCRBY key:%0 f:%1 3"];
+    let (sadd, sismember) = (&["SADD key:%0 %1"], &["SISMEMBER key:%0 %1"]);
+    let shorts: &[Short] = &[
+        ("HSET", Fields, true, hset, &[key, double.wide(6)]),
+        ("HGET", Fields, false, hget, &[key, existing.wide(6)]),
+        (
             "HINCRBY",
-            data(Kind::Counters),
-            &["HINCRBY key:%0 f:%1 3"],
+            Counters,
+            false,
+            hincrby,
             &[key, existing.wide(6)],
-        )?,
-        Load::new(
-            "LPUSH",
-            data(Kind::Items),
-            &["LPUSH key:%0 item:%1"],
-            &[key, item],
-        )?
-        .growing(),
-        Load::new("RPUSH+LPOP", data(Kind::Items), pair, &[key, item])?,
-        Load::new(
-            "SADD",
-            data(Kind::Members),
-            &["SADD key:%0 mem:%1"],
-            &[key, any],
-        )?
-        .growing(),
-        Load::new(
-            "SADD integers",
-            data(Kind::Integers),
-            &["SADD key:%0 %1"],
-            &[key, Draw::digits(8)],
-        )?
-        .growing(),
-        Load::new(
-            "SISMEMBER",
-            data(Kind::Members),
-            &["SISMEMBER key:%0 mem:%1"],
-            &[key, double],
-        )?,
-        Load::new(
+        ),
+        ("LPUSH", Items, true, LPUSH, &[key, item]),
+        ("RPUSH+LPOP", Items, false, PUSH_POP, &[key, item]),
+        ("SADD", Members, true, SADD, &[key, any]),
+        ("SADD integers", Integers, true, sadd, &[key, integer]),
+        ("SISMEMBER", Members, false, SISMEMBER, &[key, double]),
+        (
             "SISMEMBER integers",
-            data(Kind::Integers),
-            &["SISMEMBER key:%0 %1"],
-            &[key, integers(2 * SMALL)],
-        )?,
-        Load::new(
-            "ZADD",
-            data(Kind::Scored),
-            &["ZADD key:%0 %1 mem:%2"],
-            &[key, score, double],
-        )?
-        .growing(),
-        Load::new(
-            "ZINCRBY",
-            data(Kind::Scored),
-            &["ZINCRBY key:%0 3 mem:%1"],
-            &[key, existing],
-        )?,
-    ])
+            Integers,
+            false,
+            sismember,
+            &[key, known],
+        ),
+        ("ZADD", Scored, true, ZADD, &[key, score, double]),
+        ("ZINCRBY", Scored, false, ZINCRBY, &[key, existing]),
+    ];
+    spell_out(shorts, keys, SMALL)
 }
 
 fn large(elements: u64) -> Result<Vec<Load>> {
-    let key = Draw::below(1);
-    let double = Draw::below(2 * elements);
+    use Kind::{Items, Members, Scored, WideCounters, WideFields};
+    let (key, double) = (Draw::below(1), Draw::below(2 * elements));
     let existing = Draw::below(elements);
-    let score = Draw::digits(6);
-    let data = |kind| Data::one(kind, elements);
-    let set = &["HSET key:%0 fld:%1 value-0123456789"];
-    let pair = &["RPUSH key:%0 item:%1", "LPOP key:%0"];
-    let item = Draw::below(100_000).wide(5);
-    Ok(vec![
-        Load::new("HSET", data(Kind::WideFields), set, &[key, double])?.growing(),
-        Load::new(
-            "HGET",
-            data(Kind::WideFields),
-            &["HGET key:%0 fld:%1"],
-            &[key, existing],
-        )?,
-        Load::new(
-            "HINCRBY",
-            data(Kind::WideCounters),
-            &["HINCRBY key:%0 fld:%1 3"],
-            &[key, existing],
-        )?,
-        Load::new(
-            "LPUSH",
-            data(Kind::Items),
-            &["LPUSH key:%0 item:%1"],
-            &[key, item],
-        )?
-        .growing(),
-        Load::new("RPUSH+LPOP", data(Kind::Items), pair, &[key, item])?,
-        Load::new(
-            "SADD",
-            data(Kind::Members),
-            &["SADD key:%0 mem:%1"],
-            &[key, double],
-        )?
-        .growing(),
-        Load::new(
-            "SISMEMBER",
-            data(Kind::Members),
-            &["SISMEMBER key:%0 mem:%1"],
-            &[key, double],
-        )?,
-        Load::new(
-            "ZADD",
-            data(Kind::Scored),
-            &["ZADD key:%0 %1 mem:%2"],
-            &[key, score, double],
-        )?
-        .growing(),
-        Load::new(
-            "ZINCRBY",
-            data(Kind::Scored),
-            &["ZINCRBY key:%0 3 mem:%1"],
-            &[key, existing],
-        )?,
-    ])
+    let (item, score) = (Draw::below(100_000).wide(5), Draw::digits(6));
+    let hset = &["HSET key:%0 fld:%1 value-0123456789"];
+    let hget = &["HGET key:%0 fld:%1"];
+    let hincrby = &["HINCRBY key:%0 fld:%1 3"];
+    let shorts: &[Short] = &[
+        ("HSET", WideFields, true, hset, &[key, double]),
+        ("HGET", WideFields, false, hget, &[key, existing]),
+        ("HINCRBY", WideCounters, false, hincrby, &[key, existing]),
+        ("LPUSH", Items, true, LPUSH, &[key, item]),
+        ("RPUSH+LPOP", Items, false, PUSH_POP, &[key, item]),
+        ("SADD", Members, true, SADD, &[key, double]),
+        ("SISMEMBER", Members, false, SISMEMBER, &[key, double]),
+        ("ZADD", Scored, true, ZADD, &[key, score, double]),
+        ("ZINCRBY", Scored, false, ZINCRBY, &[key, existing]),
+    ];
+    spell_out(shorts, 1, elements)
 }
 
 /// Set members from the first integer on.
 fn integers(count: u64) -> Draw {
-    Draw {
-        low: FIRST_INTEGER,
-        high: FIRST_INTEGER + count,
-        width: 8,
-    }
+    draw(FIRST_INTEGER, FIRST_INTEGER + count, 8)
+}
+
+fn draw(low: u64, high: u64, width: usize) -> Draw {
+    Draw { low, high, width }
 }
 
 /// The start of a stretch of `span` elements among `elements`, without leading zeros: hence not
 /// from the very first elements.
 fn start_of(span: u64, elements: u64) -> Draw {
     let width = (elements - 1).to_string().len();
-    Draw {
-        low: 10u64.pow(width as u32 - 1),
-        high: elements - span,
-        width,
-    }
+    draw(10u64.pow(width as u32 - 1), elements - span, width)
 }
 
 /// Every load of `ranges`.
@@ -306,67 +239,55 @@ fn ranges(options: &Options) -> Result<Vec<Load>> {
     let few = (options.keys / 5000).max(2) & !1;
     let long = (options.elements / 10).max(1000);
     let key = Draw::below;
-    let second_half = Draw {
-        low: few / 2,
-        high: few,
-        width: 12,
-    };
-    let pair = [key(few / 2), second_half];
+    // The two halves of the keys have half their members in common.
+    let (first, second) = (key(few / 2), draw(few / 2, few, 12));
     let sets = Data::new(Kind::Members, few, 1000).overlapping();
     let zsets = Data::new(Kind::Scored, few, 1000).overlapping();
-    let score = Draw {
-        low: 100_000,
-        high: 900_000,
-        width: 6,
+    let hashes = Data::new(Kind::Fields, many, 20);
+    let (items, scored) = (
+        Data::new(Kind::Items, some, 100),
+        Data::new(Kind::Scored, some, 100),
+    );
+    let (long_list, long_zset) = (Data::one(Kind::Items, long), Data::one(Kind::Scored, long));
+    let stretch = [key(1), start_of(100, long)];
+    let score = draw(100_000, 900_000, 6);
+    let by_score = "ZRANGEBYSCORE key:%0 %1 +inf LIMIT 0 10";
+    let union = "ZUNIONSTORE dst:%2 2 key:%0 key:%1";
+    let wide = |name, data, command, draws: &[Draw]| Load::new(name, data, &[command], draws);
+    let long = |name, data, command, draws: &[Draw]| {
+        anyhow::Ok(wide(name, data, command, draws)?.pipeline(4))
     };
-    let range = |label, data, command, draws: &[Draw]| Load::new(label, data, &[command], draws);
     Ok(vec![
-        range(
-            "HGETALL",
-            Data::new(Kind::Fields, many, 20),
-            "HGETALL key:%0",
-            &[key(many)],
-        )?,
-        range(
-            "LRANGE 100",
-            Data::new(Kind::Items, some, 100),
-            "LRANGE key:%0 0 99",
-            &[key(some)],
-        )?,
-        range(
-            "LRANGE 100",
-            Data::one(Kind::Items, long),
-            "LRANGE key:%0 %1 %1+99",
-            &[key(1), start_of(100, long)],
-        )?,
-        range(
-            "ZRANGE 100",
-            Data::new(Kind::Scored, some, 100),
-            "ZRANGE key:%0 0 99",
-            &[key(some)],
-        )?,
-        range(
-            "ZRANGE 100",
-            Data::one(Kind::Scored, long),
-            "ZRANGE key:%0 %1 %1+99",
-            &[key(1), start_of(100, long)],
-        )?,
-        range(
+        wide("HGETALL", hashes, "HGETALL key:%0", &[key(many)])?,
+        wide("LRANGE 100", items, "LRANGE key:%0 0 99", &[key(some)])?,
+        wide("LRANGE 100", long_list, "LRANGE key:%0 %1 %1+99", &stretch)?,
+        wide("ZRANGE 100", scored, "ZRANGE key:%0 0 99", &[key(some)])?,
+        wide("ZRANGE 100", long_zset, "ZRANGE key:%0 %1 %1+99", &stretch)?,
+        wide(
             "ZRANGEBYSCORE LIMIT 10",
-            Data::one(Kind::Scored, long),
-            "ZRANGEBYSCORE key:%0 %1 +inf LIMIT 0 10",
+            long_zset,
+            by_score,
             &[key(1), score],
         )?,
-        range("SMEMBERS", sets, "SMEMBERS key:%0", &[key(few)])?.pipeline(4),
-        range("SINTER of two", sets, "SINTER key:%0 key:%1", &pair)?.pipeline(4),
-        range("SUNION of two", sets, "SUNION key:%0 key:%1", &pair)?.pipeline(4),
-        range(
+        long("SMEMBERS", sets, "SMEMBERS key:%0", &[key(few)])?,
+        long(
+            "SINTER of two",
+            sets,
+            "SINTER key:%0 key:%1",
+            &[first, second],
+        )?,
+        long(
+            "SUNION of two",
+            sets,
+            "SUNION key:%0 key:%1",
+            &[first, second],
+        )?,
+        long(
             "ZUNIONSTORE of two",
             zsets,
-            "ZUNIONSTORE dst:%2 2 key:%0 key:%1",
-            &[pair[0], pair[1], key(few)],
-        )?
-        .pipeline(4),
+            union,
+            &[first, second, key(few)],
+        )?,
     ])
 }
 
@@ -374,8 +295,7 @@ fn ranges(options: &Options) -> Result<Vec<Load>> {
 fn run(bench: &Bench, title: &str, loads: &[Load], limit: f64) -> Result<Vec<Table>> {
     let modes = bench.options.modes_or(&[Mode::Pinned]);
     let tables = modes.into_iter().map(|mode| {
-        let start = || start_all(bench, mode);
-        let mut beds = start()?;
+        let mut beds = start_all(bench, mode)?;
         let clients = bench.options.clients;
         let title = format!("{title}, {clients} connections: {}", mode.title());
         let mut table = bench.table(title);
@@ -394,7 +314,7 @@ fn run(bench: &Bench, title: &str, loads: &[Load], limit: f64) -> Result<Vec<Tab
                 Err(error) => {
                     table.fail(&load.label, &error);
                     beds.clear();
-                    beds = start()?;
+                    beds = start_all(bench, mode)?;
                 }
             }
         }

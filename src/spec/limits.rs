@@ -19,3 +19,6 @@ pub const OUTPUT_SOFT_BYTES: usize = 256 * 1024;
 pub const REPLY_BY_REFERENCE_BYTES: usize = 16 * 1024;
 /// Furthest expiry, Unix time in milliseconds. Redis refuses what does not fit an i64.
 pub const EXPIRE_AT_MS_MAX: i64 = i64::MAX;
+/// Longest reply of a command that may be asked for any number of random elements, the same ones again
+/// and again, bytes. Redis has no such limit, and runs out of memory.
+pub const RANDOM_REPLY_BYTES_MAX: usize = 512 * 1024 * 1024;

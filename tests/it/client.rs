@@ -135,8 +135,21 @@ impl Reply {
     }
 }
 
-trait Stream: Read + Write + Send {}
-impl<T: Read + Write + Send> Stream for T {}
+trait Stream: Read + Write + Send {
+    fn set_read_timeout(&self, wait: Duration) -> io::Result<()>;
+}
+
+impl Stream for TcpStream {
+    fn set_read_timeout(&self, wait: Duration) -> io::Result<()> {
+        TcpStream::set_read_timeout(self, Some(wait))
+    }
+}
+
+impl Stream for UnixStream {
+    fn set_read_timeout(&self, wait: Duration) -> io::Result<()> {
+        UnixStream::set_read_timeout(self, Some(wait))
+    }
+}
 
 /// A blocking connection.
 pub(crate) struct Client {
@@ -180,6 +193,13 @@ impl Client {
             buffer: Vec::new(),
             start: 0,
         })
+    }
+
+    /// How long to wait for a reply from now on.
+    pub(crate) fn set_read_timeout(&mut self, wait: Duration) {
+        self.stream
+            .set_read_timeout(wait)
+            .expect("a timeout above zero");
     }
 
     /// Sends raw bytes.

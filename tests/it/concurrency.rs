@@ -11,7 +11,7 @@ use crate::client::{Client, Reply, encode};
 use crate::harness::{Server, env_number, eventually, is_stand_in};
 
 /// Runs a test with every number of worker threads.
-fn with_threads(test: impl Fn(&Server)) {
+pub(crate) fn with_threads(test: impl Fn(&Server)) {
     for threads in ["1", "4", "8"] {
         let mut server = Server::kivi(&["--io-threads", threads]);
         test(&server);
@@ -20,14 +20,18 @@ fn with_threads(test: impl Fn(&Server)) {
 }
 
 /// What a writer does with its connection.
-type Writer = Box<dyn Fn(&mut Client) + Send + Sync>;
+pub(crate) type Writer = Box<dyn Fn(&mut Client) + Send + Sync>;
 
-fn rounds() -> u64 {
+pub(crate) fn rounds() -> u64 {
     env_number("KIVI_TEST_ROUNDS", 1500)
 }
 
 /// Runs `writers` to their end while `observer` runs again and again on a connection of its own.
-fn observe(server: &Server, writers: Vec<Writer>, observer: impl Fn(&mut Client) + Sync) {
+pub(crate) fn observe(
+    server: &Server,
+    writers: Vec<Writer>,
+    observer: impl Fn(&mut Client) + Sync,
+) {
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
         for _ in 0..2 {
@@ -53,27 +57,27 @@ fn observe(server: &Server, writers: Vec<Writer>, observer: impl Fn(&mut Client)
     });
 }
 
-const OK: &[u8] = b"+OK\r\n";
+pub(crate) const OK: &[u8] = b"+OK\r\n";
 
-fn keys(prefix: &str, count: usize) -> Vec<String> {
+pub(crate) fn keys(prefix: &str, count: usize) -> Vec<String> {
     (0..count).map(|n| format!("{prefix}:{n}")).collect()
 }
 
 /// `name key... ` as a command.
-fn with_keys(name: &str, keys: &[String]) -> Vec<String> {
+pub(crate) fn with_keys(name: &str, keys: &[String]) -> Vec<String> {
     std::iter::once(name.to_owned())
         .chain(keys.iter().cloned())
         .collect()
 }
 
 /// `name key value...` with the same value for all keys.
-fn with_pairs(name: &str, keys: &[String], value: &str) -> Vec<String> {
+pub(crate) fn with_pairs(name: &str, keys: &[String], value: &str) -> Vec<String> {
     let pairs = keys.iter().flat_map(|key| [key.clone(), value.to_owned()]);
     std::iter::once(name.to_owned()).chain(pairs).collect()
 }
 
 /// Panics unless all elements of an MGET are the same.
-fn assert_uniform(reply: &Reply, what: &str) {
+pub(crate) fn assert_uniform(reply: &Reply, what: &str) {
     let items = reply.items();
     assert!(
         items.iter().all(|item| *item == items[0]),
@@ -486,7 +490,7 @@ fn a_busy_worker_gives_connections_away() {
 }
 
 /// Ends the clients of a test whatever becomes of it.
-struct StopAtEnd<'a>(&'a AtomicBool);
+pub(crate) struct StopAtEnd<'a>(pub(crate) &'a AtomicBool);
 
 impl Drop for StopAtEnd<'_> {
     fn drop(&mut self) {

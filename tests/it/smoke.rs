@@ -171,6 +171,13 @@ fn redis_cli_bigkeys_and_memkeys() {
     for n in 1..=200 {
         client.cmd(&["SET", &format!("key:{n}"), &"x".repeat(n)]);
     }
+    for n in 0..500 {
+        let element = format!("element:{n}");
+        client.cmd(&["RPUSH", "a list", &element]);
+        client.cmd(&["HSET", "a hash", &element, "v"]);
+        client.cmd(&["SADD", "a set", &element]);
+        client.cmd(&["ZADD", "a zset", "1", &element]);
+    }
     let Some(said) = cli(&server, &["--bigkeys"], b"") else {
         return;
     };
@@ -178,9 +185,17 @@ fn redis_cli_bigkeys_and_memkeys() {
         said.contains("Biggest string found") && said.contains("key:200"),
         "{said}"
     );
-    assert!(said.contains("200 strings with 20100 bytes"), "{said}");
+    for expected in [
+        "200 strings with 20100 bytes",
+        "1 lists with 500 items",
+        "1 hashs with 500 fields",
+        "1 sets with 500 members",
+        "1 zsets with 500 members",
+    ] {
+        assert!(said.contains(expected), "no {expected:?} in:\n{said}");
+    }
     let said = cli(&server, &["--memkeys"], b"").unwrap_or_default();
-    assert!(said.contains("Sampled 200 keys"), "{said}");
+    assert!(said.contains("Sampled 204 keys"), "{said}");
 }
 
 #[test]
@@ -199,9 +214,10 @@ fn redis_cli_latency_and_stat() {
 }
 
 #[test]
-fn redis_benchmark_runs_its_string_tests() {
+fn redis_benchmark_runs_its_tests() {
     let server = Server::kivi(&[]);
-    let tests = "ping_inline,ping_mbulk,set,get,incr,mset";
+    let tests = "ping_inline,ping_mbulk,set,get,incr,lpush,rpush,lpop,rpop,sadd,hset,spop,zadd,\
+                 zpopmin,lrange_100,mset";
     for args in [
         vec!["-t", tests, "-n", "3000", "-q"],
         vec![
@@ -242,6 +258,16 @@ fn redis_benchmark_runs_its_string_tests() {
                 "SET",
                 "GET",
                 "INCR",
+                "LPUSH",
+                "RPUSH",
+                "LPOP",
+                "RPOP",
+                "SADD",
+                "HSET",
+                "SPOP",
+                "ZADD",
+                "ZPOPMIN",
+                "LRANGE_100 (first 100 elements)",
                 "MSET (10 keys)",
             ]
         } else {

@@ -81,11 +81,14 @@ pub fn union<'a>(sets: &[SetRef<'a>], key_hash: KeyHash, mut visit: impl FnMut(M
     }
 }
 
-/// What SINTERSTORE writes. The result starts in the encoding of the smallest set and becomes an
-/// intset at last, if it is nothing but integers.
+/// What SINTERSTORE writes. The result starts as an intset if the smallest set is one, else as a
+/// listpack, which becomes an intset at last if it is nothing but integers.
 pub fn intersect_stored(sets: &[SetRef<'_>], limits: &Limits, key_hash: KeyHash) -> NewSet {
     let smallest = sets.iter().min_by_key(|set| set.len());
-    let enc = smallest.map_or(Encoding::Intset, |set| set.encoding());
+    let enc = match smallest {
+        Some(SetRef::Intset(_)) => Encoding::Intset,
+        _ => Encoding::Listpack,
+    };
     let mut result = NewSet::new(enc, key_hash);
     let _ = intersect(sets, |member| {
         result.push(member, limits);
