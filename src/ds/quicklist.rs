@@ -254,9 +254,11 @@ impl Quicklist {
             self.nodes[at].pop(End::Tail, 1, &mut |_| {});
             if self.nodes[at].count() == 0 {
                 self.nodes.remove(at);
+            } else {
+                self.merge_around(at + 1);
             }
         }
-        self.settle(at.saturating_sub(1)..at + 3);
+        self.settle(at.saturating_sub(2)..at + 3);
     }
 
     /// Puts an element before or after the one at `index`, which must be there.
