@@ -54,6 +54,8 @@ pub const EMPTY: [u8; HEADER_BYTES + 1] = [7, 0, 0, 0, 0, 0, END];
 pub const BYTES_MAX: usize = 1 << 30;
 
 const END: u8 = 0xFF;
+/// Strings below this length have a head of one byte.
+const SHORT_BYTES: usize = 64;
 /// The number of elements is not known.
 const COUNT_UNKNOWN: u16 = u16::MAX;
 /// Heads of strings with a 12-bit length.
@@ -438,11 +440,12 @@ pub fn splice<'v, V: Into<Value<'v>>>(
         push_entry(&mut entries, element.into());
         added += 1;
     }
-    let end = Listpack::new(buf.bytes()).end();
+    let bytes = buf.bytes();
+    let end = Listpack::new(bytes).end();
     let mut tail = at;
     let mut removed = 0;
     while removed < remove && tail < end {
-        tail = next_entry(buf.bytes(), tail);
+        tail = next_entry(bytes, tail);
         removed += 1;
     }
     edit(buf, at..tail, &entries, removed, added);
@@ -462,16 +465,16 @@ fn edit(
     removed: usize,
     added: usize,
 ) {
+    if entries.len() == span.len() && added == removed {
+        buf.bytes_mut()[span].copy_from_slice(entries);
+        return;
+    }
     let count = match Listpack::new(buf.bytes()).count() {
         COUNT_UNKNOWN => usize::from(COUNT_UNKNOWN),
         // Valid listpacks have no fewer elements than their count.
         count => (usize::from(count) + added).saturating_sub(removed),
     };
-    if entries.len() == span.len() {
-        buf.bytes_mut()[span].copy_from_slice(entries);
-    } else {
-        buf.splice(span.start, span.len(), entries);
-    }
+    buf.splice(span.start, span.len(), entries);
     let bytes = buf.bytes_mut();
     let header = header(bytes.len(), count);
     bytes[..HEADER_BYTES].copy_from_slice(&header);
@@ -763,6 +766,16 @@ pub(crate) fn push_entry<const N: usize>(out: &mut SmallVec<[u8; N]>, value: Val
 where
     [u8; N]: smallvec::Array<Item = u8>,
 {
+    if let Value::Bytes(bytes) = value
+        && bytes.len() < SHORT_BYTES
+    {
+        // What most elements are, in one piece.
+        let (mut entry, len) = ([0; SHORT_BYTES + 2], bytes.len());
+        entry[0] = 0x80 | len as u8;
+        entry[1..=len].copy_from_slice(bytes);
+        entry[len + 1] = len as u8 + 1;
+        return out.extend_from_slice(&entry[..len + 2]);
+    }
     let (head, data) = encode(&value);
     out.extend_from_slice(head.as_slice());
     out.extend_from_slice(data);
