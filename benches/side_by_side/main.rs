@@ -109,44 +109,70 @@ fn run(options: Options) -> Result<bool> {
         options,
         contenders,
     };
-    let mut text = headline(&bench);
-    print!("{text}");
-    let (mut reached, mut judged, mut failures) = (0, 0, 0);
+    let mut report = Report {
+        text: headline(&bench),
+        reached: 0,
+        judged: 0,
+        failures: 0,
+    };
+    print!("{}", report.text);
     for &what in bench.options.what.parts() {
         let begin = Instant::now();
-        for table in measure(&bench, what).with_context(|| format!("measuring {what:?}"))? {
-            let part = table.markdown();
-            print!("\n{part}");
-            text.push('\n');
-            text.push_str(&part);
-            reached += table.verdicts().filter(|&ok| ok).count();
-            judged += table.verdicts().count();
-            failures += table.failures();
-        }
-        // After every part: a long run that is cut off leaves what it has.
-        save(&bench.options, &text)?;
+        let mut emit = |table: Table| report.add(&bench.options, &table);
+        measure(&bench, what, &mut emit).with_context(|| format!("measuring {what:?}"))?;
         eprintln!("# {what:?} took {:.0} s", begin.elapsed().as_secs_f64());
     }
-    let summary = match judged {
-        0 => "\nNo target was judged.\n".to_string(),
-        _ => format!("\n{reached} of {judged} targets reached.\n"),
-    };
-    print!("{summary}");
-    text.push_str(&summary);
-    save(&bench.options, &text)?;
-    Ok(failures == 0 && (!bench.options.strict || reached == judged))
+    report.finish(&bench.options)
 }
 
-/// Writes the text to the file of `--out`.
-fn save(options: &Options, text: &str) -> Result<()> {
-    match &options.out {
-        Some(path) => fs::write(path, text).with_context(|| format!("writing {}", path.display())),
-        None => Ok(()),
+/// What has been measured so far.
+struct Report {
+    text: String,
+    reached: usize,
+    judged: usize,
+    failures: usize,
+}
+
+impl Report {
+    /// Prints a table and saves it: a long run that is cut off leaves what it has.
+    fn add(&mut self, options: &Options, table: &Table) -> Result<()> {
+        let part = table.markdown();
+        print!("\n{part}");
+        self.text.push('\n');
+        self.text.push_str(&part);
+        self.reached += table.verdicts().filter(|&ok| ok).count();
+        self.judged += table.verdicts().count();
+        self.failures += table.failures();
+        self.save(options)
+    }
+
+    /// The summary; whether all is well.
+    fn finish(mut self, options: &Options) -> Result<bool> {
+        let summary = match self.judged {
+            0 => "\nNo target was judged.\n".to_string(),
+            judged => format!("\n{} of {judged} targets reached.\n", self.reached),
+        };
+        print!("{summary}");
+        self.text.push_str(&summary);
+        self.save(options)?;
+        Ok(self.failures == 0 && (!options.strict || self.reached == self.judged))
+    }
+
+    fn save(&self, options: &Options) -> Result<()> {
+        match &options.out {
+            None => Ok(()),
+            Some(path) => {
+                fs::write(path, &self.text).with_context(|| format!("writing {}", path.display()))
+            }
+        }
     }
 }
 
-fn measure(bench: &Bench, what: What) -> Result<Vec<Table>> {
-    match what {
+/// Where tables go as soon as they are complete.
+pub(crate) type Emit<'a> = &'a mut dyn FnMut(Table) -> Result<()>;
+
+fn measure(bench: &Bench, what: What, emit: Emit) -> Result<()> {
+    let tables = match what {
         What::Cpu => cpu::run(bench, &cpu::grid(&bench.options)),
         What::Hot => cpu::run(bench, &cpu::hot_key()),
         What::C500 => cpu::run(bench, &cpu::many_connections(&bench.options)),
@@ -160,9 +186,10 @@ fn measure(bench: &Bench, what: What) -> Result<Vec<Table>> {
         What::Ranges => collections::run_ranges(bench),
         What::Elements => elements::run(bench),
         What::Grow => grow::run(bench),
-        What::Scaling => scaling::run(bench),
+        What::Scaling => return scaling::run(bench, emit),
         What::All | What::Collections => unreachable!("`parts` never yields a group"),
-    }
+    };
+    tables?.into_iter().try_for_each(emit)
 }
 
 /// What a reader needs to judge the figures: the servers, the machine, the rounds.

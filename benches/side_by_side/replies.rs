@@ -74,7 +74,11 @@ impl Scanner {
         }
         match kind {
             b'+' | b':' => self.value_ends(),
-            b'-' => bail!("error reply: {}", rest.escape_ascii()),
+            b'-' => {
+                // Some repeat the arguments at length.
+                let text = &rest[..rest.len().min(60)];
+                bail!("error reply: {}", String::from_utf8_lossy(text))
+            }
             b'$' => match count(rest)? {
                 Some(length) => self.skip = length + 2,
                 None => {

@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
-use crate::Bench;
 use crate::collections::{Bed, Load};
 use crate::data::{Data, Kind};
 use crate::load::{Draw, Run, Stop};
@@ -17,6 +16,7 @@ use crate::options::{Mode, Options};
 use crate::process;
 use crate::report::{Row, Table};
 use crate::server::Contender;
+use crate::{Bench, Emit};
 
 /// The time that starting and filling all servers takes, roughly; measured once it has been done.
 const SETUP: Duration = Duration::from_secs(10);
@@ -26,14 +26,13 @@ const RUN_LEAST: Duration = Duration::from_millis(100);
 const BUSY: f64 = 0.9;
 
 /// One table per number of threads, and one of speed-ups.
-pub(crate) fn run(bench: &Bench) -> Result<Vec<Table>> {
+pub(crate) fn run(bench: &Bench, emit: Emit) -> Result<()> {
     let begin = Instant::now();
     let options = &bench.options;
     let loads = loads(options)?;
     let counts = &options.server_threads;
     let runs = (loads.len() * bench.contenders.len() * options.rounds).max(1) as u32;
     let mut setup = SETUP;
-    let mut tables = Vec::new();
     let mut rates: Vec<(usize, Vec<Row>)> = Vec::new();
     for (number, &threads) in counts.iter().enumerate() {
         let mut time = options.load;
@@ -47,19 +46,20 @@ pub(crate) fn run(bench: &Bench) -> Result<Vec<Table>> {
             time = time.max(RUN_LEAST);
         }
         let began = Instant::now();
-        let (table, rows) = at(bench, &loads, threads, time)?;
+        let deadline = options.limit.map(|limit| begin + limit);
+        let (table, rows) = at(bench, &loads, threads, time, deadline)?;
         setup = began.elapsed().saturating_sub(time * runs);
         eprintln!(
             "# {threads} I/O threads, runs of {time:.1?}: {:.0} s",
             began.elapsed().as_secs_f64()
         );
-        tables.push(table);
+        emit(table)?;
         rates.push((threads, rows));
     }
     if rates.len() > 1 {
-        tables.push(speed_ups(bench, &rates));
+        emit(speed_ups(bench, &rates))?;
     }
-    Ok(tables)
+    Ok(())
 }
 
 /// GET and SET at every pipeline, then one write of each kind of collection. LPUSH comes last, as
@@ -111,7 +111,13 @@ fn client_threads(options: &Options, threads: usize) -> usize {
 }
 
 /// All loads at one number of threads: the table, and its rows of rates.
-fn at(bench: &Bench, loads: &[Load], threads: usize, time: Duration) -> Result<(Table, Vec<Row>)> {
+fn at(
+    bench: &Bench,
+    loads: &[Load],
+    threads: usize,
+    time: Duration,
+    deadline: Option<Instant>,
+) -> Result<(Table, Vec<Row>)> {
     let options = &bench.options;
     let clients = client_threads(options, threads);
     let cores = process::cores();
@@ -126,6 +132,13 @@ fn at(bench: &Bench, loads: &[Load], threads: usize, time: Duration) -> Result<(
     let mut beds = start()?;
     let (mut rates, mut cpus_used) = (Vec::new(), Vec::new());
     for load in loads {
+        if deadline.is_some_and(|deadline| Instant::now() > deadline) {
+            table.note(format!(
+                "No time was left for {} and what follows.",
+                load.label
+            ));
+            break;
+        }
         let run = Run {
             step: &load.step,
             connections: options.clients,

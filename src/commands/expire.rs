@@ -121,21 +121,21 @@ pub const COMMANDS: &[Command] = &[
 
 /// What a time counts.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Unit {
+pub(super) enum Unit {
     Seconds,
     Millis,
 }
 
 /// From when a time counts.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Since {
+pub(super) enum Since {
     Now,
     Epoch,
 }
 
 /// NX, XX, GT and LT: when an expiry is to be set.
 #[derive(Clone, Copy, Default)]
-struct Condition {
+pub(super) struct Condition {
     nx: bool,
     xx: bool,
     gt: bool,
@@ -144,7 +144,7 @@ struct Condition {
 
 impl Condition {
     /// Reads all arguments that are left.
-    fn parse(args: &mut Args<'_>) -> Result<Condition, CmdError> {
+    pub(super) fn parse(args: &mut Args<'_>) -> Result<Condition, CmdError> {
         let mut condition = Condition::default();
         while let Some(option) = args.option() {
             let option = c_str(option);
@@ -178,7 +178,7 @@ impl Condition {
 
     /// Whether an expiry of `at_ms` may take the place of `current_ms`. A key without one lives for
     /// ever: nothing is later than that.
-    fn allows(self, current_ms: Option<u64>, at_ms: i64) -> bool {
+    pub(super) fn allows(self, current_ms: Option<u64>, at_ms: i64) -> bool {
         let Some(current_ms) = current_ms else {
             return !self.xx && !self.gt;
         };
@@ -235,7 +235,7 @@ fn set_expiry(ctx: &mut Ctx<'_>, unit: Unit, since: Since) -> CmdResult {
 }
 
 /// A client's time as Unix time in milliseconds; may be negative. `None` when it does not fit.
-fn unix_ms(time: i64, unit: Unit, since: Since, now_ms: i64) -> Option<i64> {
+pub(super) fn unix_ms(time: i64, unit: Unit, since: Since, now_ms: i64) -> Option<i64> {
     let time_ms = match unit {
         Unit::Seconds => time.checked_mul(1000)?,
         Unit::Millis => time,
@@ -273,21 +273,24 @@ fn tell_expiry(ctx: &mut Ctx<'_>, unit: Unit, since: Since) -> CmdResult {
         None => -2,
         Some(entry) => match entry.expire_at_ms() {
             None => -1,
-            Some(at_ms) => {
-                let time_ms = match since {
-                    Since::Now => at_ms.saturating_sub(now_ms),
-                    Since::Epoch => at_ms,
-                };
-                let time = match unit {
-                    Unit::Seconds => time_ms.saturating_add(500) / 1000,
-                    Unit::Millis => time_ms,
-                };
-                i64::try_from(time).unwrap_or(i64::MAX)
-            }
+            Some(at_ms) => told(at_ms, unit, since, now_ms),
         },
     };
     ctx.out.integer(reply);
     Ok(Next::Done)
+}
+
+/// An expiry as a client is told it.
+pub(super) fn told(at_ms: u64, unit: Unit, since: Since, now_ms: u64) -> i64 {
+    let time_ms = match since {
+        Since::Now => at_ms.saturating_sub(now_ms),
+        Since::Epoch => at_ms,
+    };
+    let time = match unit {
+        Unit::Seconds => time_ms.saturating_add(500) / 1000,
+        Unit::Millis => time_ms,
+    };
+    i64::try_from(time).unwrap_or(i64::MAX)
 }
 
 /// PERSIST key

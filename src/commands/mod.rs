@@ -28,12 +28,14 @@ mod connection;
 mod debug;
 mod expire;
 mod generic;
+mod hash;
 mod info;
 mod list;
 mod lolwut;
 mod scan;
 mod server;
 mod set;
+mod sort;
 mod string;
 mod timeout;
 
@@ -131,8 +133,10 @@ impl Ctx<'_> {
 /// Rows of all families.
 pub const FAMILIES: &[&[Command]] = &[
     string::COMMANDS,
+    hash::COMMANDS,
     list::COMMANDS,
     set::COMMANDS,
+    sort::COMMANDS,
     generic::COMMANDS,
     expire::COMMANDS,
     scan::COMMANDS,

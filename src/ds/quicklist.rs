@@ -91,6 +91,14 @@ impl Fill {
         }
     }
 
+    /// Whether a node of so many bytes and elements may be a list of its own.
+    fn is_short(self, bytes: usize, count: usize) -> bool {
+        match self.bytes_max() {
+            Some(bytes_max) => bytes <= bytes_max,
+            None => count <= self.count_max(),
+        }
+    }
+
     /// Whether an element of so many bytes of text gets a node of its own.
     #[inline]
     fn is_large(self, text_bytes: usize) -> bool {
@@ -149,6 +157,16 @@ impl Quicklist {
         let node = self.nodes.front()?;
         let small = !node.is_plain() && fill.is_half(node.listpack_bytes(), node.count());
         small.then(|| node.to_listpack())
+    }
+
+    /// The only node, as a listpack, if there is but one and it is not longer than the limits allow.
+    pub fn as_listpack(&self, fill: Fill) -> Option<Vec<u8>> {
+        if self.nodes.len() > 1 {
+            return None;
+        }
+        let node = self.nodes.front()?;
+        let short = !node.is_plain() && fill.is_short(node.listpack_bytes(), node.count());
+        short.then(|| node.to_listpack())
     }
 
     /// Puts an element at an end.

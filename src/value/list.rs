@@ -152,6 +152,26 @@ pub fn with_new_value<'v, R>(
     store(Encoding::Listpack, NewValue::Bytes(&list))
 }
 
+/// The value of a new list that is the result of a command (SORT). In Valkey it is put together as a
+/// quicklist and is a listpack in the end only if one node holds it all.
+pub fn with_result<'v, R>(
+    elements: impl Iterator<Item = &'v [u8]>,
+    limits: &Limits,
+    store: impl FnOnce(Encoding, NewValue<'_>) -> R,
+) -> R {
+    let fill = Fill::new(limits.list_max_listpack_size);
+    let empty = Listpack::new(&listpack::EMPTY);
+    let mut list = Quicklist::from_listpack(empty, fill, limits.list_compress_depth);
+    elements.for_each(|element| list.push(End::Tail, element.into()));
+    match list.as_listpack(fill) {
+        Some(bytes) => store(Encoding::Listpack, NewValue::Bytes(&bytes)),
+        None => {
+            let list = Box::new(Collection::List(list));
+            store(Encoding::Quicklist, NewValue::Collection(list))
+        }
+    }
+}
+
 /// Sum of the lengths and number of elements.
 fn text_bytes<'v>(elements: impl Iterator<Item = &'v [u8]>) -> (usize, usize) {
     elements.fold((0usize, 0usize), |(bytes, count), element| {

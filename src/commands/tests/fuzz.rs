@@ -112,6 +112,12 @@ const WORDS: &[&[u8]] = &[
     b"ACLCAT",
     b"MODULE",
     b"string",
+    b"FIELDS",
+    b"FNX",
+    b"FXX",
+    b"NOVALUES",
+    b"WITHVALUES",
+    b"f",
     b"SAMPLES",
     b"VERSION",
     b"get",
@@ -165,6 +171,8 @@ const KEYS: &[&[u8]] = &[
     b"big",
     b"",
     b"\x00\xff",
+    b"h1",
+    b"h2",
     b"l1",
     b"l2",
 ];
@@ -215,6 +223,12 @@ fn is_left_out(request: &[Vec<u8>]) -> bool {
             .and_then(|arg| crate::util::num::parse_i64(arg));
         number.is_some_and(|number| number > 1_000)
     };
+    let huge_negative = |at: usize| {
+        let number = request
+            .get(at)
+            .and_then(|arg| crate::util::num::parse_i64(arg));
+        number.is_some_and(|number| (-100_000_000..-1_000).contains(&number))
+    };
     // No reply, as asked.
     (is(0, "client") && is(1, "reply") && (is(2, "off") || is(2, "skip")))
         // Would hold all that follows.
@@ -227,6 +241,7 @@ fn is_left_out(request: &[Vec<u8>]) -> bool {
         || (is(0, "debug") && is(1, "populate") && huge(2))
         || (is(0, "debug") && is(1, "stringmatch-len"))
         || (is(0, "setrange") && huge(2))
+        || (is(0, "hrandfield") && huge_negative(2))
 }
 
 fn new_server(resp3: bool) -> Test {
@@ -242,6 +257,8 @@ fn new_server(resp3: bool) -> Test {
     ] {
         test.run(line).is("+OK");
     }
+    test.run("HSET h1 f 1 1 2 \"\" x").is(":3");
+    test.run("HSETEX h2 PX 100000 FIELDS 2 f 1 1 2").is(":1");
     test.run("RPUSH l1 1 2 LEFT \"\" 1").is(":5");
     test.args(&[b"RPUSH", b"l2", b"1", &[b'x'; 9000], b"2"])
         .is(":3");

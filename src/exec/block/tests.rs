@@ -244,24 +244,24 @@ fn a_destination_that_is_held_is_waited_for_without_the_writers_locks() {
     let mut t = Test::new();
     let server = t.session.server().clone();
     let keyspace = &server.keyspace;
-    let shard = |key: &str| keyspace.shard_of(keyspace.hash(key.as_bytes()));
-    let destination = (0..)
-        .map(|n| format!("d{n}"))
-        .find(|key| shard(key) != shard("k"))
-        .expect("many shards");
-    let mut first = Blocked::new(&t, &format!("BLMOVE k {destination} LEFT LEFT 0"));
-    let mut second = Blocked::new(&t, "BLPOP k 0");
+    // Shards are locked in ascending order, also by the thread below, which holds the destination's.
+    let shard = |key: &String| keyspace.shard_of(keyspace.hash(key.as_bytes()));
+    let mut keys: Vec<String> = (0..100).map(|n| format!("k{n}")).collect();
+    keys.sort_by_key(shard);
+    let (destination, k) = (&keys[0], &keys[99]);
+    assert_ne!(shard(destination), shard(k));
+    let mut first = Blocked::new(&t, &format!("BLMOVE {k} {destination} LEFT LEFT 0"));
+    let mut second = Blocked::new(&t, &format!("BLPOP {k} 0"));
     let (held, is_held) = mpsc::channel();
     thread::scope(|scope| {
-        let destination = &destination;
         scope.spawn(move || {
             let locks = keyspace.lock_one(keyspace.hash(destination.as_bytes()));
             held.send(()).expect("the test listens");
             // The writer has added its element and let go of the key.
             let is_there = || {
-                let locks = keyspace.lock_one(keyspace.hash(b"k"));
+                let locks = keyspace.lock_one(keyspace.hash(k.as_bytes()));
                 let mut access = Access::new(keyspace, locks, DbIndex(0), START_MS, false);
-                access.exists(b"k", Lookup::Silent)
+                access.exists(k.as_bytes(), Lookup::Silent)
             };
             while !is_there() {
                 thread::yield_now();
@@ -269,10 +269,10 @@ fn a_destination_that_is_held_is_waited_for_without_the_writers_locks() {
             drop(locks);
         });
         is_held.recv().expect("the thread holds the shard");
-        t.run("RPUSH k a b").is(":2");
+        t.run(&format!("RPUSH {k} a b")).is(":2");
     });
     first.got("$1 a");
-    second.got("*2 $1 k $1 b");
+    second.got(&format!("*2 ${} {k} $1 b", k.len()));
     t.run(&format!("LRANGE {destination} 0 -1")).is("*1 $1 a");
 }
 
