@@ -219,6 +219,12 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
         reason: "7.0 finds keys that have expired",
     },
     Difference {
+        peer: None,
+        when: |w| w.among(HASH_9) && w.0.get(1).is_some_and(|key| key == "fields"),
+        allow: Allow::NotSent,
+        reason: "Valkey 9.1 takes a key of that name for the word before the number of fields",
+    },
+    Difference {
         peer: Some(Peer::Redis7),
         when: |w| w.among(HASH_9) || (w.is("hscan") && w.has("novalues")),
         allow: Allow::NotSent,
