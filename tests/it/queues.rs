@@ -5,7 +5,7 @@
 //! at until it has come to rest, which clients wait there and what the others were told; Kivi
 //! must come to the same. At the end CLIENT UNBLOCK frees all who wait, and the keyspaces are compared.
 //!
-//! Environment: `KIVI_TEST_STEPS` / 100 steps per peer; `KIVI_TEST_SEED` runs one episode only.
+//! Environment: `KIVI_TEST_STEPS` / 200 steps per peer; `KIVI_TEST_SEED` runs one episode only.
 
 use std::time::Duration;
 
@@ -35,7 +35,7 @@ fn the_same_order_of_service_as_valkey_9() {
 /// which shows in these cases.
 fn compare_with(real: &Server, all: bool) {
     let only = std::env::var("KIVI_TEST_SEED").ok();
-    let episodes = (env_number("KIVI_TEST_STEPS", 150_000) / 100).div_ceil(STEPS_PER_EPISODE);
+    let episodes = (env_number("KIVI_TEST_STEPS", 400_000) / 200).div_ceil(STEPS_PER_EPISODE);
     let seeds = match only.map(|seed| seed.parse().expect("KIVI_TEST_SEED")) {
         Some(seed) => seed..seed + 1,
         None => 1..episodes + 1,
