@@ -54,8 +54,6 @@ pub const EMPTY: [u8; HEADER_BYTES + 1] = [7, 0, 0, 0, 0, 0, END];
 pub const BYTES_MAX: usize = 1 << 30;
 
 const END: u8 = 0xFF;
-/// Strings below this length have a head of one byte.
-const SHORT_BYTES: usize = 64;
 /// The number of elements is not known.
 const COUNT_UNKNOWN: u16 = u16::MAX;
 /// Heads of strings with a 12-bit length.
@@ -436,18 +434,10 @@ pub fn splice<'v, V: Into<Value<'v>>>(
 ) -> usize {
     let (entries, added) = encode_all(elements);
     let end = Listpack::new(buf.bytes()).end();
-    let mut entries = Scratch::new();
-    let mut added = 0usize;
-    for element in elements {
-        push_entry(&mut entries, element.into());
-        added += 1;
-    }
-    let bytes = buf.bytes();
-    let end = Listpack::new(bytes).end();
     let mut tail = at;
     let mut removed = 0;
     while removed < remove && tail < end {
-        tail = next_entry(bytes, tail);
+        tail = next_entry(buf.bytes(), tail);
         removed += 1;
     }
     edit(buf, at..tail, &entries, removed, added);
@@ -485,11 +475,6 @@ pub fn edit(
 ) {
     let bytes = buf.bytes_mut();
     let count = match Listpack::new(bytes).count() {
-    if entries.len() == span.len() && added == removed {
-        buf.bytes_mut()[span].copy_from_slice(entries);
-        return;
-    }
-    let count = match Listpack::new(buf.bytes()).count() {
         COUNT_UNKNOWN => usize::from(COUNT_UNKNOWN),
         // Valid listpacks have no fewer elements than their count.
         count => (usize::from(count) + added).saturating_sub(removed),
@@ -501,9 +486,6 @@ pub fn edit(
     } else {
         buf.splice(span.start, span.len(), entries);
     }
-    buf.splice(span.start, span.len(), entries);
-    let bytes = buf.bytes_mut();
-    let header = header(bytes.len(), count);
 }
 
 #[inline]
@@ -797,19 +779,6 @@ pub(crate) fn push_entry(out: &mut Scratch, value: Value<'_>) {
         out.extend_from_slice(text);
         out.push(back);
         return;
-pub(crate) fn push_entry<const N: usize>(out: &mut SmallVec<[u8; N]>, value: Value<'_>)
-where
-    [u8; N]: smallvec::Array<Item = u8>,
-{
-    if let Value::Bytes(bytes) = value
-        && bytes.len() < SHORT_BYTES
-    {
-        // What most elements are, in one piece.
-        let (mut entry, len) = ([0; SHORT_BYTES + 2], bytes.len());
-        entry[0] = 0x80 | len as u8;
-        entry[1..=len].copy_from_slice(bytes);
-        entry[len + 1] = len as u8 + 1;
-        return out.extend_from_slice(&entry[..len + 2]);
     }
     let (head, data) = encode(&value);
     out.extend_from_slice(head.as_slice());
