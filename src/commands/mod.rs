@@ -38,6 +38,7 @@ mod set;
 mod sort;
 mod string;
 mod timeout;
+mod zset;
 
 pub use table::{CommandTable, Registered};
 
@@ -137,6 +138,7 @@ pub const FAMILIES: &[&[Command]] = &[
     list::COMMANDS,
     set::COMMANDS,
     sort::COMMANDS,
+    zset::COMMANDS,
     generic::COMMANDS,
     expire::COMMANDS,
     scan::COMMANDS,

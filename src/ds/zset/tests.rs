@@ -36,7 +36,7 @@ const SCORES: &[f64] = &[
     -0.5,
     0.1,
     -0.1,
-    3.14,
+    2.72,
     99.99,
     1234567.891,
     16777215.9,
@@ -85,7 +85,7 @@ fn members_keep_what_they_are_given() {
             assert_eq!(scored.view().member(), member);
             assert_eq!(scored.view().score().to_bits(), score.to_bits());
             let bytes = scored.view().alloc_bytes();
-            assert!(bytes >= len + 3 && bytes % 8 == 0);
+            assert!(bytes >= len + 3 && bytes.is_multiple_of(8));
             for _ in 0..3 {
                 let other = random_score(&mut rng);
                 let moved = ScoredMember::new(&member, other).view().alloc_bytes() != bytes;
@@ -370,7 +370,7 @@ fn a_set_that_shrinks_gives_its_nodes_back() {
     rng.shuffle(&mut members);
     while let Some(member) = members.pop() {
         assert!(set.remove(member.as_bytes()).is_some());
-        if members.len() % 1000 == 0 {
+        if members.len().is_multiple_of(1000) {
             let least = members.len() / LEAF_MEMBERS;
             assert!(set.tree.check() <= least * 3 + 1);
         }
