@@ -249,7 +249,6 @@ fn creating_a_key_that_somebody_waits_for_is_noted() {
         type_: Type::Hash,
         keys: vec![b"k".to_vec()],
         destination: None,
-        is_null_array: true,
         deadline_ms: None,
     });
     let mut access = all(&keyspace, DBS[0], NOW_MS);
