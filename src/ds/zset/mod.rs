@@ -43,8 +43,6 @@ pub struct Zset {
 
 // SAFETY: the tree points to members that the table owns, which is Send, and both move together.
 unsafe impl Send for Zset {}
-// SAFETY: a shared set allows only reads.
-unsafe impl Sync for Zset {}
 
 impl Zset {
     /// An empty set.
