@@ -116,7 +116,7 @@ mod tests {
         let pace = Pace::NEW;
         assert!(after_turns(&pace, crowd, 1_000, BUSY_NS / 2));
         assert!(!after_turns(&pace, crowd, 10, BUSY_NS * 2), "little to do");
-        assert!(after_turns(&pace, 50, 10, BUSY_NS / 2));
+        assert!(after_turns(&pace, 50, 1_000, BUSY_NS / 2));
         assert!(!after_turns(&pace, 1, 3, BUSY_NS / 2), "one client remains");
     }
 }
