@@ -78,8 +78,8 @@ pub const COMMANDS: &[Command] = &[
          what other keys hold for them.",
     )
     .syntax(
-        "key#0 BY=by-pattern:pattern\"pattern\"? LIMIT=limit{offset:integer count:integer}? \
-         GET=get-pattern:pattern\"pattern\"+? order(ASC|DESC)? sorting=ALPHA? STORE=destination#2?",
+        "key#0 BY=by-pattern:pattern#1\"pattern\"? LIMIT=limit{offset:integer count:integer}? \
+         GET=get-pattern:pattern#1\"pattern\"+? order(ASC|DESC)? sorting=ALPHA? STORE=destination#2?",
     ),
     command(
         "sort_ro",
@@ -98,8 +98,8 @@ pub const COMMANDS: &[Command] = &[
          keys hold for them.",
     )
     .syntax(
-        "key#0 BY=by-pattern:pattern\"pattern\"? LIMIT=limit{offset:integer count:integer}? \
-         GET=get-pattern:pattern\"pattern\"+? order(ASC|DESC)? sorting=ALPHA?",
+        "key#0 BY=by-pattern:pattern#1\"pattern\"? LIMIT=limit{offset:integer count:integer}? \
+         GET=get-pattern:pattern#1\"pattern\"+? order(ASC|DESC)? sorting=ALPHA?",
     ),
 ];
 

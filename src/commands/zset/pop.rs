@@ -1,7 +1,7 @@
 //! ZPOPMIN, ZPOPMAX, ZMPOP and their blocking forms.
 
 use super::{Members, is, reply};
-use crate::commands::{Block, BlockOn, CmdResult, Ctx, Next, Null, timeout, typed_mut};
+use crate::commands::{Block, BlockOn, CmdResult, Ctx, Next, timeout, typed_mut};
 use crate::db::KeyMut;
 use crate::resp::parse::Argv;
 use crate::resp::write::ReplyWriter;
@@ -185,6 +185,5 @@ fn block(ctx: &mut Ctx<'_>, deadline_ms: Option<u64>) -> CmdResult {
         deadline_ms,
         type_: Type::Zset,
         keys: BlockOn::All,
-        null: Null::Array,
     }))
 }
