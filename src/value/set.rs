@@ -50,8 +50,11 @@ const PREFETCH_LEN_MIN: usize = 1024;
 const CURSOR_GRAIN_BITS: u32 = 16;
 /// A sample of more than a set's length by this is drawn by walking the set.
 const SAMPLE_WALK_FACTOR: usize = 3;
-/// What SPOP leaves of a table is made anew unless so many times as much is left as is taken.
-const SPLIT_FACTOR: usize = 5;
+/// What SPOP leaves of a table is made anew if it is less than what is taken times this: to put a
+/// member into a new table takes half the time of finding a random one and taking it out.
+const SPLIT_FACTOR: usize = 2;
+/// If SPOP takes this many times what it leaves, Valkey makes that a new set, which may be compact.
+const RENEW_FACTOR: usize = 5;
 
 /// A set to be read.
 #[derive(Clone, Copy)]
@@ -203,8 +206,8 @@ impl<'a> SetRef<'a> {
     }
 
     /// Divides a set for SPOP: calls `pop` with `count` random members and returns a new set of the
-    /// others. `None` where it is better, or where Valkey rather, removes them one by one: from
-    /// compact sets, and when little is taken.
+    /// others. `None` where it is better to take them out one by one: of compact sets, and if they
+    /// are few.
     pub fn split(
         self,
         count: usize,
@@ -216,10 +219,14 @@ impl<'a> SetRef<'a> {
             return None;
         };
         let left = table.len().saturating_sub(count);
-        if left.saturating_mul(SPLIT_FACTOR) > count {
+        if count.saturating_mul(SPLIT_FACTOR) <= left {
             return None;
         }
-        let mut rest = NewSet::new(Encoding::Listpack, table.key_hash());
+        let enc = match left.saturating_mul(RENEW_FACTOR) <= count {
+            true => Encoding::Listpack,
+            false => Encoding::Hashtable,
+        };
+        let mut rest = NewSet::new(enc, table.key_hash());
         let mut choice = Choice::of(count, table.len());
         for member in self.iter() {
             match choice.next(rng) {

@@ -229,6 +229,19 @@ fn results_get_the_encoding_that_valkey_gives_them() {
         let found = t.run("OBJECT ENCODING d").text();
         assert!(found.ends_with(encoding), "{line}: {found}");
     }
+    // An intersection of tables starts as a listpack, however many integers it has.
+    t.run("CONFIG SET set-max-intset-entries 5");
+    t.run(&format!("SADD g{}", numbers(1, 700)));
+    t.run("SINTERSTORE d e g").is(":200");
+    t.run("OBJECT ENCODING d").is("$9 hashtable");
+    t.run("DEL e");
+    t.run(&format!("SADD e{}", numbers(1, 100)));
+    t.run("SADD e 101 102 103 104 105 106");
+    t.run("OBJECT ENCODING e").is("$8 listpack");
+    t.run("SUNIONSTORE e e").is(":106");
+    t.run("OBJECT ENCODING e").is("$9 hashtable");
+    t.run("SINTERSTORE d e g").is(":106");
+    t.run("OBJECT ENCODING d").is("$8 listpack");
 }
 
 #[test]

@@ -8,6 +8,7 @@ use super::*;
 use crate::ds::hash::HashFunction;
 
 type Model = BTreeSet<Vec<u8>>;
+type Visit<'v> = dyn FnMut(Member<'_>) + 'v;
 
 fn key_hash() -> KeyHash {
     KeyHash::with_seed(HashFunction::Fast, 1)
@@ -260,7 +261,7 @@ fn algebra_follows_a_model() {
             models.push(model);
         }
         let sets: Vec<SetRef<'_>> = sets.iter().map(NewSet::get).collect();
-        let collected = |each: &mut dyn FnMut(&mut dyn FnMut(Member<'_>))| {
+        let collected = |each: &mut dyn FnMut(&mut Visit<'_>)| {
             let mut members = Vec::new();
             each(&mut |member| members.push(member.to_vec()));
             let model: Model = members.iter().cloned().collect();
@@ -272,7 +273,7 @@ fn algebra_follows_a_model() {
         let in_none = |member: &&Vec<u8>| !others.iter().any(|other| other.contains(*member));
 
         let inter: Model = first.iter().filter(in_all).cloned().collect();
-        let visit_all = |visit: &mut dyn FnMut(Member<'_>)| {
+        let visit_all = |visit: &mut Visit<'_>| {
             let _ = algebra::intersect(&sets, |member| {
                 visit(member);
                 ControlFlow::Continue(())
@@ -388,8 +389,10 @@ fn what_is_left_of_a_table_is_a_new_set() {
         let rest = table.get().split(count, &defaults, rng, |_| {})?;
         Some((rest.get().len(), rest.get().encoding()))
     };
-    // At most a fifth of what is taken may be left.
-    assert_eq!(split(499, &mut rng), None);
+    assert_eq!(split(200, &mut rng), None);
+    assert_eq!(split(201, &mut rng), Some((399, Encoding::Hashtable)));
+    // Only if a fifth of what is taken is left, it may be compact.
+    assert_eq!(split(499, &mut rng), Some((101, Encoding::Hashtable)));
     assert_eq!(split(500, &mut rng), Some((100, Encoding::Listpack)));
     assert_eq!(split(599, &mut rng), Some((1, Encoding::Listpack)));
     let few = Limits {
