@@ -33,7 +33,7 @@
 //! - nothing here limits growth but [`BYTES_MAX`], which the caller keeps to ([`fits`]).
 //!
 //! The functions on raw elements (`*_entry`) know no header: `ds::quicklist` keeps elements alone.
-//! To add an edit, express it through [`splice`], which is the only writer.
+//! To add an edit, express it through [`edit`], which is the only writer.
 
 use std::iter;
 use std::ops::Range;
