@@ -570,12 +570,11 @@ impl<H: Home> HashMut<H> {
         }
     }
 
-    /// Takes out fields that have expired, up to `most` of them.
-    pub fn take_expired(&mut self, most: usize) {
+    /// Takes out fields that have expired, up to `most` of them; how many it were.
+    pub fn take_expired(&mut self, most: usize) -> usize {
         let now_ms = self.terms.now_ms;
-        if let Some(table) = self.home.table_mut() {
-            table.take_expired(now_ms, most, &mut drop);
-        }
+        let table = self.home.table_mut();
+        table.map_or(0, |table| table.take_expired(now_ms, most, &mut drop))
     }
 
     /// Turns a listpack into a table.
