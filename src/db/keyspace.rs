@@ -222,6 +222,16 @@ impl Keyspace {
         }
     }
 
+    /// A third stage for commands on collections, which read more of an entry than its first line.
+    #[inline]
+    pub fn prefetch_value(&self, db: DbIndex, hash: u64) {
+        if let Some(shard) = self.shard(self.shard_of(hash)).data.try_lock()
+            && let Some(table) = shard.table(db)
+        {
+            table.peek(hash, |entry| entry.prefetch_value());
+        }
+    }
+
     /// Changes to the dataset since start (`rdb_changes_since_last_save`).
     pub fn changes(&self) -> u64 {
         self.changes.load(Ordering::Relaxed)

@@ -209,6 +209,13 @@ impl Exec {
         for hash in plan.iter().flatten().filter_map(|ahead| ahead.hash) {
             keyspace.prefetch(client.db, hash, true);
         }
+        for ahead in plan.iter().flatten() {
+            if ahead.command.row.docs.group.is_collection()
+                && let Some(hash) = ahead.hash
+            {
+                keyspace.prefetch_value(client.db, hash);
+            }
+        }
         plan
     }
 
