@@ -59,8 +59,6 @@ const END: u8 = 0xFF;
 const CACHE_LINE_BYTES: usize = 64;
 /// Most lines that are asked for ahead; the hardware follows a longer walk by itself.
 const PREFETCH_LINES_MAX: usize = 8;
-/// Strings below this length have a head of one byte.
-const SHORT_BYTES: usize = 64;
 /// The number of elements is not known.
 const COUNT_UNKNOWN: u16 = u16::MAX;
 /// Heads of strings with a 12-bit length.
@@ -75,7 +73,7 @@ const INT64: u8 = 0xF4;
 const ENTRY_BYTES: [u8; 256] = entry_bytes_by_head();
 
 /// Elements that are put together before they are stored.
-pub(crate) type Scratch = SmallVec<[u8; 256]>;
+pub type Scratch = SmallVec<[u8; 256]>;
 
 /// An element.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -448,12 +446,7 @@ pub fn splice<'v, V: Into<Value<'v>>>(
     remove: usize,
     elements: impl IntoIterator<Item = V>,
 ) -> usize {
-    let mut entries = Scratch::new();
-    let mut added = 0usize;
-    for element in elements {
-        push_entry(&mut entries, element.into());
-        added += 1;
-    }
+    let (entries, added) = encode_all(elements);
     let bytes = buf.bytes();
     let end = Listpack::new(bytes).end();
     let mut tail = at;
@@ -466,34 +459,51 @@ pub fn splice<'v, V: Into<Value<'v>>>(
     removed
 }
 
+/// Raw elements, and how many they are, for [`edit`].
+#[inline]
+pub fn encode_all<'v, V: Into<Value<'v>>>(
+    elements: impl IntoIterator<Item = V>,
+) -> (Scratch, usize) {
+    let mut entries = Scratch::new();
+    let mut count = 0;
+    for element in elements {
+        push_entry(&mut entries, element.into());
+        count += 1;
+    }
+    (entries, count)
+}
+
 /// Removes the `count` elements of a span of places.
 pub fn remove_span(buf: &mut (impl Buf + ?Sized), span: Range<usize>, count: usize) {
     edit(buf, span, &[], count, 0);
 }
 
-/// Puts raw elements in the place of others, and keeps the header right.
-fn edit(
+/// Puts `added` raw elements in the place of the `removed` ones of a span of places, and keeps the
+/// header right.
+#[inline]
+pub fn edit(
     buf: &mut (impl Buf + ?Sized),
     span: Range<usize>,
     entries: &[u8],
     removed: usize,
     added: usize,
 ) {
-    if entries.len() == span.len() && added == removed {
-        buf.bytes_mut()[span].copy_from_slice(entries);
-        return;
-    }
-    let count = match Listpack::new(buf.bytes()).count() {
+    let bytes = buf.bytes_mut();
+    let count = match Listpack::new(bytes).count() {
         COUNT_UNKNOWN => usize::from(COUNT_UNKNOWN),
         // Valid listpacks have no fewer elements than their count.
         count => (usize::from(count) + added).saturating_sub(removed),
     };
-    buf.splice(span.start, span.len(), entries);
-    let bytes = buf.bytes_mut();
-    let header = header(bytes.len(), count);
+    let header = header(bytes.len() - span.len() + entries.len(), count);
     bytes[..HEADER_BYTES].copy_from_slice(&header);
+    if entries.len() == span.len() {
+        bytes[span].copy_from_slice(entries);
+    } else {
+        buf.splice(span.start, span.len(), entries);
+    }
 }
 
+#[inline]
 fn header(len: usize, count: usize) -> [u8; HEADER_BYTES] {
     let len = u32::try_from(len).expect("listpacks end at BYTES_MAX");
     let count = u16::try_from(count).unwrap_or(COUNT_UNKNOWN);
@@ -781,24 +791,33 @@ pub(crate) fn seek_entry(bytes: &[u8], index: usize, count: usize) -> usize {
 }
 
 /// Appends a raw element to `out`.
-pub(crate) fn push_entry<const N: usize>(out: &mut SmallVec<[u8; N]>, value: Value<'_>)
-where
-    [u8; N]: smallvec::Array<Item = u8>,
-{
-    if let Value::Bytes(bytes) = value
-        && bytes.len() < SHORT_BYTES
-    {
-        // What most elements are, in one piece.
-        let (mut entry, len) = ([0; SHORT_BYTES + 2], bytes.len());
-        entry[0] = 0x80 | len as u8;
-        entry[1..=len].copy_from_slice(bytes);
-        entry[len + 1] = len as u8 + 1;
-        return out.extend_from_slice(&entry[..len + 2]);
+#[inline]
+pub(crate) fn push_entry(out: &mut Scratch, value: Value<'_>) {
+    if let Some((head, text, back)) = short_parts(&value) {
+        out.reserve(text.len() + 2);
+        out.push(head);
+        out.extend_from_slice(text);
+        out.push(back);
+        return;
     }
     let (head, data) = encode(&value);
     out.extend_from_slice(head.as_slice());
     out.extend_from_slice(data);
     out.extend_from_slice(back_len(head.len() + data.len()).as_slice());
+}
+
+/// Head, data and back length of an element that has one byte of the first and the last, as nearly
+/// all have.
+#[inline]
+pub(crate) fn short_parts<'a>(value: &Value<'a>) -> Option<(u8, &'a [u8], u8)> {
+    match *value {
+        Value::Bytes(bytes) if bytes.len() < 64 => {
+            let len = bytes.len() as u8;
+            Some((0x80 | len, bytes, len + 1))
+        }
+        Value::Int(int @ 0..=0x7F) => Some((int as u8, b"", 1)),
+        _ => None,
+    }
 }
 
 /// A few bytes by value.

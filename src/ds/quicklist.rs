@@ -254,9 +254,11 @@ impl Quicklist {
             self.nodes[at].pop(End::Tail, 1, &mut |_| {});
             if self.nodes[at].count() == 0 {
                 self.nodes.remove(at);
+            } else {
+                self.merge_around(at + 1);
             }
         }
-        self.settle(at.saturating_sub(1)..at + 3);
+        self.settle(at.saturating_sub(2)..at + 3);
     }
 
     /// Puts an element before or after the one at `index`, which must be there.
@@ -376,6 +378,24 @@ impl Quicklist {
             looked_at => (sum as u128 * count as u128 / looked_at as u128) as usize,
         };
         size_class(self.nodes.capacity().saturating_mul(size_of::<Node>())).saturating_add(all)
+    }
+
+    /// Bytes of the nodes, decompressed: those of a listpack, or the text of a large element.
+    pub fn node_bytes(&self) -> impl ExactSizeIterator<Item = usize> {
+        self.nodes.iter().map(|node| match node.is_plain() {
+            true => node.listpack_bytes() - LISTPACK_BYTES,
+            false => node.listpack_bytes(),
+        })
+    }
+
+    /// How full nodes get, as `list-max-listpack-size` says it.
+    pub fn fill(&self) -> i32 {
+        self.fill.0
+    }
+
+    /// Whether inner nodes are compressed.
+    pub fn is_compressed(&self) -> bool {
+        self.compress_depth > 0
     }
 
     /// In which node the element at `index` is, and its index there.

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use crate::client::{Client, Shared};
-use crate::commands::{Block, BlockOn, Ctx, Next, Null, Registered};
+use crate::commands::{Block, BlockOn, Ctx, Next, Registered};
 use crate::config::Config;
 use crate::db::{Access, DbIndex, Effects, Keyspace, Lookup, Outcome, Request, Waiter, Waiting};
 use crate::resp::parse::Argv;
@@ -74,7 +74,6 @@ impl Exec {
             type_: block.type_,
             keys: found.iter().map(|&at| argv[at].to_vec()).collect(),
             destination,
-            is_null_array: block.null == Null::Array,
             deadline_ms: block.deadline_ms,
         });
         for key in &waiter.waiting.keys {
@@ -260,10 +259,7 @@ impl Exec {
         match outcome {
             Outcome::Served(mut reply) => out.append(&mut reply),
             Outcome::TimedOut => {
-                match waiter.waiting.is_null_array {
-                    true => out.null_array(),
-                    false => out.null(),
-                }
+                out.null_array();
                 self.count_wait(waiter, false);
             }
             Outcome::Unblocked => {

@@ -210,13 +210,14 @@ impl<'a> ListMut<'a> {
             elements.for_each(|element| list.push(end, element.into()));
             return list.len();
         }
-        match end {
-            End::Tail => listpack::append_all(&mut self.slot, elements),
-            End::Head => {
-                listpack::splice(&mut self.slot, HEADER_BYTES, 0, elements.rev());
-            }
-        }
-        self.view().len()
+        let list = Listpack::new(self.slot.bytes());
+        let len = list.len() + count;
+        let (place, (entries, _)) = match end {
+            End::Tail => (list.end(), listpack::encode_all(elements)),
+            End::Head => (HEADER_BYTES, listpack::encode_all(elements.rev())),
+        };
+        listpack::edit(&mut self.slot, place..place, &entries, 0, count);
+        len
     }
 
     /// Takes `count` elements from an end, fewer if there are fewer; the outermost is visited first.

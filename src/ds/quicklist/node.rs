@@ -132,33 +132,16 @@ impl Node {
     /// bytes for the sake of further elements.
     #[inline]
     pub(super) fn push(&mut self, end: End, value: Value<'_>, room_max: usize) {
-        let (buf, start) = open_parts(&mut self.data);
-        let (head, text) = listpack::encode(&value);
-        let len = head.len() + text.len();
-        let back = listpack::back_len(len);
-        let parts = [head.as_slice(), text, back.as_slice()];
-        let need = len + back.len();
-        match end {
-            End::Tail => {
-                if buf.capacity() - buf.len() < need {
-                    make_room(buf, start, end, need, room_max);
-                }
-                parts.iter().for_each(|part| buf.extend_from_slice(part));
-            }
-            End::Head => {
-                if *start < need {
-                    make_room(buf, start, end, need, room_max);
-                }
-                *start -= need;
-                let mut at = *start;
-                for part in parts {
-                    buf[at..at + part.len()].copy_from_slice(part);
-                    at += part.len();
-                }
-            }
-        }
         self.count += 1;
         self.is_incompressible = false;
+        let (buf, start) = open_parts(&mut self.data);
+        if let Some((head, text, back)) = listpack::short_parts(&value) {
+            return push_parts(buf, start, end, room_max, [&[head], text, &[back]]);
+        }
+        let (head, text) = listpack::encode(&value);
+        let back = listpack::back_len(head.len() + text.len());
+        let parts = [head.as_slice(), text, back.as_slice()];
+        push_parts(buf, start, end, room_max, parts);
     }
 
     /// Takes `count` elements, which must be there, from an end; the outermost is visited first.
@@ -403,6 +386,31 @@ fn open_parts(data: &mut Data) -> (&mut Vec<u8>, &mut usize) {
     match data {
         Data::Packed { buf, start } => (buf, start),
         _ => panic!("only open packed nodes are changed"),
+    }
+}
+
+/// Puts bytes, in three parts, to an end of the elements.
+#[inline(always)]
+fn push_parts(buf: &mut Vec<u8>, start: &mut usize, end: End, room_max: usize, parts: [&[u8]; 3]) {
+    let need = parts[0].len() + parts[1].len() + parts[2].len();
+    match end {
+        End::Tail => {
+            if buf.capacity() - buf.len() < need {
+                make_room(buf, start, end, need, room_max);
+            }
+            parts.iter().for_each(|part| buf.extend_from_slice(part));
+        }
+        End::Head => {
+            if *start < need {
+                make_room(buf, start, end, need, room_max);
+            }
+            *start -= need;
+            let mut at = *start;
+            for part in parts {
+                buf[at..at + part.len()].copy_from_slice(part);
+                at += part.len();
+            }
+        }
     }
 }
 

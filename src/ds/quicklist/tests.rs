@@ -213,6 +213,13 @@ fn full_nodes_are_split_and_merged() {
     assert_eq!(counts(&list), [1, 1, 2, 3, 4]);
     list.insert(9, false, Value::Int(104));
     assert_eq!(counts(&list), [1, 1, 2, 3, 3, 2]);
+    // A large one takes its place: the node is split around it, and the rest joins.
+    let mut list = new(4, 0);
+    (0..8).for_each(|text| list.push(End::Tail, Value::Int(text)));
+    list.remove_range(0..3);
+    assert_eq!(counts(&list), [1, 4]);
+    list.set(2, Value::Bytes(&[b'x'; 9000]));
+    assert_eq!(counts(&list), [2, 1, 2]);
 }
 
 #[test]
