@@ -13,13 +13,17 @@ use std::time::Duration;
 
 use crate::client::Signal;
 use crate::db::{Expire, Lookup};
-use crate::ds::entry::{NewValue, ValueRef};
+use crate::ds::collection::Collection;
+use crate::ds::entry::NewValue;
+use crate::ds::quicklist::Quicklist;
 use crate::server::Lifecycle;
 use crate::spec::{CmdError, Flags, Group};
 use crate::util::glob::glob_match;
 use crate::util::num;
 use crate::util::rng::Rng;
 use crate::value::{Encoding, Type, string};
+
+mod serialized;
 
 use super::{CmdResult, Command, Ctx, Next, command, help};
 
@@ -172,36 +176,37 @@ fn object(ctx: &mut Ctx<'_>) -> CmdResult {
         let encoding = Encoding::from_nibble(entry.enc()).name();
         let length = match fast {
             true => String::new(),
-            false => format!("serializedlength:{} ", serialized_len(entry.value())),
+            false => format!("serializedlength:{} ", serialized::entry_len(entry)),
         };
         let (address, lru) = (entry.key().as_ptr(), entry.lru());
         let idle_secs = now.wrapping_sub(lru) & 0xff_ffff;
+        let nodes = match entry.value().as_collection() {
+            Some(Collection::List(list)) => quicklist_figures(list, fast),
+            _ => String::new(),
+        };
         Some(format!(
             "Value at:{address:p} refcount:1 encoding:{encoding} {length}lru:{lru} \
-             lru_seconds_idle:{idle_secs}"
+             lru_seconds_idle:{idle_secs}{nodes}"
         ))
     });
     ctx.out.simple(&text.ok_or(CmdError::NoSuchKey)?);
     Ok(Next::Done)
 }
 
-/// The length of a string in an RDB file that is not compressed.
-fn serialized_len(value: ValueRef<'_>) -> usize {
-    let text_len = |len: usize| match len {
-        0..64 => 1 + len,
-        64..16_384 => 2 + len,
-        _ if u32::try_from(len).is_ok() => 5 + len,
-        _ => len.saturating_add(9),
-    };
-    let len = string::len(value);
-    // Integers of up to 32 bits have a form of their own, also those that are stored as text.
-    let int = string::int(value).and_then(|int| i32::try_from(int).ok());
-    match int {
-        Some(-128..=127) => 2,
-        Some(-32_768..=32_767) => 3,
-        Some(_) => 5,
-        None => text_len(len),
+/// What DEBUG OBJECT tells of a long list.
+fn quicklist_figures(list: &Quicklist, fast: bool) -> String {
+    let nodes = list.node_bytes();
+    let count = nodes.len();
+    let mean = list.len() as f64 / count.max(1) as f64;
+    let (fill, compressed) = (list.fill(), list.is_compressed() as u8);
+    let mut text = format!(
+        " ql_nodes:{count} ql_avg_node:{mean:.2} ql_listpack_max:{fill} ql_compressed:{compressed}"
+    );
+    if !fast {
+        let bytes: usize = nodes.sum();
+        text.push_str(&format!(" ql_uncompressed_size:{bytes}"));
     }
+    text
 }
 
 fn populate(ctx: &mut Ctx<'_>) -> CmdResult {

@@ -10,7 +10,7 @@
 
 use std::ops::ControlFlow;
 
-use super::{Block, BlockOn, CmdResult, Command, Ctx, Next, Null, command, typed};
+use super::{Block, BlockOn, CmdResult, Command, Ctx, Next, command, typed};
 use crate::ds::listpack::{Needle, Value};
 use crate::resp::write::ReplyWriter;
 use crate::spec::{AclCategories, Args, CmdError, Flags, Group, KeyFlags, KeySpec};
@@ -338,7 +338,6 @@ fn block(
         deadline_ms,
         type_: Type::List,
         keys,
-        null: Null::Array,
     }))
 }
 

@@ -38,6 +38,7 @@ mod set;
 mod sort;
 mod string;
 mod timeout;
+mod zset;
 
 pub use table::{CommandTable, Registered};
 
@@ -69,7 +70,7 @@ pub enum Next {
     Block(Block),
 }
 
-/// What a client waits for.
+/// What a client waits for. When it gives up it gets a null array, whatever the command.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Block {
     /// When it gives up, Unix ms; `None` for never.
@@ -78,8 +79,6 @@ pub struct Block {
     pub type_: Type,
     /// For which of the keys that the row's specs find.
     pub keys: BlockOn,
-    /// What it gets when it gives up.
-    pub null: Null,
 }
 
 /// Which keys a client waits for.
@@ -89,15 +88,6 @@ pub enum BlockOn {
     All,
     /// The first; the second is where what is found there goes (BLMOVE).
     First,
-}
-
-/// What stands for nothing in a reply.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Null {
-    /// No array.
-    Array,
-    /// No value.
-    Bulk,
 }
 
 /// Everything a handler works with.
@@ -137,6 +127,7 @@ pub const FAMILIES: &[&[Command]] = &[
     list::COMMANDS,
     set::COMMANDS,
     sort::COMMANDS,
+    zset::COMMANDS,
     generic::COMMANDS,
     expire::COMMANDS,
     scan::COMMANDS,

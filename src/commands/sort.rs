@@ -25,6 +25,7 @@ use crate::spec::args::c_str;
 use crate::spec::{AclCategories, Args, CmdError, Flags, Group, KeyFlags, KeySpec};
 use crate::value::list::{self, End, ListRef};
 use crate::value::set::SetRef;
+use crate::value::zset::ZsetRef;
 use crate::value::{Limits, Type};
 
 use order::{Item, Order, Span};
@@ -77,8 +78,8 @@ pub const COMMANDS: &[Command] = &[
          what other keys hold for them.",
     )
     .syntax(
-        "key#0 BY=by-pattern:pattern\"pattern\"? LIMIT=limit{offset:integer count:integer}? \
-         GET=get-pattern:pattern\"pattern\"+? order(ASC|DESC)? sorting=ALPHA? STORE=destination#2?",
+        "key#0 BY=by-pattern:pattern#1\"pattern\"? LIMIT=limit{offset:integer count:integer}? \
+         GET=get-pattern:pattern#1\"pattern\"+? order(ASC|DESC)? sorting=ALPHA? STORE=destination#2?",
     ),
     command(
         "sort_ro",
@@ -97,8 +98,8 @@ pub const COMMANDS: &[Command] = &[
          keys hold for them.",
     )
     .syntax(
-        "key#0 BY=by-pattern:pattern\"pattern\"? LIMIT=limit{offset:integer count:integer}? \
-         GET=get-pattern:pattern\"pattern\"+? order(ASC|DESC)? sorting=ALPHA?",
+        "key#0 BY=by-pattern:pattern#1\"pattern\"? LIMIT=limit{offset:integer count:integer}? \
+         GET=get-pattern:pattern#1\"pattern\"+? order(ASC|DESC)? sorting=ALPHA?",
     ),
 ];
 
@@ -319,7 +320,21 @@ fn load(
             set.iter().for_each(|member| elements.push(member));
             Ok((elements, options.window(set.len())))
         }
-        Type::String | Type::Zset | Type::Hash => Err(CmdError::WrongType),
+        Type::Zset => {
+            let zset = ZsetRef::of(entry);
+            let (len, window) = (zset.len(), options.window(zset.len()));
+            let members = match (options.sorts(), options.desc) {
+                (true, _) => zset.iter(),
+                (false, false) => zset.range(window.start, window.len()),
+                (false, true) => zset.range_back(len.wrapping_sub(1 + window.start), window.len()),
+            };
+            members.for_each(|(member, _)| elements.push(member));
+            match options.sorts() {
+                true => Ok((elements, window)),
+                false => Ok((elements, 0..window.len())),
+            }
+        }
+        Type::String | Type::Hash => Err(CmdError::WrongType),
     }
 }
 

@@ -119,72 +119,80 @@ fn many_fields_are_deleted_in_slices() {
     assert_eq!(fields(&mut all(&keyspace, DBS[0], NOW_MS), b"h"), None);
 }
 
+/// What the hashes of two databases hold: fields by number with their expiry.
+type Model = BTreeMap<(DbIndex, usize), BTreeMap<u32, Option<u64>>>;
+
+/// Does one of the things that can happen to hashes, to the model as well.
+fn happen(access: &mut Access<'_>, model: &mut Model, names: &[Vec<u8>], rng: &mut Rng) {
+    let (db, now_ms, k) = (access.db(), access.now_ms(), rng.index(names.len()));
+    let key = &names[k][..];
+    match rng.below(12) {
+        0..6 => {
+            let expire_at_ms = match rng.below(3) {
+                0 => None,
+                _ => Some(now_ms + 1 + rng.below(50)),
+            };
+            let n = rng.below(5) as u32;
+            if fields(access, key).is_some() {
+                set_field(access, key, n, expire_at_ms);
+                model.get_mut(&(db, k)).unwrap().insert(n, expire_at_ms);
+            } else {
+                put_hash(access, key, &[expire_at_ms]);
+                model.insert((db, k), BTreeMap::from([(0, expire_at_ms)]));
+            }
+        }
+        6 => {
+            access.remove(key);
+            model.remove(&(db, k));
+        }
+        7 => {
+            access.set(key, 0, 0, NewValue::Int(1), Expire::Never);
+            model.remove(&(db, k));
+            access.remove(key);
+        }
+        8 => {
+            let to = rng.index(names.len());
+            if let Some(entry) = access.take(key) {
+                access.put(entry.with_key(&names[to]));
+                let moved = model.remove(&(db, k)).unwrap();
+                model.insert((db, to), moved);
+            }
+        }
+        9 => {
+            access.swap(DBS[0], DBS[1]);
+            let swapped = std::mem::take(model).into_iter();
+            *model = swapped
+                .map(|((db, k), fields)| ((DbIndex(1 - db.0), k), fields))
+                .collect();
+        }
+        10 if rng.below(20) == 0 => {
+            drop(access.flush(Some(db)));
+            model.retain(|(of, _), _| *of != db);
+        }
+        _ => {}
+    }
+}
+
 /// Random writes, moves, deletions and passing of time, against a model: after each step every hash
 /// has the fields that it should, and whatever is due is listed.
 #[test]
 fn the_list_of_due_fields_follows_all_that_happens_to_hashes() {
     let keyspace = keyspace();
     let mut rng = Rng::from_seed(5);
-    let mut model: BTreeMap<(DbIndex, usize), BTreeMap<u32, Option<u64>>> = BTreeMap::new();
+    let mut model = Model::new();
     let mut now_ms = NOW_MS;
     let names: Vec<Vec<u8>> = (0..6).map(|n| format!("key{n}").into_bytes()).collect();
     for _ in 0..3_000 {
-        let (db, k) = (DBS[rng.index(2)], rng.index(names.len()));
-        let key = &names[k][..];
+        let db = DBS[rng.index(2)];
         let mut access = all(&keyspace, db, now_ms);
-        match rng.below(12) {
-            0..6 => {
-                let expire_at_ms = match rng.below(3) {
-                    0 => None,
-                    _ => Some(now_ms + 1 + rng.below(50)),
-                };
-                let n = rng.below(5) as u32;
-                if fields(&mut access, key).is_some() {
-                    set_field(&mut access, key, n, expire_at_ms);
-                    model.get_mut(&(db, k)).unwrap().insert(n, expire_at_ms);
-                } else {
-                    put_hash(&mut access, key, &[expire_at_ms]);
-                    model.insert((db, k), BTreeMap::from([(0, expire_at_ms)]));
-                }
-            }
-            6 => {
-                access.remove(key);
-                model.remove(&(db, k));
-            }
-            7 => {
-                access.set(key, 0, 0, NewValue::Int(1), Expire::Never);
-                model.remove(&(db, k));
-                access.remove(key);
-            }
-            8 => {
-                let to = rng.index(names.len());
-                if let Some(entry) = access.take(key) {
-                    access.put(entry.with_key(&names[to]));
-                    let moved = model.remove(&(db, k)).unwrap();
-                    model.insert((db, to), moved);
-                }
-            }
-            9 => {
-                access.swap(DBS[0], DBS[1]);
-                let swapped = std::mem::take(&mut model).into_iter();
-                model = swapped
-                    .map(|((db, k), v)| ((DbIndex(1 - db.0), k), v))
-                    .collect();
-            }
-            10 if rng.below(20) == 0 => {
-                drop(access.flush(Some(db)));
-                model.retain(|(of, _), _| *of != db);
-            }
-            _ => {
-                now_ms += rng.below(30);
-                for fields in model.values_mut() {
-                    fields.retain(|_, at_ms| at_ms.is_none_or(|at_ms| at_ms > now_ms));
-                }
-                model.retain(|_, fields| !fields.is_empty());
-            }
-        }
+        happen(&mut access, &mut model, &names, &mut rng);
         drop(access);
+        now_ms += rng.below(4) * rng.below(10);
         keyspace.expire_due(now_ms);
+        for fields in model.values_mut() {
+            fields.retain(|_, at_ms| at_ms.is_none_or(|at_ms| at_ms > now_ms));
+        }
+        model.retain(|_, fields| !fields.is_empty());
         for db in DBS {
             let mut access = all(&keyspace, db, now_ms);
             for (k, name) in names.iter().enumerate() {
@@ -241,7 +249,6 @@ fn creating_a_key_that_somebody_waits_for_is_noted() {
         type_: Type::Hash,
         keys: vec![b"k".to_vec()],
         destination: None,
-        is_null_array: true,
         deadline_ms: None,
     });
     let mut access = all(&keyspace, DBS[0], NOW_MS);

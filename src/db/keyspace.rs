@@ -60,20 +60,20 @@ impl ShardData {
         self.tables.get(db.0 as usize)
     }
 
-    /// The table of a database, made when there is none yet, and what is known besides.
+    /// The table of a database, made when there is none yet, what is known besides, and counters.
     #[inline]
-    pub(super) fn table_and_side(
+    pub(super) fn parts(
         &mut self,
         db: DbIndex,
         skip_bits: u32,
         hash: KeyHash,
-    ) -> (&mut Table<Entry>, &mut Side) {
+    ) -> (&mut Table<Entry>, &mut Side, &mut ShardStats) {
         let index = db.0 as usize;
         if index >= self.tables.len() {
             self.tables
                 .resize_with(index + 1, || Table::new(skip_bits, hash));
         }
-        (&mut self.tables[index], &mut self.side)
+        (&mut self.tables[index], &mut self.side, &mut self.stats)
     }
 }
 
@@ -219,6 +219,16 @@ impl Keyspace {
             } else {
                 table.prefetch_bucket(hash)
             }
+        }
+    }
+
+    /// A third stage for commands on collections, which read more of an entry than its first line.
+    #[inline]
+    pub fn prefetch_value(&self, db: DbIndex, hash: u64) {
+        if let Some(shard) = self.shard(self.shard_of(hash)).data.try_lock()
+            && let Some(table) = shard.table(db)
+        {
+            table.peek(hash, |entry| entry.prefetch_value());
         }
     }
 

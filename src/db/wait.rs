@@ -93,8 +93,6 @@ pub struct Waiting {
     pub keys: Vec<Vec<u8>>,
     /// A key that its command writes besides (BLMOVE's destination).
     pub destination: Option<Vec<u8>>,
-    /// It is told that nothing came by a null array, else by a null.
-    pub is_null_array: bool,
     /// When it gives up, Unix ms; `None` for never.
     pub deadline_ms: Option<u64>,
 }
@@ -259,7 +257,6 @@ mod tests {
             type_: Type::List,
             keys: vec![key.into()],
             destination: None,
-            is_null_array: true,
             deadline_ms: None,
         })
     }

@@ -14,6 +14,7 @@ use std::fmt;
 use crate::ds::entry::{Entry, NewValue, ValueRef};
 use crate::ds::quicklist::Quicklist;
 use crate::ds::table::{NO_EXPIRY, Table};
+use crate::ds::zset::Zset;
 
 /// The value of a large collection.
 pub enum Collection {
@@ -23,6 +24,8 @@ pub enum Collection {
     Hash(FieldTable),
     /// Members: entries with an empty value.
     Set(Table<Entry>),
+    /// Members in the order of their scores.
+    Zset(Zset),
 }
 
 /// The fields of a large hash: entries whose key is the field, some with an expiry of their own.
@@ -51,6 +54,7 @@ impl Collection {
             Collection::List(list) => list.len(),
             Collection::Hash(fields) => fields.table.len(),
             Collection::Set(members) => members.len(),
+            Collection::Zset(members) => members.len(),
         }
     }
 
@@ -67,6 +71,7 @@ impl Collection {
                 Collection::Hash(FieldTable::new(duplicate_table(&fields.table)))
             }
             Collection::Set(members) => Collection::Set(duplicate_table(members)),
+            Collection::Zset(members) => Collection::Zset(members.duplicate()),
         }
     }
 
@@ -77,6 +82,7 @@ impl Collection {
             Collection::List(list) => list.alloc_bytes(samples),
             Collection::Hash(fields) => table_bytes(&fields.table, samples),
             Collection::Set(members) => table_bytes(members, samples),
+            Collection::Zset(members) => members.alloc_bytes(samples),
         }
     }
 }

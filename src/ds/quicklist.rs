@@ -380,6 +380,24 @@ impl Quicklist {
         size_class(self.nodes.capacity().saturating_mul(size_of::<Node>())).saturating_add(all)
     }
 
+    /// Bytes of the nodes, decompressed: those of a listpack, or the text of a large element.
+    pub fn node_bytes(&self) -> impl ExactSizeIterator<Item = usize> {
+        self.nodes.iter().map(|node| match node.is_plain() {
+            true => node.listpack_bytes() - LISTPACK_BYTES,
+            false => node.listpack_bytes(),
+        })
+    }
+
+    /// How full nodes get, as `list-max-listpack-size` says it.
+    pub fn fill(&self) -> i32 {
+        self.fill.0
+    }
+
+    /// Whether inner nodes are compressed.
+    pub fn is_compressed(&self) -> bool {
+        self.compress_depth > 0
+    }
+
     /// In which node the element at `index` is, and its index there.
     fn locate(&self, index: usize) -> Option<(usize, usize)> {
         if index >= self.len {

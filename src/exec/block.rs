@@ -7,8 +7,8 @@
 //! waits. So nobody can come in between, waiters of a key are served in the order in which they
 //! came, and an element is taken out of its key only for a client that still waits.
 //!
-//! A command that runs again sees the shards that are held, in which the key that is ready lies;
-//! its other keys look as if they were not there, which is as if they had been filled later. What it
+//! A command that runs again sees the shards that are held. Those of its other keys are held if they
+//! are free; else these look as if they were not there, as if they had been filled later. What it
 //! must hold besides (BLMOVE's destination) is held if it is free; if it is not, the waiter is
 //! served right after the writer's locks are released, with locks of its own.
 //!
@@ -19,7 +19,7 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use crate::client::{Client, Shared};
-use crate::commands::{Block, BlockOn, Ctx, Next, Null, Registered};
+use crate::commands::{Block, BlockOn, Ctx, Next, Registered};
 use crate::config::Config;
 use crate::db::{Access, DbIndex, Effects, Keyspace, Lookup, Outcome, Request, Waiter, Waiting};
 use crate::resp::parse::Argv;
@@ -74,7 +74,6 @@ impl Exec {
             type_: block.type_,
             keys: found.iter().map(|&at| argv[at].to_vec()).collect(),
             destination,
-            is_null_array: block.null == Null::Array,
             deadline_ms: block.deadline_ms,
         });
         for key in &waiter.waiting.keys {
@@ -203,6 +202,10 @@ impl Exec {
         if waited_for(&mut ctx.db, &key.1).map(|(type_, _)| type_) != Some(waiting.type_) {
             return Served::No;
         }
+        // The other keys it waits for are looked at, too, unless somebody uses them just now.
+        for other in &waiting.keys {
+            ctx.db.try_hold(other);
+        }
         if let Some(destination) = &waiting.destination
             && !ctx.db.try_hold(destination)
         {
@@ -260,10 +263,7 @@ impl Exec {
         match outcome {
             Outcome::Served(mut reply) => out.append(&mut reply),
             Outcome::TimedOut => {
-                match waiter.waiting.is_null_array {
-                    true => out.null_array(),
-                    false => out.null(),
-                }
+                out.null_array();
                 self.count_wait(waiter, false);
             }
             Outcome::Unblocked => {

@@ -209,6 +209,13 @@ impl Exec {
         for hash in plan.iter().flatten().filter_map(|ahead| ahead.hash) {
             keyspace.prefetch(client.db, hash, true);
         }
+        for ahead in plan.iter().flatten() {
+            if ahead.command.row.docs.group.is_collection()
+                && let Some(hash) = ahead.hash
+            {
+                keyspace.prefetch_value(client.db, hash);
+            }
+        }
         plan
     }
 
@@ -258,34 +265,23 @@ impl Exec {
         let mark = out.mark();
         let reply = begin_reply(client);
         let hash = ahead.and_then(|ahead| ahead.hash);
-        let called = self.call(command, argv, hash, moment, client, out);
-        let Some(Called {
-            result,
-            effects,
-            waiter,
-        }) = called
-        else {
+        let Some(called) = self.call(command, argv, hash, moment, client, out) else {
             client.reply = reply;
             return Flow::Wait(Wait::Gate);
         };
-        fanout::fan_out(&self.server.keyspace, moment, effects);
-        if let Some(waiter) = waiter {
+        fanout::fan_out(&self.server.keyspace, moment, called.effects);
+        if let Some(waiter) = called.waiter {
             return Flow::Block(waiter);
         }
-        let flow = match &result {
-            // There is a waiter then.
-            Ok(Next::Block(_)) => Flow::Done,
-            Ok(Next::Done) => Flow::Done,
-            Ok(Next::Close) => Flow::Close,
-            Ok(Next::Sleep(duration)) => Flow::Sleep(*duration),
-            Ok(Next::Shutdown) => Flow::Shutdown,
+        moment.ran(command, called.result.is_err());
+        let flow = match called.result {
+            Ok(next) => flow_of(next),
             Err(error) => {
                 out.truncate(mark);
-                self.write_error(error, out);
+                self.write_error(&error, out);
                 Flow::Done
             }
         };
-        moment.ran(command, result.is_err());
         client.ran();
         silence(client, out, mark);
         flow
@@ -438,6 +434,18 @@ struct Called {
 struct Held<'k> {
     locks: Locks<'k>,
     gate: Option<GateGuard<'k>>,
+}
+
+/// What is left to do after a command that did not fail.
+#[inline]
+fn flow_of(next: Next) -> Flow {
+    match next {
+        // One that blocks has a waiter, and was dealt with.
+        Next::Done | Next::Block(_) => Flow::Done,
+        Next::Close => Flow::Close,
+        Next::Sleep(duration) => Flow::Sleep(duration),
+        Next::Shutdown => Flow::Shutdown,
+    }
 }
 
 /// CLIENT REPLY SKIP counts for the command that begins now; returns the mode before it.

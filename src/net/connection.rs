@@ -28,6 +28,7 @@ use crate::resp::write::ReplyWriter;
 use crate::server::Lifecycle;
 use crate::spec::limits::{BATCH_COMMANDS, OUTPUT_SOFT_BYTES, UNAUTHENTICATED_OUTPUT_BYTES_MAX};
 
+use super::pace;
 use super::stream::{Socket, Stream};
 use super::worker::{Desk, Worker};
 
@@ -378,6 +379,7 @@ impl Connection {
     fn work(&mut self, bytes: &[u8], worker: &Worker, desk: &mut Desk) -> (usize, Turn) {
         let exec = &worker.exec;
         let mut moment = exec.begin();
+        pace::note_batch(self.client.shared.id);
         let last_interaction = &self.client.shared.last_interaction_ms;
         last_interaction.store(moment.now_ms(), Ordering::Relaxed);
         moment.net_in_bytes = std::mem::take(&mut desk.read_bytes);

@@ -11,7 +11,8 @@
 pub mod balance;
 pub mod connection;
 pub mod listener;
-pub mod stream;
+mod pace;
+mod stream;
 pub mod worker;
 
 #[cfg(test)]

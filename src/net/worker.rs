@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::mpsc;
@@ -20,11 +21,14 @@ use crate::spec::limits::{ARGS_MAX, INLINE_BYTES_MAX};
 use crate::sys::process::{self, ThreadCpu};
 
 use super::connection::{self, Parcel};
+use super::pace;
 
 /// Size of a worker's read buffer, bytes.
 const INPUT_BYTES: usize = 64 * 1024;
 /// Polls of tasks between two looks at the sockets.
 const EVENT_INTERVAL: u32 = 61;
+/// How exact the worker's short waits are.
+const TIMER_SLACK: Duration = Duration::from_micros(1);
 /// Readiness events taken at once.
 const EVENTS_MAX: usize = 1024;
 
@@ -157,6 +161,7 @@ pub fn start(
                 .enable_all()
                 .event_interval(EVENT_INTERVAL)
                 .max_io_events_per_tick(EVENTS_MAX)
+                .on_thread_park(pace::before_park)
                 .build_local(LocalOptions::default())
         };
         let work = move || {
@@ -183,6 +188,7 @@ async fn work(
     mut inbox: mpsc::UnboundedReceiver<Parcel>,
 ) {
     process::set_thread_name(&format!("kivi-io-{index}"));
+    process::set_timer_slack(TIMER_SLACK);
     if let Some(cpu) = ThreadCpu::current() {
         let _ = crew.members[index].cpu.set(cpu);
     }

@@ -83,6 +83,17 @@ impl Group {
     }
 }
 
+impl Group {
+    /// Whether its commands are about collections.
+    #[inline]
+    pub const fn is_collection(self) -> bool {
+        matches!(
+            self,
+            Group::List | Group::Set | Group::SortedSet | Group::Hash
+        )
+    }
+}
+
 impl<H> Command<H> {
     /// A row without keys, categories or documentation yet.
     pub const fn new(name: &'static str, arity: i32, flags: Flags, run: H) -> Command<H> {

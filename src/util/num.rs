@@ -80,6 +80,22 @@ pub fn parse_f64(text: &[u8]) -> Option<f64> {
     Some(if negative { -magnitude } else { magnitude })
 }
 
+/// Parses a bound of a range of scores: as [`parse_f64`] but no hexadecimal; what is out of range is
+/// infinite or 0, and so is nothing at all. C ends the text at a NUL.
+pub fn parse_f64_bound(text: &[u8]) -> Option<f64> {
+    let text = match memchr::memchr(0, text) {
+        Some(end) => &text[..end],
+        None => text,
+    };
+    let (negative, body) = split_sign(text);
+    let magnitude = match body {
+        b"" if text.is_empty() => 0.0,
+        [b'0'..=b'9' | b'.', ..] => std::str::from_utf8(body).ok()?.parse().ok()?,
+        _ => return parse_f64(text),
+    };
+    Some(if negative { -magnitude } else { magnitude })
+}
+
 /// Cuts an optional sign off; true when it is a minus.
 pub(crate) fn split_sign(text: &[u8]) -> (bool, &[u8]) {
     match text {
@@ -244,6 +260,54 @@ pub fn fmt_double(value: f64, out: &mut Vec<u8>) {
     }
     let (digits, len, exponent) = shortest_digits(value.abs());
     layout_digits(&digits[..len], exponent, out);
+}
+
+/// Appends a double as C's `%.17g`, which is how ZSCAN shows scores: 17 digits, so that every double
+/// reads back, but `0.10000000000000001` for 0.1.
+pub fn fmt_double_17(value: f64, out: &mut Vec<u8>) {
+    if !value.is_finite() || value == 0.0 {
+        return fmt_double(value, out);
+    }
+    let text = format!("{:.16e}", value.abs());
+    let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
+    let exponent: i32 = exponent.parse().unwrap_or_default();
+    let digits: Vec<u8> = mantissa.bytes().filter(u8::is_ascii_digit).collect();
+    let len = digits
+        .iter()
+        .rposition(|&b| b != b'0')
+        .map_or(1, |at| at + 1);
+    let digits = &digits[..len];
+    if value < 0.0 {
+        out.push(b'-');
+    }
+    match exponent {
+        0..=16 => {
+            let whole = exponent as usize + 1;
+            out.extend_from_slice(&digits[..whole.min(len)]);
+            out.resize(out.len() + whole.saturating_sub(len), b'0');
+            if len > whole {
+                out.push(b'.');
+                out.extend_from_slice(&digits[whole..]);
+            }
+        }
+        -4..=-1 => {
+            out.extend_from_slice(b"0.");
+            out.resize(out.len() + exponent.unsigned_abs() as usize - 1, b'0');
+            out.extend_from_slice(digits);
+        }
+        _ => {
+            out.push(digits[0]);
+            if len > 1 {
+                out.push(b'.');
+                out.extend_from_slice(&digits[1..]);
+            }
+            out.extend_from_slice(if exponent < 0 { b"e-" } else { b"e+" });
+            if exponent.abs() < 10 {
+                out.push(b'0');
+            }
+            fmt_u64(exponent.unsigned_abs().into(), out);
+        }
+    }
 }
 
 /// The shortest decimal digits that read back as `value` (finite, above 0): digits without leading
@@ -503,6 +567,33 @@ mod tests {
         assert!(parse_f64(b"-0").unwrap() == 0.0);
     }
 
+    /// As ZRANGEBYSCORE on Valkey 9.1.2 and Redis 8.0.6.
+    #[test]
+    fn bounds_are_read_more_leniently() {
+        for (text, want) in [
+            ("", 0.0),
+            ("+2", 2.0),
+            ("-2.", -2.0),
+            (".5", 0.5),
+            ("2.e0", 2.0),
+            ("-Infinity", f64::NEG_INFINITY),
+            ("+inf", f64::INFINITY),
+            ("1e400", f64::INFINITY),
+            ("-1e400", f64::NEG_INFINITY),
+            ("1e-400", 0.0),
+            ("2\0x", 2.0),
+            ("\0", 0.0),
+        ] {
+            assert_eq!(parse_f64_bound(text.as_bytes()), Some(want), "{text:?}");
+        }
+        for text in [
+            "+", "-", ".", "+-2", "infi", "1e", "1e+", "e5", "nan", "-nan", "nan(1)", "2f", "0x1",
+            " 1", "1 ", "1 5", "x",
+        ] {
+            assert_eq!(parse_f64_bound(text.as_bytes()), None, "{text:?}");
+        }
+    }
+
     /// As ZSCORE on Valkey 9.1.2 and Redis 8.0.6.
     #[test]
     fn doubles_are_written_as_valkey_does() {
@@ -551,6 +642,37 @@ mod tests {
             "0.002",
         ] {
             assert_eq!(double(text.parse().unwrap()), text);
+        }
+    }
+
+    /// As ZSCAN on Valkey 9.1.2.
+    #[test]
+    fn doubles_of_17_digits_are_written_as_c_does() {
+        for (value, text) in [
+            (0.0, "0"),
+            (-0.0, "-0"),
+            (1.0, "1"),
+            (-1.5, "-1.5"),
+            (100.0, "100"),
+            (0.1, "0.10000000000000001"),
+            (2.06, "2.0600000000000001"),
+            (-4.1, "-4.0999999999999996"),
+            (0.0001, "0.0001"),
+            (0.00001, "1.0000000000000001e-05"),
+            (0.0006007345973502695, "0.00060073459735026952"),
+            (1e16, "10000000000000000"),
+            (12345678901234568.0, "12345678901234568"),
+            (1e17, "1e+17"),
+            (123456789012345680.0, "1.2345678901234568e+17"),
+            (1e300, "1.0000000000000001e+300"),
+            (1e-300, "1e-300"),
+            (5e-324, "4.9406564584124654e-324"),
+            (f64::INFINITY, "inf"),
+            (f64::NEG_INFINITY, "-inf"),
+        ] {
+            let mut out = Vec::new();
+            fmt_double_17(value, &mut out);
+            assert_eq!(String::from_utf8(out).unwrap(), text);
         }
     }
 

@@ -237,6 +237,7 @@ pub fn stored(element: Value<'_>) -> ValueRef<'_> {
 /// Where a field is among the elements.
 #[inline]
 fn find_in_list(list: Listpack<'_>, field: &[u8]) -> Option<usize> {
+    list.prefetch();
     list.find(listpack::HEADER_BYTES, field, 1)
 }
 
@@ -256,8 +257,16 @@ fn random_of_list<'a>(list: Listpack<'a>, rng: &mut Rng) -> Option<Pair<'a>> {
 
 #[inline]
 fn find_entry<'a>(table: &'a Table<Entry>, field: &[u8]) -> Option<EntryRef<'a>> {
-    let slot = table.find(table.key_hash().hash(field), field)?;
+    let slot = find_slot(table, table.key_hash().hash(field), field)?;
     Some(table.get(slot))
+}
+
+/// The slot of a field. All of its entry comes into the cache at once, not first the field, then
+/// the value behind it: nobody has looked ahead for it, as for keys.
+#[inline]
+fn find_slot(table: &Table<Entry>, hash: u64, field: &[u8]) -> Option<Slot> {
+    table.prefetch_entry(hash);
+    table.find(hash, field)
 }
 
 #[inline]
@@ -308,8 +317,8 @@ pub enum Ttl {
 
 /// Where a hash is stored: bytes of a listpack, or else a table.
 pub trait Home: Buf {
-    /// The fields of a long hash.
-    fn table(&self) -> Option<&Table<Entry>>;
+    /// The hash as it is now.
+    fn view(&self, now_ms: u64) -> HashRef<'_>;
 
     /// The fields of a long hash, to be changed.
     fn table_mut(&mut self) -> Option<&mut Table<Entry>>;
@@ -320,11 +329,8 @@ pub trait Home: Buf {
 
 impl Home for EntrySlot<'_> {
     #[inline]
-    fn table(&self) -> Option<&Table<Entry>> {
-        match self.view().value() {
-            ValueRef::Collection(Collection::Hash(fields)) => Some(&fields.table),
-            _ => None,
-        }
+    fn view(&self, now_ms: u64) -> HashRef<'_> {
+        HashRef::new(EntrySlot::view(self).value(), now_ms)
     }
 
     #[inline]
@@ -390,8 +396,11 @@ impl Buf for Draft {
 }
 
 impl Home for Draft {
-    fn table(&self) -> Option<&Table<Entry>> {
-        self.table.as_ref()
+    fn view(&self, now_ms: u64) -> HashRef<'_> {
+        match &self.table {
+            Some(table) => HashRef::Table { table, now_ms },
+            None => HashRef::Listpack(Listpack::new(&self.bytes)),
+        }
     }
 
     fn table_mut(&mut self) -> Option<&mut Table<Entry>> {
@@ -410,8 +419,8 @@ pub struct Place(Spot);
 
 #[derive(Clone, Copy)]
 enum Spot {
-    /// The field's offset.
-    List(Option<usize>),
+    /// The field's offset, and the length of the listpack, bytes.
+    List { at: Option<usize>, len: usize },
     /// The field's slot, also when it has expired.
     Table { hash: u64, slot: Option<Slot> },
 }
@@ -437,46 +446,46 @@ impl<H: Home> HashMut<H> {
     /// The hash as it is now.
     #[inline]
     pub fn view(&self) -> HashRef<'_> {
-        match self.home.table() {
-            Some(table) => HashRef::Table {
-                table,
-                now_ms: self.terms.now_ms,
-            },
-            None => HashRef::Listpack(Listpack::new(self.home.bytes())),
-        }
+        self.home.view(self.terms.now_ms)
     }
 
     /// Whether it is still a listpack.
     #[inline]
     pub fn is_list(&self) -> bool {
-        self.home.table().is_none()
+        matches!(self.view(), HashRef::Listpack(_))
     }
 
     /// Finds a field.
     #[inline]
     pub fn find(&self, field: &[u8]) -> Place {
-        Place(match self.home.table() {
-            Some(table) => {
+        Place(match self.view() {
+            HashRef::Listpack(list) => Spot::List {
+                at: find_in_list(list, field),
+                len: list.bytes().len(),
+            },
+            HashRef::Table { table, .. } => {
                 let hash = self.terms.key_hash.hash(field);
-                let slot = table.find(hash, field);
+                let slot = find_slot(table, hash, field);
                 Spot::Table { hash, slot }
             }
-            None => Spot::List(find_in_list(Listpack::new(self.home.bytes()), field)),
         })
     }
 
     /// The entry in a slot of the table, if it has not expired.
     #[inline]
     fn live_entry(&self, slot: Option<Slot>) -> Option<EntryRef<'_>> {
-        let entry = self.home.table()?.get(slot?);
-        is_live(entry, self.terms.now_ms).then_some(entry)
+        let HashRef::Table { table, now_ms } = self.view() else {
+            return None;
+        };
+        let entry = table.get(slot?);
+        is_live(entry, now_ms).then_some(entry)
     }
 
     /// The value at a place.
     #[inline]
     pub fn get(&self, place: Place) -> Option<ValueRef<'_>> {
         match place.0 {
-            Spot::List(at) => Some(list_value(Listpack::new(self.home.bytes()), at?)),
+            Spot::List { at, .. } => Some(list_value(Listpack::new(self.home.bytes()), at?)),
             Spot::Table { slot, .. } => Some(self.live_entry(slot)?.value()),
         }
     }
@@ -484,7 +493,7 @@ impl<H: Home> HashMut<H> {
     /// When the field at a place expires, as [`HashRef::expire_at_ms`].
     pub fn expire_at_ms(&self, place: Place) -> Option<Option<u64>> {
         match place.0 {
-            Spot::List(at) => at.map(|_| None),
+            Spot::List { at, .. } => at.map(|_| None),
             Spot::Table { slot, .. } => Some(self.live_entry(slot)?.expire_at_ms()),
         }
     }
@@ -499,7 +508,7 @@ impl<H: Home> HashMut<H> {
     /// Sets the field that was found, or not, at a place; true when it was not there.
     pub fn set_at(&mut self, place: Place, field: &[u8], value: Value<'_>, ttl: Ttl) -> bool {
         let place = match place.0 {
-            Spot::List(at) if self.can_stay_list(field.len(), value.len_bytes(), ttl) => {
+            Spot::List { at, len } if self.can_stay_list(len, field.len(), value, ttl) => {
                 set_in_list(&mut self.home, at, field, value);
                 let fields = Listpack::new(self.home.bytes()).len() / 2;
                 if !self.terms.allow_fields(fields) {
@@ -507,7 +516,7 @@ impl<H: Home> HashMut<H> {
                 }
                 return at.is_none();
             }
-            Spot::List(_) => {
+            Spot::List { .. } => {
                 self.convert();
                 self.find(field)
             }
@@ -519,18 +528,20 @@ impl<H: Home> HashMut<H> {
         set_in_table(table, hash, slot, field, value, ttl, self.terms.now_ms)
     }
 
-    fn can_stay_list(&self, field_len: usize, value_len: usize, ttl: Ttl) -> bool {
+    #[inline]
+    fn can_stay_list(&self, len: usize, field_len: usize, value: Value<'_>, ttl: Ttl) -> bool {
+        let value_len = value.len_bytes();
         !matches!(ttl, Ttl::At(_))
             && self.terms.allow_bytes(field_len)
             && self.terms.allow_bytes(value_len)
-            && listpack::fits(self.home.bytes().len(), field_len.saturating_add(value_len))
+            && listpack::fits(len, field_len.saturating_add(value_len))
     }
 
     /// Deletes the field at a place; false when it is not there.
     pub fn delete_at(&mut self, place: Place) -> bool {
         let was_there = self.get(place).is_some();
         match place.0 {
-            Spot::List(Some(at)) => {
+            Spot::List { at: Some(at), .. } => {
                 listpack::delete(&mut self.home, at, 2);
             }
             Spot::Table {
@@ -554,7 +565,7 @@ impl<H: Home> HashMut<H> {
             (None, _) => return,
             (Some(current_ms), _) if current_ms == expire_at_ms => return,
             (Some(_), Spot::Table { .. }) => place,
-            (Some(_), Spot::List(_)) => {
+            (Some(_), Spot::List { .. }) => {
                 self.convert();
                 self.find(field)
             }
@@ -568,12 +579,11 @@ impl<H: Home> HashMut<H> {
         }
     }
 
-    /// Takes out fields that have expired, up to `most` of them.
-    pub fn take_expired(&mut self, most: usize) {
+    /// Takes out fields that have expired, up to `most` of them; how many it were.
+    pub fn take_expired(&mut self, most: usize) -> usize {
         let now_ms = self.terms.now_ms;
-        if let Some(table) = self.home.table_mut() {
-            table.take_expired(now_ms, most, &mut drop);
-        }
+        let table = self.home.table_mut();
+        table.map_or(0, |table| table.take_expired(now_ms, most, &mut drop))
     }
 
     /// Turns a listpack into a table.
@@ -582,13 +592,13 @@ impl<H: Home> HashMut<H> {
         let Terms {
             key_hash, now_ms, ..
         } = self.terms;
-        if self.home.table().is_some() {
+        let HashRef::Listpack(list) = self.view() else {
             return;
-        }
+        };
         let mut table = Table::new(0, key_hash);
         table.set_clock_ms(now_ms);
         let mut digits = itoa::Buffer::new();
-        let mut elements = Listpack::new(self.home.bytes()).iter();
+        let mut elements = list.iter();
         while let (Some(field), Some(value)) = (elements.next(), elements.next()) {
             let field = field.bytes(&mut digits);
             table.insert(key_hash.hash(field), new_entry(field, value, None));
@@ -602,7 +612,7 @@ impl<H: Home> HashMut<H> {
         &mut self,
         pairs: impl Iterator<Item = (&'v [u8], &'v [u8])> + Clone,
     ) -> usize {
-        if self.home.table().is_none() && !self.allow_all(pairs.clone()) {
+        if self.is_list() && !self.allow_all(pairs.clone()) {
             self.convert();
         }
         self.set_each(pairs, Ttl::Never)

@@ -498,7 +498,7 @@ fn the_end_of_a_wait_loses_nothing() {
 fn leave_in_between(server: &Server, rng: &mut Rng, kind: u64, sender: &mpsc::Sender<Vec<String>>) {
     let mut client = server.connect();
     for _ in 0..20 {
-        if kind % 2 == 0 {
+        if kind.is_multiple_of(2) {
             let timeout = ["0.001", "0.002", "0.0005"][rng.below(3)];
             let reply = client.cmd(&["BLPOP", "source:0", "source:1", timeout]);
             if let Reply::Array(_) = reply {

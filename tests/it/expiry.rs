@@ -223,7 +223,7 @@ fn an_expiry_goes_where_its_key_goes() {
     for n in 0..200 {
         let key = |name: &str| format!("{name}{n}");
         for name in ["rename", "copy", "move", "keep", "stays"] {
-            commands.push(encode(&["SET", &key(name), "v", "PX", "100"]));
+            commands.push(encode(&["SET", &key(name), "v", "PX", "800"]));
         }
         commands.push(encode(&["RENAME", &key("rename"), &key("renamed")]));
         commands.push(encode(&["COPY", &key("copy"), &key("copied")]));
@@ -278,7 +278,7 @@ fn a_burst_of_due_keys_does_not_stop_the_service() {
         .parse()
         .expect("seconds");
     // One point in time for all, far enough away to write them before it.
-    let at = (clock + 2 + count as i64 / 50_000).to_string();
+    let at = (clock + 3 + count as i64 / 25_000).to_string();
     let sets = (0..count).map(|n| encode(&["SET", &format!("k{n}"), "v", "EXAT", &at]));
     pipeline(&mut client, sets);
     let mut slowest = Duration::ZERO;

@@ -174,7 +174,7 @@ fn expiries_of_fields_go_where_their_hash_goes() {
     for n in 0..100 {
         for name in ["rename", "copy", "move", "keep", "stays"] {
             commands.push(command(&format!(
-                "HSETEX {name}{n} PX 100 FIELDS 2 f v g w"
+                "HSETEX {name}{n} PX 800 FIELDS 2 f v g w"
             )));
         }
         commands.push(command(&format!("RENAME rename{n} renamed{n}")));

@@ -10,6 +10,8 @@
 //! runs (they are minutes away or long past), waits of more than a moment, and what asks for a
 //! random order and shows it.
 
+use std::collections::BTreeSet;
+
 use crate::templates::{DWELLINGS, GROUPS, Template};
 
 /// A small deterministic generator (splitmix64).
@@ -336,6 +338,7 @@ fn fill_collection(rng: &mut Rng, word: &str) -> Vec<u8> {
         "sbound" => score_bound(rng),
         "lex" => lex_bound(rng),
         "index" => offset(rng),
+        "near" => word_of(rng, &["1", "2", "0", "-1", "1", "3"]),
         "weight" => word_of(
             rng,
             &[
@@ -380,6 +383,19 @@ fn fill_collection(rng: &mut Rng, word: &str) -> Vec<u8> {
     }
 }
 
+/// The first words of all templates, in lower case.
+pub(crate) fn commands_with_templates() -> BTreeSet<String> {
+    let rows = GROUPS.iter().flat_map(|rows| rows.iter());
+    rows.map(|row| {
+        row.text
+            .split(' ')
+            .next()
+            .unwrap_or_default()
+            .to_lowercase()
+    })
+    .collect()
+}
+
 fn word_of(rng: &mut Rng, words: &[&str]) -> Vec<u8> {
     rng.pick(words).as_bytes().to_vec()
 }
@@ -390,8 +406,8 @@ fn numbered(rng: &mut Rng, prefix: &str, count: usize) -> Vec<u8> {
 
 /// Timeouts that are over in a moment, or none: nothing else waits for the test.
 const WAITS: &[&str] = &[
-    "0.001", "0.001", "0.001", "0.0001", "1e-3", "0x0.004", "1e-10", "-1", "nan", "inf", "-inf",
-    "abc", "", " 0.001", "0.001 ", "1e20", "1e400",
+    "0.001", "0.002", "0.001", "0.002", "0.001", "0.002", "0.001", "0.002", "0.0001", "1e-3",
+    "0x0.004", "1e-10", "-1", "nan", "inf", "-inf", "abc", "", " 0.001", "0.001 ", "1e20", "1e400",
 ];
 
 const TYPES: &[&str] = &[

@@ -5,6 +5,7 @@ mod blocking;
 mod client;
 mod concurrency;
 mod connections;
+mod differences;
 mod differential;
 mod elements;
 mod expiry;

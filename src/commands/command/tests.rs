@@ -100,6 +100,8 @@ fn normal(facts: &Value) -> Value {
     for spec in facts["key_specs"].as_array_mut().unwrap() {
         sort(&mut spec["flags"]);
     }
+    // A set in RESP3.
+    sort(&mut facts["key_specs"]);
     fn sort_flags(arguments: &mut Value) {
         for argument in arguments.as_array_mut().into_iter().flatten() {
             // The reference has no texts.

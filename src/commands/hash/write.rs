@@ -49,6 +49,8 @@ pub(super) enum How {
 impl How {
     fn write<H: Home>(self, hash: &mut HashMut<H>, args: Argv<'_>) -> usize {
         match self {
+            // One is judged as it is set.
+            How::AllAtOnce if args.len() == 2 => hash.set_each(pairs(args), Ttl::Never),
             How::AllAtOnce => hash.set_all(pairs(args)),
             How::Each(ttl) => hash.set_each(pairs(args), ttl),
         }

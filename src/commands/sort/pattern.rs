@@ -7,6 +7,7 @@ use memchr::memmem;
 
 use crate::db::{Access, Lookup};
 use crate::spec::args::c_str;
+use crate::value::hash::HashRef;
 use crate::value::{Type, string};
 
 /// A pattern of BY or GET.
@@ -75,11 +76,14 @@ impl<'a> Pattern<'a> {
         key.extend_from_slice(prefix);
         key.extend_from_slice(element);
         key.extend_from_slice(suffix);
+        let now_ms = db.now_ms();
         let entry = db.find(key, Lookup::Read)?;
-        match (Type::from_nibble(entry.type_()), field) {
-            (Type::String, None) => Some(string::bytes(entry.value(), digits)),
-            _ => None,
-        }
+        let value = match (Type::from_nibble(entry.type_()), field) {
+            (Type::String, None) => entry.value(),
+            (Type::Hash, Some(field)) => HashRef::new(entry.value(), now_ms).get(field)?,
+            _ => return None,
+        };
+        Some(string::bytes(value, digits))
     }
 }
 

@@ -78,6 +78,24 @@ const WORDS: &[&[u8]] = &[
     b"IDX",
     b"MINMATCHLEN",
     b"WITHMATCHLEN",
+    b"WITHSCORE",
+    b"WITHSCORES",
+    b"NOSCORES",
+    b"INCR",
+    b"CH",
+    b"BYSCORE",
+    b"BYLEX",
+    b"REV",
+    b"LIMIT",
+    b"WEIGHTS",
+    b"AGGREGATE",
+    b"SUM",
+    b"MIN",
+    b"MAX",
+    b"(1",
+    b"[a",
+    b"-",
+    b"+",
     b"ON",
     b"OFF",
     b"SKIP",
@@ -175,6 +193,8 @@ const KEYS: &[&[u8]] = &[
     b"h2",
     b"l1",
     b"l2",
+    b"z1",
+    b"z2",
 ];
 
 fn random_word(rng: &mut Rng) -> Vec<u8> {
@@ -241,7 +261,7 @@ fn is_left_out(request: &[Vec<u8>]) -> bool {
         || (is(0, "debug") && is(1, "populate") && huge(2))
         || (is(0, "debug") && is(1, "stringmatch-len"))
         || (is(0, "setrange") && huge(2))
-        || (is(0, "hrandfield") && huge_negative(2))
+        || ((is(0, "hrandfield") || is(0, "zrandmember")) && huge_negative(2))
 }
 
 fn new_server(resp3: bool) -> Test {
@@ -256,6 +276,11 @@ fn new_server(resp3: bool) -> Test {
         "SET k3 \"\"",
     ] {
         test.run(line).is("+OK");
+    }
+    test.run("ZADD z1 1 a 2.5 b -inf 3").is(":3");
+    for number in 0..200 {
+        test.run(&format!("ZADD z2 {} m{number}", number % 50))
+            .is(":1");
     }
     test.run("HSET h1 f 1 1 2 \"\" x").is(":3");
     test.run("HSETEX h2 PX 100000 FIELDS 2 f 1 1 2").is(":1");

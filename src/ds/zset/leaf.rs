@@ -202,14 +202,17 @@ impl Leaf {
         })
     }
 
-    /// A leaf of members that are in order; there are at most `LEAF_MEMBERS`.
-    pub(super) fn of(words: impl Iterator<Item = Word>) -> Box<Leaf> {
+    /// A leaf of members that are in order, with their scores' order numbers; there are at most
+    /// `LEAF_MEMBERS`, and at least one.
+    pub(super) fn of(members: &[(u64, NonNull<u8>)]) -> Box<Leaf> {
         let mut leaf = Leaf::new(0, None);
-        for word in words {
-            leaf.words[leaf.len as usize] = word;
-            leaf.len += 1;
+        let (first, last) = (members[0].0, members[members.len() - 1].0);
+        let grid = Grid::over(first, last);
+        for (place, &(key, raw)) in leaf.words.iter_mut().zip(members) {
+            *place = Word::new(raw).with_hint(grid.hint(key));
         }
-        leaf.renew_grid();
+        leaf.set_grid(grid);
+        leaf.len = members.len() as u32;
         leaf
     }
 
@@ -354,6 +357,10 @@ impl Leaf {
         for word in words {
             *word = word.with_hint(grid.hint(member(word).order()));
         }
+        self.set_grid(grid);
+    }
+
+    fn set_grid(&mut self, grid: Grid) {
         self.base = grid.base;
         self.shift = grid.shift;
     }

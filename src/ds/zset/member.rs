@@ -272,7 +272,7 @@ impl<'a> MemberRef<'a> {
                 INT_7 => (word as i64 >> 8) as f64,
                 form => {
                     let above = low & PACKED_MASK | u64::from(form - PACKED) << PACKED_BITS;
-                    f64::from_bits(above + PACKED_BASE | low >> PACKED_BITS << 63)
+                    f64::from_bits((above + PACKED_BASE) | (low >> PACKED_BITS << 63))
                 }
             }
         }

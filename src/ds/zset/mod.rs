@@ -43,8 +43,6 @@ pub struct Zset {
 
 // SAFETY: the tree points to members that the table owns, which is Send, and both move together.
 unsafe impl Send for Zset {}
-// SAFETY: a shared set allows only reads.
-unsafe impl Sync for Zset {}
 
 impl Zset {
     /// An empty set.
@@ -53,22 +51,6 @@ impl Zset {
             tree: Tree::default(),
             table: Table::new(0, key_hash),
         }
-    }
-
-    /// The set of members in order, each there once.
-    pub fn from_sorted<'m>(
-        key_hash: KeyHash,
-        members: impl Iterator<Item = (&'m [u8], f64)>,
-    ) -> Zset {
-        let mut table = Table::new(0, key_hash);
-        let mut raws = Vec::new();
-        for (member, score) in members {
-            let slot = table.insert(key_hash.hash(member), ScoredMember::new(member, score));
-            raws.push(table.get(slot).raw());
-        }
-        // SAFETY: the table owns the members from now on, and only this module changes them.
-        let tree = unsafe { Tree::build(&raws) };
-        Zset { tree, table }
     }
 
     /// The number of members.
@@ -224,9 +206,16 @@ impl Zset {
 
     /// A copy of everything.
     pub fn duplicate(&self) -> Zset {
-        let all = self.range(0, self.len());
-        let pairs = all.map(|member| (member.member(), member.score()));
-        Zset::from_sorted(self.table.key_hash(), pairs)
+        let mut copy = SortedBuilder::new(self.table.key_hash());
+        for member in self.range(0, self.len()) {
+            copy.push(member.member(), member.score());
+        }
+        copy.finish()
+    }
+
+    /// The hash function of the set.
+    pub fn key_hash(&self) -> KeyHash {
+        self.table.key_hash()
     }
 
     /// The memory of the set in bytes, of the members as far as `samples` of them tell; 0 looks at
@@ -252,6 +241,40 @@ impl Zset {
 impl std::fmt::Debug for Zset {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_list().entries(self.range(0, self.len())).finish()
+    }
+}
+
+/// A set whose members come in their order.
+pub struct SortedBuilder {
+    table: Table<ScoredMember>,
+    sorted: Vec<(u64, NonNull<u8>)>,
+}
+
+impl SortedBuilder {
+    /// Nothing yet.
+    pub fn new(key_hash: KeyHash) -> SortedBuilder {
+        SortedBuilder {
+            table: Table::new(0, key_hash),
+            sorted: Vec::new(),
+        }
+    }
+
+    /// Adds a member that comes after all others; the score is not NaN.
+    #[inline]
+    pub fn push(&mut self, member: &[u8], score: f64) {
+        let hash = self.table.key_hash().hash(member);
+        let slot = self.table.insert(hash, ScoredMember::new(member, score));
+        self.sorted.push((order(score), self.table.get(slot).raw()));
+    }
+
+    /// The set.
+    pub fn finish(self) -> Zset {
+        // SAFETY: the table owns the members, and only this module changes them.
+        let tree = unsafe { Tree::build(&self.sorted) };
+        Zset {
+            tree,
+            table: self.table,
+        }
     }
 }
 
@@ -308,10 +331,10 @@ impl Builder {
         members.sort_unstable_by(|(a_key, a), (b_key, b)| {
             a_key.cmp(b_key).then_with(|| a.member().cmp(b.member()))
         });
-        let raws: Vec<NonNull<u8>> = members.iter().map(|(_, member)| member.raw()).collect();
-        drop(members);
+        let sorted = members.into_iter().map(|(key, member)| (key, member.raw()));
+        let sorted: Vec<(u64, NonNull<u8>)> = sorted.collect();
         // SAFETY: the table owns the members, and only this module changes them.
-        let tree = unsafe { Tree::build(&raws) };
+        let tree = unsafe { Tree::build(&sorted) };
         Zset {
             tree,
             table: self.table,

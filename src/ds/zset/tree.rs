@@ -180,17 +180,17 @@ impl Tree {
         Walk::new(self.root.as_ref(), rank, count, true)
     }
 
-    /// The tree of members that are in order, each there once.
+    /// The tree of members that are in order, each there once, with their scores' order numbers.
     ///
     /// # Safety
     /// As for [`Tree::insert`], of all of them.
-    pub(super) unsafe fn build(members: &[NonNull<u8>]) -> Tree {
+    pub(super) unsafe fn build(members: &[(u64, NonNull<u8>)]) -> Tree {
         let len = members.len();
         let leaves = len.div_ceil(LEAF_MEMBERS * BUILD_PERCENT / 100);
         let mut nodes: Vec<Child> = Vec::with_capacity(leaves);
         for at in 0..leaves {
             let range = len * at / leaves..len * (at + 1) / leaves;
-            let leaf = Leaf::of(members[range].iter().map(|&raw| Word::new(raw)));
+            let leaf = Leaf::of(&members[range]);
             nodes.push(Child::new(Node::leaf(leaf)));
         }
         while nodes.len() > 1 {

@@ -1,0 +1,122 @@
+//! How a worker with many clients wakes up less often.
+//!
+//! To be woken by every single request is the largest part of what a short pipeline costs: a switch of
+//! context and an `epoll_wait` for each batch, as soon as the worker is faster than its clients. A
+//! worker that many clients keep busy therefore waits for [`NAP`] before it looks at its sockets
+//! again, and finds several of them ready. Nobody waits longer for it than for a few other requests;
+//! a worker that always has work never waits at all, and neither does one with few clients or with
+//! little to do, whose clients wait for nothing but its reply.
+//!
+//! All state is the worker thread's own ([`Pace`]). [`note_batch`] is called for each batch of requests,
+//! [`before_park`] whenever the worker has nothing left to do.
+
+use std::cell::Cell;
+use std::time::Duration;
+
+use crate::client::ClientId;
+use crate::sys::tsc;
+
+/// How long a worker waits for company.
+const NAP: Duration = Duration::from_micros(20);
+/// Clients that have to take turns: a batch of one of the last so many is no sign of a crowd.
+const CROWD: usize = 8;
+/// How sure the worker has to be that there is a crowd: batches in a row, about.
+const SURE: u32 = 32;
+/// Longest time between two moments of idleness of a worker that has much to do, nanoseconds.
+const BUSY_NS: u64 = 250_000;
+
+/// What a worker has seen lately.
+struct Pace {
+    /// The clients of the last batches, without repetition.
+    recent: [Cell<ClientId>; CROWD],
+    /// Where the next one goes.
+    next: Cell<usize>,
+    /// Grows with every batch of a client that is not among them.
+    crowd: Cell<u32>,
+    /// When the worker was idle last, in ticks.
+    parked_at: Cell<u64>,
+}
+
+impl Pace {
+    const NEW: Pace = Pace {
+        // No client has the number 0.
+        recent: [const { Cell::new(0) }; CROWD],
+        next: Cell::new(0),
+        crowd: Cell::new(0),
+        parked_at: Cell::new(0),
+    };
+
+    #[inline]
+    fn note_batch(&self, client: ClientId) {
+        let crowd = self.crowd.get();
+        if self.recent.iter().any(|recent| recent.get() == client) {
+            return self.crowd.set(crowd / 2);
+        }
+        self.crowd.set((crowd + 1).min(2 * SURE));
+        let next = self.next.get();
+        self.recent[next].set(client);
+        self.next.set((next + 1) % CROWD);
+    }
+
+    /// Whether a worker that has nothing to do at this moment, in ticks, should wait for company.
+    fn wants_nap(&self, now: u64) -> bool {
+        let since = now.saturating_sub(self.parked_at.replace(now));
+        self.crowd.get() >= SURE && tsc::ticks_to_ns(since) < BUSY_NS
+    }
+}
+
+thread_local! {
+    static PACE: Pace = const { Pace::NEW };
+}
+
+/// A batch of this client's requests has been read.
+#[inline]
+pub(super) fn note_batch(client: ClientId) {
+    PACE.with(|pace| pace.note_batch(client));
+}
+
+/// The worker is about to sleep until a socket is ready.
+pub(super) fn before_park() {
+    if PACE.with(|pace| pace.wants_nap(tsc::ticks())) {
+        std::thread::sleep(NAP);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Lets clients take turns, the worker idle after each batch, `ns` apart; whether it naps then.
+    fn after_turns(pace: &Pace, clients: u64, turns: u64, ns: u64) -> bool {
+        let mut now = pace.parked_at.get();
+        let mut naps = false;
+        for turn in 0..turns {
+            pace.note_batch(1 + turn % clients);
+            now += tsc::ns_to_ticks(ns);
+            naps = pace.wants_nap(now);
+        }
+        naps
+    }
+
+    #[test]
+    fn only_a_busy_worker_with_many_clients_waits_for_company() {
+        let crowd = CROWD as u64 + 1;
+        for clients in 1..crowd {
+            assert!(
+                !after_turns(&Pace::NEW, clients, 1_000, BUSY_NS / 2),
+                "{clients}"
+            );
+        }
+        assert!(!after_turns(
+            &Pace::NEW,
+            crowd,
+            u64::from(SURE) - 1,
+            BUSY_NS / 2
+        ));
+        let pace = Pace::NEW;
+        assert!(after_turns(&pace, crowd, 1_000, BUSY_NS / 2));
+        assert!(!after_turns(&pace, crowd, 10, BUSY_NS * 2), "little to do");
+        assert!(after_turns(&pace, 50, 1_000, BUSY_NS / 2));
+        assert!(!after_turns(&pace, 1, 3, BUSY_NS / 2), "one client remains");
+    }
+}

@@ -1,0 +1,358 @@
+//! Where Kivi and real servers differ on purpose, or real servers among themselves: what the
+//! differential test lets pass, each with the reason. Valkey 9.1 is what Kivi follows, so most rows
+//! concern Debian's Redis 7.0.
+//!
+//! To add a difference: one row in [`DIFFERENCES`], as narrow as can be.
+
+/// Whom Kivi is compared with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Peer {
+    /// 7.0.15, which Debian has.
+    Redis7,
+    /// 9.1, which Kivi follows.
+    Valkey9,
+}
+
+/// What a known difference allows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Allow {
+    /// The command is not sent: it would change the two keyspaces differently.
+    NotSent,
+    /// Both reply with an error, of any text.
+    OtherError,
+    /// We reply with an error, whatever the peer replies.
+    Error,
+    /// The same number, written in another way.
+    SameNumber,
+    /// Any reply: the command changes nothing that later replies show.
+    AnyReply,
+}
+
+/// One known difference between a peer and Kivi.
+pub(crate) struct Difference {
+    /// `None`: with every peer.
+    pub(crate) peer: Option<Peer>,
+    /// Which commands.
+    pub(crate) when: fn(&Words) -> bool,
+    /// What is allowed.
+    pub(crate) allow: Allow,
+    reason: &'static str,
+}
+
+/// A command in lower case, for the predicates of [`DIFFERENCES`].
+pub(crate) struct Words(pub(crate) Vec<String>);
+
+impl Words {
+    pub(crate) fn of(argv: &[Vec<u8>]) -> Words {
+        Words(
+            argv.iter()
+                .map(|a| String::from_utf8_lossy(a).to_lowercase())
+                .collect(),
+        )
+    }
+
+    pub(crate) fn is(&self, name: &str) -> bool {
+        self.0[0] == name
+    }
+
+    pub(crate) fn are(&self, name: &str, sub: &str) -> bool {
+        self.is(name) && self.0.get(1).is_some_and(|s| s == sub)
+    }
+
+    /// One of HSCAN, SSCAN and ZSCAN.
+    fn scans_one(&self) -> bool {
+        self.among(&["hscan", "sscan", "zscan"])
+    }
+
+    fn is_blocking(&self) -> bool {
+        let name = self.0[0].as_str();
+        self.among(&["blmove", "brpoplpush"]) || name.starts_with('b') && name.contains("pop")
+    }
+
+    pub(crate) fn among(&self, names: &[&str]) -> bool {
+        names.contains(&self.0[0].as_str())
+    }
+
+    pub(crate) fn has(&self, word: &str) -> bool {
+        self.0[1..].iter().any(|w| w == word)
+    }
+}
+
+pub(crate) const DIFFERENCES: &[Difference] = &[
+    Difference {
+        peer: None,
+        when: |w| w.is("save") || (w.is("command") && w.has("save")),
+        allow: Allow::NotSent,
+        reason: "SAVE is a word of SHUTDOWN here; the command comes with persistence",
+    },
+    Difference {
+        peer: None,
+        when: |w| w.are("debug", "stringmatch-len"),
+        allow: Allow::NotSent,
+        reason: "these servers do not have it",
+    },
+    Difference {
+        peer: None,
+        when: |w| w.is("command") && (w.0.len() < 3 || w.has("*")),
+        allow: Allow::AnyReply,
+        reason: "whole lists come in the order of a hash table; `server.rs` compares their contents",
+    },
+    Difference {
+        peer: None,
+        when: |w| w.are("config", "get") && w.has("*"),
+        allow: Allow::AnyReply,
+        reason: "all directives: paths and ports differ, and so do versions",
+    },
+    Difference {
+        peer: None,
+        when: |w| {
+            w.0.iter().any(|a| a.contains('\0'))
+                && (w.is("hello") || w.are("client", "setname") || w.are("client", "setinfo"))
+        },
+        allow: Allow::NotSent,
+        reason: "Valkey 9.1 reads a name up to its first NUL; a name with NUL may as well be refused",
+    },
+    Difference {
+        peer: None,
+        when: |w| {
+            let odd = |a: &String| {
+                let digits = a.trim_start().trim_start_matches(['+', '-']);
+                let begun = digits.starts_with(|c: char| c.is_ascii_digit());
+                begun && a.parse::<i64>().map_or(true, |n| n.to_string() != *a)
+            };
+            w.is("command") && w.0[1].starts_with("getkeys") && w.0.iter().any(odd)
+        },
+        allow: Allow::AnyReply,
+        reason: "there they take a number of keys with signs, spaces or text about it",
+    },
+    Difference {
+        peer: None,
+        when: |w| {
+            let index = w.0.get(2).and_then(|word| word.parse::<i64>().ok());
+            w.is("lset") && index.is_some_and(|index| i32::try_from(index).is_err())
+        },
+        allow: Allow::NotSent,
+        reason: "Valkey cuts the index of LSET to 32 bits; one beyond them is out of range",
+    },
+    Difference {
+        peer: Some(Peer::Redis7),
+        when: |w| w.is("delifeq") || w.is("msetex") || (w.is("set") && w.has("ifeq")),
+        allow: Allow::NotSent,
+        reason: "DELIFEQ, MSETEX and SET IFEQ came with Valkey 8.1 to 9.1",
+    },
+    Difference {
+        peer: Some(Peer::Redis7),
+        when: |w| w.is("command") && w.has("msetex"),
+        allow: Allow::AnyReply,
+        reason: "MSETEX came with Valkey 9.1",
+    },
+    Difference {
+        peer: Some(Peer::Redis7),
+        when: |w| w.are("command", "getkeys") || w.are("command", "getkeysandflags"),
+        allow: Allow::OtherError,
+        reason: "7.0 demands one argument more, so it complains of other things",
+    },
+    Difference {
+        peer: Some(Peer::Redis7),
+        when: |w| w.are("client", "setinfo") || w.are("client", "no-touch"),
+        allow: Allow::AnyReply,
+        reason: "CLIENT SETINFO and NO-TOUCH came with 7.2",
+    },
+    Difference {
+        peer: Some(Peer::Redis7),
+        when: |w| w.are("client", "kill") || w.are("client", "list"),
+        allow: Allow::AnyReply,
+        reason: "the filters of CLIENT KILL and LIST were rewritten in Valkey 8.1 and 9.0",
+    },
+    Difference {
+        peer: Some(Peer::Redis7),
+        when: |w| w.are("config", "set") && w.has("loglevel"),
+        allow: Allow::OtherError,
+        reason: "the level `nothing` came with Valkey 8, and the text lists the levels",
+    },
+    Difference {
+        peer: Some(Peer::Redis7),
+        when: |w| w.is("getex"),
+        allow: Allow::Error,
+        reason: "7.0 looks for the key before it reads the options",
+    },
+    Difference {
+        peer: Some(Peer::Redis7),
+        when: |w| w.are("object", "encoding"),
+        allow: Allow::AnyReply,
+        reason: "the longest embstr grew from 44 bytes",
+    },
+    Difference {
+        peer: Some(Peer::Redis7),
+        when: |w| w.is("scan") && (w.has("nonsense") || w.has("type") || !digits(&w.0, 1)),
+        allow: Allow::AnyReply,
+        reason: "7.0 takes unknown types and negative cursors",
+    },
+    Difference {
+        peer: Some(Peer::Redis7),
+        when: |w| w.is("object") && (w.has("refcount") || w.has("idletime")),
+        allow: Allow::AnyReply,
+        reason: "7.0 shares small integers, and does not touch keys in some writes",
+    },
+    Difference {
+        peer: Some(Peer::Redis7),
+        when: |w| w.is("scan") && !digits(&w.0, 1),
+        allow: Allow::OtherError,
+        reason: "7.0 reads the options before the cursor",
+    },
+    Difference {
+        peer: Some(Peer::Redis7),
+        when: |w| w.are("client", "getname") || w.is("hello"),
+        allow: Allow::AnyReply,
+        reason: "7.0 applies the options of a HELLO up to the one that fails",
+    },
+    Difference {
+        peer: Some(Peer::Redis7),
+        when: |w| w.are("command", "info") || w.are("command", "docs"),
+        allow: Allow::AnyReply,
+        reason: "tips and subcommands were added since",
+    },
+    Difference {
+        peer: Some(Peer::Redis7),
+        when: |w| w.is("memory"),
+        allow: Allow::AnyReply,
+        reason: "7.0 finds keys that have expired",
+    },
+    Difference {
+        peer: None,
+        when: |w| w.among(HASH_9) && w.0.get(1).is_some_and(|key| key == "fields"),
+        allow: Allow::NotSent,
+        reason: "Valkey 9.1 takes a key of that name for the word before the number of fields",
+    },
+    Difference {
+        peer: Some(Peer::Redis7),
+        when: |w| w.among(HASH_9) || (w.is("hscan") && w.has("novalues")),
+        allow: Allow::NotSent,
+        reason: "expiring fields, HGETDEL and HSCAN NOVALUES came with Valkey 8.0 to 9.1",
+    },
+    Difference {
+        peer: Some(Peer::Redis7),
+        when: |w| {
+            let rank = (w.is("zrank") || w.is("zrevrank")) && w.0.len() == 4;
+            rank || (w.is("zscan") && w.has("noscores"))
+        },
+        allow: Allow::NotSent,
+        reason: "ZRANK WITHSCORE came with 7.2, ZSCAN NOSCORES with Valkey 8.0",
+    },
+    Difference {
+        peer: Some(Peer::Redis7),
+        when: |w| w.scans_one() && !digits(&w.0, 2),
+        allow: Allow::AnyReply,
+        reason: "7.0 takes nearly any cursor",
+    },
+    Difference {
+        peer: Some(Peer::Redis7),
+        when: |w| w.is_blocking(),
+        allow: Allow::OtherError,
+        reason: "7.0 takes an infinite timeout for a negative one",
+    },
+    Difference {
+        peer: Some(Peer::Redis7),
+        when: |w| w.is("config") && w.0.iter().any(|a| a.contains("max-listpack")),
+        allow: Allow::AnyReply,
+        reason: "small sets of strings came with 7.2, and with them set-max-listpack-*",
+    },
+    Difference {
+        peer: Some(Peer::Redis7),
+        when: |w| w.are("command", "list"),
+        allow: Allow::AnyReply,
+        reason: "commands were added since",
+    },
+    Difference {
+        peer: Some(Peer::Redis7),
+        when: |w| w.is("debug") && w.0.iter().any(|a| a.contains('\0')),
+        allow: Allow::OtherError,
+        reason: "7.0 repeats the subcommand up to its first NUL",
+    },
+    Difference {
+        peer: Some(Peer::Redis7),
+        when: |w| w.are("debug", "object"),
+        allow: Allow::AnyReply,
+        reason: "it takes an option since",
+    },
+    Difference {
+        peer: Some(Peer::Redis7),
+        when: |w| w.0[0].starts_with('z') || w.0[0].starts_with("bz"),
+        allow: Allow::SameNumber,
+        reason: "7.0 writes scores with 17 digits, Valkey with as many as it takes",
+    },
+    Difference {
+        peer: Some(Peer::Redis7),
+        when: |w| {
+            let odd = |word: &String| {
+                let score = word.trim_start_matches('(');
+                score.starts_with(' ') || score.starts_with("0x")
+            };
+            w.0[0].starts_with('z') && w.0.iter().any(odd)
+        },
+        allow: Allow::NotSent,
+        reason: "7.0 takes scores with spaces before them, and hexadecimal ones",
+    },
+    Difference {
+        peer: Some(Peer::Redis7),
+        when: |w| {
+            let negative = |pair: &[String]| pair[0] == "limit" && pair[1].starts_with('-');
+            w.0[0].starts_with('z') && w.0.windows(2).any(negative)
+        },
+        allow: Allow::NotSent,
+        reason: "since 7.2 negative offsets count from the end, in large sorted sets",
+    },
+    Difference {
+        peer: Some(Peer::Redis7),
+        when: |w| w.0[0].starts_with("sort") && !w.has("alpha"),
+        allow: Allow::AnyReply,
+        reason: "7.0 takes empty elements for zero, and an earlier ERANGE for one of its own",
+    },
+    Difference {
+        peer: Some(Peer::Redis7),
+        when: |w| w.0[0].starts_with("sort") && !w.has("alpha") && w.has("store"),
+        allow: Allow::NotSent,
+        reason: "7.0 takes empty elements for zero, and an earlier ERANGE for one of its own",
+    },
+    Difference {
+        peer: Some(Peer::Redis7),
+        when: |w| w.is("lrem") && w.has("-9223372036854775808"),
+        allow: Allow::NotSent,
+        reason: "7.0 takes a count it cannot negate",
+    },
+    Difference {
+        peer: Some(Peer::Redis7),
+        when: |w| w.is("lpos") && w.has("-9223372036854775808"),
+        allow: Allow::Error,
+        reason: "7.0 takes a rank it cannot negate",
+    },
+];
+
+/// Commands on hashes that Redis 7.0 does not have.
+const HASH_9: &[&str] = &[
+    "hexpire",
+    "hexpireat",
+    "hexpiretime",
+    "hgetdel",
+    "hgetex",
+    "hpersist",
+    "hpexpire",
+    "hpexpireat",
+    "hpexpiretime",
+    "hpttl",
+    "hsetex",
+    "httl",
+];
+
+fn digits(words: &[String], index: usize) -> bool {
+    words
+        .get(index)
+        .is_some_and(|w| !w.is_empty() && w.bytes().all(|b| b.is_ascii_digit()))
+}
+
+#[test]
+fn every_difference_has_a_reason() {
+    for difference in DIFFERENCES {
+        assert!(difference.reason.len() > 20, "{}", difference.reason);
+    }
+}
