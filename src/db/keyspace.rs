@@ -214,21 +214,33 @@ impl Keyspace {
         if let Some(shard) = self.shard(self.shard_of(hash)).data.try_lock()
             && let Some(table) = shard.table(db)
         {
-            if entries {
-                table.prefetch_entry(hash)
-            } else {
-                table.prefetch_bucket(hash)
-            }
+            table.prefetch(hash, entries);
         }
     }
 
     /// A third stage for commands on collections, which read more of an entry than its first line.
     #[inline]
-    pub fn prefetch_value(&self, db: DbIndex, hash: u64) {
+    /// True if the value is a large one, to be looked into by [`Keyspace::prefetch_element`].
+    pub fn prefetch_value(&self, db: DbIndex, hash: u64) -> bool {
+        let mut is_large = false;
         if let Some(shard) = self.shard(self.shard_of(hash)).data.try_lock()
             && let Some(table) = shard.table(db)
         {
-            table.peek(hash, |entry| entry.prefetch_value());
+            table.peek(hash, |entry| is_large |= entry.prefetch_value());
+        }
+        is_large
+    }
+
+    /// As [`Keyspace::prefetch`], of an element of the key's large collection.
+    pub fn prefetch_element(&self, db: DbIndex, hash: u64, element: u64, entries: bool) {
+        if let Some(shard) = self.shard(self.shard_of(hash)).data.try_lock()
+            && let Some(table) = shard.table(db)
+        {
+            table.peek(hash, |entry| {
+                if let Some(collection) = entry.value().as_collection() {
+                    collection.prefetch(element, entries);
+                }
+            });
         }
     }
 
