@@ -605,9 +605,9 @@ impl<'a> EntryRef<'a> {
     }
 
     /// Asks for the cache lines of a compact collection behind the first, which is read here, or for
-    /// the head of a large one.
+    /// the head of a large one. True for a large one.
     #[inline]
-    pub fn prefetch_value(self) {
+    pub fn prefetch_value(self) -> bool {
         // SAFETY: raw is a live entry; a boxed value has its pointer at value_at, aligned.
         unsafe {
             let shape = Shape::read(self.raw);
@@ -616,11 +616,13 @@ impl<'a> EntryRef<'a> {
                 let collection = at.cast::<*const u8>().read();
                 prefetch(collection);
                 prefetch(collection.wrapping_add(LINE_BYTES));
+                true
             } else {
                 let ahead = (shape.value_at + shape.value_len).min(PREFETCH_BYTES_MAX);
                 for offset in (LINE_BYTES..ahead).step_by(LINE_BYTES) {
                     prefetch(self.raw.as_ptr().wrapping_add(offset));
                 }
+                false
             }
         }
     }

@@ -414,6 +414,15 @@ impl<T: Item> Table<T> {
         }
     }
 
+    /// [`Self::prefetch_bucket`] or, with `entries`, [`Self::prefetch_entry`].
+    #[inline]
+    pub fn prefetch(&self, hash: u64, entries: bool) {
+        match entries {
+            true => self.prefetch_entry(hash),
+            false => self.prefetch_bucket(hash),
+        }
+    }
+
     /// Drops all items and gives all memory back.
     pub fn clear(&mut self) {
         let mut dir_index = 0;
