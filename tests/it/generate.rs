@@ -160,6 +160,12 @@ impl Step {
         if self.argv[0].len() == 4 { 1 } else { 2 }
     }
 
+    /// Whether it is SORT or SORT_RO.
+    pub(crate) fn sorts(&self) -> bool {
+        let name = self.argv[0].to_ascii_lowercase();
+        name == b"sort" || name == b"sort_ro"
+    }
+
     /// Whether it takes members out of a set without taking all: which ones is random.
     pub(crate) fn pops_some(&self) -> bool {
         self.argv[0].eq_ignore_ascii_case(b"spop") && !self.takes_all()
