@@ -68,6 +68,7 @@ const FIELDS: &str = "key#0 FIELDS=fields{numfields:integer#0 field*}";
 /// The rows of this family.
 pub const COMMANDS: &[Command] = &[
     row("hdel", -3, FAST_WRITE, write::hdel)
+        .element(2)
         .keys(&[KeySpec::at(1, KeyFlags::RW.and(KeyFlags::DELETE))])
         .docs(
             Group::Hash,
@@ -77,6 +78,7 @@ pub const COMMANDS: &[Command] = &[
         )
         .syntax("key#0 field*"),
     row("hexists", 3, FAST_READ, read::hexists)
+        .element(2)
         .keys(LOOK)
         .docs(
             Group::Hash,
@@ -119,6 +121,7 @@ pub const COMMANDS: &[Command] = &[
         )
         .syntax(FIELDS),
     row("hget", 3, FAST_READ, read::hget)
+        .element(2)
         .keys(FETCH)
         .docs(
             Group::Hash,
@@ -163,6 +166,7 @@ pub const COMMANDS: &[Command] = &[
              FIELDS=fields{numfields:integer#0 field*}",
         ),
     row("hincrby", 4, FAST_STORE, count::hincrby)
+        .element(2)
         .keys(FETCH_UPDATE)
         .docs(
             Group::Hash,
@@ -172,6 +176,7 @@ pub const COMMANDS: &[Command] = &[
         )
         .syntax("key#0 field increment:integer"),
     row("hincrbyfloat", 4, FAST_STORE, count::hincrbyfloat)
+        .element(2)
         .keys(FETCH_UPDATE)
         .docs(
             Group::Hash,
@@ -195,6 +200,7 @@ pub const COMMANDS: &[Command] = &[
         .docs(Group::Hash, "2.0.0", "O(1)", "Counts the fields of a hash.")
         .syntax("key#0"),
     row("hmget", -3, FAST_READ, read::hmget)
+        .element(2)
         .keys(FETCH)
         .docs(
             Group::Hash,
@@ -204,6 +210,7 @@ pub const COMMANDS: &[Command] = &[
         )
         .syntax("key#0 field*"),
     row("hmset", -4, FAST_STORE, write::hmset)
+        .element(2)
         .keys(UPDATE)
         .docs(
             Group::Hash,
@@ -284,6 +291,7 @@ pub const COMMANDS: &[Command] = &[
         )
         .syntax("key#0 cursor:integer MATCH=pattern:pattern? COUNT=count:integer? NOVALUES?"),
     row("hset", -4, FAST_STORE, write::hset)
+        .element(2)
         .keys(UPDATE)
         .docs(
             Group::Hash,
@@ -307,6 +315,7 @@ pub const COMMANDS: &[Command] = &[
              FIELDS=fields{numfields:integer#0 data{field value}*}",
         ),
     row("hsetnx", 4, FAST_STORE, write::hsetnx)
+        .element(2)
         .keys(INSERT)
         .docs(
             Group::Hash,
@@ -316,6 +325,7 @@ pub const COMMANDS: &[Command] = &[
         )
         .syntax("key#0 field value"),
     row("hstrlen", 3, FAST_READ, read::hstrlen)
+        .element(2)
         .keys(LOOK)
         .docs(
             Group::Hash,

@@ -45,6 +45,7 @@ const DESTINATION_AND_SOURCES: &[KeySpec] =
 /// The rows of this family.
 pub const COMMANDS: &[Command] = &[
     command("sadd", -3, STORE.and(Flags::FAST), sadd)
+        .element(2)
         .acl(AclCategories::SET)
         .keys(&[KeySpec::at(1, INSERT)])
         .docs(
@@ -123,6 +124,7 @@ pub const COMMANDS: &[Command] = &[
         )
         .syntax("destination#0 key#1*"),
     command("sismember", 3, FAST_READ, sismember)
+        .element(2)
         .acl(AclCategories::SET)
         .keys(&[KeySpec::at(1, KeyFlags::RO)])
         .docs(
@@ -144,6 +146,7 @@ pub const COMMANDS: &[Command] = &[
         )
         .syntax("key#0"),
     command("smismember", -3, FAST_READ, smismember)
+        .element(2)
         .acl(AclCategories::SET)
         .keys(&[KeySpec::at(1, FETCH)])
         .docs(
@@ -187,6 +190,7 @@ pub const COMMANDS: &[Command] = &[
         )
         .syntax("key#0 count:integer?@2.6.0"),
     command("srem", -3, FAST_WRITE, srem)
+        .element(2)
         .acl(AclCategories::SET)
         .keys(&[KeySpec::at(1, KeyFlags::RW.and(KeyFlags::DELETE))])
         .docs(

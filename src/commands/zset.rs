@@ -106,6 +106,7 @@ pub const COMMANDS: &[Command] = &[
     )
     .syntax("key#0* timeout:double"),
     command("zadd", -4, FAST_STORE, add::zadd)
+        .element(3)
         .acl(AclCategories::SORTEDSET)
         .keys(&[KeySpec::at(1, UPDATE)])
         .docs(
@@ -167,6 +168,7 @@ pub const COMMANDS: &[Command] = &[
     )
     .syntax("destination#0 numkeys:integer key#1*"),
     command("zincrby", 4, FAST_STORE, add::zincrby)
+        .element(3)
         .acl(AclCategories::SORTEDSET)
         .keys(&[KeySpec::at(1, FETCH_UPDATE)])
         .docs(
@@ -248,6 +250,7 @@ pub const COMMANDS: &[Command] = &[
         )
         .syntax("numkeys:integer key#0* where(MIN|MAX) COUNT=count:integer?"),
     command("zmscore", -3, FAST_READ, zmscore)
+        .element(2)
         .acl(AclCategories::SORTEDSET)
         .keys(&[KeySpec::at(1, FETCH)])
         .docs(
@@ -338,6 +341,7 @@ pub const COMMANDS: &[Command] = &[
                  count:integer}?",
         ),
     command("zrank", -3, FAST_READ, zrank)
+        .element(2)
         .acl(AclCategories::SORTEDSET)
         .keys(&[KeySpec::at(1, FETCH)])
         .docs(
@@ -348,6 +352,7 @@ pub const COMMANDS: &[Command] = &[
         )
         .syntax("key#0 member WITHSCORE?"),
     command("zrem", -3, FAST_WRITE, remove::zrem)
+        .element(2)
         .acl(AclCategories::SORTEDSET)
         .keys(&[KeySpec::at(1, REMOVE)])
         .docs(
@@ -422,6 +427,7 @@ pub const COMMANDS: &[Command] = &[
                  count:integer}?",
         ),
     command("zrevrank", -3, FAST_READ, zrevrank)
+        .element(2)
         .acl(AclCategories::SORTEDSET)
         .keys(&[KeySpec::at(1, FETCH)])
         .docs(
@@ -443,6 +449,7 @@ pub const COMMANDS: &[Command] = &[
         )
         .syntax("key#0 cursor:integer MATCH=pattern:pattern? COUNT=count:integer? NOSCORES?"),
     command("zscore", 3, FAST_READ, zscore)
+        .element(2)
         .acl(AclCategories::SORTEDSET)
         .keys(&[KeySpec::at(1, FETCH)])
         .docs(

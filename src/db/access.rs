@@ -7,7 +7,7 @@ use crate::ds::entry::{Entry, EntryMut, EntryRef, EntrySlot, Meta, NewValue, Val
 use crate::ds::table::{Slot, Table};
 use crate::value::{self, Encoding, Type};
 
-use super::keyspace::{DbIndex, Keyspace, Locks, Shard, ShardData, ShardId};
+use super::keyspace::{DbIndex, Keyspace, Locks, Shard, ShardData, ShardId, ShardStats};
 use super::lazyfree::LAZYFREE_ELEMENTS_MIN;
 use super::side::Side;
 
@@ -262,6 +262,7 @@ impl<'k> Access<'k> {
             table,
             slot,
             side: &mut shard.side,
+            stats: &mut shard.stats,
             home: self.keyspace.shard(id),
             keyspace: self.keyspace,
             effects: &mut self.effects,
@@ -289,7 +290,7 @@ impl<'k> Access<'k> {
         let shard = held(&mut self.locks, id);
         let found = find_live(shard, db, hash, key, now_ms, &mut self.effects);
         let (bits, key_hash) = (self.keyspace.shard_bits(), self.keyspace.key_hash());
-        let (table, side) = shard.table_and_side(db, bits, key_hash);
+        let (table, side, stats) = shard.parts(db, bits, key_hash);
         let slot = match found {
             Some(slot) => {
                 if self.touch {
@@ -311,6 +312,7 @@ impl<'k> Access<'k> {
             table,
             slot,
             side,
+            stats,
             home: self.keyspace.shard(id),
             keyspace: self.keyspace,
             effects: &mut self.effects,
@@ -360,7 +362,7 @@ impl<'k> Access<'k> {
         self.effects.changes += 1;
         let found = find_live(shard, self.db, hash, key, self.now_ms, &mut self.effects);
         let (bits, key_hash) = (self.keyspace.shard_bits(), self.keyspace.key_hash());
-        let (table, side) = shard.table_and_side(self.db, bits, key_hash);
+        let (table, side, _) = shard.parts(self.db, bits, key_hash);
         if found.is_none_or(|slot| table.get(slot).type_() != type_) {
             self.effects.note_created(side, self.db, key);
         }
@@ -430,7 +432,7 @@ impl<'k> Access<'k> {
         self.effects.changes += 1;
         let found = find_live(shard, self.db, hash, key, self.now_ms, &mut self.effects);
         let (bits, key_hash) = (self.keyspace.shard_bits(), self.keyspace.key_hash());
-        let (table, side) = shard.table_and_side(self.db, bits, key_hash);
+        let (table, side, _) = shard.parts(self.db, bits, key_hash);
         if found.is_none_or(|slot| table.get(slot).type_() != type_) {
             self.effects.note_created(side, self.db, key);
         }
@@ -564,7 +566,7 @@ impl<'k> Access<'k> {
         let (bits, hash) = (self.keyspace.shard_bits(), self.keyspace.key_hash());
         let mut ready = Vec::new();
         self.for_each_shard(|_, shard| {
-            shard.table_and_side(a.max(b), bits, hash);
+            shard.parts(a.max(b), bits, hash);
             shard.tables.swap(a.0 as usize, b.0 as usize);
             shard.side.swap_fields(a, b);
             for db in [a, b] {
@@ -589,6 +591,7 @@ pub struct KeyMut<'a> {
     table: &'a mut Table<Entry>,
     slot: Slot,
     side: &'a mut Side,
+    stats: &'a mut ShardStats,
     home: &'a Shard,
     keyspace: &'a Keyspace,
     effects: &'a mut Effects,
@@ -665,6 +668,11 @@ impl KeyMut<'_> {
             let enc = value::string::encoding_with_expire(entry.key().len(), value_len);
             self.table.get_mut(self.slot).set_enc(enc as u8);
         }
+    }
+
+    /// Counts fields that were taken out because they had expired.
+    pub fn add_expired_fields(&mut self, fields: usize) {
+        self.stats.expired_fields += fields as u64;
     }
 
     /// Takes the key out of the keyspace.

@@ -60,20 +60,20 @@ impl ShardData {
         self.tables.get(db.0 as usize)
     }
 
-    /// The table of a database, made when there is none yet, and what is known besides.
+    /// The table of a database, made when there is none yet, what is known besides, and counters.
     #[inline]
-    pub(super) fn table_and_side(
+    pub(super) fn parts(
         &mut self,
         db: DbIndex,
         skip_bits: u32,
         hash: KeyHash,
-    ) -> (&mut Table<Entry>, &mut Side) {
+    ) -> (&mut Table<Entry>, &mut Side, &mut ShardStats) {
         let index = db.0 as usize;
         if index >= self.tables.len() {
             self.tables
                 .resize_with(index + 1, || Table::new(skip_bits, hash));
         }
-        (&mut self.tables[index], &mut self.side)
+        (&mut self.tables[index], &mut self.side, &mut self.stats)
     }
 }
 
@@ -214,11 +214,33 @@ impl Keyspace {
         if let Some(shard) = self.shard(self.shard_of(hash)).data.try_lock()
             && let Some(table) = shard.table(db)
         {
-            if entries {
-                table.prefetch_entry(hash)
-            } else {
-                table.prefetch_bucket(hash)
-            }
+            table.prefetch(hash, entries);
+        }
+    }
+
+    /// A third stage for commands on collections, which read more of an entry than its first line.
+    #[inline]
+    /// True if the value is a large one, to be looked into by [`Keyspace::prefetch_element`].
+    pub fn prefetch_value(&self, db: DbIndex, hash: u64) -> bool {
+        let mut is_large = false;
+        if let Some(shard) = self.shard(self.shard_of(hash)).data.try_lock()
+            && let Some(table) = shard.table(db)
+        {
+            table.peek(hash, |entry| is_large |= entry.prefetch_value());
+        }
+        is_large
+    }
+
+    /// As [`Keyspace::prefetch`], of an element of the key's large collection.
+    pub fn prefetch_element(&self, db: DbIndex, hash: u64, element: u64, entries: bool) {
+        if let Some(shard) = self.shard(self.shard_of(hash)).data.try_lock()
+            && let Some(table) = shard.table(db)
+        {
+            table.peek(hash, |entry| {
+                if let Some(collection) = entry.value().as_collection() {
+                    collection.prefetch(element, entries);
+                }
+            });
         }
     }
 

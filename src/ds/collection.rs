@@ -75,6 +75,18 @@ impl Collection {
         }
     }
 
+    /// Asks for the table line of the element with this hash or, in a second step, for the element.
+    /// A list has no such place.
+    #[inline]
+    pub fn prefetch(&self, hash: u64, entries: bool) {
+        match self {
+            Collection::List(_) => {}
+            Collection::Hash(fields) => fields.table.prefetch(hash, entries),
+            Collection::Set(members) => members.prefetch(hash, entries),
+            Collection::Zset(members) => members.prefetch(hash, entries),
+        }
+    }
+
     /// The memory of the structure in bytes, estimated from `samples` of its elements; from all of
     /// them if that is 0.
     pub fn alloc_bytes(&self, samples: usize) -> usize {

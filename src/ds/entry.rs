@@ -35,7 +35,7 @@ use std::sync::Arc;
 use crate::ds::buf::Buf;
 use crate::ds::collection::Collection;
 use crate::ds::hash::KeyHash;
-use crate::ds::table::{Item, Slot, Table};
+use crate::ds::table::{Item, Slot, Table, prefetch};
 
 /// Values of at least this many bytes live outside the entry in an `Arc`, so that a reply can hold
 /// the value and send it without a copy. Shorter ones are inline.
@@ -43,6 +43,12 @@ pub const SHARED_MIN: usize = 16 * 1024;
 
 /// The largest value of the 24-bit LRU/LFU field.
 pub const LRU_MAX: u32 = (1 << 24) - 1;
+
+/// Bytes of a cache line.
+const LINE_BYTES: usize = 64;
+/// How much of an entry is asked for ahead at most, bytes: as long as the processor would not have
+/// guessed by itself that it is read from front to back.
+const PREFETCH_BYTES_MAX: usize = 512;
 
 const LENGTHS_AT: usize = 5;
 const EXPIRE_BYTES: usize = 8;
@@ -595,6 +601,29 @@ impl<'a> EntryRef<'a> {
             type_: self.type_(),
             enc: self.enc(),
             lru: self.lru(),
+        }
+    }
+
+    /// Asks for the cache lines of a compact collection behind the first, which is read here, or for
+    /// the head of a large one. True for a large one.
+    #[inline]
+    pub fn prefetch_value(self) -> bool {
+        // SAFETY: raw is a live entry; a boxed value has its pointer at value_at, aligned.
+        unsafe {
+            let shape = Shape::read(self.raw);
+            let at = self.raw.add(shape.value_at).as_ptr();
+            if shape.flags & KIND_MASK == KIND_BOXED {
+                let collection = at.cast::<*const u8>().read();
+                prefetch(collection);
+                prefetch(collection.wrapping_add(LINE_BYTES));
+                true
+            } else {
+                let ahead = (shape.value_at + shape.value_len).min(PREFETCH_BYTES_MAX);
+                for offset in (LINE_BYTES..ahead).step_by(LINE_BYTES) {
+                    prefetch(self.raw.as_ptr().wrapping_add(offset));
+                }
+                false
+            }
         }
     }
 

@@ -7,8 +7,8 @@
 //! waits. So nobody can come in between, waiters of a key are served in the order in which they
 //! came, and an element is taken out of its key only for a client that still waits.
 //!
-//! A command that runs again sees the shards that are held, in which the key that is ready lies;
-//! its other keys look as if they were not there, which is as if they had been filled later. What it
+//! A command that runs again sees the shards that are held. Those of its other keys are held if they
+//! are free; else these look as if they were not there, as if they had been filled later. What it
 //! must hold besides (BLMOVE's destination) is held if it is free; if it is not, the waiter is
 //! served right after the writer's locks are released, with locks of its own.
 //!
@@ -201,6 +201,10 @@ impl Exec {
         ctx.db.select(waiting.db);
         if waited_for(&mut ctx.db, &key.1).map(|(type_, _)| type_) != Some(waiting.type_) {
             return Served::No;
+        }
+        // The other keys it waits for are looked at, too, unless somebody uses them just now.
+        for other in &waiting.keys {
+            ctx.db.try_hold(other);
         }
         if let Some(destination) = &waiting.destination
             && !ctx.db.try_hold(destination)

@@ -209,7 +209,37 @@ impl Exec {
         for hash in plan.iter().flatten().filter_map(|ahead| ahead.hash) {
             keyspace.prefetch(client.db, hash, true);
         }
+        self.look_into_collections(&plan, batch, buf, client);
         plan
+    }
+
+    /// Goes on with the values of commands on collections: more than an entry's first line, and in
+    /// large ones the line, then the entry, of the element that is asked for.
+    fn look_into_collections(&self, plan: &Plan<'_>, batch: &Batch, buf: &[u8], client: &Client) {
+        let keyspace = &self.server.keyspace;
+        // Hashes of keys and elements.
+        let mut elements: SmallVec<[(u64, u64); BATCH_COMMANDS]> = SmallVec::new();
+        for (index, ahead) in plan.iter().enumerate() {
+            let Some(Ahead {
+                command,
+                hash: Some(hash),
+            }) = *ahead
+            else {
+                continue;
+            };
+            if command.row.docs.group.is_collection()
+                && keyspace.prefetch_value(client.db, hash)
+                && let Some(at) = command.row.element
+                && let Some(element) = batch.argv(index, buf).get(at as usize)
+            {
+                elements.push((hash, keyspace.hash(element)));
+            }
+        }
+        for entries in [false, true] {
+            for &(hash, element) in &elements {
+                keyspace.prefetch_element(client.db, hash, element, entries);
+            }
+        }
     }
 
     /// Runs one request and writes its reply to `out`. `ahead` is its place in [`Exec::look_ahead`].

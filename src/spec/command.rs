@@ -13,6 +13,9 @@ pub struct Command<H: 'static> {
     pub arity: i32,
     /// How the server treats it.
     pub flags: Flags,
+    /// Where the first element stands that the command looks up in the key's collection, as far as a
+    /// number can tell: it is brought into the cache ahead.
+    pub element: Option<u16>,
     /// ACL categories beyond those that the flags imply; see [`Command::acl_categories`].
     pub acl: AclCategories,
     /// Where its keys are.
@@ -83,6 +86,17 @@ impl Group {
     }
 }
 
+impl Group {
+    /// Whether its commands are about collections.
+    #[inline]
+    pub const fn is_collection(self) -> bool {
+        matches!(
+            self,
+            Group::List | Group::Set | Group::SortedSet | Group::Hash
+        )
+    }
+}
+
 impl<H> Command<H> {
     /// A row without keys, categories or documentation yet.
     pub const fn new(name: &'static str, arity: i32, flags: Flags, run: H) -> Command<H> {
@@ -93,6 +107,7 @@ impl<H> Command<H> {
             acl: AclCategories::NONE,
             keys: &[],
             exclusive_if: None,
+            element: None,
             tips: &[],
             docs: Docs {
                 summary: "",
@@ -118,6 +133,12 @@ impl<H: Copy> Command<H> {
     /// Says which requests need the exclusive path.
     pub const fn exclusive_if(mut self, needs: fn(Argv<'_>) -> bool) -> Self {
         self.exclusive_if = Some(needs);
+        self
+    }
+
+    /// Says where the first element stands that is looked up in the key's collection.
+    pub const fn element(mut self, at: u16) -> Self {
+        self.element = Some(at);
         self
     }
 

@@ -237,6 +237,7 @@ pub fn stored(element: Value<'_>) -> ValueRef<'_> {
 /// Where a field is among the elements.
 #[inline]
 fn find_in_list(list: Listpack<'_>, field: &[u8]) -> Option<usize> {
+    list.prefetch();
     list.find(listpack::HEADER_BYTES, field, 1)
 }
 
@@ -256,8 +257,16 @@ fn random_of_list<'a>(list: Listpack<'a>, rng: &mut Rng) -> Option<Pair<'a>> {
 
 #[inline]
 fn find_entry<'a>(table: &'a Table<Entry>, field: &[u8]) -> Option<EntryRef<'a>> {
-    let slot = table.find(table.key_hash().hash(field), field)?;
+    let slot = find_slot(table, table.key_hash().hash(field), field)?;
     Some(table.get(slot))
+}
+
+/// The slot of a field. All of its entry comes into the cache at once, not first the field, then
+/// the value behind it: nobody has looked ahead for it, as for keys.
+#[inline]
+fn find_slot(table: &Table<Entry>, hash: u64, field: &[u8]) -> Option<Slot> {
+    table.prefetch_entry(hash);
+    table.find(hash, field)
 }
 
 #[inline]
@@ -456,7 +465,7 @@ impl<H: Home> HashMut<H> {
             },
             HashRef::Table { table, .. } => {
                 let hash = self.terms.key_hash.hash(field);
-                let slot = table.find(hash, field);
+                let slot = find_slot(table, hash, field);
                 Spot::Table { hash, slot }
             }
         })
@@ -570,12 +579,11 @@ impl<H: Home> HashMut<H> {
         }
     }
 
-    /// Takes out fields that have expired, up to `most` of them.
-    pub fn take_expired(&mut self, most: usize) {
+    /// Takes out fields that have expired, up to `most` of them; how many it were.
+    pub fn take_expired(&mut self, most: usize) -> usize {
         let now_ms = self.terms.now_ms;
-        if let Some(table) = self.home.table_mut() {
-            table.take_expired(now_ms, most, &mut drop);
-        }
+        let table = self.home.table_mut();
+        table.map_or(0, |table| table.take_expired(now_ms, most, &mut drop))
     }
 
     /// Turns a listpack into a table.

@@ -658,6 +658,9 @@ impl<'a> SetMut<'a> {
     }
 
     fn pop_compact(&mut self, count: usize, rng: &mut Rng, mut pop: impl FnMut(Member<'_>)) {
+        if count == 1 {
+            return self.pop_one(rng, pop);
+        }
         let set = self.get();
         let mut choice = Choice::of(count, set.len());
         let mut keep = |member: &Member<'_>| {
@@ -676,6 +679,26 @@ impl<'a> SetMut<'a> {
         };
         let old_len = self.slot.bytes().len();
         self.slot.splice(0, old_len, &bytes);
+    }
+
+    /// Takes a random member out of a compact set.
+    fn pop_one(&mut self, rng: &mut Rng, mut pop: impl FnMut(Member<'_>)) {
+        let (set, index) = (self.get(), rng.index(self.get().len()));
+        match set {
+            SetRef::Intset(set) => {
+                if let Some(int) = set.get(index) {
+                    pop(Member::Int(int));
+                    intset::remove_at(&mut self.slot, index);
+                }
+            }
+            SetRef::Listpack(list) => {
+                if let Some(at) = i64::try_from(index).ok().and_then(|at| list.seek(at)) {
+                    pop(list.value(at));
+                    listpack::delete(&mut self.slot, at, 1);
+                }
+            }
+            SetRef::Table(_) => {}
+        }
     }
 }
 

@@ -123,8 +123,10 @@ fn len_without_expired(ctx: &mut Ctx<'_>, key: &[u8]) -> Result<usize, crate::sp
         return Ok(0);
     };
     let mut hash = edit(&mut found, terms);
-    hash.take_expired(TAKE_EXPIRED_MAX);
-    Ok(hash.view().len())
+    let taken = hash.take_expired(TAKE_EXPIRED_MAX);
+    let len = hash.view().len();
+    found.add_expired_fields(taken);
+    Ok(len)
 }
 
 /// HEXISTS key field

@@ -103,8 +103,10 @@ pub(super) fn srandmember(ctx: &mut Ctx<'_>) -> CmdResult {
 
 /// SRANDMEMBER key count
 fn srandmember_count(ctx: &mut Ctx<'_>, key: &[u8]) -> CmdResult {
+    if ctx.args.remaining() > 1 {
+        return Err(CmdError::Syntax);
+    }
     let count = ctx.args.int_in(-i64::MAX, i64::MAX, OUT_OF_BOTH_RANGES)?;
-    ctx.args.finish()?;
     let Ctx { db, out, .. } = ctx;
     let Some(set) = typed(db, key, Type::Set)?.map(SetRef::of) else {
         out.array(0);

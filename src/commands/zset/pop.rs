@@ -5,7 +5,7 @@ use crate::commands::{Block, BlockOn, CmdResult, Ctx, Next, timeout, typed_mut};
 use crate::db::KeyMut;
 use crate::resp::parse::Argv;
 use crate::resp::write::ReplyWriter;
-use crate::spec::CmdError;
+use crate::spec::{Args, CmdError};
 use crate::value::zset::ZsetMut;
 use crate::value::{Limits, Type};
 
@@ -100,7 +100,7 @@ fn end(arg: &[u8]) -> Result<End, CmdError> {
 
 /// ZMPOP numkeys key [key ...] <MIN | MAX> [COUNT count]
 pub(super) fn zmpop(ctx: &mut Ctx<'_>) -> CmdResult {
-    if !pop_first(ctx)? {
+    if !FirstOf::parse(&mut ctx.args)?.pop(ctx)? {
         ctx.out.null_array();
     }
     Ok(Next::Done)
@@ -109,45 +109,60 @@ pub(super) fn zmpop(ctx: &mut Ctx<'_>) -> CmdResult {
 /// BZMPOP timeout numkeys key [key ...] <MIN | MAX> [COUNT count]
 pub(super) fn bzmpop(ctx: &mut Ctx<'_>) -> CmdResult {
     let seconds = ctx.args.bytes()?;
+    // Valkey looks at the timeout last.
+    let from = FirstOf::parse(&mut ctx.args)?;
     let deadline_ms = timeout::deadline_ms(ctx, seconds)?;
-    match pop_first(ctx)? {
+    match from.pop(ctx)? {
         true => Ok(Next::Done),
         false => block(ctx, deadline_ms),
     }
 }
 
-/// Reads what follows the timeout, and pops from the first key that has members; false if there is
-/// none.
-fn pop_first(ctx: &mut Ctx<'_>) -> Result<bool, CmdError> {
-    const NO_KEYS: CmdError = CmdError::text("ERR numkeys should be greater than 0");
-    const NO_COUNT: CmdError = CmdError::text("ERR count should be greater than 0");
-    let positive = |text: Result<i64, CmdError>, otherwise: CmdError| match text {
-        Ok(number @ 1..) => Ok(usize::try_from(number).unwrap_or(usize::MAX)),
-        _ => Err(otherwise),
-    };
-    let numkeys = positive(ctx.args.int(), NO_KEYS)?;
-    let keys = ctx.args.many(numkeys)?;
-    let end = end(ctx.args.bytes()?)?;
-    let mut count = None;
-    while let Some(option) = ctx.args.option() {
-        if count.is_some() || !is(option, "COUNT") || ctx.args.is_empty() {
-            return Err(CmdError::Syntax);
-        }
-        count = Some(positive(ctx.args.int(), NO_COUNT)?);
-    }
-    let limits = ctx.config.limits();
-    for key in keys.iter() {
-        let Some(found) = typed_mut(&mut ctx.db, key, Type::Zset)? else {
-            continue;
+/// What ZMPOP is asked for: members of the first of some keys that has any.
+struct FirstOf<'a> {
+    keys: Argv<'a>,
+    end: End,
+    count: usize,
+}
+
+impl<'a> FirstOf<'a> {
+    fn parse(args: &mut Args<'a>) -> Result<FirstOf<'a>, CmdError> {
+        const NO_KEYS: CmdError = CmdError::text("ERR numkeys should be greater than 0");
+        const NO_COUNT: CmdError = CmdError::text("ERR count should be greater than 0");
+        let positive = |text: Result<i64, CmdError>, otherwise: CmdError| match text {
+            Ok(number @ 1..) => Ok(usize::try_from(number).unwrap_or(usize::MAX)),
+            _ => Err(otherwise),
         };
-        ctx.out.array(2);
-        ctx.out.bulk(key);
-        let mut reply = Members::new(ctx.out, true);
-        reply.pairs = true;
-        pop(found, end, count.unwrap_or(1), &limits, reply);
-        return Ok(true);
+        let numkeys = positive(args.int(), NO_KEYS)?;
+        let keys = args.many(numkeys)?;
+        let end = end(args.bytes()?)?;
+        let mut count = None;
+        while let Some(option) = args.option() {
+            if count.is_some() || !is(option, "COUNT") || args.is_empty() {
+                return Err(CmdError::Syntax);
+            }
+            count = Some(positive(args.int(), NO_COUNT)?);
+        }
+        let count = count.unwrap_or(1);
+        Ok(FirstOf { keys, end, count })
     }
-    Ok(false)
+
+    /// Pops; false if no key has members.
+    fn pop(self, ctx: &mut Ctx<'_>) -> Result<bool, CmdError> {
+        let limits = ctx.config.limits();
+        for key in self.keys.iter() {
+            let Some(found) = typed_mut(&mut ctx.db, key, Type::Zset)? else {
+                continue;
+            };
+            ctx.out.array(2);
+            ctx.out.bulk(key);
+            let mut reply = Members::new(ctx.out, true);
+            reply.pairs = true;
+            pop(found, self.end, self.count, &limits, reply);
+            return Ok(true);
+        }
+        Ok(false)
+    }
 }
 
 /// BZPOPMIN key [key ...] timeout

@@ -393,6 +393,36 @@ impl<T: Item> Table<T> {
         }
     }
 
+    /// Calls `look` with the items in the home line that may be the one with this hash: mostly with
+    /// that one, but no key is compared. For a third step, which asks for more of an item than its
+    /// first bytes.
+    #[inline]
+    pub fn peek(&self, hash: u64, mut look: impl FnMut(T::Ref<'_>)) {
+        if self.len == 0 {
+            return;
+        }
+        let position = self.position(hash);
+        let segment = self.segment(self.dir_index(position));
+        let (home, window) = (segment.home_of(position), segment.window_of(position));
+        // SAFETY: the segment is live, its home lines are below homes(), and a matching word is
+        // occupied, so it is a live item's, which nobody changes while self is borrowed.
+        unsafe {
+            let line = segment.line(home);
+            for slot in line.matches(window) {
+                look(T::borrow(line::pointer(line.0[slot])));
+            }
+        }
+    }
+
+    /// [`Self::prefetch_bucket`] or, with `entries`, [`Self::prefetch_entry`].
+    #[inline]
+    pub fn prefetch(&self, hash: u64, entries: bool) {
+        match entries {
+            true => self.prefetch_entry(hash),
+            false => self.prefetch_bucket(hash),
+        }
+    }
+
     /// Drops all items and gives all memory back.
     pub fn clear(&mut self) {
         let mut dir_index = 0;

@@ -204,6 +204,12 @@ impl Zset {
         self.table.scan(cursor, budget, f)
     }
 
+    /// Asks for the table line of the member with this hash or, in a second step, for the member.
+    #[inline]
+    pub fn prefetch(&self, hash: u64, entries: bool) {
+        self.table.prefetch(hash, entries);
+    }
+
     /// A copy of everything.
     pub fn duplicate(&self) -> Zset {
         let mut copy = SortedBuilder::new(self.table.key_hash());

@@ -169,7 +169,9 @@ fn change(stored: &mut Stored, model: &mut Model, rng: &mut Rng) {
             };
             assert_eq!(created, model.len() - before);
         }
-        10 => hash.take_expired(rng.index(4)),
+        10 => {
+            hash.take_expired(rng.index(4));
+        }
         _ => {
             stored.terms.now_ms += rng.below(20);
             let now_ms = stored.terms.now_ms;

@@ -148,7 +148,8 @@ pub fn intersection<'a>(inputs: &mut [Input<'a>], how: Aggregate) -> Outcome<'a>
             let score = number(first.weight * score);
             let all = others.iter().try_fold(score, |score, other| {
                 let found = other.source.score(bytes)?;
-                Some(how.of(score, number(other.weight * found)))
+                // Valkey does not look at this product by itself: what is no number makes a sum zero.
+                Some(how.of(score, other.weight * found))
             });
             if let Some(score) = all {
                 pairs.push((member, score));
