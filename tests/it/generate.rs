@@ -160,6 +160,12 @@ impl Step {
         if self.argv[0].len() == 4 { 1 } else { 2 }
     }
 
+    /// Whether it is SORT or SORT_RO.
+    pub(crate) fn sorts(&self) -> bool {
+        let name = self.argv[0].to_ascii_lowercase();
+        name == b"sort" || name == b"sort_ro"
+    }
+
     /// Whether it takes members out of a set without taking all: which ones is random.
     pub(crate) fn pops_some(&self) -> bool {
         self.argv[0].eq_ignore_ascii_case(b"spop") && !self.takes_all()
@@ -172,21 +178,22 @@ impl Step {
 
     /// What damage or several options together have left without a defined order.
     fn loosen(&mut self) {
-        let words: Vec<Vec<u8>> = self.argv.iter().map(|a| a.to_ascii_lowercase()).collect();
-        let has = |word: &[u8]| words[1..].iter().any(|w| w == word);
-        match words[0].as_slice() {
+        let has = |word: &str| has(&self.argv, word);
+        match self.argv[0].to_ascii_lowercase().as_slice() {
             // A set has no order, and BY without an asterisk asks for no other.
-            b"sort" | b"sort_ro" if !has(b"store") => {
-                let as_it_comes = |pair: &[Vec<u8>]| pair[0] == b"by" && !pair[1].contains(&b'*');
-                if words.windows(2).any(as_it_comes) {
-                    self.agree = [Agree::AnyOrder, Agree::Shape][usize::from(has(b"limit"))];
-                } else if has(b"by") && has(b"alpha") {
+            b"sort" | b"sort_ro" if !has("store") => {
+                let as_it_comes = |pair: &[Vec<u8>]| {
+                    pair[0].eq_ignore_ascii_case(b"by") && !pair[1].contains(&b'*')
+                };
+                if self.argv.windows(2).any(as_it_comes) {
+                    self.agree = [Agree::AnyOrder, Agree::Shape][usize::from(has("limit"))];
+                } else if has("by") && has("alpha") {
                     self.agree = Agree::AnyOrder;
                 }
             }
             b"spop" | b"srandmember" | b"hrandfield" | b"zrandmember" => {
                 self.agree = match self.takes_all() {
-                    true if has(b"withvalues") || has(b"withscores") => Agree::Pairs,
+                    true if has("withvalues") || has("withscores") => Agree::Pairs,
                     true => Agree::AnyOrder,
                     false => Agree::Shape,
                 };
@@ -194,6 +201,13 @@ impl Step {
             _ => {}
         }
     }
+}
+
+/// Whether `word` is among the arguments, in any case of letters.
+fn has(argv: &[Vec<u8>], word: &str) -> bool {
+    argv[1..]
+        .iter()
+        .any(|arg| arg.eq_ignore_ascii_case(word.as_bytes()))
 }
 
 /// The number in place `at`, if there is one.
@@ -226,12 +240,10 @@ fn asks_for_millions(argv: &[Vec<u8>]) -> bool {
 /// Whether SORT compares other texts than the elements, whose order is undefined where these are
 /// the same, and shows or keeps more than which elements there are.
 fn has_ties(argv: &[Vec<u8>]) -> bool {
-    let words: Vec<Vec<u8>> = argv.iter().map(|a| a.to_ascii_lowercase()).collect();
-    let has = |word: &[u8]| words[1..].iter().any(|w| w == word);
-    words[0].starts_with(b"sort")
-        && has(b"alpha")
-        && has(b"by")
-        && (has(b"store") || has(b"limit") || has(b"get"))
+    argv[0].to_ascii_lowercase().starts_with(b"sort")
+        && has(argv, "alpha")
+        && has(argv, "by")
+        && (has(argv, "store") || has(argv, "limit") || has(argv, "get"))
 }
 
 /// Whether damage has made an expiry that falls due while the test runs.

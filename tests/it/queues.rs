@@ -51,7 +51,7 @@ enum Scope {
 
 fn compare_with(real: &Server, scope: Scope) {
     let only = std::env::var("KIVI_TEST_SEED").ok();
-    let episodes = (env_number("KIVI_TEST_STEPS", 400_000) / 200).div_ceil(STEPS_PER_EPISODE);
+    let episodes = (env_number("KIVI_TEST_STEPS", 300_000) / 200).div_ceil(STEPS_PER_EPISODE);
     let seeds = match only.map(|seed| seed.parse().expect("KIVI_TEST_SEED")) {
         Some(seed) => seed..seed + 1,
         None => 1..episodes + 1,
