@@ -93,10 +93,11 @@ impl Fields<'_> {
         }
         let mark = self.out.mark();
         self.array(wanted);
-        // A walk to each field of a listpack would be long.
+        // A walk to each field of a listpack would be long, as would be the way to the few fields of
+        // a table that have not expired.
         let listed: Vec<Pair<'_>> = match hash {
-            HashRef::Listpack(_) => hash.iter().collect(),
-            HashRef::Table { .. } => Vec::new(),
+            HashRef::Table { .. } if !hash.may_have_expired() => Vec::new(),
+            _ => hash.iter().collect(),
         };
         for drawn in 0..wanted {
             let pair = match listed.is_empty() {
@@ -124,7 +125,10 @@ impl Fields<'_> {
         self.array(wanted);
         if wanted == len {
             hash.iter().for_each(|pair| self.pair(pair));
-        } else if matches!(hash, HashRef::Listpack(_)) || wanted >= len / LISTED_SHARE {
+        } else if matches!(hash, HashRef::Listpack(_))
+            || hash.may_have_expired()
+            || wanted >= len / LISTED_SHARE
+        {
             self.by_shuffling(hash, wanted, rng);
         } else {
             self.by_drawing(hash, wanted, rng);

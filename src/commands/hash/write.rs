@@ -69,6 +69,7 @@ pub(super) fn write_pairs(
     let room = |args| match how {
         // It becomes a table at once.
         How::Each(Ttl::At(_)) => 0,
+        _ if changes > terms.entries_max => 0,
         _ => list_bytes(pairs(args)),
     };
     if let Some(mut found) = find_mut(db, key)? {
