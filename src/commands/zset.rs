@@ -555,8 +555,9 @@ fn score(args: &mut Args<'_>) -> Result<f64, CmdError> {
 /// Reads a score or a weight. Unlike other floats they are not hexadecimal, in Valkey.
 #[inline]
 fn parse_score(text: &[u8]) -> Option<f64> {
-    let is_hex = text.iter().any(|&byte| byte | 0x20 == b'x');
-    num::parse_f64(text).filter(|_| !is_hex)
+    let score = num::parse_f64(text)?;
+    let is_hex = memchr::memchr2(b'x', b'X', text).is_some();
+    (!is_hex).then_some(score)
 }
 
 /// Whether an argument is this word, in any case, as C compares them.
@@ -665,7 +666,7 @@ fn zscan(ctx: &mut Ctx<'_>) -> CmdResult {
                 // A string also in RESP3, and not always the shortest one.
                 score_text.clear();
                 match zset {
-                    ZsetRef::Listpack(_) => num::fmt_double(score, &mut score_text),
+                    ZsetRef::Compact(_) => num::fmt_double(score, &mut score_text),
                     ZsetRef::Large(_) => num::fmt_double_17(score, &mut score_text),
                 }
                 members.bulk(&score_text);

@@ -4,6 +4,9 @@
 //! ([`EntrySlot`](crate::ds::entry::EntrySlot)). Their edits are the same: put some bytes in the
 //! place of others. To edit another kind of storage, implement [`Buf`] for it.
 
+/// Bytes of a cache line.
+const LINE_BYTES: usize = 64;
+
 /// Bytes that can grow and shrink anywhere.
 pub trait Buf {
     /// All bytes.
@@ -37,6 +40,14 @@ impl Buf for Vec<u8> {
         self.copy_within(tail..old_len, at + insert.len());
         self[at..at + insert.len()].copy_from_slice(insert);
         self.truncate(old_len - remove + insert.len());
+    }
+}
+
+/// Asks for all cache lines of `bytes`, which a walk would ask for one after the other.
+#[inline]
+pub fn prefetch(bytes: &[u8]) {
+    for line in bytes.chunks(LINE_BYTES) {
+        crate::ds::table::prefetch(line.as_ptr());
     }
 }
 

@@ -156,10 +156,14 @@ pub fn is_empty(type_: u8, value: ValueRef<'_>) -> bool {
     if type_ == Type::String as u8 {
         return false;
     }
-    match value {
-        ValueRef::Collection(collection) => collection.is_empty(),
-        ValueRef::Bytes(bytes) => bytes.len() <= EMPTY_BYTES_MAX,
-        ValueRef::Shared(bytes) => bytes.len() <= EMPTY_BYTES_MAX,
-        ValueRef::Int(_) => false,
+    let len = match value {
+        ValueRef::Collection(collection) => return collection.is_empty(),
+        ValueRef::Bytes(bytes) => bytes.len(),
+        ValueRef::Shared(bytes) => bytes.len(),
+        ValueRef::Int(_) => return false,
+    };
+    match type_ == Type::Zset as u8 {
+        true => len <= zset::EMPTY_BYTES,
+        false => len <= EMPTY_BYTES_MAX,
     }
 }

@@ -1,7 +1,7 @@
 //! Sorted set values: their two encodings, how they are read, how they change.
 //!
-//! A sorted set of few short members is a listpack in its key's entry: member, score, member, score,
-//! in their order. Every other one is a [`Zset`]. A listpack grows into that when a directive's limit
+//! A sorted set of few short members is a list of bytes in its key's entry (`compact`), what Redis
+//! calls a listpack. Every other one is a [`Zset`]. A list grows into that when a directive's limit
 //! is passed ([`Limits`]), and nothing grows back, as in Valkey. Only what a *STORE command makes is
 //! a new value, whose encoding follows from its size alone ([`NewZset`]).
 //!
@@ -11,13 +11,12 @@
 //!
 //! Invariants:
 //! - members are in ascending order of score, then of their bytes; a rank counts from 0;
-//! - no score is NaN; the listpack does not tell the negative zero from the positive one;
+//! - no score is NaN; the small form does not tell the negative zero from the positive one;
 //! - a member that is the text of an integer may be `Member::Int` or `Member::Bytes`, see
 //!   `ds::listpack`.
 //!
 //! To add an operation that changes members, write its two arms into [`ZsetMut`].
 
-use std::cmp::Ordering;
 use std::ops::Range;
 
 use super::{Encoding, Limits};
@@ -25,26 +24,24 @@ use crate::ds::buf::Buf;
 use crate::ds::collection::Collection;
 use crate::ds::entry::{EntryRef, EntrySlot, NewValue, ValueRef};
 use crate::ds::hash::KeyHash;
-use crate::ds::listpack::{self, Listpack};
 use crate::ds::zset::{SortedBuilder, Walk, Zset};
-use crate::util::num;
 
 pub mod algebra;
 mod bounds;
+mod compact;
 
 #[cfg(test)]
 mod tests;
 
 pub use bounds::{LexBound, LexRange, ScoreRange};
+use compact::Compact;
+pub use compact::compare;
 
 /// An element of a sorted set. Not comparable with `==`: see the invariants above.
 pub use crate::ds::listpack::Value as Member;
 
-/// Elements of a listpack that one member takes.
-const PAIR: usize = 2;
-/// Whole scores up to this one are integers in a listpack; so are all that `num::fmt_double` writes
-/// as such.
-const WHOLE_MAX: f64 = (1u64 << 62) as f64;
+/// Bytes of a small set without members.
+pub(super) const EMPTY_BYTES: usize = compact::EMPTY.len();
 /// Zero bits at the end of a table's cursor, which a client's does without.
 const CURSOR_GRAIN_BITS: u32 = 16;
 
@@ -52,7 +49,7 @@ const CURSOR_GRAIN_BITS: u32 = 16;
 #[derive(Clone, Copy)]
 pub enum ZsetRef<'a> {
     /// Few short members.
-    Listpack(Listpack<'a>),
+    Compact(Compact<'a>),
     /// Any members.
     Large(&'a Zset),
 }
@@ -65,7 +62,7 @@ impl<'a> ZsetRef<'a> {
             ValueRef::Collection(Collection::Zset(zset)) => ZsetRef::Large(zset),
             value => {
                 let bytes = value.as_bytes().expect("a sorted set is bytes or a tree");
-                ZsetRef::Listpack(Listpack::new(bytes))
+                ZsetRef::Compact(Compact::new(bytes))
             }
         }
     }
@@ -74,7 +71,7 @@ impl<'a> ZsetRef<'a> {
     #[inline]
     pub fn len(self) -> usize {
         match self {
-            ZsetRef::Listpack(list) => list.len() / PAIR,
+            ZsetRef::Compact(list) => list.len(),
             ZsetRef::Large(zset) => zset.len(),
         }
     }
@@ -88,7 +85,7 @@ impl<'a> ZsetRef<'a> {
     #[inline]
     pub fn score(self, member: &[u8]) -> Option<f64> {
         match self {
-            ZsetRef::Listpack(list) => Some(score_at(list, find(list, member)?)),
+            ZsetRef::Compact(list) => Some(list.score(list.find(member)?)),
             ZsetRef::Large(zset) => zset.score(member),
         }
     }
@@ -96,15 +93,9 @@ impl<'a> ZsetRef<'a> {
     /// How many members are before this one, and its score.
     pub fn rank(self, member: &[u8]) -> Option<(usize, f64)> {
         match self {
-            ZsetRef::Listpack(list) => {
-                let found = find(list, member)?;
-                let mut elements = 0;
-                let mut at = list.first();
-                while let Some(before) = at.filter(|&at| at < found) {
-                    elements += 1;
-                    at = list.next(before);
-                }
-                Some((elements / PAIR, score_at(list, found)))
+            ZsetRef::Compact(list) => {
+                let at = list.find(member)?;
+                Some((list.rank_of(at), list.score(at)))
             }
             ZsetRef::Large(zset) => zset.rank(member),
         }
@@ -120,7 +111,7 @@ impl<'a> ZsetRef<'a> {
                 zset.rank_of_score(range.min, range.min_is_exclusive),
                 zset.rank_of_score(range.max, !range.max_is_exclusive),
             ),
-            ZsetRef::Listpack(_) => {
+            ZsetRef::Compact(_) => {
                 let mut scores = self.range(0, usize::MAX).map(|(_, score)| score);
                 let start = scores.by_ref().take_while(|&score| range.is_below(score));
                 let start = start.count();
@@ -134,7 +125,7 @@ impl<'a> ZsetRef<'a> {
     }
 
     /// The ranks of the members that are between two others, if all have one score. If not, the
-    /// answer is Valkey's for a listpack, and for a large set some range of ranks.
+    /// answer is Valkey's for a small set, and for a large one some range of ranks.
     pub fn lex_span(self, range: &LexRange<'_>, back: bool) -> Range<usize> {
         let len = self.len();
         let mut digits = itoa::Buffer::new();
@@ -171,12 +162,7 @@ impl<'a> ZsetRef<'a> {
     pub fn range(self, rank: usize, count: usize) -> Iter<'a> {
         match self {
             ZsetRef::Large(zset) => Iter::Large(zset.range(rank, count)),
-            ZsetRef::Listpack(list) => {
-                let left = count.min(self.len().saturating_sub(rank));
-                let at = pair_at(list, rank).unwrap_or(list.end());
-                let elements = list.iter_from(at);
-                Iter::Listpack { elements, left }
-            }
+            ZsetRef::Compact(list) => Iter::Forward(list.iter_from(list.place(rank), count)),
         }
     }
 
@@ -184,10 +170,10 @@ impl<'a> ZsetRef<'a> {
     pub fn range_back(self, rank: usize, count: usize) -> Iter<'a> {
         match self {
             ZsetRef::Large(zset) => Iter::Large(zset.range_back(rank, count)),
-            ZsetRef::Listpack(list) => {
-                let at = pair_at(list, rank);
-                let left = count.min(rank.saturating_add(1));
-                Iter::ListpackBack { list, at, left }
+            ZsetRef::Compact(list) => {
+                let count = if rank < list.len() { count } else { 0 };
+                let after = list.place(rank.saturating_add(1));
+                Iter::Backward(list.iter_before(after, count))
             }
         }
     }
@@ -196,7 +182,7 @@ impl<'a> ZsetRef<'a> {
     pub fn iter(self) -> Iter<'a> {
         match self {
             ZsetRef::Large(zset) => Iter::Unordered(zset.iter()),
-            ZsetRef::Listpack(_) => self.range(0, usize::MAX),
+            ZsetRef::Compact(_) => self.range(0, usize::MAX),
         }
     }
 
@@ -220,22 +206,10 @@ impl<'a> ZsetRef<'a> {
 
 /// Members with their scores.
 pub enum Iter<'a> {
-    /// Of a listpack, upwards.
-    Listpack {
-        /// The elements from the next one on.
-        elements: listpack::Iter<'a>,
-        /// Members to come.
-        left: usize,
-    },
-    /// Of a listpack, downwards.
-    ListpackBack {
-        /// All of it.
-        list: Listpack<'a>,
-        /// Where the next member is.
-        at: Option<usize>,
-        /// Members to come.
-        left: usize,
-    },
+    /// Of a small set, upwards.
+    Forward(compact::Forward<'a>),
+    /// Of a small set, downwards.
+    Backward(compact::Backward<'a>),
     /// Of a large set, in order.
     Large(Walk<'a>),
     /// Of a large set, in no order.
@@ -248,19 +222,8 @@ impl<'a> Iterator for Iter<'a> {
     #[inline]
     fn next(&mut self) -> Option<(Member<'a>, f64)> {
         match self {
-            Iter::Listpack { elements, left } => {
-                *left = left.checked_sub(1)?;
-                let member = elements.next()?;
-                Some((member, score_of(elements.next()?)))
-            }
-            Iter::ListpackBack { list, at, left } => {
-                *left = left.checked_sub(1)?;
-                let member_at = (*at)?;
-                *at = list
-                    .prev(member_at)
-                    .and_then(|score_at| list.prev(score_at));
-                Some((list.value(member_at), score_at(*list, member_at)))
-            }
+            Iter::Forward(members) => members.next(),
+            Iter::Backward(members) => members.next(),
             Iter::Large(walk) => {
                 let member = walk.next()?;
                 Some((Member::Bytes(member.member()), member.score()))
@@ -271,56 +234,6 @@ impl<'a> Iterator for Iter<'a> {
             }
         }
     }
-}
-
-/// How two members with their scores order.
-pub fn compare(a: (Member<'_>, f64), b: (Member<'_>, f64)) -> Ordering {
-    let by_score = a.1.partial_cmp(&b.1).unwrap_or(Ordering::Equal);
-    by_score.then_with(|| match (a.0, b.0) {
-        (Member::Bytes(a), Member::Bytes(b)) => a.cmp(b),
-        (a, b) => {
-            let (mut a_digits, mut b_digits) = (itoa::Buffer::new(), itoa::Buffer::new());
-            a.bytes(&mut a_digits).cmp(b.bytes(&mut b_digits))
-        }
-    })
-}
-
-/// Where a member is in a listpack.
-#[inline]
-fn find(list: Listpack<'_>, member: &[u8]) -> Option<usize> {
-    list.find(listpack::HEADER_BYTES, member, PAIR - 1)
-}
-
-/// Where the member of a rank is in a listpack.
-fn pair_at(list: Listpack<'_>, rank: usize) -> Option<usize> {
-    let index = rank.checked_mul(PAIR)?;
-    list.seek(i64::try_from(index).ok()?)
-}
-
-/// The score of the member at `at`.
-#[inline]
-fn score_at(list: Listpack<'_>, at: usize) -> f64 {
-    list.next(at).map_or(0.0, |at| score_of(list.value(at)))
-}
-
-/// The score that an element of a listpack is.
-#[inline]
-fn score_of(element: Member<'_>) -> f64 {
-    match element {
-        Member::Int(int) => int as f64,
-        // Only what came from a file can be anything else than a float's text.
-        Member::Bytes(text) => num::parse_f64(text).unwrap_or_default(),
-    }
-}
-
-/// The element that a score is in a listpack; the text is written to `text`.
-#[inline]
-fn score_element(score: f64, text: &mut Vec<u8>) -> Member<'_> {
-    if score.fract() == 0.0 && score.abs() <= WHOLE_MAX {
-        return Member::Int(score as i64);
-    }
-    num::fmt_double(score, text);
-    Member::from(&text[..])
 }
 
 /// A score that would be NaN: the sum of two opposite infinities.
@@ -418,24 +331,24 @@ impl<'a> ZsetMut<'a> {
     ) -> Result<Added, NotANumber> {
         match self.large() {
             Some(zset) => add_to_large(zset, member, score, options),
-            None => self.add_to_listpack(member, score, options),
+            None => self.add_to_compact(member, score, options),
         }
     }
 
-    fn add_to_listpack(
+    fn add_to_compact(
         &mut self,
         member: &[u8],
         score: f64,
         options: AddOptions,
     ) -> Result<Added, NotANumber> {
-        let list = Listpack::new(self.slot.bytes());
-        if let Some(at) = find(list, member) {
-            let old = score_at(list, at);
+        let list = Compact::new(self.slot.bytes());
+        if let Some(at) = list.find(member) {
+            let old = list.score(at);
             return Ok(match options.score(Some(old), score)? {
                 None => Added::Nothing,
                 Some(new) if new == old => Added::Same(new),
                 Some(new) => {
-                    self.change_in_listpack(at, member, new);
+                    compact::set_score(&mut self.slot, at, new);
                     Added::Changed(new)
                 }
             });
@@ -443,37 +356,12 @@ impl<'a> ZsetMut<'a> {
         let Some(score) = options.score(None, score)? else {
             return Ok(Added::Nothing);
         };
-        if exceeds(self.limits, list.len() / PAIR + 1, member.len())
-            || !listpack::fits(list.bytes().len(), member.len())
-        {
+        let is_full = exceeds(self.limits, list.len() + 1, member.len());
+        if is_full || !compact::fits(list.bytes().len(), member.len()) {
             return add_to_large(self.enlarge(), member, score, options);
         }
-        let at = place(list, Member::from(member), score);
-        let mut text = Vec::new();
-        let pair = [Member::from(member), score_element(score, &mut text)];
-        listpack::splice(&mut self.slot, at, 0, pair);
+        compact::insert(&mut self.slot, member, score);
         Ok(Added::New(score))
-    }
-
-    /// Gives the member at `at` another score.
-    fn change_in_listpack(&mut self, at: usize, member: &[u8], score: f64) {
-        let list = Listpack::new(self.slot.bytes());
-        let new = (Member::from(member), score);
-        let score_place = list.next(at).unwrap_or(list.end());
-        let before = list.prev(at).and_then(|at| list.prev(at));
-        let after = list.next(score_place);
-        let pair = |at: usize| (list.value(at), score_at(list, at));
-        let stays = before.is_none_or(|at| compare(pair(at), new).is_lt())
-            && after.is_none_or(|at| compare(pair(at), new).is_gt());
-        let mut text = Vec::new();
-        if stays {
-            let element = score_element(score, &mut text);
-            return listpack::replace(&mut self.slot, score_place, element);
-        }
-        listpack::delete(&mut self.slot, at, PAIR);
-        let at = place(Listpack::new(self.slot.bytes()), new.0, score);
-        let pair = [new.0, score_element(score, &mut text)];
-        listpack::splice(&mut self.slot, at, 0, pair);
     }
 
     /// Removes a member; false if it is not there.
@@ -481,9 +369,9 @@ impl<'a> ZsetMut<'a> {
         if let Some(zset) = self.large() {
             return zset.remove(member).is_some();
         }
-        let found = find(Listpack::new(self.slot.bytes()), member);
+        let found = Compact::new(self.slot.bytes()).find(member);
         if let Some(at) = found {
-            listpack::delete(&mut self.slot, at, PAIR);
+            compact::remove(&mut self.slot, at, 1);
         }
         found.is_some()
     }
@@ -493,12 +381,13 @@ impl<'a> ZsetMut<'a> {
         let count = ranks.len();
         if let Some(zset) = self.large() {
             zset.remove_range(ranks.start, count, |_| {});
-        } else if let Some(at) = pair_at(Listpack::new(self.slot.bytes()), ranks.start) {
-            listpack::delete(&mut self.slot, at, count.saturating_mul(PAIR));
+        } else if count > 0 {
+            let at = Compact::new(self.slot.bytes()).place(ranks.start);
+            compact::remove(&mut self.slot, at, count);
         }
     }
 
-    /// Turns the listpack into a large set.
+    /// Turns the small set into a large one.
     #[cold]
     fn enlarge(&mut self) -> &mut Zset {
         let zset = large_of(self.view().range(0, usize::MAX), self.slot.key_hash());
@@ -536,27 +425,7 @@ fn add_to_large(
     })
 }
 
-/// Where a new member belongs in a listpack.
-fn place(list: Listpack<'_>, member: Member<'_>, score: f64) -> usize {
-    let new = (member, score);
-    // Scores are often times or counters, which grow.
-    let last = list.last().and_then(|at| list.prev(at));
-    if last.is_none_or(|at| compare((list.value(at), score_at(list, at)), new).is_lt()) {
-        return list.end();
-    }
-    let mut elements = list.iter();
-    loop {
-        let at = elements.at();
-        let (Some(member), Some(element)) = (elements.next(), elements.next()) else {
-            return list.end();
-        };
-        if compare((member, score_of(element)), new).is_gt() {
-            return at;
-        }
-    }
-}
-
-/// Whether so many members, the longest of `longest` bytes, are too many or too long for a listpack.
+/// Whether so many members, the longest of `longest` bytes, are too many or too long for a small set.
 fn exceeds(limits: &Limits, count: usize, longest: usize) -> bool {
     count as u64 > limits.zset_max_listpack_entries
         || longest as u64 > limits.zset_max_listpack_value
@@ -583,13 +452,13 @@ pub fn empty(
         let collection = Box::new(Collection::Zset(Zset::new(key_hash)));
         return (Encoding::Skiplist, NewValue::Collection(collection));
     }
-    (Encoding::Listpack, NewValue::Bytes(&listpack::EMPTY))
+    (Encoding::Listpack, NewValue::Bytes(&compact::EMPTY))
 }
 
 /// A sorted set that no key has yet.
 pub enum NewZset {
     /// Few short members.
-    Listpack(Vec<u8>),
+    Compact(Vec<u8>),
     /// Any members.
     Large(Zset),
 }
@@ -604,23 +473,18 @@ impl NewZset {
         key_hash: KeyHash,
     ) -> NewZset {
         let text_bytes = longest.saturating_mul(count);
-        if exceeds(limits, count, longest) || !listpack::fits(listpack::EMPTY.len(), text_bytes) {
+        if exceeds(limits, count, longest) || !compact::fits(compact::EMPTY.len(), text_bytes) {
             return NewZset::Large(large_of(members, key_hash));
         }
-        let mut bytes = listpack::EMPTY.to_vec();
-        let mut text = Vec::new();
-        for (member, score) in members {
-            text.clear();
-            let pair = [member, score_element(score, &mut text)];
-            listpack::append_all(&mut bytes, pair);
-        }
-        NewZset::Listpack(bytes)
+        let mut bytes = compact::EMPTY.to_vec();
+        members.for_each(|(member, score)| compact::push(&mut bytes, member, score));
+        NewZset::Compact(bytes)
     }
 
     /// The encoding.
     pub fn encoding(&self) -> Encoding {
         match self {
-            NewZset::Listpack(_) => Encoding::Listpack,
+            NewZset::Compact(_) => Encoding::Listpack,
             NewZset::Large(_) => Encoding::Skiplist,
         }
     }
@@ -629,7 +493,7 @@ impl NewZset {
     pub fn store<R>(self, store: impl FnOnce(Encoding, NewValue<'_>) -> R) -> R {
         let enc = self.encoding();
         match self {
-            NewZset::Listpack(bytes) => store(enc, NewValue::Bytes(&bytes)),
+            NewZset::Compact(bytes) => store(enc, NewValue::Bytes(&bytes)),
             NewZset::Large(zset) => {
                 let collection = Box::new(Collection::Zset(zset));
                 store(enc, NewValue::Collection(collection))

@@ -30,7 +30,11 @@ impl<'a> Request<'a> {
     fn parse(args: &mut Args<'a>) -> Result<Request<'a>, CmdError> {
         let mut request = Request::default();
         let options = &mut request.options;
-        while let Some(word) = args.peek() {
+        // Nearly all requests begin with a score, and scores with anything but a letter.
+        while let Some(word) = args
+            .peek()
+            .filter(|word| word.first().is_some_and(u8::is_ascii_alphabetic))
+        {
             if is(word, "NX") {
                 options.only_new = true;
             } else if is(word, "XX") {

@@ -67,9 +67,9 @@ fn repeated(
     }
     let mark = out.out.mark();
     out.begin(wanted);
-    // A walk to each member of a listpack would be long.
+    // A walk to each member of a small set would be long.
     let listed: Vec<(Member<'_>, f64)> = match zset {
-        ZsetRef::Listpack(_) => zset.iter().collect(),
+        ZsetRef::Compact(_) => zset.iter().collect(),
         ZsetRef::Large(_) => Vec::new(),
     };
     for drawn in 0..wanted {

@@ -238,7 +238,7 @@ impl<'a> Outcome<'a> {
     pub fn into_new(self, limits: &Limits, key_hash: KeyHash) -> NewZset {
         let count = self.len();
         let mut longest = 0;
-        // Among more than a listpack takes it does not matter.
+        // Among more than a small set takes it does not matter.
         if count as u64 <= limits.zset_max_listpack_entries {
             self.for_each(|member, _| longest = longest.max(member.len_bytes()));
         }

@@ -1,0 +1,336 @@
+//! The small form of a sorted set: bytes in its key's entry.
+//!
+//! | bytes | |
+//! |---|---|
+//! | 2 | number of members, little endian; 65535: unknown, count them |
+//! | ... | member, score, member, score, in their order |
+//!
+//! Members and scores are elements of a listpack as Redis has them; only the listpack's header and
+//! its end byte are not kept, which say what the entry knows anyway. Files get them back by
+//! `listpack::from_entries`. The 5 bytes that this saves are what lets ten members of 16 bytes with
+//! scores of six digits, and their key, fit the size class of 256 bytes instead of that of 320.
+//!
+//! Places are byte offsets (`at`) of members.
+
+use std::cmp::Ordering;
+
+use super::Member;
+use crate::ds::buf::Buf;
+use crate::ds::listpack::{self, Scratch};
+use crate::util::num;
+
+/// No members.
+pub(super) const EMPTY: [u8; COUNT_BYTES] = [0; COUNT_BYTES];
+
+const COUNT_BYTES: usize = 2;
+const COUNT_UNKNOWN: u16 = u16::MAX;
+/// Whole scores up to this one are integers; so are all that `num::fmt_double` writes as such.
+const WHOLE_MAX: f64 = (1u64 << 62) as f64;
+/// Lists of more bytes are brought into the cache before they are walked through.
+const PREFETCH_BYTES_MIN: usize = 96;
+
+/// See the module.
+#[derive(Clone, Copy)]
+pub struct Compact<'a> {
+    bytes: &'a [u8],
+}
+
+impl<'a> Compact<'a> {
+    #[inline]
+    pub(super) fn new(bytes: &'a [u8]) -> Self {
+        Compact { bytes }
+    }
+
+    /// All bytes.
+    pub(super) fn bytes(self) -> &'a [u8] {
+        self.bytes
+    }
+
+    fn count(self) -> u16 {
+        u16::from_le_bytes([self.bytes[0], self.bytes[1]])
+    }
+
+    /// Number of members.
+    #[inline]
+    pub(super) fn len(self) -> usize {
+        match self.count() {
+            COUNT_UNKNOWN => self.iter_from(COUNT_BYTES, usize::MAX).count(),
+            count => usize::from(count),
+        }
+    }
+
+    fn end(self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Asks for what a walk is going to read.
+    #[inline]
+    fn prefetch(self) {
+        if self.bytes.len() > PREFETCH_BYTES_MIN {
+            crate::ds::buf::prefetch(self.bytes);
+        }
+    }
+
+    /// Where a member is.
+    #[inline]
+    pub(super) fn find(self, member: &[u8]) -> Option<usize> {
+        self.prefetch();
+        listpack::find_entry(self.bytes, COUNT_BYTES, member, 1)
+    }
+
+    /// The member at a place, its score, and the next place.
+    #[inline]
+    pub(super) fn read(self, at: usize) -> (Member<'a>, f64, usize) {
+        let (member, score_at) = listpack::read_entry(self.bytes, at);
+        let (element, next) = listpack::read_entry(self.bytes, score_at);
+        (member, score_of(element), next)
+    }
+
+    /// The score of the member at a place.
+    #[inline]
+    pub(super) fn score(self, at: usize) -> f64 {
+        let score_at = listpack::next_entry(self.bytes, at);
+        score_of(listpack::read_entry(self.bytes, score_at).0)
+    }
+
+    /// The place before a place.
+    #[inline]
+    pub(super) fn prev(self, at: usize) -> Option<usize> {
+        (at > COUNT_BYTES).then(|| {
+            let score_at = listpack::prev_entry(self.bytes, at);
+            listpack::prev_entry(self.bytes, score_at)
+        })
+    }
+
+    /// How many members are before a place.
+    pub(super) fn rank_of(self, at: usize) -> usize {
+        let (mut elements, mut before) = (0, COUNT_BYTES);
+        while before < at {
+            before = listpack::next_entry(self.bytes, before);
+            elements += 1;
+        }
+        elements / 2
+    }
+
+    /// The place of the member of a rank, or the end.
+    pub(super) fn place(self, rank: usize) -> usize {
+        let len = self.len();
+        let bytes = self.bytes;
+        if rank >= len {
+            self.end()
+        } else if rank <= len / 2 {
+            (0..2 * rank).fold(COUNT_BYTES, |at, _| listpack::next_entry(bytes, at))
+        } else {
+            let elements = 2 * (len - rank);
+            (0..elements).fold(self.end(), |at, _| listpack::prev_entry(bytes, at))
+        }
+    }
+
+    /// Up to `count` members from a place on.
+    #[inline]
+    pub(super) fn iter_from(self, at: usize, count: usize) -> Forward<'a> {
+        Forward {
+            list: self,
+            at,
+            left: count,
+        }
+    }
+
+    /// Up to `count` members from the one before a place down.
+    pub(super) fn iter_before(self, at: usize, count: usize) -> Backward<'a> {
+        Backward {
+            list: self,
+            at,
+            left: count,
+        }
+    }
+
+    /// Where a new member belongs.
+    fn place_for(self, member: Member<'_>, score: f64) -> usize {
+        let new = (member, score);
+        let is_after = |at: usize| {
+            let (member, score, _) = self.read(at);
+            compare((member, score), new).is_lt()
+        };
+        // Scores are often times or counters, which grow.
+        if self.prev(self.end()).is_none_or(is_after) {
+            return self.end();
+        }
+        let mut at = COUNT_BYTES;
+        while at < self.end() {
+            let (member, score, next) = self.read(at);
+            if compare((member, score), new).is_gt() {
+                break;
+            }
+            at = next;
+        }
+        at
+    }
+}
+
+/// Members upwards.
+pub struct Forward<'a> {
+    list: Compact<'a>,
+    at: usize,
+    left: usize,
+}
+
+impl<'a> Iterator for Forward<'a> {
+    type Item = (Member<'a>, f64);
+
+    #[inline]
+    fn next(&mut self) -> Option<(Member<'a>, f64)> {
+        self.left = self.left.checked_sub(1)?;
+        if self.at >= self.list.end() {
+            return None;
+        }
+        let (member, score, next) = self.list.read(self.at);
+        self.at = next;
+        Some((member, score))
+    }
+}
+
+/// Members downwards.
+pub struct Backward<'a> {
+    list: Compact<'a>,
+    at: usize,
+    left: usize,
+}
+
+impl<'a> Iterator for Backward<'a> {
+    type Item = (Member<'a>, f64);
+
+    #[inline]
+    fn next(&mut self) -> Option<(Member<'a>, f64)> {
+        self.left = self.left.checked_sub(1)?;
+        self.at = self.list.prev(self.at)?;
+        let (member, score, _) = self.list.read(self.at);
+        Some((member, score))
+    }
+}
+
+/// How two members with their scores order.
+#[inline]
+pub fn compare(a: (Member<'_>, f64), b: (Member<'_>, f64)) -> Ordering {
+    let by_score = a.1.partial_cmp(&b.1).unwrap_or(Ordering::Equal);
+    by_score.then_with(|| match (a.0, b.0) {
+        (Member::Bytes(a), Member::Bytes(b)) => a.cmp(b),
+        (a, b) => {
+            let (mut a_digits, mut b_digits) = (itoa::Buffer::new(), itoa::Buffer::new());
+            a.bytes(&mut a_digits).cmp(b.bytes(&mut b_digits))
+        }
+    })
+}
+
+/// The score that an element is.
+#[inline]
+fn score_of(element: Member<'_>) -> f64 {
+    match element {
+        Member::Int(int) => int as f64,
+        // Only what came from a file can be anything else than a float's text.
+        Member::Bytes(text) => num::parse_f64(text).unwrap_or_default(),
+    }
+}
+
+/// Appends the element that a score is.
+#[inline]
+fn push_score(entries: &mut Scratch, score: f64) {
+    if score.fract() == 0.0 && score.abs() <= WHOLE_MAX {
+        return listpack::push_entry(entries, Member::Int(score as i64));
+    }
+    let mut text = Vec::new();
+    num::fmt_double(score, &mut text);
+    listpack::push_entry(entries, Member::from(&text[..]));
+}
+
+/// The two elements of a member.
+fn pair(member: Member<'_>, score: f64) -> Scratch {
+    let mut entries = Scratch::new();
+    listpack::push_entry(&mut entries, member);
+    push_score(&mut entries, score);
+    entries
+}
+
+/// Appends a member that comes after all others.
+pub(super) fn push(bytes: &mut Vec<u8>, member: Member<'_>, score: f64) {
+    bytes.extend_from_slice(&pair(member, score));
+    add_to_count(bytes, 1);
+}
+
+/// Adds a member that is not there.
+pub(super) fn insert(buf: &mut impl Buf, member: &[u8], score: f64) {
+    let member = Member::from(member);
+    let at = Compact::new(buf.bytes()).place_for(member, score);
+    buf.splice(at, 0, &pair(member, score));
+    add_to_count(buf.bytes_mut(), 1);
+}
+
+/// Removes `count` members from a place on.
+pub(super) fn remove(buf: &mut impl Buf, at: usize, count: usize) {
+    let bytes = buf.bytes();
+    let step = |at: usize| listpack::next_entry(bytes, at);
+    let (mut end, mut removed) = (at, 0);
+    while removed < count && end < bytes.len() {
+        end = step(step(end));
+        removed += 1;
+    }
+    buf.splice(at, end - at, &[]);
+    add_to_count(buf.bytes_mut(), -(removed as i64));
+}
+
+/// Gives the member at a place another score.
+pub(super) fn set_score(buf: &mut impl Buf, at: usize, score: f64) {
+    let list = Compact::new(buf.bytes());
+    let (member, _, end) = list.read(at);
+    let new = (member, score);
+    let compared = |at: usize| {
+        let (member, score, _) = list.read(at);
+        compare((member, score), new)
+    };
+    let stays = list.prev(at).is_none_or(|before| compared(before).is_lt())
+        && (end == list.end() || compared(end).is_gt());
+    let member_len = listpack::next_entry(buf.bytes(), at) - at;
+    let mut entry = Scratch::new();
+    push_score(&mut entry, score);
+    let mut score_at = at + member_len;
+    if !stays {
+        // The pair goes to its new place first, as it is.
+        let to = list.place_for(member, score);
+        if to > at {
+            buf.bytes_mut()[at..to].rotate_left(end - at);
+            score_at = to - (end - at) + member_len;
+        } else {
+            buf.bytes_mut()[to..end].rotate_right(end - at);
+            score_at = to + member_len;
+        }
+    }
+    let old_len = end - at - member_len;
+    if entry.len() == old_len {
+        buf.bytes_mut()[score_at..score_at + old_len].copy_from_slice(&entry);
+    } else {
+        buf.splice(score_at, old_len, &entry);
+    }
+}
+
+/// Keeps the number of members right.
+fn add_to_count(bytes: &mut [u8], added: i64) {
+    let count = u16::from_le_bytes([bytes[0], bytes[1]]);
+    if count != COUNT_UNKNOWN {
+        let count = u16::try_from(i64::from(count) + added).unwrap_or(COUNT_UNKNOWN);
+        bytes[..COUNT_BYTES].copy_from_slice(&count.to_le_bytes());
+    }
+}
+
+/// Whether a member of so many bytes can be added: no list becomes longer than Redis's may.
+pub(super) fn fits(bytes: usize, more_bytes: usize) -> bool {
+    listpack::fits(bytes, more_bytes)
+}
+
+/// Panics unless the bytes are what they should be.
+#[cfg(test)]
+pub(super) fn check(list: Compact<'_>) {
+    let elements = listpack::count_entries(&list.bytes[COUNT_BYTES..]);
+    assert_eq!(elements, Some(2 * list.len()));
+    let members: Vec<_> = list.iter_from(COUNT_BYTES, usize::MAX).collect();
+    assert!(members.is_sorted_by(|&a, &b| compare(a, b).is_lt()));
+}
