@@ -419,7 +419,7 @@ fn client_pause(ctx: &mut Ctx<'_>) -> CmdResult {
     Ok(Next::Done)
 }
 
-/// CLIENT UNBLOCK client-id [TIMEOUT | ERROR]
+/// `CLIENT UNBLOCK client-id [TIMEOUT | ERROR]`
 fn client_unblock(ctx: &mut Ctx<'_>) -> CmdResult {
     let id = ctx.args.peek().unwrap_or_default();
     let mut args = ctx.args;

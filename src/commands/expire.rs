@@ -187,22 +187,22 @@ impl Condition {
     }
 }
 
-/// EXPIRE key seconds [NX | XX | GT | LT]
+/// `EXPIRE key seconds [NX | XX | GT | LT]`
 fn expire(ctx: &mut Ctx<'_>) -> CmdResult {
     set_expiry(ctx, Unit::Seconds, Since::Now)
 }
 
-/// PEXPIRE key milliseconds [NX | XX | GT | LT]
+/// `PEXPIRE key milliseconds [NX | XX | GT | LT]`
 fn pexpire(ctx: &mut Ctx<'_>) -> CmdResult {
     set_expiry(ctx, Unit::Millis, Since::Now)
 }
 
-/// EXPIREAT key unix-time-seconds [NX | XX | GT | LT]
+/// `EXPIREAT key unix-time-seconds [NX | XX | GT | LT]`
 fn expireat(ctx: &mut Ctx<'_>) -> CmdResult {
     set_expiry(ctx, Unit::Seconds, Since::Epoch)
 }
 
-/// PEXPIREAT key unix-time-milliseconds [NX | XX | GT | LT]
+/// `PEXPIREAT key unix-time-milliseconds [NX | XX | GT | LT]`
 fn pexpireat(ctx: &mut Ctx<'_>) -> CmdResult {
     set_expiry(ctx, Unit::Millis, Since::Epoch)
 }

@@ -226,17 +226,17 @@ fn copy(ctx: &mut Ctx<'_>) -> CmdResult {
     Ok(Next::Done)
 }
 
-/// DEL key [key ...], UNLINK key [key ...]
+/// `DEL key [key ...], UNLINK key [key ...]`
 fn del(ctx: &mut Ctx<'_>) -> CmdResult {
     count_keys(ctx, |db, key| db.remove(key))
 }
 
-/// EXISTS key [key ...]
+/// `EXISTS key [key ...]`
 fn exists(ctx: &mut Ctx<'_>) -> CmdResult {
     count_keys(ctx, |db, key| db.exists(key, Lookup::NoTouch))
 }
 
-/// TOUCH key [key ...]
+/// `TOUCH key [key ...]`
 fn touch(ctx: &mut Ctx<'_>) -> CmdResult {
     count_keys(ctx, |db, key| db.exists(key, Lookup::Touch))
 }

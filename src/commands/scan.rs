@@ -112,7 +112,7 @@ fn randomkey(ctx: &mut Ctx<'_>) -> CmdResult {
     Ok(Next::Done)
 }
 
-/// SCAN cursor [MATCH pattern] [COUNT count] [TYPE type]
+/// `SCAN cursor [MATCH pattern] [COUNT count] [TYPE type]`
 fn scan(ctx: &mut Ctx<'_>) -> CmdResult {
     let cursor = parse_cursor(ctx.args.bytes()?).ok_or(CmdError::InvalidCursor)?;
     let options = Options::parse(&mut ctx.args, None)?;

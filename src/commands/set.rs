@@ -243,7 +243,7 @@ fn reply(out: &mut ReplyWriter, member: Member<'_>) {
     }
 }
 
-/// SADD key member [member ...]
+/// `SADD key member [member ...]`
 fn sadd(ctx: &mut Ctx<'_>) -> CmdResult {
     let key = ctx.args.bytes()?;
     let members = ctx.args.rest();
@@ -263,7 +263,7 @@ fn sadd(ctx: &mut Ctx<'_>) -> CmdResult {
     Ok(Next::Done)
 }
 
-/// SREM key member [member ...]
+/// `SREM key member [member ...]`
 fn srem(ctx: &mut Ctx<'_>) -> CmdResult {
     let key = ctx.args.bytes()?;
     let members = ctx.args.rest();
@@ -318,7 +318,7 @@ fn sismember(ctx: &mut Ctx<'_>) -> CmdResult {
     Ok(Next::Done)
 }
 
-/// SMISMEMBER key member [member ...]
+/// `SMISMEMBER key member [member ...]`
 fn smismember(ctx: &mut Ctx<'_>) -> CmdResult {
     let key = ctx.args.bytes()?;
     let members = ctx.args.rest();
@@ -355,7 +355,7 @@ fn smembers(ctx: &mut Ctx<'_>) -> CmdResult {
     Ok(Next::Done)
 }
 
-/// SSCAN key cursor [MATCH pattern] [COUNT count]
+/// `SSCAN key cursor [MATCH pattern] [COUNT count]`
 fn sscan(ctx: &mut Ctx<'_>) -> CmdResult {
     let key = ctx.args.bytes()?;
     let cursor = scan::parse_cursor(ctx.args.bytes()?).ok_or(CmdError::InvalidCursor)?;

@@ -248,12 +248,12 @@ impl Elements {
     }
 }
 
-/// SORT key [BY pattern] [LIMIT offset count] [GET pattern ...] [ASC|DESC] [ALPHA] [STORE destination]
+/// `SORT key [BY pattern] [LIMIT offset count] [GET pattern ...] [ASC|DESC] [ALPHA] [STORE destination]`
 fn sort(ctx: &mut Ctx<'_>) -> CmdResult {
     sort_generic(ctx, true)
 }
 
-/// SORT_RO key [BY pattern] [LIMIT offset count] [GET pattern ...] [ASC|DESC] [ALPHA]
+/// `SORT_RO key [BY pattern] [LIMIT offset count] [GET pattern ...] [ASC|DESC] [ALPHA]`
 fn sort_ro(ctx: &mut Ctx<'_>) -> CmdResult {
     sort_generic(ctx, false)
 }

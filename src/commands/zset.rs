@@ -586,7 +586,7 @@ fn zscore(ctx: &mut Ctx<'_>) -> CmdResult {
     Ok(Next::Done)
 }
 
-/// ZMSCORE key member [member ...]
+/// `ZMSCORE key member [member ...]`
 fn zmscore(ctx: &mut Ctx<'_>) -> CmdResult {
     let key = ctx.args.bytes()?;
     let zset = find(&mut ctx.db, key)?;
@@ -601,12 +601,12 @@ fn zmscore(ctx: &mut Ctx<'_>) -> CmdResult {
     Ok(Next::Done)
 }
 
-/// ZRANK key member [WITHSCORE]
+/// `ZRANK key member [WITHSCORE]`
 fn zrank(ctx: &mut Ctx<'_>) -> CmdResult {
     rank(ctx, false)
 }
 
-/// ZREVRANK key member [WITHSCORE]
+/// `ZREVRANK key member [WITHSCORE]`
 fn zrevrank(ctx: &mut Ctx<'_>) -> CmdResult {
     rank(ctx, true)
 }
@@ -642,7 +642,7 @@ fn rank(ctx: &mut Ctx<'_>, back: bool) -> CmdResult {
     Ok(Next::Done)
 }
 
-/// ZSCAN key cursor [MATCH pattern] [COUNT count] [NOSCORES]
+/// `ZSCAN key cursor [MATCH pattern] [COUNT count] [NOSCORES]`
 fn zscan(ctx: &mut Ctx<'_>) -> CmdResult {
     let key = ctx.args.bytes()?;
     let cursor = scan::parse_cursor(ctx.args.bytes()?).ok_or(CmdError::InvalidCursor)?;

@@ -1,6 +1,6 @@
 //! Quicklist: a long list, as a sequence of nodes that are packed with elements.
 //!
-//! A node holds the raw elements of a listpack ([`Node`]), or, *plain*, a single large one. Nodes
+//! A node holds the raw elements of a listpack (`Node`), or, *plain*, a single large one. Nodes
 //! stand in a deque: both ends are at hand, and looking for an index passes over whole nodes by
 //! their counts, which lie side by side.
 //!
@@ -14,10 +14,8 @@
 //! - no node is empty; `len` is the sum of their counts;
 //! - with a compress depth of `d`, the `d` nodes at each end are open; with 0 all are.
 //!
-//! To add an operation that changes nodes in the middle: open what you change, and [`settle`] when
+//! To add an operation that changes nodes in the middle: open what you change, and `settle` when
 //! the nodes are in their places.
-//!
-//! [`settle`]: Quicklist::settle
 
 use std::collections::VecDeque;
 use std::ops::{ControlFlow, Range};

@@ -38,13 +38,15 @@ struct Pace {
 }
 
 impl Pace {
-    const NEW: Pace = Pace {
-        // No client has the number 0.
-        recent: [const { Cell::new(0) }; CROWD],
-        next: Cell::new(0),
-        crowd: Cell::new(0),
-        parked_at: Cell::new(0),
-    };
+    const fn new() -> Pace {
+        Pace {
+            // No client has the number 0.
+            recent: [const { Cell::new(0) }; CROWD],
+            next: Cell::new(0),
+            crowd: Cell::new(0),
+            parked_at: Cell::new(0),
+        }
+    }
 
     #[inline]
     fn note_batch(&self, client: ClientId) {
@@ -66,7 +68,7 @@ impl Pace {
 }
 
 thread_local! {
-    static PACE: Pace = const { Pace::NEW };
+    static PACE: Pace = const { Pace::new() };
 }
 
 /// A batch of this client's requests has been read.
@@ -103,17 +105,17 @@ mod tests {
         let crowd = CROWD as u64 + 1;
         for clients in 1..crowd {
             assert!(
-                !after_turns(&Pace::NEW, clients, 1_000, BUSY_NS / 2),
+                !after_turns(&Pace::new(), clients, 1_000, BUSY_NS / 2),
                 "{clients}"
             );
         }
         assert!(!after_turns(
-            &Pace::NEW,
+            &Pace::new(),
             crowd,
             u64::from(SURE) - 1,
             BUSY_NS / 2
         ));
-        let pace = Pace::NEW;
+        let pace = Pace::new();
         assert!(after_turns(&pace, crowd, 1_000, BUSY_NS / 2));
         assert!(!after_turns(&pace, crowd, 10, BUSY_NS * 2), "little to do");
         assert!(after_turns(&pace, 50, 1_000, BUSY_NS / 2));

@@ -130,8 +130,8 @@ pub(super) fn time_to_come(
         .ok_or(CmdError::InvalidExpire(ctx.command.row.name.into()))
 }
 
-/// HSETEX key [NX | XX] [FNX | FXX] [EX seconds | PX milliseconds | EXAT unix-time-seconds |
-/// PXAT unix-time-milliseconds | KEEPTTL] FIELDS numfields field value [field value ...]
+/// `HSETEX key [NX | XX] [FNX | FXX] [EX seconds | PX milliseconds | EXAT unix-time-seconds |`
+/// `PXAT unix-time-milliseconds | KEEPTTL] FIELDS numfields field value [field value ...]`
 pub(super) fn hsetex(ctx: &mut Ctx<'_>) -> CmdResult {
     let key = ctx.args.bytes()?;
     let options = Options::parse(before_fields(&mut ctx.args)?, Taker::Hsetex)?;
@@ -196,8 +196,8 @@ fn delete_fields(ctx: &mut Ctx<'_>, key: &[u8], args: Argv<'_>) -> Result<(), Cm
     Ok(())
 }
 
-/// HGETEX key [EX seconds | PX milliseconds | EXAT unix-time-seconds |
-/// PXAT unix-time-milliseconds | PERSIST] FIELDS numfields field [field ...]
+/// `HGETEX key [EX seconds | PX milliseconds | EXAT unix-time-seconds |`
+/// `PXAT unix-time-milliseconds | PERSIST] FIELDS numfields field [field ...]`
 pub(super) fn hgetex(ctx: &mut Ctx<'_>) -> CmdResult {
     let key = ctx.args.bytes()?;
     let options = Options::parse(before_fields(&mut ctx.args)?, Taker::Hgetex)?;

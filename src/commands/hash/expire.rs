@@ -21,22 +21,22 @@ const DONE: i64 = 1;
 /// The field is deleted.
 const DELETED: i64 = 2;
 
-/// HEXPIRE key seconds [NX | XX | GT | LT] FIELDS numfields field [field ...]
+/// `HEXPIRE key seconds [NX | XX | GT | LT] FIELDS numfields field [field ...]`
 pub(super) fn hexpire(ctx: &mut Ctx<'_>) -> CmdResult {
     set_expiry(ctx, Unit::Seconds, Since::Now)
 }
 
-/// HPEXPIRE key milliseconds [NX | XX | GT | LT] FIELDS numfields field [field ...]
+/// `HPEXPIRE key milliseconds [NX | XX | GT | LT] FIELDS numfields field [field ...]`
 pub(super) fn hpexpire(ctx: &mut Ctx<'_>) -> CmdResult {
     set_expiry(ctx, Unit::Millis, Since::Now)
 }
 
-/// HEXPIREAT key unix-time-seconds [NX | XX | GT | LT] FIELDS numfields field [field ...]
+/// `HEXPIREAT key unix-time-seconds [NX | XX | GT | LT] FIELDS numfields field [field ...]`
 pub(super) fn hexpireat(ctx: &mut Ctx<'_>) -> CmdResult {
     set_expiry(ctx, Unit::Seconds, Since::Epoch)
 }
 
-/// HPEXPIREAT key unix-time-milliseconds [NX | XX | GT | LT] FIELDS numfields field [field ...]
+/// `HPEXPIREAT key unix-time-milliseconds [NX | XX | GT | LT] FIELDS numfields field [field ...]`
 pub(super) fn hpexpireat(ctx: &mut Ctx<'_>) -> CmdResult {
     set_expiry(ctx, Unit::Millis, Since::Epoch)
 }
@@ -79,7 +79,7 @@ fn set_expiry(ctx: &mut Ctx<'_>, unit: Unit, since: Since) -> CmdResult {
     Ok(Next::Done)
 }
 
-/// HPERSIST key FIELDS numfields field [field ...]
+/// `HPERSIST key FIELDS numfields field [field ...]`
 pub(super) fn hpersist(ctx: &mut Ctx<'_>) -> CmdResult {
     let key = ctx.args.bytes()?;
     let fields = fields(&mut ctx.args, BAD_NUMFIELDS)?;
@@ -109,22 +109,22 @@ pub(super) fn hpersist(ctx: &mut Ctx<'_>) -> CmdResult {
     Ok(Next::Done)
 }
 
-/// HTTL key FIELDS numfields field [field ...]
+/// `HTTL key FIELDS numfields field [field ...]`
 pub(super) fn httl(ctx: &mut Ctx<'_>) -> CmdResult {
     tell_expiry(ctx, Unit::Seconds, Since::Now)
 }
 
-/// HPTTL key FIELDS numfields field [field ...]
+/// `HPTTL key FIELDS numfields field [field ...]`
 pub(super) fn hpttl(ctx: &mut Ctx<'_>) -> CmdResult {
     tell_expiry(ctx, Unit::Millis, Since::Now)
 }
 
-/// HEXPIRETIME key FIELDS numfields field [field ...]
+/// `HEXPIRETIME key FIELDS numfields field [field ...]`
 pub(super) fn hexpiretime(ctx: &mut Ctx<'_>) -> CmdResult {
     tell_expiry(ctx, Unit::Seconds, Since::Epoch)
 }
 
-/// HPEXPIRETIME key FIELDS numfields field [field ...]
+/// `HPEXPIRETIME key FIELDS numfields field [field ...]`
 pub(super) fn hpexpiretime(ctx: &mut Ctx<'_>) -> CmdResult {
     tell_expiry(ctx, Unit::Millis, Since::Epoch)
 }

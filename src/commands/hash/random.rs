@@ -22,7 +22,7 @@ const DRAWS_PER_CHECK: usize = 1024;
 /// From this share of the fields on, different ones are chosen from a list of all.
 const LISTED_SHARE: usize = 3;
 
-/// HRANDFIELD key [count [WITHVALUES]]
+/// `HRANDFIELD key [count [WITHVALUES]]`
 pub(super) fn hrandfield(ctx: &mut Ctx<'_>) -> CmdResult {
     let key = ctx.args.bytes()?;
     let mut rng = Rng::from_os();

@@ -17,7 +17,7 @@ pub(super) fn hget(ctx: &mut Ctx<'_>) -> CmdResult {
     Ok(Next::Done)
 }
 
-/// HMGET key field [field ...]
+/// `HMGET key field [field ...]`
 pub(super) fn hmget(ctx: &mut Ctx<'_>) -> CmdResult {
     let key = ctx.args.bytes()?;
     let fields = ctx.args.rest();

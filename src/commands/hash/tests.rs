@@ -444,3 +444,14 @@ fn float_sums_of_any_size() {
     t.run("OBJECT ENCODING h").is("$9 hashtable");
     t.run("HINCRBYFLOAT h a -1e4931").is("$1 0");
 }
+
+#[test]
+fn hlen_counts_the_fields_that_it_takes_out() {
+    let mut t = Test::new();
+    t.run("DEBUG SET-ACTIVE-EXPIRE 0").is("+OK");
+    t.run("HSETEX h PX 5 FIELDS 2 a 1 b 2").is(":1");
+    t.run("HSET h c 3").is(":1");
+    t.clock.advance(5);
+    t.run("HLEN h").is(":1");
+    t.run("INFO stats").has("expired_fields:2");
+}

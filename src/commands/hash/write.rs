@@ -11,14 +11,14 @@ use crate::spec::CmdError;
 use crate::value::Type;
 use crate::value::hash::{Draft, HashMut, Home, Terms, Ttl, list_bytes};
 
-/// HSET key field value [field value ...]
+/// `HSET key field value [field value ...]`
 pub(super) fn hset(ctx: &mut Ctx<'_>) -> CmdResult {
     let created = set_fields(ctx)?;
     ctx.out.integer(created as i64);
     Ok(Next::Done)
 }
 
-/// HMSET key field value [field value ...]
+/// `HMSET key field value [field value ...]`
 pub(super) fn hmset(ctx: &mut Ctx<'_>) -> CmdResult {
     set_fields(ctx)?;
     ctx.out.ok();
@@ -112,7 +112,7 @@ pub(super) fn hsetnx(ctx: &mut Ctx<'_>) -> CmdResult {
     Ok(Next::Done)
 }
 
-/// HDEL key field [field ...]
+/// `HDEL key field [field ...]`
 pub(super) fn hdel(ctx: &mut Ctx<'_>) -> CmdResult {
     let key = ctx.args.bytes()?;
     let fields = ctx.args.rest();
@@ -129,7 +129,7 @@ pub(super) fn hdel(ctx: &mut Ctx<'_>) -> CmdResult {
     Ok(Next::Done)
 }
 
-/// HGETDEL key FIELDS numfields field [field ...]
+/// `HGETDEL key FIELDS numfields field [field ...]`
 pub(super) fn hgetdel(ctx: &mut Ctx<'_>) -> CmdResult {
     let key = ctx.args.bytes()?;
     let fields = fields(&mut ctx.args, BAD_NUMFIELDS)?;

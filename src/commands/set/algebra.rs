@@ -60,7 +60,7 @@ impl Sources<'_> {
     }
 }
 
-/// SINTER key [key ...]
+/// `SINTER key [key ...]`
 pub(super) fn sinter(ctx: &mut Ctx<'_>) -> CmdResult {
     let keys = ctx.args.rest();
     let Ctx { db, out, .. } = ctx;
@@ -75,7 +75,7 @@ pub(super) fn sinter(ctx: &mut Ctx<'_>) -> CmdResult {
     Ok(Next::Done)
 }
 
-/// SUNION key [key ...]
+/// `SUNION key [key ...]`
 pub(super) fn sunion(ctx: &mut Ctx<'_>) -> CmdResult {
     let keys = ctx.args.rest();
     let Ctx { db, out, .. } = ctx;
@@ -90,7 +90,7 @@ pub(super) fn sunion(ctx: &mut Ctx<'_>) -> CmdResult {
     Ok(Next::Done)
 }
 
-/// SDIFF key [key ...]
+/// `SDIFF key [key ...]`
 pub(super) fn sdiff(ctx: &mut Ctx<'_>) -> CmdResult {
     let keys = ctx.args.rest();
     let Ctx { db, out, .. } = ctx;
@@ -106,21 +106,21 @@ pub(super) fn sdiff(ctx: &mut Ctx<'_>) -> CmdResult {
     Ok(Next::Done)
 }
 
-/// SINTERSTORE destination key [key ...]
+/// `SINTERSTORE destination key [key ...]`
 pub(super) fn sinterstore(ctx: &mut Ctx<'_>) -> CmdResult {
     store(ctx, |sources, limits, key_hash| {
         algebra::intersect_stored(&sources.or_none().sets, limits, key_hash)
     })
 }
 
-/// SUNIONSTORE destination key [key ...]
+/// `SUNIONSTORE destination key [key ...]`
 pub(super) fn sunionstore(ctx: &mut Ctx<'_>) -> CmdResult {
     store(ctx, |sources, limits, key_hash| {
         algebra::union_stored(&sources.sets, limits, key_hash)
     })
 }
 
-/// SDIFFSTORE destination key [key ...]
+/// `SDIFFSTORE destination key [key ...]`
 pub(super) fn sdiffstore(ctx: &mut Ctx<'_>) -> CmdResult {
     store(ctx, |sources, limits, key_hash| match sources.minuend() {
         Some((first, others)) => algebra::difference_stored(first, others, limits, key_hash),
@@ -154,7 +154,7 @@ const TOO_MANY_KEYS: CmdError =
     CmdError::text("ERR Number of keys can't be greater than number of args");
 const NEGATIVE_LIMIT: CmdError = CmdError::text("ERR LIMIT can't be negative");
 
-/// SINTERCARD numkeys key [key ...] [LIMIT limit]
+/// `SINTERCARD numkeys key [key ...] [LIMIT limit]`
 pub(super) fn sintercard(ctx: &mut Ctx<'_>) -> CmdResult {
     let numkeys = num::parse_i64(ctx.args.bytes()?).filter(|&numkeys| numkeys > 0);
     let numkeys = usize::try_from(numkeys.ok_or(NO_KEYS)?).unwrap_or(usize::MAX);

@@ -23,7 +23,7 @@ const OUT_OF_BOTH_RANGES: CmdError = CmdError::text(
 /// Bytes of the shortest bulk string in a reply.
 const BULK_BYTES_MIN: u64 = 6;
 
-/// SPOP key [count]
+/// `SPOP key [count]`
 pub(super) fn spop(ctx: &mut Ctx<'_>) -> CmdResult {
     let key = ctx.args.bytes()?;
     if !ctx.args.is_empty() {
@@ -86,7 +86,7 @@ fn spop_count(ctx: &mut Ctx<'_>, key: &[u8]) -> CmdResult {
     Ok(Next::Done)
 }
 
-/// SRANDMEMBER key [count]
+/// `SRANDMEMBER key [count]`
 pub(super) fn srandmember(ctx: &mut Ctx<'_>) -> CmdResult {
     let key = ctx.args.bytes()?;
     if !ctx.args.is_empty() {

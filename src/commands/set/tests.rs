@@ -591,3 +591,11 @@ fn every_command_is_in_a_test() {
         assert!(source.contains(&format!("{name} ")), "{name}");
     }
 }
+
+#[test]
+fn srandmember_counts_its_arguments_before_it_reads_them() {
+    let mut t = Test::new();
+    t.run("SRANDMEMBER k x y").is("-ERR syntax error");
+    t.run("SRANDMEMBER k x")
+        .is("-ERR value is not an integer or out of range");
+}

@@ -93,7 +93,7 @@ fn check(options: &AddOptions, pairs: usize) -> Result<(), CmdError> {
     Ok(())
 }
 
-/// ZADD key [NX | XX] [GT | LT] [CH] [INCR] score member [score member ...]
+/// `ZADD key [NX | XX] [GT | LT] [CH] [INCR] score member [score member ...]`
 pub(super) fn zadd(ctx: &mut Ctx<'_>) -> CmdResult {
     let key = ctx.args.bytes()?;
     let request = Request::parse(&mut ctx.args)?;
@@ -103,11 +103,9 @@ pub(super) fn zadd(ctx: &mut Ctx<'_>) -> CmdResult {
 /// ZINCRBY key increment member
 pub(super) fn zincrby(ctx: &mut Ctx<'_>) -> CmdResult {
     let key = ctx.args.bytes()?;
-    let increment = score(&mut ctx.args)?;
-    let member = ctx.args.bytes()?;
-    let mut request = Request::default();
+    // Read as ZADD's are, option words included: with one of those the rest is no pair.
+    let mut request = Request::parse(&mut ctx.args)?;
     request.options.increment = true;
-    request.push(increment, member);
     add(ctx, key, &request)
 }
 

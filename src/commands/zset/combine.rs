@@ -109,7 +109,7 @@ fn aggregate(word: &[u8]) -> Result<Aggregate, CmdError> {
     }
 }
 
-/// ZUNION numkeys key [key ...] [WEIGHTS weight [weight ...]] [AGGREGATE <SUM | MIN | MAX>] [WITHSCORES]
+/// `ZUNION numkeys key [key ...] [WEIGHTS weight [weight ...]] [AGGREGATE <SUM | MIN | MAX>] [WITHSCORES]`
 pub(super) fn zunion(ctx: &mut Ctx<'_>) -> CmdResult {
     combine(ctx, Operation::Union, None)
 }
@@ -119,7 +119,7 @@ pub(super) fn zinter(ctx: &mut Ctx<'_>) -> CmdResult {
     combine(ctx, Operation::Intersection, None)
 }
 
-/// ZDIFF numkeys key [key ...] [WITHSCORES]
+/// `ZDIFF numkeys key [key ...] [WITHSCORES]`
 pub(super) fn zdiff(ctx: &mut Ctx<'_>) -> CmdResult {
     combine(ctx, Operation::Difference, None)
 }
@@ -136,7 +136,7 @@ pub(super) fn zinterstore(ctx: &mut Ctx<'_>) -> CmdResult {
     combine(ctx, Operation::Intersection, Some(destination))
 }
 
-/// ZDIFFSTORE destination numkeys key [key ...]
+/// `ZDIFFSTORE destination numkeys key [key ...]`
 pub(super) fn zdiffstore(ctx: &mut Ctx<'_>) -> CmdResult {
     let destination = ctx.args.bytes()?;
     combine(ctx, Operation::Difference, Some(destination))
@@ -204,7 +204,7 @@ fn answer(mut reply: Members<'_>, result: &Outcome<'_>) {
     result.for_each(|member, score| reply.push(member, score));
 }
 
-/// ZINTERCARD numkeys key [key ...] [LIMIT limit]
+/// `ZINTERCARD numkeys key [key ...] [LIMIT limit]`
 pub(super) fn zintercard(ctx: &mut Ctx<'_>) -> CmdResult {
     const NEGATIVE: CmdError = CmdError::text("ERR LIMIT can't be negative");
     let keys = keys(ctx)?;

@@ -51,12 +51,12 @@ fn pop_one(mut found: KeyMut<'_>, end: End, limits: &Limits, key: &[u8], out: &m
     found.add_changes(1);
 }
 
-/// ZPOPMIN key [count]
+/// `ZPOPMIN key [count]`
 pub(super) fn zpopmin(ctx: &mut Ctx<'_>) -> CmdResult {
     pop_count(ctx, End::Min)
 }
 
-/// ZPOPMAX key [count]
+/// `ZPOPMAX key [count]`
 pub(super) fn zpopmax(ctx: &mut Ctx<'_>) -> CmdResult {
     pop_count(ctx, End::Max)
 }
@@ -98,7 +98,7 @@ fn end(arg: &[u8]) -> Result<End, CmdError> {
     }
 }
 
-/// ZMPOP numkeys key [key ...] <MIN | MAX> [COUNT count]
+/// `ZMPOP numkeys key [key ...] <MIN | MAX> [COUNT count]`
 pub(super) fn zmpop(ctx: &mut Ctx<'_>) -> CmdResult {
     if !FirstOf::parse(&mut ctx.args)?.pop(ctx)? {
         ctx.out.null_array();
@@ -106,7 +106,7 @@ pub(super) fn zmpop(ctx: &mut Ctx<'_>) -> CmdResult {
     Ok(Next::Done)
 }
 
-/// BZMPOP timeout numkeys key [key ...] <MIN | MAX> [COUNT count]
+/// `BZMPOP timeout numkeys key [key ...] <MIN | MAX> [COUNT count]`
 pub(super) fn bzmpop(ctx: &mut Ctx<'_>) -> CmdResult {
     let seconds = ctx.args.bytes()?;
     // Valkey looks at the timeout last.
@@ -165,12 +165,12 @@ impl<'a> FirstOf<'a> {
     }
 }
 
-/// BZPOPMIN key [key ...] timeout
+/// `BZPOPMIN key [key ...] timeout`
 pub(super) fn bzpopmin(ctx: &mut Ctx<'_>) -> CmdResult {
     blocking_pop(ctx, End::Min)
 }
 
-/// BZPOPMAX key [key ...] timeout
+/// `BZPOPMAX key [key ...] timeout`
 pub(super) fn bzpopmax(ctx: &mut Ctx<'_>) -> CmdResult {
     blocking_pop(ctx, End::Max)
 }

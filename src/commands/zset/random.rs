@@ -22,7 +22,7 @@ const DRAWS_PER_CHECK: usize = 1024;
 /// Fewer members than one in so many are drawn by rank; others are chosen on a walk over all.
 const WALK_SHARE: usize = 8;
 
-/// ZRANDMEMBER key [count [WITHSCORES]]
+/// `ZRANDMEMBER key [count [WITHSCORES]]`
 pub(super) fn zrandmember(ctx: &mut Ctx<'_>) -> CmdResult {
     let key = ctx.args.bytes()?;
     let mut rng = Rng::from_os();

@@ -229,32 +229,32 @@ impl<'a> Request<'a> {
     }
 }
 
-/// ZRANGE key start stop [BYSCORE | BYLEX] [REV] [LIMIT offset count] [WITHSCORES]
+/// `ZRANGE key start stop [BYSCORE | BYLEX] [REV] [LIMIT offset count] [WITHSCORES]`
 pub(super) fn zrange(ctx: &mut Ctx<'_>) -> CmdResult {
     range(ctx, ZRANGE)
 }
 
-/// ZREVRANGE key start stop [WITHSCORES]
+/// `ZREVRANGE key start stop [WITHSCORES]`
 pub(super) fn zrevrange(ctx: &mut Ctx<'_>) -> CmdResult {
     range(ctx, Form::fixed(By::Rank, true))
 }
 
-/// ZRANGEBYSCORE key min max [WITHSCORES] [LIMIT offset count]
+/// `ZRANGEBYSCORE key min max [WITHSCORES] [LIMIT offset count]`
 pub(super) fn zrangebyscore(ctx: &mut Ctx<'_>) -> CmdResult {
     range(ctx, Form::fixed(By::Score, false))
 }
 
-/// ZREVRANGEBYSCORE key max min [WITHSCORES] [LIMIT offset count]
+/// `ZREVRANGEBYSCORE key max min [WITHSCORES] [LIMIT offset count]`
 pub(super) fn zrevrangebyscore(ctx: &mut Ctx<'_>) -> CmdResult {
     range(ctx, Form::fixed(By::Score, true))
 }
 
-/// ZRANGEBYLEX key min max [LIMIT offset count]
+/// `ZRANGEBYLEX key min max [LIMIT offset count]`
 pub(super) fn zrangebylex(ctx: &mut Ctx<'_>) -> CmdResult {
     range(ctx, Form::fixed(By::Lex, false))
 }
 
-/// ZREVRANGEBYLEX key max min [LIMIT offset count]
+/// `ZREVRANGEBYLEX key max min [LIMIT offset count]`
 pub(super) fn zrevrangebylex(ctx: &mut Ctx<'_>) -> CmdResult {
     range(ctx, Form::fixed(By::Lex, true))
 }
@@ -275,7 +275,7 @@ fn range(ctx: &mut Ctx<'_>, form: Form) -> CmdResult {
     Ok(Next::Done)
 }
 
-/// ZRANGESTORE dst src min max [BYSCORE | BYLEX] [REV] [LIMIT offset count]
+/// `ZRANGESTORE dst src min max [BYSCORE | BYLEX] [REV] [LIMIT offset count]`
 pub(super) fn zrangestore(ctx: &mut Ctx<'_>) -> CmdResult {
     let destination = ctx.args.bytes()?;
     let source = ctx.args.bytes()?;

@@ -5,7 +5,7 @@ use crate::commands::{CmdResult, Ctx, Next, typed_mut};
 use crate::value::Type;
 use crate::value::zset::ZsetMut;
 
-/// ZREM key member [member ...]
+/// `ZREM key member [member ...]`
 pub(super) fn zrem(ctx: &mut Ctx<'_>) -> CmdResult {
     let key = ctx.args.bytes()?;
     let limits = ctx.config.limits();

@@ -413,3 +413,26 @@ fn what_waits_takes_no_other_type() {
     other.run("ZADD k 1 a");
     t.waited(&waiter).expect("a reply").is("*3 $1 k $1 a $1 1");
 }
+
+/// What the differential test found.
+#[test]
+fn checks_come_in_valkeys_order() {
+    let mut t = Test::new();
+    t.run("ZADD z inf a -inf b 3 c").is(":3");
+    t.run("BZMPOP abc 2 z y MAX COUNT -1")
+        .is("-ERR count should be greater than 0");
+    t.run("BZMPOP abc 1 z MAX")
+        .is("-ERR timeout is not a float or out of range");
+    t.run("BZMPOP -1 0 z MAX")
+        .is("-ERR numkeys should be greater than 0");
+    for option in ["NX", "xx", "INCR", "CH", "GT", "LT"] {
+        t.run(&format!("ZINCRBY z {option} c"))
+            .is("-ERR syntax error");
+    }
+    t.run("ZINCRBY z 1 c").is("$1 4");
+    // 0 * inf is no number: of the first source that is a zero, of a later one the sum is.
+    t.run("ZINTER 2 z z WEIGHTS -1 0 WITHSCORES")
+        .is("*6 $1 c $2 -4 $1 a $1 0 $1 b $1 0");
+    t.run("ZINTER 2 z z WEIGHTS 0 -1 WITHSCORES")
+        .is("*6 $1 a $4 -inf $1 c $2 -4 $1 b $3 inf");
+}

@@ -283,3 +283,14 @@ fn a_killed_client_is_no_longer_waited_for() {
     t.run(&format!("CLIENT KILL ID {}", blocked.id())).is(":1");
     assert!(blocked.test.session.client().shared.has(Signal::Kill));
 }
+
+/// A command that runs again looks at all of its keys, as it would have if it had come now.
+#[test]
+fn the_other_keys_of_a_waiter_are_looked_at_again() {
+    let mut t = Test::new();
+    let mut blocked = Blocked::new(&t, "BLPOP a b 0");
+    t.run("SET a v").is("+OK");
+    t.run("RPUSH b x").is(":1");
+    blocked.got("-WRONGTYPE Operation against a key holding the wrong kind of value");
+    t.run("LRANGE b 0 -1").is("*1 $1 x");
+}
