@@ -555,9 +555,11 @@ fn score(args: &mut Args<'_>) -> Result<f64, CmdError> {
 /// Reads a score or a weight. Unlike other floats they are not hexadecimal, in Valkey.
 #[inline]
 fn parse_score(text: &[u8]) -> Option<f64> {
-    let score = num::parse_f64(text)?;
-    let is_hex = memchr::memchr2(b'x', b'X', text).is_some();
-    (!is_hex).then_some(score)
+    // Whole numbers, which scores mostly are, need no second look.
+    match num::parse_i64(text) {
+        Some(int) => Some(int as f64),
+        None => num::parse_f64(text).filter(|_| memchr::memchr2(b'x', b'X', text).is_none()),
+    }
 }
 
 /// Whether an argument is this word, in any case, as C compares them.

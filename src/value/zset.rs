@@ -42,6 +42,8 @@ pub use crate::ds::listpack::Value as Member;
 
 /// Bytes of a small set without members.
 pub(super) const EMPTY_BYTES: usize = compact::EMPTY.len();
+/// From this many members on the tree is not in the cache, and it pays to ask for a leaf early.
+const PREFETCH_LEN_MIN: usize = 10_000;
 /// Zero bits at the end of a table's cursor, which a client's does without.
 const CURSOR_GRAIN_BITS: u32 = 16;
 
@@ -404,6 +406,9 @@ fn add_to_large(
     score: f64,
     options: AddOptions,
 ) -> Result<Added, NotANumber> {
+    if !options.increment && zset.len() >= PREFETCH_LEN_MIN {
+        zset.prefetch_score(score);
+    }
     let hash = zset.hash(member);
     let Some(slot) = zset.find(hash, member) else {
         return Ok(match options.score(None, score)? {

@@ -133,7 +133,7 @@ impl<'a> Probe<'a> {
     }
 
     /// Whether `member` lies before the place.
-    #[inline]
+    #[inline(always)]
     fn follows(&self, member: MemberRef<'_>) -> bool {
         let key = member.order();
         key < self.key || key == self.key && self.is_after(member.member())
@@ -289,23 +289,24 @@ impl Leaf {
         self.len -= count as u32;
     }
 
-    /// Whether the member at `at` stays there, inside of the leaf, when it gets the score of
-    /// `probe`. The neighbours may be in other leaves: then it says no.
-    pub(super) fn keeps(&self, at: usize, probe: &Probe<'_>) -> bool {
-        let hint = self.grid().hint(probe.key);
-        let words = self.words();
-        if at == 0 || at + 1 >= words.len() {
-            return false;
-        }
-        let (before, after) = (&words[at - 1], &words[at + 1]);
-        let follows =
-            |word: &Word| word.hint() < hint || word.hint() == hint && probe.follows(member(word));
-        follows(before) && !follows(after)
+    /// Where the member at `at` belongs when it gets the score of `probe`, counted as if it stood
+    /// where it is now, too. `None` at an end of the leaf: then it may belong into another one, or
+    /// it was the first, which the nodes above know of.
+    pub(super) fn new_place(&self, at: usize, probe: &Probe<'_>) -> Option<usize> {
+        let place = self.find(probe);
+        (at > 0 && place > 0 && place < self.len()).then_some(place)
     }
 
-    /// Replaces the member at `at` by one that [`Leaf::keeps`] approved of.
-    pub(super) fn set(&mut self, at: usize, word: Word, key: u64) {
-        self.words[at] = word.with_hint(self.grid().hint(key));
+    /// Replaces the member at `at` by one that belongs at such a new place.
+    pub(super) fn replace(&mut self, at: usize, place: usize, word: Word, key: u64) {
+        let to = if place > at {
+            self.words.copy_within(at + 1..place, at);
+            place - 1
+        } else {
+            self.words.copy_within(place..at, place + 1);
+            place
+        };
+        self.words[to] = word.with_hint(self.grid().hint(key));
     }
 
     /// Adds a member at the end, whose hint is of another leaf's grid; see [`Leaf::settle`].

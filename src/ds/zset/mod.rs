@@ -90,6 +90,12 @@ impl Zset {
         Some(self.get(slot).score())
     }
 
+    /// Asks for what an insertion with this score reads, while something else is done.
+    #[inline]
+    pub fn prefetch_score(&self, score: f64) {
+        self.tree.prefetch(order(score));
+    }
+
     /// Adds a member that is not there; the score is not NaN.
     pub fn insert(&mut self, hash: u64, member: &[u8], score: f64) {
         let slot = self.table.insert(hash, ScoredMember::new(member, score));

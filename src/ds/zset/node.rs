@@ -16,6 +16,7 @@ use smallvec::SmallVec;
 
 use super::leaf::{Grid, LEAF_MEMBERS, Leaf, Probe, Word};
 use super::member::MemberRef;
+use crate::ds::table::prefetch;
 
 /// Children of a full inner node, which has 2 KiB.
 pub(super) const INNER_CHILDREN: usize = 63;
@@ -45,6 +46,8 @@ pub(super) enum ViewMut<'a> {
 }
 
 const INNER_TAG: usize = 1;
+/// Bytes of a cache line.
+const LINE_BYTES: usize = 64;
 
 impl Node {
     pub(super) fn leaf(leaf: Box<Leaf>) -> Node {
@@ -89,6 +92,16 @@ impl Node {
                 ViewMut::Inner(self.tagged.sub(INNER_TAG).cast().as_mut())
             } else {
                 ViewMut::Leaf(self.tagged.cast().as_mut())
+            }
+        }
+    }
+
+    /// Asks for all of a leaf, as a search meets its lines one after the other.
+    #[inline]
+    fn prefetch_leaf(&self) {
+        if !self.is_inner() {
+            for at in (0..size_of::<Leaf>()).step_by(LINE_BYTES) {
+                prefetch(self.tagged.as_ptr().wrapping_add(at));
             }
         }
     }
@@ -213,12 +226,22 @@ impl Inner {
     /// The child at a place below `len`.
     #[inline]
     pub(super) fn child(&self, at: usize) -> &Node {
-        self.children[at].as_ref().expect("a child below len")
+        let child = self.children[at].as_ref().expect("a child below len");
+        child.prefetch_leaf();
+        child
     }
 
     #[inline]
     pub(super) fn child_mut(&mut self, at: usize) -> &mut Node {
-        self.children[at].as_mut().expect("a child below len")
+        let child = self.children[at].as_mut().expect("a child below len");
+        child.prefetch_leaf();
+        child
+    }
+
+    /// The child at a place below `len`, if it is an inner node; a leaf is asked for only.
+    #[inline]
+    pub(super) fn child_if_inner(&self, at: usize) -> Option<&Node> {
+        Some(self.child(at)).filter(|child| child.is_inner())
     }
 
     /// The only child of a node that has no other.

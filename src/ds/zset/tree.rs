@@ -9,7 +9,7 @@
 
 use std::ptr::NonNull;
 
-use super::leaf::{LEAF_MEMBERS, Leaf, Probe, Word};
+use super::leaf::{LEAF_MEMBERS, Leaf, Probe, Tie, Word};
 use super::member::MemberRef;
 use super::node::{self, Child, INNER_CHILDREN, Inner, Node, Target, View, ViewMut};
 use super::walk::Walk;
@@ -98,8 +98,8 @@ impl Tree {
         count
     }
 
-    /// Calls `change` if the member stays where it is when its score gets the order number `key`,
-    /// and puts the member that `change` returns into its place; else returns false.
+    /// Calls `change` if the member stays in its leaf when its score gets the order number `key`,
+    /// and puts what `change` returns where it belongs; else returns false.
     ///
     /// # Safety
     /// What `change` returns is as [`Tree::insert`] wants it, with that key and the same bytes.
@@ -120,15 +120,27 @@ impl Tree {
                 }
                 ViewMut::Leaf(leaf) => {
                     let at = leaf.find(&old);
-                    let keeps = leaf.keeps(at, &new);
-                    if keeps {
-                        leaf.set(at, Word::new(change()), key);
+                    let place = leaf.new_place(at, &new);
+                    if let Some(place) = place {
+                        leaf.replace(at, place, Word::new(change()), key);
                     }
-                    return keeps;
+                    return place.is_some();
                 }
             }
         }
         false
+    }
+
+    /// Asks for the leaf where scores of this order number are.
+    pub(super) fn prefetch(&self, key: u64) {
+        let probe = Probe {
+            key,
+            tie: Tie::After,
+        };
+        let mut node = self.root.as_ref();
+        while let Some(View::Inner(inner)) = node.map(Node::view) {
+            node = inner.child_if_inner(inner.find(&probe));
+        }
     }
 
     /// How many members lie before a place.

@@ -26,6 +26,9 @@ const COUNT_BYTES: usize = 2;
 const COUNT_UNKNOWN: u16 = u16::MAX;
 /// Whole scores up to this one are integers; so are all that `num::fmt_double` writes as such.
 const WHOLE_MAX: f64 = (1u64 << 62) as f64;
+/// Heads of integers of two and three bytes.
+const INT_2: u8 = 0xF1;
+const INT_3: u8 = 0xF2;
 /// Lists of more bytes are brought into the cache before they are walked through.
 const PREFETCH_BYTES_MIN: usize = 96;
 
@@ -89,8 +92,7 @@ impl<'a> Compact<'a> {
     /// The score of the member at a place.
     #[inline]
     pub(super) fn score(self, at: usize) -> f64 {
-        let score_at = listpack::next_entry(self.bytes, at);
-        score_of(listpack::read_entry(self.bytes, score_at).0)
+        self.score_and_next(at).0
     }
 
     /// The place before a place.
@@ -145,21 +147,51 @@ impl<'a> Compact<'a> {
         }
     }
 
+    /// The score of the member at a place, and the next place.
+    #[inline]
+    fn score_and_next(self, at: usize) -> (f64, usize) {
+        let score_at = listpack::next_entry(self.bytes, at);
+        // Four bytes are read at once of an integer of two or three.
+        if let Some(&[head, a, b, c]) = self.bytes.get(score_at..).and_then(<[u8]>::first_chunk) {
+            match head {
+                INT_2 => return (f64::from(i16::from_le_bytes([a, b])), score_at + 4),
+                INT_3 => {
+                    return (
+                        f64::from(i32::from_le_bytes([0, a, b, c]) >> 8),
+                        score_at + 5,
+                    );
+                }
+                _ => {}
+            }
+        }
+        let (element, next) = listpack::read_entry(self.bytes, score_at);
+        (score_of(element), next)
+    }
+
+    /// How the member at a place, whose score is `found`, orders against another.
+    #[inline]
+    fn compare(self, at: usize, found: f64, new: (Member<'_>, f64)) -> Ordering {
+        match found.partial_cmp(&new.1) {
+            Some(order) if order.is_ne() => order,
+            // Few scores are equal, so few members are read.
+            _ => compare((listpack::read_entry(self.bytes, at).0, found), new),
+        }
+    }
+
     /// Where a new member belongs.
     fn place_for(self, member: Member<'_>, score: f64) -> usize {
         let new = (member, score);
-        let is_after = |at: usize| {
-            let (member, score, _) = self.read(at);
-            compare((member, score), new).is_lt()
-        };
         // Scores are often times or counters, which grow.
-        if self.prev(self.end()).is_none_or(is_after) {
+        if self
+            .prev(self.end())
+            .is_none_or(|last| self.compare(last, self.score_and_next(last).0, new).is_lt())
+        {
             return self.end();
         }
         let mut at = COUNT_BYTES;
         while at < self.end() {
-            let (member, score, next) = self.read(at);
-            if compare((member, score), new).is_gt() {
+            let (found, next) = self.score_and_next(at);
+            if self.compare(at, found, new).is_gt() {
                 break;
             }
             at = next;
@@ -283,10 +315,7 @@ pub(super) fn set_score(buf: &mut impl Buf, at: usize, score: f64) {
     let list = Compact::new(buf.bytes());
     let (member, _, end) = list.read(at);
     let new = (member, score);
-    let compared = |at: usize| {
-        let (member, score, _) = list.read(at);
-        compare((member, score), new)
-    };
+    let compared = |at: usize| list.compare(at, list.score(at), new);
     let stays = list.prev(at).is_none_or(|before| compared(before).is_lt())
         && (end == list.end() || compared(end).is_gt());
     let member_len = listpack::next_entry(buf.bytes(), at) - at;
