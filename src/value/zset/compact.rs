@@ -29,8 +29,10 @@ const WHOLE_MAX: f64 = (1u64 << 62) as f64;
 /// Heads of integers of two and three bytes.
 const INT_2: u8 = 0xF1;
 const INT_3: u8 = 0xF2;
-/// Lists of more bytes are brought into the cache before they are walked through.
+/// Lists of more bytes are brought into the cache before they are walked through...
 const PREFETCH_BYTES_MIN: usize = 96;
+/// ... as far as this; the processor sees by then where the walk goes.
+const PREFETCH_BYTES_MAX: usize = 1024;
 
 /// See the module.
 #[derive(Clone, Copy)]
@@ -70,7 +72,8 @@ impl<'a> Compact<'a> {
     #[inline]
     fn prefetch(self) {
         if self.bytes.len() > PREFETCH_BYTES_MIN {
-            crate::ds::buf::prefetch(self.bytes);
+            let ahead = self.bytes.len().min(PREFETCH_BYTES_MAX);
+            crate::ds::buf::prefetch(&self.bytes[..ahead]);
         }
     }
 
