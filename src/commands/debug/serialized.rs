@@ -6,16 +6,24 @@
 
 use crate::ds::collection::{Collection, FieldTable};
 use crate::ds::entry::{EntryRef, ValueRef};
-use crate::value::string;
+use crate::value::{Type, string};
 
+/// What a short sorted set is kept without, the first four bytes of a listpack and its last.
+const ZSET_BYTES_LEFT_OUT: usize = 5;
 /// Bytes of a score, of a field's expiry.
 const NUMBER_BYTES: usize = 8;
 
 /// The length of an entry's value.
 pub(super) fn entry_len(entry: EntryRef<'_>) -> usize {
-    match entry.value() {
-        ValueRef::Collection(collection) => collection_len(collection),
-        value => string_len(value),
+    let value = entry.value();
+    let bytes = value.as_bytes().map_or(0, <[u8]>::len);
+    match (Type::from_nibble(entry.type_()), value) {
+        (_, ValueRef::Collection(collection)) => collection_len(collection),
+        (Type::String, value) => string_len(value),
+        // A list of one node: their number, and of which kind it is.
+        (Type::List, _) => 2 + text_len(bytes),
+        (Type::Zset, _) => text_len(bytes + ZSET_BYTES_LEFT_OUT),
+        (Type::Set | Type::Hash, _) => text_len(bytes),
     }
 }
 

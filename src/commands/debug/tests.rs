@@ -314,3 +314,45 @@ fn protocol_has_every_type() {
         t.run(&format!("DEBUG PROTOCOL {name}")).is(reply);
     }
 }
+
+/// As Valkey 9.1.2 tells with `rdbcompression no`.
+#[test]
+fn serialized_lengths_of_collections_are_those_of_rdb() {
+    let mut t = Test::new();
+    t.run("RPUSH l a b c 1 2 3");
+    t.run("SADD s 1 2 3");
+    t.run("HSET h a b c d");
+    t.run("ZADD z 1 a 2.5 b");
+    for n in 1..=1000 {
+        t.run(&format!("ZADD zz {n} m{n}"));
+        t.run(&format!("HSET hh f{n} {n}"));
+        t.run(&format!("SADD ss m{n}"));
+    }
+    for n in 1..=3000 {
+        t.run(&format!("RPUSH ll element{n}"));
+    }
+    for (key, length) in [
+        ("l", 25),
+        ("s", 15),
+        ("h", 20),
+        ("z", 21),
+        ("zz", 12_895),
+        ("hh", 7_768),
+        ("ss", 4_895),
+        ("ll", 37_944),
+    ] {
+        let text = object(&mut t, key);
+        let expected = format!("serializedlength:{length} ");
+        assert!(text.contains(&expected), "{key}: {text}");
+    }
+    let text = object(&mut t, "ll");
+    assert!(
+        text.ends_with(
+            " ql_nodes:5 ql_avg_node:600.00 ql_listpack_max:-2 ql_compressed:0 \
+             ql_uncompressed_size:37928"
+        ),
+        "{text}"
+    );
+    t.run("HEXPIRE hh 100 FIELDS 1 f1");
+    assert!(object(&mut t, "hh").contains("serializedlength:15768 "));
+}
