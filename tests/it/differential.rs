@@ -308,6 +308,12 @@ impl Episode {
         if self.allows(&step.argv, Allow::SameNumber) && agrees_as_numbers(step.agree, &a, &b) {
             return true;
         }
+        if self.allows(&step.argv, Allow::AsMany)
+            && let (Reply::Array(ours), Reply::Array(theirs)) = (&a, &b)
+            && ours.len() == theirs.len()
+        {
+            return true;
+        }
         let other_error =
             a.is_error() && b.is_error() && self.allows(&step.argv, Allow::OtherError);
         other_error
