@@ -19,7 +19,7 @@ use crate::differences::{Allow, DIFFERENCES, Peer, Words};
 use crate::generate::{ABSOLUTE_SECS, Agree, Generator, Step, commands_with_templates};
 use crate::harness::{Server, env_number, eventually, is_stand_in};
 
-const STEPS_DEFAULT: u64 = 300_000;
+const STEPS_DEFAULT: u64 = 150_000;
 const STEPS_PER_EPISODE: usize = 300;
 /// A batch ends with ECHO of this and a number, which shows where its replies end.
 const SENTINEL: &str = "end-of-batch-";
