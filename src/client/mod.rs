@@ -62,6 +62,8 @@ pub struct Client {
     pub reply: ReplyMode,
     /// CLIENT NO-TOUCH.
     pub no_touch: bool,
+    /// Its commands may wait; not so inside of a transaction or a script.
+    pub may_block: bool,
     /// QUIT or a protocol error: closed once what was answered is written.
     pub closing: bool,
 }
@@ -75,6 +77,7 @@ impl Client {
             authenticated,
             reply: ReplyMode::On,
             no_touch: false,
+            may_block: true,
             closing: false,
         }
     }

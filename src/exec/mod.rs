@@ -347,7 +347,7 @@ impl Exec {
         let now_ms = moment.now_ms;
         let config = self.config.borrow();
         let keyspace = &self.server.keyspace;
-        let touch = !client.no_touch;
+        let (touch, may_block) = (!client.no_touch, client.may_block);
         let mut gate = None;
         let db = match command.single_key.and_then(|at| argv.get(at as usize)) {
             Some(key) => {
@@ -371,7 +371,7 @@ impl Exec {
             config: &config,
             table: &self.table,
             command,
-            may_block: true,
+            may_block,
         };
         let result = (command.row.run)(&mut ctx);
         let waiter = match &result {

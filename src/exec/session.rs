@@ -48,6 +48,11 @@ impl Session {
         &self.client
     }
 
+    /// Its client, to be changed.
+    pub fn client_mut(&mut self) -> &mut Client {
+        &mut self.client
+    }
+
     /// Ends a wait in a blocking command, if it has an outcome or its time is over: the reply as
     /// bytes.
     pub fn end_wait(&mut self, waiter: &Waiter) -> Option<Vec<u8>> {

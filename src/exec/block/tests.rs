@@ -294,3 +294,25 @@ fn the_other_keys_of_a_waiter_are_looked_at_again() {
     blocked.got("-WRONGTYPE Operation against a key holding the wrong kind of value");
     t.run("LRANGE b 0 -1").is("*1 $1 x");
 }
+
+/// As in a transaction: what would wait finds nothing instead, in the form that Valkey gives there.
+#[test]
+fn a_client_that_may_not_wait_is_answered_at_once() {
+    let mut t = Test::new();
+    t.session.client_mut().may_block = false;
+    for (line, reply) in [
+        ("BLPOP a b 0", "*-1"),
+        ("BRPOP a 0", "*-1"),
+        ("BLMPOP 0 1 a LEFT", "*-1"),
+        ("BLMOVE a b LEFT RIGHT 0", "$-1"),
+        ("BRPOPLPUSH a b 0", "$-1"),
+        ("BZPOPMIN a 0", "*-1"),
+        ("BZPOPMAX a 0", "*-1"),
+        ("BZMPOP 0 1 a MIN", "*-1"),
+    ] {
+        t.run(line).is(reply);
+    }
+    t.run("INFO clients").has("blocked_clients:0");
+    t.run("RPUSH a x").is(":1");
+    t.run("BLPOP a 0").is("*2 $1 a $1 x");
+}
