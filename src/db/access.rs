@@ -3,12 +3,12 @@
 
 use smallvec::SmallVec;
 
-use crate::ds::entry::{Entry, EntryMut, EntryRef, EntrySlot, Meta, NewValue, ValueRef};
+use crate::ds::entry::{Entry, EntryMut, EntryRef, EntrySlot, Meta, NewValue};
 use crate::ds::table::{Slot, Table};
 use crate::value::{self, Encoding, Type};
 
 use super::keyspace::{DbIndex, Keyspace, Locks, Shard, ShardData, ShardId, ShardStats};
-use super::lazyfree::LAZYFREE_ELEMENTS_MIN;
+use super::lazyfree::is_large;
 use super::side::Side;
 
 /// Most keys that [`Access::prefetch`] takes at once: the cache has only so many line-fill slots,
@@ -59,9 +59,7 @@ impl Effects {
     /// Drops an entry that was taken out of the keyspace, a large one later.
     #[inline]
     pub(super) fn discard(&mut self, entry: Entry) {
-        if let ValueRef::Collection(collection) = entry.view().value()
-            && collection.len() > LAZYFREE_ELEMENTS_MIN
-        {
+        if is_large(&entry) {
             self.rare.get_or_insert_default().values.push(entry);
         }
     }
@@ -164,11 +162,6 @@ impl<'k> Access<'k> {
     /// is how a blocked command is run again when one of its keys is ready.
     pub fn set_partial(&mut self, partial: bool) {
         self.partial = partial;
-    }
-
-    /// Chooses whether lookups refresh LRU clocks, from now on.
-    pub fn set_touch(&mut self, touch: bool) {
-        self.touch = touch;
     }
 
     /// Holds the shard of one more key if nobody else does; false if somebody does.

@@ -22,7 +22,7 @@ use crate::ds::table::NO_EXPIRY;
 use crate::util::clock::Clock;
 
 use super::keyspace::{DbIndex, Keyspace, Shard, ShardData};
-use super::lazyfree::LAZYFREE_ELEMENTS_MIN;
+use super::lazyfree::is_large;
 
 /// Keys removed under one hold of a lock.
 pub(super) const SLICE_KEYS: usize = 64;
@@ -206,12 +206,7 @@ impl Keyspace {
 
     /// Frees what a slice has removed, large values elsewhere: what is due next shall not wait.
     fn free_removed(&self, removed: &mut Vec<Entry>) {
-        let is_large = |entry: &mut Entry| {
-            let value = entry.view().value();
-            let collection = value.as_collection();
-            collection.is_some_and(|collection| collection.len() > LAZYFREE_ELEMENTS_MIN)
-        };
-        let large = removed.extract_if(.., is_large).collect();
+        let large = removed.extract_if(.., |entry| is_large(entry)).collect();
         self.lazyfree.free_values(large);
         removed.clear();
     }

@@ -11,7 +11,14 @@ use crate::ds::entry::Entry;
 use crate::ds::table::Table;
 
 /// Values of more elements than this are freed in the background. To hand over a smaller one costs more than to free it.
-pub const LAZYFREE_ELEMENTS_MIN: usize = 64;
+const LAZYFREE_ELEMENTS_MIN: usize = 64;
+
+/// Whether an entry that has left the keyspace is to be freed in the background.
+#[inline]
+pub(super) fn is_large(entry: &Entry) -> bool {
+    let collection = entry.view().value().as_collection();
+    collection.is_some_and(|collection| collection.len() > LAZYFREE_ELEMENTS_MIN)
+}
 
 /// What is to be freed.
 enum Work {
