@@ -16,6 +16,7 @@ pub mod server;
 // Subsystems: own their state, know no commands and no sockets.
 pub mod client;
 pub mod config;
+pub mod persist;
 pub mod stats;
 // The keyspace.
 pub mod db;

@@ -99,6 +99,21 @@ impl Collection {
     }
 }
 
+/// One element of a large collection as a snapshot writes it.
+#[derive(Clone, Copy, Debug)]
+pub enum Element<'a> {
+    /// A member of a set.
+    Member(&'a [u8]),
+    /// A field of a hash with its value (never a collection) and when it expires, Unix ms.
+    Field(&'a [u8], ValueRef<'a>, Option<u64>),
+    /// A member of a sorted set with its score.
+    Scored(&'a [u8], f64),
+    /// A node of a list: a whole listpack.
+    Listpack(&'a [u8]),
+    /// A node of a list that is one large element.
+    Plain(&'a [u8]),
+}
+
 /// Two collections are equal if they are the same one.
 impl PartialEq for Collection {
     fn eq(&self, other: &Self) -> bool {

@@ -1,0 +1,1 @@
+//! The walk that writes a snapshot of the live keyspace.
