@@ -11,7 +11,7 @@
 
 use std::fmt;
 
-use crate::ds::entry::{Entry, NewValue, ValueRef};
+use crate::ds::entry::{Entry, ValueRef};
 use crate::ds::quicklist::Quicklist;
 use crate::ds::table::{NO_EXPIRY, Table};
 use crate::ds::zset::Zset;
@@ -133,15 +133,7 @@ fn duplicate_table(table: &Table<Entry>) -> Table<Entry> {
     let key_hash = table.key_hash();
     let mut copy = Table::new(0, key_hash);
     for entry in table {
-        let value = match entry.value() {
-            ValueRef::Int(int) => NewValue::Int(int),
-            ValueRef::Bytes(bytes) => NewValue::Bytes(bytes),
-            ValueRef::Shared(shared) => NewValue::Shared(shared.clone()),
-            ValueRef::Collection(inner) => NewValue::Collection(Box::new(inner.duplicate())),
-        };
-        let key = entry.key();
-        let entry = Entry::new(key, entry.meta(), value, entry.expire_at_ms());
-        copy.insert(key_hash.hash(key), entry);
+        copy.insert(key_hash.hash(entry.key()), entry.duplicate());
     }
     copy
 }
