@@ -16,6 +16,10 @@ use crate::ds::quicklist::Quicklist;
 use crate::ds::table::{NO_EXPIRY, Table};
 use crate::ds::zset::Zset;
 
+pub use save::{Rest, Saving, for_each_element};
+
+mod save;
+
 /// The value of a large collection.
 pub enum Collection {
     /// Elements in their order.

@@ -63,6 +63,11 @@ impl Quicklist {
         self.nodes.len()
     }
 
+    /// Hands out all nodes as they are.
+    pub fn for_each_node(&self, f: &mut dyn FnMut(Element<'_>)) {
+        self.nodes.iter().for_each(|node| node.hand_out(f));
+    }
+
     /// Whether the snapshot that is going on is the one that `heir` came from.
     pub fn is_saved_for(&self, heir: &ListHeir) -> bool {
         let saving = self.saving.as_ref();
