@@ -227,7 +227,8 @@ impl<'k> Access<'k> {
         let id = self.keyspace.shard_of(hash);
         let shard = held_or_missing(&mut self.locks, id, self.partial)?;
         let snapshot = &self.keyspace.snapshot;
-        let Some(slot) = find_live(snapshot, shard, db, hash, key, now_ms, &mut self.effects) else {
+        let Some(slot) = find_live(snapshot, shard, db, hash, key, now_ms, &mut self.effects)
+        else {
             shard.stats.misses += (lookup != Lookup::Silent) as u64;
             return None;
         };

@@ -51,8 +51,9 @@ pub struct ShardSnapshot {
     /// Copies of keys that have changed since, with their database.
     early: Vec<(DbIndex, Entry)>,
     early_bytes: u64,
-    /// The databases of the tables when the snapshot began.
-    db_of: Vec<DbIndex>,
+    /// Of each table: its database when the snapshot began, and how far it has been read. They go
+    /// with the table when databases are exchanged.
+    places: Vec<(DbIndex, u64)>,
     /// Tables that FLUSHALL and its like have taken out of the keyspace.
     flushed: Vec<(DbIndex, Table<Entry>)>,
 }
@@ -248,25 +249,31 @@ impl ShardData {
                 drop(table.remove(slot));
             }
         }
-        mine.flushed.push((mine.db_then(db), table));
+        let db_then = mine.db_then(db);
+        mine.flushed.push((db_then, table));
         None
     }
 
     /// Two databases were exchanged.
     pub(super) fn swap_snapshot(&mut self, a: DbIndex, b: DbIndex) {
-        let tables = self.tables.len();
         if let Some(mine) = &mut self.snapshot {
-            let known = mine.db_of.len();
-            mine.db_of
-                .extend((known..tables).map(|db| DbIndex(db as u32)));
-            mine.db_of.swap(a.0 as usize, b.0 as usize);
+            mine.place(a.max(b));
+            mine.places.swap(a.0 as usize, b.0 as usize);
         }
     }
 }
 
 impl ShardSnapshot {
-    fn db_then(&self, db: DbIndex) -> DbIndex {
-        self.db_of.get(db.0 as usize).copied().unwrap_or(db)
+    fn place(&mut self, db: DbIndex) -> &mut (DbIndex, u64) {
+        let index = db.0 as usize;
+        for new in self.places.len()..=index {
+            self.places.push((DbIndex(new as u32), 0));
+        }
+        &mut self.places[index]
+    }
+
+    fn db_then(&mut self, db: DbIndex) -> DbIndex {
+        self.place(db).0
     }
 
     fn hold(&mut self, snapshot: &Snapshot, db: DbIndex, entry: Entry) {
@@ -281,8 +288,6 @@ impl ShardSnapshot {
 pub struct Walk<'k> {
     keyspace: &'k Keyspace,
     shard: usize,
-    table: usize,
-    cursor: u64,
     /// Keys of large collections met in a slice.
     large: Vec<Box<[u8]>>,
 }
@@ -335,8 +340,6 @@ impl Keyspace {
         let walk = Walk {
             keyspace: self,
             shard: 0,
-            table: 0,
-            cursor: 0,
             large: Vec::new(),
         };
         Some((walk, cut, result))
@@ -346,11 +349,7 @@ impl Keyspace {
 impl Walk<'_> {
     /// Hands out some `budget` keys with their databases, under one shard's lock but for those that
     /// were put aside. Large collections are not among them: see [`Walk::next_large`].
-    pub fn slice(
-        &mut self,
-        budget: usize,
-        f: &mut dyn FnMut(DbIndex, EntryRef<'_>),
-    ) -> Progress {
+    pub fn slice(&mut self, budget: usize, f: &mut dyn FnMut(DbIndex, EntryRef<'_>)) -> Progress {
         let Some(shard) = self.keyspace.all().get(self.shard) else {
             return Progress::Done;
         };
@@ -358,22 +357,19 @@ impl Walk<'_> {
         let mut guard = shard.lock();
         let data: &mut ShardData = &mut guard;
         let Some(mine) = &mut data.snapshot else {
-            self.next_shard();
+            self.shard += 1;
             return Progress::More;
         };
-        if let Some(table) = data.tables.get_mut(self.table) {
-            if table.is_saving() {
-                let db = mine.db_then(DbIndex(self.table as u32));
-                self.table_slice(table, db, budget, f);
-            } else {
-                self.table += 1;
-            }
+        if let Some(index) = data.tables.iter().position(Table::is_saving) {
+            let db = DbIndex(index as u32);
+            let place = mine.place(db);
+            self.table_slice(&mut data.tables[index], db, place, budget, f);
             return Progress::More;
         }
         // The last of this shard: nothing can be put aside any more.
         let mine = data.snapshot.take();
         drop(guard);
-        self.next_shard();
+        self.shard += 1;
         if let Some(mine) = mine {
             for (db, entry) in &mine.early {
                 f(*db, entry.view());
@@ -386,40 +382,30 @@ impl Walk<'_> {
         Progress::More
     }
 
-    fn next_shard(&mut self) {
-        self.shard += 1;
-        self.table = 0;
-        self.cursor = 0;
-    }
-
-    /// A slice of a table of the keyspace.
+    /// A slice of a table of the keyspace, which is database `db` now.
     fn table_slice(
         &mut self,
         table: &mut Table<Entry>,
         db: DbIndex,
+        (db_then, cursor): &mut (DbIndex, u64),
         budget: usize,
         f: &mut dyn FnMut(DbIndex, EntryRef<'_>),
     ) {
         let large = &mut self.large;
         let mut give = |entry: EntryRef<'_>| match is_large(entry) {
             true => large.push(entry.key().into()),
-            false => f(db, entry),
+            false => f(*db_then, entry),
         };
-        let next = table.save_slice(self.cursor, budget, &mut give);
-        let db_now = DbIndex(self.table as u32);
+        let next = table.save_slice(*cursor, budget, &mut give);
         for key in self.large.drain(..) {
             if let Some(slot) = table.find(self.keyspace.hash(&key), &key) {
                 let snapshot = &self.keyspace.snapshot;
-                snapshot.open(db, db_now, table.meta_mut(slot));
+                snapshot.open(*db_then, db, table.meta_mut(slot));
             }
         }
         match next {
-            Some(cursor) => self.cursor = cursor,
-            None => {
-                table.end_save();
-                self.table += 1;
-                self.cursor = 0;
-            }
+            Some(next) => *cursor = next,
+            None => table.end_save(),
         }
     }
 
@@ -516,6 +502,9 @@ impl Drop for Walk<'_> {
     fn drop(&mut self) {
         debug_assert!(self.shard >= self.keyspace.shards(), "walked to the end");
         debug_assert!(self.next_large().is_none(), "walked to the end");
-        self.keyspace.snapshot.running.store(false, Ordering::Release);
+        self.keyspace
+            .snapshot
+            .running
+            .store(false, Ordering::Release);
     }
 }

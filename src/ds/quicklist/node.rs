@@ -142,7 +142,8 @@ impl Node {
             true => ControlFlow::Break(()),
             false => ControlFlow::Continue(()),
         };
-        self.walk(0, End::Tail, &mut Vec::new(), &mut find).is_break()
+        self.walk(0, End::Tail, &mut Vec::new(), &mut find)
+            .is_break()
     }
 
     /// The memory of the node besides its place in the deque, bytes.
