@@ -15,6 +15,7 @@ use std::ops::ControlFlow;
 
 use super::{End, LISTPACK_BYTES};
 use crate::ds::buf::Buf;
+use crate::ds::collection::Element;
 use crate::ds::entry::size_class;
 use crate::ds::listpack::{self, Needle, Value};
 use crate::util::lzf;
@@ -109,6 +110,25 @@ impl Node {
             Data::Compressed { len, .. } => *len as usize,
         };
         entries_bytes.saturating_add(LISTPACK_BYTES)
+    }
+
+    /// Hands out the node as a snapshot writes it. `listpack` and `opened` are memory for that.
+    pub(super) fn with_element(
+        &self,
+        listpack: &mut Vec<u8>,
+        opened: &mut Vec<u8>,
+        visit: &mut impl FnMut(Element<'_>),
+    ) {
+        let entries = match self.content(opened) {
+            Content::Plain(text) => return visit(Element::Plain(text)),
+            Content::Packed(entries) => entries,
+        };
+        listpack.clear();
+        let mut head = [0; listpack::HEADER_BYTES];
+        for part in listpack::parts_of_entries(entries, self.count(), &mut head) {
+            listpack.extend_from_slice(part);
+        }
+        visit(Element::Listpack(listpack));
     }
 
     /// The listpack that it stands for.
