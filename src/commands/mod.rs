@@ -32,6 +32,7 @@ mod hash;
 mod info;
 mod list;
 mod lolwut;
+mod restore;
 mod scan;
 mod server;
 mod set;
@@ -130,6 +131,7 @@ pub const FAMILIES: &[&[Command]] = &[
     zset::COMMANDS,
     generic::COMMANDS,
     expire::COMMANDS,
+    restore::COMMANDS,
     scan::COMMANDS,
     connection::COMMANDS,
     client::COMMANDS,

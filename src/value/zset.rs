@@ -19,6 +19,8 @@
 
 use std::ops::Range;
 
+use smallvec::{Array, SmallVec};
+
 use super::{Encoding, Limits};
 use crate::ds::buf::Buf;
 use crate::ds::collection::Collection;
@@ -47,6 +49,11 @@ pub(super) const EMPTY_BYTES: usize = compact::EMPTY.len();
 const PREFETCH_LEN_MIN: usize = 10_000;
 /// Zero bits at the end of a table's cursor, which a client's does without.
 const CURSOR_GRAIN_BITS: u32 = 16;
+
+/// The listpack that Redis has in the place of a short sorted set's bytes.
+pub fn listpack_of<A: Array<Item = u8>>(bytes: &[u8]) -> SmallVec<A> {
+    Compact::new(bytes).to_listpack()
+}
 
 /// A sorted set to be read.
 #[derive(Clone, Copy)]

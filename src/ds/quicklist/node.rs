@@ -15,6 +15,7 @@ use std::ops::ControlFlow;
 
 use super::{End, LISTPACK_BYTES};
 use crate::ds::buf::Buf;
+use crate::ds::collection::Element;
 use crate::ds::entry::size_class;
 use crate::ds::listpack::{self, Needle, Value};
 use crate::util::lzf;
@@ -30,6 +31,8 @@ const ROOM_MIN: usize = 512;
 pub(super) struct Node {
     data: Data,
     count: u32,
+    /// Its place in the snapshot that is going on, 0 for none (see `save`).
+    pub(super) number: u32,
     /// Compressing it was tried and gained nothing.
     is_incompressible: bool,
 }
@@ -75,6 +78,7 @@ impl Node {
         Node {
             data,
             count: u32::try_from(count).expect("nodes are limited to less"),
+            number: 0,
             is_incompressible: false,
         }
     }
@@ -111,12 +115,54 @@ impl Node {
         entries_bytes.saturating_add(LISTPACK_BYTES)
     }
 
+    /// Hands out the node as a snapshot writes it. `listpack` and `opened` are memory for that.
+    pub(super) fn with_element(
+        &self,
+        listpack: &mut Vec<u8>,
+        opened: &mut Vec<u8>,
+        visit: &mut impl FnMut(Element<'_>),
+    ) {
+        let entries = match self.content(opened) {
+            Content::Plain(text) => return visit(Element::Plain(text)),
+            Content::Packed(entries) => entries,
+        };
+        listpack.clear();
+        let mut head = [0; listpack::HEADER_BYTES];
+        for part in listpack::parts_of_entries(entries, self.count(), &mut head) {
+            listpack.extend_from_slice(part);
+        }
+        visit(Element::Listpack(listpack));
+    }
+
     /// The listpack that it stands for.
     pub(super) fn to_listpack(&self) -> Vec<u8> {
         match self.content(&mut Vec::new()) {
             Content::Packed(entries) => listpack::from_entries(entries, self.count()),
             Content::Plain(text) => listpack::from_elements([Value::Bytes(text)]),
         }
+    }
+
+    /// Calls `f` with what the node is for a snapshot.
+    pub(super) fn hand_out(&self, f: &mut dyn FnMut(Element<'_>)) {
+        match self.content(&mut Vec::new()) {
+            Content::Packed(entries) => {
+                f(Element::Listpack(&listpack::from_entries(
+                    entries,
+                    self.count(),
+                )));
+            }
+            Content::Plain(text) => f(Element::Plain(text)),
+        }
+    }
+
+    /// Whether the needle is found in it.
+    pub(super) fn contains(&self, needle: Needle<'_>) -> bool {
+        let mut find = |value: Value<'_>| match needle.is(value) {
+            true => ControlFlow::Break(()),
+            false => ControlFlow::Continue(()),
+        };
+        self.walk(0, End::Tail, &mut Vec::new(), &mut find)
+            .is_break()
     }
 
     /// The memory of the node besides its place in the deque, bytes.

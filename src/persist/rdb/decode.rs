@@ -19,7 +19,7 @@ use std::io::Read;
 
 use crate::db::DbIndex;
 use crate::db::access::lru_clock;
-use crate::ds::entry::Entry;
+use crate::ds::entry::{Entry, LRU_MAX};
 use crate::ds::hash::KeyHash;
 use crate::persist::rdb::format::{
     CHECKSUM_BYTES, DUMP_FOOTER_BYTES, Line, REDIS_VERSION_MAX, VALKEY_VERSION_MIN, crc64,
@@ -141,7 +141,7 @@ pub enum Checksum {
 }
 
 /// What was read.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct LoadSummary {
     /// The version of the format.
     pub version: u32,
@@ -155,6 +155,8 @@ pub struct LoadSummary {
     pub bytes: u64,
     /// What became of its checksum.
     pub checksum: Checksum,
+    /// The sources of libraries of functions; only `load_into` gathers them.
+    pub functions: Vec<Vec<u8>>,
 }
 
 /// Reads a file and hands each of its records to `on_record`, with how many bytes have been read.
@@ -173,8 +175,6 @@ pub fn load(
 pub enum RestoreError {
     /// The version is not known, or the checksum is wrong.
     Footer,
-    /// The value is of a type that only Redis's own versions have, which this is none of.
-    Foreign(u8),
     /// The value is not valid.
     Bad(Fault),
 }
@@ -193,11 +193,27 @@ fn is_known_version(version: u32, relaxed: bool) -> bool {
     matches!(version, 1..=REDIS_VERSION_MAX | VALKEY_VERSION_MIN) || relaxed && version > 0
 }
 
-/// The entry of a key that a payload is the value of. Its LRU clock is that of `options.now_ms`.
+/// The LRU clock of a key that has not been used for so long; like Redis's, it has 24 bits and
+/// begins anew when they are full.
+fn lru_after_idle(now_ms: u64, idle_secs: u64) -> u32 {
+    lru_clock(now_ms).wrapping_sub(idle_secs as u32) & LRU_MAX
+}
+
+/// What RESTORE is told of a key besides its value.
+#[derive(Clone, Copy, Debug)]
+pub struct RestoredKey<'a> {
+    /// Its name.
+    pub key: &'a [u8],
+    /// When it expires, Unix ms.
+    pub expire_at_ms: Option<u64>,
+    /// For how long it has not been used, seconds.
+    pub idle_secs: u64,
+}
+
+/// The entry of a key that a payload is the value of.
 pub fn restore(
     payload: &[u8],
-    key: &[u8],
-    expire_at_ms: Option<u64>,
+    key: &RestoredKey<'_>,
     options: &LoadOptions,
 ) -> std::result::Result<Entry, RestoreError> {
     let version = dump_version(payload, options.relaxed_version).ok_or(RestoreError::Footer)?;
@@ -206,9 +222,9 @@ pub fn restore(
     let len = value.len();
     let mut reader = Reader::new(&mut value, len, false);
     let head = Head {
-        key,
-        expire_at_ms,
-        lru: lru_clock(options.now_ms),
+        key: key.key,
+        expire_at_ms: key.expire_at_ms,
+        lru: lru_after_idle(options.now_ms, key.idle_secs),
     };
     let values = Values { options, line };
     let loaded = reader.byte().and_then(|type_| {

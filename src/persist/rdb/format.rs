@@ -198,7 +198,11 @@ mod tests {
         let bytes: Vec<u8> = (0..5000u32).map(|i| (i * i >> 3) as u8).collect();
         let whole = crc64(0, &bytes);
         for cut in [0, 1, 7, 8, 127, 128, 129, 255, 256, 1000, 4999, 5000] {
-            assert_eq!(crc64(crc64(0, &bytes[..cut]), &bytes[cut..]), whole, "{cut}");
+            assert_eq!(
+                crc64(crc64(0, &bytes[..cut]), &bytes[cut..]),
+                whole,
+                "{cut}"
+            );
         }
     }
 }

@@ -5,11 +5,10 @@
 use super::reader::Reader;
 use super::value::{Head, Loaded, Values, module_name};
 use super::{
-    Checksum, FaultKind, LoadOptions, LoadSummary, Record, Result, is_known_version, type_name,
+    Checksum, FaultKind, LoadOptions, LoadSummary, Record, Result, is_known_version, lru_after_idle,
+    type_name,
 };
 use crate::db::DbIndex;
-use crate::db::access::lru_clock;
-use crate::ds::entry::LRU_MAX;
 use crate::persist::rdb::format::{
     CHECKSUM_VERSION_MIN, Line, MAGIC_BYTES, MAGIC_REDIS, MAGIC_VALKEY, VALKEY_VERSION_MIN,
     opcode,
@@ -61,6 +60,7 @@ pub(super) fn load<'a>(
             empty: 0,
             bytes: 0,
             checksum: Checksum::Ignored,
+            functions: Vec::new(),
         },
     };
     let mut key = Vec::new();
@@ -267,8 +267,3 @@ fn expire_at_ms(at_ms: i64) -> Option<u64> {
     (at_ms != -1).then(|| u64::try_from(at_ms).unwrap_or(0))
 }
 
-/// The LRU clock of a key that has not been used for so long.
-pub(super) fn lru_after_idle(now_ms: u64, idle_secs: u64) -> u32 {
-    let idle = u32::try_from(idle_secs).unwrap_or(LRU_MAX).min(LRU_MAX);
-    lru_clock(now_ms).wrapping_sub(idle) & LRU_MAX
-}
