@@ -42,9 +42,7 @@ fn restore(ctx: &mut Ctx<'_>) -> CmdResult {
     let (key, ttl, payload) = (ctx.args.bytes()?, ctx.args.bytes()?, ctx.args.bytes()?);
     let options = options(ctx)?;
     if !options.replace && ctx.db.find_mut(key).is_some() {
-        return Err(CmdError::text(
-            "BUSYKEY Target key name already exists.",
-        ));
+        return Err(CmdError::text("BUSYKEY Target key name already exists."));
     }
     let ttl = crate::util::num::parse_i64(ttl).ok_or(CmdError::NotInteger)?;
     let Ok(ttl) = u64::try_from(ttl) else {
@@ -113,9 +111,7 @@ fn load_options(ctx: &Ctx<'_>) -> LoadOptions {
 
 fn error(error: RestoreError) -> CmdError {
     match error {
-        RestoreError::Footer => {
-            CmdError::text("ERR DUMP payload version or checksum are wrong")
-        }
+        RestoreError::Footer => CmdError::text("ERR DUMP payload version or checksum are wrong"),
         RestoreError::Bad(fault) => {
             tracing::debug!("RESTORE: {fault}");
             CmdError::text("ERR Bad data format")

@@ -46,7 +46,11 @@ mod tests {
     #[test]
     fn texts_are_compared_not_the_ways_they_are_stored() {
         assert!(check(&[]));
-        assert!(check(&[Value::Int(1), Value::Bytes(b"a"), Value::Bytes(b"")]));
+        assert!(check(&[
+            Value::Int(1),
+            Value::Bytes(b"a"),
+            Value::Bytes(b"")
+        ]));
         assert!(!check(&[
             Value::Int(12),
             Value::Bytes(b"x"),

@@ -197,7 +197,9 @@ impl Gathered<'_> {
         let (id, db) = (ShardId(shard as u32), self.db);
         match self.queues.get(shard % self.queues.len().max(1)) {
             None => {
-                let inserted = self.keyspace.insert_into_shard(id, db, entries, self.now_ms);
+                let inserted = self
+                    .keyspace
+                    .insert_into_shard(id, db, entries, self.now_ms);
                 inserted.map_err(|duplicate| duplicate_message(&duplicate))
             }
             Some(queue) => {
@@ -227,7 +229,9 @@ fn note_aux(name: &[u8], text: &[u8], now_ms: u64, progress: &LoadProgress) {
             tracing::info!("RDB age {age} seconds");
         }
         b"used-mem" => {
-            let bytes = number().and_then(|bytes| u64::try_from(bytes).ok()).unwrap_or(0);
+            let bytes = number()
+                .and_then(|bytes| u64::try_from(bytes).ok())
+                .unwrap_or(0);
             progress.rdb_used_mem.store(bytes, Ordering::Relaxed);
             let megabytes = bytes as f64 / (1024.0 * 1024.0);
             tracing::info!("RDB memory usage when created {megabytes:.2} Mb");

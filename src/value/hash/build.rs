@@ -63,10 +63,7 @@ impl Builder {
     }
 
     /// Hands out encoding and value for a key's entry.
-    pub fn store<R>(
-        self,
-        store: impl FnOnce(Encoding, NewValue<'_>) -> R,
-    ) -> Result<R, Duplicate> {
+    pub fn store<R>(self, store: impl FnOnce(Encoding, NewValue<'_>) -> R) -> Result<R, Duplicate> {
         match self.form {
             Form::List(bytes) => store_listpack(&bytes, self.terms, store),
             Form::Table(table) => Ok(store_table(table, store)),

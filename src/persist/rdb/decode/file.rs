@@ -5,13 +5,12 @@
 use super::reader::Reader;
 use super::value::{Head, Loaded, Values, module_name};
 use super::{
-    Checksum, FaultKind, LoadOptions, LoadSummary, Record, Result, is_known_version, lru_after_idle,
-    type_name,
+    Checksum, FaultKind, LoadOptions, LoadSummary, Record, Result, is_known_version,
+    lru_after_idle, type_name,
 };
 use crate::db::DbIndex;
 use crate::persist::rdb::format::{
-    CHECKSUM_VERSION_MIN, Line, MAGIC_BYTES, MAGIC_REDIS, MAGIC_VALKEY, VALKEY_VERSION_MIN,
-    opcode,
+    CHECKSUM_VERSION_MIN, Line, MAGIC_BYTES, MAGIC_REDIS, MAGIC_VALKEY, VALKEY_VERSION_MIN, opcode,
 };
 
 /// Bytes of a key that an error repeats.
@@ -76,7 +75,10 @@ pub(super) fn load<'a>(
 /// The line and version that a file says it is of.
 fn magic(reader: &mut Reader<'_>, relaxed: bool) -> Result<(Line, u32)> {
     let magic: [u8; MAGIC_BYTES] = reader.array()?;
-    let line = match (magic.strip_prefix(MAGIC_REDIS), magic.strip_prefix(MAGIC_VALKEY)) {
+    let line = match (
+        magic.strip_prefix(MAGIC_REDIS),
+        magic.strip_prefix(MAGIC_VALKEY),
+    ) {
         (Some([b'0', ..]), _) => Line::Redis,
         (_, Some(_)) => Line::Valkey,
         _ => {
@@ -266,4 +268,3 @@ impl Loading<'_> {
 fn expire_at_ms(at_ms: i64) -> Option<u64> {
     (at_ms != -1).then(|| u64::try_from(at_ms).unwrap_or(0))
 }
-

@@ -290,7 +290,9 @@ impl<'i> Reader<'i> {
 
     #[cold]
     fn out_of_memory(&self, len: usize) -> Box<Fault> {
-        self.corrupt(format!("rdbGenericLoadStringObject failed allocating {len} bytes"))
+        self.corrupt(format!(
+            "rdbGenericLoadStringObject failed allocating {len} bytes"
+        ))
     }
 
     fn compressed(&mut self) -> Result<Text<'_>> {

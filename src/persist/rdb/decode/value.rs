@@ -49,9 +49,7 @@ impl Head<'_> {
     fn string_encoding(&self, len: usize) -> Encoding {
         let enc = string::encoding(self.key.len(), len, false);
         match self.expire_at_ms {
-            Some(_) if enc == Encoding::Embstr => {
-                string::encoding_with_expire(self.key.len(), len)
-            }
+            Some(_) if enc == Encoding::Embstr => string::encoding_with_expire(self.key.len(), len),
             _ => enc,
         }
     }
@@ -103,21 +101,14 @@ impl Values<'_> {
             kind::STREAM_LISTPACKS | kind::STREAM_LISTPACKS_2 | kind::STREAM_LISTPACKS_3 => {
                 Err(reader.fault(FaultKind::Unsupported, "Streams are not supported"))
             }
-            kind::MODULE_PRE_GA => {
-                Err(reader.corrupt("Pre-release module format not supported"))
-            }
+            kind::MODULE_PRE_GA => Err(reader.corrupt("Pre-release module format not supported")),
             kind::MODULE_2 => Err(module(reader)?),
             _ => self.of_one_line(reader, type_, head),
         }
     }
 
     /// Types whose numbers mean different things to Redis and to Valkey.
-    fn of_one_line(
-        &self,
-        reader: &mut Reader<'_>,
-        type_: u8,
-        head: &Head<'_>,
-    ) -> Result<Loaded> {
+    fn of_one_line(&self, reader: &mut Reader<'_>, type_: u8, head: &Head<'_>) -> Result<Loaded> {
         match (self.line, type_) {
             (Line::Valkey, kind::VALKEY_HASH_2) => self.hash_2(reader, head),
             (Line::Redis, kind::REDIS_HASH_METADATA_PRE_GA) => {
@@ -370,7 +361,9 @@ impl Values<'_> {
         let (mut members, mut is_sorted) = (0u64, true);
         let mut before = None;
         while let Some(member) = elements.next() {
-            let score = elements.next().ok_or("Zset listpack integrity check failed.")?;
+            let score = elements
+                .next()
+                .ok_or("Zset listpack integrity check failed.")?;
             let score = score_of(score).ok_or("Zset listpack with invalid score detected")?;
             let this = (member, score);
             is_sorted &= before.is_none_or(|before| zset::compare(before, this).is_lt());
@@ -511,9 +504,8 @@ impl Members {
 
     fn sort(&mut self) {
         let text = &self.text;
-        let member = |&(start, end, score): &(usize, usize, f64)| {
-            (Value::Bytes(&text[start..end]), score)
-        };
+        let member =
+            |&(start, end, score): &(usize, usize, f64)| (Value::Bytes(&text[start..end]), score);
         self.spans
             .sort_unstable_by(|a, b| zset::compare(member(a), member(b)));
     }
