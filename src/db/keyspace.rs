@@ -13,6 +13,7 @@ use super::expire::ExpireClock;
 use super::gate::Gate;
 use super::lazyfree::LazyFree;
 use super::side::Side;
+use super::snapshot::{ShardSnapshot, Snapshot};
 
 /// A numbered database (SELECT).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default, Hash)]
@@ -36,6 +37,8 @@ pub struct ShardData {
     pub(super) tables: Vec<Table<Entry>>,
     /// What is known of some keys besides.
     pub(super) side: Side,
+    /// What a snapshot that is going on still needs of this shard.
+    pub(super) snapshot: Option<Box<ShardSnapshot>>,
     /// Counters of INFO stats.
     pub stats: ShardStats,
 }
@@ -96,6 +99,8 @@ pub struct Keyspace {
     pub expire_clock: ExpireClock,
     /// Frees large things in the background.
     pub lazyfree: LazyFree,
+    /// The snapshot that is going on.
+    pub snapshot: Snapshot,
     /// Changes since the server started or CONFIG RESETSTAT's kin; see [`Keyspace::changes`].
     changes: AtomicU64,
 }
@@ -108,6 +113,7 @@ impl Keyspace {
             data: ShardLock::new(ShardData {
                 tables: Vec::new(),
                 side: Side::default(),
+                snapshot: None,
                 stats: ShardStats::default(),
             }),
             next_expire_at_ms: AtomicU64::new(u64::MAX),
@@ -120,6 +126,7 @@ impl Keyspace {
             gate: Gate::default(),
             expire_clock: ExpireClock::default(),
             lazyfree: LazyFree::default(),
+            snapshot: Snapshot::default(),
             changes: AtomicU64::new(0),
         }
     }

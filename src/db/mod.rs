@@ -21,6 +21,7 @@ pub mod lazyfree;
 pub mod oplog;
 pub mod scan;
 pub mod side;
+pub mod snapshot;
 pub mod wait;
 
 pub use access::{Access, Effects, Expire, KeyMut, Lookup, PREFETCH_KEYS_MAX};
