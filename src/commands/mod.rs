@@ -26,6 +26,7 @@ mod command;
 mod config;
 mod connection;
 mod debug;
+mod dump;
 mod expire;
 mod generic;
 mod hash;
@@ -130,6 +131,7 @@ pub const FAMILIES: &[&[Command]] = &[
     sort::COMMANDS,
     zset::COMMANDS,
     generic::COMMANDS,
+    dump::COMMANDS,
     expire::COMMANDS,
     restore::COMMANDS,
     scan::COMMANDS,
