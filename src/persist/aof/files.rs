@@ -10,6 +10,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use crate::persist::disk::{Disk, DiskFile, OpenMode, read_small, write_all};
 
@@ -40,9 +41,23 @@ pub(super) struct Files {
 #[derive(Clone)]
 pub(super) struct Incr {
     pub file: Arc<dyn DiskFile>,
+    /// Its length when it was opened.
     pub len: u64,
     /// Its number; 0 while its name is a temporary one.
     pub seq: u64,
+    /// Its length now.
+    pub size: Arc<AtomicU64>,
+}
+
+impl Incr {
+    pub fn new(file: Arc<dyn DiskFile>, len: u64, seq: u64) -> Incr {
+        Incr {
+            file,
+            len,
+            seq,
+            size: Arc::new(AtomicU64::new(len)),
+        }
+    }
 }
 
 impl Files {
@@ -170,7 +185,11 @@ impl Files {
             return Ok(());
         }
         let is_half_done = self.manifest.incr.is_empty()
-            && self.manifest.base.as_ref().is_some_and(|base| base.name == filename)
+            && self
+                .manifest
+                .base
+                .as_ref()
+                .is_some_and(|base| base.name == filename)
             && !self.exists(&self.path(&filename));
         if !self.manifest.is_empty() && !is_half_done {
             return Ok(());
@@ -186,13 +205,15 @@ impl Files {
         self.persist(manifest)?;
         let moved = self.disk.rename(&old, &self.path(&filename));
         let moved = moved.and_then(|()| self.disk.fsync_dir(&self.dir()));
-        moved.and_then(|()| self.disk.fsync_dir(&self.place.dir)).or_else(|error| {
-            fail(format!(
-                "Error trying to move the old AOF file {filename} into dir {}: {}",
-                self.place.dirname,
-                reason(&error)
-            ))
-        })?;
+        moved
+            .and_then(|()| self.disk.fsync_dir(&self.place.dir))
+            .or_else(|error| {
+                fail(format!(
+                    "Error trying to move the old AOF file {filename} into dir {}: {}",
+                    self.place.dirname,
+                    reason(&error)
+                ))
+            })?;
         tracing::info!(
             "Successfully migrated an old-style AOF file ({filename}) into the AOF directory ({}).",
             self.place.dirname
@@ -245,7 +266,7 @@ impl Files {
         let opened = opened.and_then(|file| {
             file.sync_data()?;
             let len = file.stat_len()?;
-            Ok(Incr { file, len, seq })
+            Ok(Incr::new(file, len, seq))
         });
         let opened = opened.or_else(|error| {
             let reason = reason(&error);
@@ -266,18 +287,14 @@ impl Files {
         let seq = manifest.incr_seq;
         let file = self.create(&name)?;
         self.persist(manifest)?;
-        Ok(Incr { file, len: 0, seq })
+        Ok(Incr::new(file, 0, seq))
     }
 
     /// Makes an INCR file that no manifest names before the rewrite has succeeded.
     pub fn temp_incr(&mut self) -> Result<Incr, AofError> {
         self.create_dir()?;
         let file = self.create(&self.temp_incr_name())?;
-        Ok(Incr {
-            file,
-            len: 0,
-            seq: 0,
-        })
+        Ok(Incr::new(file, 0, 0))
     }
 
     fn create(&self, name: &str) -> Result<Arc<dyn DiskFile>, AofError> {
@@ -324,9 +341,7 @@ impl Files {
                 reason(&error)
             ))
         })?;
-        tracing::info!(
-            "Successfully renamed the temporary AOF base file {temp_name} into {name}"
-        );
+        tracing::info!("Successfully renamed the temporary AOF base file {temp_name} into {name}");
         let mut undo = vec![path];
         let result = match first_incr {
             FirstIncr::None => {
@@ -378,7 +393,9 @@ impl Files {
         if self.manifest.history.is_empty() {
             return;
         }
-        if self.is_dirty && let Err(error) = self.persist(self.manifest.clone()) {
+        if self.is_dirty
+            && let Err(error) = self.persist(self.manifest.clone())
+        {
             return tracing::warn!("{error}");
         }
         let mut manifest = self.manifest.clone();
@@ -403,7 +420,10 @@ impl Files {
 
     /// Removes what an earlier process has left half done.
     pub fn remove_temporary(&self) {
-        let ours = [self.temp_incr_name(), format!("temp-{}", self.manifest_name())];
+        let ours = [
+            self.temp_incr_name(),
+            format!("temp-{}", self.manifest_name()),
+        ];
         for name in ours {
             let _ = self.disk.remove(&self.path(&name));
         }

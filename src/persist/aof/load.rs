@@ -85,7 +85,11 @@ pub(super) fn load(
         return Ok(Loaded::Empty);
     }
     let mut loaded = Loaded::Ok;
-    let names: Vec<&str> = files.manifest.live().map(|file| file.name.as_str()).collect();
+    let names: Vec<&str> = files
+        .manifest
+        .live()
+        .map(|file| file.name.as_str())
+        .collect();
     for (index, name) in names.iter().enumerate() {
         let is_empty = |name: &&str| files.disk.stat(&files.path(name)).is_ok_and(|s| s.len == 0);
         // A rewrite that had just begun leaves an empty file behind the one that was written.
@@ -125,12 +129,16 @@ impl LoadFile<'_> {
     fn load(&self, target: &mut dyn Target) -> Result<Loaded, AofError> {
         let name = self.name;
         let path = self.files.path(name);
-        let file = self.files.disk.open(&path, OpenMode::Read).or_else(|error| {
-            let reason = reason(&error);
-            fail(format!(
-                "Fatal error: can't open the append log file {name} for reading: {reason}"
-            ))
-        })?;
+        let file = self
+            .files
+            .disk
+            .open(&path, OpenMode::Read)
+            .or_else(|error| {
+                let reason = reason(&error);
+                fail(format!(
+                    "Fatal error: can't open the append log file {name} for reading: {reason}"
+                ))
+            })?;
         let unreadable = |error: io::Error| {
             let reason = reason(&error);
             AofError(format!(
@@ -333,9 +341,9 @@ impl Replay<'_> {
             self.db = DbIndex(index as u32);
             return Ok(());
         }
-        self.target.run(self.db, argv).or_else(|text| {
-            fail(format!("{text} reading the append only file {}", self.name))
-        })
+        self.target
+            .run(self.db, argv)
+            .or_else(|text| fail(format!("{text} reading the append only file {}", self.name)))
     }
 }
 

@@ -183,8 +183,7 @@ impl Manifest {
 
     /// Adds an INCR file behind the others; its name.
     pub fn push_incr(&mut self, filename: &str) -> String {
-        let (name, seq) =
-            self.free_name(self.incr_seq, |seq| format!("{filename}.{seq}.incr.aof"));
+        let (name, seq) = self.free_name(self.incr_seq, |seq| format!("{filename}.{seq}.incr.aof"));
         self.incr_seq = seq;
         self.incr.push(FileInfo {
             name: name.clone(),

@@ -12,11 +12,12 @@
 //! - `log`: draining, writing and syncing, one step at a time;
 //! - `sync`: syncs that nobody waits for;
 //! - `run`: the threads, and what others ask of them: switching on and off, rewriting, flushing;
+//! - `commands`: a snapshot as commands, the BASE without `aof-use-rdb-preamble`;
 //! - `check`: `--check-aof`.
 //!
 //! To add a kind of line to the files, teach `read` to skip or report it; it is the one reader.
 
-mod check;
+pub mod commands;
 mod files;
 mod load;
 mod log;
@@ -29,7 +30,6 @@ mod tests;
 
 use std::fmt;
 
-pub use check::{Check, check};
 pub use files::Place;
 pub use load::{LoadOptions, Loaded, Target};
 pub use log::{AppendFsync, Settings};

@@ -173,7 +173,9 @@ fn scan(
         match next {
             Ok(next) => at = next,
             Err(stop) => {
-                let whole = requests.last().map_or(0, |request: &Request| request.args_end);
+                let whole = requests
+                    .last()
+                    .map_or(0, |request: &Request| request.args_end);
                 args.truncate(whole);
                 return (at, stop);
             }
