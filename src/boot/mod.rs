@@ -434,6 +434,20 @@ pub fn check_rdb(file: &Path) -> anyhow::Result<()> {
     }
 }
 
+/// Checks a log and tells what it finds; an error when it is not valid.
+pub fn check_aof(check: CheckAof) -> anyhow::Result<()> {
+    let check = aof::Check {
+        file: check.file,
+        fix: check.fix,
+        truncate_to_timestamp: check.truncate_to_timestamp,
+        now_ms: Clock::real().unix_ms(),
+    };
+    match aof::check(&check, &mut io::stdin().lock(), &mut io::stdout().lock())? {
+        true => Ok(()),
+        false => bail!("{} is not a valid AOF", check.file.display()),
+    }
+}
+
 /// Asks a running server for PONG; fails when it does not answer so within a few seconds.
 pub fn ping(ping: &Ping) -> anyhow::Result<()> {
     const PATIENCE: Option<Duration> = Some(Duration::from_secs(5));
