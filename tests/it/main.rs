@@ -17,6 +17,7 @@ mod lifecycle;
 mod protocol;
 mod protocol_cases;
 mod queues;
+mod rdb_encode;
 mod server;
 mod smoke;
 mod templates;
