@@ -33,6 +33,7 @@ mod hash;
 mod info;
 mod list;
 mod lolwut;
+mod restore;
 mod scan;
 mod server;
 mod set;
@@ -132,6 +133,7 @@ pub const FAMILIES: &[&[Command]] = &[
     generic::COMMANDS,
     dump::COMMANDS,
     expire::COMMANDS,
+    restore::COMMANDS,
     scan::COMMANDS,
     connection::COMMANDS,
     client::COMMANDS,

@@ -31,7 +31,7 @@ use super::format::{self, NO_FIELD_EXPIRY, kind, node, opcode};
 mod file;
 mod text;
 
-pub use file::{Aux, Version, end, header, select};
+pub use file::{Aux, Version, end, header, select, select_again};
 
 #[cfg(test)]
 mod tests;

@@ -23,6 +23,16 @@ pub enum Line {
     Valkey,
 }
 
+impl Line {
+    /// The line that a version is of.
+    pub fn of_version(version: u32) -> Line {
+        match version >= VALKEY_VERSION_MIN {
+            true => Line::Valkey,
+            false => Line::Redis,
+        }
+    }
+}
+
 /// How a file of Redis begins; four digits of the version follow.
 pub const MAGIC_REDIS: &[u8] = b"REDIS";
 /// How a file of Valkey 9 begins; three digits of the version follow.
