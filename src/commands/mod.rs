@@ -26,12 +26,14 @@ mod command;
 mod config;
 mod connection;
 mod debug;
+mod dump;
 mod expire;
 mod generic;
 mod hash;
 mod info;
 mod list;
 mod lolwut;
+mod restore;
 mod scan;
 mod server;
 mod set;
@@ -129,7 +131,9 @@ pub const FAMILIES: &[&[Command]] = &[
     sort::COMMANDS,
     zset::COMMANDS,
     generic::COMMANDS,
+    dump::COMMANDS,
     expire::COMMANDS,
+    restore::COMMANDS,
     scan::COMMANDS,
     connection::COMMANDS,
     client::COMMANDS,

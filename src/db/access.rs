@@ -10,6 +10,7 @@ use crate::value::{self, Encoding, Type};
 use super::keyspace::{DbIndex, Keyspace, Locks, Shard, ShardData, ShardId, ShardStats};
 use super::lazyfree::is_large;
 use super::side::Side;
+use super::snapshot::Snapshot;
 
 /// Most keys that [`Access::prefetch`] takes at once: the cache has only so many line-fill slots,
 /// and lines that come too early are gone again when they are needed.
@@ -225,14 +226,16 @@ impl<'k> Access<'k> {
         let (db, now_ms, touch, clock) = (self.db, self.now_ms, self.touch, self.lru_clock);
         let id = self.keyspace.shard_of(hash);
         let shard = held_or_missing(&mut self.locks, id, self.partial)?;
-        let Some(slot) = find_live(shard, db, hash, key, now_ms, &mut self.effects) else {
+        let snapshot = &self.keyspace.snapshot;
+        let Some(slot) = find_live(snapshot, shard, db, hash, key, now_ms, &mut self.effects)
+        else {
             shard.stats.misses += (lookup != Lookup::Silent) as u64;
             return None;
         };
         shard.stats.hits += (lookup != Lookup::Silent) as u64;
         let table = &mut shard.tables[db.0 as usize];
         if lookup == Lookup::Touch || lookup == Lookup::Read && touch {
-            table.get_mut(slot).set_lru(clock);
+            table.meta_mut(slot).set_lru(clock);
         }
         Some(table.get(slot))
     }
@@ -245,10 +248,12 @@ impl<'k> Access<'k> {
         let (db, now_ms) = (self.db, self.now_ms);
         let id = self.keyspace.shard_of(hash);
         let shard = held_or_missing(&mut self.locks, id, self.partial)?;
-        let slot = find_live(shard, db, hash, key, now_ms, &mut self.effects)?;
+        let snapshot = &self.keyspace.snapshot;
+        let slot = find_live(snapshot, shard, db, hash, key, now_ms, &mut self.effects)?;
+        shard.before_change(snapshot, db, slot);
         let table = &mut shard.tables[db.0 as usize];
         if self.touch {
-            table.get_mut(slot).set_lru(self.lru_clock);
+            table.meta_mut(slot).set_lru(self.lru_clock);
         }
         let is_collection = table.get(slot).type_() != Type::String as u8;
         Some(KeyMut {
@@ -281,13 +286,17 @@ impl<'k> Access<'k> {
         let (db, now_ms) = (self.db, self.now_ms);
         let id = self.keyspace.shard_of(hash);
         let shard = held(&mut self.locks, id);
-        let found = find_live(shard, db, hash, key, now_ms, &mut self.effects);
+        let snapshot = &self.keyspace.snapshot;
+        let found = find_live(snapshot, shard, db, hash, key, now_ms, &mut self.effects);
+        if let Some(slot) = found {
+            shard.before_change(snapshot, db, slot);
+        }
         let (bits, key_hash) = (self.keyspace.shard_bits(), self.keyspace.key_hash());
         let (table, side, stats) = shard.parts(db, bits, key_hash);
         let slot = match found {
             Some(slot) => {
                 if self.touch {
-                    table.get_mut(slot).set_lru(self.lru_clock);
+                    table.meta_mut(slot).set_lru(self.lru_clock);
                 }
                 slot
             }
@@ -353,7 +362,11 @@ impl<'k> Access<'k> {
         let id = self.keyspace.shard_of(hash);
         let shard = held(&mut self.locks, id);
         self.effects.changes += 1;
-        let found = find_live(shard, self.db, hash, key, self.now_ms, &mut self.effects);
+        let (db, now_ms, snapshot) = (self.db, self.now_ms, &self.keyspace.snapshot);
+        let found = find_live(snapshot, shard, db, hash, key, now_ms, &mut self.effects);
+        if let Some(slot) = found {
+            shard.before_change(snapshot, db, slot);
+        }
         let (bits, key_hash) = (self.keyspace.shard_bits(), self.keyspace.key_hash());
         let (table, side, _) = shard.parts(self.db, bits, key_hash);
         if found.is_none_or(|slot| table.get(slot).type_() != type_) {
@@ -408,7 +421,9 @@ impl<'k> Access<'k> {
         let hash = self.hash(key);
         let id = self.keyspace.shard_of(hash);
         let shard = held_or_missing(&mut self.locks, id, self.partial)?;
-        let slot = find_live(shard, self.db, hash, key, self.now_ms, &mut self.effects)?;
+        let (db, now_ms, snapshot) = (self.db, self.now_ms, &self.keyspace.snapshot);
+        let slot = find_live(snapshot, shard, db, hash, key, now_ms, &mut self.effects)?;
+        shard.before_change(snapshot, db, slot);
         let mut entry = shard.tables[self.db.0 as usize].remove(slot);
         shard.side.forget_fields(self.db, &mut entry);
         Some(entry)
@@ -417,13 +432,22 @@ impl<'k> Access<'k> {
     /// Writes a whole entry: its key is created, or replaced with value and expiry. One change.
     pub fn put(&mut self, mut entry: Entry) {
         entry.view_mut().set_lru(self.lru_clock);
+        self.put_unused(entry);
+    }
+
+    /// As [`put`](Access::put), of an entry whose LRU clock says when it was used (RESTORE).
+    pub fn put_unused(&mut self, entry: Entry) {
         let (key, type_) = (entry.view().key(), entry.view().type_());
         let expire_at_ms = entry.view().expire_at_ms();
         let hash = self.keyspace.hash(key);
         let id = self.keyspace.shard_of(hash);
         let shard = held(&mut self.locks, id);
         self.effects.changes += 1;
-        let found = find_live(shard, self.db, hash, key, self.now_ms, &mut self.effects);
+        let (db, now_ms, snapshot) = (self.db, self.now_ms, &self.keyspace.snapshot);
+        let found = find_live(snapshot, shard, db, hash, key, now_ms, &mut self.effects);
+        if let Some(slot) = found {
+            shard.before_change(snapshot, db, slot);
+        }
         let (bits, key_hash) = (self.keyspace.shard_bits(), self.keyspace.key_hash());
         let (table, side, _) = shard.parts(self.db, bits, key_hash);
         if found.is_none_or(|slot| table.get(slot).type_() != type_) {
@@ -438,6 +462,7 @@ impl<'k> Access<'k> {
             }
             None => table.insert(hash, entry),
         };
+        snapshot.note_moved(db, table.get(slot));
         let fields_at_ms = side.note_fields(self.db, table.get_mut(slot));
         note_expire(self.keyspace, self.keyspace.shard(id), expire_at_ms);
         note_expire(self.keyspace, self.keyspace.shard(id), fields_at_ms);
@@ -505,21 +530,25 @@ impl<'k> Access<'k> {
     /// shards (the exclusive path).
     pub fn flush(&mut self, db: Option<DbIndex>) -> Vec<Table<Entry>> {
         let (bits, hash) = (self.keyspace.shard_bits(), self.keyspace.key_hash());
-        let mut removed = Vec::new();
-        self.for_each_shard(|_, shard| match db {
-            Some(db) => {
+        let (keyspace, mut removed, mut changes) = (self.keyspace, Vec::new(), 0);
+        self.for_each_shard(|_, shard| {
+            let flushed: SmallVec<[DbIndex; 16]> = match db {
+                Some(db) => [db].into_iter().collect(),
+                None => (0..shard.tables.len() as u32).map(DbIndex).collect(),
+            };
+            for db in flushed {
                 shard.side.forget_all_fields(db);
-                if let Some(table) = shard.tables.get_mut(db.0 as usize) {
-                    removed.push(std::mem::replace(table, Table::new(bits, hash)));
-                }
-            }
-            None => {
-                shard.side.field_due.clear();
-                removed.append(&mut shard.tables);
+                let Some(table) = shard.tables.get_mut(db.0 as usize) else {
+                    continue;
+                };
+                let table = std::mem::replace(table, Table::new(bits, hash));
+                changes += table.len() as u64;
+                let key_hash = |key: &[u8]| keyspace.hash(key);
+                removed.extend(shard.flush_table(&keyspace.snapshot, key_hash, db, table));
             }
         });
         removed.retain(|table| !table.is_empty());
-        self.effects.changes += removed.iter().map(|table| table.len() as u64).sum::<u64>();
+        self.effects.changes += changes;
         removed
     }
 
@@ -561,12 +590,14 @@ impl<'k> Access<'k> {
         self.for_each_shard(|_, shard| {
             shard.parts(a.max(b), bits, hash);
             shard.tables.swap(a.0 as usize, b.0 as usize);
+            shard.swap_snapshot(a, b);
             shard.side.swap_fields(a, b);
             for db in [a, b] {
                 let keys = shard.side.waiters.keys_of(db);
                 ready.extend(keys.map(|key| (db, key.to_vec())));
             }
         });
+        self.keyspace.snapshot.note_swapped(a, b);
         if !ready.is_empty() {
             self.effects
                 .rare
@@ -733,6 +764,7 @@ fn held_or_missing<'a>(
 /// The slot of a key; one that has expired is deleted here and counted, and not found.
 #[inline(always)]
 fn find_live(
+    snapshot: &Snapshot,
     shard: &mut ShardData,
     db: DbIndex,
     hash: u64,
@@ -744,7 +776,8 @@ fn find_live(
     let slot = table.find(hash, key)?;
     match table.get(slot).expire_at_ms() {
         Some(at_ms) if at_ms <= now_ms => {
-            let mut entry = table.remove(slot);
+            shard.before_change(snapshot, db, slot);
+            let mut entry = shard.tables[db.0 as usize].remove(slot);
             shard.side.forget_fields(db, &mut entry);
             effects.discard(entry);
             shard.stats.expired += 1;

@@ -239,16 +239,27 @@ fn expire_slice(keyspace: &Keyspace, shard: &Shard, now_ms: u64, removed: &mut V
     let mut guard = shard.lock();
     let data = &mut *guard;
     let mut next_ms = u64::MAX;
+    // What a snapshot still needs.
+    let mut unsaved: Vec<(DbIndex, Entry)> = Vec::new();
     for (db, table) in (0..).map(DbIndex).zip(&mut data.tables) {
         let first = removed.len();
         let budget = SLICE_KEYS - first;
         if budget > 0 {
-            table.take_expired(now_ms, budget, &mut |entry| removed.push(entry));
+            let mut take = |entry, is_unsaved| match is_unsaved {
+                true => unsaved.push((db, entry)),
+                false => removed.push(entry),
+            };
+            table.take_expired_unsaved(now_ms, budget, &mut take);
         }
+        next_ms = next_ms.min(table.next_expire_at_ms());
         for entry in &mut removed[first..] {
             data.side.forget_fields(db, entry);
         }
-        next_ms = next_ms.min(table.next_expire_at_ms());
+    }
+    data.stats.expired += unsaved.len() as u64;
+    for (db, mut entry) in unsaved {
+        data.side.forget_fields(db, &mut entry);
+        data.save_removed(&keyspace.snapshot, db, entry);
     }
     data.stats.expired += removed.len() as u64;
     next_ms = next_ms.min(expire_fields(keyspace, data, now_ms, removed));
@@ -274,9 +285,11 @@ fn expire_fields(
         let Some((_, db, key)) = data.side.field_due.pop_first() else {
             return u64::MAX;
         };
-        let found = data.tables.get_mut(db.0 as usize);
-        let found = found.and_then(|table| Some((table.find(keyspace.hash(&key), &key)?, table)));
-        let Some((slot, table)) = found else { continue };
+        let table = data.tables.get(db.0 as usize);
+        let found = table.and_then(|table| table.find(keyspace.hash(&key), &key));
+        let Some(slot) = found else { continue };
+        data.before_change(&keyspace.snapshot, db, slot);
+        let table = &mut data.tables[db.0 as usize];
         let Some(Collection::Hash(fields)) = table.get_mut(slot).into_collection() else {
             continue;
         };

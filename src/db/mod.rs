@@ -18,9 +18,11 @@ pub mod expire;
 pub mod gate;
 pub mod keyspace;
 pub mod lazyfree;
+pub mod load;
 pub mod oplog;
 pub mod scan;
 pub mod side;
+pub mod snapshot;
 pub mod wait;
 
 pub use access::{Access, Effects, Expire, KeyMut, Lookup, PREFETCH_KEYS_MAX};
