@@ -11,14 +11,14 @@
 //! Environment: `KIVI_TEST_SNAPSHOTS` (default 8), `KIVI_TEST_SEED`.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 
 use crate::client::{Client, Reply, encode};
 use crate::generate::Rng;
-use crate::harness::{Server, env_number};
+use crate::harness::{Server, env_number, eventually};
 use crate::large;
-use crate::store::{EVERY_SECOND, Store, accepted, bgrewriteaof, bgsave};
+use crate::store::{EVERY_SECOND, Store, bgrewriteaof, bgsave};
 
 /// Clients of each theme.
 const CLIENTS: usize = 2;
@@ -358,26 +358,31 @@ fn able<'a>(server: &Server, themes: &[&'a Theme]) -> Vec<&'a Theme> {
         .collect()
 }
 
-/// Lets the clients of all themes work while `meanwhile` runs.
-fn under_fire(server: &Server, themes: &[&Theme], meanwhile: impl FnOnce(&mut Client)) {
+/// Lets the clients of all themes work while `meanwhile` runs, `round` being one of several times.
+fn under_fire(server: &Server, themes: &[&Theme], round: u64, meanwhile: impl FnOnce(&mut Client)) {
     let done = AtomicBool::new(false);
-    let seed = env_number("KIVI_TEST_SEED", 1);
+    let steps = AtomicU64::new(0);
+    let seed = env_number("KIVI_TEST_SEED", 1) * 1000 + round;
     thread::scope(|scope| {
         let mut clients = Vec::new();
         for (index, theme) in themes.iter().enumerate() {
             for who in 0..CLIENTS {
-                let done = &done;
+                let (done, steps) = (&done, &steps);
                 let mut rng = Rng::new(seed * 1000 + (index * CLIENTS + who) as u64);
                 let mut client = server.connect();
                 clients.push(scope.spawn(move || {
                     while !done.load(Ordering::Relaxed) {
                         (theme.step)(&mut client, &mut rng, who);
+                        steps.fetch_add(1, Ordering::Relaxed);
                     }
                 }));
             }
         }
         // A panic here must not leave the clients at work, which the scope waits for.
         let stop = StopOnDrop(&done);
+        eventually("the clients to be at work", || {
+            (steps.load(Ordering::Relaxed) > 500).then_some(())
+        });
         meanwhile(&mut server.connect());
         drop(stop);
         let ended = clients.into_iter().all(|client| client.join().is_ok());
@@ -395,7 +400,7 @@ impl Drop for StopOnDrop<'_> {
 
 /// Panics unless servers that load the file find every invariant.
 fn check_file(store: &Store, file: &std::path::Path, themes: &[&Theme], what: &str) {
-    accepted("redis-check-rdb", file);
+    store.accepted("check-rdb", file);
     for kind in ["kivi", "redis"] {
         let Some(other) = Store::of(kind) else {
             continue;
@@ -418,30 +423,35 @@ fn check_file(store: &Store, file: &std::path::Path, themes: &[&Theme], what: &s
 fn every_snapshot_is_one_moment(themes: &[&Theme], snapshots: u64, threads: &str) {
     let store = Store::kivi();
     let threads = ["--io-threads", threads];
-    let args = [EVERY_SECOND, &threads].concat();
+    let debug = ["--enable-debug-command", "yes"];
+    let args = [EVERY_SECOND, &threads, &debug].concat();
     let server = store.start(&args);
     let themes = able(&server, themes);
     let mut client = server.connect();
     themes.iter().for_each(|theme| (theme.setup)(&mut client));
-    under_fire(&server, &themes, |control| {
-        for round in 1..=snapshots {
-            let (file, what) = if round % 2 == 1 {
+    for round in 1..=snapshots {
+        let mut snapshot = None;
+        under_fire(&server, &themes, round, |control| {
+            snapshot = Some(if round % 2 == 1 {
                 assert_eq!(bgsave(control), "ok", "BGSAVE {round}");
                 (store.path("dump.rdb"), format!("BGSAVE {round}"))
             } else {
                 assert_eq!(bgrewriteaof(control), "ok", "BGREWRITEAOF {round}");
                 let what = format!("the base of BGREWRITEAOF {round}");
                 (store.log_file("base.rdb"), what)
-            };
-            check_file(&store, &file, &themes, &what);
-        }
-        // A rewrite or a save may also be begun while the log has just turned over.
+            });
+        });
+        let (file, what) = snapshot.expect("one was made");
+        check_file(&store, &file, &themes, &what);
+    }
+    // A rewrite may be at work while the last changes come in.
+    under_fire(&server, &themes, 0, |control| {
         control.cmd(&["BGREWRITEAOF"]);
     });
     crate::store::await_rest(&mut client);
     let digest = client.cmd(&["DEBUG", "DIGEST"]);
     assert!(!digest.is_error(), "{digest:?}");
-    accepted("redis-check-aof", &store.log_file("manifest"));
+    store.accepted("check-aof", &store.log_file("manifest"));
     // In order, as an unwritten second may be lost otherwise.
     client.send(&encode(&["SHUTDOWN", "NOSAVE"]));
     let mut server = server;

@@ -17,9 +17,9 @@ use std::time::{Duration, Instant};
 
 use crate::client::{Client, Reply, encode};
 use crate::generate::Rng;
-use crate::harness::{Server, env_number, eventually};
+use crate::harness::{Server, env_number, eventually, is_stand_in};
 use crate::store::{
-    ALWAYS, EVERY_SECOND, Store, accepted, await_loaded, await_rest, bgrewriteaof, bgsave, info,
+    ALWAYS, EVERY_SECOND, Store, await_loaded, await_rest, bgrewriteaof, bgsave, info,
 };
 
 /// How many writes each client has on its way at a time.
@@ -291,11 +291,11 @@ fn always_loses_nothing_that_was_acknowledged() {
             account.acked.load(Ordering::Acquire)
         });
         if store.path("dump.rdb").exists() {
-            accepted("redis-check-rdb", &store.path("dump.rdb"));
+            store.accepted("check-rdb", &store.path("dump.rdb"));
         }
         // Whoever comes later cuts a torn tail off, so none is left where a server has started.
         if crash % 10 == 0 {
-            accepted("redis-check-aof", &store.log_file("manifest"));
+            store.accepted("check-aof", &store.log_file("manifest"));
             assert_no_litter(&store);
         }
     }
@@ -310,15 +310,16 @@ fn always_loses_nothing_that_was_acknowledged() {
     assert_no_litter(&store);
 }
 
-/// Files of rewrites that were interrupted may remain, but not one for each.
+/// Temporary files of what was interrupted do not pile up. (Real servers' do.)
 fn assert_no_litter(store: &Store) {
     let mut names: Vec<String> = Vec::new();
     for folder in ["", "appendonlydir"] {
         let entries = std::fs::read_dir(store.path(folder)).expect("the folder");
         names.extend(entries.map(|e| e.expect("an entry").file_name().to_string_lossy().into()));
     }
+    names.retain(|name| name.starts_with("temp"));
     assert!(
-        names.len() < 40,
+        names.len() < 5 || is_stand_in(),
         "files of the dead pile up: {}",
         names.join(" ")
     );
@@ -385,7 +386,7 @@ fn a_kill_during_bgsave_leaves_a_whole_snapshot() {
             in_file = generation;
         }
         drop(server);
-        accepted("redis-check-rdb", &store.path("dump.rdb"));
+        store.accepted("check-rdb", &store.path("dump.rdb"));
         server = store.start(&[]);
         await_loaded(&server);
         let found = the_generation(&mut server.connect(), keys);

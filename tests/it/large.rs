@@ -12,7 +12,7 @@ use crate::client::{Client, Reply};
 use crate::consistency::{Theme, words};
 use crate::generate::Rng;
 use crate::harness::env_number;
-use crate::store::{EVERY_SECOND, Store, accepted, await_rest, bgsave};
+use crate::store::{EVERY_SECOND, Store, await_rest, bgsave};
 
 /// Elements per command of a fill.
 const CHUNK: u64 = 500;
@@ -335,7 +335,7 @@ fn flushall_does_not_tear_a_snapshot() {
             "BGSAVE" => store.path("dump.rdb"),
             _ => store.log_file("base.rdb"),
         };
-        accepted("redis-check-rdb", &file);
+        store.accepted("check-rdb", &file);
         let other = Store::kivi();
         std::fs::copy(&file, other.path("dump.rdb")).expect("copying a snapshot");
         let loaded = other.start(&[]);

@@ -124,6 +124,38 @@ impl Store {
         said
     }
 
+    /// What the checking program (`check-rdb`, `check-aof`) says against a file in the folder: that
+    /// of Debian's Redis, or Valkey's of the oracle for Valkey's own files. Nothing without it.
+    /// (Valkey 9.1's check of logs takes a base of its own for a log of commands: not asked.)
+    pub(crate) fn complaint(&self, program: &str, file: &Path) -> Option<String> {
+        let output = if self.kind == "valkey" {
+            let oracle = oracle().filter(|_| program != "check-aof")?;
+            let inside = Path::new("/").join(file.strip_prefix(&oracle).expect("in the oracle"));
+            let (root, file) = (oracle.display().to_string(), inside.display().to_string());
+            let program = format!("valkey-{program}");
+            run_tool(Path::new("chroot"), &[&root, &program, &file], &[], b"")
+        } else {
+            let program = format!("redis-{program}");
+            if !needs(&program) {
+                return None;
+            }
+            let file = file.display().to_string();
+            run_tool(Path::new(&program), &[&file], &[], b"")
+        };
+        (!output.status.success()).then(|| said(&output))
+    }
+
+    /// Panics unless the checking program accepts a file in the folder.
+    pub(crate) fn accepted(&self, program: &str, file: &Path) {
+        if let Some(said) = self.complaint(program, file) {
+            panic!(
+                "{program} refuses {} of {}:\n{said}",
+                file.display(),
+                self.kind
+            );
+        }
+    }
+
     /// The path of the newest file of the log of this kind: `base.rdb`, `incr.aof` or `manifest`.
     pub(crate) fn log_file(&self, ending: &str) -> PathBuf {
         let folder = self.path("appendonlydir");
@@ -207,22 +239,4 @@ pub(crate) fn bgrewriteaof(client: &mut Client) -> String {
     assert!(!reply.is_error(), "BGREWRITEAOF: {reply:?}");
     await_rest(client);
     info(client, "aof_last_bgrewrite_status")
-}
-
-/// Whether a checking program of the peers (`redis-check-rdb`, `redis-check-aof`) accepts a file;
-/// what it says if not. Without the program everything is accepted.
-pub(crate) fn complaint(program: &str, file: &Path) -> Option<String> {
-    if !needs(program) {
-        return None;
-    }
-    let file = file.display().to_string();
-    let output = run_tool(Path::new(program), &[&file], &[], b"");
-    (!output.status.success()).then(|| said(&output))
-}
-
-/// Panics unless the checking program accepts the file.
-pub(crate) fn accepted(program: &str, file: &Path) {
-    if let Some(said) = complaint(program, file) {
-        panic!("{program} refuses {}:\n{said}", file.display());
-    }
 }
