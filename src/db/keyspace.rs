@@ -103,10 +103,10 @@ pub struct Keyspace {
     pub expire_clock: ExpireClock,
     /// Frees large things in the background.
     pub lazyfree: LazyFree,
-    /// The snapshot that is going on.
-    pub snapshot: Snapshot,
     /// The order of writes.
     pub oplog: OpLog,
+    /// The snapshot that is going on.
+    pub snapshot: Snapshot,
     /// Changes since the server started or CONFIG RESETSTAT's kin; see [`Keyspace::changes`].
     changes: AtomicU64,
 }
@@ -132,8 +132,8 @@ impl Keyspace {
             gate: Gate::default(),
             expire_clock: ExpireClock::default(),
             lazyfree: LazyFree::default(),
-            snapshot: Snapshot::default(),
             oplog: OpLog::new(shards / SHARDS_PER_WORKER),
+            snapshot: Snapshot::default(),
             changes: AtomicU64::new(0),
         }
     }

@@ -20,8 +20,6 @@
 //! - nothing is locked or allocated while no log is on: [`OpLog::is_on`] is one load.
 
 use std::collections::VecDeque;
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::thread::Thread;
@@ -63,9 +61,18 @@ pub struct OpLog {
     last_seq: Padded<AtomicU64>,
     durable_seq: Padded<AtomicU64>,
     /// Who waits until a number is durable.
-    waiting: Mutex<VecDeque<(u64, Waker)>>,
+    waiting: Mutex<Waiting>,
     consumer: Mutex<Option<Thread>>,
     has_room: Notify,
+}
+
+/// Who waits for the disk.
+#[derive(Default)]
+struct Waiting {
+    /// The number that each waits for, roughly ascending.
+    queue: VecDeque<(u64, Waker)>,
+    /// How often everybody was let go.
+    releases: u64,
 }
 
 /// Keeps what different threads write on different cache lines.
@@ -135,7 +142,7 @@ impl OpLog {
         db: DbIndex,
         argv: impl ExactSizeIterator<Item = &'a [u8]> + Clone,
     ) -> u64 {
-        self.append_with(db, db, |lane| encode(lane, argv))
+        self.append_with(db, db, |lane| encode(lane, argv.len(), argv))
     }
 
     /// Appends what a command has put together, under one number, and empties it; `None` when that is
@@ -276,13 +283,16 @@ impl OpLog {
 
     fn wake_waiting(&self, up_to: u64) {
         let mut woken: SmallVec<[Waker; 16]> = SmallVec::new();
-        self.waiting.lock().retain(|(seq, waker)| {
+        let mut waiting = self.waiting.lock();
+        waiting.releases += (up_to == u64::MAX) as u64;
+        waiting.queue.retain(|(seq, waker)| {
             let waits = *seq > up_to;
             if !waits {
                 woken.push(waker.clone());
             }
             waits
         });
+        drop(waiting);
         woken.into_iter().for_each(Waker::wake);
     }
 
@@ -292,13 +302,35 @@ impl OpLog {
         self.is_always() && self.is_on() && self.durable_seq() < seq
     }
 
-    /// Ready when the record is on the disk, or nobody promises that any more.
-    pub fn durable(&self, seq: u64) -> Durable<'_> {
-        Durable {
-            oplog: self,
-            seq,
-            is_queued: false,
+    /// Ready when the record is on the disk, or nobody promises that any more. `enrolled` is the
+    /// caller's memory of whether its task will be woken; `None` at first.
+    pub fn poll_durable(
+        &self,
+        cx: &mut Context<'_>,
+        seq: u64,
+        enrolled: &mut Option<u64>,
+    ) -> Poll<()> {
+        if !self.must_wait(seq) {
+            return Poll::Ready(());
         }
+        let mut waiting = self.waiting.lock();
+        // A task's waker stays the same: once is enough, until everybody is let go.
+        if *enrolled != Some(waiting.releases) {
+            *enrolled = Some(waiting.releases);
+            waiting.queue.push_back((seq, cx.waker().clone()));
+        }
+        drop(waiting);
+        // What was published before the queue had it woke nobody.
+        match self.must_wait(seq) {
+            true => Poll::Pending,
+            false => Poll::Ready(()),
+        }
+    }
+
+    /// Returns when the record is on the disk, or nobody promises that any more.
+    pub async fn durable(&self, seq: u64) {
+        let mut enrolled = None;
+        std::future::poll_fn(|cx| self.poll_durable(cx, seq, &mut enrolled)).await;
     }
 
     /// Whether writers are to wait for the consumer.
@@ -316,36 +348,6 @@ impl OpLog {
         if self.is_congested() && self.is_on() {
             notified.await;
         }
-    }
-}
-
-/// See [`OpLog::durable`].
-pub struct Durable<'a> {
-    oplog: &'a OpLog,
-    seq: u64,
-    is_queued: bool,
-}
-
-impl Future for Durable<'_> {
-    type Output = ();
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let oplog = self.oplog;
-        if !oplog.must_wait(self.seq) {
-            return Poll::Ready(());
-        }
-        if !self.is_queued {
-            // A task's waker stays the same: once is enough.
-            let mut waiting = oplog.waiting.lock();
-            waiting.push_back((self.seq, cx.waker().clone()));
-            self.is_queued = true;
-            drop(waiting);
-            // What was published before the queue had it woke nobody.
-            if !oplog.must_wait(self.seq) {
-                return Poll::Ready(());
-            }
-        }
-        Poll::Pending
     }
 }
 
@@ -461,11 +463,11 @@ impl Head {
 }
 
 /// Writes a request.
-fn encode<'a>(out: &mut Vec<u8>, argv: impl ExactSizeIterator<Item = &'a [u8]> + Clone) {
+fn encode<'a>(out: &mut Vec<u8>, args: usize, argv: impl Iterator<Item = &'a [u8]> + Clone) {
     const LENGTH_BYTES: usize = 8;
     let bytes: usize = argv.clone().map(|arg| arg.len() + LENGTH_BYTES).sum();
     out.reserve(bytes + LENGTH_BYTES);
-    number_line(out, b'*', argv.len());
+    number_line(out, b'*', args);
     for arg in argv {
         bulk(out, arg);
     }
@@ -493,5 +495,5 @@ fn number_line(out: &mut Vec<u8>, kind: u8, number: usize) {
 fn select(out: &mut Vec<u8>, db: DbIndex) {
     let mut digits = itoa::Buffer::new();
     let db = digits.format(db.0).as_bytes();
-    encode(out, [&b"SELECT"[..], db].into_iter());
+    encode(out, 2, [&b"SELECT"[..], db].into_iter());
 }

@@ -4,7 +4,7 @@
 //! Two and more are wrapped in MULTI and EXEC, as Redis does, so that who reads the log does all or
 //! nothing.
 
-use super::{bulk, encode, number_line, select};
+use super::{encode, select};
 use crate::db::DbIndex;
 
 /// What an empty one may keep of its room.
@@ -21,21 +21,9 @@ pub struct Draft {
 
 impl Draft {
     /// Adds a command.
-    pub fn push<'a>(&mut self, db: DbIndex, argv: impl ExactSizeIterator<Item = &'a [u8]> + Clone) {
+    pub fn push<'a>(&mut self, db: DbIndex, argv: impl Iterator<Item = &'a [u8]> + Clone) {
         self.begin_in(db);
-        encode(&mut self.bytes, argv);
-    }
-
-    /// Begins a command of `args` arguments, its name among them: as many calls of [`Draft::arg`]
-    /// have to follow.
-    pub fn begin(&mut self, db: DbIndex, args: usize) {
-        self.begin_in(db);
-        number_line(&mut self.bytes, b'*', args);
-    }
-
-    /// The next argument of the command that was begun.
-    pub fn arg(&mut self, arg: &[u8]) {
-        bulk(&mut self.bytes, arg);
+        encode(&mut self.bytes, argv.clone().count(), argv);
     }
 
     fn begin_in(&mut self, db: DbIndex) {
@@ -60,11 +48,11 @@ impl Draft {
     pub(super) fn write_to(&self, out: &mut Vec<u8>) {
         let is_group = self.commands > 1;
         if is_group {
-            encode(out, [&b"MULTI"[..]].into_iter());
+            encode(out, 1, [&b"MULTI"[..]].into_iter());
         }
         out.extend_from_slice(&self.bytes);
         if is_group {
-            encode(out, [&b"EXEC"[..]].into_iter());
+            encode(out, 1, [&b"EXEC"[..]].into_iter());
         }
     }
 

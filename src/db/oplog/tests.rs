@@ -83,10 +83,8 @@ fn what_belongs_together_is_one_record() {
     assert_eq!(oplog.append_draft(&mut draft), Some(1));
     assert!(draft.is_empty());
     draft.push(DbIndex(2), [&b"DEL"[..], b"k"].into_iter());
-    draft.begin(DbIndex(3), 3);
-    for arg in [&b"SREM"[..], b"k", b"member of a set"] {
-        draft.arg(arg);
-    }
+    let srem = [&b"SREM"[..], b"k", b"member of a set"];
+    draft.push(DbIndex(3), srem.into_iter());
     assert!(!draft.is_empty());
     assert_eq!(oplog.append_draft(&mut draft), Some(2));
     append(&oplog, 3, "DEL k");
@@ -244,21 +242,28 @@ impl Wake for Woken {
 /// A client that waits for a record to be on the disk.
 struct Client<'a> {
     woken: Arc<Woken>,
-    durable: Durable<'a>,
+    oplog: &'a OpLog,
+    seq: u64,
+    enrolled: Option<u64>,
 }
 
 impl<'a> Client<'a> {
     fn of(oplog: &'a OpLog, seq: u64) -> Client<'a> {
         Client {
             woken: Arc::default(),
-            durable: oplog.durable(seq),
+            oplog,
+            seq,
+            enrolled: None,
         }
     }
 
     fn is_ready(&mut self) -> bool {
         let waker = Waker::from(self.woken.clone());
         let mut cx = Context::from_waker(&waker);
-        Pin::new(&mut self.durable).poll(&mut cx).is_ready()
+        let poll = self
+            .oplog
+            .poll_durable(&mut cx, self.seq, &mut self.enrolled);
+        poll.is_ready()
     }
 
     fn woken(&self) -> usize {
@@ -294,6 +299,11 @@ fn replies_wait_for_the_disk_as_long_as_that_is_promised() {
     oplog.set_always(true);
     let mut client = Client::of(&oplog, 4);
     assert!(!client.is_ready());
+    // Woken without need, it waits on.
+    oplog.set_always(true);
+    assert_eq!(client.woken(), 1);
+    assert!(!client.is_ready());
+    assert_eq!(client.woken(), 0);
     oplog.set_on(false);
     assert_eq!(client.woken(), 1);
     assert!(client.is_ready());
