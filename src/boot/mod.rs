@@ -17,10 +17,11 @@ use tokio::sync::mpsc;
 
 use crate::client::Signal;
 use crate::commands::CommandTable;
-use crate::config::{self, Config, ConfigStore, Field, Ping, Sources, Supervised};
+use crate::config::{self, CheckAof, Config, ConfigStore, Field, Ping, Sources, Supervised};
 use crate::net::balance::Balance;
 use crate::net::listener::{self, Acceptor, Bound};
 use crate::net::worker;
+use crate::persist::aof;
 use crate::persist::rdb::check;
 use crate::server::{Lifecycle, Server};
 use crate::sys::{alloc, process, title, tsc};

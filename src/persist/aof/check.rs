@@ -231,7 +231,9 @@ impl Tool<'_> {
         let rest = size.saturating_sub(valid_up_to);
         let name = part.name;
         if let (0, Some(secs)) = (rest, self.check.truncate_to_timestamp) {
-            self.say(format!("Truncate nothing in AOF {name} to timestamp {secs}"))?;
+            self.say(format!(
+                "Truncate nothing in AOF {name} to timestamp {secs}"
+            ))?;
             return Ok(Verdict::Valid);
         }
         let line = self.line;
@@ -389,12 +391,7 @@ impl Tool<'_> {
     }
 
     /// Reads a request; `None` when it is none, which is noted.
-    fn request(
-        &mut self,
-        part: &Part<'_>,
-        reader: &mut Reader,
-        is_open: &mut bool,
-    ) -> Option<()> {
+    fn request(&mut self, part: &Part<'_>, reader: &mut Reader, is_open: &mut bool) -> Option<()> {
         let count = self.number(reader, b'*')?;
         for index in 0..count {
             let word = self.string(reader)?;
@@ -473,7 +470,9 @@ fn leading_number(text: &[u8]) -> (i64, usize) {
     let mut end = sign;
     let mut value: i64 = 0;
     while let Some(digit @ b'0'..=b'9') = text.get(end) {
-        value = value.saturating_mul(10).saturating_add(i64::from(digit - b'0'));
+        value = value
+            .saturating_mul(10)
+            .saturating_add(i64::from(digit - b'0'));
         end += 1;
     }
     match end == sign {
