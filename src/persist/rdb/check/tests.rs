@@ -39,7 +39,7 @@ fn a_bad_file_is_told_of_with_the_place() {
     let (good, text) = report(&whole[..35]);
     assert!(!good);
     assert!(text.contains("--- RDB ERROR DETECTED ---"), "{text}");
-    assert!(text.contains("[offset 34] Unexpected EOF"), "{text}");
+    assert!(text.contains("[offset 35] Unexpected EOF"), "{text}");
     let mut changed = whole.clone();
     changed[33] ^= 1;
     let (good, text) = report(&changed);
