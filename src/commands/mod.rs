@@ -119,6 +119,11 @@ impl Ctx<'_> {
     pub fn now_ms(&self) -> u64 {
         self.db.now_ms()
     }
+
+    /// The time from which relative times count, see [`Access::clock_ms`].
+    pub fn clock_ms(&self) -> u64 {
+        self.db.clock_ms()
+    }
 }
 
 /// Rows of all families.
