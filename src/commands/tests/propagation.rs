@@ -5,10 +5,15 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::Test;
+use super::fuzz::{fill, is_left_out, random_request};
+use crate::commands::Registered;
 use crate::db::oplog::Merge;
 use crate::db::oplog::tests::lines;
 use crate::db::{DbIndex, Waiter};
+use crate::exec::Flow;
 use crate::exec::replay::Replay;
+use crate::spec::Flags;
+use crate::util::rng::Rng;
 
 /// Commands, each with the records that they add. `| record` is what both write; `V record` only
 /// Valkey, `K record` only Kivi. Times are `+ms` from the moment of the command. `&name line`: a
@@ -161,4 +166,141 @@ fn each_command_logs_what_valkey_does() {
     }
     assert!(faults.is_empty(), "\n{faults}");
     logged.repeats();
+}
+
+/// A random choice is logged as what it has met.
+#[test]
+fn spop_logs_what_it_has_popped() {
+    let mut logged = Logged::new();
+    let all: Vec<String> = (0..2_600).map(|n| n.to_string()).collect();
+    for (line, removed) in [("SPOP s", 1), ("SPOP s 3", 3), ("SPOP s 2500", 2_500)] {
+        logged.test.run("DEL s");
+        logged.test.run(&format!("SADD s {}", all.join(" ")));
+        logged.records();
+        logged.test.run(line);
+        let mut records = logged.records();
+        if records.len() > 1 {
+            assert_eq!(records.remove(0), "MULTI");
+            assert_eq!(records.pop().unwrap(), "EXEC");
+        }
+        let mut members = Vec::new();
+        for record in &records {
+            let mut words = record.split(' ');
+            assert_eq!([words.next(), words.next()], [Some("SREM"), Some("s")]);
+            assert!(words.clone().count() <= 1024);
+            members.extend(words);
+        }
+        assert_eq!(members.len(), removed, "{line}");
+        for member in members {
+            logged.test.run(&format!("SISMEMBER s {member}")).is(":0");
+        }
+        logged.repeats();
+    }
+    logged.test.run("DEL s");
+    logged.test.run("SADD s a");
+    logged.records();
+    logged.logs("SPOP s", &["SREM s a"]);
+    logged.test.run("SADD s a b");
+    logged.records();
+    logged.logs("SPOP s 2", &["UNLINK s"]);
+    logged.logs("SPOP s", &[]);
+    logged.repeats();
+}
+
+#[test]
+fn an_error_is_not_logged() {
+    let mut logged = Logged::new();
+    logged.logs("SET k v", &["SELECT 0", "SET k v"]);
+    for line in [
+        "INCR k",
+        "LPUSH k a",
+        "SET k v EX 0",
+        "BLPOP k 1",
+        "HINCRBYFLOAT k f 1",
+        "NOSUCH k",
+        "SET k",
+        "RESTORE k 0 nonsense REPLACE",
+    ] {
+        logged.logs(line, &[]);
+    }
+    // What was found expired is gone all the same.
+    logged.logs("SET gone v PX 10", &["SET gone v PXAT 1700000000010"]);
+    logged.test.clock.advance(10);
+    logged.logs("SETEX gone 0 v", &[]);
+    logged.logs("LSET gone 0 v", &["UNLINK gone"]);
+    logged.logs("COPY k gone", &["COPY k gone"]);
+    logged.repeats();
+}
+
+/// Keys that were found expired by one command are of several databases.
+#[test]
+fn expired_keys_of_other_databases() {
+    let mut logged = Logged::new();
+    logged.test.run("SET k v PX 10");
+    logged.test.run("SELECT 1");
+    logged.test.run("SET k w");
+    logged.test.clock.advance(10);
+    logged.records();
+    let expected = [
+        "SELECT 0", "MULTI", "UNLINK k", "SELECT 1", "MOVE k 0", "EXEC",
+    ];
+    logged.logs("MOVE k 0", &expected);
+    logged.logs("SET k x", &["SET k x"]);
+    logged.repeats();
+}
+
+#[test]
+fn nothing_is_built_while_no_log_is_on() {
+    let mut t = Test::new();
+    t.run("SET k v EX 100").is("+OK");
+    t.run("SET gone v PX 10").is("+OK");
+    t.clock.advance(10);
+    t.run("GET gone").is("$-1");
+    let oplog = &t.session.server().keyspace.oplog;
+    assert_eq!((oplog.cut(), oplog.buffered_bytes()), (0, 0));
+}
+
+/// Whether a command reads or writes keys.
+fn is_on_keys(command: &Registered) -> bool {
+    !command.row.keys.is_empty() || command.row.flags.has(Flags::WRITE)
+}
+
+/// Random requests, while keys and fields expire: what was logged gives the same keyspace.
+#[test]
+fn whatever_is_logged_can_be_repeated() {
+    let mut rng = Rng::from_seed(0x5EED_0003);
+    for _ in 0..8 {
+        let mut logged = Logged::new();
+        fill(&mut logged.test, false);
+        let table = logged.test.table.clone();
+        let commands: Vec<&Registered> =
+            table.commands().iter().filter(|c| is_on_keys(c)).collect();
+        for round in 0..4_000 {
+            // A crash may come at any moment.
+            if round % 400 == 399 {
+                logged.repeats();
+            }
+            let command = commands[rng.index(commands.len())];
+            let request = random_request(&mut rng, command);
+            if is_left_out(&request) {
+                continue;
+            }
+            let args: Vec<&[u8]> = request.iter().map(|arg| &arg[..]).collect();
+            let session = &mut logged.test.session;
+            if let Flow::Block(waiter) = session.call(&args).1 {
+                session.give_up_wait(&waiter);
+            }
+            logged.test.clock.advance(rng.below(50));
+            if rng.below(40) == 0 {
+                let test = &mut logged.test;
+                let keyspace = &test.session.server().keyspace;
+                keyspace.expire_due(test.clock.unix_ms());
+                if rng.below(4) == 0 {
+                    test.run("FLUSHALL");
+                    fill(test, false);
+                }
+            }
+        }
+        logged.repeats();
+    }
 }
