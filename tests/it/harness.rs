@@ -65,6 +65,8 @@ pub(crate) struct Launch<'a> {
     pub(crate) stdin: &'a [u8],
     /// A limit of open files, soft and hard.
     pub(crate) open_files: Option<u32>,
+    /// A program and its arguments that start the server's program in their place.
+    pub(crate) through: &'a [&'a str],
 }
 
 impl Launch<'_> {
@@ -76,6 +78,7 @@ impl Launch<'_> {
         args: &[],
         stdin: b"",
         open_files: None,
+        through: &[],
     };
 
     /// Starts it on a free port and waits until it answers.
@@ -131,8 +134,9 @@ impl Launch<'_> {
         eventually("the server to answer PING", || server.ready()).then_some(server)
     }
 
-    fn command(&self) -> Command {
-        let mut words: Vec<OsString> = Vec::new();
+    /// The program with what comes before its arguments.
+    pub(crate) fn command(&self) -> Command {
+        let mut words: Vec<OsString> = self.through.iter().map(OsString::from).collect();
         if let Some(limit) = self.open_files {
             let script = format!("ulimit -n {limit}; exec \"$@\"");
             words.extend(["sh", "-c", &script, "sh"].map(OsString::from));
