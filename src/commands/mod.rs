@@ -26,12 +26,14 @@ mod command;
 mod config;
 mod connection;
 mod debug;
+mod dump;
 mod expire;
 mod generic;
 mod hash;
 mod info;
 mod list;
 mod lolwut;
+mod restore;
 mod scan;
 mod server;
 mod set;
@@ -118,6 +120,11 @@ impl Ctx<'_> {
     pub fn now_ms(&self) -> u64 {
         self.db.now_ms()
     }
+
+    /// The time from which relative times count, see [`Access::clock_ms`].
+    pub fn clock_ms(&self) -> u64 {
+        self.db.clock_ms()
+    }
 }
 
 /// Rows of all families.
@@ -129,7 +136,9 @@ pub const FAMILIES: &[&[Command]] = &[
     sort::COMMANDS,
     zset::COMMANDS,
     generic::COMMANDS,
+    dump::COMMANDS,
     expire::COMMANDS,
+    restore::COMMANDS,
     scan::COMMANDS,
     connection::COMMANDS,
     client::COMMANDS,

@@ -12,6 +12,7 @@ use crate::util::ascii;
 use crate::util::clock::Clock;
 
 mod fuzz;
+mod snapshot;
 
 /// The fake clock's first moment, Unix ms.
 pub(crate) const START_MS: u64 = 1_700_000_000_000;

@@ -676,7 +676,8 @@ const SNAPSHOTS: &[Directive] = &[
     row("stop-writes-on-bgsave-error", Kind::Bool, "yes", Later)
         .met_by("no")
         .doc("Refuses writes after a snapshot failed."),
-    row("rdbcompression", Kind::Bool, "yes", Later).doc("Compresses strings in a snapshot."),
+    row("rdbcompression", Kind::Bool, "yes", Working)
+        .doc("Compresses strings in a snapshot and in what DUMP answers."),
     row("rdbchecksum", Kind::Bool, "yes", Later)
         .immutable()
         .doc("Ends a snapshot with a checksum, and checks it when loading."),

@@ -103,6 +103,8 @@ fields! {
     EnableDebugCommand enable_debug_command: EnableCommand = "enable-debug-command";
     /// Who may set protected directives.
     EnableProtectedConfigs enable_protected_configs: EnableCommand = "enable-protected-configs";
+    /// Compress strings in snapshots and DUMP payloads.
+    RdbCompression rdbcompression: bool = "rdbcompression";
     /// Longest bulk string in a request, in bytes.
     ProtoMaxBulkLen proto_max_bulk_len: u64 = "proto-max-bulk-len";
     /// Most bytes of one client's unfinished request.

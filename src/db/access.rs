@@ -7,79 +7,14 @@ use crate::ds::entry::{Entry, EntryMut, EntryRef, EntrySlot, Meta, NewValue};
 use crate::ds::table::{Slot, Table};
 use crate::value::{self, Encoding, Type};
 
+use super::effects::Effects;
 use super::keyspace::{DbIndex, Keyspace, Locks, Shard, ShardData, ShardId, ShardStats};
-use super::lazyfree::is_large;
 use super::side::Side;
+use super::snapshot::Snapshot;
 
 /// Most keys that [`Access::prefetch`] takes at once: the cache has only so many line-fill slots,
 /// and lines that come too early are gone again when they are needed.
 pub const PREFETCH_KEYS_MAX: usize = 16;
-
-/// What a command did, consumed once by `exec` after the handler. Most commands only change keys, so
-/// what is rarer is behind one pointer.
-#[derive(Default, Debug)]
-pub struct Effects {
-    /// Keys changed, as Redis counts `dirty`.
-    pub changes: u64,
-    /// What else follows.
-    pub rare: Option<Box<RareEffects>>,
-}
-
-/// See [`Effects`].
-#[derive(Default)]
-pub struct RareEffects {
-    /// Keys that were created although, or rather because, somebody waits for them. In the order of
-    /// their creation, perhaps more than once.
-    pub ready: Vec<(DbIndex, Vec<u8>)>,
-    /// Large values that left the keyspace, for the lazy-free thread.
-    values: Vec<Entry>,
-    /// What the client waits for until it is freed (FLUSHALL SYNC), see [`Access::drop_unlocked`].
-    tables: Vec<Table<Entry>>,
-}
-
-impl RareEffects {
-    /// Frees what left the keyspace, or has it freed. Without a lock.
-    pub fn free(self, keyspace: &Keyspace) {
-        keyspace.lazyfree.free_values(self.values);
-    }
-}
-
-impl std::fmt::Debug for RareEffects {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let (values, tables) = (self.values.len(), self.tables.len());
-        write!(
-            f,
-            "{} keys ready, {values} values, {tables} tables",
-            self.ready.len()
-        )
-    }
-}
-
-impl Effects {
-    /// Drops an entry that was taken out of the keyspace, a large one later.
-    #[inline]
-    pub(super) fn discard(&mut self, entry: Entry) {
-        if is_large(&entry) {
-            self.rare.get_or_insert_default().values.push(entry);
-        }
-    }
-
-    /// Notes that a key is there now, if somebody waits for it.
-    #[inline]
-    fn note_created(&mut self, side: &Side, db: DbIndex, key: &[u8]) {
-        if !side.waiters.is_empty() && side.waiters.waits(db, key) {
-            let rare = self.rare.get_or_insert_default();
-            rare.ready.push((db, key.to_vec()));
-        }
-    }
-
-    /// Takes the keys that are ready.
-    #[inline]
-    pub fn take_ready(&mut self) -> Vec<(DbIndex, Vec<u8>)> {
-        let ready = self.rare.as_mut().map(|rare| &mut rare.ready);
-        ready.map(std::mem::take).unwrap_or_default()
-    }
-}
 
 /// What becomes of a key's expiry when its value is written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -111,6 +46,7 @@ pub struct Access<'k> {
     locks: Locks<'k>,
     db: DbIndex,
     now_ms: u64,
+    clock_ms: u64,
     lru_clock: u32,
     touch: bool,
     /// The shards held are not all that the command asked for; see [`Access::partial`].
@@ -150,12 +86,21 @@ impl<'k> Access<'k> {
             locks,
             db,
             now_ms,
+            clock_ms: now_ms,
             lru_clock,
             touch,
             partial: false,
             first,
-            effects: Effects::default(),
+            effects: Effects::new(keyspace.oplog.is_on()),
         }
+    }
+
+    /// Access of a command that is repeated from a log: nothing has expired unless the log says so,
+    /// and nothing is logged again.
+    pub fn replaying(mut self) -> Access<'k> {
+        self.now_ms = 0;
+        self.effects = Effects::new(false);
+        self
     }
 
     /// The command runs with the shards at hand: keys in others look as if they were not there. It
@@ -187,10 +132,47 @@ impl<'k> Access<'k> {
         self
     }
 
-    /// The moment at which the command runs, Unix time in milliseconds.
+    /// The moment at which the command runs, Unix time in milliseconds: what is due by then has
+    /// expired.
     #[inline]
     pub fn now_ms(&self) -> u64 {
         self.now_ms
+    }
+
+    /// The time from which relative times count, Unix milliseconds. It is [`Access::now_ms`], but
+    /// for commands that are repeated from a log, for which nothing has expired.
+    #[inline]
+    pub fn clock_ms(&self) -> u64 {
+        self.clock_ms
+    }
+
+    /// Whether a log wants to know what is done.
+    #[inline]
+    pub fn is_logged(&self) -> bool {
+        self.effects.is_logged()
+    }
+
+    /// Has the log repeat this command of the current database instead of the request.
+    pub fn propagate_as<'a>(&mut self, argv: impl IntoIterator<Item = &'a [u8], IntoIter: Clone>) {
+        self.effects.propagate_as(self.db, argv.into_iter());
+    }
+
+    /// Has the log repeat this command of the current database before the request.
+    pub fn also_propagate<'a>(
+        &mut self,
+        argv: impl IntoIterator<Item = &'a [u8], IntoIter: Clone>,
+    ) {
+        self.effects.also_propagate(self.db, argv.into_iter());
+    }
+
+    /// Releases the locks; what the command did.
+    pub fn into_effects(self) -> Effects {
+        self.effects
+    }
+
+    /// Appends to the log what was recorded so far: before locks are released.
+    pub fn append_recorded(&mut self) {
+        self.effects.append_draft_to(&self.keyspace.oplog);
     }
 
     /// The database that it works in.
@@ -225,14 +207,16 @@ impl<'k> Access<'k> {
         let (db, now_ms, touch, clock) = (self.db, self.now_ms, self.touch, self.lru_clock);
         let id = self.keyspace.shard_of(hash);
         let shard = held_or_missing(&mut self.locks, id, self.partial)?;
-        let Some(slot) = find_live(shard, db, hash, key, now_ms, &mut self.effects) else {
+        let snapshot = &self.keyspace.snapshot;
+        let Some(slot) = find_live(snapshot, shard, db, hash, key, now_ms, &mut self.effects)
+        else {
             shard.stats.misses += (lookup != Lookup::Silent) as u64;
             return None;
         };
         shard.stats.hits += (lookup != Lookup::Silent) as u64;
         let table = &mut shard.tables[db.0 as usize];
         if lookup == Lookup::Touch || lookup == Lookup::Read && touch {
-            table.get_mut(slot).set_lru(clock);
+            table.meta_mut(slot).set_lru(clock);
         }
         Some(table.get(slot))
     }
@@ -245,10 +229,12 @@ impl<'k> Access<'k> {
         let (db, now_ms) = (self.db, self.now_ms);
         let id = self.keyspace.shard_of(hash);
         let shard = held_or_missing(&mut self.locks, id, self.partial)?;
-        let slot = find_live(shard, db, hash, key, now_ms, &mut self.effects)?;
+        let snapshot = &self.keyspace.snapshot;
+        let slot = find_live(snapshot, shard, db, hash, key, now_ms, &mut self.effects)?;
+        shard.before_change(snapshot, db, slot);
         let table = &mut shard.tables[db.0 as usize];
         if self.touch {
-            table.get_mut(slot).set_lru(self.lru_clock);
+            table.meta_mut(slot).set_lru(self.lru_clock);
         }
         let is_collection = table.get(slot).type_() != Type::String as u8;
         Some(KeyMut {
@@ -281,13 +267,17 @@ impl<'k> Access<'k> {
         let (db, now_ms) = (self.db, self.now_ms);
         let id = self.keyspace.shard_of(hash);
         let shard = held(&mut self.locks, id);
-        let found = find_live(shard, db, hash, key, now_ms, &mut self.effects);
+        let snapshot = &self.keyspace.snapshot;
+        let found = find_live(snapshot, shard, db, hash, key, now_ms, &mut self.effects);
+        if let Some(slot) = found {
+            shard.before_change(snapshot, db, slot);
+        }
         let (bits, key_hash) = (self.keyspace.shard_bits(), self.keyspace.key_hash());
         let (table, side, stats) = shard.parts(db, bits, key_hash);
         let slot = match found {
             Some(slot) => {
                 if self.touch {
-                    table.get_mut(slot).set_lru(self.lru_clock);
+                    table.meta_mut(slot).set_lru(self.lru_clock);
                 }
                 slot
             }
@@ -353,7 +343,11 @@ impl<'k> Access<'k> {
         let id = self.keyspace.shard_of(hash);
         let shard = held(&mut self.locks, id);
         self.effects.changes += 1;
-        let found = find_live(shard, self.db, hash, key, self.now_ms, &mut self.effects);
+        let (db, now_ms, snapshot) = (self.db, self.now_ms, &self.keyspace.snapshot);
+        let found = find_live(snapshot, shard, db, hash, key, now_ms, &mut self.effects);
+        if let Some(slot) = found {
+            shard.before_change(snapshot, db, slot);
+        }
         let (bits, key_hash) = (self.keyspace.shard_bits(), self.keyspace.key_hash());
         let (table, side, _) = shard.parts(self.db, bits, key_hash);
         if found.is_none_or(|slot| table.get(slot).type_() != type_) {
@@ -408,7 +402,9 @@ impl<'k> Access<'k> {
         let hash = self.hash(key);
         let id = self.keyspace.shard_of(hash);
         let shard = held_or_missing(&mut self.locks, id, self.partial)?;
-        let slot = find_live(shard, self.db, hash, key, self.now_ms, &mut self.effects)?;
+        let (db, now_ms, snapshot) = (self.db, self.now_ms, &self.keyspace.snapshot);
+        let slot = find_live(snapshot, shard, db, hash, key, now_ms, &mut self.effects)?;
+        shard.before_change(snapshot, db, slot);
         let mut entry = shard.tables[self.db.0 as usize].remove(slot);
         shard.side.forget_fields(self.db, &mut entry);
         Some(entry)
@@ -417,13 +413,22 @@ impl<'k> Access<'k> {
     /// Writes a whole entry: its key is created, or replaced with value and expiry. One change.
     pub fn put(&mut self, mut entry: Entry) {
         entry.view_mut().set_lru(self.lru_clock);
+        self.put_unused(entry);
+    }
+
+    /// As [`put`](Access::put), of an entry whose LRU clock says when it was used (RESTORE).
+    pub fn put_unused(&mut self, entry: Entry) {
         let (key, type_) = (entry.view().key(), entry.view().type_());
         let expire_at_ms = entry.view().expire_at_ms();
         let hash = self.keyspace.hash(key);
         let id = self.keyspace.shard_of(hash);
         let shard = held(&mut self.locks, id);
         self.effects.changes += 1;
-        let found = find_live(shard, self.db, hash, key, self.now_ms, &mut self.effects);
+        let (db, now_ms, snapshot) = (self.db, self.now_ms, &self.keyspace.snapshot);
+        let found = find_live(snapshot, shard, db, hash, key, now_ms, &mut self.effects);
+        if let Some(slot) = found {
+            shard.before_change(snapshot, db, slot);
+        }
         let (bits, key_hash) = (self.keyspace.shard_bits(), self.keyspace.key_hash());
         let (table, side, _) = shard.parts(self.db, bits, key_hash);
         if found.is_none_or(|slot| table.get(slot).type_() != type_) {
@@ -438,6 +443,7 @@ impl<'k> Access<'k> {
             }
             None => table.insert(hash, entry),
         };
+        snapshot.note_moved(db, table.get(slot));
         let fields_at_ms = side.note_fields(self.db, table.get_mut(slot));
         note_expire(self.keyspace, self.keyspace.shard(id), expire_at_ms);
         note_expire(self.keyspace, self.keyspace.shard(id), fields_at_ms);
@@ -450,6 +456,7 @@ impl<'k> Access<'k> {
         if removed {
             let id = self.keyspace.shard_of(self.hash(key));
             held(&mut self.locks, id).stats.expired += 1;
+            self.propagate_as([&b"UNLINK"[..], key]);
         }
         removed
     }
@@ -505,21 +512,25 @@ impl<'k> Access<'k> {
     /// shards (the exclusive path).
     pub fn flush(&mut self, db: Option<DbIndex>) -> Vec<Table<Entry>> {
         let (bits, hash) = (self.keyspace.shard_bits(), self.keyspace.key_hash());
-        let mut removed = Vec::new();
-        self.for_each_shard(|_, shard| match db {
-            Some(db) => {
+        let (keyspace, mut removed, mut changes) = (self.keyspace, Vec::new(), 0);
+        self.for_each_shard(|_, shard| {
+            let flushed: SmallVec<[DbIndex; 16]> = match db {
+                Some(db) => [db].into_iter().collect(),
+                None => (0..shard.tables.len() as u32).map(DbIndex).collect(),
+            };
+            for db in flushed {
                 shard.side.forget_all_fields(db);
-                if let Some(table) = shard.tables.get_mut(db.0 as usize) {
-                    removed.push(std::mem::replace(table, Table::new(bits, hash)));
-                }
-            }
-            None => {
-                shard.side.field_due.clear();
-                removed.append(&mut shard.tables);
+                let Some(table) = shard.tables.get_mut(db.0 as usize) else {
+                    continue;
+                };
+                let table = std::mem::replace(table, Table::new(bits, hash));
+                changes += table.len() as u64;
+                let key_hash = |key: &[u8]| keyspace.hash(key);
+                removed.extend(shard.flush_table(&keyspace.snapshot, key_hash, db, table));
             }
         });
         removed.retain(|table| !table.is_empty());
-        self.effects.changes += removed.iter().map(|table| table.len() as u64).sum::<u64>();
+        self.effects.changes += changes;
         removed
     }
 
@@ -541,6 +552,7 @@ impl<'k> Access<'k> {
         }
         self.locks = self.keyspace.lock_one(self.keyspace.hash(key));
         let result = work(self);
+        self.append_recorded();
         self.locks = self.keyspace.lock_none();
         result
     }
@@ -561,12 +573,14 @@ impl<'k> Access<'k> {
         self.for_each_shard(|_, shard| {
             shard.parts(a.max(b), bits, hash);
             shard.tables.swap(a.0 as usize, b.0 as usize);
+            shard.swap_snapshot(a, b);
             shard.side.swap_fields(a, b);
             for db in [a, b] {
                 let keys = shard.side.waiters.keys_of(db);
                 ready.extend(keys.map(|key| (db, key.to_vec())));
             }
         });
+        self.keyspace.snapshot.note_swapped(a, b);
         if !ready.is_empty() {
             self.effects
                 .rare
@@ -733,6 +747,7 @@ fn held_or_missing<'a>(
 /// The slot of a key; one that has expired is deleted here and counted, and not found.
 #[inline(always)]
 fn find_live(
+    snapshot: &Snapshot,
     shard: &mut ShardData,
     db: DbIndex,
     hash: u64,
@@ -744,9 +759,11 @@ fn find_live(
     let slot = table.find(hash, key)?;
     match table.get(slot).expire_at_ms() {
         Some(at_ms) if at_ms <= now_ms => {
-            let mut entry = table.remove(slot);
+            shard.before_change(snapshot, db, slot);
+            let mut entry = shard.tables[db.0 as usize].remove(slot);
             shard.side.forget_fields(db, &mut entry);
             effects.discard(entry);
+            effects.log_expired(db, key);
             shard.stats.expired += 1;
             None
         }

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use smallvec::SmallVec;
 
-use crate::ds::entry::Entry;
+use crate::ds::entry::{Entry, EntryRef};
 use crate::ds::hash::KeyHash;
 use crate::ds::lock::{ShardGuard, ShardLock};
 use crate::ds::table::Table;
@@ -12,7 +12,12 @@ use crate::ds::table::Table;
 use super::expire::ExpireClock;
 use super::gate::Gate;
 use super::lazyfree::LazyFree;
+use super::oplog::OpLog;
 use super::side::Side;
+use super::snapshot::{ShardSnapshot, Snapshot};
+
+/// Shards for each thread that serves clients.
+const SHARDS_PER_WORKER: usize = 16;
 
 /// A numbered database (SELECT).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default, Hash)]
@@ -36,6 +41,8 @@ pub struct ShardData {
     pub(super) tables: Vec<Table<Entry>>,
     /// What is known of some keys besides.
     pub(super) side: Side,
+    /// What a snapshot that is going on still needs of this shard.
+    pub(super) snapshot: Option<Box<ShardSnapshot>>,
     /// Counters of INFO stats.
     pub stats: ShardStats,
 }
@@ -58,6 +65,13 @@ impl ShardData {
     #[inline]
     pub(super) fn table(&self, db: DbIndex) -> Option<&Table<Entry>> {
         self.tables.get(db.0 as usize)
+    }
+
+    /// Calls `visit` with every entry, database by database, in the order of storage.
+    pub fn for_each_entry(&self, mut visit: impl FnMut(DbIndex, EntryRef<'_>)) {
+        for (db, table) in (0..).zip(&self.tables) {
+            table.for_each(|entry| visit(DbIndex(db), entry));
+        }
     }
 
     /// The table of a database, made when there is none yet, what is known besides, and counters.
@@ -89,6 +103,10 @@ pub struct Keyspace {
     pub expire_clock: ExpireClock,
     /// Frees large things in the background.
     pub lazyfree: LazyFree,
+    /// The order of writes.
+    pub oplog: OpLog,
+    /// The snapshot that is going on.
+    pub snapshot: Snapshot,
     /// Changes since the server started or CONFIG RESETSTAT's kin; see [`Keyspace::changes`].
     changes: AtomicU64,
 }
@@ -101,6 +119,7 @@ impl Keyspace {
             data: ShardLock::new(ShardData {
                 tables: Vec::new(),
                 side: Side::default(),
+                snapshot: None,
                 stats: ShardStats::default(),
             }),
             next_expire_at_ms: AtomicU64::new(u64::MAX),
@@ -113,13 +132,17 @@ impl Keyspace {
             gate: Gate::default(),
             expire_clock: ExpireClock::default(),
             lazyfree: LazyFree::default(),
+            oplog: OpLog::new(shards / SHARDS_PER_WORKER),
+            snapshot: Snapshot::default(),
             changes: AtomicU64::new(0),
         }
     }
 
     /// How many shards a server of `workers` threads uses: conflicts stay rare, an empty server stays small.
     pub fn shards_for(workers: usize) -> usize {
-        (16 * workers).next_power_of_two().clamp(64, 1024)
+        (SHARDS_PER_WORKER * workers)
+            .next_power_of_two()
+            .clamp(64, 1024)
     }
 
     /// Number of databases.

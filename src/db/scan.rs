@@ -180,13 +180,15 @@ impl Access<'_> {
     fn drop_expired(&mut self, key: &[u8]) {
         let (db, now_ms) = (self.db(), self.now_ms());
         let hash = self.keyspace().hash(key);
-        let removed = self.with_shard(self.keyspace().shard_of(hash), |data| {
-            let table = data.tables.get_mut(db.0 as usize)?;
+        let keyspace = self.keyspace();
+        let removed = self.with_shard(keyspace.shard_of(hash), |data| {
+            let table = data.tables.get(db.0 as usize)?;
             let slot = table.find(hash, key)?;
             if is_live(table.get(slot), now_ms) {
                 return None;
             }
-            let mut removed = table.remove(slot);
+            data.before_change(&keyspace.snapshot, db, slot);
+            let mut removed = data.tables[db.0 as usize].remove(slot);
             data.side.forget_fields(db, &mut removed);
             data.stats.expired += 1;
             Some(removed)

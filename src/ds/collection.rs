@@ -11,10 +11,14 @@
 
 use std::fmt;
 
-use crate::ds::entry::{Entry, NewValue, ValueRef};
+use crate::ds::entry::{Entry, ValueRef};
 use crate::ds::quicklist::Quicklist;
 use crate::ds::table::{NO_EXPIRY, Table};
 use crate::ds::zset::Zset;
+
+pub use save::{Rest, Saving, for_each_element};
+
+mod save;
 
 /// The value of a large collection.
 pub enum Collection {
@@ -133,15 +137,7 @@ fn duplicate_table(table: &Table<Entry>) -> Table<Entry> {
     let key_hash = table.key_hash();
     let mut copy = Table::new(0, key_hash);
     for entry in table {
-        let value = match entry.value() {
-            ValueRef::Int(int) => NewValue::Int(int),
-            ValueRef::Bytes(bytes) => NewValue::Bytes(bytes),
-            ValueRef::Shared(shared) => NewValue::Shared(shared.clone()),
-            ValueRef::Collection(inner) => NewValue::Collection(Box::new(inner.duplicate())),
-        };
-        let key = entry.key();
-        let entry = Entry::new(key, entry.meta(), value, entry.expire_at_ms());
-        copy.insert(key_hash.hash(key), entry);
+        copy.insert(key_hash.hash(entry.key()), entry.duplicate());
     }
     copy
 }

@@ -557,12 +557,21 @@ pub fn collect<'v, V: Into<Value<'v>>>(elements: impl IntoIterator<Item = V>) ->
 
 /// A new listpack of these raw elements.
 pub fn from_entries(entries: &[u8], count: usize) -> Vec<u8> {
-    let len = HEADER_BYTES + entries.len() + 1;
-    let mut bytes = Vec::with_capacity(len);
-    bytes.extend_from_slice(&header(len, count));
-    bytes.extend_from_slice(entries);
-    bytes.push(END);
+    let mut bytes = Vec::with_capacity(HEADER_BYTES + entries.len() + 1);
+    for part in parts_of_entries(entries, count, &mut [0; HEADER_BYTES]) {
+        bytes.extend_from_slice(part);
+    }
     bytes
+}
+
+/// The pieces of a listpack of these raw elements; the first is written to `head`.
+pub fn parts_of_entries<'a>(
+    entries: &'a [u8],
+    count: usize,
+    head: &'a mut [u8; HEADER_BYTES],
+) -> [&'a [u8]; 3] {
+    *head = header(HEADER_BYTES + entries.len() + 1, count);
+    [head, entries, &[END]]
 }
 
 /// Whether `more_bytes` of element text can be added to a listpack of `len` bytes.

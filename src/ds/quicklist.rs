@@ -14,8 +14,8 @@
 //! - no node is empty; `len` is the sum of their counts;
 //! - with a compress depth of `d`, the `d` nodes at each end are open; with 0 all are.
 //!
-//! To add an operation that changes nodes in the middle: open what you change, and `settle` when
-//! the nodes are in their places.
+//! To add an operation that changes nodes in the middle: `keep` and open what you change, and
+//! `settle` when the nodes are in their places.
 
 use std::collections::VecDeque;
 use std::ops::{ControlFlow, Range};
@@ -23,8 +23,10 @@ use std::ops::{ControlFlow, Range};
 use super::entry::size_class;
 use super::listpack::{self, Listpack, Value};
 use node::Node;
+pub use save::ListHeir;
 
 mod node;
+mod save;
 
 #[cfg(test)]
 mod tests;
@@ -111,12 +113,12 @@ impl Fill {
 }
 
 /// A long list. See the module's text.
-#[derive(Clone)]
 pub struct Quicklist {
     nodes: VecDeque<Node>,
     len: usize,
     fill: Fill,
     compress_depth: usize,
+    saving: Option<Box<save::Saving>>,
 }
 
 impl Quicklist {
@@ -127,6 +129,7 @@ impl Quicklist {
             len: list.len(),
             fill: Fill(fill.0.min(FILL_MAX)),
             compress_depth: compress_depth.min(DEPTH_MAX) as usize,
+            saving: None,
         };
         if quicklist.len > 0 {
             let node = Node::packed(list.entries().to_vec(), quicklist.len);
@@ -173,10 +176,26 @@ impl Quicklist {
         let text_bytes = value.len_bytes();
         let (fill, room_max) = (self.fill, self.fill.room_max());
         self.len += 1;
+        self.keep_end(end);
         match self.end_node_mut(end) {
             Some(node) if allows(fill, node, text_bytes) => node.push(end, value, room_max),
             _ => self.push_node(end, self.new_node(end, value)),
         }
+    }
+
+    /// Puts a node of these elements at the tail, however many they are; nothing if they are none.
+    pub fn push_listpack(&mut self, list: Listpack<'_>) {
+        let count = list.len();
+        if count > 0 {
+            self.len += count;
+            self.push_node(End::Tail, Node::packed(list.entries().to_vec(), count));
+        }
+    }
+
+    /// Puts a node of one element, of any length, at the tail.
+    pub fn push_plain(&mut self, text: &[u8]) {
+        self.len += 1;
+        self.push_node(End::Tail, Node::plain(Value::Bytes(text)));
     }
 
     /// Takes `count` elements from an end, fewer if there are fewer; the outermost is visited first.
@@ -184,6 +203,7 @@ impl Quicklist {
         let mut left = count.min(self.len);
         self.len -= left;
         while left > 0 {
+            self.keep_end(end);
             let Some(node) = self.end_node_mut(end) else {
                 return;
             };
@@ -229,6 +249,7 @@ impl Quicklist {
             return;
         };
         let is_large = self.fill.is_large(value.len_bytes());
+        self.keep(around(at));
         let node = &mut self.nodes[at];
         if node.is_plain() {
             // The node is replaced: by one of its kind, or by the place that an insertion finds.
@@ -266,6 +287,7 @@ impl Quicklist {
         };
         self.len += 1;
         let (fill, text_bytes) = (self.fill, value.len_bytes());
+        self.keep(around(at));
         let node = &mut self.nodes[at];
         node.open();
         let at_edge = match after {
@@ -306,6 +328,7 @@ impl Quicklist {
         self.len -= left;
         let mut whole_from = at;
         if offset > 0 {
+            self.keep(at..at + 1);
             let node = &mut self.nodes[at];
             let now = left.min(node.count() - offset);
             node.open();
@@ -318,6 +341,7 @@ impl Quicklist {
             left -= self.nodes[whole_to].count();
             whole_to += 1;
         }
+        self.keep(whole_from..whole_to + usize::from(left > 0));
         if left > 0 {
             self.nodes[whole_to].open();
             self.nodes[whole_to].remove(0, left);
@@ -340,6 +364,9 @@ impl Quicklist {
                 End::Head => step,
                 End::Tail => self.nodes.len() - 1 - step,
             };
+            if self.saving.is_some() && self.nodes[at].contains(needle) {
+                self.keep(at..at + 1);
+            }
             let node = &mut self.nodes[at];
             let now = node.remove_equal(needle, count - removed, from);
             removed += now;
@@ -552,6 +579,11 @@ impl Quicklist {
             }
         }
     }
+}
+
+/// The nodes that an insertion at one of them may change: it may merge two to either side.
+fn around(at: usize) -> Range<usize> {
+    at.saturating_sub(3)..at + 4
 }
 
 /// Whether one more element of so many bytes of text may go into a node.

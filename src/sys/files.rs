@@ -3,6 +3,7 @@
 use std::ffi::CString;
 use std::fs::File;
 use std::io;
+use std::os::fd::AsRawFd;
 use std::path::Path;
 
 /// Makes a rename or creation in `directory` durable.
@@ -17,6 +18,35 @@ pub fn fsync_dir(directory: &Path) -> io::Result<()> {
         directory
     };
     File::open(directory)?.sync_all()
+}
+
+/// Locks a file or directory for this open file alone (flock); false when someone else has it.
+/// Closing the file gives the lock back.
+///
+/// # Errors
+/// When the file system knows no locks.
+pub fn try_lock(file: &File) -> io::Result<bool> {
+    // SAFETY: flock takes an open descriptor, which the borrow keeps open, and no memory.
+    let code = unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) };
+    if code == 0 {
+        return Ok(true);
+    }
+    match io::Error::last_os_error() {
+        error if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
+        error => Err(error),
+    }
+}
+
+/// Has the kernel begin to write a part of a file to the disk, without waiting. Where the file
+/// system cannot, nothing happens.
+pub fn begin_writeback(file: &File, offset: u64, bytes: u64) {
+    use std::os::fd::AsRawFd;
+    let (Ok(offset), Ok(bytes)) = (i64::try_from(offset), i64::try_from(bytes)) else {
+        return;
+    };
+    // SAFETY: the descriptor is open as long as `file` is borrowed; the call touches no memory of
+    // ours.
+    unsafe { libc::sync_file_range(file.as_raw_fd(), offset, bytes, libc::SYNC_FILE_RANGE_WRITE) };
 }
 
 /// Sets which permission bits new files do not get, and answers the former ones. It holds for the

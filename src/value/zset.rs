@@ -19,11 +19,14 @@
 
 use std::ops::Range;
 
+use smallvec::{Array, SmallVec};
+
 use super::{Encoding, Limits};
 use crate::ds::buf::Buf;
 use crate::ds::collection::Collection;
 use crate::ds::entry::{EntryRef, EntrySlot, NewValue, ValueRef};
 use crate::ds::hash::KeyHash;
+use crate::ds::listpack::Listpack;
 use crate::ds::zset::{SortedBuilder, Walk, Zset};
 
 pub mod algebra;
@@ -46,6 +49,11 @@ pub(super) const EMPTY_BYTES: usize = compact::EMPTY.len();
 const PREFETCH_LEN_MIN: usize = 10_000;
 /// Zero bits at the end of a table's cursor, which a client's does without.
 const CURSOR_GRAIN_BITS: u32 = 16;
+
+/// The listpack that Redis has in the place of a short sorted set's bytes.
+pub fn listpack_of<A: Array<Item = u8>>(bytes: &[u8]) -> SmallVec<A> {
+    Compact::new(bytes).to_listpack()
+}
 
 /// A sorted set to be read.
 #[derive(Clone, Copy)]
@@ -484,6 +492,12 @@ impl NewZset {
         let mut bytes = compact::EMPTY.to_vec();
         members.for_each(|(member, score)| compact::push(&mut bytes, member, score));
         NewZset::Compact(bytes)
+    }
+
+    /// The small set that a valid listpack is, whose members are in their order, each once, and
+    /// whose scores are the texts of numbers.
+    pub fn of_listpack(list: Listpack<'_>) -> NewZset {
+        NewZset::Compact(compact::of_entries(list.entries(), list.len()))
     }
 
     /// The encoding.

@@ -15,6 +15,7 @@ use std::ops::ControlFlow;
 
 use super::{End, LISTPACK_BYTES};
 use crate::ds::buf::Buf;
+use crate::ds::collection::Element;
 use crate::ds::entry::size_class;
 use crate::ds::listpack::{self, Needle, Value};
 use crate::util::lzf;
@@ -30,6 +31,8 @@ const ROOM_MIN: usize = 512;
 pub(super) struct Node {
     data: Data,
     count: u32,
+    /// Its place in the snapshot that is going on, 0 for none (see `save`).
+    pub(super) number: u32,
     /// Compressing it was tried and gained nothing.
     is_incompressible: bool,
 }
@@ -75,6 +78,7 @@ impl Node {
         Node {
             data,
             count: u32::try_from(count).expect("nodes are limited to less"),
+            number: 0,
             is_incompressible: false,
         }
     }
@@ -117,6 +121,29 @@ impl Node {
             Content::Packed(entries) => listpack::from_entries(entries, self.count()),
             Content::Plain(text) => listpack::from_elements([Value::Bytes(text)]),
         }
+    }
+
+    /// Calls `f` with what the node is for a snapshot.
+    pub(super) fn hand_out(&self, f: &mut dyn FnMut(Element<'_>)) {
+        match self.content(&mut Vec::new()) {
+            Content::Packed(entries) => {
+                f(Element::Listpack(&listpack::from_entries(
+                    entries,
+                    self.count(),
+                )));
+            }
+            Content::Plain(text) => f(Element::Plain(text)),
+        }
+    }
+
+    /// Whether the needle is found in it.
+    pub(super) fn contains(&self, needle: Needle<'_>) -> bool {
+        let mut find = |value: Value<'_>| match needle.is(value) {
+            true => ControlFlow::Break(()),
+            false => ControlFlow::Continue(()),
+        };
+        self.walk(0, End::Tail, &mut Vec::new(), &mut find)
+            .is_break()
     }
 
     /// The memory of the node besides its place in the deque, bytes.

@@ -326,3 +326,53 @@ fn memory_is_estimated_from_samples() {
     assert_eq!(list.alloc_bytes(usize::MAX), all);
     assert!(new(-2, 0).alloc_bytes(0) < 100);
 }
+
+/// The elements that a walk hands out.
+fn note(seen: &mut Vec<Vec<u8>>, node: crate::ds::collection::Element<'_>) {
+    match node {
+        crate::ds::collection::Element::Listpack(bytes) => {
+            assert!(listpack::validate(bytes));
+            seen.extend(Listpack::new(bytes).iter().map(|value| value.to_vec()));
+        }
+        crate::ds::collection::Element::Plain(text) => seen.push(text.to_vec()),
+        other => panic!("{other:?} in a list"),
+    }
+}
+
+#[test]
+fn a_snapshot_is_what_was_there() {
+    let mut rng = Rng::from_seed(5);
+    let (mut ended, mut inherited) = (0, 0);
+    for round in 0..300 {
+        let (fill, depth) = ([2, 5, -1, 40][round % 4], [0, 2][round / 4 % 2]);
+        let (mut list, mut model) = (new(fill, depth), Model::new());
+        for _ in 0..rng.index(60) {
+            one_change(&mut rng, &mut list, &mut model);
+        }
+        for _ in 0..2 {
+            let mut expected: Vec<Vec<u8>> = model.iter().cloned().collect();
+            let mut seen = Vec::new();
+            let heir = list.begin_save();
+            while list.save_slice(rng.index(4), &mut |node| note(&mut seen, node)) {
+                for _ in 0..rng.index(4) {
+                    one_change(&mut rng, &mut list, &mut model);
+                    check(&list, &model);
+                }
+                // One of the changes is that a copy takes the list's place.
+                if !list.is_saved_for(&heir) {
+                    let mut rest = heir.lock().take().expect("the list was left to it");
+                    while rest.save_slice(3, &mut |node| note(&mut seen, node)) {}
+                    rest.end_save();
+                    inherited += 1;
+                    break;
+                }
+            }
+            assert_eq!(seen.len(), expected.len());
+            assert!(seen == std::mem::take(&mut expected));
+            list.end_save();
+            ended += 1;
+            assert!(list.nodes.iter().all(|node| node.number == 0));
+        }
+    }
+    assert!(ended > 500 && inherited > 20, "{ended} {inherited}");
+}

@@ -42,6 +42,18 @@ impl<T: Item> Table<T> {
     /// afterwards.
     #[inline]
     pub fn take_expired(&mut self, now_ms: u64, budget: usize, f: &mut impl FnMut(T)) -> usize {
+        self.take_expired_unsaved(now_ms, budget, &mut |item, _| f(item))
+    }
+
+    /// As [`Self::take_expired`]; `f` also learns whether the item still has to be saved, which a
+    /// table that keeps what changes does by itself.
+    #[inline]
+    pub fn take_expired_unsaved(
+        &mut self,
+        now_ms: u64,
+        budget: usize,
+        f: &mut impl FnMut(T, bool),
+    ) -> usize {
         // NO_EXPIRY is never reached.
         let now_ms = now_ms.min(NO_EXPIRY - 1);
         self.clock_ms = now_ms;
@@ -52,7 +64,7 @@ impl<T: Item> Table<T> {
     }
 
     #[cold]
-    fn take_due(&mut self, now_ms: u64, budget: usize, f: &mut impl FnMut(T)) -> usize {
+    fn take_due(&mut self, now_ms: u64, budget: usize, f: &mut impl FnMut(T, bool)) -> usize {
         let mut taken = 0;
         // Segments are visited round robin from where the last call stopped. Halving the directory
         // on the way moves later segments to lower indices, so the round starts again.
@@ -100,7 +112,7 @@ impl<T: Item> Table<T> {
         dir_index: usize,
         now_ms: u64,
         budget: usize,
-        f: &mut impl FnMut(T),
+        f: &mut impl FnMut(T, bool),
     ) -> usize {
         let segment = self.segment(dir_index);
         let mut taken = 0;
@@ -130,11 +142,15 @@ impl<T: Item> Table<T> {
                         segment.code(place).expect("the item expires").write(code);
                         due_soon_ms = due_soon_ms.min(expire_at_ms);
                     } else if taken < budget {
+                        let is_unsaved = word & line::STAMP != self.stamp;
+                        if is_unsaved && !self.is_watched() {
+                            self.keep_word(word);
+                        }
                         homes |= segment.take_in_place(place);
                         self.len -= 1;
                         self.expires_len -= 1;
                         taken += 1;
-                        f(T::from_raw(raw));
+                        f(T::from_raw(raw), is_unsaved);
                     } else {
                         self.tidy(segment, homes);
                         return taken;

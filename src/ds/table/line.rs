@@ -1,20 +1,21 @@
 //! A line: eight slots in one cache line, and the words the slots hold.
 //!
 //! ```text
-//! word  occupied:1 | tag:15 | pointer bits 47..3 | window top:2 | has expiry:1
+//! word  occupied:1 | tag:15 | pointer bits 47..3 | stamp:1 | window top:1 | has expiry:1
 //! ```
 //!
-//! An empty slot is 0. A *window* is 17 consecutive bits of the item's hash; the tag is its low 15
-//! bits and its top 2 bits lie in the pointer's free low bits. Which hash bits the window shows
+//! An empty slot is 0. A *window* is 16 consecutive bits of the item's hash; the tag is its low 15
+//! bits and its top bit lies in the pointer's free low bits. Which hash bits the window shows
 //! depends on the segment's depth (see [`super::segment`]); it always holds the 15 bits that decide
-//! the home line, so that lines are rebuilt without touching the items.
+//! the home line, so that lines are rebuilt without touching the items. The *stamp* tells items
+//! that a snapshot has seen from others (see [`super::save`]).
 
 use std::ptr::NonNull;
 
 /// Slots of a line.
 pub(super) const LINE_SLOTS: usize = 8;
 /// Bits of a window.
-pub(super) const WINDOW_BITS: u32 = 17;
+pub(super) const WINDOW_BITS: u32 = 16;
 
 const TAG_BITS: u32 = 15;
 const TAG_MASK: u32 = (1 << TAG_BITS) - 1;
@@ -22,20 +23,23 @@ const TAG_SHIFT: u32 = 48;
 const OCCUPIED: u64 = 1 << 63;
 const POINTER_MASK: u64 = 0x0000_FFFF_FFFF_FFF8;
 const WINDOW_TOP_SHIFT: u32 = 1;
-const WINDOW_TOP_MASK: u64 = 0b110;
+const WINDOW_TOP_MASK: u64 = 0b010;
 const EXPIRES: u64 = 0b001;
+/// A word's stamp.
+pub(super) const STAMP: u64 = 0b100;
 
 /// Eight slots.
 #[derive(Debug, Clone, Copy)]
 #[repr(C, align(64))]
 pub(super) struct Line(pub(super) [u64; LINE_SLOTS]);
 
-/// The word of an item. `raw` is aligned to 8 and below 2^48, as [`super::Item`] demands.
+/// The word of an item. `raw` is aligned to 8 and below 2^48, as [`super::Item`] demands; `stamp` is
+/// [`STAMP`] or 0.
 #[inline]
-pub(super) fn pack(raw: NonNull<u8>, window: u32, expires: bool) -> u64 {
+pub(super) fn pack(raw: NonNull<u8>, window: u32, expires: bool, stamp: u64) -> u64 {
     let address = raw.as_ptr().expose_provenance() as u64;
     debug_assert_eq!(address & !POINTER_MASK, 0);
-    OCCUPIED | window_bits(window) | address | u64::from(expires)
+    OCCUPIED | window_bits(window) | address | stamp | u64::from(expires)
 }
 
 #[inline]
@@ -62,13 +66,19 @@ pub(super) fn window(word: u64) -> u32 {
 /// The word with another window.
 #[inline]
 pub(super) fn with_window(word: u64, window: u32) -> u64 {
-    word & (OCCUPIED | POINTER_MASK | EXPIRES) | window_bits(window)
+    word & (OCCUPIED | POINTER_MASK | STAMP | EXPIRES) | window_bits(window)
 }
 
-/// The word with another item of the same hash.
+/// The word with another item of the same hash and the same stamp.
 #[inline]
 pub(super) fn with_item(word: u64, raw: NonNull<u8>, expires: bool) -> u64 {
-    pack(raw, window(word), expires)
+    pack(raw, window(word), expires, word & STAMP)
+}
+
+/// The word with this stamp, [`STAMP`] or 0.
+#[inline]
+pub(super) fn with_stamp(word: u64, stamp: u64) -> u64 {
+    word & !STAMP | stamp
 }
 
 /// Whether a slot's word holds an item.
@@ -245,18 +255,21 @@ mod tests {
     #[test]
     fn words_keep_what_they_are_given() {
         let raw = NonNull::new(std::ptr::without_provenance_mut(0x0000_F123_4567_89A8)).unwrap();
-        for shown in [0, 1, 0x7FFF, 0x8000, 0x1_0000, 0x1_8000, 0x1_FFFF, 0x1_2345] {
-            for has_expiry in [false, true] {
-                let word = pack(raw, shown, has_expiry);
+        for shown in [0, 1, 0x7FFF, 0x8000, 0xFFFF, 0x2345] {
+            for (has_expiry, stamp) in [(false, 0), (true, 0), (false, STAMP), (true, STAMP)] {
+                let word = pack(raw, shown, has_expiry, stamp);
+                assert_eq!(word & STAMP, stamp);
+                assert_eq!(with_stamp(word, 0) & STAMP, 0);
+                assert_eq!(pointer(with_stamp(word, STAMP)), raw);
                 assert!(is_occupied(word));
                 assert_eq!(pointer(word).as_ptr().addr(), raw.as_ptr().addr());
                 assert_eq!(window(word), shown);
                 assert_eq!(expires(word), has_expiry);
-                assert_eq!(window(with_window(word, 0x1_5555)), 0x1_5555);
-                assert_eq!(with_window(with_window(word, 0x1_5555), shown), word);
+                assert_eq!(window(with_window(word, 0xD555)), 0xD555);
+                assert_eq!(with_window(with_window(word, 0xD555), shown), word);
                 assert_eq!(
                     with_item(word, raw, !has_expiry),
-                    pack(raw, shown, !has_expiry)
+                    pack(raw, shown, !has_expiry, stamp)
                 );
             }
         }

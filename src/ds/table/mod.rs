@@ -9,6 +9,7 @@
 //!   one segment of 500 slots, or to double the directory. Shrinking is the mirror image.
 //! - The table is in the order of the hash, and so is SCAN (`walk`): a cursor stays valid whatever
 //!   happens to the segments, and never returns an item twice.
+//! - A snapshot walks the table while it goes on changing (`save`): one bit per slot.
 //! - The expiry index is exact (`expiry`): 2 bytes per slot, only in segments that hold an item
 //!   with an expiry, plus one number per directory slot.
 //!
@@ -28,6 +29,7 @@ mod due;
 mod expiry;
 mod grow;
 mod line;
+mod save;
 mod segment;
 #[cfg(test)]
 mod tests;
@@ -40,6 +42,8 @@ use crate::ds::hash::KeyHash;
 use due::NEVER;
 pub(super) use line::prefetch;
 use line::{Bits, LINE_SLOTS, Line};
+pub use save::Heir;
+use save::Saving;
 use segment::{HOMES_MIN, Loose, Segment};
 pub use walk::Iter;
 
@@ -106,6 +110,12 @@ pub unsafe trait Item: Sized {
     /// As for [`Item::borrow`].
     unsafe fn expire_at_ms(raw: NonNull<u8>) -> Option<u64>;
 
+    /// A copy of the item.
+    ///
+    /// # Safety
+    /// As for [`Item::borrow`].
+    unsafe fn duplicate(raw: NonNull<u8>) -> Self;
+
     /// Sets or removes the expiry and returns where the item is now.
     ///
     /// # Safety
@@ -152,6 +162,9 @@ pub struct Table<T: Item> {
     due_at_ms: Vec<u64>,
     /// Where an unfinished `take_expired` goes on.
     due_cursor: usize,
+    /// The stamp of saved items, see `save`.
+    stamp: u64,
+    saving: Saving<T>,
     items: PhantomData<T>,
 }
 
@@ -177,6 +190,8 @@ impl<T: Item> Table<T> {
             clock_ms: 0,
             due_at_ms: Vec::new(),
             due_cursor: 0,
+            stamp: 0,
+            saving: Saving::No,
             items: PhantomData,
         }
     }
@@ -251,6 +266,13 @@ impl<T: Item> Table<T> {
     /// The item in a slot, to be changed.
     #[inline]
     pub fn get_mut(&mut self, slot: Slot) -> T::Mut<'_> {
+        self.keep(slot);
+        self.meta_mut(slot)
+    }
+
+    /// As [`Self::get_mut`], to change only what a snapshot may show as it is later (the LRU field).
+    #[inline]
+    pub fn meta_mut(&mut self, slot: Slot) -> T::Mut<'_> {
         // SAFETY: the word is an item's, and self is mutably borrowed as long as the view.
         unsafe { T::borrow_mut(line::pointer(self.word(slot).read())) }
     }
@@ -269,7 +291,7 @@ impl<T: Item> Table<T> {
         let place = loop {
             let segment = self.segment(dir_index);
             let window = segment.window_of(position);
-            let word = line::pack(raw, window, expire_at_ms.is_some());
+            let word = line::pack(raw, window, expire_at_ms.is_some(), self.stamp);
             let loose = Loose { word, code: NEVER };
             // SAFETY: the segment is live, and the word has its window.
             if let Some(place) = unsafe { segment.place(loose) } {
@@ -293,6 +315,7 @@ impl<T: Item> Table<T> {
     /// valid.
     #[inline]
     pub fn replace(&mut self, slot: Slot, item: T) -> T {
+        self.keep(slot);
         let word = self.word(slot);
         let raw = item.into_raw();
         // SAFETY: the word is an item's, and both items are given up to the table, which gives the
@@ -308,6 +331,7 @@ impl<T: Item> Table<T> {
 
     /// Sets or removes an item's expiry. The slot stays valid.
     pub fn set_expire(&mut self, slot: Slot, expire_at_ms: Option<u64>) {
+        self.keep(slot);
         let word = self.word(slot);
         // SAFETY: the word is an item's, which nobody else uses; it is overwritten with where the
         // item is now.
@@ -323,6 +347,7 @@ impl<T: Item> Table<T> {
     /// valid.
     #[inline]
     pub fn map(&mut self, slot: Slot, make: impl FnOnce(T) -> T) {
+        self.keep(slot);
         let word = self.word(slot);
         // The item is nobody's while `make` has it: a panic there must not lead back to the table.
         let unwinding = AbortOnUnwind;
@@ -340,6 +365,7 @@ impl<T: Item> Table<T> {
     /// Takes an item out.
     #[inline]
     pub fn remove(&mut self, slot: Slot) -> T {
+        self.keep(slot);
         let dir_index = slot.dir_index as usize;
         self.word(slot);
         let segment = self.segment(dir_index);
@@ -425,6 +451,9 @@ impl<T: Item> Table<T> {
 
     /// Drops all items and gives all memory back.
     pub fn clear(&mut self) {
+        if self.is_saving() {
+            return self.bequeath();
+        }
         let mut dir_index = 0;
         while dir_index < self.dir.len() {
             let segment = self.segment(dir_index);

@@ -11,9 +11,9 @@
 //! bitmaps in the header say which homes have items in the neighbour and beyond; a lookup looks no
 //! further without its bit.
 //!
-//! The window in a slot's word starts at bit `base` of the position, the last multiple of 3 not
-//! above `depth`: its 17 bits always hold the 15 that choose the home, so resizing a segment and
-//! two of three splits touch no item.
+//! The window in a slot's word starts at bit `base` of the position, the last multiple of 2 not
+//! above `depth`: its 16 bits always hold the 15 that choose the home, so resizing a segment and
+//! every other split touch no item.
 //!
 //! A *place* numbers the slots: line * 8 + slot, home lines first, then stash, then the chain.
 //!
@@ -50,12 +50,8 @@ pub(super) struct Header {
     pub(super) len: u32,
     /// Items with an expiry.
     pub(super) expires_len: u32,
-    /// Reserved for the forkless snapshot: the epoch that `_snapshot_done` belongs to, and one bit
-    /// for each home line whose items are already saved in it.
-    _snapshot_epoch: u32,
     /// Lines of the chain.
     chain_lines: u32,
-    _snapshot_done: u64,
     /// Homes that have items in the neighbour line.
     pub(super) in_neighbour: u64,
     /// Homes that have items in stash or chain.
@@ -269,6 +265,16 @@ impl Segment {
     pub(super) unsafe fn line<'a>(self, number: usize) -> &'a Line {
         // SAFETY: the caller's; lines follow the header.
         unsafe { &*self.address().add(1 + number) }
+    }
+
+    /// A line by number, without the chain's, to be changed.
+    ///
+    /// # Safety
+    /// As for [`Self::line`].
+    #[inline]
+    pub(super) unsafe fn line_mut<'a>(self, number: usize) -> &'a mut Line {
+        // SAFETY: the caller's; lines follow the header.
+        unsafe { &mut *self.address().add(1 + number) }
     }
 
     /// Where a line is, to prefetch it.

@@ -104,6 +104,13 @@ unsafe impl Item for ChosenItem {
         unsafe { raw.cast::<Chosen>().as_ref().expire_at_ms }
     }
 
+    unsafe fn duplicate(raw: NonNull<u8>) -> Self {
+        // SAFETY: raw is a live item.
+        let chosen = unsafe { raw.cast::<Chosen>().as_ref() };
+        let key = u64::from_le_bytes(chosen.key);
+        Self::new(key, chosen.hash, chosen.expire_at_ms, &chosen.live)
+    }
+
     unsafe fn set_expire_at_ms(raw: NonNull<u8>, expire_at_ms: Option<u64>) -> NonNull<u8> {
         // SAFETY: raw is a live item.
         unsafe { raw.cast::<Chosen>().as_mut().expire_at_ms = expire_at_ms };

@@ -374,6 +374,12 @@ unsafe impl Item for ScoredMember {
         None
     }
 
+    unsafe fn duplicate(raw: NonNull<u8>) -> Self {
+        // SAFETY: the caller's.
+        let member = unsafe { Self::borrow(raw) };
+        Self::new(member.member(), member.score())
+    }
+
     unsafe fn set_expire_at_ms(raw: NonNull<u8>, expire_at_ms: Option<u64>) -> NonNull<u8> {
         debug_assert!(expire_at_ms.is_none(), "members do not expire");
         raw

@@ -216,6 +216,16 @@ impl Zset {
         self.table.prefetch(hash, entries);
     }
 
+    /// The members, to be saved.
+    pub(in crate::ds) fn table(&self) -> &Table<ScoredMember> {
+        &self.table
+    }
+
+    /// The members, for the walk of a snapshot, which changes none.
+    pub(in crate::ds) fn table_mut(&mut self) -> &mut Table<ScoredMember> {
+        &mut self.table
+    }
+
     /// A copy of everything.
     pub fn duplicate(&self) -> Zset {
         let mut copy = SortedBuilder::new(self.table.key_hash());

@@ -14,6 +14,8 @@
 
 use std::cmp::Ordering;
 
+use smallvec::{Array, SmallVec};
+
 use super::Member;
 use crate::ds::buf::Buf;
 use crate::ds::listpack::{self, Scratch};
@@ -49,6 +51,20 @@ impl<'a> Compact<'a> {
     /// All bytes.
     pub(super) fn bytes(self) -> &'a [u8] {
         self.bytes
+    }
+
+    /// The listpack that Redis has in its place.
+    pub(super) fn to_listpack<A: Array<Item = u8>>(self) -> SmallVec<A> {
+        let elements = match self.count() {
+            COUNT_UNKNOWN => usize::MAX,
+            members => 2 * usize::from(members),
+        };
+        let (mut listpack, mut head) = (SmallVec::new(), [0; listpack::HEADER_BYTES]);
+        let entries = &self.bytes[COUNT_BYTES..];
+        for part in listpack::parts_of_entries(entries, elements, &mut head) {
+            listpack.extend_from_slice(part);
+        }
+        listpack
     }
 
     fn count(self) -> u16 {
@@ -290,6 +306,15 @@ fn pair(member: Member<'_>, score: f64) -> Scratch {
 pub(super) fn push(bytes: &mut Vec<u8>, member: Member<'_>, score: f64) {
     bytes.extend_from_slice(&pair(member, score));
     add_to_count(bytes, 1);
+}
+
+/// The set of these raw elements: members and scores, `count` together.
+pub(super) fn of_entries(entries: &[u8], count: usize) -> Vec<u8> {
+    let mut bytes = EMPTY.to_vec();
+    bytes.reserve_exact(entries.len());
+    bytes.extend_from_slice(entries);
+    add_to_count(&mut bytes, i64::try_from(count / 2).unwrap_or(i64::MAX));
+    bytes
 }
 
 /// Adds a member that is not there.

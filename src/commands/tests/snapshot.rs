@@ -1,0 +1,328 @@
+//! A snapshot of the keyspace shows exactly the keys of its moment, whatever commands run while it is
+//! taken: random commands of all kinds between its slices, in both kinds of encodings.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::sync::atomic::AtomicBool;
+
+use super::Test;
+use crate::db::snapshot::{Progress, Walk};
+use crate::ds::collection::Element;
+use crate::ds::entry::EntryRef;
+use crate::ds::listpack::Listpack;
+use crate::ds::quicklist::End;
+use crate::persist::{aof, snapshot};
+use crate::util::num;
+use crate::util::rng::Rng;
+use crate::value::hash::HashRef;
+use crate::value::list::ListRef;
+use crate::value::set::SetRef;
+use crate::value::zset::ZsetRef;
+use crate::value::{Type, hash};
+
+/// Database and key, and the rest as text.
+type Seen = BTreeMap<(u32, Vec<u8>), String>;
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// Type, expiry and elements; those without an order sorted.
+fn describe(type_: Type, expire_at_ms: Option<u64>, mut elements: Vec<String>) -> String {
+    if type_ != Type::List {
+        elements.sort();
+    }
+    format!("{type_:?} {expire_at_ms:?} {elements:?}")
+}
+
+fn elements_of(entry: EntryRef<'_>) -> Vec<String> {
+    let mut all = Vec::new();
+    match Type::from_nibble(entry.type_()) {
+        Type::String => all.push(text(&hash::text(entry.value()))),
+        Type::List => {
+            let list = ListRef::new(entry.value());
+            list.walk(0, End::Tail, |value| {
+                all.push(text(&value.to_vec()));
+                ControlFlow::<()>::Continue(())
+            });
+        }
+        Type::Set => all.extend(
+            SetRef::of(entry)
+                .iter()
+                .map(|member| text(&member.to_vec())),
+        ),
+        Type::Zset => all.extend(
+            ZsetRef::of(entry)
+                .iter()
+                .map(|(member, score)| format!("{} {score}", text(&member.to_vec()))),
+        ),
+        Type::Hash => all.extend(
+            HashRef::new(entry.value(), 0)
+                .iter()
+                .map(|(field, value)| element(Element::Field(&hash::text(field), value, None))),
+        ),
+    }
+    all
+}
+
+/// An element of a large collection. The expiry of fields is left to tests of single commands: what
+/// [`elements_of`] sees does not have it.
+fn element(element: Element<'_>) -> String {
+    match element {
+        Element::Member(member) => text(member),
+        Element::Scored(member, score) => format!("{} {score}", text(member)),
+        Element::Field(field, value, _) => format!("{}={}", text(field), text(&hash::text(value))),
+        Element::Plain(value) => text(value),
+        Element::Listpack(_) => panic!("not one element"),
+    }
+}
+
+fn note(seen: &mut Seen, key: (u32, Vec<u8>), described: String) {
+    let before = seen.insert(key.clone(), described);
+    assert!(before.is_none(), "{key:?} was handed out twice");
+}
+
+/// Walks a snapshot; `between` is called before every slice.
+fn walk(mut walk: Walk<'_>, rng: &mut Rng, mut between: impl FnMut(&mut Rng)) -> Seen {
+    let mut seen = Seen::new();
+    loop {
+        between(rng);
+        let progress = walk.slice(rng.index(12), &mut |db, entry| {
+            let type_ = Type::from_nibble(entry.type_());
+            let described = describe(type_, entry.expire_at_ms(), elements_of(entry));
+            note(&mut seen, (db.0, entry.key().to_vec()), described);
+        });
+        // Some are read at once, others when they have changed a lot.
+        while progress == Progress::Done || rng.below(3) > 0 {
+            let Some(large) = walk.next_large() else {
+                break;
+            };
+            let mut elements = Vec::new();
+            let mut parts = 0;
+            let mut more = Progress::More;
+            while more == Progress::More {
+                between(rng);
+                more = walk.large_slice(&large, rng.index(8), &mut |given| {
+                    parts += 1;
+                    match given {
+                        Element::Listpack(bytes) => {
+                            let list = Listpack::new(bytes);
+                            elements.extend(list.iter().map(|value| text(&value.to_vec())));
+                        }
+                        other => elements.push(element(other)),
+                    }
+                });
+            }
+            assert_eq!(parts, large.len);
+            let type_ = Type::from_nibble(large.meta.type_);
+            let described = describe(type_, large.expire_at_ms, elements);
+            note(&mut seen, (large.db.0, large.key.to_vec()), described);
+        }
+        if progress == Progress::Done {
+            return seen;
+        }
+    }
+}
+
+fn word(rng: &mut Rng, of: u64) -> String {
+    format!("e{}", rng.below(of))
+}
+
+/// A random command that changes something, perhaps.
+fn change(test: &mut Test, rng: &mut Rng) {
+    let kind = ["s", "l", "t", "z", "h"][rng.index(5)];
+    let key = format!("{kind}{}", rng.below(6));
+    let other = format!("{kind}{}", rng.below(6));
+    let (a, b) = (word(rng, 40), word(rng, 40));
+    let number = rng.below(20);
+    let line = match (kind, rng.below(12)) {
+        (_, 0) => format!("RENAME {key} {other}"),
+        (_, 1) => format!("DEL {key}"),
+        (_, 2) => format!("COPY {key} {other} REPLACE"),
+        (_, 3) => format!("MOVE {key} {}", rng.below(3)),
+        (_, 4) => format!("PEXPIRE {key} {}", 1 + rng.below(100)),
+        (_, 5) if rng.below(8) == 0 => ["FLUSHDB", "FLUSHALL SYNC"][rng.index(2)].to_owned(),
+        (_, 5) if rng.below(2) == 0 => format!("SWAPDB {} {}", rng.below(3), rng.below(3)),
+        (_, 5) => format!("SELECT {}", rng.below(3)),
+        ("s", 6) => format!("INCR {key}"),
+        ("s", 7) => format!("APPEND {key} {a}"),
+        ("s", _) => format!("SET {key} {number}"),
+        ("l", 6) => format!("LPOP {key} {}", rng.below(5)),
+        ("l", 7) => format!("LSET {key} {number} {a}"),
+        ("l", 8) => format!("LINSERT {key} BEFORE {a} {b}"),
+        ("l", 9) => format!("LTRIM {key} {} -2", rng.below(3)),
+        ("l", 10) => format!("LREM {key} 0 {a}"),
+        ("l", _) => format!("RPUSH {key} {a} {b} {a}{b} {b}{a}"),
+        ("t", 6..9) => format!("SREM {key} {a} {b}"),
+        ("t", _) => format!("SADD {key} {a} {b} {a}{b}"),
+        ("z", 6) => format!("ZPOPMIN {key} 3"),
+        ("z", 7) => format!("ZINCRBY {key} {number} {a}"),
+        ("z", 8) => format!("ZREM {key} {a} {b}"),
+        ("z", _) => format!("ZADD {key} {number} {a} 3 {b} 2 {a}{b}"),
+        (_, 6) => format!("HDEL {key} {a} {b}"),
+        (_, 7) => format!("HPEXPIRE {key} {} FIELDS 1 {a}", 1 + rng.below(100)),
+        (_, _) => format!("HSET {key} {a} {number} {b} {a} {a}{b} {b}"),
+    };
+    test.run(&line);
+    if rng.below(30) == 0 {
+        test.clock.advance(rng.below(40));
+        let now_ms = test.clock.unix_ms();
+        test.session.server().keyspace.expire_due(now_ms);
+    }
+}
+
+#[test]
+fn a_snapshot_is_the_keyspace_of_its_moment() {
+    for seed in 0..24 {
+        let mut rng = Rng::from_seed(seed);
+        let mut args = vec!["--enable-debug-command", "yes"];
+        if seed % 2 == 1 {
+            // Everything large.
+            args.extend(["--list-max-listpack-size", "2"]);
+            args.extend(["--set-max-listpack-entries", "2"]);
+            args.extend(["--hash-max-listpack-entries", "2"]);
+            args.extend(["--zset-max-listpack-entries", "2"]);
+        }
+        let mut test = Test::with(&args);
+        let server = test.session.server().clone();
+        let keyspace = &server.keyspace;
+        for _ in 0..300 {
+            change(&mut test, &mut rng);
+        }
+        for _ in 0..6 {
+            for _ in 0..rng.index(60) {
+                change(&mut test, &mut rng);
+            }
+            let (quiet, cut, ()) = keyspace.begin_snapshot(|| ()).unwrap();
+            let expected = walk(quiet, &mut rng, |_| {});
+            let keys: u64 = cut.databases.iter().map(|(_, keys, _)| keys).sum();
+            assert_eq!(expected.len() as u64, keys);
+            let (loud, _, ()) = keyspace.begin_snapshot(|| ()).unwrap();
+            assert!(keyspace.begin_snapshot(|| ()).is_none(), "one at a time");
+            let seen = walk(loud, &mut rng, |rng| {
+                for _ in 0..rng.index(5) {
+                    change(&mut test, rng);
+                }
+            });
+            assert_eq!(seen, expected, "seed {seed}");
+            assert_eq!(keyspace.snapshot.held_bytes(), 0);
+        }
+    }
+}
+
+#[test]
+fn a_snapshot_that_is_given_up_leaves_nothing() {
+    let mut test = Test::new();
+    let mut rng = Rng::from_seed(7);
+    for _ in 0..300 {
+        change(&mut test, &mut rng);
+    }
+    let server = test.session.server().clone();
+    let keyspace = &server.keyspace;
+    for _ in 0..10 {
+        let (mut given_up, _, ()) = keyspace.begin_snapshot(|| ()).unwrap();
+        given_up.slice(3, &mut |_, _| {});
+        for _ in 0..20 {
+            change(&mut test, &mut rng);
+        }
+        given_up.abandon();
+        assert!(!keyspace.snapshot.is_running());
+        assert_eq!(keyspace.snapshot.held_bytes(), 0);
+    }
+    test.run("SELECT 0").is("+OK");
+    test.run("SET s 1").is("+OK");
+    test.run("DEL s").is(":1");
+    let (full, _, ()) = keyspace.begin_snapshot(|| ()).unwrap();
+    let seen = walk(full, &mut rng, |_| {});
+    let in_db = |db: u32| seen.keys().filter(|(of, _)| *of == db).count();
+    test.run("DBSIZE").is(&format!(":{}", in_db(0)));
+}
+
+/// All of a snapshot as commands.
+struct Text(Vec<u8>);
+
+impl snapshot::Sink for Text {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        self.0.extend_from_slice(bytes);
+        Ok(())
+    }
+}
+
+/// Runs requests one after the other; each has to work.
+fn replay(test: &mut Test, mut requests: &[u8]) -> usize {
+    let mut count = 0;
+    while let Some(rest) = requests.strip_prefix(b"*") {
+        let number = |rest: &mut &[u8]| {
+            let end = rest.iter().position(|byte| *byte == b'\r').unwrap();
+            let number = num::parse_u64(&rest[..end]).unwrap() as usize;
+            *rest = &rest[end + 2..];
+            number
+        };
+        let mut rest = rest;
+        let argc = number(&mut rest);
+        let mut argv = Vec::new();
+        for _ in 0..argc {
+            rest = rest.strip_prefix(b"$").unwrap();
+            let len = number(&mut rest);
+            argv.push(&rest[..len]);
+            rest = &rest[len + 2..];
+        }
+        let reply = test.args(&argv).text();
+        assert!(!reply.starts_with('-'), "{argv:?}: {reply}");
+        requests = rest;
+        count += 1;
+    }
+    assert!(requests.is_empty());
+    count
+}
+
+#[test]
+fn a_snapshot_as_commands_makes_the_same_keyspace() {
+    let mut test = Test::new();
+    let mut rng = Rng::from_seed(11);
+    for _ in 0..3000 {
+        change(&mut test, &mut rng);
+    }
+    test.run("SELECT 0").is("+OK");
+    for line in [
+        "SET plain value",
+        "SET number 12345",
+        "SET dies soon PX 100000",
+        "RPUSH mixed a 1 -5 70000000000",
+        "SADD ints 1 2 3",
+        "ZADD scores 0.1 a inf b -inf c 3 d",
+        "HSET fields a 1 b 2 c 3",
+        "HPEXPIRE fields 100000 FIELDS 1 b",
+        "PEXPIRE fields 200000",
+    ] {
+        test.run(line);
+    }
+    for number in 0..200 {
+        test.run(&format!("RPUSH long:l {number}"));
+        test.run(&format!("SADD long:t m{number}"));
+        test.run(&format!("HSET long:h f{number} {number}"));
+        test.run(&format!("ZADD long:z {number}.5 m{number}"));
+    }
+    let server = test.session.server().clone();
+    let mut text = Text(Vec::new());
+    let summary = snapshot::write(
+        &server.keyspace,
+        &mut aof::commands::Commands::default(),
+        &mut text,
+        &snapshot::SnapshotOptions::default(),
+        &snapshot::SaveProgress::default(),
+        &AtomicBool::new(false),
+        || (),
+    );
+    assert!(summary.unwrap().keys > 13);
+    let mut copy = Test::new();
+    assert!(replay(&mut copy, &text.0) > 20);
+    let digest = test.run("DEBUG DIGEST").text();
+    copy.run("DEBUG DIGEST").is(&digest);
+    // No command has more than 64 elements.
+    let longest = text
+        .0
+        .split(|byte| *byte == b'\n')
+        .filter_map(|line| num::parse_u64(line.strip_prefix(b"*")?.strip_suffix(b"\r")?));
+    assert_eq!(longest.max(), Some(2 + 2 * 64));
+}

@@ -1,0 +1,510 @@
+//! The keyspace at one moment, read while it goes on changing: what snapshots are made of.
+//!
+//! [`Keyspace::begin_snapshot`] holds all shards for the moment that it takes to turn one bit per
+//! table around (`ds::table`), which makes every key *unsaved*. Then one [`Walk`] goes through the
+//! shards in slices of some keys per hold of a lock, while commands go on. A command that is about to
+//! change an unsaved key puts a copy of it aside first ([`ShardData::before_change`], in the lookups
+//! for writing, so no command has to think of it); keys that are created are saved already.
+//!
+//! A large collection is never copied as a whole. It is *opened*: from then on it keeps what changes
+//! of it by itself (`ds::collection`), and the walk hands it over as a [`Large`], which is read in
+//! slices, too. It may be renamed, changed and deleted meanwhile.
+//!
+//! Invariants:
+//! - one snapshot at a time, and each one is walked to its end, also when nobody wants it any more
+//!   ([`Walk::abandon`]): only then do all keys look saved again;
+//! - order of locks: shards, then the list of opened collections, then one of these.
+//!
+//! To add a way in which keys change or leave: it goes through `Access`, or calls `before_change`.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use crate::ds::collection::{Collection, Element, Rest, Saving};
+use crate::ds::entry::{Entry, EntryMut, EntryRef, Meta};
+use crate::ds::table::{Slot, Table};
+
+use super::keyspace::{DbIndex, Keyspace, ShardData};
+
+/// Collections of more elements are opened, not copied. Few in tests, which have small collections.
+const COPIED_ELEMENTS_MAX: usize = if cfg!(test) { 4 } else { 128 };
+/// How long the walk waits for a collection that is on its way from one place to another.
+const RETRY: Duration = Duration::from_micros(100);
+
+/// What the keyspace knows of a snapshot that is going on.
+#[derive(Default)]
+pub struct Snapshot {
+    running: AtomicBool,
+    /// Large collections that are being read, or wait for it.
+    opened: Mutex<Vec<Arc<Large>>>,
+    /// Memory held by copies that were put aside, bytes, and the most that it was.
+    held_bytes: AtomicU64,
+    held_peak_bytes: AtomicU64,
+}
+
+/// What a shard puts aside for a snapshot.
+#[derive(Default)]
+pub struct ShardSnapshot {
+    /// Copies of keys that have changed since, with their database.
+    early: Vec<(DbIndex, Entry)>,
+    early_bytes: u64,
+    /// Of each table: its database when the snapshot began, and how far it has been read. They go
+    /// with the table when databases are exchanged.
+    places: Vec<(DbIndex, u64)>,
+    /// Tables that FLUSHALL and its like have taken out of the keyspace.
+    flushed: Vec<(DbIndex, Table<Entry>)>,
+}
+
+/// The keyspace's figures in the moment of a snapshot.
+#[derive(Clone, Debug, Default)]
+pub struct Cut {
+    /// Keys and keys with an expiry, by database; without those that are empty.
+    pub databases: Vec<(DbIndex, u64, u64)>,
+    /// [`Keyspace::changes`] then.
+    pub changes: u64,
+    /// Some hash has fields that expire.
+    pub fields_expire: bool,
+}
+
+/// A large collection as it was in the moment of the snapshot.
+pub struct Large {
+    /// Its database.
+    pub db: DbIndex,
+    /// Its key.
+    pub key: Box<[u8]>,
+    /// Type, encoding, LRU field.
+    pub meta: Meta,
+    /// Its expiry, Unix ms.
+    pub expire_at_ms: Option<u64>,
+    /// Elements; nodes, of a list.
+    pub len: usize,
+    /// Some of its fields expire.
+    pub fields_expire: bool,
+    state: Mutex<LargeState>,
+}
+
+struct LargeState {
+    saving: Saving,
+    /// Where it is now.
+    place: (DbIndex, Box<[u8]>),
+    /// What is left of it, if it was deleted.
+    rest: Option<Rest>,
+}
+
+impl Snapshot {
+    /// Whether a snapshot is going on.
+    pub fn is_running(&self) -> bool {
+        self.running.load(Ordering::Relaxed)
+    }
+
+    /// Memory held by copies that were put aside, bytes (`current_cow_size`).
+    pub fn held_bytes(&self) -> u64 {
+        self.held_bytes.load(Ordering::Relaxed)
+    }
+
+    /// The most that [`Snapshot::held_bytes`] has been in the last snapshot.
+    pub fn held_peak_bytes(&self) -> u64 {
+        self.held_peak_bytes.load(Ordering::Relaxed)
+    }
+
+    fn hold(&self, bytes: u64) {
+        let held_bytes = self.held_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        self.held_peak_bytes
+            .fetch_max(held_bytes, Ordering::Relaxed);
+    }
+
+    fn release(&self, bytes: u64) {
+        self.held_bytes.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    /// Opens a large collection that is in the keyspace at (`db_now`, its key).
+    fn open(&self, db: DbIndex, db_now: DbIndex, entry: EntryMut<'_>) {
+        let view = entry.view();
+        let key: Box<[u8]> = view.key().into();
+        let (meta, expire_at_ms) = (view.meta(), view.expire_at_ms());
+        let Some(collection) = entry.into_collection() else {
+            return;
+        };
+        let fields_expire = match &collection {
+            Collection::Hash(fields) => fields.table.expires_len() > 0,
+            _ => false,
+        };
+        let large = Large {
+            db,
+            key: key.clone(),
+            meta,
+            expire_at_ms,
+            len: collection.save_len(),
+            fields_expire,
+            state: Mutex::new(LargeState {
+                saving: collection.begin_save(),
+                place: (db_now, key),
+                rest: None,
+            }),
+        };
+        self.opened.lock().push(Arc::new(large));
+    }
+
+    /// A large collection has come to another place, or another one to that place.
+    pub(super) fn note_moved(&self, db: DbIndex, entry: EntryRef<'_>) {
+        let Some(collection) = entry.value().as_collection() else {
+            return;
+        };
+        if !self.is_running() {
+            return;
+        }
+        for large in self.opened.lock().iter() {
+            let mut state = large.state.lock();
+            if state.saving.is_of(collection) {
+                state.place = (db, entry.key().into());
+            }
+        }
+    }
+
+    /// Two databases were exchanged.
+    pub(super) fn note_swapped(&self, a: DbIndex, b: DbIndex) {
+        for large in self.opened.lock().iter() {
+            let place = &mut large.state.lock().place;
+            place.0 = match place.0 {
+                db if db == a => b,
+                db if db == b => a,
+                db => db,
+            };
+        }
+    }
+}
+
+/// Whether a value is read in slices.
+#[inline]
+fn is_large(entry: EntryRef<'_>) -> bool {
+    let collection = entry.value().as_collection();
+    collection.is_some_and(|collection| collection.len() > COPIED_ELEMENTS_MAX)
+}
+
+impl ShardData {
+    /// To be called before the entry in a slot changes, expires or goes: a snapshot may need it as
+    /// it is.
+    #[inline(always)]
+    pub(super) fn before_change(&mut self, snapshot: &Snapshot, db: DbIndex, slot: Slot) {
+        if self.snapshot.is_some() {
+            self.put_aside(snapshot, db, slot);
+        }
+    }
+
+    #[cold]
+    fn put_aside(&mut self, snapshot: &Snapshot, db: DbIndex, slot: Slot) {
+        let table = &mut self.tables[db.0 as usize];
+        let Some(mine) = &mut self.snapshot else {
+            return;
+        };
+        if !table.is_saving() || table.is_saved(slot) {
+            return;
+        }
+        table.set_saved(slot);
+        let db_then = mine.db_then(db);
+        match is_large(table.get(slot)) {
+            true => snapshot.open(db_then, db, table.meta_mut(slot)),
+            false => mine.hold(snapshot, db_then, table.get(slot).duplicate()),
+        }
+    }
+
+    /// As [`ShardData::before_change`], of an entry that has left its table.
+    pub(super) fn save_removed(&mut self, snapshot: &Snapshot, db: DbIndex, mut entry: Entry) {
+        let Some(mine) = &mut self.snapshot else {
+            return;
+        };
+        let db_then = mine.db_then(db);
+        match is_large(entry.view()) {
+            // Dropping it leaves it to the walk.
+            true => snapshot.open(db_then, db, entry.view_mut()),
+            false => mine.hold(snapshot, db_then, entry),
+        }
+    }
+
+    /// Keeps what a snapshot still needs of a table that was taken out; what may be freed at once is
+    /// returned.
+    pub(super) fn flush_table(
+        &mut self,
+        snapshot: &Snapshot,
+        hash: impl Fn(&[u8]) -> u64,
+        db: DbIndex,
+        mut table: Table<Entry>,
+    ) -> Option<Table<Entry>> {
+        let Some(mine) = &mut self.snapshot else {
+            return Some(table);
+        };
+        if !table.is_saving() {
+            return Some(table);
+        }
+        // Collections that are open are not unsaved keys any more: they are read apart.
+        for large in snapshot.opened.lock().iter() {
+            let place = large.state.lock().place.clone();
+            if place.0 == db
+                && let Some(slot) = table.find(hash(&place.1), &place.1)
+                && table.is_saved(slot)
+            {
+                drop(table.remove(slot));
+            }
+        }
+        let db_then = mine.db_then(db);
+        mine.flushed.push((db_then, table));
+        None
+    }
+
+    /// Two databases were exchanged.
+    pub(super) fn swap_snapshot(&mut self, a: DbIndex, b: DbIndex) {
+        if let Some(mine) = &mut self.snapshot {
+            mine.place(a.max(b));
+            mine.places.swap(a.0 as usize, b.0 as usize);
+        }
+    }
+}
+
+impl ShardSnapshot {
+    fn place(&mut self, db: DbIndex) -> &mut (DbIndex, u64) {
+        let index = db.0 as usize;
+        for new in self.places.len()..=index {
+            self.places.push((DbIndex(new as u32), 0));
+        }
+        &mut self.places[index]
+    }
+
+    fn db_then(&mut self, db: DbIndex) -> DbIndex {
+        self.place(db).0
+    }
+
+    fn hold(&mut self, snapshot: &Snapshot, db: DbIndex, entry: Entry) {
+        let bytes = entry.view().alloc_bytes(0) as u64 + size_of::<(DbIndex, Entry)>() as u64;
+        self.early_bytes += bytes;
+        self.early.push((db, entry));
+        snapshot.hold(bytes);
+    }
+}
+
+/// Where the walk over a snapshot is.
+pub struct Walk<'k> {
+    keyspace: &'k Keyspace,
+    shard: usize,
+    /// Keys of large collections met in a slice.
+    large: Vec<Box<[u8]>>,
+}
+
+/// What a slice of the walk has come to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Progress {
+    /// There is more.
+    More,
+    /// Everything has been handed out.
+    Done,
+}
+
+impl Keyspace {
+    /// Fixes the moment of a snapshot, in which `at_cut` is called; `None` if one is going on.
+    pub fn begin_snapshot<R>(&self, at_cut: impl FnOnce() -> R) -> Option<(Walk<'_>, Cut, R)> {
+        let snapshot = &self.snapshot;
+        if snapshot.running.swap(true, Ordering::AcqRel) {
+            return None;
+        }
+        snapshot.held_peak_bytes.store(0, Ordering::Relaxed);
+        // Prepared before anybody has to wait.
+        let mut prepared: Vec<_> = (0..self.shards())
+            .map(|_| Box::<ShardSnapshot>::default())
+            .collect();
+        let mut cut = Cut::default();
+        let mut sizes = vec![(0, 0); self.databases() as usize];
+        let mut guards: Vec<_> = Vec::with_capacity(self.shards());
+        for shard in self.all() {
+            guards.push(shard.lock());
+        }
+        for guard in &mut guards {
+            let data: &mut ShardData = guard;
+            cut.fields_expire |= !data.side.field_due.is_empty();
+            for (size, table) in sizes.iter_mut().zip(&mut data.tables) {
+                size.0 += table.len() as u64;
+                size.1 += table.expires_len() as u64;
+                table.begin_save();
+            }
+            data.snapshot = prepared.pop();
+        }
+        cut.changes = self.changes();
+        let result = at_cut();
+        drop(guards);
+        let sizes = (0..).map(DbIndex).zip(sizes);
+        cut.databases = sizes
+            .map(|(db, (keys, expires))| (db, keys, expires))
+            .filter(|(_, keys, _)| *keys > 0)
+            .collect();
+        let walk = Walk {
+            keyspace: self,
+            shard: 0,
+            large: Vec::new(),
+        };
+        Some((walk, cut, result))
+    }
+}
+
+impl Walk<'_> {
+    /// Hands out some `budget` keys with their databases, under one shard's lock but for those that
+    /// were put aside. Large collections are not among them: see [`Walk::next_large`].
+    pub fn slice(&mut self, budget: usize, f: &mut dyn FnMut(DbIndex, EntryRef<'_>)) -> Progress {
+        let Some(shard) = self.keyspace.all().get(self.shard) else {
+            return Progress::Done;
+        };
+        let snapshot = &self.keyspace.snapshot;
+        let mut guard = shard.lock();
+        let data: &mut ShardData = &mut guard;
+        let Some(mine) = &mut data.snapshot else {
+            self.shard += 1;
+            return Progress::More;
+        };
+        if let Some(index) = data.tables.iter().position(Table::is_saving) {
+            let db = DbIndex(index as u32);
+            let place = mine.place(db);
+            self.table_slice(&mut data.tables[index], db, place, budget, f);
+            return Progress::More;
+        }
+        // The last of this shard: nothing can be put aside any more.
+        let mine = data.snapshot.take();
+        drop(guard);
+        self.shard += 1;
+        if let Some(mine) = mine {
+            for (db, entry) in &mine.early {
+                f(*db, entry.view());
+            }
+            for (db, table) in mine.flushed {
+                self.flushed_table(table, db, f);
+            }
+            snapshot.release(mine.early_bytes);
+        }
+        Progress::More
+    }
+
+    /// A slice of a table of the keyspace, which is database `db` now.
+    fn table_slice(
+        &mut self,
+        table: &mut Table<Entry>,
+        db: DbIndex,
+        (db_then, cursor): &mut (DbIndex, u64),
+        budget: usize,
+        f: &mut dyn FnMut(DbIndex, EntryRef<'_>),
+    ) {
+        let large = &mut self.large;
+        let mut give = |entry: EntryRef<'_>| match is_large(entry) {
+            true => large.push(entry.key().into()),
+            false => f(*db_then, entry),
+        };
+        let next = table.save_slice(*cursor, budget, &mut give);
+        for key in self.large.drain(..) {
+            if let Some(slot) = table.find(self.keyspace.hash(&key), &key) {
+                let snapshot = &self.keyspace.snapshot;
+                snapshot.open(*db_then, db, table.meta_mut(slot));
+            }
+        }
+        match next {
+            Some(next) => *cursor = next,
+            None => table.end_save(),
+        }
+    }
+
+    /// A whole table that is nobody else's.
+    fn flushed_table(
+        &self,
+        mut table: Table<Entry>,
+        db: DbIndex,
+        f: &mut dyn FnMut(DbIndex, EntryRef<'_>),
+    ) {
+        let mut keys: Vec<Box<[u8]>> = Vec::new();
+        let mut give = |entry: EntryRef<'_>| match is_large(entry) {
+            true => keys.push(entry.key().into()),
+            false => f(db, entry),
+        };
+        table.save_slice(0, usize::MAX, &mut give);
+        table.end_save();
+        for key in keys {
+            if let Some(slot) = table.find(self.keyspace.hash(&key), &key) {
+                let mut entry = table.remove(slot);
+                self.keyspace.snapshot.open(db, db, entry.view_mut());
+            }
+        }
+        self.keyspace.lazyfree.free(vec![table]);
+    }
+
+    /// The next large collection that is to be read, whole, with [`Walk::large_slice`].
+    pub fn next_large(&self) -> Option<Arc<Large>> {
+        self.keyspace.snapshot.opened.lock().last().cloned()
+    }
+
+    /// Hands out some `budget` elements of a large collection (nodes, of a list).
+    pub fn large_slice(
+        &self,
+        large: &Arc<Large>,
+        budget: usize,
+        f: &mut dyn FnMut(Element<'_>),
+    ) -> Progress {
+        match self.try_large_slice(large, budget, f) {
+            Some(true) => Progress::More,
+            Some(false) => {
+                let mut opened = self.keyspace.snapshot.opened.lock();
+                opened.retain(|other| !Arc::ptr_eq(other, large));
+                Progress::Done
+            }
+            None => {
+                // It is about to be dropped, or put elsewhere.
+                std::thread::sleep(RETRY);
+                Progress::More
+            }
+        }
+    }
+
+    /// Whether there is more; `None` if the collection was not found.
+    fn try_large_slice(
+        &self,
+        large: &Large,
+        budget: usize,
+        f: &mut dyn FnMut(Element<'_>),
+    ) -> Option<bool> {
+        let place = {
+            let mut state = large.state.lock();
+            let LargeState { saving, rest, .. } = &mut *state;
+            if rest.is_none() {
+                *rest = saving.take_rest();
+            }
+            if let Some(rest) = rest {
+                return Some(saving.slice_rest(rest, budget, f));
+            }
+            state.place.clone()
+        };
+        let (db, key) = &place;
+        let hash = self.keyspace.hash(key);
+        let shard = self.keyspace.shard(self.keyspace.shard_of(hash));
+        let mut data = shard.lock();
+        let table = data.tables.get_mut(db.0 as usize)?;
+        let slot = table.find(hash, key)?;
+        let collection = table.meta_mut(slot).into_collection()?;
+        let mut state = large.state.lock();
+        let is_it = state.saving.is_of(collection);
+        is_it.then(|| state.saving.slice(collection, budget, f))
+    }
+
+    /// Ends a snapshot that was walked to its end; else does that first, for nobody.
+    pub fn abandon(mut self) {
+        while self.slice(usize::MAX, &mut |_, _| {}) == Progress::More {}
+        while let Some(large) = self.next_large() {
+            while self.large_slice(&large, usize::MAX, &mut |_| {}) == Progress::More {}
+        }
+    }
+}
+
+impl Drop for Walk<'_> {
+    fn drop(&mut self) {
+        debug_assert!(self.shard >= self.keyspace.shards(), "walked to the end");
+        debug_assert!(self.next_large().is_none(), "walked to the end");
+        self.keyspace
+            .snapshot
+            .running
+            .store(false, Ordering::Release);
+    }
+}

@@ -1,1 +1,0 @@
-//! How persistence reaches files: a small trait, so that a test can let the disk tear, fill up and fail.
