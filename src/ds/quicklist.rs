@@ -20,7 +20,6 @@
 use std::collections::VecDeque;
 use std::ops::{ControlFlow, Range};
 
-use super::collection::Element;
 use super::entry::size_class;
 use super::listpack::{self, Listpack, Value};
 use node::Node;
@@ -397,14 +396,6 @@ impl Quicklist {
             true => node.listpack_bytes() - LISTPACK_BYTES,
             false => node.listpack_bytes(),
         })
-    }
-
-    /// Visits all nodes, as a snapshot writes them.
-    pub fn for_each_node(&self, mut visit: impl FnMut(Element<'_>)) {
-        let (mut listpack, mut opened) = (Vec::new(), Vec::new());
-        for node in &self.nodes {
-            node.with_element(&mut listpack, &mut opened, &mut visit);
-        }
     }
 
     /// How full nodes get, as `list-max-listpack-size` says it.

@@ -37,6 +37,18 @@ pub fn try_lock(file: &File) -> io::Result<bool> {
     }
 }
 
+/// Has the kernel begin to write a part of a file to the disk, without waiting. Where the file
+/// system cannot, nothing happens.
+pub fn begin_writeback(file: &File, offset: u64, bytes: u64) {
+    use std::os::fd::AsRawFd;
+    let (Ok(offset), Ok(bytes)) = (i64::try_from(offset), i64::try_from(bytes)) else {
+        return;
+    };
+    // SAFETY: the descriptor is open as long as `file` is borrowed; the call touches no memory of
+    // ours.
+    unsafe { libc::sync_file_range(file.as_raw_fd(), offset, bytes, libc::SYNC_FILE_RANGE_WRITE) };
+}
+
 /// Sets which permission bits new files do not get, and answers the former ones. It holds for the
 /// whole process: set it while no other thread creates files.
 pub fn set_umask(mask: u32) -> u32 {

@@ -187,7 +187,9 @@ pub fn for_each_element(collection: &Collection, f: &mut dyn FnMut(Element<'_>))
         }),
         Collection::Set(members) => members.for_each(|member| f(Element::Member(member.key()))),
         Collection::Zset(members) => {
-            for member in members.range(0, members.len()) {
+            // From the last on, as Redis does: whoever reads them puts each before all others.
+            let len = members.len();
+            for member in members.range_back(len.saturating_sub(1), len) {
                 f(Element::Scored(member.member(), member.score()));
             }
         }

@@ -115,25 +115,6 @@ impl Node {
         entries_bytes.saturating_add(LISTPACK_BYTES)
     }
 
-    /// Hands out the node as a snapshot writes it. `listpack` and `opened` are memory for that.
-    pub(super) fn with_element(
-        &self,
-        listpack: &mut Vec<u8>,
-        opened: &mut Vec<u8>,
-        visit: &mut impl FnMut(Element<'_>),
-    ) {
-        let entries = match self.content(opened) {
-            Content::Plain(text) => return visit(Element::Plain(text)),
-            Content::Packed(entries) => entries,
-        };
-        listpack.clear();
-        let mut head = [0; listpack::HEADER_BYTES];
-        for part in listpack::parts_of_entries(entries, self.count(), &mut head) {
-            listpack.extend_from_slice(part);
-        }
-        visit(Element::Listpack(listpack));
-    }
-
     /// The listpack that it stands for.
     pub(super) fn to_listpack(&self) -> Vec<u8> {
         match self.content(&mut Vec::new()) {

@@ -111,6 +111,10 @@ pub trait DiskFile: Send + Sync {
     /// As the operating system says; then nothing is known of what was written since the last time.
     fn sync_data(&self) -> io::Result<()>;
 
+    /// Has the disk begin to write a part of the file, without waiting: a hint, which makes nothing
+    /// durable.
+    fn begin_sync(&self, _offset: u64, _bytes: u64) {}
+
     /// Cuts the file.
     ///
     /// # Errors

@@ -98,6 +98,10 @@ impl DiskFile for File {
         File::sync_data(self)
     }
 
+    fn begin_sync(&self, offset: u64, bytes: u64) {
+        files::begin_writeback(self, offset, bytes);
+    }
+
     fn set_len(&self, len: u64) -> io::Result<()> {
         File::set_len(self, len)
     }

@@ -20,7 +20,7 @@
 
 use smallvec::SmallVec;
 
-use crate::ds::collection::{Collection, Element};
+use crate::ds::collection::{Collection, Element, for_each_element};
 use crate::ds::entry::{EntryRef, LRU_MAX, Meta, ValueRef};
 use crate::ds::listpack::Value;
 use crate::value::set::SetRef;
@@ -31,7 +31,7 @@ use super::format::{self, NO_FIELD_EXPIRY, kind, node, opcode};
 mod file;
 mod text;
 
-pub use file::{Aux, Version, end, header, select};
+pub use file::{Aux, Version, end, header, select, select_again};
 
 #[cfg(test)]
 mod tests;
@@ -276,25 +276,8 @@ fn compact_set(out: &mut Vec<u8>, set: SetRef<'_>, options: &EncodeOptions) {
 /// All of a large collection from the number of its elements on.
 fn whole_collection(out: &mut Vec<u8>, collection: &Collection, options: &EncodeOptions) {
     let kind = LargeKind::of(collection);
-    let len = match collection {
-        Collection::List(list) => list.node_bytes().len(),
-        collection => collection.len(),
-    };
-    text::length(out, len as u64);
-    let mut put = |element: Element<'_>| large_element(out, kind, element, options);
-    match collection {
-        Collection::List(list) => list.for_each_node(put),
-        Collection::Set(members) => members.for_each(|member| put(Element::Member(member.key()))),
-        Collection::Hash(fields) => fields.table.for_each(|field| {
-            put(Element::Field(
-                field.key(),
-                field.value(),
-                field.expire_at_ms(),
-            ));
-        }),
-        // From the last on, as Redis does: who reads them puts each before all others.
-        Collection::Zset(members) => members
-            .range_back(len.saturating_sub(1), len)
-            .for_each(|member| put(Element::Scored(member.member(), member.score()))),
-    }
+    text::length(out, collection.save_len() as u64);
+    for_each_element(collection, &mut |element| {
+        large_element(out, kind, element, options);
+    });
 }

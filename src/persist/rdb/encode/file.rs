@@ -83,11 +83,16 @@ pub fn header(out: &mut Vec<u8>, version: Version, aux: &Aux) {
 /// Writes that the keys that follow are in a database, with how many keys and how many expiries it
 /// has: a reader makes room for so many.
 pub fn select(out: &mut Vec<u8>, db: DbIndex, keys: u64, expires: u64) {
-    out.push(opcode::SELECTDB);
-    text::length(out, u64::from(db.0));
+    select_again(out, db);
     out.push(opcode::RESIZEDB);
     text::length(out, keys);
     text::length(out, expires);
+}
+
+/// Writes that what follows is in a database that was begun before.
+pub fn select_again(out: &mut Vec<u8>, db: DbIndex) {
+    out.push(opcode::SELECTDB);
+    text::length(out, u64::from(db.0));
 }
 
 /// Writes the end. The checksum of all before it follows ([`super::format::crc64`]), eight bytes,

@@ -1,0 +1,178 @@
+//! Snapshots into memory and onto a disk that fails. That they are what the keyspace was is tested
+//! with commands (`commands::tests::snapshot`).
+
+use std::path::Path;
+
+use super::*;
+use crate::db::{Access, Expire};
+use crate::ds::hash::{HashFunction, KeyHash};
+use crate::persist::disk::fake::{FakeDisk, Fault, FaultKind};
+use crate::persist::disk::{Disk, OpenMode};
+use crate::util::rng::Rng;
+
+fn keyspace(keys: u32) -> Keyspace {
+    let keyspace = Keyspace::new(8, 16, KeyHash::process(HashFunction::Fast));
+    for number in 0..keys {
+        let key = format!("key:{number}");
+        let locks = keyspace.lock_one(keyspace.hash(key.as_bytes()));
+        let mut access = Access::new(&keyspace, locks, DbIndex(number % 2), 1, true);
+        let value = vec![b'v'; [3, 700, 20_000][number as usize % 3]];
+        access.set(key.as_bytes(), 0, 2, NewValue::Bytes(&value), Expire::Never);
+    }
+    keyspace
+}
+
+fn rdb() -> Rdb {
+    Rdb {
+        encode: EncodeOptions {
+            compress: false,
+            idle: encode::Idle::None,
+        },
+        aux: Aux {
+            redis_version: "7.2.4",
+            kivi_version: "0",
+            ctime_unix_secs: 1,
+            used_memory_bytes: 2,
+            aof_base: false,
+        },
+        checksum: true,
+    }
+}
+
+struct Memory {
+    bytes: Vec<u8>,
+    /// Writes that work.
+    writes_left: usize,
+}
+
+impl Sink for Memory {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if self.writes_left == 0 {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        self.writes_left -= 1;
+        self.bytes.extend_from_slice(bytes);
+        Ok(())
+    }
+}
+
+fn save(
+    keyspace: &Keyspace,
+    writes_left: usize,
+    cancel: bool,
+) -> Result<(Vec<u8>, u64), SnapshotError> {
+    let mut memory = Memory {
+        bytes: Vec::new(),
+        writes_left,
+    };
+    let progress = SaveProgress::default();
+    let summary = write(
+        keyspace,
+        &rdb(),
+        &mut memory,
+        &SnapshotOptions::default(),
+        &progress,
+        &AtomicBool::new(cancel),
+        || 17,
+    )?;
+    assert_eq!(summary.at_cut, 17);
+    assert_eq!(summary.bytes, memory.bytes.len() as u64);
+    assert_eq!(progress.bytes.load(Ordering::Relaxed), summary.bytes);
+    Ok((memory.bytes, summary.keys))
+}
+
+#[test]
+fn a_file_has_everything_and_its_checksum() {
+    let keyspace = keyspace(600);
+    let (bytes, keys) = save(&keyspace, usize::MAX, false).unwrap();
+    assert_eq!(keys, 600);
+    let (content, checksum) = bytes.split_last_chunk::<8>().unwrap();
+    assert_eq!(format::crc64(0, content), u64::from_le_bytes(*checksum));
+    let count = |needle: &[u8]| {
+        content
+            .windows(needle.len())
+            .filter(|at| *at == needle)
+            .count()
+    };
+    assert_eq!(count(b"key:"), 600);
+    assert_eq!(content.len() / 20_000, 200 + 200 * 703 / 20_000);
+}
+
+#[test]
+fn a_sink_that_fails_spoils_no_later_snapshot() {
+    let keyspace = keyspace(600);
+    let (whole, _) = save(&keyspace, usize::MAX, false).unwrap();
+    let mut failed = 0;
+    for writes_left in 0..100 {
+        match save(&keyspace, writes_left, false) {
+            Err(SnapshotError::Io(error)) => {
+                assert_eq!(error.kind(), io::ErrorKind::StorageFull);
+                failed += 1;
+            }
+            Err(other) => panic!("{other}"),
+            Ok(_) => break,
+        }
+        assert!(!keyspace.snapshot.is_running());
+    }
+    assert!(failed > 5, "{failed}");
+    let again = save(&keyspace, usize::MAX, false).unwrap();
+    assert_eq!((again.0.len(), again.1), (whole.len(), 600));
+}
+
+#[test]
+fn a_cancelled_snapshot_spoils_no_later_one() {
+    let keyspace = keyspace(600);
+    let cancelled = save(&keyspace, usize::MAX, true);
+    assert!(matches!(cancelled, Err(SnapshotError::Cancelled)));
+    assert_eq!(save(&keyspace, usize::MAX, false).unwrap().1, 600);
+}
+
+#[test]
+fn the_old_file_stays_until_the_new_one_is_durable() {
+    let keyspace = keyspace(60);
+    let dir = Path::new("/data");
+    let name = dir.join("dump.rdb");
+    let length = |disk: &FakeDisk| disk.stat(&name).map(|stat| stat.len).unwrap_or(0);
+    let mut failed = 0;
+    for fails_at in 0.. {
+        let disk = FakeDisk::new("/data");
+        let mut rng = Rng::from_seed(fails_at);
+        let old = disk.open(&name, OpenMode::Create).unwrap();
+        old.write(b"old").unwrap();
+        old.sync_data().unwrap();
+        disk.fsync_dir(dir).unwrap();
+        disk.fail(Some(Fault {
+            at: disk.operations() + fails_at,
+            count: u64::MAX,
+            kind: FaultKind::Io,
+        }));
+        let save = || {
+            let mut sink = FileSink::create(&disk, &dir.join("temp-1.rdb"), true)?;
+            write(
+                &keyspace,
+                &rdb(),
+                &mut sink,
+                &SnapshotOptions::default(),
+                &SaveProgress::default(),
+                &AtomicBool::new(false),
+                || (),
+            )
+            .map_err(|error| io::Error::other(error.to_string()))?;
+            sink.finish(&name)
+        };
+        let result = save();
+        let is_new = length(&disk) > 3;
+        assert!(is_new || length(&disk) == 3, "one or the other");
+        if result.is_ok() {
+            disk.fail(None);
+            disk.crash(&mut rng);
+            assert!(length(&disk) > 3, "what was confirmed is durable");
+            break;
+        }
+        failed += 1;
+        disk.fail(None);
+        disk.crash(&mut rng);
+        assert!(length(&disk) >= 3, "one of them survives");
+    }
+    assert!(failed >= 4, "{failed}");
+}
