@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use super::disk::{Disk, DirLock, LockError};
-use super::rdb::load::LoadProgress;
+use super::rdb::LoadProgress;
 use super::snapshot::SaveProgress;
 
 /// How long a snapshot that failed is not tried again by itself, seconds.
@@ -129,6 +129,8 @@ pub struct Book {
     pub loaded_expired_keys: u64,
     /// When the load in progress began, Unix ms.
     pub load_started_at_ms: u64,
+    /// Why the log could not be written.
+    pub aof_error: String,
     /// The running job.
     pub job: Option<Job>,
     /// A shutdown is saving.
@@ -335,6 +337,17 @@ impl State {
         while book.job.is_some() {
             self.freed.wait(&mut book);
         }
+    }
+
+    /// Has whoever loads the dataset stop.
+    pub fn stop_loading(&self) {
+        self.load_cancel.store(true, Ordering::Release);
+    }
+
+    /// SHUTDOWN ABORT: stops the save of a shutdown; whether there was one.
+    pub fn abort_shutdown(&self) -> bool {
+        let is_shutting_down = self.book.lock().is_shutting_down;
+        is_shutting_down && self.cancel(JobKind::Save)
     }
 
     /// Held by whoever shuts the server down.
