@@ -18,6 +18,7 @@ fn main() -> ExitCode {
         Ok(Invocation::CheckConfig(sources)) => {
             boot::check_config(&sources).map(|report| print!("{report}"))
         }
+        Ok(Invocation::CheckRdb(file)) => boot::check_rdb(&file),
         Ok(Invocation::Ping(ping)) => boot::ping(&ping).map(|()| println!("PONG")),
         Ok(Invocation::Run(sources)) => boot::run(&sources),
     };

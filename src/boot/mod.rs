@@ -5,7 +5,7 @@
 
 use std::fs;
 use std::io::{self, IsTerminal, Read, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
@@ -21,6 +21,7 @@ use crate::config::{self, Config, ConfigStore, Field, Ping, Sources, Supervised}
 use crate::net::balance::Balance;
 use crate::net::listener::{self, Acceptor, Bound};
 use crate::net::worker;
+use crate::persist::rdb::check;
 use crate::server::{Lifecycle, Server};
 use crate::sys::{alloc, process, title, tsc};
 use crate::util::clock::Clock;
@@ -422,6 +423,15 @@ pub fn check_config(sources: &Sources) -> anyhow::Result<String> {
     }
     report.push_str("Configuration OK\n");
     Ok(report)
+}
+
+/// Checks a snapshot and writes what it finds to standard output; fails if it is not valid.
+pub fn check_rdb(file: &Path) -> anyhow::Result<()> {
+    let now_ms = Clock::real().unix_ms();
+    match check::check_file(file, now_ms, &mut io::stdout().lock())? {
+        true => Ok(()),
+        false => bail!("{} is not a valid RDB file", file.display()),
+    }
 }
 
 /// Asks a running server for PONG; fails when it does not answer so within a few seconds.

@@ -23,6 +23,7 @@ use crate::util::num;
 use crate::util::rng::Rng;
 use crate::value::{Encoding, Type, string};
 
+mod digest;
 mod serialized;
 
 use super::{CmdResult, Command, Ctx, Next, command, help};
@@ -47,6 +48,10 @@ pub const COMMANDS: &[Command] = &[command(
 .system()];
 
 const HELP: &[&str] = &[
+    "DIGEST",
+    "    Fingerprint of all databases: the same for the same data in any order.",
+    "DIGEST-VALUE [<key> ...]",
+    "    Fingerprint of each key's value; 40 zeros if there is no such key.",
     "ERROR <string>",
     "    Reply with <string> as an error.",
     "LOG <message>",
@@ -83,6 +88,8 @@ const FUZZ_ROUNDS: usize = 20_000;
 fn debug(ctx: &mut Ctx<'_>) -> CmdResult {
     let name = ctx.args.bytes()?;
     match (&*name.to_ascii_lowercase(), ctx.args.remaining()) {
+        (b"digest", 0) => digest::digest(ctx),
+        (b"digest-value", _) => digest::digest_value(ctx),
         (b"error", 1) => error(ctx),
         (b"help", 0) => help(ctx, "DEBUG", HELP),
         (b"log", 1) => log(ctx),

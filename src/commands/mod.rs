@@ -26,6 +26,7 @@ mod command;
 mod config;
 mod connection;
 mod debug;
+mod dump;
 mod expire;
 mod generic;
 mod hash;
@@ -33,6 +34,7 @@ mod info;
 mod list;
 mod lolwut;
 mod persistence;
+mod restore;
 mod scan;
 mod server;
 mod set;
@@ -153,7 +155,9 @@ pub const FAMILIES: &[&[Command]] = &[
     sort::COMMANDS,
     zset::COMMANDS,
     generic::COMMANDS,
+    dump::COMMANDS,
     expire::COMMANDS,
+    restore::COMMANDS,
     scan::COMMANDS,
     connection::COMMANDS,
     client::COMMANDS,

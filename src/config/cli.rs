@@ -6,7 +6,7 @@
 //! after `--save`, which then means no saving. A name and its value may share one argument
 //! (`"--port 7000"`).
 //! Kivi adds `--check-config` and `--ping`, which stand where a directive may stand, or before the
-//! file.
+//! file, and `--check-rdb FILE`, which stands alone.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
@@ -38,6 +38,8 @@ pub enum Invocation {
     CheckConfig(Sources),
     /// Ask a running server for PONG; exit code 0 or 1.
     Ping(Ping),
+    /// Check a snapshot, report; exit code 0 or 1.
+    CheckRdb(PathBuf),
     /// Print this text, exit with 0.
     Help(String),
     /// Print this text, exit with 0.
@@ -83,6 +85,12 @@ fn command() -> clap::Command {
             "ping",
             "Asks the server of this configuration for PONG; exit code 0 or 1",
         ))
+        .arg(
+            clap::Arg::new("check-rdb")
+                .long("check-rdb")
+                .value_name("FILE")
+                .help("Checks a snapshot and exits; exit code 0 or 1"),
+        )
         .arg(flag("help", "Prints this help").short('h'))
         .arg(flag("version", "Prints the version").short('v'))
         .after_help(HELP)
@@ -101,6 +109,7 @@ pub fn parse(
         Some("-v" | "-V" | "--version") => {
             return Ok(Invocation::Version(command().render_version()));
         }
+        Some("--check-rdb") => return check_rdb(&args),
         _ => {}
     }
     let mut sources = Sources {
@@ -125,6 +134,14 @@ pub fn parse(
             let (store, _) = load(&sources)?;
             Ok(Invocation::Ping(Ping::of(&store.config())))
         }
+    }
+}
+
+/// `--check-rdb FILE`
+fn check_rdb(args: &[OsString]) -> Result<Invocation, ConfigError> {
+    match args {
+        [_, file] => Ok(Invocation::CheckRdb(PathBuf::from(file))),
+        _ => Err(wrong(&args[0], "expected `--check-rdb FILE`")),
     }
 }
 

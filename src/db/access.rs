@@ -432,6 +432,11 @@ impl<'k> Access<'k> {
     /// Writes a whole entry: its key is created, or replaced with value and expiry. One change.
     pub fn put(&mut self, mut entry: Entry) {
         entry.view_mut().set_lru(self.lru_clock);
+        self.put_unused(entry);
+    }
+
+    /// As [`put`](Access::put), of an entry whose LRU clock says when it was used (RESTORE).
+    pub fn put_unused(&mut self, entry: Entry) {
         let (key, type_) = (entry.view().key(), entry.view().type_());
         let expire_at_ms = entry.view().expire_at_ms();
         let hash = self.keyspace.hash(key);

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use smallvec::SmallVec;
 
-use crate::ds::entry::Entry;
+use crate::ds::entry::{Entry, EntryRef};
 use crate::ds::hash::KeyHash;
 use crate::ds::lock::{ShardGuard, ShardLock};
 use crate::ds::table::Table;
@@ -61,6 +61,13 @@ impl ShardData {
     #[inline]
     pub(super) fn table(&self, db: DbIndex) -> Option<&Table<Entry>> {
         self.tables.get(db.0 as usize)
+    }
+
+    /// Calls `visit` with every entry, database by database, in the order of storage.
+    pub fn for_each_entry(&self, mut visit: impl FnMut(DbIndex, EntryRef<'_>)) {
+        for (db, table) in (0..).zip(&self.tables) {
+            table.for_each(|entry| visit(DbIndex(db), entry));
+        }
     }
 
     /// The table of a database, made when there is none yet, what is known besides, and counters.

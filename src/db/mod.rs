@@ -18,6 +18,7 @@ pub mod expire;
 pub mod gate;
 pub mod keyspace;
 pub mod lazyfree;
+pub mod load;
 pub mod oplog;
 pub mod scan;
 pub mod side;

@@ -183,6 +183,21 @@ impl Quicklist {
         }
     }
 
+    /// Puts a node of these elements at the tail, however many they are; nothing if they are none.
+    pub fn push_listpack(&mut self, list: Listpack<'_>) {
+        let count = list.len();
+        if count > 0 {
+            self.len += count;
+            self.push_node(End::Tail, Node::packed(list.entries().to_vec(), count));
+        }
+    }
+
+    /// Puts a node of one element, of any length, at the tail.
+    pub fn push_plain(&mut self, text: &[u8]) {
+        self.len += 1;
+        self.push_node(End::Tail, Node::plain(Value::Bytes(text)));
+    }
+
     /// Takes `count` elements from an end, fewer if there are fewer; the outermost is visited first.
     pub fn pop(&mut self, end: End, count: usize, mut visit: impl FnMut(Value<'_>)) {
         let mut left = count.min(self.len);

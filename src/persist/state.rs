@@ -168,8 +168,6 @@ pub struct State {
     pub saving: SaveProgress,
     /// How far the running load is.
     pub loading: LoadProgress,
-    /// Set: whoever loads shall stop.
-    pub load_cancel: AtomicBool,
     marks: AtomicU8,
     book: Mutex<Book>,
     /// The slot became free.
@@ -193,7 +191,6 @@ impl State {
             disk,
             saving: SaveProgress::default(),
             loading: LoadProgress::default(),
-            load_cancel: AtomicBool::new(false),
             marks: AtomicU8::new(0),
             book: Mutex::new(book),
             freed: Condvar::new(),
@@ -341,7 +338,7 @@ impl State {
 
     /// Has whoever loads the dataset stop.
     pub fn stop_loading(&self) {
-        self.load_cancel.store(true, Ordering::Release);
+        self.loading.stop.store(true, Ordering::Relaxed);
     }
 
     /// SHUTDOWN ABORT: stops the save of a shutdown; whether there was one.

@@ -33,6 +33,8 @@ use crate::ds::table::{self, Slot, Table};
 use crate::util::num;
 use crate::util::rng::Rng;
 
+pub mod build;
+
 #[cfg(test)]
 mod tests;
 

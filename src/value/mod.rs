@@ -8,6 +8,7 @@ pub mod hash;
 pub mod list;
 pub mod set;
 pub mod string;
+pub mod unique;
 pub mod zset;
 
 use crate::ds::entry::ValueRef;

@@ -26,6 +26,7 @@ use crate::ds::buf::Buf;
 use crate::ds::collection::Collection;
 use crate::ds::entry::{EntryRef, EntrySlot, NewValue, ValueRef};
 use crate::ds::hash::KeyHash;
+use crate::ds::listpack::Listpack;
 use crate::ds::zset::{SortedBuilder, Walk, Zset};
 
 pub mod algebra;
@@ -491,6 +492,12 @@ impl NewZset {
         let mut bytes = compact::EMPTY.to_vec();
         members.for_each(|(member, score)| compact::push(&mut bytes, member, score));
         NewZset::Compact(bytes)
+    }
+
+    /// The small set that a valid listpack is, whose members are in their order, each once, and
+    /// whose scores are the texts of numbers.
+    pub fn of_listpack(list: Listpack<'_>) -> NewZset {
+        NewZset::Compact(compact::of_entries(list.entries(), list.len()))
     }
 
     /// The encoding.

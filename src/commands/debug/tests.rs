@@ -22,6 +22,7 @@ fn unknown_subcommands_and_numbers_of_arguments() {
     for line in [
         "FOO",
         "JMAP",
+        "DIGEST x",
         "SLEEP",
         "SLEEP 0.01 a",
         "OBJECT",
@@ -54,6 +55,8 @@ fn help_names_every_subcommand() {
     let mut t = Test::new();
     let help = t.run("DEBUG HELP").text();
     for name in [
+        "DIGEST",
+        "DIGEST-VALUE",
         "ERROR",
         "LOG",
         "OBJECT",
@@ -62,7 +65,7 @@ fn help_names_every_subcommand() {
         "SET-ACTIVE-EXPIRE",
         "SLEEP",
     ] {
-        assert!(help.contains(&format!("+{name} <")), "{name}");
+        assert!(help.contains(&format!("+{name} ")), "{name}");
     }
     assert!(help.ends_with("+HELP +    Print this help."));
 }
@@ -355,4 +358,95 @@ fn serialized_lengths_of_collections_are_those_of_rdb() {
     );
     t.run("HEXPIRE hh 100 FIELDS 1 f1");
     assert!(object(&mut t, "hh").contains("serializedlength:15768 "));
+}
+
+/// A dataset with every type and encoding.
+fn fill(t: &mut Test) {
+    let list = |number: usize, item: &dyn Fn(usize) -> String| {
+        (0..number).map(item).collect::<Vec<String>>().join(" ")
+    };
+    for line in [
+        "SET s hello",
+        "SET i 12345",
+        "SET e v",
+        "PEXPIREAT e 3333333333333",
+        "RPUSH l a b 1 a",
+        "SADD si 1 2 300",
+        "SADD sl a b 7",
+        "ZADD z 1 a 2.5 b 0.1 c -inf d 1e21 e",
+        "HSET h f v g 5",
+        "HSET ht f v g 5",
+        "HPEXPIREAT ht 3333333333333 FIELDS 1 f",
+        "PEXPIREAT z 3333333333333",
+        &format!("RPUSH L {}", list(3000, &|i| format!("e{i}"))),
+        &format!("SADD S {}", list(1000, &|i| format!("m{i}"))),
+        &format!(
+            "ZADD Z {}",
+            list(1000, &|i| format!("{} m{i}", i as f64 / 4.0))
+        ),
+        &format!("HSET H {}", list(1000, &|i| format!("f{i} {i}"))),
+    ] {
+        let reply = t.run(line).text();
+        assert!(!reply.starts_with('-'), "{line}: {reply}");
+    }
+}
+
+#[test]
+fn digests_are_those_of_valkey() {
+    let mut t = Test::new();
+    let zeros = format!("+{}", "0".repeat(40));
+    t.run("DEBUG DIGEST").is(&zeros);
+    t.run("DEBUG DIGEST-VALUE").is("*0");
+    fill(&mut t);
+    t.run("DEBUG DIGEST")
+        .is("+d5ae4cfb0ab9dba5631a0fa8a33594c679b2098f");
+    let digests = [
+        "0000000000000000000000000000000000000000",
+        "36b23a1456b2dce2c3ed252c456761301dba8060",
+        "e1cf90774e995ae03de66e8109dc5cb9d9c2dc83",
+        "311b17018163335616e089f6b951c82c477335ac",
+        "edb75ec996d7c1ff4813ec95d8d119af956d57f1",
+        "bff1310353f341fe4488c7323df3673679c04f02",
+        "4db2915dc242371e719444ddc8b328e38ac18e1c",
+        "7012781c5d0669c5ab6b01100e70853e07520bdd",
+        "a517316c9277e5f73e03ee50bbc7e094b6d7135d",
+        "a517316c9277e5f73e03ee50bbc7e094b6d7135d",
+        "775da397c479d43dc85a2e3938f7f9f998b0e6d2",
+        "351b86706c8181e24728b9ef86e9e314ac39d342",
+        "c6d063c379b1e6492b83132b96e6636cf47bb596",
+        "0d888b592db77678a7cc12019e29d3af1601c69a",
+    ];
+    t.run("DEBUG DIGEST-VALUE nokey s i e l si sl z h ht L S Z H")
+        .is(&format!("*14 +{}", digests.join(" +")));
+    // Other databases count by their number; those without keys do not.
+    t.run("SELECT 3");
+    t.run("SET k v");
+    t.run("DEBUG DIGEST")
+        .is("+091ae9c278cd98d2e60fb811606c62d7b1d4e9e5");
+    t.run("DEL k");
+    t.run("DEBUG DIGEST")
+        .is("+d5ae4cfb0ab9dba5631a0fa8a33594c679b2098f");
+    t.run("DEBUG DIGEST-VALUE s").is(&format!("*1 {zeros}"));
+}
+
+#[test]
+fn digests_leave_no_trace_and_see_no_expired_field() {
+    let mut t = Test::new();
+    t.run("DEBUG SET-ACTIVE-EXPIRE 0");
+    t.run("HSET h f v g 5");
+    let before = t.run("DEBUG DIGEST-VALUE h").text();
+    t.run("HSET h x y");
+    t.run("HPEXPIRE h 5 FIELDS 1 x");
+    assert_ne!(t.run("DEBUG DIGEST-VALUE h").text(), before);
+    t.clock.advance(5);
+    t.run("DEBUG DIGEST-VALUE h").is(&before);
+    t.clock.advance(9_995);
+    t.run("DEBUG DIGEST-VALUE h nokey");
+    t.run("DEBUG DIGEST");
+    t.run("OBJECT IDLETIME h").is(":10");
+    t.counted(
+        "DEBUG DIGEST-VALUE h nokey",
+        &format!("*2 {} +{}", &before[3..], "0".repeat(40)),
+        [0; 4],
+    );
 }

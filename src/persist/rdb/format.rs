@@ -23,6 +23,16 @@ pub enum Line {
     Valkey,
 }
 
+impl Line {
+    /// The line that a version is of.
+    pub fn of_version(version: u32) -> Line {
+        match version >= VALKEY_VERSION_MIN {
+            true => Line::Valkey,
+            false => Line::Redis,
+        }
+    }
+}
+
 /// How a file of Redis begins; four digits of the version follow.
 pub const MAGIC_REDIS: &[u8] = b"REDIS";
 /// How a file of Valkey 9 begins; three digits of the version follow.
@@ -185,7 +195,9 @@ mod tests {
     fn the_checksum_is_redis_s_in_one_piece_and_in_many() {
         assert_eq!(crc64(0, b"123456789"), 0xe9c6_d914_c4b8_d9ca);
         assert_eq!(crc64(0, b""), 0);
-        let bytes: Vec<u8> = (0..5000u32).map(|i| (i * i >> 3) as u8).collect();
+        let bytes: Vec<u8> = (0..5000u32)
+            .map(|i| (i.wrapping_mul(i) >> 3) as u8)
+            .collect();
         let whole = crc64(0, &bytes);
         for cut in [0, 1, 7, 8, 127, 128, 129, 255, 256, 1000, 4999, 5000] {
             assert_eq!(

@@ -308,6 +308,15 @@ pub(super) fn push(bytes: &mut Vec<u8>, member: Member<'_>, score: f64) {
     add_to_count(bytes, 1);
 }
 
+/// The set of these raw elements: members and scores, `count` together.
+pub(super) fn of_entries(entries: &[u8], count: usize) -> Vec<u8> {
+    let mut bytes = EMPTY.to_vec();
+    bytes.reserve_exact(entries.len());
+    bytes.extend_from_slice(entries);
+    add_to_count(&mut bytes, i64::try_from(count / 2).unwrap_or(i64::MAX));
+    bytes
+}
+
 /// Adds a member that is not there.
 pub(super) fn insert(buf: &mut impl Buf, member: &[u8], score: f64) {
     let member = Member::from(member);

@@ -1,0 +1,123 @@
+//! RESTORE: makes a key of what DUMP has answered. The payload is checked to its last byte before
+//! the keyspace is touched.
+
+use crate::persist::rdb::decode::{self, LoadOptions, RestoreError, RestoredKey};
+use crate::spec::{AclCategories, CmdError, Flags, Group, KeyFlags, KeySpec};
+
+use super::{CmdResult, Command, Ctx, Next, command};
+
+/// The rows of this family.
+pub const COMMANDS: &[Command] =
+    &[
+        command("restore", -4, Flags::DENYOOM.and(Flags::WRITE), restore)
+            .acl(AclCategories::KEYSPACE.and(AclCategories::DANGEROUS))
+            .keys(&[KeySpec::at(1, KeyFlags::OW.and(KeyFlags::UPDATE))])
+            .docs(
+                Group::Generic,
+                "2.6.0",
+                "O(N) for a value of N elements, O(N*log(N)) for a sorted set.",
+                "Creates a key from what DUMP has answered.",
+            )
+            .syntax(
+                "key#0 ttl:integer serialized-value replace[REPLACE]?@3.0.0 \
+                 absttl[ABSTTL]?@5.0.0 IDLETIME=seconds:integer?@5.0.0 \
+                 FREQ=frequency:integer?@5.0.0",
+            ),
+    ];
+
+/// The largest LFU counter.
+const FREQ_MAX: i64 = 255;
+
+/// What the arguments behind the payload say.
+#[derive(Default)]
+struct Options {
+    replace: bool,
+    absttl: bool,
+    idle_secs: Option<u64>,
+    freq: Option<i64>,
+}
+
+/// `RESTORE key ttl serialized-value [REPLACE] [ABSTTL] [IDLETIME seconds] [FREQ frequency]`
+fn restore(ctx: &mut Ctx<'_>) -> CmdResult {
+    let (key, ttl, payload) = (ctx.args.bytes()?, ctx.args.bytes()?, ctx.args.bytes()?);
+    let options = options(ctx)?;
+    if !options.replace && ctx.db.find_mut(key).is_some() {
+        return Err(CmdError::text("BUSYKEY Target key name already exists."));
+    }
+    let ttl = crate::util::num::parse_i64(ttl).ok_or(CmdError::NotInteger)?;
+    let Ok(ttl) = u64::try_from(ttl) else {
+        return Err(CmdError::text("ERR Invalid TTL value, must be >= 0"));
+    };
+    let now_ms = ctx.now_ms();
+    let expire_at_ms = match (ttl, options.absttl) {
+        (0, _) => None,
+        (at_ms, true) => Some(at_ms),
+        // What is past the end of time has wrapped around in Redis, to long ago.
+        (ttl, false) => Some(
+            ttl.checked_add(now_ms)
+                .filter(|&at_ms| i64::try_from(at_ms).is_ok())
+                .unwrap_or(0),
+        ),
+    };
+    let restored = RestoredKey {
+        key,
+        expire_at_ms,
+        idle_secs: options.idle_secs.unwrap_or(0),
+    };
+    let entry = decode::restore(payload, &restored, &load_options(ctx)).map_err(error)?;
+    if expire_at_ms.is_some_and(|at_ms| at_ms <= now_ms) {
+        ctx.db.remove(key);
+    } else {
+        ctx.db.put_unused(entry);
+    }
+    ctx.out.ok();
+    Ok(Next::Done)
+}
+
+fn options(ctx: &mut Ctx<'_>) -> Result<Options, CmdError> {
+    let mut options = Options::default();
+    while !ctx.args.is_empty() {
+        let has_value = ctx.args.remaining() > 1;
+        if ctx.args.take("REPLACE") {
+            options.replace = true;
+        } else if ctx.args.take("ABSTTL") {
+            options.absttl = true;
+        } else if has_value && options.freq.is_none() && ctx.args.take("IDLETIME") {
+            let invalid = CmdError::text("ERR Invalid IDLETIME value, must be >= 0");
+            let secs = ctx.args.int()?;
+            options.idle_secs = Some(u64::try_from(secs).map_err(|_| invalid)?);
+        } else if has_value && options.idle_secs.is_none() && ctx.args.take("FREQ") {
+            let invalid = CmdError::text("ERR Invalid FREQ value, must be >= 0 and <= 255");
+            options.freq = Some(ctx.args.int_in(0, FREQ_MAX, invalid)?);
+        } else {
+            return Err(CmdError::Syntax);
+        }
+    }
+    Ok(options)
+}
+
+fn load_options(ctx: &Ctx<'_>) -> LoadOptions {
+    let keyspace = ctx.db.keyspace();
+    LoadOptions {
+        limits: ctx.config.limits(),
+        key_hash: keyspace.key_hash(),
+        databases: keyspace.databases(),
+        verify_checksum: true,
+        now_ms: ctx.now_ms(),
+        drop_expired: false,
+        relaxed_version: false,
+    }
+}
+
+fn error(error: RestoreError) -> CmdError {
+    match error {
+        RestoreError::Footer => CmdError::text("ERR DUMP payload version or checksum are wrong"),
+        RestoreError::Bad(fault) => {
+            tracing::debug!("RESTORE: {fault}");
+            CmdError::text("ERR Bad data format")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
