@@ -19,6 +19,7 @@ use crate::stats::Stats;
 use crate::util::clock::Clock;
 use crate::util::rng;
 
+pub mod rewriting;
 pub mod saving;
 
 /// The version of Kivi.

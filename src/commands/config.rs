@@ -5,6 +5,9 @@ use crate::spec::{CmdError, Flags, Group};
 
 use super::{CmdResult, Command, Ctx, Next, command, container, help};
 
+/// What cannot be set while the dataset is being loaded.
+const NOT_WHILE_LOADING: [&[u8]; 2] = [b"appendonly", b"dir"];
+
 const ADMIN: Flags = Flags::ADMIN
     .and(Flags::LOADING)
     .and(Flags::NOSCRIPT)

@@ -26,6 +26,8 @@ use crate::util::rng::Rng;
 
 use super::{CmdResult, Command, CommandTable, Ctx, Next, command};
 
+mod persistence;
+
 /// The rows of this family.
 pub const COMMANDS: &[Command] = &[command("info", -1, Flags::LOADING.and(Flags::STALE), info)
     .acl(AclCategories::DANGEROUS)
@@ -73,7 +75,7 @@ const SECTIONS: &[Section] = &[
     section("server", "Server", true, server),
     section("clients", "Clients", true, clients),
     section("memory", "Memory", true, memory),
-    section("persistence", "Persistence", true, persistence),
+    section("persistence", "Persistence", true, persistence::write),
     section("stats", "Stats", true, stats),
     section("replication", "Replication", true, replication),
     section("cpu", "CPU", true, cpu),
@@ -304,6 +306,7 @@ fn clients(report: &mut Report<'_, '_>) {
     report.line("total_blocking_keys_on_nokey", 0);
     let (reason, actions) = match server.pause.mode(now_ms) {
         PauseMode::None => ("none", "none"),
+        _ if server.persist.book().is_shutting_down => ("shutdown_in_progress", "write"),
         PauseMode::Write => ("client_pause", "write"),
         PauseMode::All => ("client_pause", "all"),
     };
@@ -378,22 +381,6 @@ fn memory(report: &mut Report<'_, '_>) {
         server.keyspace.lazyfree.pending(),
     );
     report.line("lazyfreed_objects", server.keyspace.lazyfree.freed());
-}
-
-fn persistence(report: &mut Report<'_, '_>) {
-    report.zeros(&["loading", "async_loading"]);
-    report.line(
-        "rdb_changes_since_last_save",
-        report.server.keyspace.changes(),
-    );
-    report.zeros(&[
-        "rdb_bgsave_in_progress",
-        "rdb_saves",
-        "aof_enabled",
-        "aof_rewrite_in_progress",
-        "aof_rewrite_scheduled",
-        "aof_rewrites",
-    ]);
 }
 
 fn stats(report: &mut Report<'_, '_>) {

@@ -5,6 +5,7 @@
 
 use crate::persist::state::JobKind;
 use crate::server::saving::{self, NotStarted};
+use crate::server::rewriting;
 use crate::spec::{AclCategories, CmdError, Flags, Group};
 
 use super::{Chore, CmdResult, Command, Ctx, Next, command};
@@ -111,6 +112,36 @@ fn cancel(ctx: &mut Ctx<'_>) -> CmdResult {
 fn lastsave(ctx: &mut Ctx<'_>) -> CmdResult {
     let secs = ctx.server.persist.book().last_save_secs;
     ctx.out.integer(i64::try_from(secs).unwrap_or(i64::MAX));
+    Ok(Next::Done)
+}
+
+fn bgrewriteaof(ctx: &mut Ctx<'_>) -> CmdResult {
+    match rewriting::start(ctx.server) {
+        Ok(()) => ctx
+            .out
+            .simple("Background append only file rewriting started"),
+        Err(NotStarted::Busy(JobKind::AofRewrite)) => {
+            return Err(CmdError::text(
+                "ERR Background append only file rewriting already in progress",
+            ));
+        }
+        Err(NotStarted::Busy(JobKind::BgSave | JobKind::Save)) => {
+            tracing::info!("Background append only file rewriting scheduled.");
+            let mut book = ctx.server.persist.book();
+            book.is_rewrite_scheduled = true;
+            // Who asks for it need not wait because of earlier failures.
+            book.rewrite_failures = 0;
+            book.rewrite_not_before_secs = 0;
+            ctx.out
+                .simple("Background append only file rewriting scheduled");
+        }
+        Err(NotStarted::Failed) => {
+            return Err(CmdError::text(
+                "ERR Can't execute an AOF background rewriting. Please check the server logs for \
+                 more information.",
+            ));
+        }
+    }
     Ok(Next::Done)
 }
 
