@@ -144,6 +144,12 @@ impl Client {
         info_field(&reply, field)
     }
 
+    /// A word of `INFO section`.
+    pub(crate) fn info_word(&mut self, section: &str, field: &str) -> Result<String> {
+        let reply = self.call(&[b"INFO", section.as_bytes()])?;
+        info_word(&reply, field)
+    }
+
     /// An error unless the server holds exactly `keys` keys.
     pub(crate) fn expect_keys(&mut self, keys: u64) -> Result<()> {
         let found = self.dbsize()?;
@@ -210,6 +216,13 @@ impl Client {
 
 /// A number out of an INFO reply.
 pub(crate) fn info_field(reply: &Reply, field: &str) -> Result<u64> {
+    let value = info_word(reply, field)?;
+    value
+        .parse()
+        .with_context(|| format!("INFO: {field}:{value}"))
+}
+
+fn info_word(reply: &Reply, field: &str) -> Result<String> {
     let Reply::Text(text) = reply else {
         bail!("INFO answered {reply:?}")
     };
@@ -218,10 +231,7 @@ pub(crate) fn info_field(reply: &Reply, field: &str) -> Result<u64> {
         .lines()
         .find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
     let value = value.with_context(|| format!("INFO has no {field}"))?;
-    value
-        .trim()
-        .parse()
-        .with_context(|| format!("INFO: {field}:{value}"))
+    Ok(value.trim().to_string())
 }
 
 /// Appends a command in RESP.

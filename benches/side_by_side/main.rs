@@ -1,5 +1,6 @@
 //! Kivi beside a real server, on this machine, in one run: what a request costs, what a key costs,
-//! how long a reader waits, how late a key expires, what more threads bring.
+//! how long a reader waits, how late a key expires, what more threads bring, what snapshots and the
+//! log cost.
 //!
 //! `cargo bench --bench side_by_side -- [what] [options]`; `--help` lists them, benches/README.md
 //! explains the tables.
@@ -30,6 +31,11 @@ mod idle;
 mod load;
 mod memory;
 mod options;
+mod persist;
+mod persist_cut;
+mod persist_fsync;
+mod persist_loading;
+mod persist_writer;
 mod process;
 mod replies;
 mod report;
@@ -187,7 +193,13 @@ fn measure(bench: &Bench, what: What, emit: Emit) -> Result<()> {
         What::Elements => elements::run(bench),
         What::Grow => grow::run(bench),
         What::Scaling => return scaling::run(bench, emit),
-        What::All | What::Collections => unreachable!("`parts` never yields a group"),
+        What::Bgsave => persist::run(bench),
+        What::Cut => persist_cut::run(bench),
+        What::Loading => persist_loading::run(bench),
+        What::Fsync => persist_fsync::run(bench),
+        What::All | What::Collections | What::Persist => {
+            unreachable!("`parts` never yields a group")
+        }
     };
     tables?.into_iter().try_for_each(emit)
 }

@@ -31,6 +31,11 @@ WHAT (default: all)
   collections  the last four
   all       everything so far except the curve
   scaling   requests/s at several numbers of I/O threads of both servers
+  bgsave    a BGSAVE while a client overwrites: its latency, the memory, the time
+  cut       the longest pause of any client at the start of a BGSAVE
+  loading   seconds to load an RDB file and a log
+  fsync     throughput and server CPU of SET with appendfsync always, everysec, and without a log
+  persist   the last four
 
 WHO
   --kivi PATH         the binary under test (or KIVI_BENCH_BINARY; default: the one cargo built)
@@ -53,6 +58,9 @@ HOW (several of the first three may be given)
   --only WORD         only the rows of ops, ranges, elements, grow, scaling that hold this word
   --keys N            keys of cpu, memory, expiry, scaling; a tenth in ops, a quarter in elements
                       (default 1000000)
+  --save-keys N       keys of bgsave, loading (default 5000000)
+  --cut-keys N        keys of cut (default 20000000; 2.5 GB for each server)
+  --overwrites N      overwrites per second while bgsave saves (default 40000)
   --elements N        elements of the large value of ops and elements (default 1000000)
   --fill-keys N       keys of fill, elements of grow (default 5000000)
   --connections N     connections of idle (default 10000)
@@ -86,6 +94,11 @@ pub(crate) enum What {
     Grow,
     Scaling,
     Collections,
+    Bgsave,
+    Cut,
+    Loading,
+    Fsync,
+    Persist,
     All,
 }
 
@@ -107,6 +120,11 @@ impl What {
             "grow" => Self::Grow,
             "scaling" => Self::Scaling,
             "collections" => Self::Collections,
+            "bgsave" => Self::Bgsave,
+            "cut" => Self::Cut,
+            "loading" => Self::Loading,
+            "fsync" => Self::Fsync,
+            "persist" => Self::Persist,
             "all" => Self::All,
             _ => return None,
         })
@@ -145,6 +163,11 @@ impl What {
             Self::Grow => &[Self::Grow],
             Self::Scaling => &[Self::Scaling],
             Self::Collections => &ALL[ALL.len() - 4..],
+            Self::Bgsave => &[Self::Bgsave],
+            Self::Cut => &[Self::Cut],
+            Self::Loading => &[Self::Loading],
+            Self::Fsync => &[Self::Fsync],
+            Self::Persist => &[Self::Bgsave, Self::Cut, Self::Loading, Self::Fsync],
         }
     }
 }
@@ -216,6 +239,9 @@ pub(crate) struct Options {
     pub(crate) only: String,
     pub(crate) elements: u64,
     pub(crate) fill_keys: u64,
+    pub(crate) save_keys: u64,
+    pub(crate) cut_keys: u64,
+    pub(crate) overwrites: u64,
     pub(crate) connections: usize,
     pub(crate) due: u64,
     pub(crate) clients: usize,
@@ -259,6 +285,9 @@ impl Options {
             only: String::new(),
             elements: 1_000_000,
             fill_keys: 5_000_000,
+            save_keys: 5_000_000,
+            cut_keys: 20_000_000,
+            overwrites: 40_000,
             connections: 10_000,
             due: 1000,
             clients: 50,
@@ -308,6 +337,9 @@ impl Options {
         self.keys = 20_000;
         self.elements = 20_000;
         self.fill_keys = 100_000;
+        self.save_keys = 200_000;
+        self.cut_keys = 400_000;
+        self.overwrites = 10_000;
         self.connections = 200;
         self.due = 50;
     }
@@ -345,6 +377,9 @@ impl Options {
             "--client-threads" => self.client_threads = Some(value()?.parse()?),
             "--limit" => self.limit = Some(Duration::try_from_secs_f64(value()?.parse()?)?),
             "--fill-keys" => self.fill_keys = value()?.parse()?,
+            "--save-keys" => self.save_keys = value()?.parse()?,
+            "--cut-keys" => self.cut_keys = value()?.parse()?,
+            "--overwrites" => self.overwrites = value()?.parse()?,
             "--connections" => self.connections = value()?.parse()?,
             "--due" => self.due = value()?.parse()?,
             "--port-base" => self.port_base = Some(value()?.parse()?),
@@ -362,6 +397,10 @@ impl Options {
         ensure!(
             self.keys >= 1 && self.fill_keys >= 1,
             "at least one key is needed"
+        );
+        ensure!(
+            self.save_keys >= 1 && self.cut_keys >= 1 && self.overwrites >= 1,
+            "--save-keys, --cut-keys, --overwrites: at least 1"
         );
         ensure!(
             self.due >= 1 && self.connections >= 1 && self.clients >= 1,

@@ -143,6 +143,42 @@ pub(crate) fn rss_bytes_quick(pid: u32) -> Result<u64> {
     Ok(kib.with_context(|| format!("no memory figures for process {pid}"))? * 1024)
 }
 
+/// Proportional memory of a process and its descendants in bytes: pages that several share are
+/// divided among them, so that the sum counts each page once. It walks every page of them all.
+pub(crate) fn pss_bytes_of_tree(pid: u32) -> Result<u64> {
+    let own = kib_of(pid, "smaps_rollup", "Pss:");
+    let mut kib = own.with_context(|| format!("no memory figures for process {pid}"))?;
+    for child in descendants(pid)? {
+        // A child that has just ended has given back what it had.
+        kib += kib_of(child, "smaps_rollup", "Pss:").unwrap_or(0);
+    }
+    Ok(kib * 1024)
+}
+
+/// The processes that a process has started, and those that these have.
+fn descendants(pid: u32) -> Result<Vec<u32>> {
+    let mut pairs = Vec::new();
+    for entry in fs::read_dir("/proc")? {
+        let name = entry?.file_name();
+        let Some(process) = name.to_str().and_then(|name| name.parse::<u32>().ok()) else {
+            continue;
+        };
+        let line = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+        // The name in parentheses may hold anything; the state and the parent follow it.
+        let parent = line
+            .rsplit_once(") ")
+            .and_then(|(_, rest)| rest.split(' ').nth(1)?.parse::<u32>().ok());
+        pairs.extend(parent.map(|parent| (parent, process)));
+    }
+    let mut found = vec![pid];
+    let mut next = 0;
+    while let Some(&parent) = found.get(next) {
+        found.extend(pairs.iter().filter(|p| p.0 == parent).map(|p| p.1));
+        next += 1;
+    }
+    Ok(found.split_off(1))
+}
+
 fn kib_of(pid: u32, file: &str, name: &str) -> Option<u64> {
     let text = fs::read_to_string(format!("/proc/{pid}/{file}")).ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix(name))?;

@@ -1,7 +1,9 @@
 //! The servers that are compared: which programs they are, how they are started alike, and the
 //! running instance that ends with its owner.
 //!
-//! Every instance gets an empty folder of its own, listens on 127.0.0.1 only and persists nothing.
+//! Every instance gets an empty folder of its own, listens on 127.0.0.1 only and persists nothing
+//! unless a measurement asks for it. All folders lie below the rival's root, so that whatever is
+//! written goes to the same file system. An instance may be ended and started again on its folder.
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -21,6 +23,8 @@ use crate::process::{self, Process};
 
 /// The longest a server may take until it answers PING.
 const START_LIMIT: Duration = Duration::from_secs(10);
+/// The longest a server may take to load its data, or to end.
+const LOAD_LIMIT: Duration = Duration::from_secs(600);
 
 /// A program that takes part in the comparison.
 pub(crate) struct Contender {
@@ -101,19 +105,15 @@ impl Contender {
         })
     }
 
-    /// The arguments of an instance. What Kivi does by itself (no daemon, no persistence) is not
-    /// said to it.
+    /// The arguments of an instance.
     fn args(&self, port: u16, dir: &str, mode: Mode) -> Vec<OsString> {
         let port = port.to_string();
         let mut args = vec!["--port", &port, "--bind", "127.0.0.1", "--dir", dir];
         args.extend(["--protected-mode", "no", "--daemonize", "no"]);
-        if self.is_kivi {
-            // Valkey's default is one thread that executes: the same for Kivi.
-            if mode != Mode::Default {
-                args.extend(["--io-threads", "1"]);
-            }
-        } else {
-            args.extend(["--save", "", "--appendonly", "no"]);
+        args.extend(["--save", "", "--appendonly", "no"]);
+        // Valkey's default is one thread that executes: the same for Kivi.
+        if self.is_kivi && mode != Mode::Default {
+            args.extend(["--io-threads", "1"]);
         }
         args.extend(self.extra_args.iter().map(String::as_str));
         args.into_iter().map(OsString::from).collect()
@@ -143,40 +143,50 @@ impl Contender {
                 .local_addr()?
                 .port(),
         };
-        let folder = Folder::new(&contender.root)?;
+        let folder = Folder::new(shared_root(bench), &contender.root)?;
         let mut words = contender.words.clone();
         words.extend(contender.args(port, &folder.inside, mode));
         words.extend(extra.iter().map(OsString::from));
-        let log_path = folder.path.join("log");
-        let log = File::create(&log_path)?;
-        let errors = log.try_clone()?;
-        let process = Process::start(&words, cpus, |command| {
-            command.stdin(Stdio::null()).stdout(log).stderr(errors);
-        })?;
         let mut server = Server {
+            name: contender.name.clone(),
             port,
-            process,
+            process: spawn(&words, cpus, &folder)?,
+            words,
+            cpus: cpus.map(String::from),
             folder,
         };
-        server.await_ping().with_context(|| {
-            let log = fs::read_to_string(&log_path).unwrap_or_default();
-            let tail: Vec<&str> = log.lines().rev().take(12).collect();
-            let tail: Vec<&str> = tail.into_iter().rev().collect();
-            format!(
-                "{} does not serve; its log ends with:\n{}",
-                contender.name,
-                tail.join("\n")
-            )
-        })?;
+        server
+            .await_ping()
+            .with_context(|| server.does_not_serve())?;
         Ok(server)
     }
 }
 
+/// The root below which every contender can have its folder: the rival's if it is a `chroot`.
+fn shared_root(bench: &Bench) -> &Path {
+    let roots = bench.contenders.iter().map(|c| c.root.as_path());
+    roots
+        .max_by_key(|root| root.components().count())
+        .unwrap_or(Path::new("/"))
+}
+
+fn spawn(words: &[OsString], cpus: Option<&str>, folder: &Folder) -> Result<Process> {
+    let log = File::create(folder.path.join("log"))?;
+    let errors = log.try_clone()?;
+    Process::start(words, cpus, |command| {
+        command.stdin(Stdio::null()).stdout(log).stderr(errors);
+    })
+}
+
 /// A running instance; it is killed and its folder removed when this is dropped.
 pub(crate) struct Server {
+    name: String,
     pub(crate) port: u16,
     // Declared before the folder: the process ends before its folder goes.
     process: Process,
+    /// How it was started.
+    words: Vec<OsString>,
+    cpus: Option<String>,
     folder: Folder,
 }
 
@@ -195,6 +205,67 @@ impl Server {
     /// Bytes resident now.
     pub(crate) fn rss_bytes(&self) -> Result<u64> {
         process::rss_bytes(self.pid())
+    }
+
+    /// Its working folder.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder.path
+    }
+
+    /// Ends it in order, what it holds not being saved, as far as its log does not do that.
+    pub(crate) fn shut_down(&mut self) -> Result<()> {
+        let mut client = self.connect()?;
+        // The connection ends without a reply.
+        let refused = client.call(&[b"SHUTDOWN", b"NOSAVE"]);
+        let status = self.process.wait(LOAD_LIMIT).with_context(|| {
+            let reply = format!("{refused:?}");
+            format!("SHUTDOWN NOSAVE got {reply}")
+        })?;
+        ensure!(status.success(), "SHUTDOWN NOSAVE: {status}");
+        Ok(())
+    }
+
+    /// Starts it again, with its arguments and on its folder as they are; the time from the start
+    /// to the moment when it has loaded its data.
+    pub(crate) fn start_again(&mut self) -> Result<Duration> {
+        let begin = Instant::now();
+        self.process = spawn(&self.words, self.cpus.as_deref(), &self.folder)?;
+        self.await_loaded().with_context(|| self.does_not_serve())?;
+        Ok(begin.elapsed())
+    }
+
+    fn await_loaded(&mut self) -> Result<()> {
+        const PAUSE: Duration = Duration::from_millis(5);
+        let deadline = Instant::now() + LOAD_LIMIT;
+        let mut client = loop {
+            self.ensure_alive()?;
+            match Client::connect(self.port) {
+                Ok(client) => break client,
+                Err(error) if Instant::now() > deadline => return Err(error),
+                Err(_) => thread::sleep(PAUSE),
+            }
+        };
+        while client.info("persistence", "loading")? != 0 {
+            ensure!(Instant::now() < deadline, "it loads for {LOAD_LIMIT:?}");
+            thread::sleep(PAUSE);
+        }
+        Ok(())
+    }
+
+    /// What to say when a start fails.
+    fn does_not_serve(&self) -> String {
+        let log = fs::read_to_string(self.folder.path.join("log")).unwrap_or_default();
+        let tail: Vec<&str> = log.lines().rev().take(12).collect();
+        let tail: Vec<&str> = tail.into_iter().rev().collect();
+        let tail = tail.join("\n");
+        format!("{} does not serve; its log ends with:\n{tail}", self.name)
+    }
+
+    fn ensure_alive(&mut self) -> Result<()> {
+        match self.process.ended()? {
+            Some(status) => bail!("it ended at once: {status}"),
+            None => Ok(()),
+        }
     }
 
     /// Removes every key and waits until the server has done with it.
@@ -225,9 +296,7 @@ impl Server {
     fn await_ping(&mut self) -> Result<()> {
         let deadline = Instant::now() + START_LIMIT;
         loop {
-            if let Some(status) = self.process.ended()? {
-                bail!("it ended at once: {status}");
-            }
+            self.ensure_alive()?;
             let pong = Client::connect(self.port).and_then(|mut client| client.call(&[b"PING"]));
             match pong {
                 Ok(reply) => {
@@ -241,19 +310,22 @@ impl Server {
     }
 }
 
-/// A temporary folder below a root, removed when this is dropped.
+/// A temporary folder, removed when this is dropped.
 pub(crate) struct Folder {
     pub(crate) path: PathBuf,
-    /// The same folder as named by a process for which `root` is `/`.
+    /// The same folder as named by the process.
     inside: String,
 }
 
 impl Folder {
-    pub(crate) fn new(root: &Path) -> Result<Self> {
+    /// A folder below `base` for a process that takes `root` for `/`.
+    pub(crate) fn new(base: &Path, root: &Path) -> Result<Self> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        let inside = format!("/tmp/kivi-bench-{}-{count}", std::process::id());
-        let path = root.join(inside.trim_start_matches('/'));
+        let name = format!("kivi-bench-{}-{count}", std::process::id());
+        let path = std::path::absolute(base)?.join("tmp").join(name);
+        let seen = path.strip_prefix(std::path::absolute(root)?)?;
+        let inside = format!("/{}", seen.display());
         fs::create_dir_all(&path).with_context(|| format!("creating {}", path.display()))?;
         Ok(Self { path, inside })
     }

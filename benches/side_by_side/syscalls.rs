@@ -98,7 +98,7 @@ pub(crate) fn run(bench: &Bench) -> Result<Vec<Table>> {
 
 /// Calls per request of one load run: traffic and others.
 fn count(bench: &Bench, server: &Server, mode: Mode, pipeline: u64) -> Result<(f64, f64)> {
-    let folder = Folder::new(Path::new("/"))?;
+    let folder = Folder::new(Path::new("/"), Path::new("/"))?;
     let summary = folder.path.join("summary");
     let mut words: Vec<OsString> = ["strace", "-c", "-f", "-o"].map(OsString::from).into();
     words.push(summary.clone().into());

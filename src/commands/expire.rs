@@ -215,7 +215,8 @@ fn set_expiry(ctx: &mut Ctx<'_>, unit: Unit, since: Since) -> CmdResult {
     let condition = Condition::parse(&mut options)?;
     let time = ctx.args.int()?;
     let now_ms = i64::try_from(ctx.now_ms()).unwrap_or(i64::MAX);
-    let at_ms = unix_ms(time, unit, since, now_ms)
+    let clock_ms = i64::try_from(ctx.clock_ms()).unwrap_or(i64::MAX);
+    let at_ms = unix_ms(time, unit, since, clock_ms)
         .ok_or(CmdError::InvalidExpire(ctx.command.row.name.into()))?;
     let Some(mut found) = ctx.db.find_mut(key) else {
         ctx.out.integer(0);
@@ -224,6 +225,14 @@ fn set_expiry(ctx: &mut Ctx<'_>, unit: Unit, since: Since) -> CmdResult {
     let done = condition.allows(found.entry().expire_at_ms(), at_ms);
     if done && at_ms > now_ms {
         found.set_expire(Some(at_ms as u64));
+        drop(found);
+        if ctx.db.is_logged() && (unit, since) != (Unit::Millis, Since::Epoch) {
+            let argv = ctx.args.argv();
+            let mut digits = itoa::Buffer::new();
+            let head = [&b"PEXPIREAT"[..], key, digits.format(at_ms).as_bytes()];
+            ctx.db
+                .propagate_as(head.into_iter().chain(argv.iter().skip(3)));
+        }
     } else {
         drop(found);
         if done {
@@ -234,7 +243,7 @@ fn set_expiry(ctx: &mut Ctx<'_>, unit: Unit, since: Since) -> CmdResult {
     Ok(Next::Done)
 }
 
-/// A client's time as Unix time in milliseconds; may be negative. `None` when it does not fit.
+/// A client's time, relative to `now_ms`, as Unix time in milliseconds; may be negative. `None` when it does not fit.
 pub(super) fn unix_ms(time: i64, unit: Unit, since: Since, now_ms: i64) -> Option<i64> {
     let time_ms = match unit {
         Unit::Seconds => time.checked_mul(1000)?,

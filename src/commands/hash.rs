@@ -385,6 +385,45 @@ fn edit<'f>(found: &'f mut KeyMut<'_>, terms: Terms) -> HashMut<EntrySlot<'f>> {
     HashMut::new(found.slot_mut(), terms)
 }
 
+/// Takes those of some fields out that have expired but are still stored, and tells the log, for
+/// which they would be there still when the command is repeated. Of writes that ask whether fields
+/// are there, before they do.
+#[inline]
+fn drop_expired<'f>(
+    ctx: &mut Ctx<'_>,
+    key: &[u8],
+    fields: impl IntoIterator<Item = &'f [u8]>,
+) -> Result<(), CmdError> {
+    match ctx.db.is_logged() {
+        true => drop_expired_fields(ctx, key, &mut fields.into_iter()),
+        false => Ok(()),
+    }
+}
+
+#[inline(never)]
+fn drop_expired_fields<'f>(
+    ctx: &mut Ctx<'_>,
+    key: &[u8],
+    fields: &mut dyn Iterator<Item = &'f [u8]>,
+) -> Result<(), CmdError> {
+    let terms = terms(ctx);
+    let Some(mut found) = find_mut(&mut ctx.db, key)? else {
+        return Ok(());
+    };
+    let mut hash = edit(&mut found, terms);
+    if !hash.view().may_have_expired() {
+        return Ok(());
+    }
+    let dropped: Vec<&[u8]> = fields.filter(|field| hash.delete_expired(field)).collect();
+    found.add_expired_fields(dropped.len());
+    drop(found);
+    if !dropped.is_empty() {
+        let head = [&b"HDEL"[..], key];
+        ctx.db.also_propagate(head.into_iter().chain(dropped));
+    }
+    Ok(())
+}
+
 /// What writes of this command follow.
 #[inline]
 fn terms(ctx: &Ctx<'_>) -> Terms {

@@ -34,7 +34,6 @@ mod info;
 mod list;
 mod lolwut;
 mod persistence;
-mod restore;
 mod scan;
 mod server;
 mod set;
@@ -144,6 +143,11 @@ impl Ctx<'_> {
     pub fn now_ms(&self) -> u64 {
         self.db.now_ms()
     }
+
+    /// The time from which relative times count, see [`Access::clock_ms`].
+    pub fn clock_ms(&self) -> u64 {
+        self.db.clock_ms()
+    }
 }
 
 /// Rows of all families.
@@ -157,7 +161,6 @@ pub const FAMILIES: &[&[Command]] = &[
     generic::COMMANDS,
     dump::COMMANDS,
     expire::COMMANDS,
-    restore::COMMANDS,
     scan::COMMANDS,
     connection::COMMANDS,
     client::COMMANDS,

@@ -159,6 +159,8 @@ fn flush(ctx: &mut Ctx<'_>, db: Option<DbIndex>) -> CmdResult {
         _ => return Err(CmdError::Syntax),
     };
     let removed = ctx.db.flush(db);
+    // Also of what was empty.
+    ctx.db.effects.force_propagation();
     match lazy {
         true => ctx.db.keyspace().lazyfree.free(removed),
         false => ctx.db.drop_unlocked(removed),

@@ -416,6 +416,7 @@ fn getdel(ctx: &mut Ctx<'_>) -> CmdResult {
     };
     reply(ctx.out, string_value(entry)?);
     ctx.db.remove(key);
+    ctx.db.propagate_as([&b"DEL"[..], key]);
     Ok(Next::Done)
 }
 

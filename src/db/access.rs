@@ -7,80 +7,14 @@ use crate::ds::entry::{Entry, EntryMut, EntryRef, EntrySlot, Meta, NewValue};
 use crate::ds::table::{Slot, Table};
 use crate::value::{self, Encoding, Type};
 
+use super::effects::Effects;
 use super::keyspace::{DbIndex, Keyspace, Locks, Shard, ShardData, ShardId, ShardStats};
-use super::lazyfree::is_large;
 use super::side::Side;
 use super::snapshot::Snapshot;
 
 /// Most keys that [`Access::prefetch`] takes at once: the cache has only so many line-fill slots,
 /// and lines that come too early are gone again when they are needed.
 pub const PREFETCH_KEYS_MAX: usize = 16;
-
-/// What a command did, consumed once by `exec` after the handler. Most commands only change keys, so
-/// what is rarer is behind one pointer.
-#[derive(Default, Debug)]
-pub struct Effects {
-    /// Keys changed, as Redis counts `dirty`.
-    pub changes: u64,
-    /// What else follows.
-    pub rare: Option<Box<RareEffects>>,
-}
-
-/// See [`Effects`].
-#[derive(Default)]
-pub struct RareEffects {
-    /// Keys that were created although, or rather because, somebody waits for them. In the order of
-    /// their creation, perhaps more than once.
-    pub ready: Vec<(DbIndex, Vec<u8>)>,
-    /// Large values that left the keyspace, for the lazy-free thread.
-    values: Vec<Entry>,
-    /// What the client waits for until it is freed (FLUSHALL SYNC), see [`Access::drop_unlocked`].
-    tables: Vec<Table<Entry>>,
-}
-
-impl RareEffects {
-    /// Frees what left the keyspace, or has it freed. Without a lock.
-    pub fn free(self, keyspace: &Keyspace) {
-        keyspace.lazyfree.free_values(self.values);
-    }
-}
-
-impl std::fmt::Debug for RareEffects {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let (values, tables) = (self.values.len(), self.tables.len());
-        write!(
-            f,
-            "{} keys ready, {values} values, {tables} tables",
-            self.ready.len()
-        )
-    }
-}
-
-impl Effects {
-    /// Drops an entry that was taken out of the keyspace, a large one later.
-    #[inline]
-    pub(super) fn discard(&mut self, entry: Entry) {
-        if is_large(&entry) {
-            self.rare.get_or_insert_default().values.push(entry);
-        }
-    }
-
-    /// Notes that a key is there now, if somebody waits for it.
-    #[inline]
-    fn note_created(&mut self, side: &Side, db: DbIndex, key: &[u8]) {
-        if !side.waiters.is_empty() && side.waiters.waits(db, key) {
-            let rare = self.rare.get_or_insert_default();
-            rare.ready.push((db, key.to_vec()));
-        }
-    }
-
-    /// Takes the keys that are ready.
-    #[inline]
-    pub fn take_ready(&mut self) -> Vec<(DbIndex, Vec<u8>)> {
-        let ready = self.rare.as_mut().map(|rare| &mut rare.ready);
-        ready.map(std::mem::take).unwrap_or_default()
-    }
-}
 
 /// What becomes of a key's expiry when its value is written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -112,6 +46,7 @@ pub struct Access<'k> {
     locks: Locks<'k>,
     db: DbIndex,
     now_ms: u64,
+    clock_ms: u64,
     lru_clock: u32,
     touch: bool,
     /// The shards held are not all that the command asked for; see [`Access::partial`].
@@ -151,12 +86,21 @@ impl<'k> Access<'k> {
             locks,
             db,
             now_ms,
+            clock_ms: now_ms,
             lru_clock,
             touch,
             partial: false,
             first,
-            effects: Effects::default(),
+            effects: Effects::new(keyspace.oplog.is_on()),
         }
+    }
+
+    /// Access of a command that is repeated from a log: nothing has expired unless the log says so,
+    /// and nothing is logged again.
+    pub fn replaying(mut self) -> Access<'k> {
+        self.now_ms = 0;
+        self.effects = Effects::new(false);
+        self
     }
 
     /// The command runs with the shards at hand: keys in others look as if they were not there. It
@@ -188,10 +132,47 @@ impl<'k> Access<'k> {
         self
     }
 
-    /// The moment at which the command runs, Unix time in milliseconds.
+    /// The moment at which the command runs, Unix time in milliseconds: what is due by then has
+    /// expired.
     #[inline]
     pub fn now_ms(&self) -> u64 {
         self.now_ms
+    }
+
+    /// The time from which relative times count, Unix milliseconds. It is [`Access::now_ms`], but
+    /// for commands that are repeated from a log, for which nothing has expired.
+    #[inline]
+    pub fn clock_ms(&self) -> u64 {
+        self.clock_ms
+    }
+
+    /// Whether a log wants to know what is done.
+    #[inline]
+    pub fn is_logged(&self) -> bool {
+        self.effects.is_logged()
+    }
+
+    /// Has the log repeat this command of the current database instead of the request.
+    pub fn propagate_as<'a>(&mut self, argv: impl IntoIterator<Item = &'a [u8], IntoIter: Clone>) {
+        self.effects.propagate_as(self.db, argv.into_iter());
+    }
+
+    /// Has the log repeat this command of the current database before the request.
+    pub fn also_propagate<'a>(
+        &mut self,
+        argv: impl IntoIterator<Item = &'a [u8], IntoIter: Clone>,
+    ) {
+        self.effects.also_propagate(self.db, argv.into_iter());
+    }
+
+    /// Releases the locks; what the command did.
+    pub fn into_effects(self) -> Effects {
+        self.effects
+    }
+
+    /// Appends to the log what was recorded so far: before locks are released.
+    pub fn append_recorded(&mut self) {
+        self.effects.append_draft_to(&self.keyspace.oplog);
     }
 
     /// The database that it works in.
@@ -475,6 +456,7 @@ impl<'k> Access<'k> {
         if removed {
             let id = self.keyspace.shard_of(self.hash(key));
             held(&mut self.locks, id).stats.expired += 1;
+            self.propagate_as([&b"UNLINK"[..], key]);
         }
         removed
     }
@@ -570,6 +552,7 @@ impl<'k> Access<'k> {
         }
         self.locks = self.keyspace.lock_one(self.keyspace.hash(key));
         let result = work(self);
+        self.append_recorded();
         self.locks = self.keyspace.lock_none();
         result
     }
@@ -780,6 +763,7 @@ fn find_live(
             let mut entry = shard.tables[db.0 as usize].remove(slot);
             shard.side.forget_fields(db, &mut entry);
             effects.discard(entry);
+            effects.log_expired(db, key);
             shard.stats.expired += 1;
             None
         }

@@ -23,6 +23,7 @@ use crate::util::clock::Clock;
 
 use super::keyspace::{DbIndex, Keyspace, Shard, ShardData};
 use super::lazyfree::is_large;
+use super::oplog::Draft;
 
 /// Keys removed under one hold of a lock.
 pub(super) const SLICE_KEYS: usize = 64;
@@ -39,6 +40,8 @@ pub struct ExpireClock {
     thread: OnceLock<Thread>,
     /// DEBUG SET-ACTIVE-EXPIRE.
     disabled: AtomicBool,
+    /// A snapshot or a log is being loaded: what expires is said there.
+    is_loading: AtomicBool,
     /// CLIENT PAUSE holds expiry back, too.
     paused_until_ms: AtomicU64,
     /// CPU time of the cycle, microseconds (`expire_cycle_cpu_milliseconds`).
@@ -51,6 +54,7 @@ impl Default for ExpireClock {
             wake_at_ms: AtomicU64::new(0),
             thread: OnceLock::new(),
             disabled: AtomicBool::new(false),
+            is_loading: AtomicBool::new(false),
             paused_until_ms: AtomicU64::new(0),
             cycle_us: AtomicU64::new(0),
         }
@@ -73,6 +77,12 @@ impl ExpireClock {
     /// way.
     pub fn set_enabled(&self, enabled: bool) {
         self.disabled.store(!enabled, Ordering::Relaxed);
+        self.wake();
+    }
+
+    /// Holds the cycle back while a snapshot or a log is loaded.
+    pub fn set_loading(&self, loading: bool) {
+        self.is_loading.store(loading, Ordering::Relaxed);
         self.wake();
     }
 
@@ -222,10 +232,11 @@ impl Keyspace {
 
     /// Until when the cycle may not work; 0 when it may.
     fn held_until_ms(&self, now_ms: u64) -> u64 {
-        if self.expire_clock.disabled.load(Ordering::Relaxed) {
+        let clock = &self.expire_clock;
+        if clock.disabled.load(Ordering::Relaxed) || clock.is_loading.load(Ordering::Relaxed) {
             return u64::MAX;
         }
-        let paused_until = self.expire_clock.paused_until_ms.load(Ordering::Relaxed);
+        let paused_until = clock.paused_until_ms.load(Ordering::Relaxed);
         if paused_until > now_ms {
             paused_until
         } else {
@@ -253,11 +264,13 @@ fn expire_slice(keyspace: &Keyspace, shard: &Shard, now_ms: u64, removed: &mut V
         }
         next_ms = next_ms.min(table.next_expire_at_ms());
         for entry in &mut removed[first..] {
+            log_expired(keyspace, db, entry);
             data.side.forget_fields(db, entry);
         }
     }
     data.stats.expired += unsaved.len() as u64;
     for (db, mut entry) in unsaved {
+        log_expired(keyspace, db, &entry);
         data.side.forget_fields(db, &mut entry);
         data.save_removed(&keyspace.snapshot, db, entry);
     }
@@ -265,6 +278,24 @@ fn expire_slice(keyspace: &Keyspace, shard: &Shard, now_ms: u64, removed: &mut V
     next_ms = next_ms.min(expire_fields(keyspace, data, now_ms, removed));
     shard.next_expire_at_ms.store(next_ms, Ordering::SeqCst);
     next_ms <= now_ms
+}
+
+/// Has the log repeat that a key was deleted. Under its shard's lock.
+fn log_expired(keyspace: &Keyspace, db: DbIndex, entry: &Entry) {
+    if keyspace.oplog.is_on() {
+        let argv = [&b"UNLINK"[..], entry.view().key()];
+        keyspace.oplog.append(db, argv.into_iter());
+    }
+}
+
+/// Has the log repeat that fields of a hash were deleted; the hash goes with the last of them.
+fn log_expired_fields(keyspace: &Keyspace, db: DbIndex, key: &[u8], fields: &[Entry]) {
+    if keyspace.oplog.is_on() && !fields.is_empty() {
+        let mut draft = Draft::default();
+        let fields = fields.iter().map(|field| field.view().key());
+        draft.push(db, [&b"HDEL"[..], key].into_iter().chain(fields));
+        keyspace.oplog.append_draft(&mut draft);
+    }
 }
 
 /// Removes due fields until `removed` has [`SLICE_KEYS`] entries; returns when the next ones are due
@@ -294,12 +325,15 @@ fn expire_fields(
             continue;
         };
         fields.noted_at_ms = NO_EXPIRY;
-        let budget = SLICE_KEYS - removed.len();
+        let first = removed.len();
+        let budget = SLICE_KEYS - first;
         let taken = fields
             .table
             .take_expired(now_ms, budget, &mut |field| removed.push(field));
         data.stats.expired_fields += taken as u64;
-        match fields.table.is_empty() {
+        let is_empty = fields.table.is_empty();
+        log_expired_fields(keyspace, db, &key, &removed[first..]);
+        match is_empty {
             true => removed.push(table.remove(slot)),
             false => {
                 data.side.note_fields(db, table.get_mut(slot));

@@ -12,8 +12,12 @@ use crate::ds::table::Table;
 use super::expire::ExpireClock;
 use super::gate::Gate;
 use super::lazyfree::LazyFree;
+use super::oplog::OpLog;
 use super::side::Side;
 use super::snapshot::{ShardSnapshot, Snapshot};
+
+/// Shards for each thread that serves clients.
+const SHARDS_PER_WORKER: usize = 16;
 
 /// A numbered database (SELECT).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default, Hash)]
@@ -99,6 +103,8 @@ pub struct Keyspace {
     pub expire_clock: ExpireClock,
     /// Frees large things in the background.
     pub lazyfree: LazyFree,
+    /// The order of writes.
+    pub oplog: OpLog,
     /// The snapshot that is going on.
     pub snapshot: Snapshot,
     /// Changes since the server started or CONFIG RESETSTAT's kin; see [`Keyspace::changes`].
@@ -126,6 +132,7 @@ impl Keyspace {
             gate: Gate::default(),
             expire_clock: ExpireClock::default(),
             lazyfree: LazyFree::default(),
+            oplog: OpLog::new(shards / SHARDS_PER_WORKER),
             snapshot: Snapshot::default(),
             changes: AtomicU64::new(0),
         }
@@ -133,7 +140,9 @@ impl Keyspace {
 
     /// How many shards a server of `workers` threads uses: conflicts stay rare, an empty server stays small.
     pub fn shards_for(workers: usize) -> usize {
-        (16 * workers).next_power_of_two().clamp(64, 1024)
+        (SHARDS_PER_WORKER * workers)
+            .next_power_of_two()
+            .clamp(64, 1024)
     }
 
     /// Number of databases.

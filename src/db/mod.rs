@@ -10,10 +10,12 @@
 //!   right and record what changed in [`Effects`];
 //! - a key that is past its expiry is never seen, whatever the expiry cycle does.
 //!
-//! To observe writes (WATCH, notifications, a log): record it in [`Effects`] here, consume it in `exec::fanout`.
+//! To observe writes (WATCH, notifications): record it in [`Effects`] here, consume it in `exec::fanout`. What is logged of
+//! them: `oplog`.
 
 pub mod access;
 pub mod census;
+pub mod effects;
 pub mod expire;
 pub mod gate;
 pub mod keyspace;
@@ -25,8 +27,9 @@ pub mod side;
 pub mod snapshot;
 pub mod wait;
 
-pub use access::{Access, Effects, Expire, KeyMut, Lookup, PREFETCH_KEYS_MAX};
+pub use access::{Access, Expire, KeyMut, Lookup, PREFETCH_KEYS_MAX};
 pub use census::{Census, DbCensus};
+pub use effects::Effects;
 pub use gate::{Gate, GateGuard};
 pub use keyspace::{DbIndex, Keyspace, Locks, ShardId, ShardStats};
 pub use wait::{Outcome, Request, Waiter, Waiting};

@@ -34,8 +34,13 @@ use super::keyspace::DbIndex;
 /// How a wait ended.
 #[derive(Debug)]
 pub enum Outcome {
-    /// The command has run; its reply.
-    Served(ReplyWriter),
+    /// The command has run.
+    Served {
+        /// Its reply.
+        reply: ReplyWriter,
+        /// The number of its record in the log, 0 for none.
+        seq: u64,
+    },
     /// The time is over, or somebody said CLIENT UNBLOCK id TIMEOUT.
     TimedOut,
     /// CLIENT UNBLOCK id ERROR.

@@ -107,6 +107,8 @@ impl Exec {
         rounds: u32,
     ) -> Effects {
         let candidates = self.candidates(&mut db, ready);
+        // Keys that were found expired.
+        db.append_recorded();
         let Some(first) = candidates.first() else {
             return db.effects;
         };
@@ -145,6 +147,7 @@ impl Exec {
             }
         }
         let mut db = ctx.db;
+        db.append_recorded();
         next_round.append(&mut db.effects.take_ready());
         self.serve_round(db, config, moment, next_round, later, rounds - 1)
     }
@@ -220,6 +223,7 @@ impl Exec {
         ctx.args = Args::new(waiting.request.argv(), 1);
         ctx.out.set_resp3(waiting.is_resp3);
         let mark = ctx.out.mark();
+        let changes = ctx.db.effects.changes;
         let result = (ctx.command.row.run)(ctx);
         if matches!(result, Ok(Next::Block(_))) {
             return Served::No;
@@ -229,7 +233,18 @@ impl Exec {
             self.write_error(error, ctx.out);
         }
         moment.ran(ctx.command, result.is_err());
-        undecided.decide(Outcome::Served(ctx.out.take()));
+        let seq = match ctx.db.is_logged() {
+            true => {
+                let has_changed = ctx.db.effects.changes > changes;
+                let request = waiting.request.argv();
+                self.append(&mut ctx.db.effects, waiting.db, request, has_changed)
+            }
+            false => None,
+        };
+        undecided.decide(Outcome::Served {
+            reply: ctx.out.take(),
+            seq: seq.unwrap_or(0),
+        });
         Served::Yes
     }
 
@@ -257,11 +272,15 @@ impl Exec {
         outcome: Outcome,
         client: &mut Client,
         out: &mut ReplyWriter,
+        moment: &mut Moment,
     ) {
         self.leave_queues(waiter, client);
         let mark = out.mark();
         match outcome {
-            Outcome::Served(mut reply) => out.append(&mut reply),
+            Outcome::Served { mut reply, seq } => {
+                out.append(&mut reply);
+                moment.logged(seq);
+            }
             Outcome::TimedOut => {
                 out.null_array();
                 self.count_wait(waiter, false);
@@ -327,7 +346,9 @@ fn destination_of_next(
 ) -> Option<Vec<u8>> {
     let locks = keyspace.lock_one(keyspace.hash(key));
     let mut access = Access::new(keyspace, locks, db, now_ms, false);
-    let (type_, _) = waited_for(&mut access, key)?;
+    let found = waited_for(&mut access, key);
+    access.append_recorded();
+    let (type_, _) = found?;
     let waiters = &access.side(key).waiters;
     let mut after = None;
     loop {

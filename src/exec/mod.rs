@@ -20,7 +20,7 @@ use crate::client::{Client, ReplyMode};
 use crate::commands::table::Found;
 use crate::commands::{Chore, CommandTable, Ctx, Next, Registered};
 use crate::config::Config;
-use crate::db::{Access, DbIndex, Effects, GateGuard, Locks, Waiter};
+use crate::db::{Access, DbIndex, Effects, GateGuard, Keyspace, Locks, Waiter};
 use crate::resp::parse::{Argv, Batch};
 use crate::resp::write::{Mark, ReplyWriter};
 use crate::server::Server;
@@ -34,6 +34,7 @@ mod block;
 mod chore;
 mod fanout;
 pub mod load;
+pub mod replay;
 pub mod session;
 
 /// Fewest commands in a batch for which prefetching pays.
@@ -86,6 +87,8 @@ pub struct Moment {
     executed: SmallVec<[(u16, bool, u64); 32]>,
     changes: u64,
     prefetched: u64,
+    /// The last record of the log that came of it, 0 for none.
+    logged_seq: u64,
     /// Bytes read for it.
     pub net_in_bytes: u64,
     /// Bytes written of its replies.
@@ -109,6 +112,17 @@ impl Moment {
     /// The batch's moment, Unix time in milliseconds.
     pub fn now_ms(&self) -> u64 {
         self.now_ms
+    }
+
+    /// The last record of the log that came of it, 0 for none.
+    pub fn logged_seq(&self) -> u64 {
+        self.logged_seq
+    }
+
+    /// Notes a record of the log.
+    #[inline]
+    fn logged(&mut self, seq: u64) {
+        self.logged_seq = self.logged_seq.max(seq);
     }
 
     /// Notes that a command has run since the last one.
@@ -162,6 +176,7 @@ impl Exec {
             executed: SmallVec::new(),
             changes: 0,
             prefetched: 0,
+            logged_seq: 0,
             net_in_bytes: 0,
             net_out_bytes: 0,
             writes: 0,
@@ -326,16 +341,7 @@ impl Exec {
             let locks = keyspace.lock_all();
             return Some(Held { locks, gate });
         }
-        let mut hashes: SmallVec<[u64; 16]> = SmallVec::new();
-        let found = keys::for_each_key(command.row.keys, argv, |at, _| {
-            hashes.push(keyspace.hash(&argv[at]));
-        });
-        // Specs that lead nowhere: the handler finds the same fault and answers it, without
-        // touching a key.
-        let locks = match found {
-            Ok(()) if !hashes.is_empty() => keyspace.lock_many(hashes.into_iter()),
-            _ => keyspace.lock_none(),
-        };
+        let locks = lock_keys(keyspace, command, argv);
         Some(Held { locks, gate: None })
     }
 
@@ -352,7 +358,7 @@ impl Exec {
         let now_ms = moment.now_ms;
         let config = self.config.borrow();
         let keyspace = &self.server.keyspace;
-        let (touch, may_block) = (!client.no_touch, client.may_block);
+        let (touch, may_block, db_index) = (!client.no_touch, client.may_block, client.db);
         let mut gate = None;
         let db = match command.single_key.and_then(|at| argv.get(at as usize)) {
             Some(key) => {
@@ -379,22 +385,39 @@ impl Exec {
             may_block,
         };
         let result = (command.row.run)(&mut ctx);
+        if ctx.db.is_logged() {
+            let has_changed = ctx.db.effects.changes > 0;
+            let seq = self.append(&mut ctx.db.effects, db_index, argv, has_changed);
+            moment.logged(seq.unwrap_or(0));
+        }
         let waiter = match &result {
             Ok(Next::Block(block)) => Some(self.wait(&mut ctx, command, argv, block)),
             _ => None,
         };
-        let mut effects = std::mem::take(&mut ctx.db.effects);
-        let ready = effects.take_ready();
-        if !ready.is_empty() {
-            let Ctx { mut db, .. } = ctx;
-            db.effects = effects;
-            effects = self.serve_waiters(db, ready, gate, &config, moment);
-        }
+        let Ctx { mut db, .. } = ctx;
+        let ready = db.effects.take_ready();
+        let effects = match ready.is_empty() {
+            true => db.effects,
+            false => self.serve_waiters(db, ready, gate, &config, moment),
+        };
         Some(Called {
             result,
             effects,
             waiter,
         })
+    }
+
+    /// Appends what a command did to the log, before its locks are released.
+    #[inline(never)]
+    fn append(
+        &self,
+        effects: &mut Effects,
+        db: DbIndex,
+        request: Argv<'_>,
+        has_changed: bool,
+    ) -> Option<u64> {
+        let oplog = &self.server.keyspace.oplog;
+        effects.append_to(oplog, db, request.iter(), has_changed)
     }
 
     /// Serves those who wait for what a command has created, then releases its locks.
@@ -462,6 +485,21 @@ struct Called {
 struct Held<'k> {
     locks: Locks<'k>,
     gate: Option<GateGuard<'k>>,
+}
+
+/// Locks the shards of the keys that a request names.
+fn lock_keys<'k>(keyspace: &'k Keyspace, command: &Registered, argv: Argv<'_>) -> Locks<'k> {
+    let mut hashes: SmallVec<[u64; 16]> = SmallVec::new();
+    let found = keys::for_each_key(command.row.keys, argv, |at, _| {
+        hashes.push(keyspace.hash(&argv[at]));
+    });
+    // Specs that lead nowhere: the handler finds the same fault and answers it, without touching a
+    // key.
+    match (found, hashes.len()) {
+        (Ok(()), 1) => keyspace.lock_one(hashes[0]),
+        (Ok(()), 2..) => keyspace.lock_many(hashes.into_iter()),
+        _ => keyspace.lock_none(),
+    }
 }
 
 /// What is left to do after a command that did not fail.

@@ -61,8 +61,14 @@ impl Session {
             waiter.decide(Outcome::TimedOut);
         }
         let outcome = waiter.take_outcome()?;
-        self.exec
-            .end_wait(waiter, outcome, &mut self.client, &mut self.out);
+        let mut moment = self.exec.begin();
+        self.exec.end_wait(
+            waiter,
+            outcome,
+            &mut self.client,
+            &mut self.out,
+            &mut moment,
+        );
         let reply = self.out.to_vec();
         self.out.clear();
         Some(reply)

@@ -69,8 +69,20 @@ struct Connection {
     parser: Parser,
     /// Bytes of requests that are not run yet.
     tail: Vec<u8>,
-    /// Replies that the socket did not take yet.
+    /// Replies that the socket did not take yet, or must not have yet.
     pending: Option<Box<ReplyWriter>>,
+    /// Until when it must not have them.
+    held: Option<Held>,
+    /// The last batch has added to the log.
+    has_logged: bool,
+}
+
+/// What keeps replies back: the record of the log that has to be on the disk before they are sent.
+#[derive(Clone, Copy)]
+struct Held {
+    seq: u64,
+    /// See [`OpLog::poll_durable`](crate::db::oplog::OpLog::poll_durable).
+    enrolled: Option<u64>,
 }
 
 /// What to do after the bytes at hand have been worked on.
@@ -123,6 +135,8 @@ pub async fn run(worker: Rc<Worker>, parcel: Parcel) {
         parser: Parser::new(),
         tail: Vec::new(),
         pending: None,
+        held: None,
+        has_logged: false,
     };
     let waker = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
     shared.set_waker(waker);
@@ -166,6 +180,9 @@ impl Connection {
     /// Does what takes time; `None` when the connection goes on.
     async fn perform(&mut self, mut turn: Turn, worker: &Worker) -> Option<Turn> {
         loop {
+            if turn != Turn::Drop {
+                self.follow_log(worker).await;
+            }
             let server = &worker.exec.server;
             match turn {
                 Turn::Read => return None,
@@ -190,8 +207,8 @@ impl Connection {
                     self.unless_killed(tokio::time::sleep(duration)).await;
                 }
                 Turn::Block(waiter) => match self.wait_blocked(&waiter, worker).await {
-                    Some(outcome) => self.end_wait(worker, |exec, client, out| {
-                        exec.end_wait(&waiter, outcome, client, out);
+                    Some(outcome) => self.end_wait(worker, |exec, client, out, moment| {
+                        exec.end_wait(&waiter, outcome, client, out, moment);
                     }),
                     None => {
                         worker.exec.give_up_wait(&waiter, &self.client);
@@ -211,7 +228,7 @@ impl Connection {
                     if outcome.is_ok() && matches!(chore, Chore::Shutdown(_)) {
                         return Some(Turn::Close);
                     }
-                    self.end_wait(worker, |exec, client, out| {
+                    self.end_wait(worker, |exec, client, out, _| {
                         exec.end_chore(outcome, client, out);
                     });
                 }
@@ -221,6 +238,54 @@ impl Connection {
                 return Some(Turn::Signalled);
             }
             turn = worker.with_desk(|desk| self.work_on_tail(worker, desk));
+        }
+    }
+
+    /// Waits, if the last batch has added to the log, until that is on the disk, should replies have to
+    /// wait for it; and until the log has caught up, should it be far behind.
+    async fn follow_log(&mut self, worker: &Worker) {
+        if self.held.is_some() {
+            poll_fn(|cx| {
+                let killed = self.client.shared.has(Signal::Kill);
+                match killed || self.poll_held(cx, worker).is_ready() {
+                    true => Poll::Ready(()),
+                    false => Poll::Pending,
+                }
+            })
+            .await;
+            // What the socket does not take is sent along with the next turn; so is its error seen.
+            poll_fn(|cx| Poll::Ready(self.poll_write_pending(cx, worker).is_ready())).await;
+        }
+        if std::mem::take(&mut self.has_logged) {
+            let oplog = &worker.exec.server.keyspace.oplog;
+            if oplog.is_congested() {
+                self.unless_killed(oplog.room()).await;
+            }
+        }
+    }
+
+    /// Ready when nothing keeps the replies back any more.
+    fn poll_held(&mut self, cx: &mut Context<'_>, worker: &Worker) -> Poll<()> {
+        if let Some(held) = &mut self.held {
+            let oplog = &worker.exec.server.keyspace.oplog;
+            ready!(oplog.poll_durable(cx, held.seq, &mut held.enrolled));
+            self.held = None;
+        }
+        Poll::Ready(())
+    }
+
+    /// Keeps the replies of a batch back if they have to wait for the disk.
+    fn hold(&mut self, moment: &Moment, worker: &Worker) {
+        let seq = moment.logged_seq();
+        if seq == 0 {
+            return;
+        }
+        self.has_logged = true;
+        if worker.exec.server.keyspace.oplog.must_wait(seq) {
+            self.held = Some(Held {
+                seq,
+                enrolled: None,
+            });
         }
     }
 
@@ -286,7 +351,7 @@ impl Connection {
     fn end_wait(
         &mut self,
         worker: &Worker,
-        reply: impl FnOnce(&Exec, &mut Client, &mut ReplyWriter),
+        reply: impl FnOnce(&Exec, &mut Client, &mut ReplyWriter, &mut Moment),
     ) {
         worker.with_desk(|desk| {
             let exec = &worker.exec;
@@ -294,7 +359,7 @@ impl Connection {
             let last_interaction = &self.client.shared.last_interaction_ms;
             last_interaction.store(moment.now_ms(), Ordering::Relaxed);
             desk.out.set_resp3(self.resp3);
-            reply(exec, &mut self.client, &mut desk.out);
+            reply(exec, &mut self.client, &mut desk.out, &mut moment);
             if self.send(worker, desk, &mut moment).is_err() {
                 self.client.shared.raise(Signal::Kill);
             }
@@ -441,7 +506,10 @@ impl Connection {
         let sent = match turn {
             Turn::Drop => Ok(()),
             // The reply comes after the sleep.
-            Turn::Sleep(_) => self.keep(worker, desk),
+            Turn::Sleep(_) => {
+                self.hold(&moment, worker);
+                self.keep(worker, desk)
+            }
             _ => self.send(worker, desk, &mut moment),
         };
         if sent.is_err() {
@@ -495,7 +563,8 @@ impl Connection {
         if desk.out.is_empty() {
             return Ok(());
         }
-        if self.pending.is_none() {
+        self.hold(moment, worker);
+        if self.pending.is_none() && self.held.is_none() {
             let written = write_some(&self.stream, &mut desk.out, &mut moment.writes)?;
             moment.net_out_bytes += written;
             self.client.wrote(written);
@@ -520,6 +589,7 @@ impl Connection {
         cx: &mut Context<'_>,
         worker: &Worker,
     ) -> Poll<io::Result<()>> {
+        ready!(self.poll_held(cx, worker));
         while let Some(pending) = &mut self.pending {
             let mut writes = 0;
             let written = write_some(&self.stream, pending, &mut writes)?;

@@ -54,21 +54,21 @@ pub trait Sink: Send {
 }
 
 /// What the records of a snapshot look like. All functions append to a buffer.
-pub trait Format: Sync {
+pub trait Format {
     /// The beginning.
-    fn header(&self, out: &mut Vec<u8>, cut: &Cut);
+    fn header(&mut self, out: &mut Vec<u8>, cut: &Cut);
     /// What follows is in this database, which had so many keys, and keys with an expiry.
-    fn select(&self, out: &mut Vec<u8>, db: DbIndex, sizes: Option<(u64, u64)>);
+    fn select(&mut self, out: &mut Vec<u8>, db: DbIndex, sizes: Option<(u64, u64)>);
     /// A key with its value.
-    fn entry(&self, out: &mut Vec<u8>, entry: EntryRef<'_>);
+    fn entry(&mut self, out: &mut Vec<u8>, entry: EntryRef<'_>);
     /// A key with a large collection, whose elements follow.
-    fn large_head(&self, out: &mut Vec<u8>, head: &LargeHead<'_>);
+    fn large_head(&mut self, out: &mut Vec<u8>, head: &LargeHead<'_>);
     /// One of these elements; `head` is that of their key.
-    fn large_element(&self, out: &mut Vec<u8>, head: &LargeHead<'_>, element: Element<'_>);
+    fn large_element(&mut self, out: &mut Vec<u8>, head: &LargeHead<'_>, element: Element<'_>);
     /// All elements have been written.
-    fn large_end(&self, out: &mut Vec<u8>, head: &LargeHead<'_>);
+    fn large_end(&mut self, out: &mut Vec<u8>, head: &LargeHead<'_>);
     /// The end; the checksum of everything before it, if the format has one.
-    fn end(&self, out: &mut Vec<u8>) -> Option<Checksum>;
+    fn end(&mut self, out: &mut Vec<u8>) -> Option<Checksum>;
 }
 
 /// What stands at the end of a file.
@@ -91,7 +91,7 @@ pub struct Rdb {
 }
 
 impl Format for Rdb {
-    fn header(&self, out: &mut Vec<u8>, cut: &Cut) {
+    fn header(&mut self, out: &mut Vec<u8>, cut: &Cut) {
         let version = match cut.fields_expire {
             true => Version::Valkey80,
             false => Version::Redis10,
@@ -99,7 +99,7 @@ impl Format for Rdb {
         encode::header(out, version, &self.aux);
     }
 
-    fn select(&self, out: &mut Vec<u8>, db: DbIndex, sizes: Option<(u64, u64)>) {
+    fn select(&mut self, out: &mut Vec<u8>, db: DbIndex, sizes: Option<(u64, u64)>) {
         match sizes {
             Some((keys, expires)) => encode::select(out, db, keys, expires),
             None => encode::select_again(out, db),
@@ -107,21 +107,21 @@ impl Format for Rdb {
     }
 
     #[inline]
-    fn entry(&self, out: &mut Vec<u8>, entry: EntryRef<'_>) {
+    fn entry(&mut self, out: &mut Vec<u8>, entry: EntryRef<'_>) {
         encode::entry(out, entry, &self.encode);
     }
 
-    fn large_head(&self, out: &mut Vec<u8>, head: &LargeHead<'_>) {
+    fn large_head(&mut self, out: &mut Vec<u8>, head: &LargeHead<'_>) {
         encode::large_head(out, head, &self.encode);
     }
 
-    fn large_element(&self, out: &mut Vec<u8>, head: &LargeHead<'_>, element: Element<'_>) {
+    fn large_element(&mut self, out: &mut Vec<u8>, head: &LargeHead<'_>, element: Element<'_>) {
         encode::large_element(out, head.kind, element, &self.encode);
     }
 
-    fn large_end(&self, _: &mut Vec<u8>, _: &LargeHead<'_>) {}
+    fn large_end(&mut self, _: &mut Vec<u8>, _: &LargeHead<'_>) {}
 
-    fn end(&self, out: &mut Vec<u8>) -> Option<Checksum> {
+    fn end(&mut self, out: &mut Vec<u8>) -> Option<Checksum> {
         encode::end(out);
         Some(match self.checksum {
             true => Checksum::Crc64,
@@ -191,7 +191,7 @@ impl std::fmt::Display for SnapshotError {
 /// Nothing usable was written then.
 pub fn write<R>(
     keyspace: &Keyspace,
-    format: &dyn Format,
+    format: &mut dyn Format,
     sink: &mut dyn Sink,
     options: &SnapshotOptions,
     progress: &SaveProgress,
@@ -295,7 +295,7 @@ fn drain(
 
 /// Encodes what the walk hands out.
 struct Recorder<'a> {
-    format: &'a dyn Format,
+    format: &'a mut dyn Format,
     options: &'a SnapshotOptions,
     progress: &'a SaveProgress,
     cancel: &'a AtomicBool,
@@ -405,7 +405,7 @@ impl Recorder<'_> {
         self.format.large_head(&mut self.out, &head);
         let mut long = Vec::new();
         loop {
-            let (out, format) = (&mut self.out, self.format);
+            let (out, format) = (&mut self.out, &mut *self.format);
             let progress = walk.large_slice(large, budget, &mut |element| match element {
                 Element::Field(field, ValueRef::Shared(value), at_ms) => {
                     let value = NewValue::Shared(value.clone());

@@ -10,7 +10,8 @@
 //!
 //! (The first byte's five `o` are the high bits.) A repetition may reach into itself. Any output
 //! that follows these rules can be read by any reader, so how well [`compress`] looks for
-//! repetitions is its own affair: it remembers the last place of every hash of three bytes.
+//! repetitions is its own affair: it remembers the last place of every hash of three bytes, and loses
+//! interest where there are none for long.
 //!
 //! Invariant: [`decompress`] may be given anything; it allocates no more than the bytes it was given
 //! can stand for.
@@ -25,43 +26,132 @@ const REPEAT_MAX: usize = 264;
 /// Lengths up to here fit into the control byte.
 const SHORT_REPEAT_MAX: usize = 8;
 const HASH_BITS: u32 = 12;
+/// Inputs up to here have places of one byte.
+const SHORT_BYTES_MAX: usize = 1 << 8;
+/// Inputs up to here have places of two bytes.
+const LONG_BYTES_MAX: usize = 1 << 16;
+/// After so many bytes without a repetition the search gets less thorough.
+const SKIP_AFTER: usize = 64;
 
 /// Appends the compressed `input` to `out`. False if that takes more than `out_bytes_max` bytes;
 /// then `out` is as before.
 pub fn compress(input: &[u8], out_bytes_max: usize, out: &mut Vec<u8>) -> bool {
-    let out_start = out.len();
-    // Positions are kept as `position + 1`; 0 is none. Those past 4 GB wrap, so they look too far
-    // away and are not repeated.
-    let mut last_seen = [0u32; 1 << HASH_BITS];
+    let start = out.len();
+    let literals = match input.len() {
+        ..=SHORT_BYTES_MAX => compress_short(input, out_bytes_max, out),
+        ..=LONG_BYTES_MAX => compress_long(input, out_bytes_max, out, [0u16; 1 << HASH_BITS]),
+        _ => compress_long(input, out_bytes_max, out, [0u32; 1 << HASH_BITS]),
+    };
+    let bytes = out.len() - start + literals.len() + literals.len().div_ceil(LITERAL_MAX);
+    if bytes > out_bytes_max {
+        out.truncate(start);
+        return false;
+    }
+    push_literals(literals, out);
+    true
+}
+
+/// Strings up to [`SHORT_BYTES_MAX`], which most are: places are bytes, so that what is remembered
+/// of them is quickly cleared and no index is out of bounds. Returns the literals that are left.
+fn compress_short<'i>(input: &'i [u8], out_bytes_max: usize, out: &mut Vec<u8>) -> &'i [u8] {
+    let mut text = [0; SHORT_BYTES_MAX + 3];
+    text[..input.len()].copy_from_slice(input);
+    let three_at = |at: u8| {
+        let at = usize::from(at);
+        three([text[at], text[at + 1], text[at + 2], text[at + 3]])
+    };
+    let start = out.len();
+    let mut last_seen = [0u8; 256];
     let (mut at, mut literal_from) = (0, 0);
-    while at + REPEAT_MIN <= input.len() {
-        let slot = &mut last_seen[hash([input[at], input[at + 1], input[at + 2]])];
-        let candidate = std::mem::replace(slot, (at + 1) as u32) as usize;
-        let len = match candidate {
-            0 => 0,
-            candidate if candidate > at || at - (candidate - 1) > DISTANCE_MAX => 0,
-            candidate => common_len(input, candidate - 1, at),
-        };
-        if len < REPEAT_MIN {
-            at += 1;
+    let end = input.len().saturating_sub(REPEAT_MIN - 1);
+    while at < end {
+        let here = three_at(at as u8);
+        let slot = &mut last_seen[(hash(here) >> 24) as usize];
+        let candidate = std::mem::replace(slot, at as u8);
+        // A place that was never seen is 0. One branch that is rarely taken is what makes this fast.
+        if (here != three_at(candidate)) | (usize::from(candidate) >= at) {
+            at = at.wrapping_add(1);
             continue;
         }
+        let candidate = usize::from(candidate);
+        let len = common_len(input, candidate, at);
         push_literals(&input[literal_from..at], out);
-        push_repeat(at - candidate, len, out);
+        push_repeat(at - candidate - 1, len, out);
         at += len;
         literal_from = at;
-        if out.len() - out_start > out_bytes_max {
+        if out.len() - start > out_bytes_max {
             break;
         }
     }
-    if out.len() - out_start <= out_bytes_max {
-        push_literals(&input[literal_from..], out);
+    &input[literal_from..]
+}
+
+/// Strings of any length. The longer nothing was found the fewer places are looked at.
+fn compress_long<'i, P: Place>(
+    input: &'i [u8],
+    out_bytes_max: usize,
+    out: &mut Vec<u8>,
+    mut last_seen: [P; 1 << HASH_BITS],
+) -> &'i [u8] {
+    let start = out.len();
+    let (mut at, mut literal_from, mut skip_at) = (0, 0, SKIP_AFTER);
+    while let Some(&four) = input.get(at..).and_then(<[u8]>::first_chunk) {
+        let here = three(four);
+        let slot = &mut last_seen[(hash(here) >> (u32::BITS - HASH_BITS)) as usize];
+        let candidate = std::mem::replace(slot, P::from_usize(at)).to_usize();
+        let there = input.get(candidate..).and_then(<[u8]>::first_chunk);
+        // Places past 4 GB wrap, so they look too far away.
+        if there.is_none_or(|&four| three(four) != here)
+            | (candidate >= at)
+            | (at.wrapping_sub(candidate) > DISTANCE_MAX)
+        {
+            at = at.wrapping_add(1);
+            if at > skip_at {
+                at += (at - literal_from) / SKIP_AFTER;
+                skip_at = at;
+            }
+            continue;
+        }
+        let len = common_len(input, candidate, at);
+        push_literals(&input[literal_from..at], out);
+        push_repeat(at - candidate - 1, len, out);
+        at += len;
+        (literal_from, skip_at) = (at, at + SKIP_AFTER);
+        if out.len() - start > out_bytes_max {
+            break;
+        }
     }
-    if out.len() - out_start > out_bytes_max {
-        out.truncate(out_start);
-        return false;
+    &input[literal_from..]
+}
+
+/// A place in the input, as it is remembered.
+trait Place: Copy {
+    fn from_usize(at: usize) -> Self;
+    fn to_usize(self) -> usize;
+}
+
+impl Place for u16 {
+    #[inline]
+    fn from_usize(at: usize) -> Self {
+        at as u16
     }
-    true
+
+    #[inline]
+    fn to_usize(self) -> usize {
+        self.into()
+    }
+}
+
+impl Place for u32 {
+    #[inline]
+    fn from_usize(at: usize) -> Self {
+        at as u32
+    }
+
+    #[inline]
+    fn to_usize(self) -> usize {
+        self as usize
+    }
 }
 
 /// Appends what `input` was compressed from to `out`. False if it is not valid or does not stand
@@ -122,10 +212,16 @@ fn repeat(out: &mut Vec<u8>, distance: usize, mut len: usize) {
     }
 }
 
-fn hash([a, b, c]: [u8; 3]) -> usize {
-    let bytes = u32::from_le_bytes([a, b, c, 0]);
-    // Knuth's multiplicative hash; the top bits are the mixed ones.
-    (bytes.wrapping_mul(0x9E37_79B1) >> (u32::BITS - HASH_BITS)) as usize
+/// The first three of four bytes, as a number.
+#[inline]
+fn three(four: [u8; 4]) -> u32 {
+    u32::from_le_bytes(four) << 8
+}
+
+/// Knuth's multiplicative hash; the top bits are the mixed ones.
+#[inline]
+fn hash(three: u32) -> u32 {
+    three.wrapping_mul(0x9E37_79B1)
 }
 
 /// How many bytes at `at` are the same as those at `from`, as far as one run can repeat.

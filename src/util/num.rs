@@ -232,31 +232,28 @@ pub(crate) fn parse_exponent(text: &[u8]) -> Option<i64> {
 
 /// Appends a double as Valkey and Redis 7.2+ answer it: `3`, `0.1`, `1e+21`, `1e-7`, `inf`, `nan`.
 pub fn fmt_double(value: f64, out: &mut Vec<u8>) {
-    if !value.is_finite() {
-        let text: &[u8] = match value {
-            f64::INFINITY => b"inf",
-            f64::NEG_INFINITY => b"-inf",
-            _ => b"nan",
-        };
-        out.extend_from_slice(text);
-        return;
-    }
-    if value == 0.0 {
-        out.extend_from_slice(if value.is_sign_negative() {
-            b"-0"
-        } else {
-            b"0"
-        });
-        return;
-    }
     // Half of i64's range: whole numbers in it are written as integers, with all their digits.
     const WHOLE_MAX: f64 = (i64::MAX / 2) as f64;
-    if value.abs() <= WHOLE_MAX && value.fract() == 0.0 {
-        fmt_i64(value as i64, out);
-        return;
+    if value.abs() <= WHOLE_MAX && value.fract() == 0.0 && value != 0.0 {
+        return fmt_i64(value as i64, out);
     }
-    if value < 0.0 {
+    fmt_double_short(value, out);
+}
+
+/// As [`fmt_double`], but whole numbers with many zeros have an exponent, too (`1e+15`): what DEBUG
+/// DIGEST mixes in.
+pub fn fmt_double_short(value: f64, out: &mut Vec<u8>) {
+    if value.is_nan() {
+        return out.extend_from_slice(b"nan");
+    }
+    if value.is_sign_negative() {
         out.push(b'-');
+    }
+    if value.is_infinite() {
+        return out.extend_from_slice(b"inf");
+    }
+    if value == 0.0 {
+        return out.push(b'0');
     }
     let (digits, len, exponent) = shortest_digits(value.abs());
     layout_digits(&digits[..len], exponent, out);
@@ -646,6 +643,29 @@ mod tests {
     }
 
     /// As ZSCAN on Valkey 9.1.2.
+    #[test]
+    fn short_doubles_have_an_exponent_after_seven_zeros() {
+        for (value, text) in [
+            (0.0, "0"),
+            (-0.0, "-0"),
+            (3.0, "3"),
+            (-2.5, "-2.5"),
+            (3e7, "30000000"),
+            (1.25e9, "1250000000"),
+            (1e8, "1e+8"),
+            (-1e15, "-1e+15"),
+            (123_456_789_012_345_680.0, "123456789012345680"),
+            (1e-7, "1e-7"),
+            (f64::INFINITY, "inf"),
+            (f64::NEG_INFINITY, "-inf"),
+            (f64::NAN, "nan"),
+        ] {
+            let mut out = Vec::new();
+            fmt_double_short(value, &mut out);
+            assert_eq!(String::from_utf8(out).unwrap(), text);
+        }
+    }
+
     #[test]
     fn doubles_of_17_digits_are_written_as_c_does() {
         for (value, text) in [

@@ -554,6 +554,20 @@ impl<H: Home> HashMut<H> {
         was_there
     }
 
+    /// Takes a field out that has expired but is still stored; false when there is none.
+    pub fn delete_expired(&mut self, field: &[u8]) -> bool {
+        let place = self.find(field);
+        match place.0 {
+            Spot::Table {
+                slot: Some(slot), ..
+            } if self.live_entry(Some(slot)).is_none() => {
+                drop(self.home.table_mut().map(|table| table.remove(slot)));
+                true
+            }
+            _ => false,
+        }
+    }
+
     /// Deletes a field; false when it is not there.
     pub fn delete(&mut self, field: &[u8]) -> bool {
         let place = self.find(field);
@@ -581,11 +595,12 @@ impl<H: Home> HashMut<H> {
         }
     }
 
-    /// Takes out fields that have expired, up to `most` of them; how many it were.
-    pub fn take_expired(&mut self, most: usize) -> usize {
+    /// Takes out fields that have expired, up to `most` of them, and hands them over; how many it
+    /// were.
+    pub fn take_expired(&mut self, most: usize, mut taken: impl FnMut(Entry)) -> usize {
         let now_ms = self.terms.now_ms;
         let table = self.home.table_mut();
-        table.map_or(0, |table| table.take_expired(now_ms, most, &mut drop))
+        table.map_or(0, |table| table.take_expired(now_ms, most, &mut taken))
     }
 
     /// Turns a listpack into a table.

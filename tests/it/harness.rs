@@ -53,7 +53,7 @@ pub(crate) fn eventually_within<T>(
 /// How a server is started; `Launch { args, ..Launch::KIVI }.start()`.
 #[derive(Clone, Copy)]
 pub(crate) struct Launch<'a> {
-    /// `kivi`, `redis` or `valkey`.
+    /// `kivi`, `redis`, or out of the oracle folder `valkey` or `redis8`.
     pub(crate) name: &'static str,
     /// Environment variables.
     pub(crate) env: &'a [(&'a str, &'a str)],
@@ -65,6 +65,8 @@ pub(crate) struct Launch<'a> {
     pub(crate) stdin: &'a [u8],
     /// A limit of open files, soft and hard.
     pub(crate) open_files: Option<u32>,
+    /// A program and its arguments that start the server's program in their place.
+    pub(crate) through: &'a [&'a str],
 }
 
 impl Launch<'_> {
@@ -76,6 +78,7 @@ impl Launch<'_> {
         args: &[],
         stdin: b"",
         open_files: None,
+        through: &[],
     };
 
     /// Starts it on a free port and waits until it answers.
@@ -93,7 +96,7 @@ impl Launch<'_> {
         let dir = TempDir::new().expect("temporary folder");
         let port = free_port();
         let mut command = self.command();
-        let folder = if self.name == "valkey" {
+        let folder = if matches!(self.name, "valkey" | "redis8") {
             Path::new("/tmp")
         } else {
             dir.path()
@@ -131,8 +134,9 @@ impl Launch<'_> {
         eventually("the server to answer PING", || server.ready()).then_some(server)
     }
 
-    fn command(&self) -> Command {
-        let mut words: Vec<OsString> = Vec::new();
+    /// The program with what comes before its arguments.
+    pub(crate) fn command(&self) -> Command {
+        let mut words: Vec<OsString> = self.through.iter().map(OsString::from).collect();
         if let Some(limit) = self.open_files {
             let script = format!("ulimit -n {limit}; exec \"$@\"");
             words.extend(["sh", "-c", &script, "sh"].map(OsString::from));
@@ -142,7 +146,11 @@ impl Launch<'_> {
             "redis" => words.push("redis-server".into()),
             _ => {
                 let folder = oracle().expect("oracle folder");
-                words.extend(["chroot".into(), folder.into(), "valkey-server".into()]);
+                let program = match self.name {
+                    "redis8" => "redis-server",
+                    _ => "valkey-server",
+                };
+                words.extend(["chroot".into(), folder.into(), program.into()]);
             }
         }
         let mut command = Command::new(&words[0]);

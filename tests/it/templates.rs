@@ -457,6 +457,7 @@ const SORT: &[Template] = &[
 const GENERIC: &[Template] = &[
     t(12, "COPY akey akey [DB db|REPLACE]*", Exact),
     t(12, "DEL (akey)+", Exact),
+    t(4, "DUMP akey", Kind),
     t(6, "UNLINK (akey)+", Exact),
     t(8, "EXISTS (akey)+", Exact),
     t(4, "TOUCH (akey)+", Exact),
@@ -625,6 +626,7 @@ const SERVER: &[Template] = &[
     t(1, "COMMAND LIST FILTERBY PATTERN [hs*|lp*|z*]?", AnyOrder),
     fixed(1, "DEBUG OBJECT nokey", Exact),
     t(1, "DEBUG OBJECT akey", Kind),
+    t(12, "DEBUG DIGEST-VALUE (akey)+", Exact),
     // Not commands at all.
     t(2, "NONSENSE (any)+", Exact),
     t(1, "any (any)+", Exact),

@@ -119,7 +119,7 @@ fn mix_entry(digest: &mut Digest, entry: EntryRef<'_>, now_ms: u64) {
             let mut text = Vec::new();
             for (member, score) in ZsetRef::of(entry).iter() {
                 text.clear();
-                num::fmt_double(score, &mut text);
+                num::fmt_double_short(score, &mut text);
                 let mut pair = Digest::default();
                 mix_element(&mut pair, member);
                 pair.mix(&text);

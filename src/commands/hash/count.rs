@@ -1,6 +1,6 @@
 //! HINCRBY and HINCRBYFLOAT: values as numbers. A field keeps its expiry.
 
-use super::{edit, find_mut, terms};
+use super::{drop_expired, edit, find_mut, terms};
 use crate::commands::{CmdResult, Ctx, Next};
 use crate::ds::entry::ValueRef;
 use crate::ds::listpack::Value;
@@ -18,6 +18,7 @@ const NAN_OR_INFINITY: CmdError = CmdError::text("ERR value is NaN or Infinity")
 pub(super) fn hincrby(ctx: &mut Ctx<'_>) -> CmdResult {
     let (key, field) = (ctx.args.bytes()?, ctx.args.bytes()?);
     let delta = ctx.args.int()?;
+    drop_expired(ctx, key, [field])?;
     let terms = terms(ctx);
     let sum = if let Some(mut found) = find_mut(&mut ctx.db, key)? {
         let mut hash = edit(&mut found, terms);
@@ -45,11 +46,14 @@ pub(super) fn hincrbyfloat(ctx: &mut Ctx<'_>) -> CmdResult {
     if delta.is_nan() || delta.is_infinite() {
         return Err(NAN_OR_INFINITY);
     }
+    drop_expired(ctx, key, [field])?;
     let terms = terms(ctx);
+    let mut expire_at_ms = None;
     let text = if let Some(mut found) = find_mut(&mut ctx.db, key)? {
         let mut hash = edit(&mut found, terms);
         let place = hash.find(field);
         let text = sum_text(hash.get(place), delta)?;
+        expire_at_ms = hash.expire_at_ms(place).flatten();
         hash.set_at(place, field, Value::from(&text[..]), Ttl::Keep);
         found.add_changes(1);
         text
@@ -58,6 +62,15 @@ pub(super) fn hincrbyfloat(ctx: &mut Ctx<'_>) -> CmdResult {
         create(ctx, key, field, Value::from(&text[..]), terms);
         text
     };
+    match expire_at_ms {
+        None => ctx.db.propagate_as([&b"HSET"[..], key, field, &text]),
+        Some(at_ms) => {
+            let mut digits = itoa::Buffer::new();
+            let at = digits.format(at_ms).as_bytes();
+            let head = [&b"HSETEX"[..], key, b"PXAT", at, b"FIELDS", b"1"];
+            ctx.db.propagate_as(head.into_iter().chain([field, &text]));
+        }
+    }
     ctx.out.bulk(&text);
     Ok(Next::Done)
 }

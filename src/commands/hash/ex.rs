@@ -3,10 +3,13 @@
 //! The words before FIELDS are read first, all of them, then the fields, then the key is looked at,
 //! and only then is a time read as a number. A time that has passed deletes the fields.
 
+use smallvec::SmallVec;
+
+use super::expire::log_deleted;
 use super::write::{How, write_pairs};
 use super::{
-    BAD_NUMFIELDS, all_null, before_fields, counted, edit, find, find_mut, pairs, reply_or_null,
-    terms,
+    BAD_NUMFIELDS, all_null, before_fields, counted, drop_expired, edit, find, find_mut, is_word,
+    pairs, reply_or_null, terms,
 };
 use crate::commands::expire::{Since, Unit, unix_ms};
 use crate::commands::{CmdResult, Ctx, Next};
@@ -120,7 +123,7 @@ pub(super) fn time_to_come(
     since: Since,
 ) -> Result<u64, CmdError> {
     let time = num::parse_i64(time).ok_or(CmdError::NotInteger)?;
-    let now_ms = i64::try_from(ctx.now_ms()).unwrap_or(i64::MAX);
+    let now_ms = i64::try_from(ctx.clock_ms()).unwrap_or(i64::MAX);
     let at_ms = match time {
         0.. => unix_ms(time, unit, since, now_ms),
         _ => None,
@@ -136,6 +139,7 @@ pub(super) fn hsetex(ctx: &mut Ctx<'_>) -> CmdResult {
     let key = ctx.args.bytes()?;
     let options = Options::parse(before_fields(&mut ctx.args)?, Taker::Hsetex)?;
     let args = counted(&mut ctx.args, 2, BAD_NUMFIELDS)?;
+    drop_expired(ctx, key, pairs(args).map(|(field, _)| field))?;
     let is_there = find_mut(&mut ctx.db, key)?.is_some();
     if options
         .key
@@ -164,8 +168,34 @@ pub(super) fn hsetex(ctx: &mut Ctx<'_>) -> CmdResult {
     };
     let terms = terms(ctx);
     write_pairs(&mut ctx.db, key, args, terms, How::Each(ttl))?;
+    if ctx.db.is_logged() {
+        log_hsetex(ctx, key, &options, expire_at_ms);
+    }
     ctx.out.integer(1);
     Ok(Next::Done)
+}
+
+/// A relative time becomes an absolute one, and what decided whether to write is left out.
+fn log_hsetex(ctx: &mut Ctx<'_>, key: &[u8], options: &Options<'_>, expire_at_ms: Option<u64>) {
+    let is_absolute = match options.expiry {
+        Some(Expiry::At(unit, since, _)) => (unit, since) == (Unit::Millis, Since::Epoch),
+        _ => true,
+    };
+    if is_absolute && options.key.is_none() && options.fields.is_none() {
+        return;
+    }
+    let argv = ctx.args.argv();
+    let mut digits = itoa::Buffer::new();
+    let mut head: SmallVec<[&[u8]; 4]> = SmallVec::new();
+    head.extend([&argv[0], key]);
+    match (expire_at_ms, options.expiry) {
+        (Some(at_ms), _) => head.extend([&b"PXAT"[..], digits.format(at_ms).as_bytes()]),
+        (None, Some(Expiry::Keep)) => head.push(b"KEEPTTL"),
+        _ => {}
+    }
+    let at = argv.iter().position(|arg| is_word(arg, "FIELDS"));
+    let fields = argv.iter().skip(at.unwrap_or(argv.len()));
+    ctx.db.propagate_as(head.into_iter().chain(fields));
 }
 
 /// Whether all fields are there, or none.
@@ -188,10 +218,16 @@ fn fields_are(
 /// Deletes the fields of pairs. As many changes as were there.
 fn delete_fields(ctx: &mut Ctx<'_>, key: &[u8], args: Argv<'_>) -> Result<(), CmdError> {
     let terms = terms(ctx);
-    if let Some(mut found) = find_mut(&mut ctx.db, key)? {
-        let mut hash = edit(&mut found, terms);
-        let deleted = pairs(args).filter(|(field, _)| hash.delete(field)).count();
-        found.add_changes(deleted as u64);
+    let Some(mut found) = find_mut(&mut ctx.db, key)? else {
+        return Ok(());
+    };
+    let mut hash = edit(&mut found, terms);
+    let deleted = pairs(args).map(|(field, _)| field);
+    let deleted: Vec<&[u8]> = deleted.filter(|field| hash.delete(field)).collect();
+    found.add_changes(deleted.len() as u64);
+    drop(found);
+    if !deleted.is_empty() {
+        log_deleted(ctx, key, &deleted);
     }
     Ok(())
 }
@@ -205,30 +241,54 @@ pub(super) fn hgetex(ctx: &mut Ctx<'_>) -> CmdResult {
     // A read for the statistics, whatever follows.
     find(&mut ctx.db, key)?;
     let expire_at_ms = options.expire_at_ms(ctx)?;
+    drop_expired(ctx, key, fields.iter())?;
     let terms = terms(ctx);
     let Some(mut found) = find_mut(&mut ctx.db, key)? else {
         return all_null(ctx, fields.len());
     };
     let mut hash = edit(&mut found, terms);
-    let mut changes = 0;
+    let mut changed: SmallVec<[&[u8]; 8]> = SmallVec::new();
     ctx.out.array(fields.len());
     for field in fields.iter() {
         let place = hash.find(field);
         reply_or_null(ctx.out, hash.get(place));
-        changes += match (hash.expire_at_ms(place), expire_at_ms) {
-            (None, _) => 0,
-            (Some(_), Some(at_ms)) if at_ms <= terms.now_ms => hash.delete_at(place) as u64,
-            (Some(_), Some(at_ms)) => {
-                hash.set_expire(field, Some(at_ms));
-                1
-            }
+        match (hash.expire_at_ms(place), expire_at_ms) {
+            (None, _) => continue,
+            (Some(_), Some(at_ms)) if at_ms <= terms.now_ms => drop(hash.delete_at(place)),
+            (Some(_), Some(at_ms)) => hash.set_expire(field, Some(at_ms)),
             (Some(Some(_)), None) if options.expiry == Some(Expiry::Persist) => {
                 hash.set_expire(field, None);
-                1
             }
-            (Some(_), None) => 0,
-        };
+            (Some(_), None) => continue,
+        }
+        changed.push(field);
     }
-    found.add_changes(changes);
+    found.add_changes(changed.len() as u64);
+    drop(found);
+    if !changed.is_empty() && ctx.db.is_logged() {
+        log_hgetex(ctx, key, expire_at_ms, &changed);
+    }
     Ok(Next::Done)
+}
+
+/// Has the log change the expiry of fields, or delete them if the time has passed.
+fn log_hgetex(ctx: &mut Ctx<'_>, key: &[u8], expire_at_ms: Option<u64>, fields: &[&[u8]]) {
+    let (mut digits, mut count) = (itoa::Buffer::new(), itoa::Buffer::new());
+    let count = [&b"FIELDS"[..], count.format(fields.len()).as_bytes()];
+    let fields = count.into_iter().chain(fields.iter().copied());
+    match expire_at_ms {
+        Some(at_ms) if at_ms <= ctx.now_ms() => {
+            let fields = fields.skip(2);
+            ctx.db
+                .propagate_as([&b"HDEL"[..], key].into_iter().chain(fields));
+        }
+        Some(at_ms) => {
+            let head = [&b"HPEXPIREAT"[..], key, digits.format(at_ms).as_bytes()];
+            ctx.db.propagate_as(head.into_iter().chain(fields));
+        }
+        None => {
+            let head = [&b"HPERSIST"[..], key];
+            ctx.db.propagate_as(head.into_iter().chain(fields));
+        }
+    }
 }

@@ -5,7 +5,9 @@
 //! a read -1 for a field without expiry.
 
 use super::ex::time_to_come;
-use super::{BAD_NUMFIELDS, before_fields, counted, edit, fields, find, find_mut, terms};
+use super::{
+    BAD_NUMFIELDS, before_fields, counted, drop_expired, edit, fields, find, find_mut, terms,
+};
 use crate::commands::expire::{Condition, Since, Unit, told};
 use crate::commands::{CmdResult, Ctx, Next};
 use crate::spec::CmdError;
@@ -46,12 +48,14 @@ fn set_expiry(ctx: &mut Ctx<'_>, unit: Unit, since: Since) -> CmdResult {
     let condition = Condition::parse(&mut before_fields(&mut ctx.args)?)?;
     let fields = counted(&mut ctx.args, 1, BAD_NUMFIELDS)?;
     let at_ms = time_to_come(ctx, time, unit, since)?;
+    drop_expired(ctx, key, fields.iter())?;
     // No expiry is later than that.
     let wanted = i64::try_from(at_ms).unwrap_or(i64::MAX);
     let terms = terms(ctx);
     let mut found = find_mut(&mut ctx.db, key)?;
     let mut hash = found.as_mut().map(|found| edit(found, terms));
     let mut changes = 0;
+    let mut deleted = Vec::new();
     ctx.out.array(fields.len());
     for field in fields.iter() {
         let place = hash.as_ref().map(|hash| hash.find(field));
@@ -61,6 +65,7 @@ fn set_expiry(ctx: &mut Ctx<'_>, unit: Unit, since: Since) -> CmdResult {
                 Some(current_ms) if !condition.allows(current_ms, wanted) => NOT_MET,
                 Some(_) if at_ms <= terms.now_ms => {
                     hash.delete_at(place);
+                    deleted.push(field);
                     DELETED
                 }
                 Some(_) => {
@@ -76,13 +81,39 @@ fn set_expiry(ctx: &mut Ctx<'_>, unit: Unit, since: Since) -> CmdResult {
     if let Some(found) = &mut found {
         found.add_changes(changes);
     }
+    drop(found);
+    if changes > 0 && ctx.db.is_logged() {
+        let is_absolute = (unit, since) == (Unit::Millis, Since::Epoch);
+        log_expiry(ctx, key, at_ms, is_absolute, &deleted);
+    }
     Ok(Next::Done)
+}
+
+/// Has the log repeat the request with an absolute time, or what it has deleted.
+fn log_expiry(ctx: &mut Ctx<'_>, key: &[u8], at_ms: u64, is_absolute: bool, deleted: &[&[u8]]) {
+    if !deleted.is_empty() {
+        log_deleted(ctx, key, deleted);
+    } else if !is_absolute {
+        let argv = ctx.args.argv();
+        let mut digits = itoa::Buffer::new();
+        let head = [&b"HPEXPIREAT"[..], key, digits.format(at_ms).as_bytes()];
+        ctx.db
+            .propagate_as(head.into_iter().chain(argv.iter().skip(3)));
+    }
+}
+
+/// Has the log delete fields.
+pub(super) fn log_deleted(ctx: &mut Ctx<'_>, key: &[u8], fields: &[&[u8]]) {
+    let head = [&b"HDEL"[..], key];
+    ctx.db
+        .propagate_as(head.into_iter().chain(fields.iter().copied()));
 }
 
 /// `HPERSIST key FIELDS numfields field [field ...]`
 pub(super) fn hpersist(ctx: &mut Ctx<'_>) -> CmdResult {
     let key = ctx.args.bytes()?;
     let fields = fields(&mut ctx.args, BAD_NUMFIELDS)?;
+    drop_expired(ctx, key, fields.iter())?;
     let terms = terms(ctx);
     let mut found = find_mut(&mut ctx.db, key)?;
     let mut hash = found.as_mut().map(|found| edit(found, terms));

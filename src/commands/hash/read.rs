@@ -123,9 +123,16 @@ fn len_without_expired(ctx: &mut Ctx<'_>, key: &[u8]) -> Result<usize, crate::sp
         return Ok(0);
     };
     let mut hash = edit(&mut found, terms);
-    let taken = hash.take_expired(TAKE_EXPIRED_MAX);
+    let mut taken = Vec::new();
+    hash.take_expired(TAKE_EXPIRED_MAX, |field| taken.push(field));
     let len = hash.view().len();
-    found.add_expired_fields(taken);
+    found.add_expired_fields(taken.len());
+    drop(found);
+    if !taken.is_empty() {
+        let fields = taken.iter().map(|field| field.view().key());
+        let head = [&b"HDEL"[..], key];
+        ctx.db.also_propagate(head.into_iter().chain(fields));
+    }
     Ok(len)
 }
 

@@ -1,7 +1,8 @@
 //! HSET, HMSET, HSETNX, HDEL, HGETDEL: fields that come and go.
 
 use super::{
-    BAD_NUMFIELDS, all_null, edit, fields, find_mut, pairs, reply_or_null, terms, wrong_arity,
+    BAD_NUMFIELDS, all_null, drop_expired, edit, fields, find_mut, pairs, reply_or_null, terms,
+    wrong_arity,
 };
 use crate::commands::{CmdResult, Ctx, Next};
 use crate::db::Access;
@@ -94,6 +95,7 @@ pub(super) fn hsetnx(ctx: &mut Ctx<'_>) -> CmdResult {
     let key = ctx.args.bytes()?;
     let pair = ctx.args.rest();
     let (field, value) = (ctx.args.bytes()?, ctx.args.bytes()?);
+    drop_expired(ctx, key, [field])?;
     let terms = terms(ctx);
     let done = if let Some(mut found) = find_mut(&mut ctx.db, key)? {
         let mut hash = edit(&mut found, terms);
@@ -116,6 +118,7 @@ pub(super) fn hsetnx(ctx: &mut Ctx<'_>) -> CmdResult {
 pub(super) fn hdel(ctx: &mut Ctx<'_>) -> CmdResult {
     let key = ctx.args.bytes()?;
     let fields = ctx.args.rest();
+    drop_expired(ctx, key, fields.iter())?;
     let terms = terms(ctx);
     let mut deleted = 0;
     if let Some(mut found) = find_mut(&mut ctx.db, key)? {
@@ -133,6 +136,7 @@ pub(super) fn hdel(ctx: &mut Ctx<'_>) -> CmdResult {
 pub(super) fn hgetdel(ctx: &mut Ctx<'_>) -> CmdResult {
     let key = ctx.args.bytes()?;
     let fields = fields(&mut ctx.args, BAD_NUMFIELDS)?;
+    drop_expired(ctx, key, fields.iter())?;
     let terms = terms(ctx);
     let Some(mut found) = find_mut(&mut ctx.db, key)? else {
         return all_null(ctx, fields.len());

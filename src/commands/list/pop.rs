@@ -78,11 +78,32 @@ fn take_first(
     form: Form,
 ) -> Result<bool, CmdError> {
     for key in keys.iter() {
+        let before = ctx.db.effects.changes;
         if take(ctx, key, end, count, form)? {
+            if ctx.db.is_logged() {
+                let taken = ctx.db.effects.changes - before;
+                log_pop(ctx, key, end, form, taken);
+            }
             return Ok(true);
         }
     }
     Ok(false)
+}
+
+/// Has the log repeat a pop from the list that was found.
+fn log_pop(ctx: &mut Ctx<'_>, key: &[u8], end: End, form: Form, taken: u64) {
+    let name = match end {
+        End::Head => &b"LPOP"[..],
+        End::Tail => b"RPOP",
+    };
+    match form {
+        Form::KeyAndArray => {
+            let mut digits = itoa::Buffer::new();
+            let count = digits.format(taken).as_bytes();
+            ctx.db.propagate_as([name, key, count]);
+        }
+        _ => ctx.db.propagate_as([name, key]),
+    }
 }
 
 pub(super) fn lpop(ctx: &mut Ctx<'_>) -> CmdResult {

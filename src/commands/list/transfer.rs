@@ -90,6 +90,16 @@ fn blocking_transfer(
     let seconds = ctx.args.bytes()?;
     let deadline_ms = timeout::deadline_ms(ctx, seconds)?;
     if transfer(ctx, source, destination, from, to)? {
+        if ctx.db.is_logged() {
+            // The same without the timeout.
+            let argv = ctx.args.argv();
+            let args = argv.iter().take(argv.len() - 1).skip(1);
+            let plain = match ctx.command.row.name {
+                "brpoplpush" => &b"RPOPLPUSH"[..],
+                _ => b"LMOVE",
+            };
+            ctx.db.propagate_as(std::iter::once(plain).chain(args));
+        }
         return Ok(Next::Done);
     }
     block(ctx, deadline_ms, BlockOn::First, ReplyWriter::null)

@@ -7,12 +7,12 @@
 
 use super::reply;
 use crate::commands::{CmdResult, Ctx, Next, typed, typed_mut};
-use crate::db::{Expire, Lookup};
+use crate::db::{Access, Expire, Lookup};
 use crate::spec::CmdError;
 use crate::spec::limits::RANDOM_REPLY_BYTES_MAX;
 use crate::util::rng::Rng;
 use crate::value::Type;
-use crate::value::set::{SetMut, SetRef};
+use crate::value::set::{Member, SetMut, SetRef};
 
 const NOT_POSITIVE: CmdError = CmdError::text("ERR value is out of range, must be positive");
 const OUT_OF_RANGE: CmdError = CmdError::text("ERR value is out of range");
@@ -20,6 +20,8 @@ const OUT_OF_BOTH_RANGES: CmdError = CmdError::text(
     "ERR value is out of range, value must between -9223372036854775807 and 9223372036854775807",
 );
 
+/// Members that one command of the log removes.
+const LOGGED_AT_ONCE: usize = 1024;
 /// Bytes of the shortest bulk string in a reply.
 const BULK_BYTES_MIN: u64 = 6;
 
@@ -30,15 +32,61 @@ pub(super) fn spop(ctx: &mut Ctx<'_>) -> CmdResult {
         return spop_count(ctx, key);
     }
     let Ctx { db, out, .. } = ctx;
+    let mut popped = Popped::new(db);
     match typed_mut(db, key, Type::Set)? {
         Some(mut key) => {
             let mut set = SetMut::of(key.slot_mut());
-            set.pop(1, &mut Rng::from_os(), |member| reply(out, member));
+            set.pop(1, &mut Rng::from_os(), |member| {
+                popped.push(member);
+                reply(out, member);
+            });
             key.add_changes(1);
         }
         None => out.null(),
     }
+    popped.log(db, key);
     Ok(Next::Done)
+}
+
+/// What was popped, for the log.
+struct Popped {
+    is_logged: bool,
+    bytes: Vec<u8>,
+    ends: Vec<usize>,
+}
+
+impl Popped {
+    fn new(db: &Access<'_>) -> Popped {
+        Popped {
+            is_logged: db.is_logged(),
+            bytes: Vec::new(),
+            ends: Vec::new(),
+        }
+    }
+
+    #[inline]
+    fn push(&mut self, member: Member<'_>) {
+        if self.is_logged {
+            let mut digits = itoa::Buffer::new();
+            self.bytes.extend_from_slice(member.bytes(&mut digits));
+            self.ends.push(self.bytes.len());
+        }
+    }
+
+    /// Has the log remove the same members.
+    fn log(&self, db: &mut Access<'_>, key: &[u8]) {
+        let starts = std::iter::once(0).chain(self.ends.iter().copied());
+        let members = starts
+            .zip(&self.ends)
+            .map(|(start, &end)| &self.bytes[start..end]);
+        for first in (0..self.ends.len()).step_by(LOGGED_AT_ONCE) {
+            let members = members.clone().skip(first).take(LOGGED_AT_ONCE);
+            db.also_propagate([&b"SREM"[..], key].into_iter().chain(members));
+        }
+        if self.is_logged {
+            db.effects.dont_propagate();
+        }
+    }
 }
 
 /// SPOP key count
@@ -67,22 +115,29 @@ fn spop_count(ctx: &mut Ctx<'_>, key: &[u8]) -> CmdResult {
                 .for_each(|member| reply(out, member));
         }
         db.remove(key);
+        db.propagate_as([&b"UNLINK"[..], key]);
         // Removing the key is the last of the changes.
         db.effects.changes += popped as u64 - 1;
         return Ok(Next::Done);
     }
     let rng = &mut Rng::from_os();
     let limits = ctx.config.limits();
-    let split = db.find(key, Lookup::Silent).and_then(|entry| {
-        SetRef::of(entry).split(popped, &limits, rng, |member| reply(out, member))
-    });
+    let mut taken = Popped::new(db);
+    let mut take = |member: Member<'_>| {
+        taken.push(member);
+        reply(out, member);
+    };
+    let split = db
+        .find(key, Lookup::Silent)
+        .and_then(|entry| SetRef::of(entry).split(popped, &limits, rng, &mut take));
     if let Some(rest) = split {
         rest.store(|enc, value| db.set(key, Type::Set as u8, enc as u8, value, Expire::Keep));
         db.effects.changes += popped as u64 - 1;
     } else if let Some(mut key) = typed_mut(db, key, Type::Set)? {
-        SetMut::of(key.slot_mut()).pop(popped, rng, |member| reply(out, member));
+        SetMut::of(key.slot_mut()).pop(popped, rng, take);
         key.add_changes(popped as u64);
     }
+    taken.log(db, key);
     Ok(Next::Done)
 }
 

@@ -64,6 +64,7 @@ pub(super) fn incrbyfloat(ctx: &mut Ctx<'_>) -> CmdResult {
     let enc = encoding_for(&mut ctx.db, key, text.len(), Expire::Keep);
     ctx.db
         .set(key, STRING, enc as u8, NewValue::Bytes(&text), Expire::Keep);
+    ctx.db.propagate_as([&b"SET"[..], key, &text, b"KEEPTTL"]);
     ctx.out.bulk(&text);
     Ok(Next::Done)
 }

@@ -36,7 +36,7 @@ pub(super) fn set_key_flags(argv: Argv<'_>) -> KeyFlags {
 
 fn set_with_options(ctx: &mut Ctx<'_>, key: &[u8], value: &[u8]) -> CmdResult {
     let options = Options::parse(&mut ctx.args, &options::SET)?;
-    let expire_at_ms = options.expire_at_ms(ctx.now_ms(), "set")?;
+    let expire_at_ms = options.expire_at_ms(ctx.clock_ms(), "set")?;
     if options.get {
         reply_old(ctx, key)?;
     }
@@ -64,9 +64,43 @@ fn set_with_options(ctx: &mut Ctx<'_>, key: &[u8], value: &[u8]) -> CmdResult {
         _ => {
             let expire = expire(expire_at_ms, options.expiry);
             store(&mut ctx.db, key, value, expire);
+            if ctx.db.is_logged() {
+                log_set(ctx, &options, expire_at_ms);
+            }
         }
     }
     Ok(Next::Done)
+}
+
+/// A relative time becomes an absolute one, and what decided whether to write is left out with it;
+/// GET has nothing to do with what is written.
+fn log_set(ctx: &mut Ctx<'_>, options: &Options<'_>, expire_at_ms: Option<u64>) {
+    let argv = ctx.args.argv();
+    match (options.expiry, expire_at_ms) {
+        (Expiry::At(Unit::PxAt, _), _) => {}
+        (_, Some(at_ms)) => {
+            let mut digits = itoa::Buffer::new();
+            let time = [&b"PXAT"[..], digits.format(at_ms).as_bytes()];
+            let argv = argv.iter().take(3).chain(time);
+            ctx.db.propagate_as(argv);
+        }
+        (_, None) if options.get => {
+            let is_operand = |at: usize| at > 3 && argv[at - 1].eq_ignore_ascii_case(b"IFEQ");
+            let is_get = |at: usize| argv[at].eq_ignore_ascii_case(b"GET") && !is_operand(at);
+            let kept = (0..argv.len()).filter(|&at| at < 3 || !is_get(at));
+            ctx.db.propagate_as(kept.map(|at| &argv[at]));
+        }
+        (_, None) => {}
+    }
+}
+
+/// Has the log set a key that expires at a given time.
+fn log_set_at(ctx: &mut Ctx<'_>, key: &[u8], value: &[u8], at_ms: u64) {
+    if ctx.db.is_logged() {
+        let mut digits = itoa::Buffer::new();
+        let at = digits.format(at_ms).as_bytes();
+        ctx.db.propagate_as([&b"SET"[..], key, value, b"PXAT", at]);
+    }
 }
 
 fn expire(expire_at_ms: Option<u64>, expiry: Expiry<'_>) -> Expire {
@@ -109,8 +143,9 @@ fn set_for(ctx: &mut Ctx<'_>, unit: Unit, command: &'static str) -> CmdResult {
     let key = ctx.args.bytes()?;
     let time = ctx.args.bytes()?;
     let value = ctx.args.bytes()?;
-    let at_ms = options::expire_at_ms(time, unit, ctx.now_ms(), command)?;
+    let at_ms = options::expire_at_ms(time, unit, ctx.clock_ms(), command)?;
     store(&mut ctx.db, key, value, Expire::At(at_ms));
+    log_set_at(ctx, key, value, at_ms);
     ctx.out.ok();
     Ok(Next::Done)
 }
@@ -120,6 +155,7 @@ pub(super) fn getset(ctx: &mut Ctx<'_>) -> CmdResult {
     let value = ctx.args.bytes()?;
     reply_old(ctx, key)?;
     store(&mut ctx.db, key, value, Expire::Never);
+    ctx.db.propagate_as([&b"SET"[..], key, value]);
     Ok(Next::Done)
 }
 
@@ -127,7 +163,7 @@ pub(super) fn getex(ctx: &mut Ctx<'_>) -> CmdResult {
     let key = ctx.args.bytes()?;
     let options = Options::parse(&mut ctx.args, &options::GETEX)?;
     let now_ms = ctx.now_ms();
-    let expire_at_ms = options.expire_at_ms(now_ms, "getex")?;
+    let expire_at_ms = options.expire_at_ms(ctx.clock_ms(), "getex")?;
     let Some(entry) = ctx.db.find(key, Lookup::Read) else {
         ctx.out.null();
         return Ok(Next::Done);
@@ -143,9 +179,25 @@ pub(super) fn getex(ctx: &mut Ctx<'_>) -> CmdResult {
             if let Some(mut found) = ctx.db.find_mut(key) {
                 found.set_expire(expire_at_ms);
             }
+            log_expire(ctx, key, expire_at_ms);
         }
     }
     Ok(Next::Done)
+}
+
+/// Has the log set or remove the expiry of a key.
+fn log_expire(ctx: &mut Ctx<'_>, key: &[u8], expire_at_ms: Option<u64>) {
+    if !ctx.db.is_logged() {
+        return;
+    }
+    let mut digits = itoa::Buffer::new();
+    match expire_at_ms {
+        Some(at_ms) => {
+            let at = digits.format(at_ms).as_bytes();
+            ctx.db.propagate_as([&b"PEXPIREAT"[..], key, at]);
+        }
+        None => ctx.db.propagate_as([&b"PERSIST"[..], key]),
+    }
 }
 
 pub(super) fn delifeq(ctx: &mut Ctx<'_>) -> CmdResult {
@@ -157,6 +209,9 @@ pub(super) fn delifeq(ctx: &mut Ctx<'_>) -> CmdResult {
         if removed {
             drop(found.remove());
         }
+    }
+    if removed {
+        ctx.db.propagate_as([&b"DEL"[..], key]);
     }
     ctx.out.integer(removed as i64);
     Ok(Next::Done)
@@ -190,7 +245,7 @@ pub(super) fn msetex(ctx: &mut Ctx<'_>) -> CmdResult {
     }
     let pairs = ctx.args.many(numkeys * 2)?;
     let options = Options::parse(&mut ctx.args, &options::MSETEX)?;
-    let expire_at_ms = options.expire_at_ms(ctx.now_ms(), "msetex")?;
+    let expire_at_ms = options.expire_at_ms(ctx.clock_ms(), "msetex")?;
     let met = match options.condition {
         Condition::Nx => keys(pairs).all(|key| ctx.db.find_mut(key).is_none()),
         Condition::Xx => keys(pairs).all(|key| ctx.db.find_mut(key).is_some()),
@@ -199,9 +254,35 @@ pub(super) fn msetex(ctx: &mut Ctx<'_>) -> CmdResult {
     if met {
         // A time that is past already is written like any other: nobody will see the keys.
         store_all(&mut ctx.db, pairs, expire(expire_at_ms, options.expiry));
+        if let (Expiry::At(unit, _), Some(at_ms)) = (options.expiry, expire_at_ms)
+            && unit != Unit::PxAt
+            && ctx.db.is_logged()
+        {
+            // Behind the name, the number of keys and the pairs.
+            log_with_time(ctx, 2 + pairs.len(), at_ms);
+        }
     }
     ctx.out.integer(met as i64);
     Ok(Next::Done)
+}
+
+/// Has the log repeat the request with an absolute time in the place of the relative one that stands
+/// among the options from `first` on.
+fn log_with_time(ctx: &mut Ctx<'_>, first: usize, at_ms: u64) {
+    let argv = ctx.args.argv();
+    let mut digits = itoa::Buffer::new();
+    let at = digits.format(at_ms).as_bytes();
+    let is_unit = |arg: &[u8]| {
+        [&b"EX"[..], b"PX", b"EXAT"]
+            .iter()
+            .any(|unit| arg.eq_ignore_ascii_case(unit))
+    };
+    let argv = (0..argv.len()).map(|index| match index >= first {
+        true if is_unit(&argv[index]) => &b"PXAT"[..],
+        true if index > first && is_unit(&argv[index - 1]) => at,
+        _ => &argv[index],
+    });
+    ctx.db.propagate_as(argv);
 }
 
 /// All arguments as keys, each with its value.

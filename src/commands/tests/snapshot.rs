@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
+use std::sync::atomic::AtomicBool;
 
 use super::Test;
 use crate::db::snapshot::{Progress, Walk};
@@ -10,6 +11,8 @@ use crate::ds::collection::Element;
 use crate::ds::entry::EntryRef;
 use crate::ds::listpack::Listpack;
 use crate::ds::quicklist::End;
+use crate::persist::{aof, snapshot};
+use crate::util::num;
 use crate::util::rng::Rng;
 use crate::value::hash::HashRef;
 use crate::value::list::ListRef;
@@ -233,4 +236,93 @@ fn a_snapshot_that_is_given_up_leaves_nothing() {
     let seen = walk(full, &mut rng, |_| {});
     let in_db = |db: u32| seen.keys().filter(|(of, _)| *of == db).count();
     test.run("DBSIZE").is(&format!(":{}", in_db(0)));
+}
+
+/// All of a snapshot as commands.
+struct Text(Vec<u8>);
+
+impl snapshot::Sink for Text {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        self.0.extend_from_slice(bytes);
+        Ok(())
+    }
+}
+
+/// Runs requests one after the other; each has to work.
+fn replay(test: &mut Test, mut requests: &[u8]) -> usize {
+    let mut count = 0;
+    while let Some(rest) = requests.strip_prefix(b"*") {
+        let number = |rest: &mut &[u8]| {
+            let end = rest.iter().position(|byte| *byte == b'\r').unwrap();
+            let number = num::parse_u64(&rest[..end]).unwrap() as usize;
+            *rest = &rest[end + 2..];
+            number
+        };
+        let mut rest = rest;
+        let argc = number(&mut rest);
+        let mut argv = Vec::new();
+        for _ in 0..argc {
+            rest = rest.strip_prefix(b"$").unwrap();
+            let len = number(&mut rest);
+            argv.push(&rest[..len]);
+            rest = &rest[len + 2..];
+        }
+        let reply = test.args(&argv).text();
+        assert!(!reply.starts_with('-'), "{argv:?}: {reply}");
+        requests = rest;
+        count += 1;
+    }
+    assert!(requests.is_empty());
+    count
+}
+
+#[test]
+fn a_snapshot_as_commands_makes_the_same_keyspace() {
+    let mut test = Test::new();
+    let mut rng = Rng::from_seed(11);
+    for _ in 0..3000 {
+        change(&mut test, &mut rng);
+    }
+    test.run("SELECT 0").is("+OK");
+    for line in [
+        "SET plain value",
+        "SET number 12345",
+        "SET dies soon PX 100000",
+        "RPUSH mixed a 1 -5 70000000000",
+        "SADD ints 1 2 3",
+        "ZADD scores 0.1 a inf b -inf c 3 d",
+        "HSET fields a 1 b 2 c 3",
+        "HPEXPIRE fields 100000 FIELDS 1 b",
+        "PEXPIRE fields 200000",
+    ] {
+        test.run(line);
+    }
+    for number in 0..200 {
+        test.run(&format!("RPUSH long:l {number}"));
+        test.run(&format!("SADD long:t m{number}"));
+        test.run(&format!("HSET long:h f{number} {number}"));
+        test.run(&format!("ZADD long:z {number}.5 m{number}"));
+    }
+    let server = test.session.server().clone();
+    let mut text = Text(Vec::new());
+    let summary = snapshot::write(
+        &server.keyspace,
+        &mut aof::commands::Commands::default(),
+        &mut text,
+        &snapshot::SnapshotOptions::default(),
+        &snapshot::SaveProgress::default(),
+        &AtomicBool::new(false),
+        || (),
+    );
+    assert!(summary.unwrap().keys > 13);
+    let mut copy = Test::new();
+    assert!(replay(&mut copy, &text.0) > 20);
+    let digest = test.run("DEBUG DIGEST").text();
+    copy.run("DEBUG DIGEST").is(&digest);
+    // No command has more than 64 elements.
+    let longest = text
+        .0
+        .split(|byte| *byte == b'\n')
+        .filter_map(|line| num::parse_u64(line.strip_prefix(b"*")?.strip_suffix(b"\r")?));
+    assert_eq!(longest.max(), Some(2 + 2 * 64));
 }

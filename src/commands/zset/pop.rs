@@ -150,6 +150,7 @@ impl<'a> FirstOf<'a> {
     /// Pops; false if no key has members.
     fn pop(self, ctx: &mut Ctx<'_>) -> Result<bool, CmdError> {
         let limits = ctx.config.limits();
+        let before = ctx.db.effects.changes;
         for key in self.keys.iter() {
             let Some(found) = typed_mut(&mut ctx.db, key, Type::Zset)? else {
                 continue;
@@ -159,6 +160,10 @@ impl<'a> FirstOf<'a> {
             let mut reply = Members::new(ctx.out, true);
             reply.pairs = true;
             pop(found, self.end, self.count, &limits, reply);
+            if ctx.db.is_logged() {
+                let taken = ctx.db.effects.changes - before;
+                log_pop(ctx, self.end, key, Some(taken));
+            }
             return Ok(true);
         }
         Ok(false)
@@ -185,9 +190,26 @@ fn blocking_pop(ctx: &mut Ctx<'_>, end: End) -> CmdResult {
             continue;
         };
         pop_one(found, end, &limits, key, ctx.out);
+        log_pop(ctx, end, key, None);
         return Ok(Next::Done);
     }
     block(ctx, deadline_ms)
+}
+
+/// Has the log repeat a pop from the key that was found.
+fn log_pop(ctx: &mut Ctx<'_>, end: End, key: &[u8], count: Option<u64>) {
+    let name = match end {
+        End::Min => &b"ZPOPMIN"[..],
+        End::Max => b"ZPOPMAX",
+    };
+    match count {
+        Some(count) => {
+            let mut digits = itoa::Buffer::new();
+            let count = digits.format(count).as_bytes();
+            ctx.db.propagate_as([name, key, count]);
+        }
+        None => ctx.db.propagate_as([name, key]),
+    }
 }
 
 /// Nothing was there: the client waits, or is answered so if it can not.

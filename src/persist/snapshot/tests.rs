@@ -68,7 +68,7 @@ fn save(
     let progress = SaveProgress::default();
     let summary = write(
         keyspace,
-        &rdb(),
+        &mut rdb(),
         &mut memory,
         &SnapshotOptions::default(),
         &progress,
@@ -150,7 +150,7 @@ fn the_old_file_stays_until_the_new_one_is_durable() {
             let mut sink = FileSink::create(&disk, &dir.join("temp-1.rdb"), true)?;
             write(
                 &keyspace,
-                &rdb(),
+                &mut rdb(),
                 &mut sink,
                 &SnapshotOptions::default(),
                 &SaveProgress::default(),

@@ -170,7 +170,7 @@ fn change(stored: &mut Stored, model: &mut Model, rng: &mut Rng) {
             assert_eq!(created, model.len() - before);
         }
         10 => {
-            hash.take_expired(rng.index(4));
+            hash.take_expired(rng.index(4), drop);
         }
         _ => {
             stored.terms.now_ms += rng.below(20);

@@ -1,29 +1,10 @@
 //! RESTORE: makes a key of what DUMP has answered. The payload is checked to its last byte before
 //! the keyspace is touched.
 
+use crate::commands::{CmdResult, Ctx, Next};
 use crate::persist::rdb::decode::{self, LoadOptions, RestoreError, RestoredKey};
-use crate::spec::{AclCategories, CmdError, Flags, Group, KeyFlags, KeySpec};
-
-use super::{CmdResult, Command, Ctx, Next, command};
-
-/// The rows of this family.
-pub const COMMANDS: &[Command] =
-    &[
-        command("restore", -4, Flags::DENYOOM.and(Flags::WRITE), restore)
-            .acl(AclCategories::KEYSPACE.and(AclCategories::DANGEROUS))
-            .keys(&[KeySpec::at(1, KeyFlags::OW.and(KeyFlags::UPDATE))])
-            .docs(
-                Group::Generic,
-                "2.6.0",
-                "O(N) for a value of N elements, O(N*log(N)) for a sorted set.",
-                "Creates a key from what DUMP has answered.",
-            )
-            .syntax(
-                "key#0 ttl:integer serialized-value replace[REPLACE]?@3.0.0 \
-                 absttl[ABSTTL]?@5.0.0 IDLETIME=seconds:integer?@5.0.0 \
-                 FREQ=frequency:integer?@5.0.0",
-            ),
-    ];
+use crate::spec::CmdError;
+use crate::util::num;
 
 /// The largest LFU counter.
 const FREQ_MAX: i64 = 255;
@@ -38,23 +19,23 @@ struct Options {
 }
 
 /// `RESTORE key ttl serialized-value [REPLACE] [ABSTTL] [IDLETIME seconds] [FREQ frequency]`
-fn restore(ctx: &mut Ctx<'_>) -> CmdResult {
+pub(super) fn restore(ctx: &mut Ctx<'_>) -> CmdResult {
     let (key, ttl, payload) = (ctx.args.bytes()?, ctx.args.bytes()?, ctx.args.bytes()?);
     let options = options(ctx)?;
     if !options.replace && ctx.db.find_mut(key).is_some() {
         return Err(CmdError::text("BUSYKEY Target key name already exists."));
     }
-    let ttl = crate::util::num::parse_i64(ttl).ok_or(CmdError::NotInteger)?;
+    let ttl = num::parse_i64(ttl).ok_or(CmdError::NotInteger)?;
     let Ok(ttl) = u64::try_from(ttl) else {
         return Err(CmdError::text("ERR Invalid TTL value, must be >= 0"));
     };
-    let now_ms = ctx.now_ms();
+    let (now_ms, clock_ms) = (ctx.now_ms(), ctx.clock_ms());
     let expire_at_ms = match (ttl, options.absttl) {
         (0, _) => None,
         (at_ms, true) => Some(at_ms),
         // What is past the end of time has wrapped around in Redis, to long ago.
         (ttl, false) => Some(
-            ttl.checked_add(now_ms)
+            ttl.checked_add(clock_ms)
                 .filter(|&at_ms| i64::try_from(at_ms).is_ok())
                 .unwrap_or(0),
         ),
@@ -66,12 +47,29 @@ fn restore(ctx: &mut Ctx<'_>) -> CmdResult {
     };
     let entry = decode::restore(payload, &restored, &load_options(ctx)).map_err(error)?;
     if expire_at_ms.is_some_and(|at_ms| at_ms <= now_ms) {
-        ctx.db.remove(key);
+        if ctx.db.remove(key) {
+            ctx.db.propagate_as([&b"UNLINK"[..], key]);
+        }
     } else {
         ctx.db.put_unused(entry);
+        if let Some(at_ms) = expire_at_ms
+            && !options.absttl
+            && ctx.db.is_logged()
+        {
+            log_absolute(ctx, key, at_ms);
+        }
     }
     ctx.out.ok();
     Ok(Next::Done)
+}
+
+/// Has the log repeat the request with an absolute time.
+fn log_absolute(ctx: &mut Ctx<'_>, key: &[u8], at_ms: u64) {
+    let argv = ctx.args.argv();
+    let mut digits = itoa::Buffer::new();
+    let head = [&argv[0], key, digits.format(at_ms).as_bytes()];
+    let options = argv.iter().skip(3).chain([&b"ABSTTL"[..]]);
+    ctx.db.propagate_as(head.into_iter().chain(options));
 }
 
 fn options(ctx: &mut Ctx<'_>) -> Result<Options, CmdError> {
@@ -103,7 +101,7 @@ fn load_options(ctx: &Ctx<'_>) -> LoadOptions {
         key_hash: keyspace.key_hash(),
         databases: keyspace.databases(),
         verify_checksum: true,
-        now_ms: ctx.now_ms(),
+        now_ms: ctx.clock_ms(),
         drop_expired: false,
         relaxed_version: false,
     }

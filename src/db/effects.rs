@@ -1,0 +1,197 @@
+//! What a command did besides its reply, recorded where it happens and consumed once by `exec`.
+//!
+//! What the log is to repeat is the request itself when it changed something. A command that must be
+//! repeated in another way says so while it runs ([`Effects::propagate_as`] and its like): absolute
+//! times instead of relative ones, the members that a random choice has met, plain forms of blocking
+//! commands. Keys that were found expired are recorded in the order in which they were found, before
+//! the command that found them. All of it is built only while a log is on.
+
+use std::cell::Cell;
+
+use super::keyspace::{DbIndex, Keyspace};
+use super::lazyfree::is_large;
+use super::oplog::{Draft, OpLog};
+use super::side::Side;
+use crate::ds::entry::Entry;
+use crate::ds::table::Table;
+
+/// What a command did. Most commands only change keys, so what is rarer is behind pointers.
+#[derive(Default, Debug)]
+pub struct Effects {
+    /// Keys changed, as Redis counts `dirty`.
+    pub changes: u64,
+    /// A log is on, and wants to know.
+    is_logged: bool,
+    /// What it is to repeat if not just the request.
+    log: Option<Box<LogEffects>>,
+    /// What else follows.
+    pub rare: Option<Box<RareEffects>>,
+}
+
+/// See [`Effects`].
+#[derive(Default, Debug)]
+struct LogEffects {
+    draft: Draft,
+    /// The request itself is not repeated, whatever it changed.
+    replaces: bool,
+    /// The request itself is repeated, even if it changed nothing.
+    is_forced: bool,
+}
+
+impl Drop for LogEffects {
+    fn drop(&mut self) {
+        // Whoever releases locks appends before.
+        debug_assert!(self.draft.is_empty() || std::thread::panicking());
+    }
+}
+
+thread_local! {
+    /// Used again, so that commands that are rewritten allocate nothing for it.
+    static SPARE: Cell<Option<Box<LogEffects>>> = const { Cell::new(None) };
+}
+
+/// See [`Effects`].
+#[derive(Default)]
+pub struct RareEffects {
+    /// Keys that were created although, or rather because, somebody waits for them. In the order of
+    /// their creation, perhaps more than once.
+    pub ready: Vec<(DbIndex, Vec<u8>)>,
+    /// Large values that left the keyspace, for the lazy-free thread.
+    values: Vec<Entry>,
+    /// What the client waits for until it is freed (FLUSHALL SYNC), see
+    /// [`Access::drop_unlocked`](super::Access::drop_unlocked).
+    pub(super) tables: Vec<Table<Entry>>,
+}
+
+impl RareEffects {
+    /// Frees what left the keyspace, or has it freed. Without a lock.
+    pub fn free(self, keyspace: &Keyspace) {
+        keyspace.lazyfree.free_values(self.values);
+    }
+}
+
+impl std::fmt::Debug for RareEffects {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (values, tables) = (self.values.len(), self.tables.len());
+        write!(
+            f,
+            "{} keys ready, {values} values, {tables} tables",
+            self.ready.len()
+        )
+    }
+}
+
+impl Effects {
+    /// Of a command that begins.
+    #[inline]
+    pub(super) fn new(is_logged: bool) -> Effects {
+        Effects {
+            is_logged,
+            ..Effects::default()
+        }
+    }
+
+    /// Whether a log wants to know: nothing need be put together for it otherwise.
+    #[inline]
+    pub fn is_logged(&self) -> bool {
+        self.is_logged
+    }
+
+    /// Drops an entry that was taken out of the keyspace, a large one later.
+    #[inline]
+    pub(super) fn discard(&mut self, entry: Entry) {
+        if is_large(&entry) {
+            self.rare.get_or_insert_default().values.push(entry);
+        }
+    }
+
+    /// Notes that a key is there now, if somebody waits for it.
+    #[inline]
+    pub(super) fn note_created(&mut self, side: &Side, db: DbIndex, key: &[u8]) {
+        if !side.waiters.is_empty() && side.waiters.waits(db, key) {
+            let rare = self.rare.get_or_insert_default();
+            rare.ready.push((db, key.to_vec()));
+        }
+    }
+
+    /// Takes the keys that are ready.
+    #[inline]
+    pub fn take_ready(&mut self) -> Vec<(DbIndex, Vec<u8>)> {
+        let ready = self.rare.as_mut().map(|rare| &mut rare.ready);
+        ready.map(std::mem::take).unwrap_or_default()
+    }
+
+    /// Has the log repeat this command instead of the request, behind what it was told before.
+    pub fn propagate_as<'a>(&mut self, db: DbIndex, argv: impl Iterator<Item = &'a [u8]> + Clone) {
+        if self.is_logged {
+            let log = self.log();
+            log.replaces = true;
+            log.draft.push(db, argv);
+        }
+    }
+
+    /// Has the log repeat this command before the request.
+    pub fn also_propagate<'a>(
+        &mut self,
+        db: DbIndex,
+        argv: impl Iterator<Item = &'a [u8]> + Clone,
+    ) {
+        if self.is_logged {
+            self.log().draft.push(db, argv);
+        }
+    }
+
+    /// Keeps the request itself out of the log.
+    pub fn dont_propagate(&mut self) {
+        if self.is_logged {
+            self.log().replaces = true;
+        }
+    }
+
+    /// Has the log repeat the request although it may have changed nothing.
+    pub fn force_propagation(&mut self) {
+        if self.is_logged {
+            self.log().is_forced = true;
+        }
+    }
+
+    /// Records that a key was found expired, and deleted.
+    #[cold]
+    pub(super) fn log_expired(&mut self, db: DbIndex, key: &[u8]) {
+        self.also_propagate(db, [&b"UNLINK"[..], key].into_iter());
+    }
+
+    fn log(&mut self) -> &mut LogEffects {
+        self.log
+            .get_or_insert_with(|| SPARE.take().unwrap_or_default())
+    }
+
+    /// Appends what a command did to the log: its request if it changed something, or what it has
+    /// asked for instead. The number of the record, if there is one. Under the command's locks.
+    #[inline]
+    pub fn append_to<'a>(
+        &mut self,
+        oplog: &OpLog,
+        db: DbIndex,
+        request: impl ExactSizeIterator<Item = &'a [u8]> + Clone,
+        has_changed: bool,
+    ) -> Option<u64> {
+        let Some(log) = &mut self.log else {
+            return has_changed.then(|| oplog.append(db, request));
+        };
+        if (has_changed || log.is_forced) && !log.replaces {
+            log.draft.push(db, request);
+        }
+        self.append_draft_to(oplog)
+    }
+
+    /// Appends what was recorded so far, without the request.
+    pub fn append_draft_to(&mut self, oplog: &OpLog) -> Option<u64> {
+        let mut log = self.log.take()?;
+        let seq = oplog.append_draft(&mut log.draft);
+        log.replaces = false;
+        log.is_forced = false;
+        SPARE.set(Some(log));
+        seq
+    }
+}

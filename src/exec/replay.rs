@@ -1,0 +1,125 @@
+//! Commands from a log: run again without the rules of admission, without being logged again, and
+//! with nothing expiring but what the log says.
+//!
+//! Times in a log are absolute, so the moment at which it is read does not matter; those that are
+//! relative (a log that somebody else has written) count from now.
+
+use std::sync::Arc;
+
+use crate::client::{Client, Endpoint};
+use crate::commands::table::Found;
+use crate::commands::{CommandTable, Ctx};
+use crate::config::Config;
+use crate::db::{Access, DbIndex};
+use crate::resp::parse::{Argv, Span};
+use crate::resp::write::ReplyWriter;
+use crate::server::Server;
+use crate::spec::{Args, Flags};
+
+use super::lock_keys;
+
+/// See the module's text. One client, of one thread.
+pub struct Replay {
+    server: Arc<Server>,
+    table: Arc<CommandTable>,
+    config: Arc<Config>,
+    client: Client,
+    out: ReplyWriter,
+    /// The request that runs, when it came in pieces.
+    bytes: Vec<u8>,
+    spans: Vec<Span>,
+}
+
+impl Replay {
+    /// A client that nobody sees.
+    pub fn new(server: Arc<Server>, table: Arc<CommandTable>) -> Replay {
+        let endpoint = Endpoint {
+            addr: "?:0".into(),
+            laddr: "?:0".into(),
+            local: true,
+            unix: false,
+        };
+        let shared = server.clients.connect(endpoint, -1, server.clock.unix_ms());
+        server.clients.disconnect(shared.id);
+        let mut client = Client::new(shared, true);
+        client.may_block = false;
+        Replay {
+            config: server.config(),
+            server,
+            table,
+            client,
+            out: ReplyWriter::new(),
+            bytes: Vec::new(),
+            spans: Vec::new(),
+        }
+    }
+
+    /// Runs one command in a database. An error that the command itself answers is none: it was
+    /// answered when the log was written, too.
+    pub fn run(&mut self, db: DbIndex, request: &[&[u8]]) -> Result<(), String> {
+        let (mut bytes, mut spans) = (
+            std::mem::take(&mut self.bytes),
+            std::mem::take(&mut self.spans),
+        );
+        bytes.clear();
+        spans.clear();
+        for arg in request {
+            let start = u32::try_from(bytes.len());
+            let (Ok(start), Ok(len)) = (start, u32::try_from(arg.len())) else {
+                return Err("Too big a command reading the append only file".into());
+            };
+            spans.push(Span { start, len });
+            bytes.extend_from_slice(arg);
+        }
+        let result = self.run_argv(db, Argv::new(&bytes, &spans));
+        (self.bytes, self.spans) = (bytes, spans);
+        result
+    }
+
+    /// As [`Replay::run`], of a request that lies in one piece.
+    pub fn run_argv(&mut self, db: DbIndex, argv: Argv<'_>) -> Result<(), String> {
+        let Some(name) = argv.get(0) else {
+            return Err("Empty command reading the append only file".into());
+        };
+        let name = name.escape_ascii();
+        let Found::Command(command) = self.table.find(argv) else {
+            return Err(format!(
+                "Unknown command '{name}' reading the append only file"
+            ));
+        };
+        if !command.row.arity_fits(argv.len()) {
+            return Err(format!(
+                "Wrong number of arguments for '{name}' reading the append only file"
+            ));
+        }
+        let keyspace = &self.server.keyspace;
+        let needs_all = command.row.exclusive_if.is_some_and(|needs| needs(argv));
+        let locks = match needs_all || command.row.flags.has(Flags::EXCLUSIVE) {
+            true => keyspace.lock_all(),
+            false => lock_keys(keyspace, command, argv),
+        };
+        self.client.db = db;
+        let now_ms = self.server.clock.unix_ms();
+        let mut ctx = Ctx {
+            args: Args::new(argv, 1 + command.is_subcommand() as usize),
+            db: Access::new(keyspace, locks, db, now_ms, true).replaying(),
+            out: &mut self.out,
+            client: &mut self.client,
+            server: &self.server,
+            config: &self.config,
+            table: &self.table,
+            command,
+            may_block: false,
+        };
+        let _ = (command.row.run)(&mut ctx);
+        let Ctx { db, out, .. } = ctx;
+        if let Some(rare) = db.into_effects().rare {
+            rare.free(keyspace);
+        }
+        out.clear();
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,417 @@
+//! Loading the log: the BASE, then the INCR files, command by command.
+//!
+//! One thread reads and finds the requests, the caller's executes them. A file that ends within a
+//! request, or within a transaction, was torn by a crash: with `aof-load-truncated` it is cut back to
+//! where the last whole one ends, and said so. Anything else that is wrong stops the start.
+//!
+//! Two things differ from Redis on purpose. A tail of zeros, as some file systems leave one after a
+//! power failure, counts as torn. And what looks torn, but has whole requests in it, is a damaged
+//! length in the middle: it is refused instead of cutting off everything behind it.
+
+use std::io::{self, Read};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, channel, sync_channel};
+use std::time::Instant;
+
+use crate::db::DbIndex;
+use crate::persist::disk::{DiskFile, FileReader, OpenMode};
+use crate::util::ascii::eq_nocase;
+use crate::util::num::parse_u64;
+
+use super::files::Files;
+use super::read::{Batch, End, Scanner, has_requests};
+use super::{AofError, fail, reason};
+
+/// How many pieces are read ahead.
+const PIECES_AHEAD: usize = 4;
+/// How far a tail that looks torn is searched for whole requests.
+const SEARCH_BYTES_MAX: usize = 8 << 20;
+/// What snapshots begin with.
+const SNAPSHOT_MAGICS: [&[u8]; 2] = [b"REDIS", b"VALKEY"];
+
+/// What the configuration says of loading.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct LoadOptions {
+    /// A torn tail is cut off (`aof-load-truncated`).
+    pub truncated: bool,
+    /// How many databases there are.
+    pub databases: u32,
+}
+
+/// What became of it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Loaded {
+    /// There is no log.
+    NotExist,
+    /// There is one, and nothing in it.
+    Empty,
+    /// It is loaded.
+    Ok,
+    /// It is loaded, but for a torn tail, which was cut off.
+    Truncated,
+}
+
+/// Where a log is loaded to.
+pub trait Target {
+    /// The next file begins.
+    fn begin_file(&mut self, _name: &str) {}
+
+    /// Executes a command. SELECT, MULTI and EXEC do not come here.
+    ///
+    /// # Errors
+    /// A text, such as `Unknown command 'x'`, that stops the loading.
+    fn run(&mut self, db: DbIndex, argv: &[&[u8]]) -> Result<(), String>;
+
+    /// Loads a snapshot that `input` begins with; how many bytes it takes.
+    ///
+    /// # Errors
+    /// A text that stops the loading.
+    fn load_rdb(&mut self, input: Box<dyn Read + Send>) -> Result<u64, String>;
+}
+
+/// Loads all files. `loaded_bytes` counts along.
+pub(super) fn load(
+    files: &Files,
+    options: LoadOptions,
+    target: &mut dyn Target,
+    loaded_bytes: &Arc<AtomicU64>,
+) -> Result<Loaded, AofError> {
+    if files.manifest.is_empty() {
+        return Ok(Loaded::NotExist);
+    }
+    let (base_bytes, incr_bytes) = files.sizes()?;
+    if base_bytes + incr_bytes == 0 {
+        return Ok(Loaded::Empty);
+    }
+    let mut loaded = Loaded::Ok;
+    let names: Vec<&str> = files
+        .manifest
+        .live()
+        .map(|file| file.name.as_str())
+        .collect();
+    for (index, name) in names.iter().enumerate() {
+        let is_empty = |name: &&str| files.disk.stat(&files.path(name)).is_ok_and(|s| s.len == 0);
+        // A rewrite that had just begun leaves an empty file behind the one that was written.
+        let is_last = names[index + 1..].iter().all(is_empty);
+        let kind = match &files.manifest.base {
+            Some(base) if base.name == *name => "base",
+            _ => "incr",
+        };
+        target.begin_file(name);
+        let started = Instant::now();
+        let file = LoadFile {
+            files,
+            name,
+            options,
+            is_last,
+            loaded_bytes,
+        };
+        if file.load(target)? == Loaded::Truncated {
+            loaded = Loaded::Truncated;
+        }
+        let secs = started.elapsed().as_secs_f64();
+        tracing::info!("DB loaded from {kind} file {name}: {secs:.3} seconds");
+    }
+    Ok(loaded)
+}
+
+struct LoadFile<'a> {
+    files: &'a Files,
+    name: &'a str,
+    options: LoadOptions,
+    /// No data comes after this file.
+    is_last: bool,
+    loaded_bytes: &'a Arc<AtomicU64>,
+}
+
+impl LoadFile<'_> {
+    fn load(&self, target: &mut dyn Target) -> Result<Loaded, AofError> {
+        let name = self.name;
+        let path = self.files.path(name);
+        let file = self
+            .files
+            .disk
+            .open(&path, OpenMode::Read)
+            .or_else(|error| {
+                let reason = reason(&error);
+                fail(format!(
+                    "Fatal error: can't open the append log file {name} for reading: {reason}"
+                ))
+            })?;
+        let unreadable = |error: io::Error| {
+            let reason = reason(&error);
+            AofError(format!(
+                "Unrecoverable error reading the append only file {name}: {reason}"
+            ))
+        };
+        let start = match is_snapshot(&*file).map_err(unreadable)? {
+            true => self.load_snapshot(&file, target)?,
+            false => 0,
+        };
+        let scanner = Scanner::new(file.clone(), start).map_err(unreadable)?;
+        let mut replay = Replay {
+            name,
+            databases: self.options.databases,
+            target,
+            db: DbIndex::default(),
+            queue: None,
+            valid_up_to: start,
+            valid_before_multi: start,
+        };
+        let end = replay.run(scanner, self.loaded_bytes)?;
+        let open_transaction = replay.queue.is_some();
+        let cut_at = match open_transaction {
+            true => replay.valid_before_multi,
+            false => replay.valid_up_to,
+        };
+        let bad = || {
+            fail(format!(
+                "Bad file format reading the append only file {name}, at offset {cut_at}: make a \
+                 backup of your AOF file, then use ./kivi-server --check-aof <filename.manifest> --fix"
+            ))
+        };
+        match end {
+            End::Clean if !open_transaction => Ok(Loaded::Ok),
+            End::Clean => {
+                tracing::warn!("Revert incomplete MULTI/EXEC transaction in AOF file {name}");
+                self.cut(cut_at)
+            }
+            End::Torn(at) => match hides_requests(&*file, at).map_err(unreadable)? {
+                true => bad(),
+                false => self.cut(cut_at),
+            },
+            End::Bad(at) => match is_zeros(&*file, at).map_err(unreadable)? {
+                true => self.cut(cut_at),
+                false => bad(),
+            },
+            End::Io(error) => Err(unreadable(error)),
+        }
+    }
+
+    fn load_snapshot(
+        &self,
+        file: &Arc<dyn DiskFile>,
+        target: &mut dyn Target,
+    ) -> Result<u64, AofError> {
+        let name = self.name;
+        let is_old_style = name == self.files.place.filename;
+        match is_old_style {
+            true => tracing::info!("Reading RDB preamble from AOF file..."),
+            false => tracing::info!("Reading RDB base file on AOF loading..."),
+        }
+        let input = CountingReader {
+            reader: FileReader {
+                file: file.clone(),
+                offset: 0,
+            },
+            count: self.loaded_bytes.clone(),
+        };
+        let before = self.loaded_bytes.load(Ordering::Relaxed);
+        match target.load_rdb(Box::new(input)) {
+            Ok(bytes) => {
+                // It may have read ahead.
+                let done = before.saturating_add(bytes);
+                self.loaded_bytes.store(done, Ordering::Relaxed);
+                if is_old_style {
+                    tracing::info!("Reading the remaining AOF tail...");
+                }
+                Ok(bytes)
+            }
+            Err(text) => {
+                tracing::warn!("{text}");
+                match is_old_style {
+                    true => fail(format!(
+                        "Error reading the RDB preamble of the AOF file {name}, AOF loading aborted"
+                    )),
+                    false => fail(format!(
+                        "Error reading the RDB base file {name}, AOF loading aborted"
+                    )),
+                }
+            }
+        }
+    }
+
+    /// Cuts off the tail of a torn file, if that is allowed.
+    fn cut(&self, at: u64) -> Result<Loaded, AofError> {
+        let name = self.name;
+        if !self.options.truncated {
+            return fail(format!(
+                "Unexpected end of file reading the append only file {name}. You can: \
+                 1) Make a backup of your AOF file, then use ./kivi-server --check-aof \
+                 <filename.manifest> --fix. 2) Alternatively you can set the 'aof-load-truncated' \
+                 configuration option to yes and restart the server."
+            ));
+        }
+        if !self.is_last {
+            return fail(format!(
+                "Fatal error: the truncated file is not the last file ({name})"
+            ));
+        }
+        tracing::warn!("!!! Warning: short read while loading the AOF file {name}!!!");
+        tracing::warn!("!!! Truncating the AOF {name} at offset {at} !!!");
+        let file = self.files.disk.open(&self.files.path(name), OpenMode::Edit);
+        let cut = file.and_then(|file| {
+            file.set_len(at)?;
+            file.sync_data()
+        });
+        cut.or_else(|error| {
+            let reason = reason(&error);
+            fail(format!("Error truncating the AOF file {name}: {reason}"))
+        })?;
+        tracing::warn!("AOF {name} loaded anyway because aof-load-truncated is enabled");
+        Ok(Loaded::Truncated)
+    }
+}
+
+/// The execution of one file.
+struct Replay<'a> {
+    name: &'a str,
+    databases: u32,
+    target: &'a mut dyn Target,
+    db: DbIndex,
+    /// What came since MULTI.
+    queue: Option<Vec<Vec<Vec<u8>>>>,
+    valid_up_to: u64,
+    valid_before_multi: u64,
+}
+
+impl Replay<'_> {
+    /// Executes the file; how it ends.
+    fn run(&mut self, scanner: Scanner, loaded_bytes: &AtomicU64) -> Result<End, AofError> {
+        std::thread::scope(|scope| {
+            let (full_sender, full) = sync_channel(PIECES_AHEAD);
+            let (empty, empty_receiver) = channel();
+            scope.spawn(move || read_ahead(scanner, &full_sender, &empty_receiver));
+            for piece in full {
+                let batch: Batch = match piece {
+                    Ok(batch) => batch,
+                    Err(end) => return Ok(end),
+                };
+                let start = self.valid_up_to;
+                batch.try_for_each(|argv, end| {
+                    self.request(argv)?;
+                    self.valid_up_to = end;
+                    Ok(())
+                })?;
+                loaded_bytes.fetch_add(self.valid_up_to - start, Ordering::Relaxed);
+                // The reader is at its end: it needs no more buffers.
+                let _ = empty.send(batch);
+            }
+            // The reader always says how the file ends.
+            Ok(End::Torn(self.valid_up_to))
+        })
+    }
+
+    fn request(&mut self, argv: &[&[u8]]) -> Result<(), AofError> {
+        let is = |name: &[u8]| argv.len() == 1 && eq_nocase(argv[0], name);
+        match &mut self.queue {
+            Some(queue) if !is(b"EXEC") => {
+                queue.push(argv.iter().map(|arg| arg.to_vec()).collect());
+                Ok(())
+            }
+            None if is(b"MULTI") => {
+                self.valid_before_multi = self.valid_up_to;
+                self.queue = Some(Vec::new());
+                Ok(())
+            }
+            None => self.execute(argv),
+            Some(_) => {
+                for queued in self.queue.take().unwrap_or_default() {
+                    let argv: Vec<&[u8]> = queued.iter().map(Vec::as_slice).collect();
+                    self.execute(&argv)?;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn execute(&mut self, argv: &[&[u8]]) -> Result<(), AofError> {
+        if let [name, db] = argv
+            && eq_nocase(name, b"SELECT")
+        {
+            let index = parse_u64(db).filter(|index| *index < u64::from(self.databases));
+            let Some(index) = index else {
+                return fail(format!(
+                    "DB index {} is out of range, reading the append only file {}",
+                    db.escape_ascii(),
+                    self.name
+                ));
+            };
+            self.db = DbIndex(index as u32);
+            return Ok(());
+        }
+        self.target
+            .run(self.db, argv)
+            .or_else(|text| fail(format!("{text} reading the append only file {}", self.name)))
+    }
+}
+
+/// Reads pieces until the file ends or nobody wants them.
+fn read_ahead(
+    mut scanner: Scanner,
+    full: &SyncSender<Result<Batch, End>>,
+    empty: &Receiver<Batch>,
+) {
+    loop {
+        let mut batch = empty.try_recv().unwrap_or_default();
+        let piece = scanner.next(&mut batch).map(|()| batch);
+        let is_end = piece.is_err();
+        if full.send(piece).is_err() || is_end {
+            return;
+        }
+    }
+}
+
+struct CountingReader {
+    reader: FileReader,
+    count: Arc<AtomicU64>,
+}
+
+impl Read for CountingReader {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.reader.read(buffer)?;
+        self.count.fetch_add(count as u64, Ordering::Relaxed);
+        Ok(count)
+    }
+}
+
+/// Up to `len` bytes from `at` on; fewer where the file ends.
+fn read_range(file: &dyn DiskFile, at: u64, len: usize) -> io::Result<Vec<u8>> {
+    let left = file.stat_len()?.saturating_sub(at);
+    let mut bytes = vec![0; (len as u64).min(left) as usize];
+    let mut end = 0;
+    while end < bytes.len() {
+        match file.read_at(&mut bytes[end..], at + end as u64)? {
+            0 => break,
+            count => end += count,
+        }
+    }
+    bytes.truncate(end);
+    Ok(bytes)
+}
+
+/// Whether a file begins with a snapshot.
+pub(super) fn is_snapshot(file: &dyn DiskFile) -> io::Result<bool> {
+    let head = read_range(file, 0, 8)?;
+    Ok(SNAPSHOT_MAGICS.iter().any(|magic| head.starts_with(magic)))
+}
+
+/// Whether there are whole requests behind the one at `at`, which claims the rest of the file.
+fn hides_requests(file: &dyn DiskFile, at: u64) -> io::Result<bool> {
+    Ok(has_requests(&read_range(file, at, SEARCH_BYTES_MAX)?))
+}
+
+/// Whether only zeros follow.
+fn is_zeros(file: &dyn DiskFile, mut at: u64) -> io::Result<bool> {
+    loop {
+        let bytes = read_range(file, at, SEARCH_BYTES_MAX)?;
+        if bytes.iter().any(|byte| *byte != 0) {
+            return Ok(false);
+        }
+        if bytes.is_empty() {
+            return Ok(true);
+        }
+        at += bytes.len() as u64;
+    }
+}

@@ -1,0 +1,607 @@
+//! The writing of the log: draining, writing, syncing, going over to another file.
+//!
+//! [`Log::step`] does what is to be done now and says how long there is nothing to do; `run` calls it
+//! for ever, tests call it by hand. No worker waits for a disk here, except, with `appendfsync
+//! always`, a connection for its own reply.
+//!
+//! - `everysec`: what is there is written in one piece, again after [`NAP`]; once a second another
+//!   thread syncs (`sync`).
+//! - `always`: write, sync, [`OpLog::publish_durable`]; what arrives meanwhile is the next group.
+//! - Going over to another INCR file happens behind a given record: everything up to it is in the old
+//!   file and durable before the first byte is in the new one, so that a crash never leaves a gap
+//!   that is not at the end.
+//!
+//! Errors, as Redis treats them: with `always` the server ends, since replies were promised. Else what
+//! could not be written stays in the buffer and is tried again, a piece that was written is cut off,
+//! and commands that write are refused meanwhile ([`Figures::errno`]).
+//!
+//! Invariants:
+//! - the first `len` bytes of the file are whole records (unless cutting off failed, then the rest of
+//!   the record follows);
+//! - nothing is drained between [`Control::hold`] and the order to go over to another file.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use parking_lot::{Condvar, Mutex};
+
+use crate::db::oplog::{Merge, OpLog};
+use crate::persist::disk::write_all;
+
+use super::files::Incr;
+use super::sync::{SyncJob, SyncSlot};
+use super::{AofError, fail, reason};
+
+/// Between two writes while records keep coming: few wake-ups, large writes.
+const NAP: Duration = Duration::from_millis(2);
+/// Between two attempts to write after an error.
+const RETRY_NAP: Duration = Duration::from_millis(100);
+/// While a rewrite is about to begin.
+const HOLD_NAP: Duration = Duration::from_micros(200);
+/// Between two looks at a sync of the other thread.
+const SYNC_NAP: Duration = Duration::from_millis(50);
+/// Longest sleep.
+const SLEEP_MAX: Duration = Duration::from_secs(60);
+/// More is not drained before something was written: the rest stays with the writers, who wait when
+/// that gets too much (`OpLog::room`).
+const UNWRITTEN_BYTES_MAX: usize = 64 << 20;
+/// What the buffer keeps of its room.
+const KEEP_BYTES_MAX: usize = 4 << 20;
+/// Between two syncs with `everysec`.
+const SYNC_PERIOD_MS: u64 = 1000;
+/// A sync that takes longer counts as delayed.
+const SYNC_DELAY_MS: u64 = 2000;
+/// Between two lines in the log about errors of writing.
+const ERROR_LINE_MS: u64 = 30_000;
+/// Smaller groups (appendfsync always) are not worth waiting for.
+const GROUP_MIN: u64 = 4;
+/// Longest wait for a group to come together.
+const GROUP_WAIT_MAX: Duration = Duration::from_micros(150);
+
+/// When the log is synced (`appendfsync`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum AppendFsync {
+    /// Before the reply.
+    Always,
+    /// Once a second.
+    #[default]
+    EverySec,
+    /// When the operating system likes to.
+    No,
+}
+
+/// What the configuration says of the log.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Settings {
+    /// `appendfsync`
+    pub appendfsync: AppendFsync,
+    /// `no-appendfsync-on-rewrite`
+    pub no_fsync_on_rewrite: bool,
+    /// `aof-timestamp-enabled`
+    pub timestamps: bool,
+}
+
+/// What INFO and the admission of commands want to know.
+#[derive(Default)]
+pub(super) struct Figures {
+    /// Why the last write or sync failed; 0 when it did not.
+    pub errno: AtomicI32,
+    /// The same of writes alone.
+    pub write_errno: AtomicI32,
+    pub delayed_fsync: AtomicU64,
+    /// Bytes that are drained and not written.
+    pub unwritten_bytes: AtomicU64,
+}
+
+/// What the log's thread is told, and what it answers.
+#[derive(Default)]
+pub(super) struct Control {
+    pub settings: Settings,
+    /// A snapshot or a rewrite uses the disk (`no-appendfsync-on-rewrite`).
+    pub is_disk_busy: bool,
+    /// Nothing is to be drained until the next switch.
+    pub hold: bool,
+    pub switches: VecDeque<Switch>,
+    /// How many flushes were asked for, of records up to this one, and how many were done; how the
+    /// last one ended.
+    pub flushes_wanted: u64,
+    pub flush_seq: u64,
+    pub flushes_done: u64,
+    pub flush_result: Option<AofError>,
+    /// The thread is to end.
+    pub stop: bool,
+}
+
+/// An order to go over to another file.
+pub(super) struct Switch {
+    /// Records up to this one belong to the former file.
+    pub seq: u64,
+    /// `None`: to none, what comes is thrown away.
+    pub to: Option<Incr>,
+    /// What the former file has not got yet is not worth writing.
+    pub discard: bool,
+}
+
+/// What the log's thread shares with others.
+#[derive(Default)]
+pub(super) struct Shared {
+    pub control: Mutex<Control>,
+    pub changed: Condvar,
+    pub sync: SyncSlot,
+    pub figures: Figures,
+}
+
+/// What there is to do after a step.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Step {
+    /// More.
+    Again,
+    /// Nothing for so long, whatever arrives.
+    Nap(Duration),
+    /// Nothing until a record arrives, or so long.
+    Sleep(Duration),
+    /// Nothing ever.
+    Stop,
+}
+
+/// See the module's text.
+pub(super) struct Log<'a> {
+    shared: &'a Shared,
+    oplog: &'a OpLog,
+    pub merge: Merge,
+    settings: Settings,
+    is_disk_busy: bool,
+    /// Drained, not written.
+    out: Vec<u8>,
+    file: Option<Open>,
+    switch: Option<Switch>,
+    last_sync_ms: u64,
+    /// Since when writes meet a sync that is running; 0: they do not.
+    delayed_since_ms: u64,
+    last_error_line_ms: u64,
+    /// The second of the last annotation.
+    stamped_secs: u64,
+    /// Records in the last group, and how long its sync took.
+    last_group: u64,
+    last_sync_took: Duration,
+}
+
+/// The file that is written to.
+struct Open {
+    incr: Incr,
+    /// Bytes that are written, all of them whole records, and that are synced.
+    len: u64,
+    synced_len: u64,
+    /// A sync has failed: what it should have written has to be given to the next one again.
+    is_suspect: bool,
+}
+
+impl<'a> Log<'a> {
+    /// A log that throws everything away until it gets a file.
+    pub fn new(shared: &'a Shared, oplog: &'a OpLog) -> Log<'a> {
+        Log {
+            shared,
+            oplog,
+            merge: Merge::after(0),
+            settings: Settings::default(),
+            is_disk_busy: false,
+            out: Vec::new(),
+            file: None,
+            switch: None,
+            last_sync_ms: 0,
+            delayed_since_ms: 0,
+            last_error_line_ms: 0,
+            stamped_secs: 0,
+            last_group: 0,
+            last_sync_took: Duration::ZERO,
+        }
+    }
+
+    /// Does what is to be done. An error is one after which the server must not go on.
+    pub fn step(&mut self, now_ms: u64) -> Result<Step, AofError> {
+        self.gather();
+        let before = self.merge.last_seq();
+        let orders = self.take_orders(now_ms);
+        if self.switch.as_ref().is_some_and(|switch| switch.discard) {
+            self.out.clear();
+        }
+        self.take_sync_result();
+        let written = match self.file.is_some() {
+            true => self.write(now_ms)?,
+            false => self.throw_away(),
+        };
+        let switched = written && self.switch_if_due(now_ms)?;
+        if let Some((number, seq)) = orders.flush
+            && (!written || self.merge.last_seq() >= seq)
+        {
+            self.flush(written, number);
+        }
+        let synced = self.sync(now_ms)?;
+        if orders.stop && self.switch.is_none() {
+            return Ok(Step::Stop);
+        }
+        self.last_group = match self.merge.last_seq() - before {
+            0 => self.last_group,
+            records => records,
+        };
+        let is_always = self.settings.appendfsync == AppendFsync::Always;
+        Ok(match () {
+            () if !written || !synced => Step::Nap(RETRY_NAP),
+            () if switched => Step::Again,
+            () if orders.hold => Step::Nap(HOLD_NAP),
+            () if self.switch.is_some() => self.switch_nap(),
+            () if self.merge.last_seq() == before || self.file.is_none() => self.idle(now_ms),
+            () if is_always => Step::Again,
+            () => Step::Nap(NAP),
+        })
+    }
+
+    /// Until the next attempt to go over to another file.
+    fn switch_nap(&self) -> Step {
+        let last = self.merge.last_seq();
+        match self.switch.as_ref().is_some_and(|switch| last < switch.seq) {
+            true => Step::Again,
+            // The former file could not be synced.
+            false => Step::Nap(RETRY_NAP),
+        }
+    }
+
+    /// How long nothing has to be done when nothing arrives.
+    fn idle(&self, now_ms: u64) -> Step {
+        let Some(file) = &self.file else {
+            return Step::Sleep(SLEEP_MAX);
+        };
+        let is_synced = file.len == file.synced_len;
+        Step::Sleep(match self.settings.appendfsync {
+            _ if self.shared.sync.is_busy() => SYNC_NAP,
+            AppendFsync::EverySec if !is_synced => {
+                let next_ms = self.last_sync_ms + SYNC_PERIOD_MS;
+                Duration::from_millis(next_ms.saturating_sub(now_ms).max(1))
+            }
+            _ => SLEEP_MAX,
+        })
+    }
+
+    /// Drains, unless a switch is near, and looks what others want.
+    fn take_orders(&mut self, now_ms: u64) -> Orders {
+        let mut control = self.shared.control.lock();
+        self.settings = control.settings;
+        self.is_disk_busy = control.is_disk_busy;
+        if self.switch.is_none() {
+            self.switch = control.switches.pop_front();
+        }
+        let hold = control.hold && self.switch.is_none();
+        let wanted = control.flushes_wanted;
+        let is_wanted = wanted > control.flushes_done;
+        let flush = is_wanted.then_some((wanted, control.flush_seq));
+        let stop = control.stop && control.switches.is_empty();
+        // Under the lock: whoever sets `hold` knows that nothing is being drained.
+        if !hold && self.out.len() < UNWRITTEN_BYTES_MAX {
+            let start = self.out.len();
+            let is_stamped = self.stamp(now_ms);
+            let up_to = self.switch.as_ref().map(|switch| switch.seq);
+            let drained = self.oplog.drain(&mut self.merge, &mut self.out, up_to);
+            if drained.bytes == 0 {
+                self.out.truncate(start);
+            } else if is_stamped {
+                self.stamped_secs = now_ms / 1000;
+            }
+        }
+        Orders { hold, flush, stop }
+    }
+
+    /// Writes the time in front of what is drained next, when it is another one.
+    fn stamp(&mut self, now_ms: u64) -> bool {
+        let secs = now_ms / 1000;
+        let is_due = self.settings.timestamps && self.file.is_some() && secs > self.stamped_secs;
+        if is_due {
+            let line = format!("#TS:{secs}\r\n");
+            self.out.extend_from_slice(line.as_bytes());
+        }
+        is_due
+    }
+
+    fn throw_away(&mut self) -> bool {
+        self.out.clear();
+        self.oplog.publish_durable(self.merge.last_seq());
+        true
+    }
+
+    /// Writes what is drained; whether that is all written now.
+    fn write(&mut self, now_ms: u64) -> Result<bool, AofError> {
+        self.count_delay(now_ms);
+        let (Some(file), false) = (&mut self.file, self.out.is_empty()) else {
+            return Ok(true);
+        };
+        let result = write_all(&*file.incr.file, &self.out);
+        let figures = &self.shared.figures;
+        let Err(failed) = result else {
+            file.grow(self.out.len());
+            self.out.clear();
+            self.out.shrink_to(KEEP_BYTES_MAX);
+            figures.unwritten_bytes.store(0, Ordering::Relaxed);
+            if figures.write_errno.swap(0, Ordering::Relaxed) != 0 {
+                figures.errno.store(0, Ordering::Relaxed);
+                tracing::info!("AOF write error looks solved. The server can write again.");
+            }
+            return Ok(true);
+        };
+        let says = now_ms.saturating_sub(self.last_error_line_ms) > ERROR_LINE_MS;
+        if says {
+            self.last_error_line_ms = now_ms;
+        }
+        let mut errno = failed.error.raw_os_error().unwrap_or(libc::EIO);
+        if failed.written == 0 {
+            if says {
+                let reason = reason(&failed.error);
+                tracing::warn!("Error writing to the AOF file: {reason}");
+            }
+        } else {
+            if says {
+                tracing::warn!(
+                    "Short write while writing to the AOF file: (nwritten={}, expected={})",
+                    failed.written,
+                    self.out.len()
+                );
+            }
+            errno = libc::ENOSPC;
+            if let Err(error) = file.incr.file.set_len(file.len) {
+                if says {
+                    tracing::warn!(
+                        "Could not remove short write from the append-only file. The server may \
+                         refuse to load the AOF the next time it starts. ftruncate: {}",
+                        reason(&error)
+                    );
+                }
+                // The rest has to follow.
+                file.grow(failed.written);
+                self.out.drain(..failed.written);
+            }
+        }
+        if self.settings.appendfsync == AppendFsync::Always {
+            return fail(
+                "Can't recover from AOF write error when the AOF fsync policy is 'always'. \
+                 Exiting...",
+            );
+        }
+        figures.write_errno.store(errno, Ordering::Relaxed);
+        figures.errno.store(errno, Ordering::Relaxed);
+        let unwritten = self.out.len() as u64;
+        figures.unwritten_bytes.store(unwritten, Ordering::Relaxed);
+        Ok(false)
+    }
+
+    /// Counts writes that meet a sync which takes too long, as Redis does.
+    fn count_delay(&mut self, now_ms: u64) {
+        let is_everysec = self.settings.appendfsync == AppendFsync::EverySec;
+        if self.out.is_empty() || !is_everysec || !self.shared.sync.is_busy() {
+            self.delayed_since_ms = 0;
+        } else if self.delayed_since_ms == 0 {
+            self.delayed_since_ms = now_ms;
+        } else if now_ms.saturating_sub(self.delayed_since_ms) >= SYNC_DELAY_MS {
+            self.delayed_since_ms = 0;
+            let figures = &self.shared.figures;
+            figures.delayed_fsync.fetch_add(1, Ordering::Relaxed);
+            tracing::info!(
+                "Asynchronous AOF fsync is taking too long (disk is busy?). Writing the AOF \
+                 buffer without waiting for fsync to complete, this may slow down the server."
+            );
+        }
+    }
+
+    /// Goes over to the next file when the former one has everything; whether it did.
+    fn switch_if_due(&mut self, now_ms: u64) -> Result<bool, AofError> {
+        let Some(switch) = &self.switch else {
+            return Ok(false);
+        };
+        if self.merge.last_seq() < switch.seq {
+            return Ok(false);
+        }
+        let discard = switch.discard;
+        // The other thread shall not find its file changed.
+        self.shared.sync.wait_idle();
+        self.take_sync_result();
+        if !discard && !self.sync_here()? {
+            self.last_sync_ms = now_ms;
+            return Ok(false);
+        }
+        if let Some(switch) = self.switch.take() {
+            self.file = switch.to.map(|incr| Open {
+                len: incr.len,
+                synced_len: incr.len,
+                is_suspect: false,
+                incr,
+            });
+        }
+        self.merge.forget_db();
+        self.shared.changed.notify_all();
+        Ok(true)
+    }
+
+    /// Answers those who asked for a flush.
+    fn flush(&mut self, written: bool, number: u64) {
+        self.shared.sync.wait_idle();
+        self.take_sync_result();
+        let result = match written {
+            true => self.sync_here().map(|_| ()),
+            false => Ok(()),
+        };
+        let errno = self.shared.figures.errno.load(Ordering::Relaxed);
+        let result = match (result, errno) {
+            (Err(error), _) => Some(error),
+            (Ok(()), 0) => None,
+            (Ok(()), errno) => {
+                let error = std::io::Error::from_raw_os_error(errno);
+                Some(AofError(reason(&error)))
+            }
+        };
+        let mut control = self.shared.control.lock();
+        control.flushes_done = number;
+        control.flush_result = result;
+        drop(control);
+        self.shared.changed.notify_all();
+    }
+
+    /// Syncs, or has it done, as the policy says; false after an error.
+    fn sync(&mut self, now_ms: u64) -> Result<bool, AofError> {
+        let Some(file) = &self.file else {
+            return Ok(true);
+        };
+        let skips = self.settings.no_fsync_on_rewrite && self.is_disk_busy;
+        let is_synced = file.len == file.synced_len;
+        match self.settings.appendfsync {
+            AppendFsync::Always if skips => {
+                // Nobody waits longer than for the write then.
+                self.publish();
+                Ok(true)
+            }
+            AppendFsync::Always => self.sync_here(),
+            AppendFsync::EverySec if !skips && !is_synced => self.sync_elsewhere(now_ms),
+            AppendFsync::EverySec | AppendFsync::No => Ok(true),
+        }
+    }
+
+    /// Has the other thread sync, once a second; false after an error.
+    fn sync_elsewhere(&mut self, now_ms: u64) -> Result<bool, AofError> {
+        let is_due = now_ms.saturating_sub(self.last_sync_ms) >= SYNC_PERIOD_MS;
+        if !is_due || self.shared.sync.is_busy() {
+            return Ok(true);
+        }
+        self.last_sync_ms = now_ms;
+        let seq = self.written_seq();
+        let Some(file) = &mut self.file else {
+            return Ok(true);
+        };
+        if let Err(error) = file.mend() {
+            self.sync_failed(&error)?;
+            return Ok(false);
+        }
+        self.shared.sync.want(SyncJob {
+            file: file.incr.file.clone(),
+            len: file.len,
+            seq,
+            file_seq: file.incr.seq,
+        });
+        Ok(true)
+    }
+
+    /// The last record that is written.
+    fn written_seq(&self) -> u64 {
+        match self.out.is_empty() {
+            true => self.merge.last_seq(),
+            // It is written as a whole or not at all.
+            false => self.oplog.durable_seq(),
+        }
+    }
+
+    fn publish(&self) {
+        if self.oplog.durable_seq() < self.written_seq() {
+            self.oplog.publish_durable(self.written_seq());
+        }
+    }
+
+    /// Syncs here and now what is not synced; false after an error.
+    fn sync_here(&mut self) -> Result<bool, AofError> {
+        let Some(file) = &mut self.file else {
+            return Ok(true);
+        };
+        if file.len != file.synced_len {
+            let started = Instant::now();
+            let synced = file.mend();
+            if let Err(error) = synced.and_then(|()| file.incr.file.sync_data()) {
+                self.sync_failed(&error)?;
+                return Ok(false);
+            }
+            self.last_sync_took = started.elapsed();
+            file.synced_len = file.len;
+            self.sync_succeeded();
+        }
+        self.publish();
+        Ok(true)
+    }
+
+    fn sync_succeeded(&self) {
+        let figures = &self.shared.figures;
+        let write_errno = figures.write_errno.load(Ordering::Relaxed);
+        figures.errno.store(write_errno, Ordering::Relaxed);
+    }
+
+    fn sync_failed(&mut self, error: &std::io::Error) -> Result<(), AofError> {
+        if let Some(file) = &mut self.file {
+            file.is_suspect = true;
+        }
+        if self.settings.appendfsync == AppendFsync::Always {
+            return fail(format!(
+                "Can't persist AOF for fsync error when the AOF fsync policy is 'always': {}. \
+                 Exiting...",
+                reason(error)
+            ));
+        }
+        let errno = error.raw_os_error().unwrap_or(libc::EIO);
+        if self.shared.figures.errno.swap(errno, Ordering::Relaxed) == 0 {
+            tracing::warn!("Fail to fsync the AOF file: {}", reason(error));
+        }
+        Ok(())
+    }
+
+    /// Looks whether the other thread has synced something.
+    fn take_sync_result(&mut self) {
+        let Some((job, result)) = self.shared.sync.take_done() else {
+            return;
+        };
+        match result {
+            Ok(()) => {
+                if let Some(file) = &mut self.file
+                    && file.incr.seq == job.file_seq
+                {
+                    file.synced_len = file.synced_len.max(job.len);
+                }
+                self.sync_succeeded();
+                self.oplog.publish_durable(job.seq);
+            }
+            // With `always` by now, the sync that follows finds it out by itself.
+            Err(error) => drop(self.sync_failed(&error)),
+        }
+    }
+
+    /// With `always`: a group that has just begun to come in is waited for a moment, so that one sync
+    /// serves all of it. How large it becomes, and what the wait is worth, the last one tells.
+    fn gather(&self) {
+        if self.settings.appendfsync != AppendFsync::Always || self.last_group < GROUP_MIN {
+            return;
+        }
+        let first = self.merge.last_seq();
+        let enough = self.last_group / 2;
+        let arrived = || self.oplog.cut() - first;
+        let most = GROUP_WAIT_MAX.min(self.last_sync_took / 2);
+        let started = Instant::now();
+        while (1..enough).contains(&arrived()) && started.elapsed() < most {
+            std::thread::yield_now();
+        }
+    }
+}
+
+/// What others want of a step.
+struct Orders {
+    hold: bool,
+    /// The number of the last flush that is wanted, and of the record that it is to reach.
+    flush: Option<(u64, u64)>,
+    stop: bool,
+}
+
+impl Open {
+    /// Before a sync: what the last one has failed to write is to be written by this one.
+    fn mend(&mut self) -> std::io::Result<()> {
+        if self.is_suspect {
+            self.incr.file.redirty(self.synced_len)?;
+            self.is_suspect = false;
+        }
+        Ok(())
+    }
+
+    fn grow(&mut self, bytes: usize) {
+        self.len += bytes as u64;
+        self.incr.size.store(self.len, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,262 @@
+//! Requests out of a file: large pieces are read, and the requests in them found without copies.
+//!
+//! [`Scanner::next`] fills a [`Batch`]: the bytes, where the arguments are in them, and where each
+//! request ends in the file. A request that is longer than a piece makes the piece grow by what is
+//! there, never by what a number in the file claims. The grammar is strict: `*COUNT`, then
+//! `$LENGTH` and as many bytes per argument, each line ended by CR LF; lines that begin with `#`
+//! (annotations) stand between requests.
+
+use std::io;
+use std::ops::Range;
+use std::sync::Arc;
+
+use crate::persist::disk::DiskFile;
+
+/// How much is read at a time: it stays in the second-level cache until it is executed.
+const PIECE_BYTES: usize = 256 << 10;
+/// Redis reads an annotation into a buffer of this size.
+const ANNOTATION_BYTES_MAX: usize = 1024;
+/// A longer number is none.
+const DIGITS_MAX: usize = 18;
+/// How many places of a damaged tail are tried.
+const CANDIDATES_MAX: usize = 1024;
+
+/// Some requests.
+#[derive(Default)]
+pub(super) struct Batch {
+    bytes: Vec<u8>,
+    args: Vec<Range<usize>>,
+    requests: Vec<Request>,
+}
+
+struct Request {
+    /// Where its arguments end in `args`.
+    args_end: usize,
+    /// Where it ends in the file.
+    end: u64,
+}
+
+impl Batch {
+    /// Hands every request over, with the offset of its end, until one is refused.
+    pub fn try_for_each<E>(
+        &self,
+        mut run: impl FnMut(&[&[u8]], u64) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let mut argv: Vec<&[u8]> = Vec::new();
+        let mut start = 0;
+        for request in &self.requests {
+            argv.clear();
+            let args = self.args[start..request.args_end].iter();
+            argv.extend(args.map(|range| &self.bytes[range.clone()]));
+            run(&argv, request.end)?;
+            start = request.args_end;
+        }
+        Ok(())
+    }
+
+    fn clear(&mut self) {
+        self.bytes.clear();
+        self.args.clear();
+        self.requests.clear();
+    }
+}
+
+/// How a file ends.
+#[derive(Debug)]
+pub(super) enum End {
+    /// After a request.
+    Clean,
+    /// Within one; where it begins.
+    Torn(u64),
+    /// It is no log from here on.
+    Bad(u64),
+    /// It cannot be read.
+    Io(io::Error),
+}
+
+/// Why there is no request at a place.
+enum Stop {
+    /// The bytes end; so many more are needed at least.
+    More(usize),
+    Bad,
+}
+
+/// Reads one file.
+pub(super) struct Scanner {
+    file: Arc<dyn DiskFile>,
+    /// Length of the file.
+    len: u64,
+    /// Where `rest` begins.
+    offset: u64,
+    /// What was read and is not a whole request.
+    rest: Vec<u8>,
+}
+
+impl Scanner {
+    pub fn new(file: Arc<dyn DiskFile>, offset: u64) -> io::Result<Scanner> {
+        let len = file.stat_len()?;
+        Ok(Scanner {
+            file,
+            len,
+            offset,
+            rest: Vec::new(),
+        })
+    }
+
+    /// Fills the batch with what comes next: at least one request, or the file ends.
+    pub fn next(&mut self, batch: &mut Batch) -> Result<(), End> {
+        batch.clear();
+        std::mem::swap(&mut batch.bytes, &mut self.rest);
+        self.rest.clear();
+        loop {
+            let (args, requests) = (&mut batch.args, &mut batch.requests);
+            let (used, stop) = scan(&batch.bytes, self.offset, args, requests);
+            if !batch.requests.is_empty() {
+                self.rest.extend_from_slice(&batch.bytes[used..]);
+                self.offset += used as u64;
+                return Ok(());
+            }
+            // Annotations.
+            batch.bytes.drain(..used);
+            self.offset += used as u64;
+            let Stop::More(needs) = stop else {
+                return Err(End::Bad(self.offset));
+            };
+            let read_to = self.offset + batch.bytes.len() as u64;
+            let left = self.len.saturating_sub(read_to);
+            if left < needs as u64 {
+                return Err(match left == 0 && batch.bytes.is_empty() {
+                    true => End::Clean,
+                    false => End::Torn(self.offset),
+                });
+            }
+            self.read_piece(&mut batch.bytes, left).map_err(End::Io)?;
+        }
+    }
+
+    /// Reads on: a piece, or as much as is there already, so that a long request is not scanned
+    /// from its beginning too often.
+    fn read_piece(&self, bytes: &mut Vec<u8>, left: u64) -> io::Result<()> {
+        let start = bytes.len();
+        let want = PIECE_BYTES.max(start) as u64;
+        bytes.resize(start + want.min(left) as usize, 0);
+        let mut end = start;
+        while end < bytes.len() {
+            let at = self.offset + end as u64;
+            match self.file.read_at(&mut bytes[end..], at)? {
+                // It became shorter while it was read.
+                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+                count => end += count,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Finds the whole requests in the batch's bytes, which begin at `offset` in the file. Returns how
+/// many bytes they take, annotations included, and why there are no more.
+fn scan(
+    bytes: &[u8],
+    offset: u64,
+    args: &mut Vec<Range<usize>>,
+    requests: &mut Vec<Request>,
+) -> (usize, Stop) {
+    let mut at = 0;
+    loop {
+        let next = match bytes.get(at) {
+            None => return (at, Stop::More(1)),
+            Some(b'#') => annotation(bytes, at),
+            Some(b'*') => request(bytes, at, args),
+            Some(_) => Err(Stop::Bad),
+        };
+        let is_request = bytes[at] == b'*';
+        match next {
+            Ok(next) => at = next,
+            Err(stop) => {
+                let whole = requests
+                    .last()
+                    .map_or(0, |request: &Request| request.args_end);
+                args.truncate(whole);
+                return (at, stop);
+            }
+        }
+        if is_request {
+            requests.push(Request {
+                args_end: args.len(),
+                end: offset + at as u64,
+            });
+        }
+    }
+}
+
+/// Skips an annotation; where the next line begins.
+fn annotation(bytes: &[u8], at: usize) -> Result<usize, Stop> {
+    let line = &bytes[at..bytes.len().min(at + ANNOTATION_BYTES_MAX)];
+    match memchr::memchr(b'\n', line) {
+        Some(end) => Ok(at + end + 1),
+        None if line.len() < ANNOTATION_BYTES_MAX => Err(Stop::More(1)),
+        None => Err(Stop::Bad),
+    }
+}
+
+/// Reads the request at `at`; where it ends.
+fn request(bytes: &[u8], at: usize, args: &mut Vec<Range<usize>>) -> Result<usize, Stop> {
+    let (count, mut at) = number(bytes, at, b'*')?;
+    if count == 0 {
+        return Err(Stop::Bad);
+    }
+    for _ in 0..count {
+        let (len, start) = number(bytes, at, b'$')?;
+        let end = start.checked_add(len).ok_or(Stop::Bad)?;
+        let next = end.checked_add(2).ok_or(Stop::Bad)?;
+        if next > bytes.len() {
+            return Err(Stop::More(next - bytes.len()));
+        }
+        if &bytes[end..next] != b"\r\n" {
+            return Err(Stop::Bad);
+        }
+        args.push(start..end);
+        at = next;
+    }
+    Ok(at)
+}
+
+/// Reads a line of `kind` and a number; where the next line begins.
+fn number(bytes: &[u8], at: usize, kind: u8) -> Result<(usize, usize), Stop> {
+    match bytes.get(at) {
+        None => return Err(Stop::More(1)),
+        Some(byte) if *byte != kind => return Err(Stop::Bad),
+        Some(_) => {}
+    }
+    let mut value: usize = 0;
+    let mut digits = 0;
+    for index in at + 1.. {
+        match bytes.get(index) {
+            None => return Err(Stop::More(1)),
+            Some(digit @ b'0'..=b'9') if digits < DIGITS_MAX => {
+                value = value * 10 + usize::from(digit - b'0');
+                digits += 1;
+            }
+            Some(b'\r') if digits > 0 => {
+                return match bytes.get(index + 1) {
+                    None => Err(Stop::More(1)),
+                    Some(b'\n') => Ok((value, index + 2)),
+                    Some(_) => Err(Stop::Bad),
+                };
+            }
+            Some(_) => return Err(Stop::Bad),
+        }
+    }
+    Err(Stop::Bad)
+}
+
+/// Whether behind the request that `tail` begins with, and that is not complete, there are others
+/// up to the end of `tail`.
+pub(super) fn has_requests(tail: &[u8]) -> bool {
+    let starts = memchr::memmem::find_iter(tail, b"\r\n*");
+    starts.take(CANDIDATES_MAX).any(|at| {
+        let (mut args, mut requests) = (Vec::new(), Vec::new());
+        let (_, stop) = scan(&tail[at + 2..], 0, &mut args, &mut requests);
+        !requests.is_empty() && matches!(stop, Stop::More(_))
+    })
+}

@@ -1,0 +1,495 @@
+//! The log of a server: its state, its threads, and what others ask of it.
+//!
+//! In the order of use: [`Aof::open`] and [`Aof::load`] at the start; [`Aof::run`] on a thread of its
+//! own as long as the server lives; [`Aof::start`] when `appendonly` is on, [`Aof::switch_on`] and
+//! [`Aof::switch_off`] when it is set later. A rewrite is [`Aof::begin_rewrite`], then a snapshot at
+//! whose cut [`Aof::at_cut`] is called, then [`Aof::finish_rewrite`] or [`Aof::abort_rewrite`]. Who
+//! schedules rewrites and writes their BASE is not known here.
+//!
+//! Between `begin_rewrite` and `at_cut` the log's thread drains nothing: the number of the last record
+//! before the snapshot is known only there, and what comes after it belongs to the new INCR file.
+//!
+//! Invariant: `files` is locked before `sizes`, and neither while `control` is.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+
+use parking_lot::Mutex;
+
+use crate::db::oplog::OpLog;
+use crate::persist::disk::Disk;
+use crate::util::clock::Clock;
+
+use super::AofError;
+use super::files::{Files, FirstIncr, Incr, Place};
+use super::load::{LoadOptions, Loaded, Target, load};
+use super::log::{Log, Settings, Shared, Step, Switch};
+
+/// Failures in a row after which automatic rewrites are rarer.
+const FAILURES_MAX: u32 = 3;
+/// The longest pause between two of them.
+const PAUSE_MINUTES_MAX: u64 = 60;
+
+/// Whether commands are logged.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum AofState {
+    /// They are not.
+    Off,
+    /// They are.
+    On,
+    /// They will be once a rewrite has written what there is.
+    WaitRewrite,
+}
+
+/// See the module's text.
+pub struct Aof {
+    shared: Shared,
+    files: Mutex<Files>,
+    state: AtomicU8,
+    sizes: Mutex<Sizes>,
+    loaded_bytes: Arc<AtomicU64>,
+    limit: Mutex<Limit>,
+}
+
+#[derive(Default)]
+struct Sizes {
+    /// BASE and INCR files that are no longer written.
+    settled: u64,
+    /// INCR files since the last rewrite, the last one being written.
+    incr: Vec<(u64, Arc<AtomicU64>)>,
+    /// All of it when the last rewrite ended (`aof_base_size`).
+    base: u64,
+}
+
+/// What keeps rewrites that fail from being tried too often.
+#[derive(Default)]
+struct Limit {
+    failures: u32,
+    next_pause_minutes: u64,
+    until_secs: u64,
+}
+
+/// A rewrite that has begun.
+pub struct Rewrite {
+    /// Waits for the cut.
+    incr: Option<Incr>,
+    first_incr: FirstIncr,
+}
+
+impl Aof {
+    /// Reads what there is on the disk.
+    ///
+    /// # Errors
+    /// When the manifest cannot be read, or is none.
+    pub fn open(disk: Arc<dyn Disk>, place: Place, settings: Settings) -> Result<Aof, AofError> {
+        let shared = Shared::default();
+        shared.control.lock().settings = settings;
+        Ok(Aof {
+            shared,
+            files: Mutex::new(Files::open(disk, place)?),
+            state: AtomicU8::new(AofState::Off as u8),
+            sizes: Mutex::default(),
+            loaded_bytes: Arc::default(),
+            limit: Mutex::default(),
+        })
+    }
+
+    /// Whether commands are logged.
+    pub fn state(&self) -> AofState {
+        match self.state.load(Ordering::SeqCst) {
+            1 => AofState::On,
+            2 => AofState::WaitRewrite,
+            _ => AofState::Off,
+        }
+    }
+
+    fn set_state(&self, state: AofState) {
+        self.state.store(state as u8, Ordering::SeqCst);
+    }
+
+    /// Loads the log; first an AOF of before Redis 7, if there is one, is taken over.
+    ///
+    /// # Errors
+    /// After which the server must not start.
+    pub fn load(&self, options: LoadOptions, target: &mut dyn Target) -> Result<Loaded, AofError> {
+        let mut files = self.files.lock();
+        files.upgrade_if_needed()?;
+        let loaded = load(&files, options, target, &self.loaded_bytes)?;
+        if matches!(loaded, Loaded::Ok | Loaded::Truncated) {
+            let (base, incr) = files.sizes()?;
+            let mut sizes = self.sizes.lock();
+            sizes.settled = base + incr;
+            sizes.base = base;
+        }
+        Ok(loaded)
+    }
+
+    /// Bytes that [`Aof::load`] has read so far, snapshots included.
+    pub fn loaded_bytes(&self) -> u64 {
+        self.loaded_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Length of all files that [`Aof::load`] reads; 0 when there is none. Not while it runs.
+    pub fn total_bytes(&self) -> u64 {
+        let sizes = self.files.lock().sizes();
+        sizes.map_or(0, |(base, incr)| base + incr)
+    }
+
+    /// Begins to log, at the start of the server, after loading; no command runs yet. Without any
+    /// files `make_base` writes a BASE at the path that it is given.
+    ///
+    /// # Errors
+    /// After which the server must not start.
+    pub fn start(
+        &self,
+        oplog: &OpLog,
+        is_rdb: bool,
+        make_base: &mut dyn FnMut(&Path) -> Result<(), String>,
+    ) -> Result<(), AofError> {
+        let mut files = self.files.lock();
+        files.remove_temporary();
+        let incr = files.start(is_rdb, make_base)?;
+        files.remove_history();
+        {
+            let mut sizes = self.sizes.lock();
+            sizes.settled = sizes.settled.saturating_sub(incr.len);
+            sizes.incr = vec![(incr.seq, incr.size.clone())];
+        }
+        self.set_state(AofState::On);
+        oplog.set_on(true);
+        self.switch(oplog, Some(incr), false);
+        Ok(())
+    }
+
+    /// Orders the log's thread to go over to another file behind the last record.
+    fn switch(&self, oplog: &OpLog, to: Option<Incr>, discard: bool) {
+        let mut control = self.shared.control.lock();
+        control.hold = false;
+        let seq = oplog.cut();
+        control.switches.push_back(Switch { seq, to, discard });
+        drop(control);
+        oplog.wake();
+    }
+
+    /// Takes over what the configuration says.
+    pub fn configure(&self, oplog: &OpLog, settings: Settings) {
+        self.shared.control.lock().settings = settings;
+        oplog.set_always(settings.appendfsync == super::AppendFsync::Always);
+        oplog.wake();
+    }
+
+    /// Says whether a snapshot or a rewrite uses the disk (`no-appendfsync-on-rewrite`).
+    pub fn set_disk_busy(&self, oplog: &OpLog, busy: bool) {
+        self.shared.control.lock().is_disk_busy = busy;
+        oplog.wake();
+    }
+
+    /// Writes the log until [`Aof::stop`]. `on_fatal` is called when the server must not go on; it
+    /// should not return.
+    pub fn run(&self, oplog: &OpLog, clock: &Clock, on_fatal: &dyn Fn(&AofError)) {
+        std::thread::scope(|scope| {
+            self.shared.sync.reopen();
+            let builder = std::thread::Builder::new().name("kivi-aof-sync".into());
+            if let Err(error) = builder.spawn_scoped(scope, || self.shared.sync.serve()) {
+                on_fatal(&AofError(format!("Can't start a thread: {error}")));
+            }
+            let mut log = Log::new(&self.shared, oplog);
+            loop {
+                match log.step(clock.unix_ms()) {
+                    Ok(Step::Again) => {}
+                    Ok(Step::Nap(nap)) => std::thread::park_timeout(nap),
+                    Ok(Step::Sleep(most)) => oplog.sleep(&log.merge, most),
+                    Ok(Step::Stop) => break,
+                    Err(error) => {
+                        on_fatal(&error);
+                        break;
+                    }
+                }
+            }
+            // Nobody shall wait for a thread that is gone.
+            self.fail_flushes(&AofError("the log is closed".to_owned()));
+            self.shared.sync.close();
+        });
+    }
+
+    fn fail_flushes(&self, error: &AofError) {
+        let mut control = self.shared.control.lock();
+        control.flushes_done = u64::MAX;
+        control.flush_result = Some(error.clone());
+        drop(control);
+        self.shared.changed.notify_all();
+    }
+
+    /// Ends [`Aof::run`]. What is not written then is lost: [`Aof::flush`] first.
+    pub fn stop(&self, oplog: &OpLog) {
+        self.shared.control.lock().stop = true;
+        oplog.wake();
+    }
+
+    /// Waits until everything that was logged so far is written and synced. While [`Aof::run`] runs.
+    ///
+    /// # Errors
+    /// When it cannot be.
+    pub fn flush(&self, oplog: &OpLog) -> Result<(), AofError> {
+        let mut control = self.shared.control.lock();
+        control.flushes_wanted += 1;
+        control.flush_seq = control.flush_seq.max(oplog.cut());
+        let number = control.flushes_wanted;
+        oplog.wake();
+        while control.flushes_done < number {
+            self.shared.changed.wait(&mut control);
+        }
+        control.flush_result.clone().map_or(Ok(()), Err)
+    }
+
+    /// `appendonly` was set to yes: the log begins with a rewrite, which is to be begun now or when
+    /// it can be.
+    pub fn switch_on(&self) {
+        if self.state() == AofState::Off {
+            self.set_state(AofState::WaitRewrite);
+            let figures = &self.shared.figures;
+            if figures.errno.swap(0, Ordering::Relaxed) != 0 {
+                tracing::warn!("AOF reopen, just ignore the last error.");
+            }
+            figures.write_errno.store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// `appendonly` was set to no. Waits until what was logged is on the disk. A rewrite that is
+    /// being done has to be cancelled and aborted by who does it.
+    pub fn switch_off(&self, oplog: &OpLog) {
+        if self.state() == AofState::Off {
+            return;
+        }
+        self.set_state(AofState::Off);
+        oplog.set_on(false);
+        if let Err(error) = self.flush(oplog) {
+            tracing::warn!("Fail to fsync the AOF file: {error}");
+        }
+        // What could not be written is given up.
+        self.switch(oplog, None, true);
+        let figures = &self.shared.figures;
+        figures.errno.store(0, Ordering::Relaxed);
+        figures.write_errno.store(0, Ordering::Relaxed);
+        let mut sizes = self.sizes.lock();
+        let incr: u64 = sizes
+            .incr
+            .drain(..)
+            .map(|(_, size)| size.load(Ordering::Relaxed))
+            .sum();
+        sizes.settled += incr;
+    }
+
+    /// Begins a rewrite: what is logged after the cut goes to a new INCR file. Commands that write
+    /// go on; the log's thread waits for [`Aof::at_cut`], which should be soon.
+    ///
+    /// # Errors
+    /// When the new file cannot be made; nothing has changed then.
+    pub fn begin_rewrite(&self) -> Result<Rewrite, AofError> {
+        let mut files = self.files.lock();
+        let (incr, first_incr) = match self.state() {
+            AofState::Off => (None, FirstIncr::None),
+            AofState::On => {
+                let incr = files.next_incr()?;
+                let seq = incr.seq;
+                (Some(incr), FirstIncr::Seq(seq))
+            }
+            AofState::WaitRewrite => (Some(files.temp_incr()?), FirstIncr::Temp),
+        };
+        if let Some(incr) = &incr {
+            self.shared.control.lock().hold = true;
+            self.sizes.lock().incr.push((incr.seq, incr.size.clone()));
+        }
+        Ok(Rewrite { incr, first_incr })
+    }
+
+    /// The moment of the snapshot: call it while all shards are held. Takes microseconds.
+    pub fn at_cut(&self, oplog: &OpLog, rewrite: &mut Rewrite) {
+        if let Some(incr) = rewrite.incr.take() {
+            oplog.set_on(true);
+            self.switch(oplog, Some(incr), false);
+        }
+    }
+
+    /// Where the BASE of a rewrite is to be written before [`Aof::finish_rewrite`].
+    pub fn temp_base(&self) -> PathBuf {
+        let name = format!("temp-rewriteaof-bg-{}.aof", std::process::id());
+        self.files.lock().place.dir.join(name)
+    }
+
+    /// The file `temp_base`, which has to be durable, becomes the BASE (`is_rdb` tells its format).
+    ///
+    /// # Errors
+    /// When it cannot; then the rewrite has failed, and what there was before counts.
+    pub fn finish_rewrite(
+        &self,
+        oplog: &OpLog,
+        rewrite: Rewrite,
+        temp_base: &Path,
+        is_rdb: bool,
+    ) -> Result<(), AofError> {
+        let mut files = self.files.lock();
+        let result = files.finish_rewrite(temp_base, is_rdb, rewrite.first_incr);
+        let base_bytes = match result {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                drop(files);
+                self.abort_rewrite(oplog, rewrite);
+                return Err(error);
+            }
+        };
+        if self.state() != AofState::Off {
+            let mut sizes = self.sizes.lock();
+            match rewrite.first_incr {
+                FirstIncr::Seq(first) => sizes.incr.retain(|(seq, _)| *seq >= first),
+                FirstIncr::Temp | FirstIncr::None => {
+                    let last = sizes.incr.pop();
+                    sizes.incr = last.into_iter().collect();
+                }
+            }
+            sizes.settled = base_bytes;
+            sizes.base = sizes.current();
+        }
+        files.remove_history();
+        *self.limit.lock() = Limit::default();
+        if self.state() == AofState::WaitRewrite && rewrite.first_incr == FirstIncr::Temp {
+            self.set_state(AofState::On);
+        }
+        Ok(())
+    }
+
+    /// The rewrite has failed, or was cancelled.
+    pub fn abort_rewrite(&self, oplog: &OpLog, mut rewrite: Rewrite) {
+        {
+            let mut limit = self.limit.lock();
+            limit.failures = limit.failures.saturating_add(1);
+        }
+        match rewrite.first_incr {
+            FirstIncr::None => {}
+            // The new file is there and empty, or in use: it follows the former ones.
+            FirstIncr::Seq(_) => match rewrite.incr.take() {
+                Some(incr) => self.switch(oplog, Some(incr), false),
+                None => {}
+            },
+            FirstIncr::Temp => {
+                oplog.set_on(false);
+                self.switch(oplog, None, true);
+                self.sizes.lock().incr.clear();
+                self.files.lock().remove_temp_incr();
+            }
+        }
+    }
+
+    /// Whether the log has grown enough to be rewritten by itself; by how many percent.
+    pub fn auto_rewrite(&self, percentage: u64, min_bytes: u64, now_secs: u64) -> Option<u64> {
+        let (current, base) = (self.current_bytes(), self.base_bytes());
+        if percentage == 0 || self.state() != AofState::On || current <= min_bytes {
+            return None;
+        }
+        let percent = u128::from(current) * 100 / u128::from(base.max(1));
+        let growth = u64::try_from(percent)
+            .unwrap_or(u64::MAX)
+            .saturating_sub(100);
+        let is_due = growth >= percentage && !self.limit.lock().holds(now_secs);
+        is_due.then_some(growth)
+    }
+
+    /// BGREWRITEAOF: failures before do not count.
+    pub fn forgive_failures(&self) {
+        self.limit.lock().failures = 0;
+    }
+
+    /// Rewrites in a row that have failed (`aof_rewrites_consecutive_failures`).
+    pub fn failures(&self) -> u32 {
+        self.limit.lock().failures
+    }
+
+    /// Why commands that write are to be refused: the error of the last write or sync.
+    pub fn disk_error(&self) -> Option<std::io::Error> {
+        match self.shared.figures.errno.load(Ordering::Relaxed) {
+            0 => None,
+            errno => Some(std::io::Error::from_raw_os_error(errno)),
+        }
+    }
+
+    /// Whether the last write succeeded (`aof_last_write_status`).
+    pub fn is_write_ok(&self) -> bool {
+        self.shared.figures.write_errno.load(Ordering::Relaxed) == 0
+    }
+
+    /// Length of the log (`aof_current_size`).
+    pub fn current_bytes(&self) -> u64 {
+        self.sizes.lock().current()
+    }
+
+    /// Its length when the last rewrite ended (`aof_base_size`).
+    pub fn base_bytes(&self) -> u64 {
+        self.sizes.lock().base
+    }
+
+    /// What is not written yet (`aof_buffer_length`).
+    pub fn buffered_bytes(&self, oplog: &OpLog) -> u64 {
+        let unwritten = self.shared.figures.unwritten_bytes.load(Ordering::Relaxed);
+        unwritten + oplog.buffered_bytes()
+    }
+
+    /// Whether a sync is running (`aof_pending_bio_fsync`).
+    pub fn is_sync_pending(&self) -> bool {
+        self.shared.sync.is_busy()
+    }
+
+    /// Writes that met a sync which took too long (`aof_delayed_fsync`).
+    pub fn delayed_fsync(&self) -> u64 {
+        self.shared.figures.delayed_fsync.load(Ordering::Relaxed)
+    }
+
+    /// CONFIG RESETSTAT.
+    pub fn reset_stats(&self) {
+        self.shared
+            .figures
+            .delayed_fsync
+            .store(0, Ordering::Relaxed);
+    }
+
+    #[cfg(test)]
+    pub(super) fn parts(&self) -> (&Shared, &Mutex<Files>) {
+        (&self.shared, &self.files)
+    }
+}
+
+impl Sizes {
+    fn current(&self) -> u64 {
+        let incr = self.incr.iter();
+        let incr: u64 = incr.map(|(_, size)| size.load(Ordering::Relaxed)).sum();
+        self.settled + incr
+    }
+}
+
+impl Limit {
+    /// Whether an automatic rewrite has to wait.
+    fn holds(&mut self, now_secs: u64) -> bool {
+        if self.failures < FAILURES_MAX {
+            self.next_pause_minutes = 0;
+            self.until_secs = 0;
+            return false;
+        }
+        if self.until_secs != 0 {
+            let holds = now_secs < self.until_secs;
+            if !holds {
+                self.until_secs = 0;
+            }
+            return holds;
+        }
+        let minutes = self.next_pause_minutes.saturating_mul(2);
+        self.next_pause_minutes = minutes.clamp(1, PAUSE_MINUTES_MAX);
+        self.until_secs = now_secs.saturating_add(self.next_pause_minutes * 60);
+        tracing::warn!(
+            "Background AOF rewrite has repeatedly failed and triggered the limit, will retry in \
+             {} minutes",
+            self.next_pause_minutes
+        );
+        true
+    }
+}
