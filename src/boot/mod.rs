@@ -26,7 +26,7 @@ use crate::persist::aof;
 use crate::persist::rdb::check;
 use crate::exec::load::{self, NotLoaded};
 use crate::persist::state::Marks;
-use crate::server::{Lifecycle, Server, saving};
+use crate::server::{Lifecycle, Server, rewriting, saving};
 use crate::sys::{alloc, process, title, tsc};
 use crate::util::clock::Clock;
 
@@ -158,6 +158,7 @@ fn serve(
         expiry.thread().unpark();
         let _ = expiry.join();
     }
+    rewriting::close(server);
     Ok(())
 }
 
@@ -223,6 +224,7 @@ async fn run_cron(server: Arc<Server>) {
         tokio::time::sleep(CRON_TICK).await;
         cron::tick(&server);
         saving::tick(&server);
+        rewriting::tick(&server);
     }
 }
 
@@ -311,7 +313,18 @@ fn apply_config(
         Field::Dir => {
             let moved = server.persist.dir_changed(&after.dir);
             moved.map_err(|error| error.to_string())?;
-            std::env::set_current_dir(&after.dir).map_err(|error| error.to_string())
+            std::env::set_current_dir(&after.dir).map_err(|error| error.to_string())?;
+            rewriting::dir_changed(server);
+            Ok(())
+        }
+        Field::AppendOnly if after.appendonly => rewriting::switch_on(server, after),
+        Field::AppendOnly => {
+            rewriting::switch_off(server);
+            Ok(())
+        }
+        Field::AppendFsync | Field::NoAppendfsyncOnRewrite | Field::AofTimestampEnabled => {
+            rewriting::configure(server, after);
+            Ok(())
         }
         Field::MaxClients => {
             let reserved = reserved_fds(after);

@@ -16,6 +16,7 @@ use crate::client::pause::PauseMode;
 use crate::config::{Config, Supervised};
 use crate::db::access::lru_clock;
 use crate::db::{Access, Census};
+use crate::persist::aof::Aof;
 use crate::server::{KIVI_VERSION, REDIS_VERSION, Server};
 use crate::spec::{AclCategories, Flags, Group};
 use crate::stats::{self, CRON_HZ, Metric};
@@ -370,7 +371,10 @@ fn memory(report: &mut Report<'_, '_>) {
         "mem_clients_slaves",
     ]);
     report.line("mem_clients_normal", clients_bytes);
-    report.zeros(&["mem_cluster_links", "mem_aof_buffer"]);
+    report.line("mem_cluster_links", 0);
+    let buffered = |aof: Arc<Aof>| aof.buffered_bytes(&server.keyspace.oplog);
+    let aof_buffer = server.persist.aof().map_or(0, buffered);
+    report.line("mem_aof_buffer", aof_buffer);
     report.line("mem_allocator", alloc::version());
     report.zeros(&[
         "mem_overhead_db_hashtable_rehashing",

@@ -127,11 +127,11 @@ fn bgrewriteaof(ctx: &mut Ctx<'_>) -> CmdResult {
         }
         Err(NotStarted::Busy(JobKind::BgSave | JobKind::Save)) => {
             tracing::info!("Background append only file rewriting scheduled.");
-            let mut book = ctx.server.persist.book();
-            book.is_rewrite_scheduled = true;
-            // Who asks for it need not wait because of earlier failures.
-            book.rewrite_failures = 0;
-            book.rewrite_not_before_secs = 0;
+            ctx.server.persist.book().is_rewrite_scheduled = true;
+            if let Some(aof) = ctx.server.persist.aof() {
+                // Who asks for it need not wait because of earlier failures.
+                aof.forgive_failures();
+            }
             ctx.out
                 .simple("Background append only file rewriting scheduled");
         }

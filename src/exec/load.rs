@@ -3,7 +3,7 @@
 //! While it goes on everybody else is told LOADING (`admit`), nothing expires, and INFO tells how
 //! far it is. It is done on whatever thread calls, which is never one that serves clients.
 
-use std::io;
+use std::io::{self, Read};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -12,12 +12,15 @@ use std::time::{Duration, Instant};
 use crate::commands::CommandTable;
 use crate::config::{Config, RdbVersionCheck};
 use crate::db::{Access, DbIndex, GateGuard};
+use crate::persist::aof::{self, AofError, Loaded, Target};
 use crate::persist::disk::{FileReader, OpenMode};
 use crate::persist::rdb::decode::{self, LoadError, LoadOptions, LoadSummary, Record};
 use crate::persist::rdb::{self};
 use crate::persist::state::Marks;
-use crate::server::{Server, saving};
+use crate::server::{Server, rewriting, saving};
 use crate::spec::CmdError;
+
+use super::replay::Replay;
 
 /// What DEBUG RELOAD says of a file that it cannot load.
 const RELOAD_FAILED: CmdError =
@@ -45,6 +48,7 @@ struct Loading<'s>(&'s Server);
 impl<'s> Loading<'s> {
     fn begin(server: &'s Server) -> Loading<'s> {
         server.persist.mark(Marks::LOADING, true);
+        server.keyspace.expire_clock.set_loading(true);
         server.persist.book().load_started_at_ms = server.clock.unix_ms();
         Loading(server)
     }
@@ -52,6 +56,7 @@ impl<'s> Loading<'s> {
 
 impl Drop for Loading<'_> {
     fn drop(&mut self) {
+        self.0.keyspace.expire_clock.set_loading(false);
         self.0.persist.mark(Marks::LOADING, false);
     }
 }
@@ -68,6 +73,11 @@ pub fn at_start(server: &Arc<Server>, table: &Arc<CommandTable>) -> Result<(), N
     let loaded = match config.appendonly {
         true => load_aof(server, table, &config),
         false => load_rdb(server, &config, false),
+    };
+    let loaded = match (loaded, config.appendonly) {
+        // What is logged from now on follows what was loaded.
+        (Ok(()) | Err(NotLoaded::NoFile), true) => start_logging(server).and(loaded),
+        _ => loaded,
     };
     drop(loading);
     match loaded {
@@ -86,6 +96,13 @@ pub fn at_start(server: &Arc<Server>, table: &Arc<CommandTable>) -> Result<(), N
         }
         Err(NotLoaded::Stopped) => Err(NotLoaded::Stopped),
     }
+}
+
+fn start_logging(server: &Arc<Server>) -> Result<(), NotLoaded> {
+    rewriting::start_logging(server).map_err(|error| {
+        tracing::warn!("{error}");
+        NotLoaded::Failed
+    })
 }
 
 /// What a load of a snapshot follows.
@@ -192,8 +209,66 @@ fn merge_into(
     })
 }
 
-fn load_aof(_: &Arc<Server>, _: &Arc<CommandTable>, _: &Config) -> Result<(), NotLoaded> {
-    Err(NotLoaded::NoFile)
+/// Loads the log.
+fn load_aof(
+    server: &Arc<Server>,
+    table: &Arc<CommandTable>,
+    config: &Config,
+) -> Result<(), NotLoaded> {
+    let failed = |error: AofError| {
+        tracing::warn!("{error}");
+        NotLoaded::Failed
+    };
+    let aof = rewriting::open(server, config).map_err(failed)?;
+    let progress = &server.persist.loading;
+    progress.reset(aof.total_bytes(), key_delay(config));
+    let mut target = Log {
+        server,
+        config,
+        replay: Replay::new(server.clone(), table.clone()),
+    };
+    let options = aof::LoadOptions {
+        truncated: config.aof_load_truncated,
+        databases: server.keyspace.databases(),
+    };
+    server.persist.book().is_loading_aof = true;
+    let loaded = aof.load(options, &mut target);
+    server.persist.book().is_loading_aof = false;
+    match loaded {
+        Ok(Loaded::NotExist) => Err(NotLoaded::NoFile),
+        Ok(Loaded::Empty | Loaded::Ok | Loaded::Truncated) => Ok(()),
+        Err(_) if progress.stop.load(Ordering::Relaxed) => Err(NotLoaded::Stopped),
+        Err(error) => Err(failed(error)),
+    }
+}
+
+/// Where the log is loaded to.
+struct Log<'s> {
+    server: &'s Arc<Server>,
+    config: &'s Config,
+    replay: Replay,
+}
+
+impl Target for Log<'_> {
+    fn run(&mut self, db: DbIndex, argv: &[&[u8]]) -> Result<(), String> {
+        let progress = &self.server.persist.loading;
+        if progress.stop.load(Ordering::Relaxed) {
+            return Err("Loading was stopped".to_owned());
+        }
+        progress.pause();
+        self.replay.run(db, argv)
+    }
+
+    fn load_rdb(&mut self, input: Box<dyn Read + Send>) -> Result<u64, String> {
+        let server = self.server;
+        // What has expired may be needed by the commands that follow.
+        let options = load_options(server, self.config, false);
+        let progress = &server.persist.loading;
+        let loaded = rdb::load_into(&server.keyspace, input, &options, progress);
+        let summary = loaded.map_err(|error| error.to_string())?;
+        note_loaded(server, &summary);
+        Ok(summary.bytes)
+    }
 }
 
 /// Has the keyspace for itself: everybody else waits.

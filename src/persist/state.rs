@@ -13,19 +13,17 @@
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::thread::JoinHandle;
 
-use parking_lot::{Condvar, Mutex, MutexGuard};
+use parking_lot::{Condvar, Mutex, MutexGuard, RwLock};
 
+use super::aof::Aof;
 use super::disk::{Disk, DirLock, LockError};
 use super::rdb::LoadProgress;
 use super::snapshot::SaveProgress;
 
 /// How long a snapshot that failed is not tried again by itself, seconds.
 pub const RETRY_DELAY_SECS: u64 = 5;
-/// Failures of rewriting the log from which on it is tried less and less often.
-const REWRITE_FAILURES_FREE: u64 = 3;
-/// The longest pause between two tries, minutes.
-const REWRITE_PAUSE_MAX_MINUTES: u64 = 60;
 
 /// What a job writes, and who waits for it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -115,18 +113,14 @@ pub struct Book {
     pub last_rewrite_took_secs: Option<u64>,
     /// Most memory that the last rewrite held, bytes.
     pub last_rewrite_cow_bytes: u64,
-    /// Failures one after the other.
-    pub rewrite_failures: u64,
     /// BGREWRITEAOF while another job ran.
     pub is_rewrite_scheduled: bool,
-    /// Before that no rewrite begins by itself, Unix s.
-    pub rewrite_not_before_secs: u64,
-    /// The first rewrite after the log was switched on: until it is done the log is not complete.
-    pub is_first_rewrite: bool,
     /// Keys that the last load brought.
     pub loaded_keys: u64,
     /// Keys that it left out since they had expired.
     pub loaded_expired_keys: u64,
+    /// What is being loaded is the log.
+    pub is_loading_aof: bool,
     /// When the load in progress began, Unix ms.
     pub load_started_at_ms: u64,
     /// Why the log could not be written.
@@ -148,16 +142,6 @@ impl Book {
         let since_secs = now_secs.saturating_sub(self.last_bgsave_try_secs);
         !self.bgsave_failed || since_secs > RETRY_DELAY_SECS
     }
-
-    /// Notes a rewrite that failed: after a few the next ones wait for 1, 2, 4, ... minutes.
-    fn rewrite_has_failed(&mut self, now_secs: u64) {
-        self.rewrite_failed = true;
-        self.rewrite_failures += 1;
-        if let Some(doublings) = self.rewrite_failures.checked_sub(REWRITE_FAILURES_FREE) {
-            let minutes = (1u64 << doublings.min(6)).min(REWRITE_PAUSE_MAX_MINUTES);
-            self.rewrite_not_before_secs = now_secs + minutes * 60;
-        }
-    }
 }
 
 /// See the module's text.
@@ -172,6 +156,10 @@ pub struct State {
     book: Mutex<Book>,
     /// The slot became free.
     freed: Condvar,
+    /// The log, once it was opened.
+    pub aof: RwLock<Option<Arc<Aof>>>,
+    /// The thread that writes it.
+    pub aof_thread: Mutex<Option<JoinHandle<()>>>,
     /// The data directory, once something is to be written there.
     dir_lock: Mutex<Option<DirLock>>,
     locks_dir: bool,
@@ -194,6 +182,8 @@ impl State {
             marks: AtomicU8::new(0),
             book: Mutex::new(book),
             freed: Condvar::new(),
+            aof: RwLock::new(None),
+            aof_thread: Mutex::new(None),
             dir_lock: Mutex::new(None),
             locks_dir,
             shutdown: Mutex::new(()),
@@ -217,6 +207,11 @@ impl State {
     /// The book, to be read and written.
     pub fn book(&self) -> MutexGuard<'_, Book> {
         self.book.lock()
+    }
+
+    /// The log, if it was opened.
+    pub fn aof(&self) -> Option<Arc<Aof>> {
+        self.aof.read().clone()
     }
 
     /// Keeps other servers off the data directory from now on.
@@ -291,14 +286,8 @@ impl State {
             JobKind::AofRewrite => {
                 book.last_rewrite_took_secs = Some(took_secs);
                 book.last_rewrite_cow_bytes = cow_bytes;
-                match end {
-                    JobEnd::Done { .. } => {
-                        book.rewrite_failed = false;
-                        book.rewrite_failures = 0;
-                        book.rewrite_not_before_secs = 0;
-                    }
-                    JobEnd::Failed => book.rewrite_has_failed(now_secs),
-                    JobEnd::Cancelled => {}
+                if end != JobEnd::Cancelled {
+                    book.rewrite_failed = end == JobEnd::Failed;
                 }
             }
         }

@@ -18,7 +18,7 @@ use crate::persist::snapshot::{self, FileSink, Rdb, SnapshotError, SnapshotOptio
 use crate::persist::state::{Book, Job, JobEnd, JobKind, Marks};
 use crate::sys::{alloc, process};
 
-use super::{KIVI_VERSION, Lifecycle, REDIS_VERSION, Server};
+use super::{rewriting, KIVI_VERSION, Lifecycle, REDIS_VERSION, Server};
 
 /// Why a background job did not begin.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -94,7 +94,15 @@ pub fn save_now(server: &Arc<Server>) -> Result<(), NotSaved> {
 /// Writes the snapshot of a job that has the slot, and ends the job.
 fn save(server: &Arc<Server>, job: &Job) -> Result<(), NotSaved> {
     let config = server.config();
-    match write_file(server, &config, job) {
+    let is_busy = |busy| {
+        if let Some(aof) = server.persist.aof() {
+            aof.set_disk_busy(&server.keyspace.oplog, busy);
+        }
+    };
+    is_busy(job.kind == JobKind::BgSave);
+    let written = write_file(server, &config, job);
+    is_busy(false);
+    match written {
         Ok(summary) => {
             tracing::info!("DB saved on disk");
             let held_mb = summary.held_peak_bytes / (1024 * 1024);
@@ -216,7 +224,7 @@ fn write_file(server: &Server, config: &Config, job: &Job) -> Result<Summary<()>
     .map_err(|error| open_failed(os_text(&error)))?;
     let summary = snapshot::write(
         &server.keyspace,
-        &rdb(server, config, false),
+        &mut rdb(server, config, false),
         &mut sink,
         &snapshot_options(config),
         &persist.saving,
@@ -299,10 +307,12 @@ pub fn shutdown(server: &Arc<Server>, flags: ShutdownFlags) -> Result<(), Shutdo
 }
 
 fn prepare_shutdown(server: &Arc<Server>, flags: ShutdownFlags) -> Result<(), ShutdownFailed> {
+    let is_complete = rewriting::prepare_shutdown(server, flags.force);
     if server.persist.cancel(JobKind::BgSave) {
         tracing::warn!("There is a child saving an .rdb. Killing it!");
         server.persist.cancel_and_wait(JobKind::BgSave);
     }
+    is_complete?;
     // What would be acknowledged from here on could not be kept. Reads are served on.
     let held = hold_writes(server);
     let done = save_at_end(server, flags);

@@ -103,27 +103,35 @@ fn aof(report: &mut Report<'_, '_>, book: &Book) {
     report.line("aof_current_rewrite_time_sec", or_never(running));
     report.line("aof_last_bgrewrite_status", status(book.rewrite_failed));
     report.line("aof_rewrites", book.rewrites);
-    report.line("aof_rewrites_consecutive_failures", book.rewrite_failures);
+    let failures = report.server.persist.aof().map_or(0, |aof| aof.failures());
+    report.line("aof_rewrites_consecutive_failures", failures);
     report.line("aof_last_write_status", status(write_failed));
     report.line("aof_last_cow_size", book.last_rewrite_cow_bytes);
 }
 
 fn aof_figures(report: &mut Report<'_, '_>) {
-    let pending = report.server.persist.book().is_rewrite_scheduled;
-    report.zeros(&["aof_current_size", "aof_base_size"]);
-    report.line("aof_pending_rewrite", pending as u8);
-    report.zeros(&[
-        "aof_buffer_length",
-        "aof_pending_bio_fsync",
-        "aof_delayed_fsync",
-    ]);
+    let server = report.server;
+    let Some(aof) = server.persist.aof() else {
+        return;
+    };
+    report.line("aof_current_size", aof.current_bytes());
+    report.line("aof_base_size", aof.base_bytes());
+    // Rewrites do not wait for anything else.
+    report.line("aof_pending_rewrite", 0);
+    let buffered = aof.buffered_bytes(&server.keyspace.oplog);
+    report.line("aof_buffer_length", buffered);
+    report.line("aof_pending_bio_fsync", aof.is_sync_pending() as u8);
+    report.line("aof_delayed_fsync", aof.delayed_fsync());
 }
 
 fn loading(report: &mut Report<'_, '_>, book: &Book) {
     let server = report.server;
     let figures = &server.persist.loading;
     let total = figures.total_bytes.load(Ordering::Relaxed);
-    let loaded = figures.loaded_bytes.load(Ordering::Relaxed);
+    let loaded = match server.persist.aof() {
+        Some(aof) if book.is_loading_aof => aof.loaded_bytes(),
+        _ => figures.loaded_bytes.load(Ordering::Relaxed),
+    };
     let used_mem = figures.rdb_used_mem.load(Ordering::Relaxed);
     let now_ms = server.clock.unix_ms();
     let elapsed_ms = now_ms.saturating_sub(book.load_started_at_ms);

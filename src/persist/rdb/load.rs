@@ -57,12 +57,11 @@ impl LoadProgress {
 
     /// Waits as `key-load-delay` says; whether it says something.
     #[inline]
-    fn pause(&self, offset: u64) -> bool {
+    pub fn pause(&self) -> bool {
         let ns = self.key_delay_ns.load(Ordering::Relaxed);
         if ns == 0 {
             return false;
         }
-        self.loaded_bytes.store(offset, Ordering::Relaxed);
         thread::sleep(Duration::from_nanos(ns));
         true
     }
@@ -192,7 +191,10 @@ impl Gathered<'_> {
         let shard = self.keyspace.shard_of(hash).0 as usize;
         let gathered = &mut self.shards[shard];
         gathered.push((hash, entry));
-        let is_delayed = self.progress.pause(offset);
+        let is_delayed = self.progress.pause();
+        if is_delayed {
+            self.progress.loaded_bytes.store(offset, Ordering::Relaxed);
+        }
         match gathered.len() < BATCH_KEYS && !is_delayed {
             true => Ok(()),
             false => self.flush(shard, offset),
