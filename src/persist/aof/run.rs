@@ -219,7 +219,7 @@ impl Aof {
                 match step {
                     Ok(Step::Again) => {}
                     Ok(Step::Nap(nap)) => std::thread::park_timeout(nap),
-                    Ok(Step::Sleep(most)) => oplog.sleep(&log.merge, most),
+                    Ok(Step::Sleep(most)) => oplog.park(&log.merge, most),
                     Ok(Step::Stop) => break,
                     Err(error) => {
                         on_fatal(&error);
