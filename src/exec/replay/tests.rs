@@ -1,2 +1,1 @@
 //! Commands repeated from a log: nothing expires, nothing is logged again.
-
