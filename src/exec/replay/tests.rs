@@ -1,1 +1,2 @@
+//! Commands repeated from a log: nothing expires, nothing is logged again.
 
