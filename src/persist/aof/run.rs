@@ -200,7 +200,7 @@ impl Aof {
                 match log.step(clock.unix_ms()) {
                     Ok(Step::Again) => {}
                     Ok(Step::Nap(nap)) => std::thread::park_timeout(nap),
-                    Ok(Step::Sleep(most)) => oplog.sleep(&log.merge, most),
+                    Ok(Step::Sleep(most)) => oplog.park(&log.merge, most),
                     Ok(Step::Stop) => break,
                     Err(error) => {
                         on_fatal(&error);
