@@ -22,7 +22,7 @@ pub(crate) const START_MS: u64 = 1_700_000_000_000;
 pub(crate) struct Test {
     pub(crate) session: Session,
     pub(crate) clock: Clock,
-    table: Arc<CommandTable>,
+    pub(crate) table: Arc<CommandTable>,
 }
 
 impl Test {
