@@ -22,6 +22,7 @@ mod protocol;
 mod protocol_cases;
 mod queues;
 mod rdb_encode;
+mod replay;
 mod server;
 mod smoke;
 mod store;
