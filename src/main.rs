@@ -19,6 +19,7 @@ fn main() -> ExitCode {
             boot::check_config(&sources).map(|report| print!("{report}"))
         }
         Ok(Invocation::CheckRdb(file)) => boot::check_rdb(&file),
+        Ok(Invocation::CheckAof(check)) => boot::check_aof(check),
         Ok(Invocation::Ping(ping)) => boot::ping(&ping).map(|()| println!("PONG")),
         Ok(Invocation::Run(sources)) => boot::run(&sources),
     };

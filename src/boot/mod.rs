@@ -17,10 +17,11 @@ use tokio::sync::mpsc;
 
 use crate::client::Signal;
 use crate::commands::CommandTable;
-use crate::config::{self, Config, ConfigStore, Field, Ping, Sources, Supervised};
+use crate::config::{self, CheckAof, Config, ConfigStore, Field, Ping, Sources, Supervised};
 use crate::net::balance::Balance;
 use crate::net::listener::{self, Acceptor, Bound};
 use crate::net::worker;
+use crate::persist::aof;
 use crate::persist::rdb::check;
 use crate::server::{Lifecycle, Server};
 use crate::sys::{alloc, process, title, tsc};
@@ -431,6 +432,20 @@ pub fn check_rdb(file: &Path) -> anyhow::Result<()> {
     match check::check_file(file, now_ms, &mut io::stdout().lock())? {
         true => Ok(()),
         false => bail!("{} is not a valid RDB file", file.display()),
+    }
+}
+
+/// Checks a log and tells what it finds; an error when it is not valid.
+pub fn check_aof(check: CheckAof) -> anyhow::Result<()> {
+    let check = aof::Check {
+        file: check.file,
+        fix: check.fix,
+        truncate_to_timestamp: check.truncate_to_timestamp,
+        now_ms: Clock::real().unix_ms(),
+    };
+    match aof::check(&check, &mut io::stdin().lock(), &mut io::stdout().lock())? {
+        true => Ok(()),
+        false => bail!("{} is not a valid AOF", check.file.display()),
     }
 }
 

@@ -33,7 +33,6 @@ mod hash;
 mod info;
 mod list;
 mod lolwut;
-mod restore;
 mod scan;
 mod server;
 mod set;
@@ -138,7 +137,6 @@ pub const FAMILIES: &[&[Command]] = &[
     generic::COMMANDS,
     dump::COMMANDS,
     expire::COMMANDS,
-    restore::COMMANDS,
     scan::COMMANDS,
     connection::COMMANDS,
     client::COMMANDS,

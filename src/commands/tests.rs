@@ -12,6 +12,7 @@ use crate::util::ascii;
 use crate::util::clock::Clock;
 
 mod fuzz;
+mod propagation;
 mod snapshot;
 
 /// The fake clock's first moment, Unix ms.
@@ -46,6 +47,14 @@ impl Test {
             clock,
             table,
         }
+    }
+
+    /// Another server with the same clock.
+    pub(crate) fn fresh(&self) -> Test {
+        let fresh = Test::new();
+        let ahead_ms = self.clock.unix_ms() - START_MS;
+        fresh.clock.advance(ahead_ms);
+        fresh
     }
 
     /// One more client of the same server.

@@ -6,7 +6,7 @@
 //! after `--save`, which then means no saving. A name and its value may share one argument
 //! (`"--port 7000"`).
 //! Kivi adds `--check-config` and `--ping`, which stand where a directive may stand, or before the
-//! file, and `--check-rdb FILE`, which stands alone.
+//! file, and `--check-rdb FILE` and `--check-aof FILE`, which stand alone.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
@@ -29,6 +29,17 @@ pub struct Ping {
     pub password: Vec<u8>,
 }
 
+/// What `--check-aof` is to do.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct CheckAof {
+    /// A manifest, or a log in one file.
+    pub file: PathBuf,
+    /// Cut off what is wrong, after asking.
+    pub fix: bool,
+    /// Cut off what is younger than this (Unix seconds).
+    pub truncate_to_timestamp: Option<i64>,
+}
+
 /// What the command line asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Invocation {
@@ -40,6 +51,8 @@ pub enum Invocation {
     Ping(Ping),
     /// Check a snapshot, report; exit code 0 or 1.
     CheckRdb(PathBuf),
+    /// Check a log, report, perhaps mend it; exit code 0 or 1.
+    CheckAof(CheckAof),
     /// Print this text, exit with 0.
     Help(String),
     /// Print this text, exit with 0.
@@ -91,6 +104,15 @@ fn command() -> clap::Command {
                 .value_name("FILE")
                 .help("Checks a snapshot and exits; exit code 0 or 1"),
         )
+        .arg(
+            clap::Arg::new("check-aof")
+                .long("check-aof")
+                .value_name("FILE")
+                .help(
+                    "Checks an append-only file or its manifest and exits; with --fix, or \
+                     --truncate-to-timestamp and a number, mends it; exit code 0 or 1",
+                ),
+        )
         .arg(flag("help", "Prints this help").short('h'))
         .arg(flag("version", "Prints the version").short('v'))
         .after_help(HELP)
@@ -110,6 +132,7 @@ pub fn parse(
             return Ok(Invocation::Version(command().render_version()));
         }
         Some("--check-rdb") => return check_rdb(&args),
+        Some("--check-aof") => return check_aof(&args),
         _ => {}
     }
     let mut sources = Sources {
@@ -142,6 +165,32 @@ fn check_rdb(args: &[OsString]) -> Result<Invocation, ConfigError> {
     match args {
         [_, file] => Ok(Invocation::CheckRdb(PathBuf::from(file))),
         _ => Err(wrong(&args[0], "expected `--check-rdb FILE`")),
+    }
+}
+
+/// `--check-aof FILE [--fix] [--truncate-to-timestamp T]`
+fn check_aof(args: &[OsString]) -> Result<Invocation, ConfigError> {
+    const USAGE: &str = "expected `--check-aof FILE [--fix | --truncate-to-timestamp T]`";
+    let mut check = CheckAof::default();
+    let mut file = None;
+    let mut rest = args[1..].iter();
+    while let Some(arg) = rest.next() {
+        match arg.as_bytes() {
+            b"--fix" => check.fix = true,
+            b"--truncate-to-timestamp" => {
+                let secs = rest.next().and_then(|secs| secs.to_str());
+                let secs = secs.and_then(|secs| secs.parse().ok());
+                let secs = secs.ok_or_else(|| wrong(arg, "Invalid timestamp, aborting..."))?;
+                check.truncate_to_timestamp = Some(secs);
+            }
+            _ if file.is_none() => file = Some(PathBuf::from(arg)),
+            _ => return Err(wrong(arg, USAGE)),
+        }
+    }
+    check.file = file.ok_or_else(|| wrong(&args[0], USAGE))?;
+    match check.fix && check.truncate_to_timestamp.is_some() {
+        true => Err(wrong(&args[0], USAGE)),
+        false => Ok(Invocation::CheckAof(check)),
     }
 }
 

@@ -30,7 +30,7 @@ mod tests;
 mod toml_file;
 mod typed;
 
-pub use cli::{Invocation, Ping, parse};
+pub use cli::{CheckAof, Invocation, Ping, parse};
 pub use example::example;
 pub use kind::{BindAddress, OutputLimit, OutputLimits};
 pub use rewrite::RewriteError;

@@ -33,7 +33,7 @@ use super::keyspace::DbIndex;
 
 mod draft;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use draft::Draft;
 

@@ -78,7 +78,10 @@ impl Replay {
 
     /// As [`Replay::run`], of a request that lies in one piece.
     pub fn run_argv(&mut self, db: DbIndex, argv: Argv<'_>) -> Result<(), String> {
-        let name = argv.get(0).unwrap_or_default().escape_ascii();
+        let Some(name) = argv.get(0) else {
+            return Err("Empty command reading the append only file".into());
+        };
+        let name = name.escape_ascii();
         let Found::Command(command) = self.table.find(argv) else {
             return Err(format!(
                 "Unknown command '{name}' reading the append only file"

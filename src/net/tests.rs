@@ -18,6 +18,8 @@ use crate::config;
 use crate::server::{Lifecycle, Server};
 use crate::util::clock::Clock;
 
+mod durable;
+
 /// Far above what anything here takes.
 const PATIENCE: Duration = Duration::from_secs(60);
 

@@ -53,7 +53,7 @@ pub(crate) fn eventually_within<T>(
 /// How a server is started; `Launch { args, ..Launch::KIVI }.start()`.
 #[derive(Clone, Copy)]
 pub(crate) struct Launch<'a> {
-    /// `kivi`, `redis` or `valkey`.
+    /// `kivi`, `redis`, or out of the oracle folder `valkey` or `redis8`.
     pub(crate) name: &'static str,
     /// Environment variables.
     pub(crate) env: &'a [(&'a str, &'a str)],
@@ -96,7 +96,7 @@ impl Launch<'_> {
         let dir = TempDir::new().expect("temporary folder");
         let port = free_port();
         let mut command = self.command();
-        let folder = if self.name == "valkey" {
+        let folder = if matches!(self.name, "valkey" | "redis8") {
             Path::new("/tmp")
         } else {
             dir.path()
@@ -146,7 +146,11 @@ impl Launch<'_> {
             "redis" => words.push("redis-server".into()),
             _ => {
                 let folder = oracle().expect("oracle folder");
-                words.extend(["chroot".into(), folder.into(), "valkey-server".into()]);
+                let program = match self.name {
+                    "redis8" => "redis-server",
+                    _ => "valkey-server",
+                };
+                words.extend(["chroot".into(), folder.into(), program.into()]);
             }
         }
         let mut command = Command::new(&words[0]);

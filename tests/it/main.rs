@@ -21,6 +21,7 @@ mod persist_faults;
 mod protocol;
 mod protocol_cases;
 mod queues;
+mod rdb;
 mod rdb_encode;
 mod replay;
 mod server;

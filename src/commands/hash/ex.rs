@@ -226,7 +226,9 @@ fn delete_fields(ctx: &mut Ctx<'_>, key: &[u8], args: Argv<'_>) -> Result<(), Cm
     let deleted: Vec<&[u8]> = deleted.filter(|field| hash.delete(field)).collect();
     found.add_changes(deleted.len() as u64);
     drop(found);
-    log_deleted(ctx, key, &deleted);
+    if !deleted.is_empty() {
+        log_deleted(ctx, key, &deleted);
+    }
     Ok(())
 }
 

@@ -210,7 +210,7 @@ fn random_word(rng: &mut Rng) -> Vec<u8> {
 }
 
 /// A request: the command's name(s), then about as many words as it wants, or a few more or less.
-fn random_request(rng: &mut Rng, command: &Registered) -> Vec<Vec<u8>> {
+pub(super) fn random_request(rng: &mut Rng, command: &Registered) -> Vec<Vec<u8>> {
     let mut request: Vec<Vec<u8>> = command
         .full_name
         .split('|')
@@ -231,7 +231,7 @@ fn random_request(rng: &mut Rng, command: &Registered) -> Vec<Vec<u8>> {
 
 /// Requests that have their effect outside of the reply, or that would take the time away from the
 /// others.
-fn is_left_out(request: &[Vec<u8>]) -> bool {
+pub(super) fn is_left_out(request: &[Vec<u8>]) -> bool {
     let is = |at: usize, word: &str| {
         request
             .get(at)
@@ -266,6 +266,12 @@ fn is_left_out(request: &[Vec<u8>]) -> bool {
 
 fn new_server(resp3: bool) -> Test {
     let mut test = Test::new();
+    fill(&mut test, resp3);
+    test
+}
+
+/// Keys of all types.
+pub(super) fn fill(test: &mut Test, resp3: bool) {
     if resp3 {
         test.run("HELLO 3");
     }
@@ -288,7 +294,6 @@ fn new_server(resp3: bool) -> Test {
     test.args(&[b"RPUSH", b"l2", b"1", &[b'x'; 9000], b"2"])
         .is(":3");
     test.args(&[b"SET", b"big", &[b'x'; 40_000]]).is("+OK");
-    test
 }
 
 /// Sends a request and checks the reply. What the client may have changed of itself is set back.

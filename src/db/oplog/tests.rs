@@ -10,7 +10,7 @@ use crate::util::rng::Rng;
 
 /// Commands as one line each, arguments with spaces between.
 #[track_caller]
-fn lines(mut bytes: &[u8]) -> Vec<String> {
+pub(crate) fn lines(mut bytes: &[u8]) -> Vec<String> {
     let mut lines = Vec::new();
     let number = |bytes: &mut &[u8], kind: u8| -> usize {
         assert_eq!(bytes[0], kind);

@@ -173,6 +173,8 @@ struct Open {
     /// Bytes that are written, all of them whole records, and that are synced.
     len: u64,
     synced_len: u64,
+    /// A sync has failed: what it should have written has to be given to the next one again.
+    is_suspect: bool,
 }
 
 impl<'a> Log<'a> {
@@ -408,6 +410,7 @@ impl<'a> Log<'a> {
             self.file = switch.to.map(|incr| Open {
                 len: incr.len,
                 synced_len: incr.len,
+                is_suspect: false,
                 incr,
             });
         }
@@ -454,21 +457,33 @@ impl<'a> Log<'a> {
                 Ok(true)
             }
             AppendFsync::Always => self.sync_here(),
-            AppendFsync::EverySec if !skips && !is_synced => {
-                let is_due = now_ms.saturating_sub(self.last_sync_ms) >= SYNC_PERIOD_MS;
-                if is_due && !self.shared.sync.is_busy() {
-                    self.last_sync_ms = now_ms;
-                    self.shared.sync.want(SyncJob {
-                        file: file.incr.file.clone(),
-                        len: file.len,
-                        seq: self.written_seq(),
-                        file_seq: file.incr.seq,
-                    });
-                }
-                Ok(true)
-            }
+            AppendFsync::EverySec if !skips && !is_synced => self.sync_elsewhere(now_ms),
             AppendFsync::EverySec | AppendFsync::No => Ok(true),
         }
+    }
+
+    /// Has the other thread sync, once a second; false after an error.
+    fn sync_elsewhere(&mut self, now_ms: u64) -> Result<bool, AofError> {
+        let is_due = now_ms.saturating_sub(self.last_sync_ms) >= SYNC_PERIOD_MS;
+        if !is_due || self.shared.sync.is_busy() {
+            return Ok(true);
+        }
+        self.last_sync_ms = now_ms;
+        let seq = self.written_seq();
+        let Some(file) = &mut self.file else {
+            return Ok(true);
+        };
+        if let Err(error) = file.mend() {
+            self.sync_failed(&error)?;
+            return Ok(false);
+        }
+        self.shared.sync.want(SyncJob {
+            file: file.incr.file.clone(),
+            len: file.len,
+            seq,
+            file_seq: file.incr.seq,
+        });
+        Ok(true)
     }
 
     /// The last record that is written.
@@ -493,7 +508,8 @@ impl<'a> Log<'a> {
         };
         if file.len != file.synced_len {
             let started = Instant::now();
-            if let Err(error) = file.incr.file.sync_data() {
+            let synced = file.mend();
+            if let Err(error) = synced.and_then(|()| file.incr.file.sync_data()) {
                 self.sync_failed(&error)?;
                 return Ok(false);
             }
@@ -511,7 +527,10 @@ impl<'a> Log<'a> {
         figures.errno.store(write_errno, Ordering::Relaxed);
     }
 
-    fn sync_failed(&self, error: &std::io::Error) -> Result<(), AofError> {
+    fn sync_failed(&mut self, error: &std::io::Error) -> Result<(), AofError> {
+        if let Some(file) = &mut self.file {
+            file.is_suspect = true;
+        }
         if self.settings.appendfsync == AppendFsync::Always {
             return fail(format!(
                 "Can't persist AOF for fsync error when the AOF fsync policy is 'always': {}. \
@@ -572,6 +591,15 @@ struct Orders {
 }
 
 impl Open {
+    /// Before a sync: what the last one has failed to write is to be written by this one.
+    fn mend(&mut self) -> std::io::Result<()> {
+        if self.is_suspect {
+            self.incr.file.redirty(self.synced_len)?;
+            self.is_suspect = false;
+        }
+        Ok(())
+    }
+
     fn grow(&mut self, bytes: usize) {
         self.len += bytes as u64;
         self.incr.size.store(self.len, Ordering::Relaxed);

@@ -17,6 +17,7 @@
 //!
 //! To add a kind of line to the files, teach `read` to skip or report it; it is the one reader.
 
+mod check;
 pub mod commands;
 mod files;
 mod load;
@@ -30,6 +31,7 @@ mod tests;
 
 use std::fmt;
 
+pub use check::{Check, check};
 pub use files::Place;
 pub use load::{LoadOptions, Loaded, Target};
 pub use log::{AppendFsync, Settings};

@@ -377,6 +377,12 @@ impl DiskFile for FakeFile {
         synced
     }
 
+    fn redirty(&self, offset: u64) -> io::Result<()> {
+        self.with(Some(false), |content, _| {
+            content.lost_from = content.lost_from.filter(|lost| (*lost as u64) < offset);
+        })
+    }
+
     fn set_len(&self, len: u64) -> io::Result<()> {
         self.with(Some(false), |content, _| {
             let len = len as usize;

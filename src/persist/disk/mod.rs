@@ -111,6 +111,13 @@ pub trait DiskFile: Send + Sync {
     /// As the operating system says; then nothing is known of what was written since the last time.
     fn sync_data(&self) -> io::Result<()>;
 
+    /// After a sync that failed: has the next one write the file from `offset` on again, which by
+    /// itself it would take for written.
+    ///
+    /// # Errors
+    /// As the operating system says.
+    fn redirty(&self, offset: u64) -> io::Result<()>;
+
     /// Has the disk begin to write a part of the file, without waiting: a hint, which makes nothing
     /// durable.
     fn begin_sync(&self, _offset: u64, _bytes: u64) {}

@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
@@ -14,6 +15,9 @@ use super::{Disk, DiskFile, OpenMode, Stat};
 /// Redis's permissions of files and directories, before the umask.
 const FILE_PERMISSIONS: u32 = 0o644;
 const DIRECTORY_PERMISSIONS: u32 = 0o755;
+
+/// How much is written again at a time.
+const REDIRTY_BYTES: usize = 1 << 20;
 
 /// The operating system's files.
 #[derive(Clone, Copy, Debug, Default)]
@@ -96,6 +100,21 @@ impl DiskFile for File {
 
     fn sync_data(&self) -> io::Result<()> {
         File::sync_data(self)
+    }
+
+    fn redirty(&self, mut offset: u64) -> io::Result<()> {
+        // A file that is open for appending writes at its end whatever offset it is given.
+        let path = format!("/proc/self/fd/{}", self.as_raw_fd());
+        let writer = OpenOptions::new().write(true).open(path)?;
+        let mut piece = vec![0; REDIRTY_BYTES];
+        loop {
+            let count = DiskFile::read_at(self, &mut piece, offset)?;
+            if count == 0 {
+                return Ok(());
+            }
+            writer.write_all_at(&piece[..count], offset)?;
+            offset += count as u64;
+        }
     }
 
     fn begin_sync(&self, offset: u64, bytes: u64) {

@@ -29,6 +29,8 @@ fn exercise(disk: &dyn Disk, dir: &Path) {
     let mut part = [0; 3];
     assert_eq!(again.read_at(&mut part, 5).unwrap(), 2);
     assert_eq!(&part[..2], b"!?");
+    again.redirty(2).unwrap();
+    assert_eq!(read_small(disk, &at("a"), 100).unwrap(), b"hello!?");
     disk.open(&at("a"), OpenMode::Create).unwrap();
     assert_eq!(disk.stat(&at("a")).unwrap().len, 0);
     disk.create_dir(&at("d")).unwrap();
@@ -115,6 +117,16 @@ fn operations_fail_as_told() {
     assert!(file.write(b"x").is_err() && file.write(b"x").is_err());
     disk.crash(&mut Rng::from_seed(1));
     assert_eq!(disk.content(&path("a")).unwrap(), b"");
+    // Unless it is told what has to be written again.
+    let file = disk.open(&path("b"), OpenMode::Create).unwrap();
+    disk.fsync_dir(Path::new(DIR)).unwrap();
+    write_all(&*file, b"1234").unwrap();
+    fault(disk.operations(), FaultKind::Io);
+    assert!(file.sync_data().is_err());
+    file.redirty(0).unwrap();
+    file.sync_data().unwrap();
+    disk.crash(&mut Rng::from_seed(1));
+    assert_eq!(disk.content(&path("b")).unwrap(), b"1234");
 }
 
 #[test]

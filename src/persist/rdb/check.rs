@@ -24,7 +24,7 @@ pub fn check_file(path: &Path, now_ms: u64, out: &mut dyn Write) -> io::Result<b
     match File::open(path) {
         Ok(file) => {
             writeln!(out, "[offset 0] Checking RDB file {name}")?;
-            check(file, now_ms, out)
+            Ok(check(file, now_ms, out)?.is_some())
         }
         Err(error) => {
             writeln!(out, "Cannot open file {name}: {error}")?;
@@ -33,8 +33,8 @@ pub fn check_file(path: &Path, now_ms: u64, out: &mut dyn Write) -> io::Result<b
     }
 }
 
-/// Checks a file.
-fn check(input: impl Read, now_ms: u64, out: &mut dyn Write) -> io::Result<bool> {
+/// Checks what a file begins with: how many bytes that takes, if all is well.
+pub fn check(input: impl Read, now_ms: u64, out: &mut dyn Write) -> io::Result<Option<u64>> {
     let options = LoadOptions {
         limits: Limits::default(),
         key_hash: KeyHash::process(HashFunction::Fast),
@@ -86,7 +86,7 @@ fn check(input: impl Read, now_ms: u64, out: &mut dyn Write) -> io::Result<bool>
     writeln!(out, "[info] {} expires", counts.expires)?;
     writeln!(out, "[info] {} already expired", counts.already_expired)?;
     writeln!(out, "[info] {} functions", counts.functions)?;
-    Ok(result.is_ok())
+    Ok(result.ok().map(|summary| summary.bytes))
 }
 
 /// Counts a record; some are worth a line.

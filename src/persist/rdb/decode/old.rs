@@ -136,6 +136,3 @@ fn zipmap_length(bytes: &[u8]) -> Option<(usize, &[u8])> {
         [len, rest @ ..] => Some((usize::from(*len), rest)),
     }
 }
-
-#[cfg(test)]
-mod tests;

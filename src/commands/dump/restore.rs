@@ -1,29 +1,10 @@
 //! RESTORE: makes a key of what DUMP has answered. The payload is checked to its last byte before
 //! the keyspace is touched.
 
+use crate::commands::{CmdResult, Ctx, Next};
 use crate::persist::rdb::decode::{self, LoadOptions, RestoreError, RestoredKey};
-use crate::spec::{AclCategories, CmdError, Flags, Group, KeyFlags, KeySpec};
-
-use super::{CmdResult, Command, Ctx, Next, command};
-
-/// The rows of this family.
-pub const COMMANDS: &[Command] =
-    &[
-        command("restore", -4, Flags::DENYOOM.and(Flags::WRITE), restore)
-            .acl(AclCategories::KEYSPACE.and(AclCategories::DANGEROUS))
-            .keys(&[KeySpec::at(1, KeyFlags::OW.and(KeyFlags::UPDATE))])
-            .docs(
-                Group::Generic,
-                "2.6.0",
-                "O(N) for a value of N elements, O(N*log(N)) for a sorted set.",
-                "Creates a key from what DUMP has answered.",
-            )
-            .syntax(
-                "key#0 ttl:integer serialized-value replace[REPLACE]?@3.0.0 \
-                 absttl[ABSTTL]?@5.0.0 IDLETIME=seconds:integer?@5.0.0 \
-                 FREQ=frequency:integer?@5.0.0",
-            ),
-    ];
+use crate::spec::CmdError;
+use crate::util::num;
 
 /// The largest LFU counter.
 const FREQ_MAX: i64 = 255;
@@ -38,13 +19,13 @@ struct Options {
 }
 
 /// `RESTORE key ttl serialized-value [REPLACE] [ABSTTL] [IDLETIME seconds] [FREQ frequency]`
-fn restore(ctx: &mut Ctx<'_>) -> CmdResult {
+pub(super) fn restore(ctx: &mut Ctx<'_>) -> CmdResult {
     let (key, ttl, payload) = (ctx.args.bytes()?, ctx.args.bytes()?, ctx.args.bytes()?);
     let options = options(ctx)?;
     if !options.replace && ctx.db.find_mut(key).is_some() {
         return Err(CmdError::text("BUSYKEY Target key name already exists."));
     }
-    let ttl = crate::util::num::parse_i64(ttl).ok_or(CmdError::NotInteger)?;
+    let ttl = num::parse_i64(ttl).ok_or(CmdError::NotInteger)?;
     let Ok(ttl) = u64::try_from(ttl) else {
         return Err(CmdError::text("ERR Invalid TTL value, must be >= 0"));
     };
