@@ -197,7 +197,8 @@ fn merge_into(
             Record::Key { entry, .. } => {
                 let key = entry.view().key().to_vec();
                 let locks = keyspace.lock_one(keyspace.hash(&key));
-                let mut access = Access::new(keyspace, locks, db, options.now_ms, false);
+                let access = Access::new(keyspace, locks, db, options.now_ms, false);
+                let mut access = access.replaying();
                 access.remove(&key);
                 drop(access);
                 let inserted = keyspace.insert_loaded(db, vec![entry], options.now_ms);
