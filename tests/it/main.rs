@@ -23,6 +23,7 @@ mod protocol_cases;
 mod queues;
 mod rdb;
 mod rdb_encode;
+mod replay;
 mod server;
 mod smoke;
 mod store;

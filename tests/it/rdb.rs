@@ -27,7 +27,9 @@ const EXPIRE_AT_MS: u64 = 7_000_000_000_123;
 type Words = Vec<Vec<u8>>;
 
 fn words(line: &str) -> Words {
-    line.split(' ').map(|word| word.as_bytes().to_vec()).collect()
+    line.split(' ')
+        .map(|word| word.as_bytes().to_vec())
+        .collect()
 }
 
 /// Texts of many forms: integers of all widths, words, longer ones.
@@ -116,7 +118,9 @@ fn dataset(fields_expire: bool) -> Vec<Words> {
         commands.push(vec![b"SET".to_vec(), key.into(), value]);
     }
     collections(&mut commands);
-    for key in ["s:short", "s:int8", "list:5", "set:600", "hash:20", "zset:130"] {
+    for key in [
+        "s:short", "s:int8", "list:5", "set:600", "hash:20", "zset:130",
+    ] {
         commands.push(words(&format!("PEXPIREAT {key} {EXPIRE_AT_MS}")));
     }
     commands.push(words("SELECT 3"));

@@ -388,10 +388,11 @@ impl Aof {
         match rewrite.first_incr {
             FirstIncr::None => {}
             // The new file is there and empty, or in use: it follows the former ones.
-            FirstIncr::Seq(_) => match rewrite.incr.take() {
-                Some(incr) => self.switch(oplog, Some(incr), false),
-                None => {}
-            },
+            FirstIncr::Seq(_) => {
+                if let Some(incr) = rewrite.incr.take() {
+                    self.switch(oplog, Some(incr), false);
+                }
+            }
             FirstIncr::Temp => {
                 oplog.set_on(false);
                 self.switch(oplog, None, true);
