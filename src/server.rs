@@ -11,9 +11,16 @@ use crate::client::pause::Pause;
 use crate::config::{Config, ConfigStore, Field};
 use crate::db::Keyspace;
 use crate::ds::hash::{HashFunction, KeyHash};
+use crate::persist;
+use crate::persist::disk::Disk;
+#[cfg(not(test))]
+use crate::persist::disk::RealDisk;
 use crate::stats::Stats;
 use crate::util::clock::Clock;
 use crate::util::rng;
+
+pub mod rewriting;
+pub mod saving;
 
 /// The version of Kivi.
 pub const KIVI_VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -21,7 +28,8 @@ pub const KIVI_VERSION: &str = env!("CARGO_PKG_VERSION");
 pub const REDIS_VERSION: &str = "7.2.4";
 
 /// Applies one changed field of the configuration (before, after), or refuses with a reason.
-pub type ApplyConfig = dyn Fn(&Server, Field, &Config, &Config) -> Result<(), String> + Send + Sync;
+pub type ApplyConfig =
+    dyn Fn(&Arc<Server>, Field, &Config, &Config) -> Result<(), String> + Send + Sync;
 
 /// Stages of the server's life, in order.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -29,10 +37,12 @@ pub type ApplyConfig = dyn Fn(&Server, Field, &Config, &Config) -> Result<(), St
 pub enum Lifecycle {
     /// Not accepting yet.
     Starting = 0,
+    /// Accepting, but the dataset is not there yet.
+    Loading = 1,
     /// Serving.
-    Running = 1,
+    Running = 2,
     /// Asked to stop: running commands finish, nothing new begins.
-    Stopping = 2,
+    Stopping = 3,
 }
 
 /// See the module's text.
@@ -45,6 +55,8 @@ pub struct Server {
     pub pause: Pause,
     /// Figures.
     pub stats: Stats,
+    /// What is written to disk, and what was.
+    pub persist: persist::State,
     /// Time.
     pub clock: Clock,
     /// 40 hexadecimal digits, new with every start.
@@ -63,9 +75,27 @@ pub struct Server {
     lifecycle_changed: Notify,
 }
 
+/// The real one; in tests one in memory, so that none of them writes files by chance.
+#[cfg(not(test))]
+fn disk(_: &Config) -> Arc<dyn Disk> {
+    Arc::new(RealDisk)
+}
+
+#[cfg(test)]
+fn disk(config: &Config) -> Arc<dyn Disk> {
+    let dir = config.dir.to_str().unwrap_or_default();
+    Arc::new(crate::persist::disk::fake::FakeDisk::new(dir))
+}
+
 impl Server {
     /// A server with an empty dataset.
     pub fn new(store: ConfigStore, clock: Clock) -> Server {
+        let disk = disk(&store.config());
+        Server::on_disk(store, clock, disk)
+    }
+
+    /// A server whose files are on this disk.
+    pub fn on_disk(store: ConfigStore, clock: Clock, disk: Arc<dyn Disk>) -> Server {
         let config = store.config();
         let shards = Keyspace::shards_for(config.io_threads);
         Server {
@@ -77,6 +107,7 @@ impl Server {
             clients: Registry::default(),
             pause: Pause::default(),
             stats: Stats::default(),
+            persist: persist::State::new(disk, cfg!(not(test)), clock.unix_ms()),
             run_id: rng::hex_id(40),
             replication_id: rng::hex_id(40),
             started_at_ms: clock.unix_ms(),
@@ -108,7 +139,7 @@ impl Server {
     }
 
     /// CONFIG SET: all pairs or none. The error is the whole reply.
-    pub fn set_config(&self, pairs: &[(&[u8], &[u8])], local: bool) -> Result<(), String> {
+    pub fn set_config(self: &Arc<Self>, pairs: &[(&[u8], &[u8])], local: bool) -> Result<(), String> {
         let mut store = self.config_store.lock();
         store.set_with(
             pairs,
@@ -132,7 +163,8 @@ impl Server {
     pub fn lifecycle(&self) -> Lifecycle {
         match self.lifecycle.load(Ordering::Acquire) {
             0 => Lifecycle::Starting,
-            1 => Lifecycle::Running,
+            1 => Lifecycle::Loading,
+            2 => Lifecycle::Running,
             _ => Lifecycle::Stopping,
         }
     }

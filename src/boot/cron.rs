@@ -9,6 +9,7 @@ use std::sync::atomic::Ordering;
 
 use crate::client::{Shared, Signal};
 use crate::config::{Config, OutputLimit};
+use crate::persist::state::Marks;
 use crate::server::Server;
 use crate::stats::{CRON_HZ, Metric};
 use crate::sys::alloc;
@@ -36,7 +37,9 @@ pub(super) fn tick(server: &Server) {
 /// before the first client comes belongs to the start.
 fn note_startup(server: &Server, used_bytes: u64, now_ms: u64) {
     let just_started = now_ms.saturating_sub(server.started_at_ms) <= STARTUP_MS;
-    if just_started && server.stats.connections_received.load(Ordering::Relaxed) == 0 {
+    let has_loaded = server.persist.marks().has(Marks::LOADING)
+        || server.persist.book().loaded_keys > 0;
+    if just_started && !has_loaded && server.stats.connections_received.load(Ordering::Relaxed) == 0 {
         server
             .memory_startup_bytes
             .store(used_bytes, Ordering::Relaxed);

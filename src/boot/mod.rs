@@ -1,7 +1,8 @@
 //! Start, life and end of the process: the only place that knows all the others.
 //!
 //! Order of the start: configuration, daemon and title (before any thread), log, limits, sockets, server, workers,
-//! background threads, ready. Order of the end: no new connections, clients told to close, workers joined, files removed.
+//! background threads; then the dataset is loaded while connections are accepted already; ready. Order of the end: what
+//! is to be saved is saved (`server::saving`), no new connections, clients told to close, workers joined, files removed.
 
 use std::fs;
 use std::io::{self, IsTerminal, Read, Write};
@@ -13,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use tokio::signal::unix::{self, SignalKind};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::client::Signal;
 use crate::commands::CommandTable;
@@ -23,7 +24,9 @@ use crate::net::listener::{self, Acceptor, Bound};
 use crate::net::worker;
 use crate::persist::aof;
 use crate::persist::rdb::check;
-use crate::server::{Lifecycle, Server};
+use crate::exec::load::{self, NotLoaded};
+use crate::persist::state::Marks;
+use crate::server::{Lifecycle, Server, rewriting, saving};
 use crate::sys::{alloc, process, title, tsc};
 use crate::util::clock::Clock;
 
@@ -84,6 +87,7 @@ pub fn run(sources: &Sources) -> anyhow::Result<()> {
     let pid_file = PidFile::write(&config);
     alloc::start_background_thread();
     let server = Arc::new(Server::new(store, Clock::real()));
+    own_data_directory(&server)?;
     let served = serve(&server, Arc::new(table), bound, level, supervision);
     drop(pid_file);
     if let Some(path) = &server.config().unixsocket {
@@ -104,13 +108,14 @@ fn serve(
 ) -> anyhow::Result<()> {
     let config = server.config();
     let (crew, workers) = worker::start(config.io_threads, server, &table)?;
-    let expiry = start_expiry(server)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     let (rebinds, rebind_inbox) = mpsc::unbounded_channel();
     server.on_config_change(apply_config(level, rebinds));
-    runtime.block_on(async {
+    // Nobody is served before the dataset is there, but for what the admission rules allow.
+    server.persist.mark(Marks::LOADING, true);
+    let expiry = runtime.block_on(async {
         let balance = Arc::new(Balance::new(server.clone(), crew.clone()));
         let acceptor = Acceptor::new(server.clone(), crew, balance.clone());
         acceptor.listen(bound)?;
@@ -122,13 +127,26 @@ fn serve(
         tokio::spawn(run_cron(server.clone()));
         // Before anyone is told that we are ready: from then on a signal ends the server in order.
         tokio::spawn(stop_on_signal(server.clone(), Signals::new()));
-        server.enter(Lifecycle::Running);
-        tracing::info!("Ready to accept connections");
-        supervision.tell("STATUS=Ready to accept connections\nREADY=1");
+        server.enter(Lifecycle::Loading);
+        let loaded = load(server, &table).await;
+        let mut expiry = None;
+        if loaded.is_ok() && server.lifecycle() == Lifecycle::Loading {
+            expiry = Some(start_expiry(server)?);
+            server.enter(Lifecycle::Running);
+            tracing::info!("Ready to accept connections");
+            supervision.tell("STATUS=Ready to accept connections\nREADY=1");
+        }
+        match loaded {
+            Err(NotLoaded::Failed | NotLoaded::NoFile) => server.enter(Lifecycle::Stopping),
+            Err(NotLoaded::Stopped) | Ok(()) => {}
+        }
         server.reached(Lifecycle::Stopping).await;
         supervision.tell("STOPPING=1");
         acceptor.stop().await;
-        anyhow::Ok(())
+        match loaded {
+            Err(NotLoaded::Failed) => bail!("the dataset could not be loaded, see the log"),
+            _ => anyhow::Ok(expiry),
+        }
     })?;
     tracing::info!("Closing {} connections", server.clients.len());
     for client in server.clients.all() {
@@ -136,9 +154,43 @@ fn serve(
     }
     drop(runtime);
     join(workers);
-    expiry.thread().unpark();
-    let _ = expiry.join();
+    if let Some(expiry) = expiry {
+        expiry.thread().unpark();
+        let _ = expiry.join();
+    }
+    rewriting::close(server);
     Ok(())
+}
+
+/// Keeps other servers off the data directory, if this one is going to write there by itself.
+fn own_data_directory(server: &Server) -> anyhow::Result<()> {
+    let config = server.config();
+    if config.save.is_empty() && !config.appendonly {
+        return Ok(());
+    }
+    server.persist.own_dir(&config.dir).map_err(|error| {
+        tracing::error!("{error}");
+        error.into()
+    })
+}
+
+/// Loads the dataset on a thread of its own.
+async fn load(server: &Arc<Server>, table: &Arc<CommandTable>) -> Result<(), NotLoaded> {
+    let (server, table) = (server.clone(), table.clone());
+    let (outcome, loaded) = oneshot::channel();
+    let work = move || {
+        let _ = outcome.send(load::at_start(&server, &table));
+    };
+    let spawned = std::thread::Builder::new()
+        .name("kivi-load".into())
+        .spawn(work);
+    match spawned {
+        Ok(_) => loaded.await.unwrap_or(Err(NotLoaded::Failed)),
+        Err(error) => {
+            tracing::error!("Can't start a thread: {error}");
+            Err(NotLoaded::Failed)
+        }
+    }
 }
 
 /// Joins the workers, but not for ever: a peer that takes no replies must not keep the server alive.
@@ -171,6 +223,8 @@ async fn run_cron(server: Arc<Server>) {
     loop {
         tokio::time::sleep(CRON_TICK).await;
         cron::tick(&server);
+        saving::tick(&server);
+        rewriting::tick(&server);
     }
 }
 
@@ -193,12 +247,34 @@ async fn stop_on_signal(server: Arc<Server>, signals: io::Result<Signals>) {
     let Ok(mut signals) = signals else {
         return tracing::warn!("Signals cannot be handled: SIGTERM will end the process at once");
     };
-    let name = tokio::select! {
-        _ = signals.term.recv() => "SIGTERM",
-        _ = signals.int.recv() => "SIGINT",
-    };
-    tracing::warn!("Received {name} scheduling shutdown...");
-    server.enter(Lifecycle::Stopping);
+    loop {
+        let is_term = tokio::select! {
+            _ = signals.term.recv() => true,
+            _ = signals.int.recv() => false,
+        };
+        let config = server.config();
+        let (name, flags) = match is_term {
+            true => ("SIGTERM", config.shutdown_on_sigterm),
+            false => ("SIGINT", config.shutdown_on_sigint),
+        };
+        if !is_term && server.persist.book().is_shutting_down {
+            tracing::warn!("You insist... exiting now.");
+            saving::remove_temporary_files(&server);
+            std::process::exit(1);
+        }
+        match server.persist.marks().has(Marks::LOADING) {
+            true => tracing::warn!(
+                "Received shutdown signal during loading, scheduling shutdown."
+            ),
+            false => tracing::warn!("Received {name} scheduling shutdown..."),
+        }
+        let server = server.clone();
+        let work = move || saving::shutdown(&server, flags);
+        let builder = std::thread::Builder::new().name("kivi-shutdown".into());
+        if let Err(error) = builder.spawn(work) {
+            tracing::warn!("Can't start a thread: {error}");
+        }
+    }
 }
 
 /// Binds other addresses when CONFIG SET asks for it; the old ones again when that fails.
@@ -234,7 +310,22 @@ fn apply_config(
             level.set(after.loglevel);
             Ok(())
         }
-        Field::Dir => std::env::set_current_dir(&after.dir).map_err(|error| error.to_string()),
+        Field::Dir => {
+            let moved = server.persist.dir_changed(&after.dir);
+            moved.map_err(|error| error.to_string())?;
+            std::env::set_current_dir(&after.dir).map_err(|error| error.to_string())?;
+            rewriting::dir_changed(server);
+            Ok(())
+        }
+        Field::AppendOnly if after.appendonly => rewriting::switch_on(server, after),
+        Field::AppendOnly => {
+            rewriting::switch_off(server);
+            Ok(())
+        }
+        Field::AppendFsync | Field::NoAppendfsyncOnRewrite | Field::AofTimestampEnabled => {
+            rewriting::configure(server, after);
+            Ok(())
+        }
         Field::MaxClients => {
             let reserved = reserved_fds(after);
             let want = u64::from(after.maxclients) + reserved;
@@ -247,7 +338,7 @@ fn apply_config(
             }
         }
         // One CONFIG SET may change both: the second finds nothing left to do.
-        Field::Bind | Field::Port if server.lifecycle() == Lifecycle::Running => {
+        Field::Bind | Field::Port if is_serving(server) => {
             let (answer, result) = std::sync::mpsc::sync_channel(1);
             let (before, after) = (before.clone(), after.clone());
             let gone = |_| "the server is stopping".to_owned();
@@ -266,6 +357,14 @@ fn apply_config(
         }
         _ => Ok(()),
     })
+}
+
+/// Whether addresses are bound.
+fn is_serving(server: &Server) -> bool {
+    matches!(
+        server.lifecycle(),
+        Lifecycle::Loading | Lifecycle::Running
+    )
 }
 
 /// File descriptors that are kept from clients.

@@ -1,9 +1,13 @@
 //! CONFIG: reads, sets and saves directives. The grammar and the texts are `crate::config`'s.
 
 use crate::db::ShardStats;
+use crate::persist::state::Marks;
 use crate::spec::{CmdError, Flags, Group};
 
 use super::{CmdResult, Command, Ctx, Next, command, container, help};
+
+/// What cannot be set while the dataset is being loaded.
+const NOT_WHILE_LOADING: [&[u8]; 2] = [b"appendonly", b"dir"];
 
 const ADMIN: Flags = Flags::ADMIN
     .and(Flags::LOADING)
@@ -74,6 +78,10 @@ fn set(ctx: &mut Ctx<'_>) -> CmdResult {
     let mut pairs = Vec::with_capacity(ctx.args.remaining() / 2);
     while !ctx.args.is_empty() {
         pairs.push((ctx.args.bytes()?, ctx.args.bytes()?));
+    }
+    let not_now = |name: &[u8]| NOT_WHILE_LOADING.iter().any(|other| name.eq_ignore_ascii_case(other));
+    if ctx.server.persist.marks().has(Marks::LOADING) && pairs.iter().any(|(name, _)| not_now(name)) {
+        return Err(CmdError::Loading);
     }
     let local = ctx.client.shared.endpoint.local;
     ctx.server

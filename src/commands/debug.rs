@@ -26,7 +26,7 @@ use crate::value::{Encoding, Type, string};
 mod digest;
 mod serialized;
 
-use super::{CmdResult, Command, Ctx, Next, command, help};
+use super::{Chore, CmdResult, Command, Ctx, Next, command, help};
 
 /// The rows of this family.
 pub const COMMANDS: &[Command] = &[command(
@@ -54,6 +54,8 @@ const HELP: &[&str] = &[
     "    Fingerprint of each key's value; 40 zeros if there is no such key.",
     "ERROR <string>",
     "    Reply with <string> as an error.",
+    "LOADAOF",
+    "    Empty the keyspace and load the append-only log. What was not logged is lost.",
     "LOG <message>",
     "    Write <message> to the log.",
     "OBJECT <key> [fast]",
@@ -64,6 +66,11 @@ const HELP: &[&str] = &[
     "PROTOCOL <type>",
     "    Reply with a value of <type>: string, integer, double, bignum, null, array, set,",
     "    map, attrib, push, verbatim, true, false.",
+    "RELOAD [option ...]",
+    "    Write a snapshot, empty the keyspace, load the snapshot. Options:",
+    "    * MERGE: keys of the snapshot replace those of the keyspace that have their names.",
+    "    * NOFLUSH: do not empty the keyspace before.",
+    "    * NOSAVE: load the snapshot that is there.",
     "SET-ACTIVE-EXPIRE <0|1>",
     "    Whether expired keys are deleted in the background (1, the default). They stay",
     "    invisible either way.",
@@ -92,16 +99,35 @@ fn debug(ctx: &mut Ctx<'_>) -> CmdResult {
         (b"digest-value", _) => digest::digest_value(ctx),
         (b"error", 1) => error(ctx),
         (b"help", 0) => help(ctx, "DEBUG", HELP),
+        (b"loadaof", 0) => Ok(Next::Chore(Chore::LoadAof)),
         (b"log", 1) => log(ctx),
         (b"object", 1 | 2) => object(ctx),
         (b"populate", 1..=3) => populate(ctx),
         (b"protocol", 1) => protocol(ctx),
+        (b"reload", _) => reload(ctx),
         (b"set-active-expire", 1) => set_active_expire(ctx),
         (b"sleep", 1) => sleep(ctx),
         (b"stringmatch-len", 2) => stringmatch_len(ctx),
         (b"stringmatch-test", 0) => stringmatch_test(ctx),
         _ => Err(unknown(name)),
     }
+}
+
+fn reload(ctx: &mut Ctx<'_>) -> CmdResult {
+    let (mut save, mut flush, mut merge) = (true, true, false);
+    while let Some(option) = ctx.args.option() {
+        match &*option.to_ascii_uppercase() {
+            b"MERGE" => merge = true,
+            b"NOFLUSH" => flush = false,
+            b"NOSAVE" => save = false,
+            _ => {
+                return Err(CmdError::text(
+                    "ERR DEBUG RELOAD only supports the MERGE, NOFLUSH and NOSAVE options.",
+                ));
+            }
+        }
+    }
+    Ok(Next::Chore(Chore::Reload { save, flush, merge }))
 }
 
 fn unknown(name: &[u8]) -> CmdError {

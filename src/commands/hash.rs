@@ -401,10 +401,10 @@ fn drop_expired<'f>(
 }
 
 #[inline(never)]
-fn drop_expired_fields<'f>(
+fn drop_expired_fields(
     ctx: &mut Ctx<'_>,
     key: &[u8],
-    fields: &mut dyn Iterator<Item = &'f [u8]>,
+    fields: &mut dyn Iterator<Item = &[u8]>,
 ) -> Result<(), CmdError> {
     let terms = terms(ctx);
     let Some(mut found) = find_mut(&mut ctx.db, key)? else {

@@ -16,6 +16,7 @@ use crate::client::pause::PauseMode;
 use crate::config::{Config, Supervised};
 use crate::db::access::lru_clock;
 use crate::db::{Access, Census};
+use crate::persist::aof::Aof;
 use crate::server::{KIVI_VERSION, REDIS_VERSION, Server};
 use crate::spec::{AclCategories, Flags, Group};
 use crate::stats::{self, CRON_HZ, Metric};
@@ -25,6 +26,8 @@ use crate::util::num::human_bytes;
 use crate::util::rng::Rng;
 
 use super::{CmdResult, Command, CommandTable, Ctx, Next, command};
+
+mod persistence;
 
 /// The rows of this family.
 pub const COMMANDS: &[Command] = &[command("info", -1, Flags::LOADING.and(Flags::STALE), info)
@@ -73,7 +76,7 @@ const SECTIONS: &[Section] = &[
     section("server", "Server", true, server),
     section("clients", "Clients", true, clients),
     section("memory", "Memory", true, memory),
-    section("persistence", "Persistence", true, persistence),
+    section("persistence", "Persistence", true, persistence::write),
     section("stats", "Stats", true, stats),
     section("replication", "Replication", true, replication),
     section("cpu", "CPU", true, cpu),
@@ -304,6 +307,7 @@ fn clients(report: &mut Report<'_, '_>) {
     report.line("total_blocking_keys_on_nokey", 0);
     let (reason, actions) = match server.pause.mode(now_ms) {
         PauseMode::None => ("none", "none"),
+        _ if server.persist.book().is_shutting_down => ("shutdown_in_progress", "write"),
         PauseMode::Write => ("client_pause", "write"),
         PauseMode::All => ("client_pause", "all"),
     };
@@ -367,7 +371,10 @@ fn memory(report: &mut Report<'_, '_>) {
         "mem_clients_slaves",
     ]);
     report.line("mem_clients_normal", clients_bytes);
-    report.zeros(&["mem_cluster_links", "mem_aof_buffer"]);
+    report.line("mem_cluster_links", 0);
+    let buffered = |aof: Arc<Aof>| aof.buffered_bytes(&server.keyspace.oplog);
+    let aof_buffer = server.persist.aof().map_or(0, buffered);
+    report.line("mem_aof_buffer", aof_buffer);
     report.line("mem_allocator", alloc::version());
     report.zeros(&[
         "mem_overhead_db_hashtable_rehashing",
@@ -378,22 +385,6 @@ fn memory(report: &mut Report<'_, '_>) {
         server.keyspace.lazyfree.pending(),
     );
     report.line("lazyfreed_objects", server.keyspace.lazyfree.freed());
-}
-
-fn persistence(report: &mut Report<'_, '_>) {
-    report.zeros(&["loading", "async_loading"]);
-    report.line(
-        "rdb_changes_since_last_save",
-        report.server.keyspace.changes(),
-    );
-    report.zeros(&[
-        "rdb_bgsave_in_progress",
-        "rdb_saves",
-        "aof_enabled",
-        "aof_rewrite_in_progress",
-        "aof_rewrite_scheduled",
-        "aof_rewrites",
-    ]);
 }
 
 fn stats(report: &mut Report<'_, '_>) {

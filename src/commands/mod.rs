@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::client::Client;
-use crate::config::Config;
+use crate::config::{Config, ShutdownFlags};
 use crate::db::{Access, KeyMut, Lookup};
 use crate::ds::entry::{EntryRef, NewValue};
 use crate::resp::write::ReplyWriter;
@@ -33,6 +33,7 @@ mod hash;
 mod info;
 mod list;
 mod lolwut;
+mod persistence;
 mod scan;
 mod server;
 mod set;
@@ -64,11 +65,34 @@ pub enum Next {
     Close,
     /// Keep everybody waiting for so long, then write the reply (DEBUG SLEEP).
     Sleep(Duration),
-    /// Stop the server (SHUTDOWN); no reply when it works.
-    Shutdown,
+    /// Do this while the client waits, then reply.
+    Chore(Chore),
     /// Nothing was found: have the client wait, and run the command again when a key is there. No
     /// reply was written.
     Block(Block),
+}
+
+/// What takes long and touches files: done on a thread of its own. The reply is OK, or what went
+/// wrong.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Chore {
+    /// SAVE.
+    Save,
+    /// What FLUSHALL leaves to be done when there are save points; never fails.
+    SaveFlushed,
+    /// SHUTDOWN; no reply when it works.
+    Shutdown(ShutdownFlags),
+    /// DEBUG RELOAD.
+    Reload {
+        /// The file is written first.
+        save: bool,
+        /// The keyspace is emptied before it is loaded.
+        flush: bool,
+        /// Keys that are there already are kept.
+        merge: bool,
+    },
+    /// DEBUG LOADAOF.
+    LoadAof,
 }
 
 /// What a client waits for. When it gives up it gets a null array, whatever the command.
@@ -141,6 +165,7 @@ pub const FAMILIES: &[&[Command]] = &[
     connection::COMMANDS,
     client::COMMANDS,
     server::COMMANDS,
+    persistence::COMMANDS,
     config::COMMANDS,
     info::COMMANDS,
     debug::COMMANDS,

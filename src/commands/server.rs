@@ -5,14 +5,14 @@
 //! [`Flags::EXCLUSIVE`]. A flush only unhooks the tables; their keys are freed without any lock, by
 //! the lazy-free thread (ASYNC) or by this one before the client gets its reply (SYNC).
 //!
-//! There is no persistence yet: SHUTDOWN SAVE is refused, rather than that the dataset is lost,
-//! unless FORCE says that errors of saving do not matter.
+//! What FLUSHALL and SHUTDOWN write to disk is done on a thread of its own ([`Chore`]).
 
+use crate::config::ShutdownFlags;
 use crate::db::{DbIndex, Lookup};
 use crate::spec::{AclCategories, CmdError, Flags, Group, KeyFlags, KeySpec};
 use crate::util::num;
 
-use super::{CmdResult, Command, Ctx, Next, command, container, help};
+use super::{Chore, CmdResult, Command, Ctx, Next, command, container, help};
 
 /// What FLUSHALL and FLUSHDB have in common.
 const FLUSH: Flags = Flags::WRITE.and(Flags::EXCLUSIVE);
@@ -135,12 +135,20 @@ pub const COMMANDS: &[Command] = &[
 ];
 
 fn flushall(ctx: &mut Ctx<'_>) -> CmdResult {
-    flush(ctx, None)
+    let done = flush(ctx, None)?;
+    // Not so when a log is replayed, or inside of what cannot wait.
+    if ctx.may_block && !ctx.config.save.is_empty() {
+        return Ok(Next::Chore(Chore::SaveFlushed));
+    }
+    ctx.out.ok();
+    Ok(done)
 }
 
 fn flushdb(ctx: &mut Ctx<'_>) -> CmdResult {
     let db = ctx.db.db();
-    flush(ctx, Some(db))
+    flush(ctx, Some(db))?;
+    ctx.out.ok();
+    Ok(Next::Done)
 }
 
 fn flush(ctx: &mut Ctx<'_>, db: Option<DbIndex>) -> CmdResult {
@@ -157,7 +165,6 @@ fn flush(ctx: &mut Ctx<'_>, db: Option<DbIndex>) -> CmdResult {
         true => ctx.db.keyspace().lazyfree.free(removed),
         false => ctx.db.drop_unlocked(removed),
     }
-    ctx.out.ok();
     Ok(Next::Done)
 }
 
@@ -200,12 +207,13 @@ fn role(ctx: &mut Ctx<'_>) -> CmdResult {
 }
 
 fn shutdown(ctx: &mut Ctx<'_>) -> CmdResult {
-    let (mut save, mut nosave, mut force, mut failover, mut other, mut abort) = Default::default();
+    let mut flags = ShutdownFlags::default();
+    let (mut failover, mut other, mut abort) = Default::default();
     while let Some(word) = ctx.args.option() {
         let flag: &mut bool = match &*word.to_ascii_lowercase() {
-            b"save" => &mut save,
-            b"nosave" => &mut nosave,
-            b"force" => &mut force,
+            b"save" => &mut flags.save,
+            b"nosave" => &mut flags.nosave,
+            b"force" => &mut flags.force,
             b"failover" => &mut failover,
             // There are no replicas to wait for, and no slots to lose.
             b"now" | b"safe" => &mut other,
@@ -214,7 +222,8 @@ fn shutdown(ctx: &mut Ctx<'_>) -> CmdResult {
         };
         *flag = true;
     }
-    if (abort && (save || nosave || force || failover || other)) || (save && nosave) {
+    let is_other = flags != ShutdownFlags::default() || failover || other;
+    if (abort && is_other) || (flags.save && flags.nosave) {
         return Err(CmdError::Syntax);
     }
     if failover {
@@ -223,16 +232,15 @@ fn shutdown(ctx: &mut Ctx<'_>) -> CmdResult {
         ));
     }
     if abort {
-        // A shutdown that has begun cannot be taken back: it waits for nothing but running
-        // commands.
-        return Err(CmdError::text("ERR No shutdown in progress."));
+        return match ctx.server.persist.abort_shutdown() {
+            true => {
+                ctx.out.ok();
+                Ok(Next::Done)
+            }
+            false => Err(CmdError::text("ERR No shutdown in progress.")),
+        };
     }
-    if save && !force {
-        tracing::warn!("SHUTDOWN SAVE refused: Kivi cannot save the dataset yet");
-        return Err(CmdError::text("ERR Errors trying to SHUTDOWN. Check logs."));
-    }
-    tracing::info!("User requested shutdown...");
-    Ok(Next::Shutdown)
+    Ok(Next::Chore(Chore::Shutdown(flags)))
 }
 
 fn memory_help(ctx: &mut Ctx<'_>) -> CmdResult {

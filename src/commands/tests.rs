@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use crate::commands::CommandTable;
-use crate::config;
+use crate::config::{self, ConfigStore};
 use crate::db::{Access, DbIndex, Waiter};
 use crate::exec::Flow;
 use crate::exec::session::Session;
+use crate::persist::disk::fake::FakeDisk;
 use crate::server::{Lifecycle, Server};
 use crate::util::ascii;
 use crate::util::clock::Clock;
@@ -18,11 +19,20 @@ mod snapshot;
 /// The fake clock's first moment, Unix ms.
 pub(crate) const START_MS: u64 = 1_700_000_000_000;
 
+/// A configuration with directives as on a command line.
+fn store(args: &[&str]) -> ConfigStore {
+    let args = args.iter().map(|arg| (*arg).into());
+    let Ok(config::Invocation::Run(sources)) = config::parse(args, []) else {
+        panic!("no run")
+    };
+    config::load(&sources).unwrap().0
+}
+
 /// A server and one client of it.
 pub(crate) struct Test {
     pub(crate) session: Session,
     pub(crate) clock: Clock,
-    table: Arc<CommandTable>,
+    pub(crate) table: Arc<CommandTable>,
 }
 
 impl Test {
@@ -33,14 +43,21 @@ impl Test {
 
     /// A server with directives as on a command line.
     pub(crate) fn with(args: &[&str]) -> Test {
-        let args = args.iter().map(|arg| (*arg).into());
-        let Ok(config::Invocation::Run(sources)) = config::parse(args, []) else {
-            panic!("no run")
-        };
-        let (store, _) = config::load(&sources).unwrap();
+        let store = store(args);
+        let dir = store.config().dir.to_str().unwrap().to_owned();
+        Test::on_disk(store, FakeDisk::new(&dir))
+    }
+
+    /// As [`Test::with`], on a disk whose data directory has gone.
+    pub(crate) fn broken(args: &[&str]) -> Test {
+        Test::on_disk(store(args), FakeDisk::new("/elsewhere"))
+    }
+
+    fn on_disk(store: ConfigStore, disk: FakeDisk) -> Test {
         let clock = Clock::fake(START_MS);
         let table = Arc::new(CommandTable::new(&store.config().rename_command).unwrap());
-        let server = Arc::new(Server::new(store, clock.clone()));
+        let server = Server::on_disk(store, clock.clone(), Arc::new(disk));
+        let server = Arc::new(server);
         server.enter(Lifecycle::Running);
         Test {
             session: Session::new(server, table.clone()),

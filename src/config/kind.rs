@@ -353,6 +353,26 @@ pub struct BindAddress {
     pub optional: bool,
 }
 
+/// A pair of `save`: a snapshot is written when both have been reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SavePoint {
+    /// Seconds since the last snapshot.
+    pub secs: u64,
+    /// Changes since then.
+    pub changes: u64,
+}
+
+/// How a shutdown goes about it: options of SHUTDOWN, `shutdown-on-sigint`, `shutdown-on-sigterm`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ShutdownFlags {
+    /// Save even when there are no save points.
+    pub save: bool,
+    /// Do not save.
+    pub nosave: bool,
+    /// Stop even when saving fails.
+    pub force: bool,
+}
+
 /// Limits of one client class; 0 means none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct OutputLimit {
@@ -456,6 +476,30 @@ impl FromValue for Vec<BindAddress> {
             }
         };
         words(value).iter().map(address).collect()
+    }
+}
+
+impl FromValue for Vec<SavePoint> {
+    fn from_value(value: &Value) -> Self {
+        let number = |word: &Vec<u8>| std::str::from_utf8(word).ok()?.parse().ok();
+        let point = |pair: &[Vec<u8>]| {
+            Some(SavePoint {
+                secs: number(&pair[0])?,
+                changes: number(&pair[1])?,
+            })
+        };
+        words(value).chunks_exact(2).filter_map(point).collect()
+    }
+}
+
+impl FromValue for ShutdownFlags {
+    fn from_value(value: &Value) -> Self {
+        let has = |name: &str| words(value).iter().any(|word| word == name.as_bytes());
+        ShutdownFlags {
+            save: has("save"),
+            nosave: has("nosave"),
+            force: has("force"),
+        }
     }
 }
 

@@ -32,11 +32,12 @@ mod typed;
 
 pub use cli::{CheckAof, Invocation, Ping, parse};
 pub use example::example;
-pub use kind::{BindAddress, OutputLimit, OutputLimits};
+pub use kind::{BindAddress, OutputLimit, OutputLimits, SavePoint, ShutdownFlags};
 pub use rewrite::RewriteError;
 pub use sources::{ConfigError, Sources, Warning, load};
 pub use store::{Changes, ConfigStore};
 pub use table::{Directive, Status, directives, find, later};
 pub use typed::{
-    Config, EnableCommand, Field, LogFormat, LogLevel, LogTimestampFormat, Supervised,
+    AppendFsync, Config, EnableCommand, Field, LogFormat, LogLevel, LogTimestampFormat,
+    RdbVersionCheck, Supervised,
 };

@@ -306,11 +306,11 @@ const THE_PROCESS: &[Directive] = &[
     ),
     row("shutdown-timeout", int(0, I32_MAX), "10", Later)
         .doc("Seconds that a shutdown waits for replicas to catch up."),
-    row("shutdown-on-sigint", Kind::ShutdownFlags, "default", Later).doc(
+    row("shutdown-on-sigint", Kind::ShutdownFlags, "default", Working).doc(
         "How SIGINT shuts down: `default`, or any of `save`, `nosave`, `now`, `force`, \
          `safe`, `failover`.",
     ),
-    row("shutdown-on-sigterm", Kind::ShutdownFlags, "default", Later).doc(
+    row("shutdown-on-sigterm", Kind::ShutdownFlags, "default", Working).doc(
         "How SIGTERM shuts down: `default`, or any of `save`, `nosave`, `now`, `force`, \
          `safe`, `failover`.",
     ),
@@ -667,25 +667,22 @@ const SCRIPTS: &[Directive] = &[
 ];
 
 const SNAPSHOTS: &[Directive] = &[
-    row("save", Kind::Save, "3600 1 300 100 60 10000", Later)
-        .met_by("")
-        .doc(
-            "Pairs of seconds and changes: a snapshot is written when both have passed; \
+    row("save", Kind::Save, "3600 1 300 100 60 10000", Working).doc(
+        "Pairs of seconds and changes: a snapshot is written when both have passed; \
          empty writes none.",
-        ),
-    row("stop-writes-on-bgsave-error", Kind::Bool, "yes", Later)
-        .met_by("no")
-        .doc("Refuses writes after a snapshot failed."),
+    ),
+    row("stop-writes-on-bgsave-error", Kind::Bool, "yes", Working)
+        .doc("Refuses writes after a snapshot failed, while there are save points."),
     row("rdbcompression", Kind::Bool, "yes", Working)
         .doc("Compresses strings in a snapshot and in what DUMP answers."),
-    row("rdbchecksum", Kind::Bool, "yes", Later)
+    row("rdbchecksum", Kind::Bool, "yes", Working)
         .immutable()
         .doc("Ends a snapshot with a checksum, and checks it when loading."),
     row(
         "rdb-version-check",
         Kind::Word(&["strict", "relaxed"]),
         "strict",
-        Later,
+        Working,
     )
     .doc("How strictly the version of a snapshot is checked when loading."),
     row(
@@ -695,22 +692,22 @@ const SNAPSHOTS: &[Directive] = &[
         Accepted,
     )
     .doc("Checks the payload of RESTORE and of a snapshot; Kivi always does."),
-    row("dbfilename", text(Check::FileName), "dump.rdb", Later)
+    row("dbfilename", text(Check::FileName), "dump.rdb", Working)
         .protected()
         .doc("File name of the snapshot, in dir."),
     row("rdb-del-sync-files", Kind::Bool, "no", Later)
         .doc("Deletes snapshots that only served replication."),
-    row("rdb-save-incremental-fsync", Kind::Bool, "yes", Later)
+    row("rdb-save-incremental-fsync", Kind::Bool, "yes", Working)
         .doc("Syncs a snapshot to disk in steps while it is written."),
 ];
 
 const APPEND_ONLY_FILE: &[Directive] = &[
-    row("appendonly", Kind::Bool, "no", Later).doc("Logs every write to the append-only file."),
+    row("appendonly", Kind::Bool, "no", Working).doc("Logs every write to the append-only file."),
     row(
         "appendfilename",
         text(Check::FileName),
         "appendonly.aof",
-        Later,
+        Working,
     )
     .immutable()
     .doc("Base name of the append-only files."),
@@ -718,7 +715,7 @@ const APPEND_ONLY_FILE: &[Directive] = &[
         "appenddirname",
         text(Check::FileName),
         "appendonlydir",
-        Later,
+        Working,
     )
     .immutable()
     .doc("Folder of the append-only files, in dir."),
@@ -726,27 +723,27 @@ const APPEND_ONLY_FILE: &[Directive] = &[
         "appendfsync",
         Kind::Word(&["everysec", "always", "no"]),
         "everysec",
-        Later,
+        Working,
     )
     .doc("When the append-only file is synced to disk: `always`, `everysec` or `no`."),
-    row("no-appendfsync-on-rewrite", Kind::Bool, "no", Later)
+    row("no-appendfsync-on-rewrite", Kind::Bool, "no", Working)
         .doc("Syncs nothing while the append-only file is rewritten or a snapshot written."),
-    row("auto-aof-rewrite-percentage", int(0, I32_MAX), "100", Later)
+    row("auto-aof-rewrite-percentage", int(0, I32_MAX), "100", Working)
         .doc("Growth in percent at which the append-only file is rewritten; 0 never does."),
     row(
         "auto-aof-rewrite-min-size",
         memory(0, MAX),
         "67108864",
-        Later,
+        Working,
     )
     .doc("Size below which the append-only file is not rewritten."),
-    row("aof-load-truncated", Kind::Bool, "yes", Later)
+    row("aof-load-truncated", Kind::Bool, "yes", Working)
         .doc("Loads an append-only file whose end is cut off."),
-    row("aof-use-rdb-preamble", Kind::Bool, "yes", Later)
+    row("aof-use-rdb-preamble", Kind::Bool, "yes", Working)
         .doc("Writes the base of the append-only file as a snapshot."),
-    row("aof-timestamp-enabled", Kind::Bool, "no", Later)
+    row("aof-timestamp-enabled", Kind::Bool, "no", Working)
         .doc("Writes timestamps into the append-only file, for going back in time."),
-    row("aof-rewrite-incremental-fsync", Kind::Bool, "yes", Later)
+    row("aof-rewrite-incremental-fsync", Kind::Bool, "yes", Working)
         .doc("Syncs the new append-only file to disk in steps while it is written."),
 ];
 
@@ -989,20 +986,23 @@ const CLUSTER: &[Directive] = &[
 ];
 
 const DEBUGGING: &[Directive] = &[
-    row("key-load-delay", int(I32_MIN, I32_MAX), "0", Later)
+    row("key-load-delay", int(I32_MIN, I32_MAX), "0", Working)
         .hidden()
         .doc("Microseconds to wait after each key loaded, for tests."),
-    row("rdb-key-save-delay", int(I32_MIN, I32_MAX), "0", Later)
+    row("rdb-key-save-delay", int(I32_MIN, I32_MAX), "0", Working)
         .hidden()
         .doc("Microseconds to wait after each key saved, for tests."),
     row(
         "loading-process-events-interval-bytes",
         int(1024, I32_MAX),
         "2097152",
-        Later,
+        Accepted,
     )
     .hidden()
-    .doc("Bytes loaded between two looks at clients."),
+    .doc(
+        "Bytes loaded between two looks at clients; Kivi loads in threads of its own and \
+         serves clients all the time.",
+    ),
     row("aof-disable-auto-gc", Kind::Bool, "no", Later)
         .hidden()
         .doc("Keeps old append-only files, for tests."),

@@ -7,7 +7,7 @@
 
 use std::path::PathBuf;
 
-use super::kind::{BindAddress, FromValue, OutputLimits, Value};
+use super::kind::{BindAddress, FromValue, OutputLimits, SavePoint, ShutdownFlags, Value};
 use crate::value::Limits;
 
 macro_rules! fields {
@@ -144,6 +144,49 @@ fields! {
     ZsetMaxListpackValue zset_max_listpack_value: u64 = "zset-max-listpack-value";
     /// Commands renamed, in order: (old name, new name); an empty new name removes the command.
     RenameCommand rename_command: Vec<(Vec<u8>, Vec<u8>)> = "rename-command";
+    /// When a snapshot is written without being asked for.
+    Save save: Vec<SavePoint> = "save";
+    /// Refuse writes after a snapshot failed.
+    StopWritesOnBgsaveError stop_writes_on_bgsave_error: bool = "stop-writes-on-bgsave-error";
+    /// End snapshots with a checksum, and check it.
+    RdbChecksum rdbchecksum: bool = "rdbchecksum";
+    /// How a version of a snapshot that is not known is met.
+    RdbVersionCheck rdb_version_check: RdbVersionCheck = "rdb-version-check";
+    /// File name of the snapshot.
+    DbFileName dbfilename: PathBuf = "dbfilename";
+    /// Sync a snapshot in steps while it is written.
+    RdbSaveIncrementalFsync rdb_save_incremental_fsync: bool = "rdb-save-incremental-fsync";
+    /// Log every write.
+    AppendOnly appendonly: bool = "appendonly";
+    /// Base name of the append-only files.
+    AppendFileName appendfilename: String = "appendfilename";
+    /// Their folder.
+    AppendDirName appenddirname: String = "appenddirname";
+    /// When the log is synced.
+    AppendFsync appendfsync: AppendFsync = "appendfsync";
+    /// Sync nothing while a snapshot or a rewrite goes on.
+    NoAppendfsyncOnRewrite no_appendfsync_on_rewrite: bool = "no-appendfsync-on-rewrite";
+    /// Growth of the log at which it is rewritten, percent; 0: never.
+    AutoAofRewritePercentage auto_aof_rewrite_percentage: u32 = "auto-aof-rewrite-percentage";
+    /// Size below which it is not.
+    AutoAofRewriteMinSize auto_aof_rewrite_min_size: u64 = "auto-aof-rewrite-min-size";
+    /// Load a log whose end is cut off.
+    AofLoadTruncated aof_load_truncated: bool = "aof-load-truncated";
+    /// Write the base of the log as a snapshot.
+    AofUseRdbPreamble aof_use_rdb_preamble: bool = "aof-use-rdb-preamble";
+    /// Write timestamps into the log.
+    AofTimestampEnabled aof_timestamp_enabled: bool = "aof-timestamp-enabled";
+    /// Sync the base of the log in steps while it is written.
+    AofRewriteIncrementalFsync aof_rewrite_incremental_fsync: bool
+        = "aof-rewrite-incremental-fsync";
+    /// How SIGINT shuts down.
+    ShutdownOnSigint shutdown_on_sigint: ShutdownFlags = "shutdown-on-sigint";
+    /// How SIGTERM shuts down.
+    ShutdownOnSigterm shutdown_on_sigterm: ShutdownFlags = "shutdown-on-sigterm";
+    /// For tests: microseconds to wait after each key loaded; negative: every so many keys one.
+    KeyLoadDelay key_load_delay: i32 = "key-load-delay";
+    /// For tests: the same, of keys saved.
+    RdbKeySaveDelay rdb_key_save_delay: i32 = "rdb-key-save-delay";
 }
 
 impl Config {
@@ -232,6 +275,22 @@ choices! {
         Systemd = "systemd",
         /// upstart: stop ourselves with SIGSTOP.
         Upstart = "upstart",
+    }
+    /// How a version of a snapshot that is not known is met.
+    RdbVersionCheck {
+        /// Refused.
+        Strict = "strict",
+        /// Read as far as it is understood.
+        Relaxed = "relaxed",
+    }
+    /// When the log is synced to disk.
+    AppendFsync {
+        /// Once a second.
+        EverySec = "everysec",
+        /// Before a write is answered.
+        Always = "always",
+        /// When the operating system likes to.
+        No = "no",
     }
     /// Who may use a dangerous feature.
     EnableCommand {

@@ -8,7 +8,7 @@
 //! and says SELECT where the database changes. What has to stay together (a transaction, several
 //! deletions by one command) is one record with one number: see [`Draft`].
 //!
-//! One consumer drains: the thread of the append-only file. It may sleep ([`OpLog::sleep`]); whoever
+//! One consumer drains: the thread of the append-only file. It may sleep ([`OpLog::park`]); whoever
 //! appends wakes it. It tells how far the log is on the disk ([`OpLog::publish_durable`]), and with
 //! `appendfsync always` connections wait for that ([`OpLog::durable`]): a group commit. A consumer that
 //! is slower than the writers makes these wait, too ([`OpLog::room`]): memory has a bound.
@@ -243,7 +243,7 @@ impl OpLog {
 
     /// Sleeps until a record is appended that `merge` has not got, somebody calls [`OpLog::wake`], or
     /// the time is over. For the consumer.
-    pub fn sleep(&self, merge: &Merge, most: Duration) {
+    pub fn park(&self, merge: &Merge, most: Duration) {
         *self.consumer.lock() = Some(std::thread::current());
         self.is_asleep.store(true, Ordering::SeqCst);
         if self.cut() < merge.next_seq && !self.is_woken.load(Ordering::SeqCst) {

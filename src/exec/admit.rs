@@ -7,6 +7,7 @@ use crate::client::Client;
 use crate::client::pause::PauseMode;
 use crate::commands::Registered;
 use crate::config::{Config, EnableCommand};
+use crate::persist::state::Marks;
 use crate::resp::parse::Argv;
 use crate::server::Server;
 use crate::spec::{CmdError, Flags};
@@ -33,9 +34,23 @@ pub(super) enum Verdict {
 /// Bytes of a command's name, and of its arguments together, that an error repeats.
 const PREVIEW_BYTES: usize = 128;
 
+const RDB_FAILED: &str = "MISCONF Redis is configured to save RDB snapshots, but it's currently \
+    unable to persist to disk. Commands that may modify the data set are disabled, because this \
+    instance is configured to report errors during writes if RDB snapshotting fails \
+    (stop-writes-on-bgsave-error option). Please check the Redis logs for details about the RDB \
+    error.";
+
 type Rule = fn(&Server, &Admission<'_>, u64) -> Verdict;
 
-const RULES: &[Rule] = &[http, authenticated, arity, protected, paused, gate];
+const RULES: &[Rule] = &[
+    http,
+    authenticated,
+    arity,
+    protected,
+    dataset,
+    paused,
+    gate,
+];
 
 /// Asks all rules in order.
 #[inline]
@@ -104,6 +119,40 @@ fn authenticated(_: &Server, admission: &Admission<'_>, _: u64) -> Verdict {
 #[inline]
 pub(super) fn must_authenticate(client: &Client, config: &Config) -> bool {
     !client.authenticated && !config.requirepass.is_empty()
+}
+
+/// Writes while the dataset cannot be kept, and most commands while it is not there yet.
+#[inline]
+fn dataset(server: &Server, admission: &Admission<'_>, _: u64) -> Verdict {
+    let marks = server.persist.marks();
+    if marks.is_empty() {
+        return Verdict::Run;
+    }
+    out_of_the_ordinary(server, marks, admission)
+}
+
+#[cold]
+fn out_of_the_ordinary(server: &Server, marks: Marks, admission: &Admission<'_>) -> Verdict {
+    let Admission {
+        command, config, ..
+    } = admission;
+    let flags = command.row.flags;
+    // PING tells whoever watches the server that it is not well.
+    if flags.has(Flags::WRITE) || command.row.name == "ping" {
+        let rdb_counts = config.stop_writes_on_bgsave_error && !config.save.is_empty();
+        if marks.has(Marks::RDB_FAILED) && rdb_counts {
+            return Verdict::Refuse(CmdError::text(RDB_FAILED));
+        }
+        if marks.has(Marks::AOF_FAILED) && config.appendonly {
+            let why = &server.persist.book().aof_error;
+            let text = format!("MISCONF Errors writing to the AOF file: {why}");
+            return Verdict::Refuse(CmdError::owned(text));
+        }
+    }
+    match marks.has(Marks::LOADING) && !flags.has(Flags::LOADING) {
+        true => Verdict::Refuse(CmdError::Loading),
+        false => Verdict::Run,
+    }
 }
 
 #[inline]

@@ -18,7 +18,7 @@ use smallvec::SmallVec;
 
 use crate::client::{Client, ReplyMode};
 use crate::commands::table::Found;
-use crate::commands::{CommandTable, Ctx, Next, Registered};
+use crate::commands::{Chore, CommandTable, Ctx, Next, Registered};
 use crate::config::Config;
 use crate::db::{Access, DbIndex, Effects, GateGuard, Keyspace, Locks, Waiter};
 use crate::resp::parse::{Argv, Batch};
@@ -31,7 +31,9 @@ use crate::sys::tsc;
 
 mod admit;
 mod block;
+mod chore;
 mod fanout;
+pub mod load;
 pub mod replay;
 pub mod session;
 
@@ -63,8 +65,8 @@ pub enum Flow {
     Wait(Wait),
     /// Replied, but everybody waits so long first.
     Sleep(Duration),
-    /// Stop the server.
-    Shutdown,
+    /// No reply yet: have this done, see [`Exec::start_chore`].
+    Chore(Chore),
     /// No reply yet: wait until this has an outcome, see [`Exec::end_wait`].
     Block(Arc<Waiter>),
 }
@@ -320,6 +322,9 @@ impl Exec {
                 Flow::Done
             }
         };
+        if let Flow::Chore(_) = flow {
+            return flow;
+        }
         client.ran();
         silence(client, out, mark);
         flow
@@ -505,7 +510,7 @@ fn flow_of(next: Next) -> Flow {
         Next::Done | Next::Block(_) => Flow::Done,
         Next::Close => Flow::Close,
         Next::Sleep(duration) => Flow::Sleep(duration),
-        Next::Shutdown => Flow::Shutdown,
+        Next::Chore(chore) => Flow::Chore(chore),
     }
 }
 

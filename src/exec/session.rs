@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use crate::client::{Client, Endpoint};
-use crate::commands::CommandTable;
+use crate::commands::{Chore, CommandTable};
 use crate::db::{Outcome, Waiter};
 use crate::resp::parse::{Argv, Span};
 use crate::resp::write::ReplyWriter;
@@ -79,6 +79,17 @@ impl Session {
         self.exec.give_up_wait(waiter, &self.client);
     }
 
+    /// Does here and now what a connection has done elsewhere.
+    fn end_chore(&mut self, chore: Chore) -> Flow {
+        let done = self.exec.run_chore(chore);
+        if done.is_ok() && matches!(chore, Chore::Shutdown(_)) {
+            return Flow::Close;
+        }
+        let (client, out) = (&mut self.client, &mut self.out);
+        self.exec.end_chore(done, client, out);
+        Flow::Done
+    }
+
     /// Runs one request; the reply as bytes, and what became of the command.
     pub fn call(&mut self, request: &[&[u8]]) -> (Vec<u8>, Flow) {
         let mut bytes = Vec::new();
@@ -95,6 +106,10 @@ impl Session {
         let flow = self
             .exec
             .run(&mut moment, argv, None, &mut self.client, &mut self.out);
+        let flow = match flow {
+            Flow::Chore(chore) => self.end_chore(chore),
+            flow => flow,
+        };
         self.exec.end(&mut moment);
         let reply = self.out.to_vec();
         self.out.clear();

@@ -22,7 +22,8 @@ use tokio::io::ReadBuf;
 
 use crate::client::{Client, Signal};
 use crate::db::{Outcome, Waiter};
-use crate::exec::{Flow, Moment, Plan, Wait};
+use crate::commands::Chore;
+use crate::exec::{Exec, Flow, Moment, Plan, Wait};
 use crate::resp::parse::{Parser, Tail};
 use crate::resp::write::ReplyWriter;
 use crate::server::Lifecycle;
@@ -97,8 +98,8 @@ enum Turn {
     Wait(Wait),
     /// Keep everybody waiting, then go on.
     Sleep(Duration),
-    /// Stop the server.
-    Shutdown,
+    /// Have this done, then run the rest of the tail.
+    Chore(Chore),
     /// Wait for a key, then run the rest of the tail.
     Block(Arc<Waiter>),
     /// Look at the signals.
@@ -206,18 +207,30 @@ impl Connection {
                     self.unless_killed(tokio::time::sleep(duration)).await;
                 }
                 Turn::Block(waiter) => match self.wait_blocked(&waiter, worker).await {
-                    Some(outcome) => {
-                        worker.with_desk(|desk| self.end_wait(&waiter, outcome, worker, desk));
-                    }
+                    Some(outcome) => self.end_wait(worker, |exec, client, out, moment| {
+                        exec.end_wait(&waiter, outcome, client, out, moment);
+                    }),
                     None => {
                         worker.exec.give_up_wait(&waiter, &self.client);
                         let killed = self.client.shared.has(Signal::Kill);
                         return Some(if killed { Turn::Signalled } else { Turn::Drop });
                     }
                 },
-                Turn::Shutdown => {
-                    server.enter(Lifecycle::Stopping);
-                    return Some(Turn::Close);
+                Turn::Chore(chore) => {
+                    let outcome = worker.exec.start_chore(chore);
+                    let mut done = None;
+                    self.unless_killed(async { done = outcome.await.ok() }).await;
+                    // Whoever stops the server closes all connections, this one, too.
+                    let Some(outcome) = done.filter(|_| !self.client.shared.has(Signal::Kill))
+                    else {
+                        return Some(Turn::Signalled);
+                    };
+                    if outcome.is_ok() && matches!(chore, Chore::Shutdown(_)) {
+                        return Some(Turn::Close);
+                    }
+                    self.end_wait(worker, |exec, client, out, _| {
+                        exec.end_chore(outcome, client, out);
+                    });
                 }
                 other => return Some(other),
             }
@@ -334,20 +347,25 @@ impl Connection {
         }
     }
 
-    /// Writes what a blocked client has waited for.
-    fn end_wait(&mut self, waiter: &Waiter, outcome: Outcome, worker: &Worker, desk: &mut Desk) {
-        let exec = &worker.exec;
-        let mut moment = exec.begin();
-        let last_interaction = &self.client.shared.last_interaction_ms;
-        last_interaction.store(moment.now_ms(), Ordering::Relaxed);
-        desk.out.set_resp3(self.resp3);
-        let (client, out) = (&mut self.client, &mut desk.out);
-        exec.end_wait(waiter, outcome, client, out, &mut moment);
-        if self.send(worker, desk, &mut moment).is_err() {
-            self.client.shared.raise(Signal::Kill);
-        }
-        desk.out.clear();
-        exec.end(&mut moment);
+    /// Writes what a client has waited for.
+    fn end_wait(
+        &mut self,
+        worker: &Worker,
+        reply: impl FnOnce(&Exec, &mut Client, &mut ReplyWriter, &mut Moment),
+    ) {
+        worker.with_desk(|desk| {
+            let exec = &worker.exec;
+            let mut moment = exec.begin();
+            let last_interaction = &self.client.shared.last_interaction_ms;
+            last_interaction.store(moment.now_ms(), Ordering::Relaxed);
+            desk.out.set_resp3(self.resp3);
+            reply(exec, &mut self.client, &mut desk.out, &mut moment);
+            if self.send(worker, desk, &mut moment).is_err() {
+                self.client.shared.raise(Signal::Kill);
+            }
+            desk.out.clear();
+            exec.end(&mut moment);
+        });
     }
 
     /// Waits, but not longer than it takes someone to kill this client.
@@ -526,7 +544,7 @@ impl Connection {
                 Flow::Close => return (used, Turn::Close),
                 Flow::Abort => return (used, Turn::Drop),
                 Flow::Sleep(duration) => return (used, Turn::Sleep(duration)),
-                Flow::Shutdown => return (used, Turn::Shutdown),
+                Flow::Chore(chore) => return (used, Turn::Chore(chore)),
                 Flow::Block(waiter) => return (used, Turn::Block(waiter)),
                 Flow::Done | Flow::Wait(_) => {}
             }

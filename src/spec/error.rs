@@ -91,7 +91,7 @@ impl CmdError {
                     .into();
             }
             CmdError::NoAuth => "NOAUTH Authentication required.",
-            CmdError::Loading => "LOADING Server is loading the dataset in memory",
+            CmdError::Loading => "LOADING Redis is loading the dataset in memory",
             CmdError::Text(text) => return Cow::Borrowed(text),
         };
         Cow::Borrowed(text.as_bytes())

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use super::*;
 use crate::client::pause::PauseMode;
 use crate::commands::tests::{START_MS, Test};
+use crate::persist::state::Marks;
 
 /// The fields of a reply, by name.
 fn fields(t: &mut Test, sections: &str) -> BTreeMap<String, String> {
@@ -220,14 +221,61 @@ fn memory_adds_up() {
 }
 
 #[test]
-fn persistence_claims_nothing() {
+fn persistence_tells_of_snapshots() {
     let mut t = Test::new();
     t.run("MSET a 1 b 2");
-    let persistence = fields(&mut t, "persistence");
-    assert_eq!(persistence["rdb_changes_since_last_save"], "2");
-    assert_eq!(persistence["loading"], "0");
-    assert_eq!(persistence["aof_enabled"], "0");
-    assert!(!persistence.contains_key("rdb_last_save_time"));
+    let fresh = fields(&mut t, "persistence");
+    for (name, value) in [
+        ("loading", "0"),
+        ("rdb_changes_since_last_save", "2"),
+        ("rdb_bgsave_in_progress", "0"),
+        ("rdb_last_save_time", "1700000000"),
+        ("rdb_last_bgsave_status", "ok"),
+        ("rdb_last_bgsave_time_sec", "-1"),
+        ("rdb_current_bgsave_time_sec", "-1"),
+        ("rdb_saves", "0"),
+        ("aof_enabled", "0"),
+        ("aof_last_write_status", "ok"),
+    ] {
+        assert_eq!(fresh[name], value, "{name}");
+    }
+    assert!(!fresh.contains_key("loading_start_time"));
+    assert!(!fresh.contains_key("aof_current_size"));
+    t.clock.advance(5000);
+    t.run("SAVE").is("+OK");
+    t.run("SET c 3");
+    let saved = fields(&mut t, "persistence");
+    assert_eq!(saved["rdb_changes_since_last_save"], "1");
+    assert_eq!(saved["rdb_last_save_time"], "1700000005");
+    assert_eq!(saved["rdb_saves"], "1");
+    t.run("DEBUG RELOAD").is("+OK");
+    let loaded = fields(&mut t, "persistence");
+    assert_eq!(loaded["rdb_last_load_keys_loaded"], "3");
+    assert_eq!(loaded["rdb_changes_since_last_save"], "0");
+}
+
+#[test]
+fn persistence_tells_of_a_load() {
+    let mut t = Test::new();
+    let persist = &t.session.server().clone().persist;
+    persist.loading.reset(1000, std::time::Duration::ZERO);
+    persist.loading.loaded_bytes.store(249, Ordering::Relaxed);
+    persist.book().load_started_at_ms = t.clock.unix_ms();
+    persist.mark(Marks::LOADING, true);
+    let begun = fields(&mut t, "persistence");
+    assert_eq!(begun["loading_eta_seconds"], "1", "nothing is known yet");
+    t.clock.advance(2000);
+    let loading = fields(&mut t, "persistence");
+    for (name, value) in [
+        ("loading", "1"),
+        ("loading_start_time", "1700000000"),
+        ("loading_total_bytes", "1000"),
+        ("loading_loaded_bytes", "249"),
+        ("loading_loaded_perc", "24.90"),
+        ("loading_eta_seconds", "6"),
+    ] {
+        assert_eq!(loading[name], value, "{name}");
+    }
 }
 
 #[test]

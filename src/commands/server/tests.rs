@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::commands::tests::{START_MS, Test};
 use crate::exec::Flow;
+use crate::server::Lifecycle;
 
 /// Keys of databases 0 and 1.
 fn keys(t: &mut Test) -> (usize, usize) {
@@ -188,12 +189,17 @@ fn shutdown_stops_without_a_reply() {
     ] {
         let mut t = Test::new();
         let words: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
-        assert_eq!(
-            t.session.call(&words),
-            (Vec::new(), Flow::Shutdown),
-            "{line}"
-        );
+        assert_eq!(t.session.call(&words), (Vec::new(), Flow::Close), "{line}");
+        let server = t.session.server();
+        assert_eq!(server.lifecycle(), Lifecycle::Stopping);
+        let saved = server.persist.disk.stat(&server.config().dir.join("dump.rdb"));
+        assert_eq!(saved.is_ok(), !line.contains("NOSAVE"), "{line}");
     }
+    let mut t = Test::with(&["--save", ""]);
+    t.session.call(&[b"SHUTDOWN"]);
+    let server = t.session.server();
+    let saved = server.persist.disk.stat(&server.config().dir.join("dump.rdb"));
+    assert!(saved.is_err(), "there are no save points");
 }
 
 #[test]
@@ -215,9 +221,38 @@ fn shutdown_errors() {
     t.run("SHUTDOWN ABORT").is("-ERR No shutdown in progress.");
     t.run("SHUTDOWN FAILOVER")
         .is("-ERR SHUTDOWN FAILOVER is only supported in cluster mode.");
-    // Valkey's text for a dataset that could not be saved.
+}
+
+#[test]
+fn shutdown_goes_on_when_saving_fails() {
+    let mut t = Test::broken(&["--save", ""]);
     t.run("SHUTDOWN SAVE")
         .is("-ERR Errors trying to SHUTDOWN. Check logs.");
+    assert_eq!(t.session.server().lifecycle(), Lifecycle::Running);
+    // Writes are served again.
+    t.run("SET a 1").is("+OK");
+    let words: [&[u8]; 3] = [b"SHUTDOWN", b"SAVE", b"FORCE"];
+    assert_eq!(t.session.call(&words), (Vec::new(), Flow::Close));
+    let mut t = Test::broken(&[]);
+    t.run("SHUTDOWN")
+        .is("-ERR Errors trying to SHUTDOWN. Check logs.");
+    t.run("SHUTDOWN NOSAVE").is("");
+}
+
+#[test]
+fn flushall_empties_the_snapshot_too() {
+    let saves = |t: &Test| t.session.server().persist.book().saves;
+    let mut t = Test::new();
+    t.run("SET a 1").is("+OK");
+    t.run("SAVE").is("+OK");
+    t.run("FLUSHALL").is("+OK");
+    t.run("FLUSHDB").is("+OK");
+    assert_eq!(saves(&t), 2);
+    t.run("DEBUG RELOAD NOSAVE").is("+OK");
+    t.run("DBSIZE").is(":0");
+    let mut t = Test::with(&["--save", ""]);
+    t.run("FLUSHALL SYNC").is("+OK");
+    assert_eq!(saves(&t), 0);
 }
 
 /// What MEMORY USAGE says.

@@ -1,3 +1,5 @@
+//! Keys that come in bulk: found afterwards, with their expiries and those of their fields.
+
 use super::*;
 use crate::db::{Access, Lookup};
 use crate::ds::collection::{Collection, FieldTable};

@@ -317,16 +317,16 @@ fn the_consumer_sleeps_until_there_is_something_to_do() {
     let started = Instant::now();
     append(&oplog, 0, "SET k v");
     // There is something already.
-    oplog.sleep(&merge, long);
+    oplog.park(&merge, long);
     drained(&oplog, &mut merge, None);
-    oplog.sleep(&merge, Duration::from_millis(1));
+    oplog.park(&merge, Duration::from_millis(1));
     // A call that comes too early is not lost.
     oplog.wake();
-    oplog.sleep(&merge, long);
+    oplog.park(&merge, long);
     thread::scope(|scope| {
         let consumer = scope.spawn(|| {
             while merge.last_seq() < 100 {
-                oplog.sleep(&merge, long);
+                oplog.park(&merge, long);
                 oplog.drain(&mut merge, &mut Vec::new(), None);
             }
         });

@@ -12,7 +12,7 @@
 //! Invariant: `files` is locked before `sizes`, and neither while `control` is.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
@@ -51,7 +51,11 @@ pub struct Aof {
     sizes: Mutex<Sizes>,
     loaded_bytes: Arc<AtomicU64>,
     limit: Mutex<Limit>,
+    on_status: OnceLock<Box<OnStatus>>,
 }
+
+/// Hears why the log cannot be written, or that it can again.
+pub type OnStatus = dyn Fn(Option<std::io::Error>) + Send + Sync;
 
 #[derive(Default)]
 struct Sizes {
@@ -93,6 +97,7 @@ impl Aof {
             sizes: Mutex::default(),
             loaded_bytes: Arc::default(),
             limit: Mutex::default(),
+            on_status: OnceLock::new(),
         })
     }
 
@@ -186,6 +191,12 @@ impl Aof {
         oplog.wake();
     }
 
+    /// Has `hear` told, on the log's thread, when an error comes or goes; to be set before
+    /// [`Aof::run`].
+    pub fn on_status(&self, hear: Box<OnStatus>) {
+        let _ = self.on_status.set(hear);
+    }
+
     /// Writes the log until [`Aof::stop`]. `on_fatal` is called when the server must not go on; it
     /// should not return.
     pub fn run(&self, oplog: &OpLog, clock: &Clock, on_fatal: &dyn Fn(&AofError)) {
@@ -196,11 +207,19 @@ impl Aof {
                 on_fatal(&AofError(format!("Can't start a thread: {error}")));
             }
             let mut log = Log::new(&self.shared, oplog);
+            let mut errno_told = 0;
             loop {
-                match log.step(clock.unix_ms()) {
+                let step = log.step(clock.unix_ms());
+                let errno = self.shared.figures.errno.load(Ordering::Relaxed);
+                if errno != std::mem::replace(&mut errno_told, errno)
+                    && let Some(hear) = self.on_status.get()
+                {
+                    hear(self.disk_error());
+                }
+                match step {
                     Ok(Step::Again) => {}
                     Ok(Step::Nap(nap)) => std::thread::park_timeout(nap),
-                    Ok(Step::Sleep(most)) => oplog.sleep(&log.merge, most),
+                    Ok(Step::Sleep(most)) => oplog.park(&log.merge, most),
                     Ok(Step::Stop) => break,
                     Err(error) => {
                         on_fatal(&error);
@@ -369,10 +388,11 @@ impl Aof {
         match rewrite.first_incr {
             FirstIncr::None => {}
             // The new file is there and empty, or in use: it follows the former ones.
-            FirstIncr::Seq(_) => match rewrite.incr.take() {
-                Some(incr) => self.switch(oplog, Some(incr), false),
-                None => {}
-            },
+            FirstIncr::Seq(_) => {
+                if let Some(incr) = rewrite.incr.take() {
+                    self.switch(oplog, Some(incr), false);
+                }
+            }
             FirstIncr::Temp => {
                 oplog.set_on(false);
                 self.switch(oplog, None, true);
@@ -380,6 +400,18 @@ impl Aof {
                 self.files.lock().remove_temp_incr();
             }
         }
+    }
+
+    /// As [`Aof::abort_rewrite`], of one that somebody has stopped: it does not count as a failure.
+    pub fn cancel_rewrite(&self, oplog: &OpLog, rewrite: Rewrite) {
+        self.abort_rewrite(oplog, rewrite);
+        let mut limit = self.limit.lock();
+        limit.failures = limit.failures.saturating_sub(1);
+    }
+
+    /// Whether rewrites have failed so often that the next one has to wait.
+    pub fn is_limited(&self, now_secs: u64) -> bool {
+        self.limit.lock().holds(now_secs)
     }
 
     /// Whether the log has grown enough to be rewritten by itself; by how many percent.

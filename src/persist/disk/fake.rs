@@ -234,6 +234,7 @@ impl Disk for FakeDisk {
         };
         if mode == OpenMode::Create {
             state.files[file].now.clear();
+            state.files[file].lost_from = None;
         }
         let life = state.life;
         let state = self.0.clone();

@@ -13,6 +13,7 @@ use std::sync::PoisonError;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
+use std::time::Duration;
 
 use super::decode::{self, FaultKind, LoadError, LoadOptions, LoadSummary, Record};
 use crate::db::load::Duplicate;
@@ -39,6 +40,31 @@ pub struct LoadProgress {
     pub rdb_used_mem: AtomicU64,
     /// Set by whoever wants the load to end.
     pub stop: AtomicBool,
+    /// `key-load-delay`, for tests: a pause after each key, nanoseconds.
+    pub key_delay_ns: AtomicU64,
+}
+
+impl LoadProgress {
+    /// Forgets an earlier load.
+    pub fn reset(&self, total_bytes: u64, key_delay: Duration) {
+        self.total_bytes.store(total_bytes, Ordering::Relaxed);
+        let key_delay_ns = u64::try_from(key_delay.as_nanos()).unwrap_or(u64::MAX);
+        self.key_delay_ns.store(key_delay_ns, Ordering::Relaxed);
+        for figure in [&self.loaded_bytes, &self.keys_loaded, &self.rdb_used_mem] {
+            figure.store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// Waits as `key-load-delay` says; whether it says something.
+    #[inline]
+    pub fn pause(&self) -> bool {
+        let ns = self.key_delay_ns.load(Ordering::Relaxed);
+        if ns == 0 {
+            return false;
+        }
+        thread::sleep(Duration::from_nanos(ns));
+        true
+    }
 }
 
 /// Reads a file into a keyspace, which nobody else changes meanwhile. What was put in before an error
@@ -165,7 +191,11 @@ impl Gathered<'_> {
         let shard = self.keyspace.shard_of(hash).0 as usize;
         let gathered = &mut self.shards[shard];
         gathered.push((hash, entry));
-        match gathered.len() < BATCH_KEYS {
+        let is_delayed = self.progress.pause();
+        if is_delayed {
+            self.progress.loaded_bytes.store(offset, Ordering::Relaxed);
+        }
+        match gathered.len() < BATCH_KEYS && !is_delayed {
             true => Ok(()),
             false => self.flush(shard, offset),
         }

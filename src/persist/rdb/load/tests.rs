@@ -1,3 +1,5 @@
+//! Whole files into a keyspace, with one thread and with several.
+
 use super::*;
 use crate::db::{Access, Lookup};
 use crate::ds::hash::{HashFunction, KeyHash};

@@ -1,0 +1,149 @@
+//! SAVE, BGSAVE, LASTSAVE, BGREWRITEAOF.
+//!
+//! A snapshot that a client waits for is written on a thread of its own ([`Chore`]): only this client
+//! waits, all others are served on.
+
+use crate::persist::state::JobKind;
+use crate::server::saving::{self, NotStarted};
+use crate::server::rewriting;
+use crate::spec::{AclCategories, CmdError, Flags, Group};
+
+use super::{Chore, CmdResult, Command, Ctx, Next, command};
+
+/// What commands that write files have in common.
+const WRITES_FILES: Flags = Flags::ADMIN.and(Flags::NOSCRIPT).and(Flags::NO_ASYNC_LOADING);
+
+/// The rows of this family.
+pub const COMMANDS: &[Command] = &[
+    command("bgrewriteaof", 1, WRITES_FILES, bgrewriteaof).docs(
+        Group::Server,
+        "1.0.0",
+        "O(1); the rewriting takes O(N) in the background, N being the keys of all databases",
+        "Rewrites the append-only log in the background, as short as it can be.",
+    ),
+    command("bgsave", -1, WRITES_FILES, bgsave)
+        .docs(
+            Group::Server,
+            "1.0.0",
+            "O(1); the saving takes O(N) in the background, N being the keys of all databases",
+            "Writes a snapshot of all databases in the background.",
+        )
+        .syntax("operation(SCHEDULE@3.2.2|CANCEL@8.1.0)?"),
+    command(
+        "lastsave",
+        1,
+        Flags::LOADING.and(Flags::STALE).and(Flags::FAST),
+        lastsave,
+    )
+    .acl(AclCategories::ADMIN.and(AclCategories::DANGEROUS))
+    .tips(&["nondeterministic_output"])
+    .docs(
+        Group::Server,
+        "1.0.0",
+        "O(1)",
+        "Tells the Unix time of the last snapshot.",
+    ),
+    command("save", 1, WRITES_FILES.and(Flags::NO_MULTI), save).docs(
+        Group::Server,
+        "1.0.0",
+        "O(N), N being the keys of all databases",
+        "Writes a snapshot of all databases and replies when it is on disk.",
+    ),
+];
+
+/// What a failure is told as when the log has the details.
+const FAILED: CmdError = CmdError::text("ERR");
+
+fn save(ctx: &mut Ctx<'_>) -> CmdResult {
+    match ctx.server.persist.book().running() {
+        Some(JobKind::BgSave | JobKind::Save) => Err(CmdError::text(
+            "ERR Background save already in progress",
+        )),
+        // Done after it.
+        Some(JobKind::AofRewrite) | None => Ok(Next::Chore(Chore::Save)),
+    }
+}
+
+fn bgsave(ctx: &mut Ctx<'_>) -> CmdResult {
+    let mut schedule = false;
+    match ctx.args.remaining() {
+        0 => {}
+        1 if ctx.args.take("SCHEDULE") => schedule = true,
+        1 if ctx.args.take("CANCEL") => return cancel(ctx),
+        _ => return Err(CmdError::Syntax),
+    }
+    match saving::start_bgsave(ctx.server) {
+        Ok(()) => ctx.out.simple("Background saving started"),
+        Err(NotStarted::Failed) => return Err(FAILED),
+        Err(NotStarted::Busy(JobKind::AofRewrite)) if schedule => {
+            tracing::info!("Background saving scheduled due to user request");
+            ctx.server.persist.book().is_bgsave_scheduled = true;
+            ctx.out.simple("Background saving scheduled");
+        }
+        Err(NotStarted::Busy(JobKind::AofRewrite)) => {
+            return Err(CmdError::text(
+                "ERR Another child process is active (AOF?): can't BGSAVE right now. Use BGSAVE \
+                 SCHEDULE in order to schedule a BGSAVE whenever possible.",
+            ));
+        }
+        Err(NotStarted::Busy(JobKind::BgSave | JobKind::Save)) => {
+            return Err(CmdError::text("ERR Background save already in progress"));
+        }
+    }
+    Ok(Next::Done)
+}
+
+fn cancel(ctx: &mut Ctx<'_>) -> CmdResult {
+    let persist = &ctx.server.persist;
+    if persist.cancel(JobKind::BgSave) {
+        tracing::info!("Background saving will be aborted due to user request");
+        ctx.out.simple("Background saving cancelled");
+    } else if std::mem::take(&mut persist.book().is_bgsave_scheduled) {
+        tracing::info!("Scheduled background saving will be cancelled due to user request");
+        ctx.out.simple("Scheduled background saving cancelled");
+    } else {
+        return Err(CmdError::text(
+            "ERR Background saving is currently not in progress or scheduled",
+        ));
+    }
+    Ok(Next::Done)
+}
+
+fn lastsave(ctx: &mut Ctx<'_>) -> CmdResult {
+    let secs = ctx.server.persist.book().last_save_secs;
+    ctx.out.integer(i64::try_from(secs).unwrap_or(i64::MAX));
+    Ok(Next::Done)
+}
+
+fn bgrewriteaof(ctx: &mut Ctx<'_>) -> CmdResult {
+    match rewriting::start(ctx.server) {
+        Ok(()) => ctx
+            .out
+            .simple("Background append only file rewriting started"),
+        Err(NotStarted::Busy(JobKind::AofRewrite)) => {
+            return Err(CmdError::text(
+                "ERR Background append only file rewriting already in progress",
+            ));
+        }
+        Err(NotStarted::Busy(JobKind::BgSave | JobKind::Save)) => {
+            tracing::info!("Background append only file rewriting scheduled.");
+            ctx.server.persist.book().is_rewrite_scheduled = true;
+            if let Some(aof) = ctx.server.persist.aof() {
+                // Who asks for it need not wait because of earlier failures.
+                aof.forgive_failures();
+            }
+            ctx.out
+                .simple("Background append only file rewriting scheduled");
+        }
+        Err(NotStarted::Failed) => {
+            return Err(CmdError::text(
+                "ERR Can't execute an AOF background rewriting. Please check the server logs for \
+                 more information.",
+            ));
+        }
+    }
+    Ok(Next::Done)
+}
+
+#[cfg(test)]
+mod tests;

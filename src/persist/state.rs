@@ -1,0 +1,382 @@
+//! What persistence is doing and has done: the running job, what is due next, and the figures of
+//! INFO persistence.
+//!
+//! One job at a time writes a snapshot of the keyspace: SAVE, BGSAVE, or the rewrite of the log. It
+//! has the slot ([`State::begin`]) until it ends ([`State::end`]); it is asked to stop by its
+//! [`Job::cancel`]. Who starts jobs is `server::saving`; this only keeps the book.
+//!
+//! What every command must know (the dataset is being loaded, or cannot be written to disk) is a
+//! set of [`Marks`] that is read with one load.
+//!
+//! To add a figure: a field of [`Book`], its line in `commands::info`.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::thread::JoinHandle;
+
+use parking_lot::{Condvar, Mutex, MutexGuard, RwLock};
+
+use super::aof::Aof;
+use super::disk::{Disk, DirLock, LockError};
+use super::rdb::LoadProgress;
+use super::snapshot::SaveProgress;
+
+/// How long a snapshot that failed is not tried again by itself, seconds.
+pub const RETRY_DELAY_SECS: u64 = 5;
+
+/// What a job writes, and who waits for it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum JobKind {
+    /// SAVE, the save of a shutdown, DEBUG RELOAD: a client waits.
+    Save,
+    /// BGSAVE.
+    BgSave,
+    /// The base of the append-only log.
+    AofRewrite,
+}
+
+/// The job that has the slot.
+#[derive(Clone, Debug)]
+pub struct Job {
+    /// What it is.
+    pub kind: JobKind,
+    /// Set: it shall stop, and leave everything as it was.
+    pub cancel: Arc<AtomicBool>,
+    /// When it began, Unix ms.
+    pub started_at_ms: u64,
+}
+
+/// How a job ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum JobEnd {
+    /// What it wrote is in its place. Changes of the keyspace when the snapshot began.
+    Done {
+        /// See [`crate::db::Keyspace::changes`].
+        changes: u64,
+    },
+    /// It could not.
+    Failed,
+    /// It was asked to stop.
+    Cancelled,
+}
+
+/// Conditions that concern every command.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Marks(u8);
+
+impl Marks {
+    /// The dataset is being loaded.
+    pub const LOADING: Marks = Marks(1);
+    /// The last background snapshot failed.
+    pub const RDB_FAILED: Marks = Marks(2);
+    /// The log could not be written or synced.
+    pub const AOF_FAILED: Marks = Marks(4);
+
+    /// Nothing is out of the ordinary.
+    #[inline]
+    pub fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// Whether a condition holds.
+    #[inline]
+    pub fn has(self, mark: Marks) -> bool {
+        self.0 & mark.0 != 0
+    }
+}
+
+/// What is remembered, and what is due next.
+#[derive(Clone, Debug, Default)]
+pub struct Book {
+    /// When the last snapshot was written, or the server started; Unix s.
+    pub last_save_secs: u64,
+    /// When a background snapshot was last begun, Unix s; 0: never.
+    pub last_bgsave_try_secs: u64,
+    /// The last background snapshot failed.
+    pub bgsave_failed: bool,
+    /// How long the last background snapshot took, seconds.
+    pub last_bgsave_took_secs: Option<u64>,
+    /// [`crate::db::Keyspace::changes`] at the last snapshot.
+    pub changes_saved: u64,
+    /// Snapshots begun.
+    pub saves: u64,
+    /// Most memory that the last snapshot held, bytes.
+    pub last_cow_bytes: u64,
+    /// BGSAVE SCHEDULE.
+    pub is_bgsave_scheduled: bool,
+    /// Rewrites of the log begun.
+    pub rewrites: u64,
+    /// The last one failed.
+    pub rewrite_failed: bool,
+    /// How long it took, seconds.
+    pub last_rewrite_took_secs: Option<u64>,
+    /// Most memory that the last rewrite held, bytes.
+    pub last_rewrite_cow_bytes: u64,
+    /// BGREWRITEAOF while another job ran.
+    pub is_rewrite_scheduled: bool,
+    /// Keys that the last load brought.
+    pub loaded_keys: u64,
+    /// Keys that it left out since they had expired.
+    pub loaded_expired_keys: u64,
+    /// What is being loaded is the log.
+    pub is_loading_aof: bool,
+    /// When the load in progress began, Unix ms.
+    pub load_started_at_ms: u64,
+    /// Why the log could not be written.
+    pub aof_error: String,
+    /// The running job.
+    pub job: Option<Job>,
+    /// A shutdown is saving.
+    pub is_shutting_down: bool,
+}
+
+impl Book {
+    /// The kind of the running job.
+    pub fn running(&self) -> Option<JobKind> {
+        self.job.as_ref().map(|job| job.kind)
+    }
+
+    /// Whether a snapshot that failed may be tried again.
+    pub fn may_retry_bgsave(&self, now_secs: u64) -> bool {
+        let since_secs = now_secs.saturating_sub(self.last_bgsave_try_secs);
+        !self.bgsave_failed || since_secs > RETRY_DELAY_SECS
+    }
+}
+
+/// See the module's text.
+pub struct State {
+    /// Where files are.
+    pub disk: Arc<dyn Disk>,
+    /// How far the running snapshot is.
+    pub saving: SaveProgress,
+    /// How far the running load is.
+    pub loading: LoadProgress,
+    marks: AtomicU8,
+    book: Mutex<Book>,
+    /// The slot became free.
+    freed: Condvar,
+    /// The log, once it was opened.
+    pub aof: RwLock<Option<Arc<Aof>>>,
+    /// The thread that writes it.
+    pub aof_thread: Mutex<Option<JoinHandle<()>>>,
+    /// The data directory, once something is to be written there.
+    dir_lock: Mutex<Option<DirLock>>,
+    locks_dir: bool,
+    /// One shutdown after the other.
+    shutdown: Mutex<()>,
+}
+
+impl State {
+    /// Nothing done yet, on this disk. `locks_dir`: the directory is a real one, which has to be
+    /// kept from other servers.
+    pub fn new(disk: Arc<dyn Disk>, locks_dir: bool, now_ms: u64) -> State {
+        let book = Book {
+            last_save_secs: now_ms / 1000,
+            ..Book::default()
+        };
+        State {
+            disk,
+            saving: SaveProgress::default(),
+            loading: LoadProgress::default(),
+            marks: AtomicU8::new(0),
+            book: Mutex::new(book),
+            freed: Condvar::new(),
+            aof: RwLock::new(None),
+            aof_thread: Mutex::new(None),
+            dir_lock: Mutex::new(None),
+            locks_dir,
+            shutdown: Mutex::new(()),
+        }
+    }
+
+    /// What concerns every command.
+    #[inline]
+    pub fn marks(&self) -> Marks {
+        Marks(self.marks.load(Ordering::Acquire))
+    }
+
+    /// Sets or clears a condition.
+    pub fn mark(&self, mark: Marks, holds: bool) {
+        match holds {
+            true => self.marks.fetch_or(mark.0, Ordering::AcqRel),
+            false => self.marks.fetch_and(!mark.0, Ordering::AcqRel),
+        };
+    }
+
+    /// The book, to be read and written.
+    pub fn book(&self) -> MutexGuard<'_, Book> {
+        self.book.lock()
+    }
+
+    /// The log, if it was opened.
+    pub fn aof(&self) -> Option<Arc<Aof>> {
+        self.aof.read().clone()
+    }
+
+    /// Keeps other servers off the data directory from now on.
+    ///
+    /// # Errors
+    /// When another server has it.
+    pub fn own_dir(&self, dir: &Path) -> Result<(), LockError> {
+        if !self.locks_dir {
+            return Ok(());
+        }
+        let mut held = self.dir_lock.lock();
+        match &mut *held {
+            Some(lock) => lock.move_to(dir),
+            None => {
+                *held = Some(DirLock::take(dir)?);
+                Ok(())
+            }
+        }
+    }
+
+    /// The data directory is another one from now on (CONFIG SET dir).
+    ///
+    /// # Errors
+    /// When another server has it.
+    pub fn dir_changed(&self, dir: &Path) -> Result<(), LockError> {
+        match &mut *self.dir_lock.lock() {
+            Some(lock) => lock.move_to(dir),
+            None => Ok(()),
+        }
+    }
+
+    /// Takes the slot.
+    ///
+    /// # Errors
+    /// The job that has it.
+    pub fn begin(&self, kind: JobKind, now_ms: u64) -> Result<Job, JobKind> {
+        let mut book = self.book.lock();
+        match book.running() {
+            Some(other) => Err(other),
+            None => Ok(start(&mut book, kind, now_ms)),
+        }
+    }
+
+    /// Takes the slot as soon as it is free.
+    pub fn begin_when_free(&self, kind: JobKind, now_ms: impl Fn() -> u64) -> Job {
+        let mut book = self.book.lock();
+        while book.job.is_some() {
+            self.freed.wait(&mut book);
+        }
+        start(&mut book, kind, now_ms())
+    }
+
+    /// Gives the slot back.
+    pub fn end(&self, job: &Job, end: JobEnd, cow_bytes: u64, now_ms: u64) {
+        let mut book = self.book.lock();
+        let took_secs = now_ms.saturating_sub(job.started_at_ms) / 1000;
+        let now_secs = now_ms / 1000;
+        match job.kind {
+            JobKind::Save | JobKind::BgSave => {
+                if let JobEnd::Done { changes } = end {
+                    book.changes_saved = changes;
+                    book.last_save_secs = now_secs;
+                    book.bgsave_failed = false;
+                }
+                if job.kind == JobKind::BgSave {
+                    book.bgsave_failed |= end == JobEnd::Failed;
+                    book.last_bgsave_took_secs = Some(took_secs);
+                    book.last_cow_bytes = cow_bytes;
+                }
+                self.mark(Marks::RDB_FAILED, book.bgsave_failed);
+            }
+            JobKind::AofRewrite => {
+                book.last_rewrite_took_secs = Some(took_secs);
+                book.last_rewrite_cow_bytes = cow_bytes;
+                if end != JobEnd::Cancelled {
+                    book.rewrite_failed = end == JobEnd::Failed;
+                }
+            }
+        }
+        book.job = None;
+        self.freed.notify_all();
+    }
+
+    /// Tells the running job to stop, if it is of this kind; whether it was.
+    pub fn cancel(&self, kind: JobKind) -> bool {
+        let book = self.book.lock();
+        match &book.job {
+            Some(job) if job.kind == kind => {
+                job.cancel.store(true, Ordering::Release);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Tells the job of this kind to stop, and waits until it has.
+    pub fn cancel_and_wait(&self, kind: JobKind) -> bool {
+        let found = self.cancel(kind);
+        let mut book = self.book.lock();
+        while found && book.running() == Some(kind) {
+            self.freed.wait(&mut book);
+        }
+        found
+    }
+
+    /// Waits until no job runs.
+    pub fn wait_until_free(&self) {
+        let mut book = self.book.lock();
+        while book.job.is_some() {
+            self.freed.wait(&mut book);
+        }
+    }
+
+    /// Has whoever loads the dataset stop.
+    pub fn stop_loading(&self) {
+        self.loading.stop.store(true, Ordering::Relaxed);
+    }
+
+    /// SHUTDOWN ABORT: stops the save of a shutdown; whether there was one.
+    pub fn abort_shutdown(&self) -> bool {
+        let is_shutting_down = self.book.lock().is_shutting_down;
+        is_shutting_down && self.cancel(JobKind::Save)
+    }
+
+    /// Held by whoever shuts the server down.
+    pub fn shutting_down(&self) -> ShuttingDown<'_> {
+        let turn = self.shutdown.lock();
+        self.book.lock().is_shutting_down = true;
+        ShuttingDown { state: self, _turn: turn }
+    }
+}
+
+fn start(book: &mut Book, kind: JobKind, now_ms: u64) -> Job {
+    match kind {
+        JobKind::Save => book.saves += 1,
+        JobKind::BgSave => {
+            book.saves += 1;
+            book.last_bgsave_try_secs = now_ms / 1000;
+            book.is_bgsave_scheduled = false;
+        }
+        JobKind::AofRewrite => {
+            book.rewrites += 1;
+            book.is_rewrite_scheduled = false;
+        }
+    }
+    let job = Job {
+        kind,
+        cancel: Arc::default(),
+        started_at_ms: now_ms,
+    };
+    book.job = Some(job.clone());
+    job
+}
+
+/// A shutdown that is going on; the next one waits until this is gone.
+pub struct ShuttingDown<'s> {
+    state: &'s State,
+    _turn: MutexGuard<'s, ()>,
+}
+
+impl Drop for ShuttingDown<'_> {
+    fn drop(&mut self) {
+        self.state.book.lock().is_shutting_down = false;
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,380 @@
+//! Snapshots in files: SAVE, BGSAVE, save points, and the save of a shutdown.
+//!
+//! A snapshot is written under a temporary name and takes the place of the old one only when it is
+//! durable; whatever fails before leaves the old one alone. The slot for jobs and the figures are
+//! those of `persist::State`; what is written, and how, is `persist::snapshot`'s.
+//!
+//! Log lines are Redis's wherever people look for them.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::client::pause::PauseMode;
+use crate::config::{Config, SavePoint, ShutdownFlags};
+use crate::persist::rdb::encode::{Aux, EncodeOptions, Idle};
+use crate::persist::snapshot::{self, FileSink, Rdb, SnapshotError, SnapshotOptions, Summary};
+use crate::persist::state::{Book, Job, JobEnd, JobKind, Marks};
+use crate::sys::{alloc, process};
+
+use super::{rewriting, KIVI_VERSION, Lifecycle, REDIS_VERSION, Server};
+
+/// Why a background job did not begin.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum NotStarted {
+    /// Another job runs.
+    Busy(JobKind),
+    /// It failed at once; the log says why.
+    Failed,
+}
+
+/// Why there is no new snapshot; the log tells more.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum NotSaved {
+    /// It could not be written.
+    Failed,
+    /// Somebody stopped it.
+    Cancelled,
+}
+
+/// The shutdown did not take place; the log says why.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ShutdownFailed;
+
+/// What the operating system calls an error, without the number that Rust adds.
+pub(crate) fn os_text(error: &io::Error) -> String {
+    let text = error.to_string();
+    let end = text.find(" (os error ").unwrap_or(text.len());
+    text[..end].to_owned()
+}
+
+/// BGSAVE: begins a snapshot on a thread of its own.
+///
+/// # Errors
+/// When it did not begin.
+pub fn start_bgsave(server: &Arc<Server>) -> Result<(), NotStarted> {
+    let begun = server.persist.begin(JobKind::BgSave, server.clock.unix_ms());
+    let job = begun.map_err(NotStarted::Busy)?;
+    let (own, running) = (server.clone(), job.clone());
+    let spawned = std::thread::Builder::new()
+        .name("kivi-bgsave".into())
+        .spawn(move || run_bgsave(&own, &running));
+    match spawned {
+        Ok(_) => {
+            tracing::info!("Background saving started by pid {}", process::pid());
+            Ok(())
+        }
+        Err(error) => {
+            tracing::warn!("Can't save in background: {error}");
+            end(server, &job, JobEnd::Failed, 0);
+            Err(NotStarted::Failed)
+        }
+    }
+}
+
+fn run_bgsave(server: &Arc<Server>, job: &Job) {
+    match save(server, job) {
+        Ok(()) => tracing::info!("Background saving terminated with success"),
+        Err(NotSaved::Cancelled) => tracing::warn!("Background saving cancelled"),
+        Err(NotSaved::Failed) => tracing::warn!("Background saving error"),
+    }
+}
+
+/// SAVE: writes a snapshot and returns when it is there. Waits for a job that is running.
+///
+/// # Errors
+/// When it could not be written.
+pub fn save_now(server: &Arc<Server>) -> Result<(), NotSaved> {
+    let now_ms = || server.clock.unix_ms();
+    let job = server.persist.begin_when_free(JobKind::Save, now_ms);
+    save(server, &job)
+}
+
+/// Writes the snapshot of a job that has the slot, and ends the job.
+fn save(server: &Arc<Server>, job: &Job) -> Result<(), NotSaved> {
+    let config = server.config();
+    let is_busy = |busy| {
+        if let Some(aof) = server.persist.aof() {
+            aof.set_disk_busy(&server.keyspace.oplog, busy);
+        }
+    };
+    is_busy(job.kind == JobKind::BgSave);
+    let written = write_file(server, &config, job);
+    is_busy(false);
+    match written {
+        Ok(summary) => {
+            tracing::info!("DB saved on disk");
+            let held_mb = summary.held_peak_bytes / (1024 * 1024);
+            tracing::info!(
+                "{} keys, {} bytes; {held_mb} MB held back for the snapshot at most (no fork)",
+                summary.keys,
+                summary.bytes
+            );
+            let done = JobEnd::Done {
+                changes: summary.changes,
+            };
+            end(server, job, done, summary.held_peak_bytes);
+            Ok(())
+        }
+        Err(failure) => {
+            let cow_bytes = server.keyspace.snapshot.held_peak_bytes();
+            let cancelled = matches!(failure, Failure::Cancelled);
+            let (how, why) = match cancelled {
+                true => (JobEnd::Cancelled, NotSaved::Cancelled),
+                false => (JobEnd::Failed, NotSaved::Failed),
+            };
+            failure.log(&config.dir);
+            end(server, job, how, cow_bytes);
+            Err(why)
+        }
+    }
+}
+
+/// Gives the slot back; what runs next is up to the cron.
+pub(super) fn end(server: &Server, job: &Job, how: JobEnd, cow_bytes: u64) {
+    let now_ms = server.clock.unix_ms();
+    server.persist.end(job, how, cow_bytes, now_ms);
+}
+
+/// Why a file was not written.
+enum Failure {
+    Cancelled,
+    Open(PathBuf, String),
+    Write(&'static str, io::Error),
+    Rename(PathBuf, PathBuf, io::Error),
+}
+
+impl Failure {
+    fn log(&self, dir: &Path) {
+        let dir = dir.display();
+        match self {
+            Failure::Cancelled => {}
+            Failure::Open(temporary, why) => tracing::warn!(
+                "Failed opening the temp RDB file {} (in server root dir {dir}) for saving: {why}",
+                name_of(temporary)
+            ),
+            Failure::Write(step, error) => tracing::warn!(
+                "Write error while saving DB to the disk({step}): {}",
+                os_text(error)
+            ),
+            Failure::Rename(temporary, name, error) => tracing::warn!(
+                "Error moving temp DB file {} on the final destination {} (in server root dir \
+                 {dir}): {}",
+                name_of(temporary),
+                name_of(name),
+                os_text(error)
+            ),
+        }
+    }
+}
+
+fn name_of(path: &Path) -> String {
+    let name = path.file_name().unwrap_or_default();
+    name.to_string_lossy().into_owned()
+}
+
+/// The name that a snapshot has until it is whole.
+fn temporary_name(config: &Config) -> PathBuf {
+    config.dir.join(format!("temp-{}.rdb", process::pid()))
+}
+
+/// What is asked of a snapshot's records.
+pub(super) fn rdb(server: &Server, config: &Config, aof_base: bool) -> Rdb {
+    Rdb {
+        encode: EncodeOptions {
+            compress: config.rdbcompression,
+            idle: Idle::None,
+        },
+        aux: Aux {
+            redis_version: REDIS_VERSION,
+            kivi_version: KIVI_VERSION,
+            ctime_unix_secs: server.clock.unix_ms() / 1000,
+            used_memory_bytes: alloc::allocated_bytes(),
+            aof_base,
+        },
+        checksum: config.rdbchecksum,
+    }
+}
+
+/// `rdb-key-save-delay`: microseconds per key; negative: a microsecond for so many keys.
+pub(super) fn snapshot_options(config: &Config) -> SnapshotOptions {
+    let delay = config.rdb_key_save_delay;
+    let nanos = match delay < 0 {
+        true => 1000 / u64::from(delay.unsigned_abs()),
+        false => u64::from(delay.unsigned_abs()) * 1000,
+    };
+    SnapshotOptions {
+        key_delay: Duration::from_nanos(nanos),
+    }
+}
+
+fn write_file(server: &Server, config: &Config, job: &Job) -> Result<Summary<()>, Failure> {
+    let persist = &server.persist;
+    let temporary = temporary_name(config);
+    let open_failed = |why: String| Failure::Open(temporary.clone(), why);
+    persist
+        .own_dir(&config.dir)
+        .map_err(|error| open_failed(error.to_string()))?;
+    let mut sink = FileSink::create(
+        &*persist.disk,
+        &temporary,
+        config.rdb_save_incremental_fsync,
+    )
+    .map_err(|error| open_failed(os_text(&error)))?;
+    let summary = snapshot::write(
+        &server.keyspace,
+        &mut rdb(server, config, false),
+        &mut sink,
+        &snapshot_options(config),
+        &persist.saving,
+        &job.cancel,
+        || (),
+    );
+    let summary = summary.map_err(|error| match error {
+        SnapshotError::Cancelled => Failure::Cancelled,
+        SnapshotError::Io(error) => Failure::Write("write", error),
+        SnapshotError::Busy => Failure::Write("walk", io::ErrorKind::ResourceBusy.into()),
+    })?;
+    let name = config.dir.join(&config.dbfilename);
+    sink.finish(&name)
+        .map_err(|error| Failure::Rename(temporary, name, error))?;
+    Ok(summary)
+}
+
+/// The save point that is reached, if one is.
+fn due<'p>(points: &'p [SavePoint], book: &Book, changes: u64, now_secs: u64) -> Option<&'p SavePoint> {
+    let since_secs = now_secs.saturating_sub(book.last_save_secs);
+    let unsaved = changes.saturating_sub(book.changes_saved);
+    points.iter().find(|point| {
+        unsaved >= point.changes && since_secs > point.secs && book.may_retry_bgsave(now_secs)
+    })
+}
+
+/// Begins what is due: a snapshot that was scheduled, or by a save point. Called by the cron.
+pub fn tick(server: &Arc<Server>) {
+    if server.persist.marks().has(Marks::LOADING) || server.lifecycle() != Lifecycle::Running {
+        return;
+    }
+    let now_secs = server.clock.unix_ms() / 1000;
+    let book = server.persist.book().clone();
+    if book.job.is_some() || book.is_shutting_down {
+        return;
+    }
+    let config = server.config();
+    if let Some(point) = due(&config.save, &book, server.keyspace.changes(), now_secs) {
+        let SavePoint { secs, changes } = point;
+        tracing::info!("{changes} changes in {secs} seconds. Saving...");
+        let _ = start_bgsave(server);
+    } else if book.is_bgsave_scheduled && book.may_retry_bgsave(now_secs) {
+        let _ = start_bgsave(server);
+    }
+}
+
+/// FLUSHALL: a snapshot of what is no more is not wanted, and with save points an empty one is
+/// written at once, so that a restart does not bring it back.
+pub fn after_flush(server: &Arc<Server>) {
+    server.persist.cancel_and_wait(JobKind::BgSave);
+    let _ = save_now(server);
+}
+
+/// SHUTDOWN and the signals: saves what is to be saved, then has the server stop.
+///
+/// # Errors
+/// When something could not be saved and `force` is not asked for: the server goes on.
+pub fn shutdown(server: &Arc<Server>, flags: ShutdownFlags) -> Result<(), ShutdownFailed> {
+    let turn = server.persist.shutting_down();
+    if server.lifecycle() >= Lifecycle::Stopping {
+        return Ok(());
+    }
+    tracing::info!("User requested shutdown...");
+    let prepared = match server.persist.marks().has(Marks::LOADING) {
+        // What is half there must not overwrite what is whole.
+        true => {
+            server.persist.stop_loading();
+            Ok(())
+        }
+        false => prepare_shutdown(server, flags),
+    };
+    match prepared {
+        Ok(()) => server.enter(Lifecycle::Stopping),
+        Err(ShutdownFailed) => tracing::warn!(
+            "Errors trying to shut down the server. Check the logs for more information."
+        ),
+    }
+    drop(turn);
+    prepared
+}
+
+fn prepare_shutdown(server: &Arc<Server>, flags: ShutdownFlags) -> Result<(), ShutdownFailed> {
+    let is_complete = rewriting::prepare_shutdown(server, flags.force);
+    if server.persist.cancel(JobKind::BgSave) {
+        tracing::warn!("There is a child saving an .rdb. Killing it!");
+        server.persist.cancel_and_wait(JobKind::BgSave);
+    }
+    is_complete?;
+    // What would be acknowledged from here on could not be kept. Reads are served on.
+    let held = hold_writes(server);
+    let done = save_at_end(server, flags);
+    if done.is_err() {
+        held.release(server);
+    }
+    done
+}
+
+fn save_at_end(server: &Arc<Server>, flags: ShutdownFlags) -> Result<(), ShutdownFailed> {
+    let has_points = !server.config().save.is_empty();
+    if !flags.save && (flags.nosave || !has_points) {
+        return Ok(());
+    }
+    tracing::info!("Saving the final RDB snapshot before exiting.");
+    match save_now(server) {
+        Ok(()) => Ok(()),
+        Err(NotSaved::Cancelled) => {
+            tracing::info!("Shutdown manually aborted.");
+            Err(ShutdownFailed)
+        }
+        Err(NotSaved::Failed) if flags.force => {
+            tracing::warn!("Error trying to save the DB. Exit anyway.");
+            Ok(())
+        }
+        Err(NotSaved::Failed) => {
+            tracing::warn!("Error trying to save the DB, can't exit.");
+            Err(ShutdownFailed)
+        }
+    }
+}
+
+/// The pause that was in force before a shutdown.
+struct HeldWrites {
+    mode: PauseMode,
+    until_ms: u64,
+}
+
+fn hold_writes(server: &Server) -> HeldWrites {
+    let now_ms = server.clock.unix_ms();
+    let held = HeldWrites {
+        mode: server.pause.mode(now_ms),
+        until_ms: server.pause.until_ms(now_ms),
+    };
+    server.pause.start(PauseMode::Write, u64::MAX, now_ms);
+    held
+}
+
+impl HeldWrites {
+    fn release(self, server: &Server) {
+        server.pause.end();
+        if self.mode != PauseMode::None {
+            let now_ms = server.clock.unix_ms();
+            server.pause.start(self.mode, self.until_ms, now_ms);
+        }
+    }
+}
+
+/// The process ends at once (a second SIGINT): nothing half-written stays behind.
+pub fn remove_temporary_files(server: &Server) {
+    let _ = server.persist.disk.remove(&temporary_name(&server.config()));
+}
+
+#[cfg(test)]
+mod tests;

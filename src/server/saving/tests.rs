@@ -1,0 +1,51 @@
+//! When a snapshot is due.
+
+use super::*;
+
+const NOW_SECS: u64 = 1_700_000_000;
+
+fn points() -> Vec<SavePoint> {
+    let point = |&(secs, changes): &(u64, u64)| SavePoint { secs, changes };
+    [(900, 1), (60, 100)].iter().map(point).collect()
+}
+
+fn is_due(book: &Book, changes: u64, after_secs: u64) -> Option<u64> {
+    due(&points(), book, changes, NOW_SECS + after_secs).map(|point| point.secs)
+}
+
+#[test]
+fn both_time_and_changes_count() {
+    let book = Book {
+        last_save_secs: NOW_SECS,
+        changes_saved: 1000,
+        ..Book::default()
+    };
+    assert_eq!(is_due(&book, 1000, 10_000), None);
+    assert_eq!(is_due(&book, 1001, 900), None, "more than so many seconds");
+    assert_eq!(is_due(&book, 1001, 901), Some(900));
+    assert_eq!(is_due(&book, 1099, 61), None);
+    assert_eq!(is_due(&book, 1100, 61), Some(60));
+    assert_eq!(is_due(&book, 1100, 60), None);
+    assert_eq!(due(&[], &book, 5000, NOW_SECS + 5000), None);
+    let always = [SavePoint { secs: 1, changes: 0 }];
+    assert!(due(&always, &book, 1000, NOW_SECS + 2).is_some());
+}
+
+#[test]
+fn a_failure_is_tried_again_after_some_seconds() {
+    let book = Book {
+        last_save_secs: NOW_SECS,
+        bgsave_failed: true,
+        last_bgsave_try_secs: NOW_SECS + 1000,
+        ..Book::default()
+    };
+    assert_eq!(is_due(&book, 1, 1005), None);
+    assert_eq!(is_due(&book, 1, 1006), Some(900));
+}
+
+#[test]
+fn errors_are_told_without_numbers() {
+    let error = io::Error::from_raw_os_error(28);
+    assert_eq!(os_text(&error), "No space left on device");
+    assert_eq!(os_text(&io::Error::other("plain")), "plain");
+}
