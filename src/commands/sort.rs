@@ -430,6 +430,11 @@ fn store(
         let (type_, enc) = (Type::List as u8, enc as u8);
         db.set(destination, type_, enc, value, Expire::Never);
     });
+    if db.effects.has_passed_expired() {
+        let texts = found.items.iter().map(|item| item.element.of(&found.text));
+        db.also_propagate([&b"UNLINK"[..], destination]);
+        db.propagate_as([&b"RPUSH"[..], destination].into_iter().chain(texts));
+    }
     // Writing the key is one of the changes.
     db.effects.changes += len as u64 - 1;
     len

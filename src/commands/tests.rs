@@ -32,7 +32,7 @@ fn store(args: &[&str]) -> ConfigStore {
 pub(crate) struct Test {
     pub(crate) session: Session,
     pub(crate) clock: Clock,
-    table: Arc<CommandTable>,
+    pub(crate) table: Arc<CommandTable>,
 }
 
 impl Test {

@@ -36,6 +36,8 @@ struct LogEffects {
     replaces: bool,
     /// The request itself is repeated, even if it changed nothing.
     is_forced: bool,
+    /// It has passed over what has expired but is still stored.
+    has_passed_expired: bool,
 }
 
 impl Drop for LogEffects {
@@ -155,6 +157,20 @@ impl Effects {
         }
     }
 
+    /// Notes that the command has passed over something that has expired but is still stored, and that
+    /// it would not pass over when it is repeated.
+    #[cold]
+    pub fn pass_expired(&mut self) {
+        if self.is_logged {
+            self.log().has_passed_expired = true;
+        }
+    }
+
+    /// Whether [`Effects::pass_expired`] was called: what the command made of it has to be logged.
+    pub fn has_passed_expired(&self) -> bool {
+        self.log.as_ref().is_some_and(|log| log.has_passed_expired)
+    }
+
     /// Records that a key was found expired, and deleted.
     #[cold]
     pub(super) fn log_expired(&mut self, db: DbIndex, key: &[u8]) {
@@ -191,6 +207,7 @@ impl Effects {
         let seq = oplog.append_draft(&mut log.draft);
         log.replaces = false;
         log.is_forced = false;
+        log.has_passed_expired = false;
         SPARE.set(Some(log));
         seq
     }

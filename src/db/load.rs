@@ -32,14 +32,19 @@ impl Keyspace {
         entries: Vec<Entry>,
         now_ms: u64,
     ) -> Result<(), Duplicate> {
-        let mut by_shard: Vec<Vec<(u64, Entry)>> = Vec::new();
-        by_shard.resize_with(self.shards(), Vec::new);
-        for entry in entries {
+        let with_shard = entries.into_iter().map(|entry| {
             let hash = self.hash(entry.view().key());
-            by_shard[self.shard_of(hash).0 as usize].push((hash, entry));
-        }
-        for (shard, entries) in by_shard.into_iter().enumerate() {
-            self.insert_into_shard(ShardId(shard as u32), db, entries, now_ms)?;
+            (self.shard_of(hash), (hash, entry))
+        });
+        let mut sorted: Vec<(ShardId, (u64, Entry))> = with_shard.collect();
+        sorted.sort_unstable_by_key(|&(shard, _)| shard);
+        let mut rest = sorted.into_iter().peekable();
+        while let Some((shard, first)) = rest.next() {
+            let mut entries = vec![first];
+            while let Some((_, next)) = rest.next_if(|&(of, _)| of == shard) {
+                entries.push(next);
+            }
+            self.insert_into_shard(shard, db, entries, now_ms)?;
         }
         Ok(())
     }

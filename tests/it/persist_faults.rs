@@ -489,7 +489,7 @@ fn two_servers_do_not_share_a_folder() {
     let mut client = server.connect();
     write_keys(&mut client, "key", 10);
     let said = store.refused(EVERY_SECOND);
-    assert_says(&said, "in use", "a second server");
+    assert_says(&said, "used by another server", "a second server");
     let mut client = server.connect();
     assert!(ok(&client.cmd(&["SET", "a", "b"])), "the first goes on");
     // Killed, it leaves nothing that would keep the next one out.
@@ -603,8 +603,14 @@ fn a_snapshot_that_is_cut_or_corrupt_stops_the_start() {
         let whole = fs::read(&file).expect("the snapshot");
         store.accepted("check-rdb", &file);
         let mut cases: Vec<(Vec<u8>, &str)> = vec![
-            (whole[..whole.len() / 2].to_vec(), "Short read"),
-            (whole[..whole.len() - 4].to_vec(), "Short read"),
+            (
+                whole[..whole.len() / 2].to_vec(),
+                "Unexpected EOF reading RDB file",
+            ),
+            (
+                whole[..whole.len() - 4].to_vec(),
+                "Unexpected EOF reading RDB file",
+            ),
             (
                 [b"KAPUTT123"[..].to_vec(), whole[9..].to_vec()].concat(),
                 "Wrong signature",

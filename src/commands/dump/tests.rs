@@ -3,6 +3,8 @@
 use crate::commands::tests::Test;
 use crate::persist::rdb::format::{DUMP_FOOTER_BYTES, crc64};
 
+mod round_trip;
+
 /// The payload that DUMP answers, without its footer, and the version in that.
 fn dump(t: &mut Test, key: &str) -> (Vec<u8>, u16) {
     let reply = t.args(&[b"DUMP", key.as_bytes()]).0;

@@ -77,6 +77,9 @@ impl<'a> Pattern<'a> {
         key.extend_from_slice(element);
         key.extend_from_slice(suffix);
         let now_ms = db.now_ms();
+        if field.is_some() && db.is_logged() && may_have_expired(db, key) {
+            db.effects.pass_expired();
+        }
         let entry = db.find(key, Lookup::Read)?;
         let value = match (Type::from_nibble(entry.type_()), field) {
             (Type::String, None) => entry.value(),
@@ -85,6 +88,16 @@ impl<'a> Pattern<'a> {
         };
         Some(string::bytes(value, digits))
     }
+}
+
+/// Whether fields of a hash may have expired that are still stored.
+fn may_have_expired(db: &mut Access<'_>, key: &[u8]) -> bool {
+    let now_ms = db.now_ms();
+    let found = db.find(key, Lookup::Silent);
+    found.is_some_and(|entry| {
+        let is_hash = entry.type_() == Type::Hash as u8;
+        is_hash && HashRef::new(entry.value(), now_ms).may_have_expired()
+    })
 }
 
 #[cfg(test)]

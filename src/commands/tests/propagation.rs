@@ -249,6 +249,28 @@ fn expired_keys_of_other_databases() {
     logged.repeats();
 }
 
+/// What SORT has not seen is seen again when it is repeated.
+#[test]
+fn sort_by_fields_that_have_expired() {
+    let mut logged = Logged::new();
+    logged.test.run("DEBUG SET-ACTIVE-EXPIRE 0").is("+OK");
+    logged.test.run("RPUSH l 1 2").is(":2");
+    for line in [
+        "HSETEX w1 PX 10 FIELDS 1 f 9",
+        "HSETEX w1 PX 99 FIELDS 1 g a",
+    ] {
+        logged.test.run(line).is(":1");
+    }
+    logged.test.run("HSET w2 f 5").is(":1");
+    logged.records();
+    let line = "SORT l BY w*->f GET w*->g STORE d";
+    logged.logs(line, &[line]);
+    logged.test.clock.advance(10);
+    logged.logs(line, &["MULTI", "UNLINK d", "RPUSH d a ", "EXEC"]);
+    logged.test.run("LRANGE d 0 -1").is("*2 $1 a $0");
+    logged.repeats();
+}
+
 #[test]
 fn nothing_is_built_while_no_log_is_on() {
     let mut t = Test::new();

@@ -188,15 +188,18 @@ impl Values<'_> {
         bytes: &[u8],
         head: &Head<'_>,
     ) -> std::result::Result<Loaded, &'static str> {
-        let pairs = old::zipmap(bytes).ok_or("Zipmap integrity check failed.")?;
-        if pairs.is_empty() {
+        const INVALID: &str = "Zipmap integrity check failed.";
+        let mut fields = 0;
+        old::zipmap(bytes, |_, _| fields += 1).ok_or(INVALID)?;
+        if fields == 0 {
             return Ok(Loaded::Empty);
         }
-        let mut hash = Builder::new(pairs.len() as u64, self.terms());
-        for (field, value) in pairs {
-            hash.push(field, Value::from(value), None)
-                .map_err(|Duplicate| DUPLICATE)?;
-        }
+        let (mut hash, mut pushed) = (Builder::new(fields, self.terms()), Ok(()));
+        let push = |field: &[u8], value: &[u8]| {
+            pushed = pushed.and_then(|()| hash.push(field, Value::from(value), None));
+        };
+        old::zipmap(bytes, push).ok_or(INVALID)?;
+        pushed.map_err(|Duplicate| DUPLICATE)?;
         hash.store(|enc, value| head.entry(Type::Hash, enc, value))
             .map_err(|Duplicate| DUPLICATE)
     }

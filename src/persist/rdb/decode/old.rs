@@ -1,5 +1,5 @@
 //! The compact encodings of before Redis 7: ziplist and zipmap. They are only read, and every offset
-//! and count in them is checked.
+//! and count in them is checked; what was visited of one that turns out not to be valid is void.
 //!
 //! A ziplist (Redis 2.4 to 6.2):
 //!
@@ -26,7 +26,7 @@
 //! field, value, field, value, and 0xFF. Each is a length (one byte, or 254 and four bytes little
 //! endian) and its data; before a value's data stands how many unused bytes follow it.
 
-use crate::ds::listpack::Value;
+use crate::ds::listpack::{self, Value};
 
 const ZIPLIST_HEADER_BYTES: usize = 10;
 const ZIPLIST_COUNT_UNKNOWN: u16 = u16::MAX;
@@ -34,17 +34,20 @@ const END: u8 = 0xFF;
 /// The first byte of a length of four bytes.
 const LONG: u8 = 254;
 
-/// The elements of a ziplist, if every part of it is valid.
-pub(super) fn ziplist(bytes: &[u8]) -> Option<Vec<Value<'_>>> {
+/// Visits the elements of a ziplist; `None` if some part of it is not valid.
+pub(super) fn ziplist<'a>(bytes: &'a [u8], mut visit: impl FnMut(Value<'a>)) -> Option<()> {
     let (header, rest) = bytes.split_first_chunk::<ZIPLIST_HEADER_BYTES>()?;
     let [l0, l1, l2, l3, t0, t1, t2, t3, c0, c1] = *header;
     let (end, entries) = rest.split_last()?;
     let tail = u32::from_le_bytes([t0, t1, t2, t3]) as usize;
     let count = u16::from_le_bytes([c0, c1]);
-    if u32::from_le_bytes([l0, l1, l2, l3]) as usize != bytes.len() || *end != END {
+    if u32::from_le_bytes([l0, l1, l2, l3]) as usize != bytes.len()
+        || *end != END
+        || bytes.len() > listpack::BYTES_MAX
+    {
         return None;
     }
-    let mut elements = Vec::new();
+    let mut elements = 0;
     let (mut rest, mut before, mut last_at) = (entries, 0, ZIPLIST_HEADER_BYTES);
     while !rest.is_empty() {
         last_at = ZIPLIST_HEADER_BYTES + entries.len() - rest.len();
@@ -54,11 +57,12 @@ pub(super) fn ziplist(bytes: &[u8]) -> Option<Vec<Value<'_>>> {
         }
         let (element, after) = ziplist_element(after_length)?;
         before = rest.len() - after.len();
-        elements.push(element);
+        visit(element);
+        elements += 1;
         rest = after;
     }
-    let count_fits = count == ZIPLIST_COUNT_UNKNOWN || usize::from(count) == elements.len();
-    (tail == last_at && count_fits).then_some(elements)
+    let count_fits = count == ZIPLIST_COUNT_UNKNOWN || usize::from(count) == elements;
+    (tail == last_at && count_fits).then_some(())
 }
 
 fn ziplist_length_before(bytes: &[u8]) -> Option<(usize, &[u8])> {
@@ -111,10 +115,18 @@ fn ziplist_int<const N: usize>(bytes: &[u8]) -> Option<(Value<'_>, &[u8])> {
     Some((Value::Int(int), rest))
 }
 
-/// The fields and values of a zipmap, if every part of it is valid.
-pub(super) fn zipmap(bytes: &[u8]) -> Option<Vec<(&[u8], &[u8])>> {
+/// The listpack of a ziplist's elements, if every part of that is valid.
+pub(super) fn listpack_of_ziplist(bytes: &[u8]) -> Option<Vec<u8>> {
+    let mut list = listpack::EMPTY.to_vec();
+    list.reserve(bytes.len());
+    ziplist(bytes, |element| listpack::append(&mut list, element))?;
+    Some(list)
+}
+
+/// Visits the fields and values of a zipmap; `None` if some part of it is not valid.
+pub(super) fn zipmap<'a>(bytes: &'a [u8], mut visit: impl FnMut(&'a [u8], &'a [u8])) -> Option<()> {
     let (&count, mut rest) = bytes.split_first()?;
-    let mut pairs = Vec::new();
+    let mut pairs = 0;
     while rest != [END] {
         let (len, after) = zipmap_length(rest)?;
         let (field, after) = after.split_at_checked(len)?;
@@ -122,9 +134,10 @@ pub(super) fn zipmap(bytes: &[u8]) -> Option<Vec<(&[u8], &[u8])>> {
         let (&free, after) = after.split_first()?;
         let (value, after) = after.split_at_checked(len)?;
         rest = after.get(usize::from(free)..)?;
-        pairs.push((field, value));
+        visit(field, value);
+        pairs += 1;
     }
-    (count >= LONG || usize::from(count) == pairs.len()).then_some(pairs)
+    (count >= LONG || usize::from(count) == pairs).then_some(())
 }
 
 fn zipmap_length(bytes: &[u8]) -> Option<(usize, &[u8])> {

@@ -22,7 +22,7 @@ use crate::ds::zset::Builder;
 use crate::persist::rdb::format::{Line, kind, node};
 use crate::util::num;
 use crate::value::list::End;
-use crate::value::set::{NewSet, SetRef};
+use crate::value::set::NewSet;
 use crate::value::unique::are_unique;
 use crate::value::zset::{self, NewZset};
 use crate::value::{Encoding, Type, string};
@@ -138,11 +138,9 @@ impl Values<'_> {
         let bytes = text.bytes(&mut digits);
         match type_ {
             kind::LIST_ZIPLIST => {
-                let elements = old::ziplist(bytes).ok_or("List ziplist integrity check failed.")?;
                 let mut list = self.new_list();
-                for element in elements {
-                    list.push(End::Tail, element);
-                }
+                old::ziplist(bytes, |element| list.push(End::Tail, element))
+                    .ok_or("List ziplist integrity check failed.")?;
                 Ok(match list.is_empty() {
                     true => Loaded::Empty,
                     // Redis leaves it as it is, however short.
@@ -152,8 +150,9 @@ impl Values<'_> {
             kind::SET_INTSET => self.intset(bytes, head),
             kind::SET_LISTPACK => self.set_listpack(bytes, head),
             kind::ZSET_ZIPLIST => {
-                let elements = old::ziplist(bytes).ok_or("Zset ziplist integrity check failed.")?;
-                self.zset_listpack(&listpack::from_elements(elements), head)
+                let list = old::listpack_of_ziplist(bytes)
+                    .ok_or("Zset ziplist integrity check failed.")?;
+                self.zset_listpack(&list, head)
             }
             kind::ZSET_LISTPACK => {
                 checked_listpack(bytes).ok_or("Zset listpack integrity check failed.")?;
@@ -161,8 +160,9 @@ impl Values<'_> {
             }
             kind::HASH_ZIPMAP => self.hash_zipmap(bytes, head),
             kind::HASH_ZIPLIST => {
-                let elements = old::ziplist(bytes).ok_or("Hash ziplist integrity check failed.")?;
-                self.hash_listpack(&listpack::from_elements(elements), head)
+                let list = old::listpack_of_ziplist(bytes)
+                    .ok_or("Hash ziplist integrity check failed.")?;
+                self.hash_listpack(&list, head)
             }
             _ => {
                 checked_listpack(bytes).ok_or("Hash listpack integrity check failed.")?;
@@ -218,9 +218,8 @@ impl Values<'_> {
                     }
                     None => Err("Listpack integrity check failed."),
                 },
-                node::PACKED => match old::ziplist(bytes) {
-                    Some(elements) => {
-                        let node = listpack::from_elements(elements);
+                node::PACKED => match old::listpack_of_ziplist(bytes) {
+                    Some(node) => {
                         list.push_listpack(Listpack::new(&node));
                         Ok(())
                     }
@@ -262,13 +261,14 @@ impl Values<'_> {
         if set.is_empty() {
             return Ok(Loaded::Empty);
         }
-        let value = NewValue::Bytes(bytes);
-        Ok(
-            match set.len() as u64 <= self.options.limits.set_max_intset_entries {
-                true => head.entry(Type::Set, Encoding::Intset, value),
-                false => self.set_table(SetRef::Intset(set), head),
-            },
-        )
+        if set.len() as u64 <= self.options.limits.set_max_intset_entries {
+            return Ok(head.entry(Type::Set, Encoding::Intset, NewValue::Bytes(bytes)));
+        }
+        let mut table = NewSet::new(Encoding::Hashtable, self.options.key_hash);
+        for member in set {
+            table.push(Value::Int(member), &self.options.limits);
+        }
+        Ok(set_entry(table, head))
     }
 
     fn set_listpack(
@@ -280,25 +280,17 @@ impl Values<'_> {
         if list.is_empty() {
             return Ok(Loaded::Empty);
         }
-        if !are_unique(list.iter(), self.options.key_hash) {
-            return Err("Duplicate set members detected");
-        }
-        let value = NewValue::Bytes(bytes);
-        Ok(
-            match list.len() as u64 <= self.options.limits.set_max_listpack_entries {
-                true => head.entry(Type::Set, Encoding::Listpack, value),
-                false => self.set_table(SetRef::Listpack(list), head),
-            },
-        )
-    }
-
-    /// A table of members that are all different.
-    fn set_table(&self, members: SetRef<'_>, head: &Head<'_>) -> Loaded {
-        let mut set = NewSet::new(Encoding::Hashtable, self.options.key_hash);
-        for member in members {
-            set.push(member, &self.options.limits);
-        }
-        set_entry(set, head)
+        let limits = &self.options.limits;
+        let set = if list.len() as u64 > limits.set_max_listpack_entries {
+            let mut set = NewSet::new(Encoding::Hashtable, self.options.key_hash);
+            let mut digits = itoa::Buffer::new();
+            let mut add = |member: Value<'_>| set.add(member.bytes(&mut digits), limits);
+            list.iter().all(&mut add).then(|| set_entry(set, head))
+        } else {
+            let entry = || head.entry(Type::Set, Encoding::Listpack, NewValue::Bytes(bytes));
+            are_unique(list.iter(), self.options.key_hash).then(entry)
+        };
+        set.ok_or("Duplicate set members detected")
     }
 
     fn zset(&self, reader: &mut Reader<'_>, head: &Head<'_>, is_2: bool) -> Result<Loaded> {
