@@ -17,6 +17,7 @@ use crate::persist::disk::{FileReader, OpenMode};
 use crate::persist::rdb::decode::{self, LoadError, LoadOptions, LoadSummary, Record};
 use crate::persist::rdb::{self};
 use crate::persist::state::Marks;
+use crate::resp::parse::Argv;
 use crate::server::{Server, rewriting, saving};
 use crate::spec::CmdError;
 
@@ -254,13 +255,17 @@ struct Log<'s> {
 }
 
 impl Target for Log<'_> {
-    fn run(&mut self, db: DbIndex, argv: &[&[u8]]) -> Result<(), String> {
+    fn look_ahead(&mut self, db: DbIndex, requests: &[Argv<'_>]) {
+        self.replay.look_ahead(db, requests);
+    }
+
+    fn run(&mut self, db: DbIndex, argv: Argv<'_>) -> Result<(), String> {
         let progress = &self.server.persist.loading;
         if progress.stop.load(Ordering::Relaxed) {
             return Err("Loading was stopped".to_owned());
         }
         progress.pause();
-        self.replay.run(db, argv)
+        self.replay.run_argv(db, argv)
     }
 
     fn load_rdb(&mut self, input: Box<dyn Read + Send>) -> Result<u64, String> {

@@ -11,6 +11,9 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::persist::disk::DiskFile;
+use crate::resp::parse::{Argv, Span};
+
+use super::group::{self, Head};
 
 /// How much is read at a time: it stays in the second-level cache until it is executed.
 const PIECE_BYTES: usize = 256 << 10;
@@ -25,33 +28,31 @@ const CANDIDATES_MAX: usize = 1024;
 #[derive(Default)]
 pub(super) struct Batch {
     bytes: Vec<u8>,
-    args: Vec<Range<usize>>,
+    args: Vec<Span>,
     requests: Vec<Request>,
 }
 
 struct Request {
-    /// Where its arguments end in `args`.
-    args_end: usize,
+    /// Its arguments, in `args`.
+    args: Range<usize>,
     /// Where it ends in the file.
     end: u64,
 }
 
 impl Batch {
-    /// Hands every request over, with the offset of its end, until one is refused.
-    pub fn try_for_each<E>(
-        &self,
-        mut run: impl FnMut(&[&[u8]], u64) -> Result<(), E>,
-    ) -> Result<(), E> {
-        let mut argv: Vec<&[u8]> = Vec::new();
-        let mut start = 0;
-        for request in &self.requests {
-            argv.clear();
-            let args = self.args[start..request.args_end].iter();
-            argv.extend(args.map(|range| &self.bytes[range.clone()]));
-            run(&argv, request.end)?;
-            start = request.args_end;
-        }
-        Ok(())
+    pub fn len(&self) -> usize {
+        self.requests.len()
+    }
+
+    /// The arguments of a request.
+    pub fn argv(&self, index: usize) -> Argv<'_> {
+        let args = self.requests[index].args.clone();
+        Argv::new(&self.bytes, &self.args[args])
+    }
+
+    /// Where a request ends in the file.
+    pub fn end(&self, index: usize) -> u64 {
+        self.requests[index].end
     }
 
     fn clear(&mut self) {
@@ -64,6 +65,8 @@ impl Batch {
 /// How a file ends.
 #[derive(Debug)]
 pub(super) enum End {
+    /// With a group that is not whole, which begins here.
+    TornGroup(u64),
     /// After a request.
     Clean,
     /// Within one; where it begins.
@@ -79,13 +82,17 @@ enum Stop {
     /// The bytes end; so many more are needed at least.
     More(usize),
     Bad,
+    /// A group is not what its first line says, or that line is none.
+    BadGroup,
 }
 
 /// Reads one file.
 pub(super) struct Scanner {
     file: Arc<dyn DiskFile>,
-    /// Length of the file.
+    /// Length of the log in it.
     len: u64,
+    /// A crash has left reserved room behind that.
+    is_padded: bool,
     /// Where `rest` begins.
     offset: u64,
     /// What was read and is not a whole request.
@@ -94,8 +101,9 @@ pub(super) struct Scanner {
 
 impl Scanner {
     pub fn new(file: Arc<dyn DiskFile>, offset: u64) -> io::Result<Scanner> {
-        let len = file.stat_len()?;
+        let len = group::end_of_log(&*file)?;
         Ok(Scanner {
+            is_padded: file.stat_len()? > len,
             file,
             len,
             offset,
@@ -119,15 +127,18 @@ impl Scanner {
             // Annotations.
             batch.bytes.drain(..used);
             self.offset += used as u64;
-            let Stop::More(needs) = stop else {
-                return Err(End::Bad(self.offset));
+            let needs = match stop {
+                Stop::More(needs) => needs,
+                Stop::BadGroup if self.is_padded => return Err(End::TornGroup(self.offset)),
+                Stop::Bad | Stop::BadGroup => return Err(End::Bad(self.offset)),
             };
             let read_to = self.offset + batch.bytes.len() as u64;
             let left = self.len.saturating_sub(read_to);
             if left < needs as u64 {
-                return Err(match left == 0 && batch.bytes.is_empty() {
-                    true => End::Clean,
-                    false => End::Torn(self.offset),
+                return Err(match () {
+                    () if left == 0 && batch.bytes.is_empty() => End::Clean,
+                    () if batch.bytes.starts_with(group::MARK) => End::TornGroup(self.offset),
+                    () => End::Torn(self.offset),
                 });
             }
             self.read_piece(&mut batch.bytes, left).map_err(End::Io)?;
@@ -158,7 +169,7 @@ impl Scanner {
 fn scan(
     bytes: &[u8],
     offset: u64,
-    args: &mut Vec<Range<usize>>,
+    args: &mut Vec<Span>,
     requests: &mut Vec<Request>,
 ) -> (usize, Stop) {
     let mut at = 0;
@@ -173,24 +184,47 @@ fn scan(
         match next {
             Ok(next) => at = next,
             Err(stop) => {
-                let whole = requests
+                let first = requests
                     .last()
-                    .map_or(0, |request: &Request| request.args_end);
-                args.truncate(whole);
+                    .map_or(0, |request: &Request| request.args.end);
+                args.truncate(first);
                 return (at, stop);
             }
         }
         if is_request {
+            let first = requests.last().map_or(0, |request| request.args.end);
             requests.push(Request {
-                args_end: args.len(),
+                args: first..args.len(),
                 end: offset + at as u64,
             });
         }
     }
 }
 
-/// Skips an annotation; where the next line begins.
+/// Skips an annotation; where the next line begins. A group has to be whole.
 fn annotation(bytes: &[u8], at: usize) -> Result<usize, Stop> {
+    let rest = &bytes[at..];
+    if rest.starts_with(b"##") {
+        // Reserved room in the middle: what was to be written there never was.
+        return Err(Stop::BadGroup);
+    }
+    if rest.len() < group::MARK.len() && group::MARK.starts_with(rest) {
+        return Err(Stop::More(1));
+    }
+    if rest.starts_with(group::MARK) {
+        let Some(line) = rest.get(..group::HEAD_BYTES) else {
+            return Err(Stop::More(group::HEAD_BYTES - rest.len()));
+        };
+        let head = Head::parse(line).ok_or(Stop::BadGroup)?;
+        let body = &rest[group::HEAD_BYTES..];
+        let Some(body) = body.get(..head.len) else {
+            return Err(Stop::More(head.len - body.len()));
+        };
+        return match head.fits(body) {
+            true => Ok(at + group::HEAD_BYTES),
+            false => Err(Stop::BadGroup),
+        };
+    }
     let line = &bytes[at..bytes.len().min(at + ANNOTATION_BYTES_MAX)];
     match memchr::memchr(b'\n', line) {
         Some(end) => Ok(at + end + 1),
@@ -200,7 +234,7 @@ fn annotation(bytes: &[u8], at: usize) -> Result<usize, Stop> {
 }
 
 /// Reads the request at `at`; where it ends.
-fn request(bytes: &[u8], at: usize, args: &mut Vec<Range<usize>>) -> Result<usize, Stop> {
+fn request(bytes: &[u8], at: usize, args: &mut Vec<Span>) -> Result<usize, Stop> {
     let (count, mut at) = number(bytes, at, b'*')?;
     if count == 0 {
         return Err(Stop::Bad);
@@ -215,7 +249,10 @@ fn request(bytes: &[u8], at: usize, args: &mut Vec<Range<usize>>) -> Result<usiz
         if &bytes[end..next] != b"\r\n" {
             return Err(Stop::Bad);
         }
-        args.push(start..end);
+        // A request of 4 GiB is none.
+        let start = u32::try_from(start).map_err(|_| Stop::Bad)?;
+        let len = u32::try_from(len).map_err(|_| Stop::Bad)?;
+        args.push(Span { start, len });
         at = next;
     }
     Ok(at)
