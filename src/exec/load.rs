@@ -136,7 +136,9 @@ fn load_rdb(server: &Server, config: &Config, merge: bool) -> Result<(), NotLoad
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(NotLoaded::NoFile),
         Err(error) => return Err(cannot_open(&path, &error)),
     };
-    let len = file.stat_len().map_err(|error| cannot_open(&path, &error))?;
+    let len = file
+        .stat_len()
+        .map_err(|error| cannot_open(&path, &error))?;
     server.persist.loading.reset(len, key_delay(config));
     let input = FileReader { file, offset: 0 };
     let options = load_options(server, config, true);

@@ -21,8 +21,8 @@ use std::time::Duration;
 use tokio::io::ReadBuf;
 
 use crate::client::{Client, Signal};
-use crate::db::{Outcome, Waiter};
 use crate::commands::Chore;
+use crate::db::{Outcome, Waiter};
 use crate::exec::{Exec, Flow, Moment, Plan, Wait};
 use crate::resp::parse::{Parser, Tail};
 use crate::resp::write::ReplyWriter;
@@ -219,7 +219,8 @@ impl Connection {
                 Turn::Chore(chore) => {
                     let outcome = worker.exec.start_chore(chore);
                     let mut done = None;
-                    self.unless_killed(async { done = outcome.await.ok() }).await;
+                    self.unless_killed(async { done = outcome.await.ok() })
+                        .await;
                     // Whoever stops the server closes all connections, this one, too.
                     let Some(outcome) = done.filter(|_| !self.client.shared.has(Signal::Kill))
                     else {
