@@ -7,6 +7,7 @@
 use std::fs;
 use std::io::{self, IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
@@ -43,6 +44,9 @@ const WORKER_FDS: u64 = 4;
 const CRON_TICK: Duration = Duration::from_millis(100);
 /// How long running connections may take to end.
 const SHUTDOWN_MAX: Duration = Duration::from_secs(10);
+
+/// How long clients wait to be accepted before they are told that the dataset is being loaded.
+const LOAD_UNSEEN_MAX: Duration = Duration::from_millis(100);
 
 /// A request to bind other addresses, and where the answer goes.
 struct Rebind {
@@ -118,7 +122,6 @@ fn serve(
     let expiry = runtime.block_on(async {
         let balance = Arc::new(Balance::new(server.clone(), crew.clone()));
         let acceptor = Acceptor::new(server.clone(), crew, balance.clone());
-        acceptor.listen(bound)?;
         server
             .memory_startup_bytes
             .store(alloc::allocated_bytes(), Ordering::Relaxed);
@@ -128,7 +131,14 @@ fn serve(
         // Before anyone is told that we are ready: from then on a signal ends the server in order.
         tokio::spawn(stop_on_signal(server.clone(), Signals::new()));
         server.enter(Lifecycle::Loading);
-        let loaded = load(server, &table).await;
+        let mut loading = pin!(load(server, &table));
+        // Most loads are done at once: their clients wait for them and never hear of it.
+        let at_once = tokio::time::timeout(LOAD_UNSEEN_MAX, &mut loading).await;
+        acceptor.listen(bound)?;
+        let loaded = match at_once {
+            Ok(loaded) => loaded,
+            Err(_) => loading.await,
+        };
         let mut expiry = None;
         if loaded.is_ok() && server.lifecycle() == Lifecycle::Loading {
             expiry = Some(start_expiry(server)?);

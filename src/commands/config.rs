@@ -114,6 +114,9 @@ fn resetstat(ctx: &mut Ctx<'_>) -> CmdResult {
     ctx.server.stats.reset();
     ctx.server.keyspace.lazyfree.reset_stats();
     ctx.server.keyspace.expire_clock.reset_stats();
+    if let Some(aof) = ctx.server.persist.aof() {
+        aof.reset_stats();
+    }
     ctx.db
         .for_each_shard(|_, shard| shard.stats = ShardStats::default());
     ctx.out.ok();

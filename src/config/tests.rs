@@ -440,12 +440,13 @@ fn toml_gives_the_same_as_redis_conf() {
         client-output-buffer-limit = ["normal 1mb 0 0", ["replica", 0, 0, 0]]
         rename-command = [["CONFIG", ""]]
         requirepass = "a b\nc"
+        maxmemory = "1gb"
     "#;
     fs::write(&file, text).unwrap();
     let (store, warnings) = load_file(&file, &[]).unwrap();
     let conf = "port 7000\nbind 127.0.0.1 -::1\ndaemonize yes\nsave 900 1\nsave 300 10\n\
         client-output-buffer-limit normal 1mb 0 0\nclient-output-buffer-limit replica 0 0 0\n\
-        rename-command CONFIG \"\"\nrequirepass \"a b\\nc\"\n";
+        rename-command CONFIG \"\"\nrequirepass \"a b\\nc\"\nmaxmemory 1gb\n";
     let (same, same_warnings) = load_conf(conf, &[]).unwrap();
     assert_eq!(store.values, same.values);
     assert_eq!((warnings.len(), same_warnings.len()), (1, 1));

@@ -17,6 +17,7 @@ use crate::persist::disk::{FileReader, OpenMode};
 use crate::persist::rdb::decode::{self, LoadError, LoadOptions, LoadSummary, Record};
 use crate::persist::rdb::{self};
 use crate::persist::state::Marks;
+use crate::resp::parse::Argv;
 use crate::server::{Server, rewriting, saving};
 use crate::spec::CmdError;
 
@@ -74,23 +75,24 @@ pub fn at_start(server: &Arc<Server>, table: &Arc<CommandTable>) -> Result<(), N
         true => load_aof(server, table, &config),
         false => load_rdb(server, &config, false),
     };
-    let loaded = match (loaded, config.appendonly) {
-        // What is logged from now on follows what was loaded.
-        (Ok(()) | Err(NotLoaded::NoFile), true) => start_logging(server).and(loaded),
-        _ => loaded,
-    };
-    drop(loading);
-    match loaded {
-        Ok(()) => {
-            let secs = started.elapsed().as_secs_f64();
-            match config.appendonly {
-                true => tracing::info!("DB loaded from append only file: {secs:.3} seconds"),
-                false => tracing::info!("DB loaded from disk: {secs:.3} seconds"),
-            }
+    let secs = started.elapsed().as_secs_f64();
+    let ready = match (loaded, config.appendonly) {
+        (Err(NotLoaded::NoFile), false) => Ok(()),
+        (Ok(()), false) => {
+            tracing::info!("DB loaded from disk: {secs:.3} seconds");
             Ok(())
         }
-        Err(NotLoaded::NoFile) => Ok(()),
-        Err(NotLoaded::Failed) => {
+        (Ok(()), true) => {
+            tracing::info!("DB loaded from append only file: {secs:.3} seconds");
+            start_logging(server)
+        }
+        (Err(NotLoaded::NoFile), true) => start_logging(server),
+        (Err(other), _) => Err(other),
+    };
+    drop(loading);
+    match ready {
+        Ok(()) => Ok(()),
+        Err(NotLoaded::NoFile | NotLoaded::Failed) => {
             tracing::warn!("Fatal error loading the DB, check server logs. Exiting.");
             Err(NotLoaded::Failed)
         }
@@ -199,7 +201,8 @@ fn merge_into(
             Record::Key { entry, .. } => {
                 let key = entry.view().key().to_vec();
                 let locks = keyspace.lock_one(keyspace.hash(&key));
-                let mut access = Access::new(keyspace, locks, db, options.now_ms, false);
+                let access = Access::new(keyspace, locks, db, options.now_ms, false);
+                let mut access = access.replaying();
                 access.remove(&key);
                 drop(access);
                 let inserted = keyspace.insert_loaded(db, vec![entry], options.now_ms);
@@ -252,13 +255,17 @@ struct Log<'s> {
 }
 
 impl Target for Log<'_> {
-    fn run(&mut self, db: DbIndex, argv: &[&[u8]]) -> Result<(), String> {
+    fn look_ahead(&mut self, db: DbIndex, requests: &[Argv<'_>]) {
+        self.replay.look_ahead(db, requests);
+    }
+
+    fn run(&mut self, db: DbIndex, argv: Argv<'_>) -> Result<(), String> {
         let progress = &self.server.persist.loading;
         if progress.stop.load(Ordering::Relaxed) {
             return Err("Loading was stopped".to_owned());
         }
         progress.pause();
-        self.replay.run(db, argv)
+        self.replay.run_argv(db, argv)
     }
 
     fn load_rdb(&mut self, input: Box<dyn Read + Send>) -> Result<u64, String> {

@@ -278,11 +278,7 @@ impl Connection {
     /// Keeps the replies of a batch back if they have to wait for the disk.
     fn hold(&mut self, moment: &Moment, worker: &Worker) {
         let seq = moment.logged_seq();
-        if seq == 0 {
-            return;
-        }
-        self.has_logged = true;
-        if worker.exec.server.keyspace.oplog.must_wait(seq) {
+        if seq > 0 && worker.exec.server.keyspace.oplog.must_wait(seq) {
             self.held = Some(Held {
                 seq,
                 enrolled: None,
@@ -504,6 +500,7 @@ impl Connection {
             turn = Turn::Drop;
         }
         self.resp3 = desk.out.is_resp3();
+        self.has_logged |= moment.logged_seq() > 0;
         let sent = match turn {
             Turn::Drop => Ok(()),
             // The reply comes after the sleep.

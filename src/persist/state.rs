@@ -217,18 +217,20 @@ impl State {
     /// Keeps other servers off the data directory from now on.
     ///
     /// # Errors
-    /// When another server has it.
+    /// When another server has it. One that cannot be opened is none: whoever wants to write there
+    /// will find out.
     pub fn own_dir(&self, dir: &Path) -> Result<(), LockError> {
         if !self.locks_dir {
             return Ok(());
         }
         let mut held = self.dir_lock.lock();
-        match &mut *held {
+        let locked = match &mut *held {
             Some(lock) => lock.move_to(dir),
-            None => {
-                *held = Some(DirLock::take(dir)?);
-                Ok(())
-            }
+            None => DirLock::take(dir).map(|lock| *held = Some(lock)),
+        };
+        match locked {
+            Err(LockError::Io(..)) => Ok(()),
+            locked => locked,
         }
     }
 

@@ -287,7 +287,8 @@ impl Server {
             return Some(false);
         }
         let mut client = self.try_connect().ok()?;
-        client.try_raw(&["PING"]).ok().map(|_| true)
+        let reply = client.try_raw(&["PING"]).ok()?;
+        (!reply.starts_with(b"-LOADING")).then_some(true)
     }
 }
 

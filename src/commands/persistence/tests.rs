@@ -238,10 +238,10 @@ fn expired_keys_are_not_loaded() {
     t.run("SET soon 1 PX 100").is("+OK");
     t.run("SET later 1 PX 100000").is("+OK");
     t.run("SAVE").is("+OK");
-    t.clock.advance(100);
+    t.clock.advance(101);
     t.run("DEBUG RELOAD NOSAVE").is("+OK");
     t.run("DBSIZE").is(":1");
-    t.run("PTTL later").is(":99900");
+    t.run("PTTL later").is(":99899");
     let info = t.run("INFO persistence").text();
     assert!(info.contains("rdb_last_load_keys_expired:1"), "{info}");
     assert!(info.contains("rdb_last_load_keys_loaded:1"), "{info}");
