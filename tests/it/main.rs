@@ -18,6 +18,7 @@ mod isolation;
 mod large;
 mod lifecycle;
 mod persist_faults;
+mod persistence;
 mod protocol;
 mod protocol_cases;
 mod queues;
