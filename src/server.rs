@@ -139,7 +139,11 @@ impl Server {
     }
 
     /// CONFIG SET: all pairs or none. The error is the whole reply.
-    pub fn set_config(self: &Arc<Self>, pairs: &[(&[u8], &[u8])], local: bool) -> Result<(), String> {
+    pub fn set_config(
+        self: &Arc<Self>,
+        pairs: &[(&[u8], &[u8])],
+        local: bool,
+    ) -> Result<(), String> {
         let mut store = self.config_store.lock();
         store.set_with(
             pairs,

@@ -37,9 +37,10 @@ pub(super) fn tick(server: &Server) {
 /// before the first client comes belongs to the start.
 fn note_startup(server: &Server, used_bytes: u64, now_ms: u64) {
     let just_started = now_ms.saturating_sub(server.started_at_ms) <= STARTUP_MS;
-    let has_loaded = server.persist.marks().has(Marks::LOADING)
-        || server.persist.book().loaded_keys > 0;
-    if just_started && !has_loaded && server.stats.connections_received.load(Ordering::Relaxed) == 0 {
+    let has_loaded =
+        server.persist.marks().has(Marks::LOADING) || server.persist.book().loaded_keys > 0;
+    if just_started && !has_loaded && server.stats.connections_received.load(Ordering::Relaxed) == 0
+    {
         server
             .memory_startup_bytes
             .store(used_bytes, Ordering::Relaxed);

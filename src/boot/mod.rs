@@ -20,12 +20,12 @@ use tokio::sync::{mpsc, oneshot};
 use crate::client::Signal;
 use crate::commands::CommandTable;
 use crate::config::{self, CheckAof, Config, ConfigStore, Field, Ping, Sources, Supervised};
+use crate::exec::load::{self, NotLoaded};
 use crate::net::balance::Balance;
 use crate::net::listener::{self, Acceptor, Bound};
 use crate::net::worker;
 use crate::persist::aof;
 use crate::persist::rdb::check;
-use crate::exec::load::{self, NotLoaded};
 use crate::persist::state::Marks;
 use crate::server::{Lifecycle, Server, rewriting, saving};
 use crate::sys::{alloc, process, title, tsc};
@@ -273,9 +273,7 @@ async fn stop_on_signal(server: Arc<Server>, signals: io::Result<Signals>) {
             std::process::exit(1);
         }
         match server.persist.marks().has(Marks::LOADING) {
-            true => tracing::warn!(
-                "Received shutdown signal during loading, scheduling shutdown."
-            ),
+            true => tracing::warn!("Received shutdown signal during loading, scheduling shutdown."),
             false => tracing::warn!("Received {name} scheduling shutdown..."),
         }
         let server = server.clone();
@@ -371,10 +369,7 @@ fn apply_config(
 
 /// Whether addresses are bound.
 fn is_serving(server: &Server) -> bool {
-    matches!(
-        server.lifecycle(),
-        Lifecycle::Loading | Lifecycle::Running
-    )
+    matches!(server.lifecycle(), Lifecycle::Loading | Lifecycle::Running)
 }
 
 /// File descriptors that are kept from clients.

@@ -79,8 +79,13 @@ fn set(ctx: &mut Ctx<'_>) -> CmdResult {
     while !ctx.args.is_empty() {
         pairs.push((ctx.args.bytes()?, ctx.args.bytes()?));
     }
-    let not_now = |name: &[u8]| NOT_WHILE_LOADING.iter().any(|other| name.eq_ignore_ascii_case(other));
-    if ctx.server.persist.marks().has(Marks::LOADING) && pairs.iter().any(|(name, _)| not_now(name)) {
+    let not_now = |name: &[u8]| {
+        NOT_WHILE_LOADING
+            .iter()
+            .any(|other| name.eq_ignore_ascii_case(other))
+    };
+    if ctx.server.persist.marks().has(Marks::LOADING) && pairs.iter().any(|(name, _)| not_now(name))
+    {
         return Err(CmdError::Loading);
     }
     let local = ctx.client.shared.endpoint.local;

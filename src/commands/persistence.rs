@@ -4,14 +4,16 @@
 //! waits, all others are served on.
 
 use crate::persist::state::JobKind;
-use crate::server::saving::{self, NotStarted};
 use crate::server::rewriting;
+use crate::server::saving::{self, NotStarted};
 use crate::spec::{AclCategories, CmdError, Flags, Group};
 
 use super::{Chore, CmdResult, Command, Ctx, Next, command};
 
 /// What commands that write files have in common.
-const WRITES_FILES: Flags = Flags::ADMIN.and(Flags::NOSCRIPT).and(Flags::NO_ASYNC_LOADING);
+const WRITES_FILES: Flags = Flags::ADMIN
+    .and(Flags::NOSCRIPT)
+    .and(Flags::NO_ASYNC_LOADING);
 
 /// The rows of this family.
 pub const COMMANDS: &[Command] = &[
@@ -56,9 +58,9 @@ const FAILED: CmdError = CmdError::text("ERR");
 
 fn save(ctx: &mut Ctx<'_>) -> CmdResult {
     match ctx.server.persist.book().running() {
-        Some(JobKind::BgSave | JobKind::Save) => Err(CmdError::text(
-            "ERR Background save already in progress",
-        )),
+        Some(JobKind::BgSave | JobKind::Save) => {
+            Err(CmdError::text("ERR Background save already in progress"))
+        }
         // Done after it.
         Some(JobKind::AofRewrite) | None => Ok(Next::Chore(Chore::Save)),
     }

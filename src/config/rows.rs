@@ -306,11 +306,23 @@ const THE_PROCESS: &[Directive] = &[
     ),
     row("shutdown-timeout", int(0, I32_MAX), "10", Later)
         .doc("Seconds that a shutdown waits for replicas to catch up."),
-    row("shutdown-on-sigint", Kind::ShutdownFlags, "default", Working).doc(
+    row(
+        "shutdown-on-sigint",
+        Kind::ShutdownFlags,
+        "default",
+        Working,
+    )
+    .doc(
         "How SIGINT shuts down: `default`, or any of `save`, `nosave`, `now`, `force`, \
          `safe`, `failover`.",
     ),
-    row("shutdown-on-sigterm", Kind::ShutdownFlags, "default", Working).doc(
+    row(
+        "shutdown-on-sigterm",
+        Kind::ShutdownFlags,
+        "default",
+        Working,
+    )
+    .doc(
         "How SIGTERM shuts down: `default`, or any of `save`, `nosave`, `now`, `force`, \
          `safe`, `failover`.",
     ),
@@ -728,8 +740,13 @@ const APPEND_ONLY_FILE: &[Directive] = &[
     .doc("When the append-only file is synced to disk: `always`, `everysec` or `no`."),
     row("no-appendfsync-on-rewrite", Kind::Bool, "no", Working)
         .doc("Syncs nothing while the append-only file is rewritten or a snapshot written."),
-    row("auto-aof-rewrite-percentage", int(0, I32_MAX), "100", Working)
-        .doc("Growth in percent at which the append-only file is rewritten; 0 never does."),
+    row(
+        "auto-aof-rewrite-percentage",
+        int(0, I32_MAX),
+        "100",
+        Working,
+    )
+    .doc("Growth in percent at which the append-only file is rewritten; 0 never does."),
     row(
         "auto-aof-rewrite-min-size",
         memory(0, MAX),

@@ -42,15 +42,7 @@ const RDB_FAILED: &str = "MISCONF Redis is configured to save RDB snapshots, but
 
 type Rule = fn(&Server, &Admission<'_>, u64) -> Verdict;
 
-const RULES: &[Rule] = &[
-    http,
-    authenticated,
-    arity,
-    protected,
-    dataset,
-    paused,
-    gate,
-];
+const RULES: &[Rule] = &[http, authenticated, arity, protected, dataset, paused, gate];
 
 /// Asks all rules in order.
 #[inline]

@@ -17,6 +17,7 @@ use crate::persist::disk::{FileReader, OpenMode};
 use crate::persist::rdb::decode::{self, LoadError, LoadOptions, LoadSummary, Record};
 use crate::persist::rdb::{self};
 use crate::persist::state::Marks;
+use crate::resp::parse::Argv;
 use crate::server::{Server, rewriting, saving};
 use crate::spec::CmdError;
 
@@ -137,7 +138,9 @@ fn load_rdb(server: &Server, config: &Config, merge: bool) -> Result<(), NotLoad
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(NotLoaded::NoFile),
         Err(error) => return Err(cannot_open(&path, &error)),
     };
-    let len = file.stat_len().map_err(|error| cannot_open(&path, &error))?;
+    let len = file
+        .stat_len()
+        .map_err(|error| cannot_open(&path, &error))?;
     server.persist.loading.reset(len, key_delay(config));
     let input = FileReader { file, offset: 0 };
     let options = load_options(server, config, true);
@@ -198,7 +201,8 @@ fn merge_into(
             Record::Key { entry, .. } => {
                 let key = entry.view().key().to_vec();
                 let locks = keyspace.lock_one(keyspace.hash(&key));
-                let mut access = Access::new(keyspace, locks, db, options.now_ms, false);
+                let access = Access::new(keyspace, locks, db, options.now_ms, false);
+                let mut access = access.replaying();
                 access.remove(&key);
                 drop(access);
                 let inserted = keyspace.insert_loaded(db, vec![entry], options.now_ms);
@@ -251,13 +255,17 @@ struct Log<'s> {
 }
 
 impl Target for Log<'_> {
-    fn run(&mut self, db: DbIndex, argv: &[&[u8]]) -> Result<(), String> {
+    fn look_ahead(&mut self, db: DbIndex, requests: &[Argv<'_>]) {
+        self.replay.look_ahead(db, requests);
+    }
+
+    fn run(&mut self, db: DbIndex, argv: Argv<'_>) -> Result<(), String> {
         let progress = &self.server.persist.loading;
         if progress.stop.load(Ordering::Relaxed) {
             return Err("Loading was stopped".to_owned());
         }
         progress.pause();
-        self.replay.run(db, argv)
+        self.replay.run_argv(db, argv)
     }
 
     fn load_rdb(&mut self, input: Box<dyn Read + Send>) -> Result<u64, String> {

@@ -6,6 +6,8 @@
 
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+
 use crate::client::{Client, Endpoint};
 use crate::commands::table::Found;
 use crate::commands::{CommandTable, Ctx};
@@ -74,6 +76,26 @@ impl Replay {
         let result = self.run_argv(db, Argv::new(&bytes, &spans));
         (self.bytes, self.spans) = (bytes, spans);
         result
+    }
+
+    /// Brings into the cache what these commands look up.
+    pub fn look_ahead(&self, db: DbIndex, requests: &[Argv<'_>]) {
+        let keyspace = &self.server.keyspace;
+        let mut hashes: SmallVec<[u64; 16]> = SmallVec::new();
+        for argv in requests {
+            let Found::Command(command) = self.table.find(*argv) else {
+                continue;
+            };
+            let key = command.single_key.and_then(|at| argv.get(at as usize));
+            if let Some(key) = key {
+                let hash = keyspace.hash(key);
+                keyspace.prefetch(db, hash, false);
+                hashes.push(hash);
+            }
+        }
+        for hash in hashes {
+            keyspace.prefetch(db, hash, true);
+        }
     }
 
     /// As [`Replay::run`], of a request that lies in one piece.

@@ -21,8 +21,8 @@ use std::time::Duration;
 use tokio::io::ReadBuf;
 
 use crate::client::{Client, Signal};
-use crate::db::{Outcome, Waiter};
 use crate::commands::Chore;
+use crate::db::{Outcome, Waiter};
 use crate::exec::{Exec, Flow, Moment, Plan, Wait};
 use crate::resp::parse::{Parser, Tail};
 use crate::resp::write::ReplyWriter;
@@ -219,7 +219,8 @@ impl Connection {
                 Turn::Chore(chore) => {
                     let outcome = worker.exec.start_chore(chore);
                     let mut done = None;
-                    self.unless_killed(async { done = outcome.await.ok() }).await;
+                    self.unless_killed(async { done = outcome.await.ok() })
+                        .await;
                     // Whoever stops the server closes all connections, this one, too.
                     let Some(outcome) = done.filter(|_| !self.client.shared.has(Signal::Kill))
                     else {
@@ -277,11 +278,7 @@ impl Connection {
     /// Keeps the replies of a batch back if they have to wait for the disk.
     fn hold(&mut self, moment: &Moment, worker: &Worker) {
         let seq = moment.logged_seq();
-        if seq == 0 {
-            return;
-        }
-        self.has_logged = true;
-        if worker.exec.server.keyspace.oplog.must_wait(seq) {
+        if seq > 0 && worker.exec.server.keyspace.oplog.must_wait(seq) {
             self.held = Some(Held {
                 seq,
                 enrolled: None,
@@ -503,6 +500,7 @@ impl Connection {
             turn = Turn::Drop;
         }
         self.resp3 = desk.out.is_resp3();
+        self.has_logged |= moment.logged_seq() > 0;
         let sent = match turn {
             Turn::Drop => Ok(()),
             // The reply comes after the sleep.

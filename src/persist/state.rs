@@ -18,7 +18,7 @@ use std::thread::JoinHandle;
 use parking_lot::{Condvar, Mutex, MutexGuard, RwLock};
 
 use super::aof::Aof;
-use super::disk::{Disk, DirLock, LockError};
+use super::disk::{DirLock, Disk, LockError};
 use super::rdb::LoadProgress;
 use super::snapshot::SaveProgress;
 
@@ -342,7 +342,10 @@ impl State {
     pub fn shutting_down(&self) -> ShuttingDown<'_> {
         let turn = self.shutdown.lock();
         self.book.lock().is_shutting_down = true;
-        ShuttingDown { state: self, _turn: turn }
+        ShuttingDown {
+            state: self,
+            _turn: turn,
+        }
     }
 }
 

@@ -45,7 +45,11 @@ pub fn open(server: &Server, config: &Config) -> Result<Arc<Aof>, AofError> {
         dirname: config.appenddirname.clone(),
         filename: config.appendfilename.clone(),
     };
-    let aof = Arc::new(Aof::open(server.persist.disk.clone(), place, settings(config))?);
+    let aof = Arc::new(Aof::open(
+        server.persist.disk.clone(),
+        place,
+        settings(config),
+    )?);
     *opened = Some(aof.clone());
     Ok(aof)
 }
@@ -73,7 +77,11 @@ pub fn configure(server: &Server, config: &Config) {
 /// there. One that is on stays where it is.
 pub fn dir_changed(server: &Server) {
     let mut opened = server.persist.aof.write();
-    if opened.as_ref().is_some_and(|aof| aof.state() == AofState::Off) && !has_thread(server) {
+    if opened
+        .as_ref()
+        .is_some_and(|aof| aof.state() == AofState::Off)
+        && !has_thread(server)
+    {
         *opened = None;
     }
 }
@@ -242,7 +250,9 @@ fn begin(server: &Arc<Server>, aof: &Arc<Aof>, config: &Config) -> Result<(), No
             if let Some(rewrite) = handed.lock().take() {
                 aof.abort_rewrite(&server.keyspace.oplog, rewrite);
             }
-            failed(&format!("Can't rewrite append only file in background: {error}"))
+            failed(&format!(
+                "Can't rewrite append only file in background: {error}"
+            ))
         }
     }
 }
@@ -326,7 +336,9 @@ fn write_base(
     };
     let options = saving::snapshot_options(config);
     let keyspace = &server.keyspace;
-    let written = snapshot::write(keyspace, format, &mut sink, &options, progress, cancel, at_cut);
+    let written = snapshot::write(
+        keyspace, format, &mut sink, &options, progress, cancel, at_cut,
+    );
     let summary = written.map_err(|error| match error {
         SnapshotError::Cancelled => NotWritten::Cancelled,
         error => NotWritten::Failed(error.to_string()),

@@ -18,7 +18,7 @@ use crate::persist::snapshot::{self, FileSink, Rdb, SnapshotError, SnapshotOptio
 use crate::persist::state::{Book, Job, JobEnd, JobKind, Marks};
 use crate::sys::{alloc, process};
 
-use super::{rewriting, KIVI_VERSION, Lifecycle, REDIS_VERSION, Server};
+use super::{KIVI_VERSION, Lifecycle, REDIS_VERSION, Server, rewriting};
 
 /// Why a background job did not begin.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -54,7 +54,9 @@ pub(crate) fn os_text(error: &io::Error) -> String {
 /// # Errors
 /// When it did not begin.
 pub fn start_bgsave(server: &Arc<Server>) -> Result<(), NotStarted> {
-    let begun = server.persist.begin(JobKind::BgSave, server.clock.unix_ms());
+    let begun = server
+        .persist
+        .begin(JobKind::BgSave, server.clock.unix_ms());
     let job = begun.map_err(NotStarted::Busy)?;
     let (own, running) = (server.clone(), job.clone());
     let spawned = std::thread::Builder::new()
@@ -243,7 +245,12 @@ fn write_file(server: &Server, config: &Config, job: &Job) -> Result<Summary<()>
 }
 
 /// The save point that is reached, if one is.
-fn due<'p>(points: &'p [SavePoint], book: &Book, changes: u64, now_secs: u64) -> Option<&'p SavePoint> {
+fn due<'p>(
+    points: &'p [SavePoint],
+    book: &Book,
+    changes: u64,
+    now_secs: u64,
+) -> Option<&'p SavePoint> {
     let since_secs = now_secs.saturating_sub(book.last_save_secs);
     let unsaved = changes.saturating_sub(book.changes_saved);
     points.iter().find(|point| {
@@ -373,7 +380,10 @@ impl HeldWrites {
 
 /// The process ends at once (a second SIGINT): nothing half-written stays behind.
 pub fn remove_temporary_files(server: &Server) {
-    let _ = server.persist.disk.remove(&temporary_name(&server.config()));
+    let _ = server
+        .persist
+        .disk
+        .remove(&temporary_name(&server.config()));
 }
 
 #[cfg(test)]

@@ -37,10 +37,12 @@ const SKIP_AFTER: usize = 64;
 /// then `out` is as before.
 pub fn compress(input: &[u8], out_bytes_max: usize, out: &mut Vec<u8>) -> bool {
     let start = out.len();
-    let literals = match input.len() {
-        ..=SHORT_BYTES_MAX => compress_short(input, out_bytes_max, out),
-        ..=LONG_BYTES_MAX => compress_long(input, out_bytes_max, out, [0u16; 1 << HASH_BITS]),
-        _ => compress_long(input, out_bytes_max, out, [0u32; 1 << HASH_BITS]),
+    let literals = if input.len() <= SHORT_BYTES_MAX {
+        compress_short(input, out_bytes_max, out)
+    } else if input.len() <= LONG_BYTES_MAX {
+        compress_long(input, out_bytes_max, out, [0u16; 1 << HASH_BITS])
+    } else {
+        compress_long(input, out_bytes_max, out, [0u32; 1 << HASH_BITS])
     };
     let bytes = out.len() - start + literals.len() + literals.len().div_ceil(LITERAL_MAX);
     if bytes > out_bytes_max {

@@ -19,6 +19,7 @@ mod large;
 mod lifecycle;
 mod persist_faults;
 mod persistence;
+mod propagation;
 mod protocol;
 mod protocol_cases;
 mod queues;

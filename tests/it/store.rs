@@ -6,11 +6,17 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
+use std::time::Duration;
 
 use tempfile::TempDir;
 
 use crate::client::Client;
-use crate::harness::{Launch, Server, eventually, finish, free_port, needs, oracle, run_tool};
+use crate::harness::{
+    Launch, Server, eventually_within, finish, free_port, needs, oracle, run_tool,
+};
+
+/// How long loading, saving or rewriting may take: these are work, and the machine may have other.
+const LOAD_PATIENCE: Duration = Duration::from_secs(180);
 
 /// A log that is synced before each reply and never rewritten by itself.
 pub(crate) const ALWAYS: &[&str] = &[
@@ -193,7 +199,7 @@ pub(crate) fn said(output: &Output) -> String {
 /// Waits until a server has loaded its data.
 pub(crate) fn await_loaded(server: &Server) {
     let mut client = server.connect();
-    eventually("the data to be loaded", || {
+    eventually_within(LOAD_PATIENCE, "the data to be loaded", || {
         (info(&mut client, "loading") == "0").then_some(())
     });
 }
@@ -212,7 +218,7 @@ pub(crate) fn info(client: &mut Client, field: &str) -> String {
 
 /// Waits for the end of a BGSAVE or a rewrite.
 pub(crate) fn await_rest(client: &mut Client) {
-    eventually("background saving and rewriting to end", || {
+    eventually_within(LOAD_PATIENCE, "saving and rewriting to end", || {
         let fields = [
             "rdb_bgsave_in_progress",
             "aof_rewrite_in_progress",

@@ -2,6 +2,7 @@
 //! the keyspace is touched.
 
 use crate::commands::{CmdResult, Ctx, Next};
+use crate::config::RdbVersionCheck;
 use crate::persist::rdb::decode::{self, LoadOptions, RestoreError, RestoredKey};
 use crate::spec::CmdError;
 use crate::util::num;
@@ -103,7 +104,7 @@ fn load_options(ctx: &Ctx<'_>) -> LoadOptions {
         verify_checksum: true,
         now_ms: ctx.clock_ms(),
         drop_expired: false,
-        relaxed_version: false,
+        relaxed_version: ctx.config.rdb_version_check == RdbVersionCheck::Relaxed,
     }
 }
 

@@ -25,7 +25,10 @@ fn arguments() {
         ("BGSAVE x", "-ERR syntax error"),
         ("BGSAVE SCHEDULE x", "-ERR syntax error"),
         ("BGSAVE CANCEL x", "-ERR syntax error"),
-        ("SAVE x", "-ERR wrong number of arguments for 'save' command"),
+        (
+            "SAVE x",
+            "-ERR wrong number of arguments for 'save' command",
+        ),
         (
             "LASTSAVE x",
             "-ERR wrong number of arguments for 'lastsave' command",

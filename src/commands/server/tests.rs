@@ -192,13 +192,19 @@ fn shutdown_stops_without_a_reply() {
         assert_eq!(t.session.call(&words), (Vec::new(), Flow::Close), "{line}");
         let server = t.session.server();
         assert_eq!(server.lifecycle(), Lifecycle::Stopping);
-        let saved = server.persist.disk.stat(&server.config().dir.join("dump.rdb"));
+        let saved = server
+            .persist
+            .disk
+            .stat(&server.config().dir.join("dump.rdb"));
         assert_eq!(saved.is_ok(), !line.contains("NOSAVE"), "{line}");
     }
     let mut t = Test::with(&["--save", ""]);
     t.session.call(&[b"SHUTDOWN"]);
     let server = t.session.server();
-    let saved = server.persist.disk.stat(&server.config().dir.join("dump.rdb"));
+    let saved = server
+        .persist
+        .disk
+        .stat(&server.config().dir.join("dump.rdb"));
     assert!(saved.is_err(), "there are no save points");
 }
 

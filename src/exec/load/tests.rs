@@ -35,7 +35,12 @@ fn no_file_is_an_empty_dataset() {
 
 #[test]
 fn what_is_no_snapshot_stops_the_start() {
-    for file in [&b""[..], b"RUBBISHRUBBISH", b"REDIS0011", b"REDIS9999\xff\0\0\0\0\0\0\0\0"] {
+    for file in [
+        &b""[..],
+        b"RUBBISHRUBBISH",
+        b"REDIS0011",
+        b"REDIS9999\xff\0\0\0\0\0\0\0\0",
+    ] {
         let server = server(&[], Some(file));
         assert_eq!(start(&server), Err(NotLoaded::Failed), "{file:?}");
         assert!(server.persist.marks().is_empty());

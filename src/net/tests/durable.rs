@@ -185,9 +185,23 @@ fn writers_do_not_run_away_from_the_log() {
     house.settle();
     waits(&writer);
     ask(&mut reader, "STRLEN k", &format!(":{}\r\n", long.len()));
-    let mut out = Vec::new();
-    house.oplog().drain(&mut Merge::after(0), &mut out, None);
+    let (mut merge, mut out) = (Merge::after(0), Vec::new());
+    house.oplog().drain(&mut merge, &mut out, None);
     assert!(out.len() > long.len());
     gets(&mut writer, "+PONG\r\n");
+    // One that wants no replies, too.
+    ask(
+        &mut writer,
+        "CLIENT REPLY OFF\nECHO x\nCLIENT REPLY ON",
+        "+OK\r\n",
+    );
+    send(&mut writer, "CLIENT REPLY OFF");
+    writer.write_all(set.as_bytes()).unwrap();
+    house.wait_for_records(2);
+    send(&mut writer, "CLIENT REPLY ON");
+    house.settle();
+    waits(&writer);
+    house.oplog().drain(&mut merge, &mut out, None);
+    gets(&mut writer, "+OK\r\n");
     house.stop();
 }

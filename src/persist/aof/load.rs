@@ -14,8 +14,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, channel, sync_channel};
 use std::time::Instant;
 
+use smallvec::SmallVec;
+
 use crate::db::DbIndex;
 use crate::persist::disk::{DiskFile, FileReader, OpenMode};
+use crate::resp::parse::{Argv, Span};
 use crate::util::ascii::eq_nocase;
 use crate::util::num::parse_u64;
 
@@ -25,6 +28,9 @@ use super::{AofError, fail, reason};
 
 /// How many pieces are read ahead.
 const PIECES_AHEAD: usize = 4;
+/// How many commands [`Target::look_ahead`] is told of: a processor fetches about so many lines at a
+/// time.
+const LOOK_AHEAD: usize = 16;
 /// How far a tail that looks torn is searched for whole requests.
 const SEARCH_BYTES_MAX: usize = 8 << 20;
 /// What snapshots begin with.
@@ -57,11 +63,15 @@ pub trait Target {
     /// The next file begins.
     fn begin_file(&mut self, _name: &str) {}
 
+    /// Some commands are executed next: what they need may be brought into the cache.
+    fn look_ahead(&mut self, _db: DbIndex, _requests: &[Argv<'_>]) {}
+
     /// Executes a command. SELECT, MULTI and EXEC do not come here.
     ///
     /// # Errors
-    /// A text, such as `Unknown command 'x'`, that stops the loading.
-    fn run(&mut self, db: DbIndex, argv: &[&[u8]]) -> Result<(), String>;
+    /// A text that stops the loading, such as `Unknown command 'x' reading the append only file`; the
+    /// file's name is put behind it.
+    fn run(&mut self, db: DbIndex, argv: Argv<'_>) -> Result<(), String>;
 
     /// Loads a snapshot that `input` begins with; how many bytes it takes.
     ///
@@ -271,7 +281,7 @@ struct Replay<'a> {
     target: &'a mut dyn Target,
     db: DbIndex,
     /// What came since MULTI.
-    queue: Option<Vec<Vec<Vec<u8>>>>,
+    queue: Option<Queue>,
     valid_up_to: u64,
     valid_before_multi: u64,
 }
@@ -289,11 +299,7 @@ impl Replay<'_> {
                     Err(end) => return Ok(end),
                 };
                 let start = self.valid_up_to;
-                batch.try_for_each(|argv, end| {
-                    self.request(argv)?;
-                    self.valid_up_to = end;
-                    Ok(())
-                })?;
+                self.batch(&batch)?;
                 loaded_bytes.fetch_add(self.valid_up_to - start, Ordering::Relaxed);
                 // The reader is at its end: it needs no more buffers.
                 let _ = empty.send(batch);
@@ -303,47 +309,93 @@ impl Replay<'_> {
         })
     }
 
-    fn request(&mut self, argv: &[&[u8]]) -> Result<(), AofError> {
-        let is = |name: &[u8]| argv.len() == 1 && eq_nocase(argv[0], name);
-        match &mut self.queue {
-            Some(queue) if !is(b"EXEC") => {
-                queue.push(argv.iter().map(|arg| arg.to_vec()).collect());
-                Ok(())
+    fn batch(&mut self, batch: &Batch) -> Result<(), AofError> {
+        for index in 0..batch.len() {
+            if index % LOOK_AHEAD == 0 {
+                let next = index..batch.len().min(index + LOOK_AHEAD);
+                let requests: SmallVec<[Argv<'_>; LOOK_AHEAD]> =
+                    next.map(|index| batch.argv(index)).collect();
+                self.target.look_ahead(self.db, &requests);
             }
-            None if is(b"MULTI") => {
-                self.valid_before_multi = self.valid_up_to;
-                self.queue = Some(Vec::new());
-                Ok(())
-            }
-            None => self.execute(argv),
-            Some(_) => {
-                for queued in self.queue.take().unwrap_or_default() {
-                    let argv: Vec<&[u8]> = queued.iter().map(Vec::as_slice).collect();
-                    self.execute(&argv)?;
-                }
-                Ok(())
-            }
+            self.request(batch.argv(index))?;
+            self.valid_up_to = batch.end(index);
         }
+        Ok(())
     }
 
-    fn execute(&mut self, argv: &[&[u8]]) -> Result<(), AofError> {
-        if let [name, db] = argv
-            && eq_nocase(name, b"SELECT")
-        {
-            let index = parse_u64(db).filter(|index| *index < u64::from(self.databases));
-            let Some(index) = index else {
-                return fail(format!(
-                    "DB index {} is out of range, reading the append only file {}",
-                    db.escape_ascii(),
-                    self.name
-                ));
-            };
-            self.db = DbIndex(index as u32);
-            return Ok(());
+    fn request(&mut self, argv: Argv<'_>) -> Result<(), AofError> {
+        match &mut self.queue {
+            Some(queue) if !is_word(argv, b"EXEC") => queue.push(argv),
+            Some(_) => {
+                let queue = self.queue.take().unwrap_or_default();
+                for argv in queue.iter() {
+                    self.execute(argv)?;
+                }
+            }
+            None if is_word(argv, b"MULTI") => {
+                self.valid_before_multi = self.valid_up_to;
+                self.queue = Some(Queue::default());
+            }
+            None => self.execute(argv)?,
         }
-        self.target
-            .run(self.db, argv)
-            .or_else(|text| fail(format!("{text} reading the append only file {}", self.name)))
+        Ok(())
+    }
+
+    fn execute(&mut self, argv: Argv<'_>) -> Result<(), AofError> {
+        let is_select =
+            argv.len() == 2 && argv.get(0).is_some_and(|name| eq_nocase(name, b"SELECT"));
+        if !is_select {
+            let done = self.target.run(self.db, argv);
+            return done.or_else(|text| fail(format!("{text} {}", self.name)));
+        }
+        let db = argv.get(1).unwrap_or_default();
+        match parse_u64(db).filter(|index| *index < u64::from(self.databases)) {
+            Some(index) => {
+                self.db = DbIndex(index as u32);
+                Ok(())
+            }
+            None => fail(format!(
+                "DB index {} is out of range reading the append only file {}",
+                db.escape_ascii(),
+                self.name
+            )),
+        }
+    }
+}
+
+/// Whether a request is just this word.
+fn is_word(argv: Argv<'_>, word: &[u8]) -> bool {
+    argv.len() == 1 && argv.get(0).is_some_and(|name| eq_nocase(name, word))
+}
+
+/// Requests that wait for EXEC.
+#[derive(Default)]
+struct Queue {
+    bytes: Vec<u8>,
+    /// Arguments, counted from where the request begins in `bytes`.
+    spans: Vec<Span>,
+    /// Where each request ends in `bytes` and in `spans`.
+    ends: Vec<(usize, usize)>,
+}
+
+impl Queue {
+    fn push(&mut self, argv: Argv<'_>) {
+        let mut start = 0;
+        for arg in argv.iter() {
+            // It is shorter than the request that it comes from.
+            let len = arg.len() as u32;
+            self.spans.push(Span { start, len });
+            self.bytes.extend_from_slice(arg);
+            start += len;
+        }
+        self.ends.push((self.bytes.len(), self.spans.len()));
+    }
+
+    fn iter(&self) -> impl Iterator<Item = Argv<'_>> {
+        let starts = std::iter::once(&(0, 0)).chain(&self.ends);
+        starts
+            .zip(&self.ends)
+            .map(|(start, end)| Argv::new(&self.bytes[start.0..end.0], &self.spans[start.1..end.1]))
     }
 }
 

@@ -11,6 +11,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::persist::disk::DiskFile;
+use crate::resp::parse::{Argv, Span};
 
 /// How much is read at a time: it stays in the second-level cache until it is executed.
 const PIECE_BYTES: usize = 256 << 10;
@@ -25,33 +26,31 @@ const CANDIDATES_MAX: usize = 1024;
 #[derive(Default)]
 pub(super) struct Batch {
     bytes: Vec<u8>,
-    args: Vec<Range<usize>>,
+    args: Vec<Span>,
     requests: Vec<Request>,
 }
 
 struct Request {
-    /// Where its arguments end in `args`.
-    args_end: usize,
+    /// Its arguments, in `args`.
+    args: Range<usize>,
     /// Where it ends in the file.
     end: u64,
 }
 
 impl Batch {
-    /// Hands every request over, with the offset of its end, until one is refused.
-    pub fn try_for_each<E>(
-        &self,
-        mut run: impl FnMut(&[&[u8]], u64) -> Result<(), E>,
-    ) -> Result<(), E> {
-        let mut argv: Vec<&[u8]> = Vec::new();
-        let mut start = 0;
-        for request in &self.requests {
-            argv.clear();
-            let args = self.args[start..request.args_end].iter();
-            argv.extend(args.map(|range| &self.bytes[range.clone()]));
-            run(&argv, request.end)?;
-            start = request.args_end;
-        }
-        Ok(())
+    pub fn len(&self) -> usize {
+        self.requests.len()
+    }
+
+    /// The arguments of a request.
+    pub fn argv(&self, index: usize) -> Argv<'_> {
+        let args = self.requests[index].args.clone();
+        Argv::new(&self.bytes, &self.args[args])
+    }
+
+    /// Where a request ends in the file.
+    pub fn end(&self, index: usize) -> u64 {
+        self.requests[index].end
     }
 
     fn clear(&mut self) {
@@ -158,7 +157,7 @@ impl Scanner {
 fn scan(
     bytes: &[u8],
     offset: u64,
-    args: &mut Vec<Range<usize>>,
+    args: &mut Vec<Span>,
     requests: &mut Vec<Request>,
 ) -> (usize, Stop) {
     let mut at = 0;
@@ -173,16 +172,17 @@ fn scan(
         match next {
             Ok(next) => at = next,
             Err(stop) => {
-                let whole = requests
+                let first = requests
                     .last()
-                    .map_or(0, |request: &Request| request.args_end);
-                args.truncate(whole);
+                    .map_or(0, |request: &Request| request.args.end);
+                args.truncate(first);
                 return (at, stop);
             }
         }
         if is_request {
+            let first = requests.last().map_or(0, |request| request.args.end);
             requests.push(Request {
-                args_end: args.len(),
+                args: first..args.len(),
                 end: offset + at as u64,
             });
         }
@@ -200,7 +200,7 @@ fn annotation(bytes: &[u8], at: usize) -> Result<usize, Stop> {
 }
 
 /// Reads the request at `at`; where it ends.
-fn request(bytes: &[u8], at: usize, args: &mut Vec<Range<usize>>) -> Result<usize, Stop> {
+fn request(bytes: &[u8], at: usize, args: &mut Vec<Span>) -> Result<usize, Stop> {
     let (count, mut at) = number(bytes, at, b'*')?;
     if count == 0 {
         return Err(Stop::Bad);
@@ -215,7 +215,10 @@ fn request(bytes: &[u8], at: usize, args: &mut Vec<Range<usize>>) -> Result<usiz
         if &bytes[end..next] != b"\r\n" {
             return Err(Stop::Bad);
         }
-        args.push(start..end);
+        // A request of 4 GiB is none.
+        let start = u32::try_from(start).map_err(|_| Stop::Bad)?;
+        let len = u32::try_from(len).map_err(|_| Stop::Bad)?;
+        args.push(Span { start, len });
         at = next;
     }
     Ok(at)

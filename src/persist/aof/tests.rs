@@ -19,6 +19,7 @@ use crate::db::DbIndex;
 use crate::db::oplog::OpLog;
 use crate::persist::disk::fake::FakeDisk;
 use crate::persist::disk::{Disk, OpenMode, write_all};
+use crate::resp::parse::Argv;
 use crate::util::rng::Rng;
 
 const DIR: &str = "/data";
@@ -84,13 +85,10 @@ impl Target for Kept {
         self.files.push(name.to_owned());
     }
 
-    fn run(&mut self, db: DbIndex, argv: &[&[u8]]) -> Result<(), String> {
-        let words: Vec<_> = argv
-            .iter()
-            .map(|arg| String::from_utf8_lossy(arg))
-            .collect();
+    fn run(&mut self, db: DbIndex, argv: Argv<'_>) -> Result<(), String> {
+        let words: Vec<_> = argv.iter().map(String::from_utf8_lossy).collect();
         if words[0] == "NONSENSE" {
-            return Err("Unknown command 'NONSENSE'".to_owned());
+            return Err("Unknown command 'NONSENSE' reading the append only file".to_owned());
         }
         self.lines.push(format!("{}:{}", db.0, words.join(" ")));
         Ok(())
@@ -313,15 +311,14 @@ mod reading {
             if let Err(end) = scanner.next(&mut batch) {
                 return (all, end);
             }
-            let done: Result<(), ()> = batch.try_for_each(|argv, end| {
-                let words: Vec<_> = argv
+            for index in 0..batch.len() {
+                let words: Vec<_> = batch
+                    .argv(index)
                     .iter()
-                    .map(|arg| String::from_utf8_lossy(arg))
+                    .map(String::from_utf8_lossy)
                     .collect();
-                all.push((words.join(" "), end));
-                Ok(())
-            });
-            done.unwrap();
+                all.push((words.join(" "), batch.end(index)));
+            }
         }
     }
 

@@ -42,14 +42,29 @@ fn a_background_failure_is_remembered_until_something_is_saved() {
     let job = state.begin(JobKind::Save, NOW_MS).unwrap();
     state.end(&job, JobEnd::Failed, 0, NOW_MS);
     assert!(state.marks().has(Marks::RDB_FAILED));
-    assert!(!state.book().may_retry_bgsave(NOW_MS / 1000 + RETRY_DELAY_SECS));
-    assert!(state.book().may_retry_bgsave(NOW_MS / 1000 + RETRY_DELAY_SECS + 1));
+    assert!(
+        !state
+            .book()
+            .may_retry_bgsave(NOW_MS / 1000 + RETRY_DELAY_SECS)
+    );
+    assert!(
+        state
+            .book()
+            .may_retry_bgsave(NOW_MS / 1000 + RETRY_DELAY_SECS + 1)
+    );
     let job = state.begin(JobKind::Save, NOW_MS + 9000).unwrap();
     state.end(&job, JobEnd::Done { changes: 5 }, 0, NOW_MS + 9999);
     let book = state.book().clone();
     assert!(state.marks().is_empty() && !book.bgsave_failed);
-    assert_eq!((book.changes_saved, book.last_save_secs), (5, NOW_MS / 1000 + 9));
-    assert_eq!(book.last_bgsave_took_secs, Some(1), "of the last in the background");
+    assert_eq!(
+        (book.changes_saved, book.last_save_secs),
+        (5, NOW_MS / 1000 + 9)
+    );
+    assert_eq!(
+        book.last_bgsave_took_secs,
+        Some(1),
+        "of the last in the background"
+    );
 }
 
 #[test]

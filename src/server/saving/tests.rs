@@ -27,7 +27,10 @@ fn both_time_and_changes_count() {
     assert_eq!(is_due(&book, 1100, 61), Some(60));
     assert_eq!(is_due(&book, 1100, 60), None);
     assert_eq!(due(&[], &book, 5000, NOW_SECS + 5000), None);
-    let always = [SavePoint { secs: 1, changes: 0 }];
+    let always = [SavePoint {
+        secs: 1,
+        changes: 0,
+    }];
     assert!(due(&always, &book, 1000, NOW_SECS + 2).is_some());
 }
 
