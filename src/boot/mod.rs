@@ -233,8 +233,8 @@ async fn run_cron(server: Arc<Server>) {
     loop {
         tokio::time::sleep(CRON_TICK).await;
         cron::tick(&server);
-        saving::tick(&server);
         rewriting::tick(&server);
+        saving::tick(&server);
     }
 }
 

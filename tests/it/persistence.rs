@@ -118,15 +118,24 @@ fn others_are_served_while_one_saves() {
     let mut saver = server.connect();
     saver.send(b"*1\r\n$4\r\nSAVE\r\n");
     eventually("the save to go on", || {
-        let done: u64 = info(&mut client, "current_save_keys_processed").parse().ok()?;
+        let done: u64 = info(&mut client, "current_save_keys_processed")
+            .parse()
+            .ok()?;
         (done > 0).then_some(())
     });
     assert_eq!(info(&mut client, "current_save_keys_total"), SLOW_KEYS);
-    assert_eq!(info(&mut client, "rdb_bgsave_in_progress"), "0", "nobody's background");
+    assert_eq!(
+        info(&mut client, "rdb_bgsave_in_progress"),
+        "0",
+        "nobody's background"
+    );
     let start = Instant::now();
     assert_eq!(say(&mut client, "SET key:7 new"), "OK");
     assert_eq!(say(&mut client, "GET key:7"), "new");
-    assert!(start.elapsed() < Duration::from_secs(1), "nobody else waits");
+    assert!(
+        start.elapsed() < Duration::from_secs(1),
+        "nobody else waits"
+    );
     assert_eq!(
         say(&mut client, "BGSAVE"),
         "ERR Background save already in progress"
@@ -148,13 +157,22 @@ fn a_cancelled_save_leaves_the_old_one() {
     say(&mut client, "SAVE");
     let before = std::fs::read(store.path("dump.rdb")).expect("a snapshot");
     say(&mut client, &format!("DEBUG POPULATE {SLOW_KEYS}"));
-    say(&mut client, &format!("CONFIG SET rdb-key-save-delay {SLOW}"));
+    say(
+        &mut client,
+        &format!("CONFIG SET rdb-key-save-delay {SLOW}"),
+    );
     assert_eq!(say(&mut client, "BGSAVE"), "Background saving started");
     assert_eq!(info(&mut client, "rdb_bgsave_in_progress"), "1");
-    assert_eq!(say(&mut client, "BGSAVE CANCEL"), "Background saving cancelled");
+    assert_eq!(
+        say(&mut client, "BGSAVE CANCEL"),
+        "Background saving cancelled"
+    );
     await_info(&mut client, "rdb_bgsave_in_progress", "0");
     assert_eq!(info(&mut client, "rdb_last_bgsave_status"), "ok");
-    assert_eq!(std::fs::read(store.path("dump.rdb")).expect("still"), before);
+    assert_eq!(
+        std::fs::read(store.path("dump.rdb")).expect("still"),
+        before
+    );
     let names = std::fs::read_dir(store.path("")).expect("folder");
     let temporary = names.filter(|name| {
         let name = name.as_ref().expect("name").file_name();
@@ -186,7 +204,14 @@ fn clients_are_told_that_the_dataset_is_being_loaded() {
         let server = store.start_loading(&[], &args(&delay));
         let mut client = server.connect();
         let loading = "LOADING Redis is loading the dataset in memory";
-        for line in ["PING", "GET a", "SET a 1", "SAVE", "DBSIZE", "CONFIG SET appendonly yes"] {
+        for line in [
+            "PING",
+            "GET a",
+            "SET a 1",
+            "SAVE",
+            "DBSIZE",
+            "CONFIG SET appendonly yes",
+        ] {
             assert_eq!(say(&mut client, line), loading, "{line}");
         }
         assert_eq!(say(&mut client, "ECHO x"), "x");
@@ -275,7 +300,10 @@ fn a_shutdown_can_be_aborted_and_insisted_on() {
     let mut server = store.start(&args(&["--save", "900 1"]));
     let mut client = server.connect();
     say(&mut client, &format!("DEBUG POPULATE {SLOW_KEYS}"));
-    say(&mut client, &format!("CONFIG SET rdb-key-save-delay {SLOW}"));
+    say(
+        &mut client,
+        &format!("CONFIG SET rdb-key-save-delay {SLOW}"),
+    );
     let mut stopper = server.connect();
     let saving = |client: &mut Client| {
         eventually("the save to go on", || {
@@ -317,7 +345,9 @@ fn the_log_is_switched_on_and_off() {
     say(&mut client, "SET during 1");
     await_info(&mut client, "aof_rewrite_in_progress", "0");
     say(&mut client, "SET after 1");
-    let logged: u64 = info(&mut client, "aof_current_size").parse().expect("number");
+    let logged: u64 = info(&mut client, "aof_current_size")
+        .parse()
+        .expect("number");
     let base: u64 = info(&mut client, "aof_base_size").parse().expect("number");
     assert!(base > 0 && logged >= base);
     assert_eq!(say(&mut client, "DEBUG LOADAOF"), "OK");
@@ -376,8 +406,14 @@ fn a_log_that_grows_is_rewritten() {
             let done = info(&mut client, "aof_rewrites") != "0";
             (done && info(&mut client, "aof_rewrite_in_progress") == "0").then_some(())
         });
-        assert!(server.log().contains("Starting automatic rewriting of AOF on"));
-        let size: u64 = info(&mut client, "aof_current_size").parse().expect("number");
+        assert!(
+            server
+                .log()
+                .contains("Starting automatic rewriting of AOF on")
+        );
+        let size: u64 = info(&mut client, "aof_current_size")
+            .parse()
+            .expect("number");
         assert!(size < 50_000, "{size}");
         assert_eq!(info(&mut client, "aof_last_bgrewrite_status"), "ok");
         client.send(b"SHUTDOWN\r\n");

@@ -55,7 +55,14 @@ fn what_is_logged_is_there_at_the_next_start() {
         let mut t = start(&args, &disk);
         t.run("MGET a b s").is("*3 $1 1 $1 2 $-1");
         t.run("DBSIZE").is(":2");
-        assert!(t.session.server().persist.book().last_rewrite_took_secs.is_none());
+        assert!(
+            t.session
+                .server()
+                .persist
+                .book()
+                .last_rewrite_took_secs
+                .is_none()
+        );
         stop(&t);
     }
 }
@@ -74,7 +81,9 @@ fn a_log_that_is_switched_on_holds_what_there_was() {
     t.run("SET unlogged 1").is("+OK");
     // Once more, with what was not logged.
     let mut other = start(&LOGGED, &disk);
-    other.run("MGET before after unlogged").is("*3 $1 1 $1 1 $-1");
+    other
+        .run("MGET before after unlogged")
+        .is("*3 $1 1 $1 1 $-1");
     stop(&other);
     assert_eq!(switch_on(&server, &config), Ok(()));
     server.persist.wait_until_free();
