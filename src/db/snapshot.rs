@@ -27,7 +27,7 @@ use crate::ds::collection::{Collection, Element, Rest, Saving};
 use crate::ds::entry::{Entry, EntryMut, EntryRef, Meta};
 use crate::ds::table::{Slot, Table};
 
-use super::keyspace::{DbIndex, Keyspace, ShardData};
+use super::keyspace::{DbIndex, Keyspace, ShardData, ShardId};
 
 /// Collections of more elements are opened, not copied. Few in tests, which have small collections.
 const COPIED_ELEMENTS_MAX: usize = if cfg!(test) { 4 } else { 128 };
@@ -45,15 +45,21 @@ pub struct Snapshot {
     held_peak_bytes: AtomicU64,
 }
 
-/// What a shard puts aside for a snapshot.
+/// What a shard keeps for a snapshot.
 #[derive(Default)]
 pub struct ShardSnapshot {
-    /// Copies of keys that have changed since, with their database.
-    early: Vec<(DbIndex, Entry)>,
-    early_bytes: u64,
+    aside: Aside,
     /// Of each table: its database when the snapshot began, and how far it has been read. They go
     /// with the table when databases are exchanged.
     places: Vec<(DbIndex, u64)>,
+}
+
+/// What a shard has put aside since the walk was last there.
+#[derive(Default)]
+struct Aside {
+    /// Copies of keys that have changed, with their database.
+    early: Vec<(DbIndex, Entry)>,
+    early_bytes: u64,
     /// Tables that FLUSHALL and its like have taken out of the keyspace.
     flushed: Vec<(DbIndex, Table<Entry>)>,
 }
@@ -250,7 +256,7 @@ impl ShardData {
             }
         }
         let db_then = mine.db_then(db);
-        mine.flushed.push((db_then, table));
+        mine.aside.flushed.push((db_then, table));
         None
     }
 
@@ -272,22 +278,31 @@ impl ShardSnapshot {
         &mut self.places[index]
     }
 
+    fn take_aside(&mut self) -> Aside {
+        std::mem::take(&mut self.aside)
+    }
+
     fn db_then(&mut self, db: DbIndex) -> DbIndex {
         self.place(db).0
     }
 
     fn hold(&mut self, snapshot: &Snapshot, db: DbIndex, entry: Entry) {
         let bytes = entry.view().alloc_bytes(0) as u64 + size_of::<(DbIndex, Entry)>() as u64;
-        self.early_bytes += bytes;
-        self.early.push((db, entry));
+        self.aside.early_bytes += bytes;
+        self.aside.early.push((db, entry));
         snapshot.hold(bytes);
     }
 }
 
 /// Where the walk over a snapshot is.
+///
+/// It goes round the shards, a slice of each at a time: if it stayed with one, it would hold that
+/// shard's lock nearly all the time, and whoever wants it would wait until the shard is done.
 pub struct Walk<'k> {
     keyspace: &'k Keyspace,
-    shard: usize,
+    /// Shards that are not done yet, and which of them is next.
+    shards: Vec<ShardId>,
+    next: usize,
     /// Keys of large collections met in a slice.
     large: Vec<Box<[u8]>>,
 }
@@ -339,7 +354,8 @@ impl Keyspace {
             .collect();
         let walk = Walk {
             keyspace: self,
-            shard: 0,
+            shards: (0..self.shards() as u32).map(ShardId).collect(),
+            next: 0,
             large: Vec::new(),
         };
         Some((walk, cut, result))
@@ -349,37 +365,51 @@ impl Keyspace {
 impl Walk<'_> {
     /// Hands out some `budget` keys with their databases, under one shard's lock but for those that
     /// were put aside. Large collections are not among them: see [`Walk::next_large`].
-    pub fn slice(&mut self, budget: usize, f: &mut dyn FnMut(DbIndex, EntryRef<'_>)) -> Progress {
-        let Some(shard) = self.keyspace.all().get(self.shard) else {
+    pub fn slice(
+        &mut self,
+        budget: usize,
+        f: &mut dyn FnMut(DbIndex, EntryRef<'_>),
+    ) -> Progress {
+        if self.next >= self.shards.len() {
+            self.next = 0;
+        }
+        let Some(&id) = self.shards.get(self.next) else {
             return Progress::Done;
         };
-        let snapshot = &self.keyspace.snapshot;
-        let mut guard = shard.lock();
+        let mut guard = self.keyspace.shard(id).lock();
         let data: &mut ShardData = &mut guard;
         let Some(mine) = &mut data.snapshot else {
-            self.shard += 1;
+            self.shards.swap_remove(self.next);
             return Progress::More;
         };
         if let Some(index) = data.tables.iter().position(Table::is_saving) {
             let db = DbIndex(index as u32);
             let place = mine.place(db);
             self.table_slice(&mut data.tables[index], db, place, budget, f);
+            let aside = mine.take_aside();
+            drop(guard);
+            self.next += 1;
+            self.hand_out_aside(aside, f);
             return Progress::More;
         }
         // The last of this shard: nothing can be put aside any more.
-        let mine = data.snapshot.take();
+        let aside = mine.take_aside();
+        data.snapshot = None;
         drop(guard);
-        self.shard += 1;
-        if let Some(mine) = mine {
-            for (db, entry) in &mine.early {
-                f(*db, entry.view());
-            }
-            for (db, table) in mine.flushed {
-                self.flushed_table(table, db, f);
-            }
-            snapshot.release(mine.early_bytes);
-        }
+        self.shards.swap_remove(self.next);
+        self.hand_out_aside(aside, f);
         Progress::More
+    }
+
+    /// What a shard has put aside, without its lock.
+    fn hand_out_aside(&self, aside: Aside, f: &mut dyn FnMut(DbIndex, EntryRef<'_>)) {
+        for (db, entry) in &aside.early {
+            f(*db, entry.view());
+        }
+        for (db, table) in aside.flushed {
+            self.flushed_table(table, db, f);
+        }
+        self.keyspace.snapshot.release(aside.early_bytes);
     }
 
     /// A slice of a table of the keyspace, which is database `db` now.
@@ -500,7 +530,7 @@ impl Walk<'_> {
 
 impl Drop for Walk<'_> {
     fn drop(&mut self) {
-        debug_assert!(self.shard >= self.keyspace.shards(), "walked to the end");
+        debug_assert!(self.shards.is_empty(), "walked to the end");
         debug_assert!(self.next_large().is_none(), "walked to the end");
         self.keyspace
             .snapshot

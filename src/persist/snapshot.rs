@@ -18,6 +18,7 @@ use crate::db::snapshot::{Cut, Large, Progress, Walk};
 use crate::db::{DbIndex, Keyspace};
 use crate::ds::collection::Element;
 use crate::ds::entry::{Entry, EntryRef, Meta, NewValue, ValueRef};
+use crate::sys::process;
 use crate::value::Type;
 
 use super::rdb::encode::{self, Aux, EncodeOptions, LargeHead, LargeKind, Version};
@@ -41,6 +42,9 @@ const COPIED_BYTES_MIN: usize = 512;
 const CHUNK_BYTES: usize = 256 * 1024;
 /// Chunks on their way.
 const CHUNKS_MAX: usize = 4;
+/// By how much a snapshot that nobody waits for is nicer than the threads that serve clients: it
+/// gets a tenth of a processor that they want, too, and all of one that they do not.
+const BACKGROUND_NICE: i32 = 10;
 /// Longest pause between two slices for `rdb-key-save-delay`, so that a cancellation is seen.
 const DELAY_MAX: Duration = Duration::from_millis(10);
 
@@ -135,6 +139,8 @@ impl Format for Rdb {
 pub struct SnapshotOptions {
     /// `rdb-key-save-delay`: for tests.
     pub key_delay: Duration,
+    /// Nobody waits: clients come first. The calling thread keeps a lower priority.
+    pub is_background: bool,
 }
 
 /// How far a snapshot has come; others look at it while it is taken.
@@ -200,6 +206,10 @@ pub fn write<R>(
 ) -> Result<Summary<R>, SnapshotError> {
     let begun = keyspace.begin_snapshot(at_cut);
     let (walk, cut, at_cut) = begun.ok_or(SnapshotError::Busy)?;
+    if options.is_background {
+        // Not before: in that moment everybody waits for this thread.
+        process::lower_thread_priority(BACKGROUND_NICE);
+    }
     let keys_total = cut.databases.iter().map(|(_, keys, _)| keys).sum();
     progress.keys_total.store(keys_total, Ordering::Relaxed);
     progress.keys_processed.store(0, Ordering::Relaxed);

@@ -334,7 +334,7 @@ fn write_base(
             &mut commands
         }
     };
-    let options = saving::snapshot_options(config);
+    let options = saving::snapshot_options(config, JobKind::AofRewrite);
     let keyspace = &server.keyspace;
     let written = snapshot::write(
         keyspace, format, &mut sink, &options, progress, cancel, at_cut,

@@ -209,7 +209,7 @@ pub(super) fn rdb(server: &Server, config: &Config, aof_base: bool) -> Rdb {
 }
 
 /// `rdb-key-save-delay`: microseconds per key; negative: a microsecond for so many keys.
-pub(super) fn snapshot_options(config: &Config) -> SnapshotOptions {
+pub(super) fn snapshot_options(config: &Config, kind: JobKind) -> SnapshotOptions {
     let delay = config.rdb_key_save_delay;
     let nanos = match delay < 0 {
         true => 1000 / u64::from(delay.unsigned_abs()),
@@ -217,6 +217,7 @@ pub(super) fn snapshot_options(config: &Config) -> SnapshotOptions {
     };
     SnapshotOptions {
         key_delay: Duration::from_nanos(nanos),
+        is_background: kind != JobKind::Save,
     }
 }
 
@@ -242,7 +243,7 @@ fn write_file(
         &server.keyspace,
         &mut rdb(server, config, false),
         &mut sink,
-        &snapshot_options(config),
+        &snapshot_options(config, job.kind),
         &persist.saving,
         &job.cancel,
         at_cut,

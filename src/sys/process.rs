@@ -200,6 +200,18 @@ pub fn set_thread_name(name: &str) {
     unsafe { libc::prctl(libc::PR_SET_NAME, text.as_ptr()) };
 }
 
+/// Lowers the priority of the calling thread, and of threads that it will start, for good: `nice`
+/// is added to its nice value. Where that is refused nothing changes.
+pub fn lower_thread_priority(nice: i32) {
+    // Of a thread, Linux means the thread with this call, not the process.
+    // SAFETY: the calls take numbers and touch no memory.
+    unsafe {
+        let thread = libc::syscall(libc::SYS_gettid) as libc::id_t;
+        let now = libc::getpriority(libc::PRIO_PROCESS, thread);
+        libc::setpriority(libc::PRIO_PROCESS, thread, now.saturating_add(nice));
+    }
+}
+
 /// Says how much later than asked for the system may end the calling thread's sleeps. It is 50
 /// microseconds unless set.
 pub fn set_timer_slack(slack: Duration) {
