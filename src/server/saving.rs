@@ -185,9 +185,12 @@ fn name_of(path: &Path) -> String {
     name.to_string_lossy().into_owned()
 }
 
-/// The name that a snapshot has until it is whole.
+/// The name that a snapshot has until it is whole. Always the same, as nobody else writes in the
+/// folder: what a killed server leaves is overwritten by the next one.
 fn temporary_name(config: &Config) -> PathBuf {
-    config.dir.join(format!("temp-{}.rdb", process::pid()))
+    let mut name = std::ffi::OsString::from("temp-");
+    name.push(&config.dbfilename);
+    config.dir.join(name)
 }
 
 /// What is asked of a snapshot's records.
