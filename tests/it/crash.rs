@@ -162,7 +162,7 @@ impl State {
             pairs.into_iter().collect()
         };
         State {
-            string: of(0).last(),
+            string: of(0).next_back(),
             list: of(1).collect(),
             hash: newest(2),
             zset: newest(3),
