@@ -458,7 +458,11 @@ const GENERIC: &[Template] = &[
     t(12, "COPY akey akey [DB db|REPLACE]*", Exact),
     t(12, "DEL (akey)+", Exact),
     t(4, "DUMP akey", Kind),
-    t(2, "RESTORE akey int val [REPLACE|ABSTTL|IDLETIME 5|FREQ 5]*", Exact),
+    t(
+        2,
+        "RESTORE akey int val [REPLACE|ABSTTL|IDLETIME 5|FREQ 5]*",
+        Exact,
+    ),
     t(6, "UNLINK (akey)+", Exact),
     t(8, "EXISTS (akey)+", Exact),
     t(4, "TOUCH (akey)+", Exact),
