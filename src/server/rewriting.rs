@@ -107,7 +107,7 @@ fn start_thread(server: &Arc<Server>, aof: &Arc<Aof>) -> io::Result<()> {
     let (own, running) = (server.clone(), aof.clone());
     let run = move || {
         let on_fatal = |error: &AofError| {
-            tracing::error!("{error}. Exiting...");
+            tracing::error!("{error}");
             std::process::exit(1);
         };
         running.run(&own.keyspace.oplog, &own.clock, &on_fatal);

@@ -58,7 +58,10 @@ const ERROR_LINE_MS: u64 = 30_000;
 /// Smaller groups (appendfsync always) are not worth waiting for.
 const GROUP_MIN: u64 = 4;
 /// Longest wait for a group to come together.
-const GROUP_WAIT_MAX: Duration = Duration::from_micros(150);
+const GROUP_WAIT_MAX: Duration = Duration::from_millis(2);
+/// A longer one is slept, in naps.
+const GROUP_SPIN_MAX: Duration = Duration::from_micros(100);
+const GROUP_NAP: Duration = Duration::from_micros(50);
 
 /// When the log is synced (`appendfsync`).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -579,19 +582,28 @@ impl<'a> Log<'a> {
         }
     }
 
-    /// With `always`: a group that has just begun to come in is waited for a moment, so that one sync
-    /// serves all of it. How large it becomes, and what the wait is worth, the last one tells.
+    /// With `always`: those whose replies have just gone out write again soon. They are waited for, a
+    /// part of the time that a sync takes, so that one sync serves all: with a slow disk two groups
+    /// that take turns would halve the throughput. With a fast one the wait is short, and workers use
+    /// it to go on.
     fn gather(&self) {
         if self.settings.appendfsync != AppendFsync::Always || self.last_group < GROUP_MIN {
             return;
         }
         let first = self.merge.last_seq();
-        let enough = self.last_group / 2;
         let arrived = || self.oplog.cut() - first;
-        let most = GROUP_WAIT_MAX.min(self.last_sync_took / 2);
+        if arrived() == 0 {
+            return;
+        }
+        let expected = self.last_group + arrived();
+        let enough = expected - expected / 8;
+        let most = GROUP_WAIT_MAX.min(self.last_sync_took / 4);
         let started = Instant::now();
-        while (1..enough).contains(&arrived()) && started.elapsed() < most {
-            std::thread::yield_now();
+        while arrived() < enough && started.elapsed() < most {
+            match most > GROUP_SPIN_MAX {
+                true => std::thread::park_timeout(GROUP_NAP),
+                false => std::thread::yield_now(),
+            }
         }
     }
 }
