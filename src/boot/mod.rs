@@ -161,10 +161,7 @@ fn serve(
             _ => anyhow::Ok(expiry),
         }
     })?;
-    tracing::info!("Closing {} connections", server.clients.len());
-    for client in server.clients.all() {
-        client.raise(Signal::Kill);
-    }
+    close_clients(server);
     drop(runtime);
     join(workers);
     if let Some(expiry) = expiry {
@@ -173,6 +170,13 @@ fn serve(
     }
     rewriting::close(server);
     Ok(())
+}
+
+fn close_clients(server: &Server) {
+    tracing::info!("Closing {} connections", server.clients.len());
+    for client in server.clients.all() {
+        client.raise(Signal::Kill);
+    }
 }
 
 /// Keeps other servers off the data directory, if this one is going to write there by itself.
