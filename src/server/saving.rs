@@ -49,11 +49,21 @@ pub(crate) fn os_text(error: &io::Error) -> String {
     text[..end].to_owned()
 }
 
-/// BGSAVE: begins a snapshot on a thread of its own.
+/// BGSAVE: begins a snapshot on a thread of its own, and returns when its moment is over. Opening the
+/// file may take a while before: nobody who serves clients should wait for that.
 ///
 /// # Errors
 /// When it did not begin.
 pub fn start_bgsave(server: &Arc<Server>) -> Result<(), NotStarted> {
+    let cut = begin_bgsave(server)?;
+    // Who has the reply may write at once, and what is written then is not in the snapshot: as with a
+    // fork. (An error: there will be no snapshot.)
+    let _ = cut.recv();
+    Ok(())
+}
+
+/// Begins a snapshot; what tells when its moment is over.
+fn begin_bgsave(server: &Arc<Server>) -> Result<mpsc::Receiver<()>, NotStarted> {
     let begun = server
         .persist
         .begin(JobKind::BgSave, server.clock.unix_ms());
@@ -65,11 +75,8 @@ pub fn start_bgsave(server: &Arc<Server>) -> Result<(), NotStarted> {
         .spawn(move || run_bgsave(&own, &running, &at_cut));
     match spawned {
         Ok(_) => {
-            // Who has the reply may write at once, and what is written then is not in the snapshot:
-            // as with a fork. (An error: there will be no snapshot.)
-            let _ = cut.recv();
             tracing::info!("Background saving started by pid {}", process::pid());
-            Ok(())
+            Ok(cut)
         }
         Err(error) => {
             tracing::warn!("Can't save in background: {error}");
@@ -290,9 +297,9 @@ pub fn tick(server: &Arc<Server>) {
     if let Some(point) = due(&config.save, &book, server.keyspace.changes(), now_secs) {
         let SavePoint { secs, changes } = point;
         tracing::info!("{changes} changes in {secs} seconds. Saving...");
-        let _ = start_bgsave(server);
+        let _ = begin_bgsave(server);
     } else if book.is_bgsave_scheduled && book.may_retry_bgsave(now_secs) {
-        let _ = start_bgsave(server);
+        let _ = begin_bgsave(server);
     }
 }
 
