@@ -133,7 +133,10 @@ fn serve(
         server.enter(Lifecycle::Loading);
         let mut loading = pin!(load(server, &table));
         // Most loads are done at once: their clients wait for them and never hear of it.
-        let at_once = tokio::time::timeout(LOAD_UNSEEN_MAX, &mut loading).await;
+        let mut at_once = tokio::time::timeout(LOAD_UNSEEN_MAX, &mut loading).await;
+        while at_once.is_err() && !server.persist.loading.has_begun() {
+            at_once = tokio::time::timeout(LOAD_UNSEEN_MAX, &mut loading).await;
+        }
         acceptor.listen(bound)?;
         let loaded = match at_once {
             Ok(loaded) => loaded,
@@ -158,10 +161,7 @@ fn serve(
             _ => anyhow::Ok(expiry),
         }
     })?;
-    tracing::info!("Closing {} connections", server.clients.len());
-    for client in server.clients.all() {
-        client.raise(Signal::Kill);
-    }
+    close_clients(server);
     drop(runtime);
     join(workers);
     if let Some(expiry) = expiry {
@@ -170,6 +170,13 @@ fn serve(
     }
     rewriting::close(server);
     Ok(())
+}
+
+fn close_clients(server: &Server) {
+    tracing::info!("Closing {} connections", server.clients.len());
+    for client in server.clients.all() {
+        client.raise(Signal::Kill);
+    }
 }
 
 /// Keeps other servers off the data directory, if this one is going to write there by itself.
@@ -233,8 +240,8 @@ async fn run_cron(server: Arc<Server>) {
     loop {
         tokio::time::sleep(CRON_TICK).await;
         cron::tick(&server);
-        saving::tick(&server);
         rewriting::tick(&server);
+        saving::tick(&server);
     }
 }
 

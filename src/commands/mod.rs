@@ -33,7 +33,7 @@ mod hash;
 mod info;
 mod list;
 mod lolwut;
-mod persistence;
+pub(crate) mod persistence;
 mod scan;
 mod server;
 mod set;
@@ -72,12 +72,19 @@ pub enum Next {
     Block(Block),
 }
 
-/// What takes long and touches files: done on a thread of its own. The reply is OK, or what went
-/// wrong.
+/// What takes long or touches files: done on a thread of its own. The reply is a line, mostly OK, or
+/// what went wrong.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Chore {
     /// SAVE.
     Save,
+    /// BGSAVE, until it has begun.
+    BgSave {
+        /// As soon as it can, if the log is being rewritten now.
+        schedule: bool,
+    },
+    /// BGREWRITEAOF, until it has begun.
+    BgRewriteAof,
     /// What FLUSHALL leaves to be done when there are save points; never fails.
     SaveFlushed,
     /// SHUTDOWN; no reply when it works.

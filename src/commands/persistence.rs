@@ -3,7 +3,10 @@
 //! A snapshot that a client waits for is written on a thread of its own ([`Chore`]): only this client
 //! waits, all others are served on.
 
+use std::sync::Arc;
+
 use crate::persist::state::JobKind;
+use crate::server::Server;
 use crate::server::rewriting;
 use crate::server::saving::{self, NotStarted};
 use crate::spec::{AclCategories, CmdError, Flags, Group};
@@ -74,25 +77,40 @@ fn bgsave(ctx: &mut Ctx<'_>) -> CmdResult {
         1 if ctx.args.take("CANCEL") => return cancel(ctx),
         _ => return Err(CmdError::Syntax),
     }
-    match saving::start_bgsave(ctx.server) {
-        Ok(()) => ctx.out.simple("Background saving started"),
-        Err(NotStarted::Failed) => return Err(FAILED),
+    background(ctx, Chore::BgSave { schedule })
+}
+
+/// What begins a job touches files before that runs on its own: the client waits, nobody else.
+fn background(ctx: &mut Ctx<'_>, chore: Chore) -> CmdResult {
+    if ctx.may_block {
+        return Ok(Next::Chore(chore));
+    }
+    let text = match chore {
+        Chore::BgSave { schedule } => begin_bgsave(ctx.server, schedule)?,
+        _ => begin_bgrewriteaof(ctx.server)?,
+    };
+    ctx.out.simple(text);
+    Ok(Next::Done)
+}
+
+/// Begins a background save; the reply.
+pub(crate) fn begin_bgsave(server: &Arc<Server>, schedule: bool) -> Result<&'static str, CmdError> {
+    match saving::start_bgsave(server) {
+        Ok(()) => Ok("Background saving started"),
+        Err(NotStarted::Failed) => Err(FAILED),
         Err(NotStarted::Busy(JobKind::AofRewrite)) if schedule => {
             tracing::info!("Background saving scheduled due to user request");
-            ctx.server.persist.book().is_bgsave_scheduled = true;
-            ctx.out.simple("Background saving scheduled");
+            server.persist.book().is_bgsave_scheduled = true;
+            Ok("Background saving scheduled")
         }
-        Err(NotStarted::Busy(JobKind::AofRewrite)) => {
-            return Err(CmdError::text(
-                "ERR Another child process is active (AOF?): can't BGSAVE right now. Use BGSAVE \
-                 SCHEDULE in order to schedule a BGSAVE whenever possible.",
-            ));
-        }
+        Err(NotStarted::Busy(JobKind::AofRewrite)) => Err(CmdError::text(
+            "ERR Another child process is active (AOF?): can't BGSAVE right now. Use BGSAVE \
+             SCHEDULE in order to schedule a BGSAVE whenever possible.",
+        )),
         Err(NotStarted::Busy(JobKind::BgSave | JobKind::Save)) => {
-            return Err(CmdError::text("ERR Background save already in progress"));
+            Err(CmdError::text("ERR Background save already in progress"))
         }
     }
-    Ok(Next::Done)
 }
 
 fn cancel(ctx: &mut Ctx<'_>) -> CmdResult {
@@ -118,33 +136,30 @@ fn lastsave(ctx: &mut Ctx<'_>) -> CmdResult {
 }
 
 fn bgrewriteaof(ctx: &mut Ctx<'_>) -> CmdResult {
-    match rewriting::start(ctx.server) {
-        Ok(()) => ctx
-            .out
-            .simple("Background append only file rewriting started"),
-        Err(NotStarted::Busy(JobKind::AofRewrite)) => {
-            return Err(CmdError::text(
-                "ERR Background append only file rewriting already in progress",
-            ));
-        }
+    background(ctx, Chore::BgRewriteAof)
+}
+
+/// Begins a rewrite of the log; the reply.
+pub(crate) fn begin_bgrewriteaof(server: &Arc<Server>) -> Result<&'static str, CmdError> {
+    match rewriting::start(server) {
+        Ok(()) => Ok("Background append only file rewriting started"),
+        Err(NotStarted::Busy(JobKind::AofRewrite)) => Err(CmdError::text(
+            "ERR Background append only file rewriting already in progress",
+        )),
         Err(NotStarted::Busy(JobKind::BgSave | JobKind::Save)) => {
             tracing::info!("Background append only file rewriting scheduled.");
-            ctx.server.persist.book().is_rewrite_scheduled = true;
-            if let Some(aof) = ctx.server.persist.aof() {
+            server.persist.book().is_rewrite_scheduled = true;
+            if let Some(aof) = server.persist.aof() {
                 // Who asks for it need not wait because of earlier failures.
                 aof.forgive_failures();
             }
-            ctx.out
-                .simple("Background append only file rewriting scheduled");
+            Ok("Background append only file rewriting scheduled")
         }
-        Err(NotStarted::Failed) => {
-            return Err(CmdError::text(
-                "ERR Can't execute an AOF background rewriting. Please check the server logs for \
-                 more information.",
-            ));
-        }
+        Err(NotStarted::Failed) => Err(CmdError::text(
+            "ERR Can't execute an AOF background rewriting. Please check the server logs for more \
+             information.",
+        )),
     }
-    Ok(Next::Done)
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@
 
 use crate::config::ShutdownFlags;
 use crate::db::{DbIndex, Lookup};
+use crate::persist::state::JobKind;
 use crate::spec::{AclCategories, CmdError, Flags, Group, KeyFlags, KeySpec};
 use crate::util::num;
 
@@ -136,6 +137,8 @@ pub const COMMANDS: &[Command] = &[
 
 fn flushall(ctx: &mut Ctx<'_>) -> CmdResult {
     let done = flush(ctx, None)?;
+    // A snapshot of what is no more is not wanted.
+    ctx.server.persist.cancel(JobKind::BgSave);
     // Not so when a log is replayed, or inside of what cannot wait.
     if ctx.may_block && !ctx.config.save.is_empty() {
         return Ok(Next::Chore(Chore::SaveFlushed));

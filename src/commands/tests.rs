@@ -19,6 +19,11 @@ mod snapshot;
 /// The fake clock's first moment, Unix ms.
 pub(crate) const START_MS: u64 = 1_700_000_000_000;
 
+/// The data directory of servers that are not told another.
+pub(crate) fn data_dir() -> String {
+    store(&[]).config().dir.to_str().unwrap().to_owned()
+}
+
 /// A configuration with directives as on a command line.
 fn store(args: &[&str]) -> ConfigStore {
     let args = args.iter().map(|arg| (*arg).into());
@@ -51,6 +56,12 @@ impl Test {
     /// As [`Test::with`], on a disk whose data directory has gone.
     pub(crate) fn broken(args: &[&str]) -> Test {
         Test::on_disk(store(args), FakeDisk::new("/elsewhere"))
+    }
+
+    /// As [`Test::with`], on a disk that may hold something already; its directory is
+    /// [`data_dir`].
+    pub(crate) fn on(args: &[&str], disk: &FakeDisk) -> Test {
+        Test::on_disk(store(args), disk.clone())
     }
 
     fn on_disk(store: ConfigStore, disk: FakeDisk) -> Test {

@@ -365,11 +365,7 @@ impl Keyspace {
 impl Walk<'_> {
     /// Hands out some `budget` keys with their databases, under one shard's lock but for those that
     /// were put aside. Large collections are not among them: see [`Walk::next_large`].
-    pub fn slice(
-        &mut self,
-        budget: usize,
-        f: &mut dyn FnMut(DbIndex, EntryRef<'_>),
-    ) -> Progress {
+    pub fn slice(&mut self, budget: usize, f: &mut dyn FnMut(DbIndex, EntryRef<'_>)) -> Progress {
         if self.next >= self.shards.len() {
             self.next = 0;
         }

@@ -7,15 +7,17 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 use crate::client::Client;
-use crate::commands::{Chore, CommandTable};
+use crate::commands::{Chore, CommandTable, persistence};
 use crate::resp::write::ReplyWriter;
 use crate::server::{Server, saving};
 use crate::spec::CmdError;
 
 use super::{Exec, load, silence};
 
-/// What became of a chore.
-pub type Done = Result<(), CmdError>;
+/// What became of a chore: the reply.
+pub type Done = Result<&'static str, CmdError>;
+
+const OK: Done = Ok("OK");
 
 /// What a failure is told as when the log has the details.
 const FAILED: CmdError = CmdError::text("ERR");
@@ -52,7 +54,7 @@ impl Exec {
     pub fn end_chore(&self, done: Done, client: &mut Client, out: &mut ReplyWriter) {
         let mark = out.mark();
         match done {
-            Ok(()) => out.ok(),
+            Ok(text) => out.simple(text),
             Err(error) => self.write_error(&error, out),
         }
         client.ran();
@@ -62,13 +64,13 @@ impl Exec {
 
 fn run(server: &Arc<Server>, table: &Arc<CommandTable>, chore: Chore) -> Done {
     match chore {
-        Chore::Save => saving::save_now(server).map_err(|_| FAILED),
-        Chore::SaveFlushed => {
-            saving::after_flush(server);
-            Ok(())
-        }
-        Chore::Shutdown(flags) => saving::shutdown(server, flags).map_err(|_| SHUTDOWN_FAILED),
-        Chore::Reload { save, flush, merge } => load::reload(server, save, flush, merge),
-        Chore::LoadAof => load::reload_aof(server, table),
+        Chore::Save => saving::save_now(server).map_err(|_| FAILED)?,
+        Chore::BgSave { schedule } => return persistence::begin_bgsave(server, schedule),
+        Chore::BgRewriteAof => return persistence::begin_bgrewriteaof(server),
+        Chore::SaveFlushed => saving::after_flush(server),
+        Chore::Shutdown(flags) => saving::shutdown(server, flags).map_err(|_| SHUTDOWN_FAILED)?,
+        Chore::Reload { save, flush, merge } => load::reload(server, save, flush, merge)?,
+        Chore::LoadAof => load::reload_aof(server, table)?,
     }
+    OK
 }

@@ -329,6 +329,12 @@ pub(super) fn reload(
 pub(super) fn reload_aof(server: &Arc<Server>, table: &Arc<CommandTable>) -> Result<(), CmdError> {
     let _gate = close_gate(server);
     let config = server.config();
+    // What is still on its way to the file belongs to the log.
+    if let Some(aof) = server.persist.aof()
+        && aof.flush(&server.keyspace.oplog).is_err()
+    {
+        return Err(LOADAOF_FAILED);
+    }
     let loading = Loading::begin(server);
     empty(server);
     let loaded = load_aof(server, table, &config);

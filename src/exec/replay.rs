@@ -82,7 +82,7 @@ impl Replay {
     pub fn look_ahead(&self, db: DbIndex, requests: &[Argv<'_>]) {
         let keyspace = &self.server.keyspace;
         let mut hashes: SmallVec<[u64; 16]> = SmallVec::new();
-        for argv in requests {
+        for argv in requests.iter().filter(|argv| !argv.is_empty()) {
             let Found::Command(command) = self.table.find(*argv) else {
                 continue;
             };

@@ -81,8 +81,8 @@ struct Connection {
 #[derive(Clone, Copy)]
 struct Held {
     seq: u64,
-    /// See [`OpLog::poll_durable`](crate::db::oplog::OpLog::poll_durable).
-    enrolled: Option<u64>,
+    /// See [`Relay::poll_durable`](super::relay::Relay::poll_durable).
+    enrolled: bool,
 }
 
 /// What to do after the bytes at hand have been worked on.
@@ -269,7 +269,8 @@ impl Connection {
     fn poll_held(&mut self, cx: &mut Context<'_>, worker: &Worker) -> Poll<()> {
         if let Some(held) = &mut self.held {
             let oplog = &worker.exec.server.keyspace.oplog;
-            ready!(oplog.poll_durable(cx, held.seq, &mut held.enrolled));
+            let (relay, seq) = (&worker.relay, held.seq);
+            ready!(relay.poll_durable(oplog, cx, seq, &mut held.enrolled));
             self.held = None;
         }
         Poll::Ready(())
@@ -281,7 +282,7 @@ impl Connection {
         if seq > 0 && worker.exec.server.keyspace.oplog.must_wait(seq) {
             self.held = Some(Held {
                 seq,
-                enrolled: None,
+                enrolled: false,
             });
         }
     }

@@ -3,6 +3,7 @@
 //! - `listener`: accepts on all addresses, admits or refuses, hands each socket to a worker;
 //! - `worker`: N threads, each a single-threaded runtime whose connections stay with it;
 //! - `connection`: read -> parse -> `exec` -> one write per batch;
+//! - `relay`: replies that wait for the log wait together;
 //! - `balance`: connections live on the fewest workers that are not busy, and move when one is.
 //!
 //! Invariant: nothing here holds a lock over an await, and a connection's task is its only owner; others reach it
@@ -12,6 +13,7 @@ pub mod balance;
 pub mod connection;
 pub mod listener;
 mod pace;
+mod relay;
 mod stream;
 pub mod worker;
 

@@ -22,6 +22,7 @@ use crate::sys::process::{self, ThreadCpu};
 
 use super::connection::{self, Parcel};
 use super::pace;
+use super::relay::Relay;
 
 /// Size of a worker's read buffer, bytes.
 const INPUT_BYTES: usize = 64 * 1024;
@@ -38,6 +39,8 @@ pub struct Worker {
     pub exec: Exec,
     /// All workers.
     pub crew: Arc<Crew>,
+    /// Waits for the log on behalf of all connections.
+    pub relay: Relay,
     desk: RefCell<Desk>,
 }
 
@@ -201,7 +204,17 @@ async fn work(
         read_bytes: 0,
     });
     let exec = Exec::new(server.clone(), table);
-    let worker = Rc::new(Worker { exec, crew, desk });
+    let relay = Relay::default();
+    let worker = Rc::new(Worker {
+        exec,
+        crew,
+        relay,
+        desk,
+    });
+    let waiting = worker.clone();
+    let relayed = tokio::task::spawn_local(async move {
+        waiting.relay.run(&waiting.exec.server.keyspace.oplog).await;
+    });
     let mut connections = tokio::task::JoinSet::new();
     loop {
         tokio::select! {
@@ -220,4 +233,5 @@ async fn work(
     }
     // What still runs has been told to close by whoever stops the server; it writes its last replies.
     while connections.join_next().await.is_some() {}
+    relayed.abort();
 }

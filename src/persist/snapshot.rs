@@ -45,6 +45,8 @@ const CHUNKS_MAX: usize = 4;
 /// By how much a snapshot that nobody waits for is nicer than the threads that serve clients: it
 /// gets a tenth of a processor that they want, too, and all of one that they do not.
 const BACKGROUND_NICE: i32 = 10;
+/// For how long such a snapshot keeps a processor that somebody else begins to want.
+const BACKGROUND_SLICE: Duration = Duration::from_micros(100);
 /// Longest pause between two slices for `rdb-key-save-delay`, so that a cancellation is seen.
 const DELAY_MAX: Duration = Duration::from_millis(10);
 
@@ -208,7 +210,7 @@ pub fn write<R>(
     let (walk, cut, at_cut) = begun.ok_or(SnapshotError::Busy)?;
     if options.is_background {
         // Not before: in that moment everybody waits for this thread.
-        process::lower_thread_priority(BACKGROUND_NICE);
+        process::lower_thread_priority(BACKGROUND_NICE, BACKGROUND_SLICE);
     }
     let keys_total = cut.databases.iter().map(|(_, keys, _)| keys).sum();
     progress.keys_total.store(keys_total, Ordering::Relaxed);

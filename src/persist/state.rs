@@ -226,7 +226,12 @@ impl State {
         let mut held = self.dir_lock.lock();
         let locked = match &mut *held {
             Some(lock) => lock.move_to(dir),
-            None => DirLock::take(dir).map(|lock| *held = Some(lock)),
+            None => DirLock::take(dir).map(|lock| {
+                *held = Some(lock);
+                remove_litter(&*self.disk, dir, |pid| {
+                    Path::new("/proc").join(pid).exists()
+                });
+            }),
         };
         match locked {
             Err(LockError::Io(..)) => Ok(()),
@@ -345,6 +350,21 @@ impl State {
         ShuttingDown {
             state: self,
             _turn: turn,
+        }
+    }
+}
+
+/// Removes snapshots that processes which are no more have left half written.
+fn remove_litter(disk: &dyn Disk, dir: &Path, is_alive: impl Fn(&str) -> bool) {
+    for name in disk.list(dir).unwrap_or_default() {
+        let name = name.to_string_lossy();
+        let pid = name.strip_prefix("temp-");
+        let Some(pid) = pid.and_then(|rest| rest.strip_suffix(".rdb")) else {
+            continue;
+        };
+        let is_pid = !pid.is_empty() && pid.bytes().all(|byte| byte.is_ascii_digit());
+        if is_pid && !is_alive(pid) && disk.remove(&dir.join(&*name)).is_ok() {
+            tracing::info!("Removed {name}, a snapshot that was never finished");
         }
     }
 }

@@ -225,7 +225,10 @@ fn begin(server: &Arc<Server>, aof: &Arc<Aof>, config: &Config) -> Result<(), No
     }
     let rewrite = match aof.begin_rewrite() {
         Ok(rewrite) => rewrite,
-        Err(error) => return failed(&error),
+        Err(error) => {
+            aof.note_failure();
+            return failed(&error);
+        }
     };
     let (own, log, running) = (server.clone(), aof.clone(), job.clone());
     // What is handed to a thread that does not start is lost with it.
@@ -357,9 +360,7 @@ pub fn tick(server: &Arc<Server>) {
     if server.lifecycle() != Lifecycle::Running || server.persist.marks().has(Marks::LOADING) {
         return;
     }
-    let Some(aof) = server.persist.aof() else {
-        return;
-    };
+    let aof = server.persist.aof();
     let book = server.persist.book().clone();
     if book.job.is_some() || book.is_shutting_down {
         return;
@@ -367,13 +368,13 @@ pub fn tick(server: &Arc<Server>) {
     let config = server.config();
     let now_secs = server.clock.unix_ms() / 1000;
     let percentage = u64::from(config.auto_aof_rewrite_percentage);
+    let min_bytes = config.auto_aof_rewrite_min_size;
+    let grown = |aof: &Arc<Aof>| aof.auto_rewrite(percentage, min_bytes, now_secs);
     if book.is_rewrite_scheduled {
-        if !aof.is_limited(now_secs) {
+        if !aof.is_some_and(|aof| aof.is_limited(now_secs)) {
             let _ = start(server);
         }
-    } else if let Some(growth) =
-        aof.auto_rewrite(percentage, config.auto_aof_rewrite_min_size, now_secs)
-    {
+    } else if let Some(growth) = aof.as_ref().and_then(grown) {
         tracing::info!("Starting automatic rewriting of AOF on {growth}% growth");
         let _ = start(server);
     }

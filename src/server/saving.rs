@@ -8,7 +8,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use crate::client::pause::PauseMode;
@@ -49,23 +49,34 @@ pub(crate) fn os_text(error: &io::Error) -> String {
     text[..end].to_owned()
 }
 
-/// BGSAVE: begins a snapshot on a thread of its own.
+/// BGSAVE: begins a snapshot on a thread of its own, and returns when its moment is over. Opening the
+/// file may take a while before: nobody who serves clients should wait for that.
 ///
 /// # Errors
 /// When it did not begin.
 pub fn start_bgsave(server: &Arc<Server>) -> Result<(), NotStarted> {
+    let cut = begin_bgsave(server)?;
+    // Who has the reply may write at once, and what is written then is not in the snapshot: as with a
+    // fork. (An error: there will be no snapshot.)
+    let _ = cut.recv();
+    Ok(())
+}
+
+/// Begins a snapshot; what tells when its moment is over.
+fn begin_bgsave(server: &Arc<Server>) -> Result<mpsc::Receiver<()>, NotStarted> {
     let begun = server
         .persist
         .begin(JobKind::BgSave, server.clock.unix_ms());
     let job = begun.map_err(NotStarted::Busy)?;
     let (own, running) = (server.clone(), job.clone());
+    let (at_cut, cut) = mpsc::channel();
     let spawned = std::thread::Builder::new()
         .name("kivi-bgsave".into())
-        .spawn(move || run_bgsave(&own, &running));
+        .spawn(move || run_bgsave(&own, &running, &at_cut));
     match spawned {
         Ok(_) => {
             tracing::info!("Background saving started by pid {}", process::pid());
-            Ok(())
+            Ok(cut)
         }
         Err(error) => {
             tracing::warn!("Can't save in background: {error}");
@@ -75,8 +86,12 @@ pub fn start_bgsave(server: &Arc<Server>) -> Result<(), NotStarted> {
     }
 }
 
-fn run_bgsave(server: &Arc<Server>, job: &Job) {
-    match save(server, job) {
+fn run_bgsave(server: &Arc<Server>, job: &Job, at_cut: &mpsc::Sender<()>) {
+    let cut = || {
+        // Nobody may be waiting any more.
+        let _ = at_cut.send(());
+    };
+    match save(server, job, cut) {
         Ok(()) => tracing::info!("Background saving terminated with success"),
         Err(NotSaved::Cancelled) => tracing::warn!("Background saving cancelled"),
         Err(NotSaved::Failed) => tracing::warn!("Background saving error"),
@@ -90,11 +105,12 @@ fn run_bgsave(server: &Arc<Server>, job: &Job) {
 pub fn save_now(server: &Arc<Server>) -> Result<(), NotSaved> {
     let now_ms = || server.clock.unix_ms();
     let job = server.persist.begin_when_free(JobKind::Save, now_ms);
-    save(server, &job)
+    save(server, &job, || ())
 }
 
-/// Writes the snapshot of a job that has the slot, and ends the job.
-fn save(server: &Arc<Server>, job: &Job) -> Result<(), NotSaved> {
+/// Writes the snapshot of a job that has the slot, and ends the job. `at_cut` is called in the moment
+/// whose state the file will hold.
+fn save(server: &Arc<Server>, job: &Job, at_cut: impl FnOnce()) -> Result<(), NotSaved> {
     let config = server.config();
     let is_busy = |busy| {
         if let Some(aof) = server.persist.aof() {
@@ -102,7 +118,7 @@ fn save(server: &Arc<Server>, job: &Job) -> Result<(), NotSaved> {
         }
     };
     is_busy(job.kind == JobKind::BgSave);
-    let written = write_file(server, &config, job);
+    let written = write_file(server, &config, job, at_cut);
     is_busy(false);
     match written {
         Ok(summary) => {
@@ -176,9 +192,12 @@ fn name_of(path: &Path) -> String {
     name.to_string_lossy().into_owned()
 }
 
-/// The name that a snapshot has until it is whole.
+/// The name that a snapshot has until it is whole. Always the same, as nobody else writes in the
+/// folder: what a killed server leaves is overwritten by the next one.
 fn temporary_name(config: &Config) -> PathBuf {
-    config.dir.join(format!("temp-{}.rdb", process::pid()))
+    let mut name = std::ffi::OsString::from("temp-");
+    name.push(&config.dbfilename);
+    config.dir.join(name)
 }
 
 /// What is asked of a snapshot's records.
@@ -212,7 +231,12 @@ pub(super) fn snapshot_options(config: &Config, kind: JobKind) -> SnapshotOption
     }
 }
 
-fn write_file(server: &Server, config: &Config, job: &Job) -> Result<Summary<()>, Failure> {
+fn write_file(
+    server: &Server,
+    config: &Config,
+    job: &Job,
+    at_cut: impl FnOnce(),
+) -> Result<Summary<()>, Failure> {
     let persist = &server.persist;
     let temporary = temporary_name(config);
     let open_failed = |why: String| Failure::Open(temporary.clone(), why);
@@ -232,7 +256,7 @@ fn write_file(server: &Server, config: &Config, job: &Job) -> Result<Summary<()>
         &snapshot_options(config, job.kind),
         &persist.saving,
         &job.cancel,
-        || (),
+        at_cut,
     );
     let summary = summary.map_err(|error| match error {
         SnapshotError::Cancelled => Failure::Cancelled,
@@ -273,9 +297,9 @@ pub fn tick(server: &Arc<Server>) {
     if let Some(point) = due(&config.save, &book, server.keyspace.changes(), now_secs) {
         let SavePoint { secs, changes } = point;
         tracing::info!("{changes} changes in {secs} seconds. Saving...");
-        let _ = start_bgsave(server);
+        let _ = begin_bgsave(server);
     } else if book.is_bgsave_scheduled && book.may_retry_bgsave(now_secs) {
-        let _ = start_bgsave(server);
+        let _ = begin_bgsave(server);
     }
 }
 

@@ -162,7 +162,7 @@ impl State {
             pairs.into_iter().collect()
         };
         State {
-            string: of(0).last(),
+            string: of(0).next_back(),
             list: of(1).collect(),
             hash: newest(2),
             zset: newest(3),
@@ -281,6 +281,9 @@ fn always_loses_nothing_that_was_acknowledged() {
             await_acks(&ledger, before);
             moment.begin(&mut control);
             await_acks(&ledger, after);
+            if rng.chance(20) {
+                await_rest(&mut control);
+            }
             drop(server);
         });
         if moment == Moment::Loading {

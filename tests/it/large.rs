@@ -339,8 +339,12 @@ fn flushall_does_not_tear_a_snapshot() {
         let other = Store::kivi();
         std::fs::copy(&file, other.path("dump.rdb")).expect("copying a snapshot");
         let loaded = other.start(&[]);
+        let mut loaded = loaded.connect();
+        let is_empty =
+            TYPES.map(|kind| count(&mut loaded, kind, &format!("doomed:{kind}"))) == [0; 4];
+        // A rewrite may begin after its reply, as the log tells the rest.
         assert!(
-            whole(&mut loaded.connect()),
+            whole(&mut loaded) || (is_empty && job != "BGSAVE"),
             "{job} and {flush}: the snapshot has lost something"
         );
     }

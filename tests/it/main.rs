@@ -18,6 +18,7 @@ mod isolation;
 mod large;
 mod lifecycle;
 mod persist_faults;
+mod persistence;
 mod propagation;
 mod protocol;
 mod protocol_cases;

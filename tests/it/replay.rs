@@ -153,7 +153,7 @@ impl Stage {
             };
             let acting: Vec<_> = (0..self.clients).map(acting).collect();
             // Sometimes the log is rewritten under it all.
-            if seed % 4 == 0 {
+            if seed.is_multiple_of(4) {
                 control.cmd(&["BGREWRITEAOF"]);
             }
             let join = |client: thread::ScopedJoinHandle<_>| client.join().expect("a client");

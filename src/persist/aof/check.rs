@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use crate::persist::rdb;
 use crate::util::ascii::eq_nocase;
 
+use super::load::{SNAPSHOT_MAGIC_BYTES, begins_snapshot};
 use super::manifest::{MANIFEST_BYTES_MAX, Manifest};
 use super::reason;
 
@@ -148,7 +149,11 @@ impl Tool<'_> {
 
     fn has_snapshot(&mut self, path: &Path) -> Result<bool, Quit> {
         let file = self.open(path)?;
-        let is_snapshot = super::load::is_snapshot(&file);
+        let mut head = Vec::new();
+        let read = file
+            .take(SNAPSHOT_MAGIC_BYTES as u64)
+            .read_to_end(&mut head);
+        let is_snapshot = read.map(|_| begins_snapshot(&head));
         is_snapshot.or_else(|_| self.quit(format!("Cannot read file: {}", path.display())))
     }
 

@@ -14,6 +14,7 @@ use std::sync::atomic::AtomicU64;
 
 use crate::persist::disk::{Disk, DiskFile, OpenMode, read_small, write_all};
 
+use super::group;
 use super::manifest::{FileInfo, MANIFEST_BYTES_MAX, Manifest};
 use super::{AofError, fail, reason};
 
@@ -264,8 +265,11 @@ impl Files {
         // What an earlier process wrote, and this one has loaded, has to be as safe as what this
         // one writes.
         let opened = opened.and_then(|file| {
+            let len = group::end_of_log(&*file)?;
+            if len < file.stat_len()? {
+                file.set_len(len)?;
+            }
             file.sync_data()?;
-            let len = file.stat_len()?;
             Ok(Incr::new(file, len, seq))
         });
         let opened = opened.or_else(|error| {

@@ -23,6 +23,7 @@ use crate::util::ascii::eq_nocase;
 use crate::util::num::parse_u64;
 
 use super::files::Files;
+use super::group::has_group;
 use super::read::{Batch, End, Scanner, has_requests};
 use super::{AofError, fail, reason};
 
@@ -35,6 +36,8 @@ const LOOK_AHEAD: usize = 16;
 const SEARCH_BYTES_MAX: usize = 8 << 20;
 /// What snapshots begin with.
 const SNAPSHOT_MAGICS: [&[u8]; 2] = [b"REDIS", b"VALKEY"];
+/// The length of the longest of these.
+pub(super) const SNAPSHOT_MAGIC_BYTES: usize = 6;
 
 /// What the configuration says of loading.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -188,6 +191,10 @@ impl LoadFile<'_> {
                 self.cut(cut_at)
             }
             End::Torn(at) => match hides_requests(&*file, at).map_err(unreadable)? {
+                true => bad(),
+                false => self.cut(cut_at),
+            },
+            End::TornGroup(at) => match hides_groups(&*file, at).map_err(unreadable)? {
                 true => bad(),
                 false => self.cut(cut_at),
             },
@@ -445,13 +452,22 @@ fn read_range(file: &dyn DiskFile, at: u64, len: usize) -> io::Result<Vec<u8>> {
 
 /// Whether a file begins with a snapshot.
 pub(super) fn is_snapshot(file: &dyn DiskFile) -> io::Result<bool> {
-    let head = read_range(file, 0, 8)?;
-    Ok(SNAPSHOT_MAGICS.iter().any(|magic| head.starts_with(magic)))
+    Ok(begins_snapshot(&read_range(file, 0, SNAPSHOT_MAGIC_BYTES)?))
+}
+
+/// Whether a file that begins with `head` begins with a snapshot.
+pub(super) fn begins_snapshot(head: &[u8]) -> bool {
+    SNAPSHOT_MAGICS.iter().any(|magic| head.starts_with(magic))
 }
 
 /// Whether there are whole requests behind the one at `at`, which claims the rest of the file.
 fn hides_requests(file: &dyn DiskFile, at: u64) -> io::Result<bool> {
     Ok(has_requests(&read_range(file, at, SEARCH_BYTES_MAX)?))
+}
+
+/// Whether behind the group that begins here, and is not whole, there are others that are.
+fn hides_groups(file: &dyn DiskFile, at: u64) -> io::Result<bool> {
+    Ok(has_group(&read_range(file, at + 1, SEARCH_BYTES_MAX)?))
 }
 
 /// Whether only zeros follow.

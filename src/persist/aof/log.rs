@@ -30,6 +30,7 @@ use crate::db::oplog::{Merge, OpLog};
 use crate::persist::disk::write_all;
 
 use super::files::Incr;
+use super::group;
 use super::sync::{SyncJob, SyncSlot};
 use super::{AofError, fail, reason};
 
@@ -176,6 +177,8 @@ struct Open {
     /// Bytes that are written, all of them whole records, and that are synced.
     len: u64,
     synced_len: u64,
+    /// Up to where there is reserved room (`group`); 0 for none.
+    reserved: u64,
     /// A sync has failed: what it should have written has to be given to the next one again.
     is_suspect: bool,
 }
@@ -322,6 +325,10 @@ impl<'a> Log<'a> {
         let (Some(file), false) = (&mut self.file, self.out.is_empty()) else {
             return Ok(true);
         };
+        match self.settings.appendfsync == AppendFsync::Always {
+            true => file.prepare_group(&mut self.out),
+            false => file.give_room_back(),
+        }
         let result = write_all(&*file.incr.file, &self.out);
         let figures = &self.shared.figures;
         let Err(failed) = result else {
@@ -407,6 +414,9 @@ impl<'a> Log<'a> {
             return Ok(false);
         }
         let discard = switch.discard;
+        if let Some(file) = &mut self.file {
+            file.give_room_back();
+        }
         // The other thread shall not find its file changed.
         self.shared.sync.wait_idle();
         self.take_sync_result();
@@ -418,6 +428,7 @@ impl<'a> Log<'a> {
             self.file = switch.to.map(|incr| Open {
                 len: incr.len,
                 synced_len: incr.len,
+                reserved: 0,
                 is_suspect: false,
                 incr,
             });
@@ -434,6 +445,9 @@ impl<'a> Log<'a> {
     /// Answers those who asked for a flush up to `seq`, when all of it is on the disk, or the disk
     /// takes nothing.
     fn flush(&mut self, number: u64, seq: u64) {
+        if let Some(file) = &mut self.file {
+            file.give_room_back();
+        }
         self.shared.sync.wait_idle();
         self.take_sync_result();
         let synced = match self.out.is_empty() {
@@ -624,6 +638,22 @@ impl Open {
             self.is_suspect = false;
         }
         Ok(())
+    }
+
+    /// Before a group is written: its first line, and room for it.
+    fn prepare_group(&mut self, group: &mut Vec<u8>) {
+        if let Some(head) = group::head(group) {
+            group.splice(..0, head);
+            let file = &*self.incr.file;
+            self.reserved = group::reserve(file, self.len, self.reserved, group.len());
+        }
+    }
+
+    /// Cuts the reserved room off. If that fails it stays, which does no harm.
+    fn give_room_back(&mut self) {
+        if self.reserved > 0 && self.incr.file.set_len(self.len).is_ok() {
+            self.reserved = 0;
+        }
     }
 
     fn grow(&mut self, bytes: usize) {

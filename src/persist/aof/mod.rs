@@ -9,6 +9,7 @@
 //!   crash leaves a manifest that names a missing file;
 //! - `read`: requests out of a file, in large pieces;
 //! - `load`: all files into the keyspace at the start;
+//! - `group`: how `appendfsync always` writes;
 //! - `log`: draining, writing and syncing, one step at a time;
 //! - `sync`: syncs that nobody waits for;
 //! - `run`: the threads, and what others ask of them: switching on and off, rewriting, flushing;
@@ -20,6 +21,7 @@
 mod check;
 pub mod commands;
 mod files;
+mod group;
 mod load;
 mod log;
 mod manifest;

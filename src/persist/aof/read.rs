@@ -13,6 +13,8 @@ use std::sync::Arc;
 use crate::persist::disk::DiskFile;
 use crate::resp::parse::{Argv, Span};
 
+use super::group::{self, Head};
+
 /// How much is read at a time: it stays in the second-level cache until it is executed.
 const PIECE_BYTES: usize = 256 << 10;
 /// Redis reads an annotation into a buffer of this size.
@@ -63,6 +65,8 @@ impl Batch {
 /// How a file ends.
 #[derive(Debug)]
 pub(super) enum End {
+    /// With a group that is not whole, which begins here.
+    TornGroup(u64),
     /// After a request.
     Clean,
     /// Within one; where it begins.
@@ -78,13 +82,17 @@ enum Stop {
     /// The bytes end; so many more are needed at least.
     More(usize),
     Bad,
+    /// A group is not what its first line says, or that line is none.
+    BadGroup,
 }
 
 /// Reads one file.
 pub(super) struct Scanner {
     file: Arc<dyn DiskFile>,
-    /// Length of the file.
+    /// Length of the log in it.
     len: u64,
+    /// A crash has left reserved room behind that.
+    is_padded: bool,
     /// Where `rest` begins.
     offset: u64,
     /// What was read and is not a whole request.
@@ -93,8 +101,9 @@ pub(super) struct Scanner {
 
 impl Scanner {
     pub fn new(file: Arc<dyn DiskFile>, offset: u64) -> io::Result<Scanner> {
-        let len = file.stat_len()?;
+        let len = group::end_of_log(&*file)?;
         Ok(Scanner {
+            is_padded: file.stat_len()? > len,
             file,
             len,
             offset,
@@ -118,15 +127,18 @@ impl Scanner {
             // Annotations.
             batch.bytes.drain(..used);
             self.offset += used as u64;
-            let Stop::More(needs) = stop else {
-                return Err(End::Bad(self.offset));
+            let needs = match stop {
+                Stop::More(needs) => needs,
+                Stop::BadGroup if self.is_padded => return Err(End::TornGroup(self.offset)),
+                Stop::Bad | Stop::BadGroup => return Err(End::Bad(self.offset)),
             };
             let read_to = self.offset + batch.bytes.len() as u64;
             let left = self.len.saturating_sub(read_to);
             if left < needs as u64 {
-                return Err(match left == 0 && batch.bytes.is_empty() {
-                    true => End::Clean,
-                    false => End::Torn(self.offset),
+                return Err(match () {
+                    () if left == 0 && batch.bytes.is_empty() => End::Clean,
+                    () if batch.bytes.starts_with(group::MARK) => End::TornGroup(self.offset),
+                    () => End::Torn(self.offset),
                 });
             }
             self.read_piece(&mut batch.bytes, left).map_err(End::Io)?;
@@ -189,8 +201,30 @@ fn scan(
     }
 }
 
-/// Skips an annotation; where the next line begins.
+/// Skips an annotation; where the next line begins. A group has to be whole.
 fn annotation(bytes: &[u8], at: usize) -> Result<usize, Stop> {
+    let rest = &bytes[at..];
+    if rest.starts_with(b"##") {
+        // Reserved room in the middle: what was to be written there never was.
+        return Err(Stop::BadGroup);
+    }
+    if rest.len() < group::MARK.len() && group::MARK.starts_with(rest) {
+        return Err(Stop::More(1));
+    }
+    if rest.starts_with(group::MARK) {
+        let Some(line) = rest.get(..group::HEAD_BYTES) else {
+            return Err(Stop::More(group::HEAD_BYTES - rest.len()));
+        };
+        let head = Head::parse(line).ok_or(Stop::BadGroup)?;
+        let body = &rest[group::HEAD_BYTES..];
+        let Some(body) = body.get(..head.len) else {
+            return Err(Stop::More(head.len - body.len()));
+        };
+        return match head.fits(body) {
+            true => Ok(at + group::HEAD_BYTES),
+            false => Err(Stop::BadGroup),
+        };
+    }
     let line = &bytes[at..bytes.len().min(at + ANNOTATION_BYTES_MAX)];
     match memchr::memchr(b'\n', line) {
         Some(end) => Ok(at + end + 1),

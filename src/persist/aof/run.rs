@@ -409,6 +409,12 @@ impl Aof {
         limit.failures = limit.failures.saturating_sub(1);
     }
 
+    /// A rewrite could not even begin.
+    pub fn note_failure(&self) {
+        let mut limit = self.limit.lock();
+        limit.failures = limit.failures.saturating_add(1);
+    }
+
     /// Whether rewrites have failed so often that the next one has to wait.
     pub fn is_limited(&self, now_secs: u64) -> bool {
         self.limit.lock().holds(now_secs)

@@ -449,7 +449,7 @@ mod reading {
             let last = all.last().map_or(0, |(_, end)| *end);
             match end {
                 End::Clean => {}
-                End::Torn(at) | End::Bad(at) => assert!(at >= last),
+                End::Torn(at) | End::TornGroup(at) | End::Bad(at) => assert!(at >= last),
                 End::Io(error) => panic!("{error}"),
             }
         }

@@ -122,7 +122,17 @@ pub trait DiskFile: Send + Sync {
     /// durable.
     fn begin_sync(&self, _offset: u64, _bytes: u64) {}
 
-    /// Cuts the file.
+    /// Writes `padding` at `from`, behind or across the end, without moving the end: later writes go
+    /// over it. What is written over needs no change of the file's length or blocks, so that its sync
+    /// is much cheaper. Where that cannot be done nothing happens.
+    ///
+    /// # Errors
+    /// As the operating system says.
+    fn reserve(&self, _from: u64, _padding: &[u8]) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// Cuts the file; its end is there then.
     ///
     /// # Errors
     /// As the operating system says.

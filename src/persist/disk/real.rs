@@ -2,11 +2,12 @@
 
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
-use std::os::fd::AsRawFd;
+use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
+
+use parking_lot::Mutex;
 
 use crate::sys::files;
 
@@ -29,16 +30,13 @@ impl Disk for RealDisk {
         options.read(true).mode(FILE_PERMISSIONS);
         match mode {
             OpenMode::Read => &mut options,
-            OpenMode::Edit => options.append(true),
-            OpenMode::Append => options.append(true).create(true),
-            // Appending and emptying at once is something that std does not offer.
-            OpenMode::Create => options.append(true).create(true),
+            OpenMode::Edit => options.write(true),
+            OpenMode::Append => options.write(true).create(true).truncate(false),
+            OpenMode::Create => options.write(true).create(true).truncate(true),
         };
         let file = options.open(path)?;
-        if mode == OpenMode::Create {
-            file.set_len(0)?;
-        }
-        Ok(Arc::new(file))
+        let end = Mutex::new(file.metadata()?.len());
+        Ok(Arc::new(RealFile { file, end }))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -83,15 +81,24 @@ impl Disk for RealDisk {
     }
 }
 
-impl DiskFile for File {
+/// An open file. Not opened for appending: that would not let a reservation be written over.
+struct RealFile {
+    file: File,
+    /// Where the next byte goes.
+    end: Mutex<u64>,
+}
+
+impl DiskFile for RealFile {
     fn write(&self, bytes: &[u8]) -> io::Result<usize> {
-        let mut file = self;
-        Write::write(&mut file, bytes)
+        let mut end = self.end.lock();
+        let count = self.file.write_at(bytes, *end)?;
+        *end += count as u64;
+        Ok(count)
     }
 
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         loop {
-            match FileExt::read_at(self, buffer, offset) {
+            match self.file.read_at(buffer, offset) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 done => return done,
             }
@@ -99,33 +106,37 @@ impl DiskFile for File {
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        File::sync_data(self)
+        self.file.sync_data()
     }
 
     fn redirty(&self, mut offset: u64) -> io::Result<()> {
-        // A file that is open for appending writes at its end whatever offset it is given.
-        let path = format!("/proc/self/fd/{}", self.as_raw_fd());
-        let writer = OpenOptions::new().write(true).open(path)?;
         let mut piece = vec![0; REDIRTY_BYTES];
         loop {
-            let count = DiskFile::read_at(self, &mut piece, offset)?;
+            let count = self.read_at(&mut piece, offset)?;
             if count == 0 {
                 return Ok(());
             }
-            writer.write_all_at(&piece[..count], offset)?;
+            self.file.write_all_at(&piece[..count], offset)?;
             offset += count as u64;
         }
     }
 
     fn begin_sync(&self, offset: u64, bytes: u64) {
-        files::begin_writeback(self, offset, bytes);
+        files::begin_writeback(&self.file, offset, bytes);
+    }
+
+    fn reserve(&self, from: u64, padding: &[u8]) -> io::Result<()> {
+        self.file.write_all_at(padding, from)
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        File::set_len(self, len)
+        let mut end = self.end.lock();
+        self.file.set_len(len)?;
+        *end = len;
+        Ok(())
     }
 
     fn stat_len(&self) -> io::Result<u64> {
-        Ok(self.metadata()?.len())
+        Ok(self.file.metadata()?.len())
     }
 }

@@ -55,6 +55,11 @@ impl LoadProgress {
         }
     }
 
+    /// Whether there is something to load, as far as it is known yet.
+    pub fn has_begun(&self) -> bool {
+        self.total_bytes.load(Ordering::Relaxed) > 0
+    }
+
     /// Waits as `key-load-delay` says; whether it says something.
     #[inline]
     pub fn pause(&self) -> bool {

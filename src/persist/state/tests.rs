@@ -106,3 +106,25 @@ fn marks_are_independent() {
     state.mark(Marks::AOF_FAILED, false);
     assert!(state.marks().is_empty());
 }
+
+#[test]
+fn only_snapshots_of_the_dead_are_litter() {
+    let disk = FakeDisk::new("/d");
+    let names = [
+        "temp-1.rdb",
+        "temp-2.rdb",
+        "temp-.rdb",
+        "temp-1x.rdb",
+        "dump.rdb",
+        "temp-1.aof",
+    ];
+    for name in names {
+        disk.put(&Path::new("/d").join(name), b"x");
+    }
+    remove_litter(&disk, Path::new("/d"), |pid| pid == "2");
+    let left = |name: &&str| disk.content(&Path::new("/d").join(name)).is_some();
+    let left: Vec<&str> = names.into_iter().filter(left).collect();
+    assert_eq!(left, names[1..]);
+    // Nobody's directory.
+    remove_litter(&disk, Path::new("/nowhere"), |_| false);
+}

@@ -1,0 +1,142 @@
+//! How the log is written with `appendfsync always`: in groups, over reserved room.
+//!
+//! To sync a file that has become longer, a file system has to write its own books, too; to sync what
+//! was written over blocks that are there, only these blocks. (Measured on ext4: 2.5 ms against 0.1
+//! ms.) So room is reserved ahead, filled with `#`, the last byte a newline: an annotation, which
+//! Redis and its tools skip, so the file is a valid log at any moment. It is cut off when the file is
+//! closed; after a crash it is found and cut off before the file is used again ([`end_of_log`]).
+//!
+//! A power failure may leave any of the blocks of an unfinished write on the disk. Each group, which
+//! is what one sync serves, therefore begins with an annotation that has its length and checksum:
+//! `#KV:CRC64:LENGTH`. A group that is not whole was never confirmed, and is cut off.
+
+use std::io;
+
+use crate::persist::disk::DiskFile;
+use crate::persist::rdb::format::crc64;
+
+/// How a group begins.
+pub(super) const MARK: &[u8] = b"#KV:";
+/// Length of a group's first line: the mark, 16 digits, a colon, 8 digits, CR LF.
+pub(super) const HEAD_BYTES: usize = 31;
+/// Least room that is reserved at a time.
+const RESERVE_BYTES_MIN: u64 = 1 << 20;
+/// How much of a file is looked at together, from its end.
+const PIECE_BYTES: u64 = 64 << 10;
+
+/// The line in front of a group; `None` for one that is too long for that.
+pub(super) fn head(group: &[u8]) -> Option<Vec<u8>> {
+    let len = u32::try_from(group.len()).ok()?;
+    Some(format!("#KV:{:016x}:{len:08x}\r\n", crc64(0, group)).into_bytes())
+}
+
+/// What a group's first line says.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Head {
+    crc: u64,
+    /// Bytes of the group behind the line.
+    pub len: usize,
+}
+
+impl Head {
+    /// Reads a line of [`HEAD_BYTES`] bytes.
+    pub fn parse(line: &[u8]) -> Option<Head> {
+        let line = line.strip_prefix(MARK)?.strip_suffix(b"\r\n")?;
+        let (crc, len) = (line.get(..16)?, line.get(17..25)?);
+        let digits = |text: &[u8]| {
+            let text = std::str::from_utf8(text).ok()?;
+            u64::from_str_radix(text, 16).ok()
+        };
+        let is_whole = line.len() == 25 && line[16] == b':';
+        let head = Head {
+            crc: digits(crc)?,
+            len: usize::try_from(digits(len)?).ok()?,
+        };
+        is_whole.then_some(head)
+    }
+
+    /// Whether these are the group's bytes.
+    pub fn fits(&self, group: &[u8]) -> bool {
+        group.len() == self.len && crc64(0, group) == self.crc
+    }
+}
+
+/// Whether a whole group begins somewhere in `bytes`.
+pub(super) fn has_group(bytes: &[u8]) -> bool {
+    memchr::memmem::find_iter(bytes, MARK).any(|at| {
+        let head = bytes.get(at..at + HEAD_BYTES).and_then(Head::parse);
+        head.is_some_and(|head| {
+            let start = at + HEAD_BYTES;
+            let end = start.saturating_add(head.len);
+            bytes.get(start..end).is_some_and(|group| head.fits(group))
+        })
+    })
+}
+
+/// Reserves room in `file`, whose log ends at `len` and which is reserved up to `reserved`, for
+/// `bytes` more; up to where it is reserved then. A disk that has no room has none for the log
+/// either, and the write that follows will say so.
+pub(super) fn reserve(file: &dyn DiskFile, len: u64, reserved: u64, bytes: usize) -> u64 {
+    // Behind the log something has to stay: a single newline would not be an annotation.
+    let needed = len + bytes as u64 + 2;
+    if needed <= reserved {
+        return reserved;
+    }
+    // The newline at the old end is written over.
+    let from = reserved.saturating_sub(1).max(len);
+    let room = RESERVE_BYTES_MIN.max(needed - from);
+    let Ok(room) = usize::try_from(room) else {
+        return reserved;
+    };
+    let mut padding = vec![b'#'; room];
+    padding[room - 1] = b'\n';
+    match file.reserve(from, &padding) {
+        Ok(()) => from + room as u64,
+        Err(_) => reserved,
+    }
+}
+
+/// Where the log in a file ends: before the room that a crash has left behind it.
+///
+/// # Errors
+/// When the file cannot be read.
+pub(super) fn end_of_log(file: &dyn DiskFile) -> io::Result<u64> {
+    let len = file.stat_len()?;
+    let mut newline = [0];
+    if len < 2 || read_exactly(file, len - 1, &mut newline)? != b"\n" {
+        return Ok(len);
+    }
+    let mut end = len - 1;
+    while end > 0 {
+        let mut piece = vec![0; PIECE_BYTES.min(end) as usize];
+        let start = end - piece.len() as u64;
+        let piece = read_exactly(file, start, &mut piece)?;
+        match piece.iter().rposition(|byte| *byte != b'#') {
+            Some(last) => {
+                end = start + last as u64 + 1;
+                break;
+            }
+            None => end = start,
+        }
+    }
+    // A newline alone belongs to the log.
+    Ok(if end == len - 1 { len } else { end })
+}
+
+fn read_exactly<'b>(
+    file: &dyn DiskFile,
+    offset: u64,
+    buffer: &'b mut [u8],
+) -> io::Result<&'b [u8]> {
+    let mut done = 0;
+    while done < buffer.len() {
+        match file.read_at(&mut buffer[done..], offset + done as u64)? {
+            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            count => done += count,
+        }
+    }
+    Ok(buffer)
+}
+
+#[cfg(test)]
+mod tests;
