@@ -5,7 +5,7 @@
 //! - a manifest replaces the former one in one rename, after its content is durable;
 //! - nothing that the former manifest names is removed before the new one is durable;
 //! - a manifest that is visible but perhaps not durable (the sync after its rename failed) is what
-//!   counts in memory, and `is_dirty` keeps everything that the former one names.
+//!   counts in memory; what the former one names stays until another one was persisted.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -34,8 +34,6 @@ pub(super) struct Files {
     pub disk: Arc<dyn Disk>,
     pub place: Place,
     pub manifest: Manifest,
-    /// The visible manifest is perhaps not durable.
-    is_dirty: bool,
 }
 
 /// An INCR file to append to.
@@ -68,7 +66,6 @@ impl Files {
             disk,
             place,
             manifest: Manifest::default(),
-            is_dirty: false,
         };
         let path = files.path(&files.manifest_name());
         match read_small(&*files.disk, &path, MANIFEST_BYTES_MAX) {
@@ -161,10 +158,7 @@ impl Files {
             ))
         })?;
         self.manifest = manifest;
-        self.is_dirty = true;
-        self.fsync_dir()?;
-        self.is_dirty = false;
-        Ok(())
+        self.fsync_dir()
     }
 
     fn fsync_dir(&self) -> Result<(), AofError> {
@@ -276,7 +270,7 @@ impl Files {
             let reason = reason(&error);
             fail(format!("Can't open the append-only file {name}: {reason}"))
         })?;
-        if manifest != self.manifest || self.is_dirty {
+        if manifest != self.manifest {
             self.persist(manifest)?;
         }
         let done = if is_new { "Creating" } else { "Opening" };
@@ -392,14 +386,13 @@ impl Files {
         Ok(())
     }
 
-    /// Removes what a rewrite has made superfluous. What cannot be removed is tried again next time.
+    /// Removes what a rewrite has made superfluous, once its manifest is durable. What cannot be removed is tried again next time.
     pub fn remove_history(&mut self) {
         if self.manifest.history.is_empty() {
             return;
         }
-        if self.is_dirty
-            && let Err(error) = self.persist(self.manifest.clone())
-        {
+        // An earlier process may have failed to make the manifest durable.
+        if let Err(error) = self.fsync_dir() {
             return tracing::warn!("{error}");
         }
         let mut manifest = self.manifest.clone();
