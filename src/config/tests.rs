@@ -6,7 +6,7 @@ use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::cli::{Invocation, parse};
+use super::cli::{CheckAof, Invocation, parse};
 use super::kind::{Check, Kind, Value};
 use super::sources::{ConfigError, Sources, Warning, load_from};
 use super::store::{ConfigStore, default_values};
@@ -755,6 +755,51 @@ fn the_command_line_is_redis_servers() {
             (*text, *reason),
             "{args:?}"
         );
+    }
+}
+
+#[test]
+fn files_to_check() {
+    let parsed = |args: &[&str]| parse(args.iter().map(OsString::from), []);
+    let rdb = parsed(&["--check-rdb", "x.rdb"]).unwrap();
+    assert_eq!(rdb, Invocation::CheckRdb(PathBuf::from("x.rdb")));
+    let whole = CheckAof {
+        file: PathBuf::from("x.manifest"),
+        ..CheckAof::default()
+    };
+    let fix = CheckAof {
+        fix: true,
+        ..whole.clone()
+    };
+    let cut = CheckAof {
+        truncate_to_timestamp: Some(17),
+        ..whole.clone()
+    };
+    let cases: [(&[&str], &CheckAof); 5] = [
+        (&["x.manifest"], &whole),
+        (&["x.manifest", "--fix"], &fix),
+        (&["--fix", "x.manifest"], &fix),
+        (&["x.manifest", "--truncate-to-timestamp", "17"], &cut),
+        (&["--truncate-to-timestamp", "17", "x.manifest"], &cut),
+    ];
+    for (args, expected) in cases {
+        let args = [&["--check-aof"][..], args].concat();
+        assert_eq!(
+            parsed(&args).unwrap(),
+            Invocation::CheckAof(expected.clone())
+        );
+    }
+    for wrong in [
+        &["--check-rdb"][..],
+        &["--check-rdb", "x", "y"],
+        &["--check-aof"],
+        &["--check-aof", "--fix"],
+        &["--check-aof", "x", "y"],
+        &["--check-aof", "x", "--truncate-to-timestamp"],
+        &["--check-aof", "x", "--truncate-to-timestamp", "soon"],
+        &["--check-aof", "x", "--fix", "--truncate-to-timestamp", "1"],
+    ] {
+        assert!(parsed(wrong).is_err(), "{wrong:?}");
     }
 }
 

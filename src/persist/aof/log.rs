@@ -218,13 +218,13 @@ impl<'a> Log<'a> {
             false => self.throw_away(),
         };
         let switched = written && self.switch_if_due(now_ms)?;
-        if let Some((number, seq)) = orders.flush
-            && (!written || self.merge.last_seq() >= seq)
-        {
-            self.flush(written, number);
+        if let Some((number, seq)) = orders.flush {
+            self.flush(number, seq);
         }
         let synced = self.sync(now_ms)?;
-        if orders.stop && self.switch.is_none() {
+        // A disk that takes nothing keeps nobody from stopping.
+        let may_stop = self.is_failing() || (self.switch.is_none() && !orders.has_switches);
+        if orders.stop && may_stop {
             return Ok(Step::Stop);
         }
         self.last_group = match self.merge.last_seq() - before {
@@ -281,7 +281,7 @@ impl<'a> Log<'a> {
         let wanted = control.flushes_wanted;
         let is_wanted = wanted > control.flushes_done;
         let flush = is_wanted.then_some((wanted, control.flush_seq));
-        let stop = control.stop && control.switches.is_empty();
+        let (stop, has_switches) = (control.stop, !control.switches.is_empty());
         // Under the lock: whoever sets `hold` knows that nothing is being drained.
         if !hold && self.out.len() < UNWRITTEN_BYTES_MAX {
             let start = self.out.len();
@@ -294,7 +294,12 @@ impl<'a> Log<'a> {
                 self.stamped_secs = now_ms / 1000;
             }
         }
-        Orders { hold, flush, stop }
+        Orders {
+            hold,
+            flush,
+            stop,
+            has_switches,
+        }
     }
 
     /// Writes the time in front of what is drained next, when it is another one.
@@ -433,25 +438,32 @@ impl<'a> Log<'a> {
         Ok(true)
     }
 
-    /// Answers those who asked for a flush.
-    fn flush(&mut self, written: bool, number: u64) {
+    fn is_failing(&self) -> bool {
+        self.shared.figures.errno.load(Ordering::Relaxed) != 0
+    }
+
+    /// Answers those who asked for a flush up to `seq`, when all of it is on the disk, or the disk
+    /// takes nothing.
+    fn flush(&mut self, number: u64, seq: u64) {
         if let Some(file) = &mut self.file {
             file.give_room_back();
         }
         self.shared.sync.wait_idle();
         self.take_sync_result();
-        let result = match written {
-            true => self.sync_here().map(|_| ()),
-            false => Ok(()),
+        let synced = match self.out.is_empty() {
+            true => self.sync_here(),
+            false => Ok(false),
         };
         let errno = self.shared.figures.errno.load(Ordering::Relaxed);
-        let result = match (result, errno) {
-            (Err(error), _) => Some(error),
-            (Ok(()), 0) => None,
-            (Ok(()), errno) => {
+        let result = match synced {
+            Err(error) => Some(error),
+            Ok(_) if errno != 0 => {
                 let error = std::io::Error::from_raw_os_error(errno);
                 Some(AofError(reason(&error)))
             }
+            // It goes on with the next step.
+            Ok(_) if self.merge.last_seq() < seq || !self.out.is_empty() => return,
+            Ok(_) => None,
         };
         let mut control = self.shared.control.lock();
         control.flushes_done = number;
@@ -614,6 +626,8 @@ struct Orders {
     /// The number of the last flush that is wanted, and of the record that it is to reach.
     flush: Option<(u64, u64)>,
     stop: bool,
+    /// There are orders to go over to other files that have not begun.
+    has_switches: bool,
 }
 
 impl Open {

@@ -473,6 +473,49 @@ fn appendonly_is_switched_on_by_a_rewrite_and_off_again() {
     );
 }
 
+/// A rewrite is under way, and the disk takes nothing: the server can be ended all the same.
+#[test]
+fn a_disk_that_takes_nothing_keeps_nobody_from_stopping() {
+    // The write fails, or the sync of the former file.
+    for (skip, count) in [(0, u64::MAX), (1, u64::MAX)] {
+        let disk = FakeDisk::new(DIR);
+        let oplog = OpLog::new(1);
+        let aof = started(&disk, &oplog, settings(AppendFsync::EverySec));
+        let mut log = Log::new(aof.parts().0, &oplog);
+        settle(&mut log, &aof, NOW_MS).unwrap();
+        append(&oplog, "SET a b");
+        let rewrite = begin(&aof, &oplog);
+        append(&oplog, "SET c d");
+        let at = disk.operations() + skip;
+        disk.fail(Some(Fault {
+            at,
+            count,
+            kind: FaultKind::NoSpace,
+        }));
+        for _ in 0..5 {
+            assert!(matches!(log.step(NOW_MS).unwrap(), Step::Nap(_)));
+        }
+        std::thread::scope(|scope| {
+            let flush = scope.spawn(|| aof.flush(&oplog));
+            while !flush.is_finished() {
+                log.step(NOW_MS).unwrap();
+                std::thread::yield_now();
+            }
+            assert!(
+                flush
+                    .join()
+                    .unwrap()
+                    .unwrap_err()
+                    .0
+                    .contains("No space left on device")
+            );
+        });
+        aof.stop(&oplog);
+        assert_eq!(log.step(NOW_MS).unwrap(), Step::Stop);
+        aof.abort_rewrite(&oplog, rewrite);
+    }
+}
+
 #[test]
 fn automatic_rewrites_begin_when_the_log_has_grown() {
     let disk = FakeDisk::new(DIR);
