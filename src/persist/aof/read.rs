@@ -201,12 +201,24 @@ fn scan(
     }
 }
 
+/// Skips reserved room in the middle of a file: its length. Who came after a crash, and is not us, has
+/// appended behind all of it, as Redis would. Other room is where something was to be written and
+/// never was.
+fn room(rest: &[u8]) -> Result<usize, Stop> {
+    let end = rest.iter().position(|byte| *byte != b'#');
+    let end = end.ok_or(Stop::More(1))?;
+    match (rest[end], rest.get(end + 1)) {
+        (b'\n', None) => Err(Stop::More(1)),
+        (b'\n', Some(b'*' | b'#')) => Ok(end + 1),
+        _ => Err(Stop::BadGroup),
+    }
+}
+
 /// Skips an annotation; where the next line begins. A group has to be whole.
 fn annotation(bytes: &[u8], at: usize) -> Result<usize, Stop> {
     let rest = &bytes[at..];
     if rest.starts_with(b"##") {
-        // Reserved room in the middle: what was to be written there never was.
-        return Err(Stop::BadGroup);
+        return room(rest).map(|len| at + len);
     }
     if rest.len() < group::MARK.len() && group::MARK.starts_with(rest) {
         return Err(Stop::More(1));

@@ -173,6 +173,22 @@ fn zeros_at_the_end_are_what_a_power_failure_leaves() {
     );
 }
 
+/// Redis has loaded what a killed Kivi left, with the room that was reserved, and gone on behind it.
+#[test]
+fn what_redis_has_appended_behind_reserved_room_is_loaded() {
+    let room = [vec![b'#'; 600_000], b"\n".to_vec()].concat();
+    let (first, next) = (requests(&["SET a b"]), requests(&["SET c d"]));
+    let whole = [&first[..], &room, &next].concat();
+    let disk = usual(b"", &whole);
+    let (loaded, kept) = load(&disk);
+    assert_eq!(loaded, Ok(Loaded::Ok));
+    assert_eq!(kept.lines[2..], ["0:SET a b", "0:SET c d"]);
+    let disk = usual(b"", &whole[..whole.len() - 3]);
+    assert_eq!(load(&disk).0, Ok(Loaded::Truncated));
+    let unwritten = [&first[..], &room[..600_000], &next].concat();
+    assert!(load(&usual(b"", &unwritten)).0.is_err());
+}
+
 #[test]
 fn damage_in_the_middle_stops_the_start() {
     let lines: Vec<String> = (0..50).map(|n| format!("SET key:{n} value:{n}")).collect();
