@@ -26,7 +26,7 @@ use crate::value::{Encoding, Type, string};
 mod digest;
 mod serialized;
 
-use super::{Chore, CmdResult, Command, Ctx, Next, command, help};
+use super::{Chore, CmdResult, Command, Ctx, Next, c_text, command, help};
 
 /// The rows of this family.
 pub const COMMANDS: &[Command] = &[command(
@@ -132,6 +132,7 @@ fn reload(ctx: &mut Ctx<'_>) -> CmdResult {
 
 fn unknown(name: &[u8]) -> CmdError {
     let mut text = b"ERR unknown subcommand or wrong number of arguments for '".to_vec();
+    let name = c_text(name);
     text.extend_from_slice(&name[..name.len().min(PREVIEW_BYTES)]);
     text.extend_from_slice(b"'. Try DEBUG HELP.");
     CmdError::owned(text)

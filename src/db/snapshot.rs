@@ -3,7 +3,7 @@
 //! [`Keyspace::begin_snapshot`] holds all shards for the moment that it takes to turn one bit per
 //! table around (`ds::table`), which makes every key *unsaved*. Then one [`Walk`] goes through the
 //! shards in slices of some keys per hold of a lock, while commands go on. A command that is about to
-//! change an unsaved key puts a copy of it aside first ([`ShardData::before_change`], in the lookups
+//! change an unsaved key puts a copy of it aside first (`ShardData::before_change`, in the lookups
 //! for writing, so no command has to think of it); keys that are created are saved already.
 //!
 //! A large collection is never copied as a whole. It is *opened*: from then on it keeps what changes

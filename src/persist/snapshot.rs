@@ -1,6 +1,6 @@
 //! The walk that writes a snapshot of the live keyspace: BGSAVE, SAVE, the base of a rewritten log.
 //!
-//! [`write`] runs on the caller's thread, slice by slice (`db::snapshot`), and encodes what it is
+//! [`write`](write()) runs on the caller's thread, slice by slice (`db::snapshot`), and encodes what it is
 //! handed; a second thread, which lives as long, computes the checksum and gives the bytes to a
 //! [`Sink`]. Shards are held for some keys at a time. What takes long to encode, since it is long or
 //! is compressed, is copied under the lock and encoded after it.

@@ -166,6 +166,15 @@ fn records(mut bytes: &[u8]) -> Vec<Vec<Record>> {
     let mut all = Vec::new();
     let (mut db, mut since) = (b"0".to_vec(), Vec::new());
     while !bytes.is_empty() {
+        if bytes[0] == b'#' {
+            // An annotation: the beginning of a group, or room that is reserved.
+            let end = bytes
+                .iter()
+                .position(|&byte| byte == b'\n')
+                .expect("a line");
+            bytes = &bytes[end + 1..];
+            continue;
+        }
         let argv = request(&mut bytes);
         match &argv[0].to_ascii_uppercase()[..] {
             b"SELECT" => db = argv[1].clone(),

@@ -1,7 +1,7 @@
 //! A snapshot as commands: the base of a log when `aof-use-rdb-preamble` is off.
 //!
 //! Each key becomes the commands that make it, as Redis writes them: SET; RPUSH, SADD, HMSET and ZADD
-//! of at most [`ELEMENTS_MAX`] elements; HSETEX for fields that expire; PEXPIREAT. Elements are
+//! of at most `ELEMENTS_MAX` elements; HSETEX for fields that expire; PEXPIREAT. Elements are
 //! gathered until there are that many, or the key ends.
 //!
 //! To add a type: an arm in `entry` and one in `element`.

@@ -3,10 +3,10 @@
 //! A file becomes [`Record`]s in its order, a payload becomes one entry. Keys come out as entries
 //! ready to be put into a table, in the encodings that this server's directives ask for.
 //!
-//! - [`reader`]: bytes, numbers, lengths, strings, the checksum;
-//! - [`file`]: what a file is made of;
-//! - [`value`], [`hash`]: the values of keys, by type;
-//! - [`old`]: the compact encodings of before Redis 7.
+//! - `reader`: bytes, numbers, lengths, strings, the checksum;
+//! - `file`: what a file is made of;
+//! - `value`, `hash`: the values of keys, by type;
+//! - `old`: the compact encodings of before Redis 7.
 //!
 //! Nothing that comes in is trusted: every length, count, order and number is checked before it is
 //! used, and a fault says where in the input it is. Bad input never panics, never hangs, and never

@@ -11,7 +11,7 @@
 //! file that holds it: whoever writes a file must know that when it begins.
 //!
 //! This is the inner loop of a snapshot: nothing is allocated but room in the buffer, and a plain
-//! string takes the straight way, [`text::string`].
+//! string takes the straight way, `text::string`.
 //!
 //! Invariant: a compact value is written as it is stored, so what is stored there must be valid.
 //!
