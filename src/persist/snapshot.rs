@@ -12,7 +12,7 @@
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::db::snapshot::{Cut, Large, Progress, Walk};
 use crate::db::{DbIndex, Keyspace};
@@ -45,6 +45,10 @@ const CHUNKS_MAX: usize = 4;
 /// By how much a snapshot that nobody waits for is nicer than the threads that serve clients: it
 /// gets a tenth of a processor that they want, too, and all of one that they do not.
 const BACKGROUND_NICE: i32 = 10;
+/// Such a snapshot works for so long, then naps: a processor that is always taken is one on which
+/// clients wait, and the walk is fast enough.
+const BACKGROUND_WORK: Duration = Duration::from_micros(250);
+const BACKGROUND_NAP: Duration = Duration::from_micros(120);
 /// For how long such a snapshot keeps a processor that somebody else begins to want.
 const BACKGROUND_SLICE: Duration = Duration::from_micros(100);
 /// Longest pause between two slices for `rdb-key-save-delay`, so that a cancellation is seen.
@@ -211,6 +215,7 @@ pub fn write<R>(
     if options.is_background {
         // Not before: in that moment everybody waits for this thread.
         process::lower_thread_priority(BACKGROUND_NICE, BACKGROUND_SLICE);
+        process::set_timer_slack(Duration::from_micros(1));
     }
     let keys_total = cut.databases.iter().map(|(_, keys, _)| keys).sum();
     progress.keys_total.store(keys_total, Ordering::Relaxed);
@@ -241,6 +246,7 @@ pub fn write<R>(
             chunks,
             returned,
             is_cut_off: false,
+            rested_at: Instant::now(),
         };
         let result = recorder.record(walk, &cut);
         let keys = recorder.keys;
@@ -322,6 +328,8 @@ struct Recorder<'a> {
     returned: Receiver<Vec<u8>>,
     /// The writing thread has ended.
     is_cut_off: bool,
+    /// When it last napped.
+    rested_at: Instant,
 }
 
 impl Recorder<'_> {
@@ -333,6 +341,7 @@ impl Recorder<'_> {
             self.encode_copies();
             self.pass_on(CHUNK_BYTES);
             self.pause(self.keys - keys_before);
+            self.nap();
             while let Some(large) = walk.next_large() {
                 self.large(&walk, &large);
             }
@@ -431,6 +440,7 @@ impl Recorder<'_> {
                 self.format.large_element(&mut self.out, &head, element);
             }
             self.pass_on(CHUNK_BYTES);
+            self.nap();
             let given_up = self.cancel.load(Ordering::Relaxed) || self.is_cut_off;
             // What remains is walked through by whoever ends the snapshot.
             if progress == Progress::Done || given_up {
@@ -455,6 +465,15 @@ impl Recorder<'_> {
         let next = next.unwrap_or_else(|_| Vec::with_capacity(CHUNK_BYTES * 2));
         let chunk = Chunk::Bytes(std::mem::replace(&mut self.out, next));
         self.is_cut_off |= self.chunks.send(chunk).is_err();
+    }
+
+    /// Leaves the processor to others for a moment, now and then.
+    #[inline]
+    fn nap(&mut self) {
+        if self.options.is_background && self.rested_at.elapsed() >= BACKGROUND_WORK {
+            std::thread::sleep(BACKGROUND_NAP);
+            self.rested_at = Instant::now();
+        }
     }
 
     /// `rdb-key-save-delay`, and the figures.
