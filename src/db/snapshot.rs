@@ -31,6 +31,8 @@ use super::keyspace::{DbIndex, Keyspace, ShardData, ShardId};
 
 /// Collections of more elements are opened, not copied. Few in tests, which have small collections.
 const COPIED_ELEMENTS_MAX: usize = if cfg!(test) { 4 } else { 128 };
+/// How many hashes are looked at to find out whether fields of any expire.
+const FIELD_LOOKS_MAX: usize = 256;
 /// How long the walk waits for a collection that is on its way from one place to another.
 const RETRY: Duration = Duration::from_micros(100);
 
@@ -191,6 +193,23 @@ fn is_large(entry: EntryRef<'_>) -> bool {
 }
 
 impl ShardData {
+    /// Whether some hash has fields that expire. A hash stays listed for a while after it has lost
+    /// them, so some are looked at; the rest are taken at the list's word.
+    fn some_field_expires(&self, hash: impl Fn(&[u8]) -> u64, looks_left: &mut usize) -> bool {
+        self.side.field_due.iter().any(|(_, db, key)| {
+            let Some(left) = looks_left.checked_sub(1) else {
+                return true;
+            };
+            *looks_left = left;
+            let table = self.table(*db);
+            let found = table.and_then(|table| Some(table.get(table.find(hash(key), key)?)));
+            match found.and_then(|entry| entry.value().as_collection()) {
+                Some(Collection::Hash(fields)) => fields.table.expires_len() > 0,
+                _ => false,
+            }
+        })
+    }
+
     /// To be called before the entry in a slot changes, expires or goes: a snapshot may need it as
     /// it is.
     #[inline(always)]
@@ -330,13 +349,15 @@ impl Keyspace {
             .collect();
         let mut cut = Cut::default();
         let mut sizes = vec![(0, 0); self.databases() as usize];
+        let mut looks_left = FIELD_LOOKS_MAX;
         let mut guards: Vec<_> = Vec::with_capacity(self.shards());
         for shard in self.all() {
             guards.push(shard.lock());
         }
         for guard in &mut guards {
             let data: &mut ShardData = guard;
-            cut.fields_expire |= !data.side.field_due.is_empty();
+            cut.fields_expire =
+                cut.fields_expire || data.some_field_expires(|key| self.hash(key), &mut looks_left);
             for (size, table) in sizes.iter_mut().zip(&mut data.tables) {
                 size.0 += table.len() as u64;
                 size.1 += table.expires_len() as u64;

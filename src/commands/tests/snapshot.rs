@@ -326,3 +326,29 @@ fn a_snapshot_as_commands_makes_the_same_keyspace() {
         .filter_map(|line| num::parse_u64(line.strip_prefix(b"*")?.strip_suffix(b"\r")?));
     assert_eq!(longest.max(), Some(2 + 2 * 64));
 }
+
+#[test]
+fn a_snapshot_knows_whether_fields_expire() {
+    let mut test = Test::new();
+    let server = test.session.server().clone();
+    let knows = || {
+        let (walk, cut, ()) = server.keyspace.begin_snapshot(|| ()).unwrap();
+        walk.abandon();
+        cut.fields_expire
+    };
+    test.run("HSET h a 1 b 2").is(":2");
+    assert!(!knows());
+    test.run("HPEXPIRE h 1000 FIELDS 1 a").is("*1 :1");
+    assert!(knows());
+    test.run("HPERSIST h FIELDS 1 a").is("*1 :1");
+    assert!(!knows());
+    test.run("HPEXPIRE h 1000 FIELDS 1 a").is("*1 :1");
+    test.run("HDEL h a").is(":1");
+    assert!(!knows());
+    for number in 0..300 {
+        test.run(&format!("HSET {number} a 1 b 2"));
+        test.run(&format!("HPEXPIRE {number} 1000 FIELDS 1 a"));
+        test.run(&format!("HPERSIST {number} FIELDS 1 a"));
+    }
+    assert!(knows(), "too many to look at all of them");
+}
