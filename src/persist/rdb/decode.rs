@@ -155,8 +155,6 @@ pub struct LoadSummary {
     pub bytes: u64,
     /// What became of its checksum.
     pub checksum: Checksum,
-    /// The sources of libraries of functions; only `load_into` gathers them.
-    pub functions: Vec<Vec<u8>>,
 }
 
 /// Reads a file and hands each of its records to `on_record`, with how many bytes have been read.

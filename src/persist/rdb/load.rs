@@ -24,6 +24,9 @@ use crate::ds::entry::Entry;
 const BATCH_KEYS: usize = 64;
 /// Batches that may wait for an inserter.
 const BATCHES_MAX: usize = 256;
+/// They must not be lost with the next snapshot without anybody noticing.
+const NO_FUNCTIONS: &str = "There is a library of functions, which this version cannot keep: \
+                            remove it (FUNCTION FLUSH) on the server that wrote the file";
 /// More inserters than this would wait for the decoder.
 const INSERTERS_MAX: usize = 3;
 
@@ -111,21 +114,16 @@ fn load_with(
             progress,
         };
         gathered.shards.resize_with(keyspace.shards(), Vec::new);
-        let mut functions = Vec::new();
-        let mut summary = decode::load(input, options, &mut |record, offset| match record {
+        let summary = decode::load(input, options, &mut |record, offset| match record {
             Record::Key { entry, .. } => gathered.push(entry, offset),
             Record::Select(db) => gathered.select(db, offset),
-            Record::Function(source) => {
-                functions.push(source);
-                Ok(())
-            }
+            Record::Function(_) => Err(NO_FUNCTIONS.to_owned()),
             Record::Aux(name, text) => {
                 note_aux(&name, &text, options.now_ms, progress);
                 Ok(())
             }
             Record::Resize { .. } => Ok(()),
         })?;
-        summary.functions = functions;
         let flushed = gathered.flush_all(summary.bytes);
         flushed.map_err(|message| rejected(summary.bytes, message))?;
         Ok(summary)

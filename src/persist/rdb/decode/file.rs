@@ -59,7 +59,6 @@ pub(super) fn load<'a>(
             empty: 0,
             bytes: 0,
             checksum: Checksum::Ignored,
-            functions: Vec::new(),
         },
     };
     let mut key = Vec::new();

@@ -50,13 +50,11 @@ fn every_key_arrives_with_any_number_of_threads() {
         records.extend_from_slice(&[opcode::SELECTDB, db]);
         records.extend((0..3000).flat_map(|n| string(&format!("{db}:{n}"))));
     }
-    records.extend_from_slice(b"\xF5\x03lib");
     let bytes = file(&records);
     for inserters in [0, 1, 3] {
         let (keyspace, progress) = (empty(), LoadProgress::default());
         let summary = load_with(&keyspace, &bytes[..], &options(), &progress, inserters).unwrap();
         assert_eq!((summary.keys, summary.bytes), (6000, bytes.len() as u64));
-        assert_eq!(summary.functions, [b"lib"]);
         for db in [0, 5] {
             for n in 0..3000 {
                 assert!(has(&keyspace, db, &format!("{db}:{n}")));
@@ -68,6 +66,14 @@ fn every_key_arrives_with_any_number_of_threads() {
         let loaded_bytes = progress.loaded_bytes.load(Ordering::Relaxed);
         assert_eq!(loaded_bytes, bytes.len() as u64);
     }
+}
+
+#[test]
+fn functions_are_not_lost_in_silence() {
+    let bytes = file(b"\xF5\x03lib");
+    let progress = LoadProgress::default();
+    let fault = load_with(&empty(), &bytes[..], &options(), &progress, 1).unwrap_err();
+    assert_eq!(fault.message, NO_FUNCTIONS);
 }
 
 #[test]
