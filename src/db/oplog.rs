@@ -10,7 +10,7 @@
 //!
 //! One consumer drains: the thread of the append-only file. It may sleep ([`OpLog::park`]); whoever
 //! appends wakes it. It tells how far the log is on the disk ([`OpLog::publish_durable`]), and with
-//! `appendfsync always` connections wait for that ([`OpLog::durable`]): a group commit. A consumer that
+//! `appendfsync always` connections wait for that ([`OpLog::poll_durable`]): a group commit. A consumer that
 //! is slower than the writers makes these wait, too ([`OpLog::room`]): memory has a bound.
 //!
 //! Invariants:
@@ -30,6 +30,7 @@ use smallvec::SmallVec;
 use tokio::sync::Notify;
 
 use super::keyspace::DbIndex;
+use crate::resp::request::request;
 
 mod draft;
 #[cfg(test)]
@@ -142,7 +143,7 @@ impl OpLog {
         db: DbIndex,
         argv: impl ExactSizeIterator<Item = &'a [u8]> + Clone,
     ) -> u64 {
-        self.append_with(db, db, |lane| encode(lane, argv.len(), argv))
+        self.append_with(db, db, |lane| request(lane, argv.len(), argv))
     }
 
     /// Appends what a command has put together, under one number, and empties it; `None` when that is
@@ -327,12 +328,6 @@ impl OpLog {
         }
     }
 
-    /// Returns when the record is on the disk, or nobody promises that any more.
-    pub async fn durable(&self, seq: u64) {
-        let mut enrolled = None;
-        std::future::poll_fn(|cx| self.poll_durable(cx, seq, &mut enrolled)).await;
-    }
-
     /// Whether writers are to wait for the consumer.
     #[inline]
     pub fn is_congested(&self) -> bool {
@@ -462,38 +457,8 @@ impl Head {
     }
 }
 
-/// Writes a request.
-fn encode<'a>(out: &mut Vec<u8>, args: usize, argv: impl Iterator<Item = &'a [u8]> + Clone) {
-    const LENGTH_BYTES: usize = 8;
-    let bytes: usize = argv.clone().map(|arg| arg.len() + LENGTH_BYTES).sum();
-    out.reserve(bytes + LENGTH_BYTES);
-    number_line(out, b'*', args);
-    for arg in argv {
-        bulk(out, arg);
-    }
-}
-
-/// Writes an argument of a request.
-#[inline]
-fn bulk(out: &mut Vec<u8>, arg: &[u8]) {
-    number_line(out, b'$', arg.len());
-    out.extend_from_slice(arg);
-    out.extend_from_slice(b"\r\n");
-}
-
-#[inline]
-fn number_line(out: &mut Vec<u8>, kind: u8, number: usize) {
-    if number < 10 {
-        out.extend_from_slice(&[kind, b'0' + number as u8, b'\r', b'\n']);
-        return;
-    }
-    out.push(kind);
-    out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
-    out.extend_from_slice(b"\r\n");
-}
-
 fn select(out: &mut Vec<u8>, db: DbIndex) {
     let mut digits = itoa::Buffer::new();
     let db = digits.format(db.0).as_bytes();
-    encode(out, 2, [&b"SELECT"[..], db].into_iter());
+    request(out, 2, [&b"SELECT"[..], db].into_iter());
 }

@@ -4,8 +4,9 @@
 //! Two and more are wrapped in MULTI and EXEC, as Redis does, so that who reads the log does all or
 //! nothing.
 
-use super::{encode, select};
+use super::select;
 use crate::db::DbIndex;
+use crate::resp::request::request;
 
 /// What an empty one may keep of its room.
 const KEEP_BYTES_MAX: usize = 64 << 10;
@@ -23,7 +24,7 @@ impl Draft {
     /// Adds a command.
     pub fn push<'a>(&mut self, db: DbIndex, argv: impl Iterator<Item = &'a [u8]> + Clone) {
         self.begin_in(db);
-        encode(&mut self.bytes, argv.clone().count(), argv);
+        request(&mut self.bytes, argv.clone().count(), argv);
     }
 
     fn begin_in(&mut self, db: DbIndex) {
@@ -48,11 +49,11 @@ impl Draft {
     pub(super) fn write_to(&self, out: &mut Vec<u8>) {
         let is_group = self.commands > 1;
         if is_group {
-            encode(out, 1, [&b"MULTI"[..]].into_iter());
+            request(out, 1, [&b"MULTI"[..]].into_iter());
         }
         out.extend_from_slice(&self.bytes);
         if is_group {
-            encode(out, 1, [&b"EXEC"[..]].into_iter());
+            request(out, 1, [&b"EXEC"[..]].into_iter());
         }
     }
 

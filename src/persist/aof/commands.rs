@@ -16,6 +16,7 @@ use crate::ds::listpack::{Listpack, Value};
 use crate::ds::quicklist::End;
 use crate::persist::rdb::encode::{LargeHead, LargeKind};
 use crate::persist::snapshot::{Checksum, Format};
+use crate::resp::request::{argc, bulk, request};
 use crate::util::num;
 use crate::value::hash::{self, HashRef};
 use crate::value::list::ListRef;
@@ -37,30 +38,13 @@ pub struct Commands {
     elements: usize,
 }
 
-/// Writes how many arguments follow.
-fn argc(out: &mut Vec<u8>, count: usize) {
-    out.push(b'*');
-    num::fmt_u64(count as u64, out);
-    out.extend_from_slice(b"\r\n");
-}
-
-/// Writes one argument.
-fn arg(out: &mut Vec<u8>, text: &[u8]) {
-    out.push(b'$');
-    num::fmt_u64(text.len() as u64, out);
-    out.extend_from_slice(b"\r\n");
-    out.extend_from_slice(text);
-    out.extend_from_slice(b"\r\n");
-}
-
 fn command(out: &mut Vec<u8>, args: &[&[u8]]) {
-    argc(out, args.len());
-    args.iter().for_each(|text| arg(out, text));
+    request(out, args.len(), args.iter().copied());
 }
 
 impl Commands {
     fn arg(&mut self, text: &[u8]) {
-        arg(&mut self.gathered, text);
+        bulk(&mut self.gathered, text);
         self.args += 1;
     }
 
@@ -94,8 +78,8 @@ impl Commands {
             LargeKind::Zset => b"ZADD",
         };
         argc(out, self.args + 2);
-        arg(out, name);
-        arg(out, key);
+        bulk(out, name);
+        bulk(out, key);
         out.append(&mut self.gathered);
         (self.args, self.elements) = (0, 0);
     }
@@ -116,9 +100,9 @@ impl Commands {
                 let value = hash::text(value);
                 let head: [&[u8]; 6] = [b"HSETEX", key, b"PXAT", at_ms.as_bytes(), b"FIELDS", b"1"];
                 argc(out, 8);
-                head.iter().for_each(|text| arg(out, text));
-                arg(out, field);
-                arg(out, &value);
+                head.iter().for_each(|text| bulk(out, text));
+                bulk(out, field);
+                bulk(out, &value);
                 return;
             }
             Element::Listpack(bytes) => {

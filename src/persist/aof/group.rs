@@ -12,7 +12,7 @@
 
 use std::io;
 
-use crate::persist::disk::DiskFile;
+use crate::persist::disk::{DiskFile, read_full};
 use crate::persist::rdb::format::crc64;
 
 /// How a group begins.
@@ -128,12 +128,8 @@ fn read_exactly<'b>(
     offset: u64,
     buffer: &'b mut [u8],
 ) -> io::Result<&'b [u8]> {
-    let mut done = 0;
-    while done < buffer.len() {
-        match file.read_at(&mut buffer[done..], offset + done as u64)? {
-            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-            count => done += count,
-        }
+    if read_full(file, buffer, offset)? < buffer.len() {
+        return Err(io::ErrorKind::UnexpectedEof.into());
     }
     Ok(buffer)
 }

@@ -17,7 +17,7 @@ use std::time::Instant;
 use smallvec::SmallVec;
 
 use crate::db::DbIndex;
-use crate::persist::disk::{DiskFile, FileReader, OpenMode};
+use crate::persist::disk::{DiskFile, FileReader, OpenMode, read_full};
 use crate::resp::parse::{Argv, Span};
 use crate::util::ascii::eq_nocase;
 use crate::util::num::parse_u64;
@@ -439,13 +439,7 @@ impl Read for CountingReader {
 fn read_range(file: &dyn DiskFile, at: u64, len: usize) -> io::Result<Vec<u8>> {
     let left = file.stat_len()?.saturating_sub(at);
     let mut bytes = vec![0; (len as u64).min(left) as usize];
-    let mut end = 0;
-    while end < bytes.len() {
-        match file.read_at(&mut bytes[end..], at + end as u64)? {
-            0 => break,
-            count => end += count,
-        }
-    }
+    let end = read_full(file, &mut bytes, at)?;
     bytes.truncate(end);
     Ok(bytes)
 }

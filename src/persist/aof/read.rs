@@ -10,7 +10,7 @@ use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::persist::disk::DiskFile;
+use crate::persist::disk::{DiskFile, read_full};
 use crate::resp::parse::{Argv, Span};
 
 use super::group::{self, Head};
@@ -151,14 +151,10 @@ impl Scanner {
         let start = bytes.len();
         let want = PIECE_BYTES.max(start) as u64;
         bytes.resize(start + want.min(left) as usize, 0);
-        let mut end = start;
-        while end < bytes.len() {
-            let at = self.offset + end as u64;
-            match self.file.read_at(&mut bytes[end..], at)? {
-                // It became shorter while it was read.
-                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-                count => end += count,
-            }
+        let new = &mut bytes[start..];
+        if read_full(&*self.file, new, self.offset + start as u64)? < new.len() {
+            // It became shorter while it was read.
+            return Err(io::ErrorKind::UnexpectedEof.into());
         }
         Ok(())
     }

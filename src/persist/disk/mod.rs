@@ -190,6 +190,21 @@ impl io::Read for FileReader {
     }
 }
 
+/// Fills `buffer` from `offset` on; how much that was, less where the file ends.
+///
+/// # Errors
+/// As the operating system says.
+pub fn read_full(file: &dyn DiskFile, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+    let mut end = 0;
+    while end < buffer.len() {
+        match file.read_at(&mut buffer[end..], offset + end as u64)? {
+            0 => break,
+            count => end += count,
+        }
+    }
+    Ok(end)
+}
+
 /// All of a file that is known to be small.
 ///
 /// # Errors
