@@ -13,6 +13,9 @@ pub mod exec;
 pub mod commands;
 // Owner of the subsystems.
 pub mod server;
+// Subsystems that deliver to clients.
+pub mod pubsub;
+pub mod tracking;
 // Subsystems: own their state, know no commands and no sockets.
 pub mod client;
 pub mod config;

@@ -7,20 +7,26 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::Notify;
 
 use crate::client::Registry;
+use crate::client::inbox::OutputClass;
 use crate::client::pause::Pause;
 use crate::config::{Config, ConfigStore, Field};
-use crate::db::Keyspace;
+use crate::db::{EventClass, Keyspace};
 use crate::ds::hash::{HashFunction, KeyHash};
 use crate::persist;
 use crate::persist::disk::Disk;
 #[cfg(not(test))]
 use crate::persist::disk::RealDisk;
+use crate::pubsub::PubSub;
 use crate::stats::Stats;
+use crate::tracking::Tracking;
 use crate::util::clock::Clock;
 use crate::util::rng;
 
+mod observe;
 pub mod rewriting;
 pub mod saving;
+
+use observe::{EventChannels, Teller};
 
 /// The version of Kivi.
 pub const KIVI_VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -50,7 +56,12 @@ pub struct Server {
     /// The dataset.
     pub keyspace: Keyspace,
     /// Connected clients.
-    pub clients: Registry,
+    pub clients: Arc<Registry>,
+    /// Channels.
+    pub pubsub: Arc<PubSub>,
+    /// Client-side caching.
+    pub tracking: Arc<Tracking>,
+    event_channels: Arc<EventChannels>,
     /// CLIENT PAUSE.
     pub pause: Pause,
     /// Figures.
@@ -98,13 +109,20 @@ impl Server {
     pub fn on_disk(store: ConfigStore, clock: Clock, disk: Arc<dyn Disk>) -> Server {
         let config = store.config();
         let shards = Keyspace::shards_for(config.io_threads);
-        Server {
+        let clients = Arc::new(Registry::default());
+        let pubsub = Arc::new(PubSub::new(clients.clone()));
+        let tracking = Arc::new(Tracking::new(clients.clone()));
+        let event_channels = Arc::new(EventChannels::default());
+        let server = Server {
             keyspace: Keyspace::new(
                 shards,
                 config.databases,
                 KeyHash::process(HashFunction::Fast),
             ),
-            clients: Registry::default(),
+            clients,
+            pubsub: pubsub.clone(),
+            tracking: tracking.clone(),
+            event_channels: event_channels.clone(),
             pause: Pause::default(),
             stats: Stats::default(),
             persist: persist::State::new(disk, cfg!(not(test)), clock.unix_ms()),
@@ -114,12 +132,40 @@ impl Server {
             memory_startup_bytes: AtomicU64::new(0),
             clock,
             config_store: Mutex::new(store),
-            config: RwLock::new(config),
+            config: RwLock::new(config.clone()),
             config_epoch: AtomicU64::new(0),
             apply_config: OnceLock::new(),
             lifecycle: AtomicU8::new(Lifecycle::Starting as u8),
             lifecycle_changed: Notify::new(),
+        };
+        let teller = Teller {
+            pubsub,
+            tracking,
+            channels: event_channels,
+        };
+        let _ = server.keyspace.observer.set(Box::new(teller));
+        server.follow(&config);
+        server
+    }
+
+    /// Copies into subsystems what they need of the configuration.
+    fn follow(&self, config: &Config) {
+        let limits = &config.client_output_buffer_limit;
+        for (class, limit) in [
+            (OutputClass::Normal, &limits.normal),
+            (OutputClass::Replica, &limits.replica),
+            (OutputClass::PubSub, &limits.pubsub),
+        ] {
+            self.clients.output_limits.set(class, limit.hard_bytes);
         }
+        let notify = &config.notify_keyspace_events;
+        self.event_channels.set(notify.keyspace, notify.keyevent);
+        self.keyspace
+            .interest
+            .set_events(match notify.keyspace || notify.keyevent {
+                true => notify.classes,
+                false => EventClass::default(),
+            });
     }
 
     /// The configuration as it is now.
@@ -153,6 +199,7 @@ impl Server {
                 None => Ok(()),
             },
         )?;
+        self.follow(&store.config());
         *self.config.write() = store.config();
         self.config_epoch.fetch_add(1, Ordering::AcqRel);
         Ok(())

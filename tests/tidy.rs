@@ -18,9 +18,10 @@ const LAYERS: &[&[&str]] = &[
     &["exec"],
     &["commands"],
     &["server"],
+    // They deliver to clients.
+    &["pubsub", "tracking"],
     &[
-        "config", "client", "stats", "cluster", "repl", "persist", "script", "acl", "pubsub",
-        "tracking",
+        "config", "client", "stats", "cluster", "repl", "persist", "script", "acl",
     ],
     &["db"],
     &["value"],

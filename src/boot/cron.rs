@@ -7,6 +7,7 @@
 
 use std::sync::atomic::Ordering;
 
+use crate::client::inbox::OutputClass;
 use crate::client::{Shared, Signal};
 use crate::config::{Config, OutputLimit};
 use crate::persist::state::Marks;
@@ -53,7 +54,9 @@ fn look_after_clients(server: &Server, now_ms: u64) {
     let (mut input_max, mut output_max) = (0, 0);
     for client in server.clients.next_round(share.max(CLIENTS_MIN)) {
         input_max = input_max.max(client.query_buffer_capacity.load(Ordering::Relaxed));
-        output_max = output_max.max(client.output_memory_bytes.load(Ordering::Relaxed));
+        let inbox_bytes = client.inbox_bytes.load(Ordering::Relaxed);
+        output_max =
+            output_max.max(client.output_memory_bytes.load(Ordering::Relaxed) + inbox_bytes);
         if client.has(Signal::Kill) {
             continue;
         }
@@ -64,17 +67,8 @@ fn look_after_clients(server: &Server, now_ms: u64) {
                 client.endpoint.addr
             );
             client.raise(Signal::Kill);
-        } else if is_over_limit(&client, &config.client_output_buffer_limit.normal, now_ms) {
-            server
-                .stats
-                .output_buffer_disconnections
-                .fetch_add(1, Ordering::Relaxed);
-            tracing::warn!(
-                "Client id={} addr={} closed for overcoming of output buffer limits.",
-                client.id,
-                client.endpoint.addr
-            );
-            client.raise(Signal::Kill);
+        } else if is_over_limit(&client, output_limit(&client, &config), now_ms) {
+            server.clients.cut_off(&client);
         }
     }
     server.stats.recent_input.note(input_max as u64, now_ms);
@@ -91,11 +85,20 @@ fn is_idle(client: &Shared, config: &Config, now_ms: u64) -> bool {
         && now_ms.saturating_sub(last_ms) > timeout_ms
 }
 
+fn output_limit<'c>(client: &Shared, config: &'c Config) -> &'c OutputLimit {
+    let limits = &config.client_output_buffer_limit;
+    match client.output_class() {
+        OutputClass::Normal => &limits.normal,
+        OutputClass::Replica => &limits.replica,
+        OutputClass::PubSub => &limits.pubsub,
+    }
+}
+
 /// More replies waiting than the hard limit allows, or than the soft limit does for longer than it
 /// allows. (The hard limit is watched where replies are queued, too: here is seen that it was
 /// lowered.)
 fn is_over_limit(client: &Shared, limit: &OutputLimit, now_ms: u64) -> bool {
-    let waiting = client.output_bytes.load(Ordering::Relaxed) as u64;
+    let waiting = client.waiting_bytes();
     if limit.hard_bytes > 0 && waiting > limit.hard_bytes {
         return true;
     }
@@ -171,12 +174,7 @@ mod tests {
     #[test]
     fn the_soft_limit_gives_time() {
         let server = server(&["--client-output-buffer-limit", "normal 1000 100 10"]);
-        let denied = || {
-            server
-                .stats
-                .output_buffer_disconnections
-                .load(Ordering::Relaxed)
-        };
+        let denied = || server.clients.output_disconnections.load(Ordering::Relaxed);
         let client = connect(&server);
         client.output_bytes.store(101, Ordering::Relaxed);
         tick(&server);

@@ -9,19 +9,22 @@
 //! To add a field to CLIENT LIST: a field here, its text in `commands::client`.
 
 pub mod auth;
+pub mod inbox;
 pub mod pause;
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
-use std::sync::Arc;
 use std::sync::atomic::{
     AtomicBool, AtomicI32, AtomicU8, AtomicU16, AtomicU32, AtomicU64, AtomicUsize, Ordering,
 };
+use std::sync::{Arc, OnceLock};
 use std::task::Waker;
 
 use parking_lot::Mutex;
 
 use crate::db::{DbIndex, Outcome, Waiter};
+
+use inbox::{Bell, Inbox, OutputClass, OutputLimits};
 
 /// A client's number: unique for the life of the server, ascending.
 pub type ClientId = u64;
@@ -34,6 +37,8 @@ pub enum Signal {
     Kill = 1,
     /// Move to the worker that was chosen for it.
     Move = 2,
+    /// Take what is in the inbox.
+    Inbox = 4,
 }
 
 /// Which replies a client gets (CLIENT REPLY).
@@ -202,15 +207,40 @@ pub struct Shared {
     pub worker: AtomicUsize,
     /// The worker that it shall move to ([`Signal::Move`]).
     pub move_to: AtomicUsize,
+    /// Bytes that wait in its inbox.
+    pub inbox_bytes: AtomicUsize,
+    /// Channels, patterns and sharded channels that it has subscribed to.
+    pub subscriptions: [AtomicU32; 3],
     /// Since when its output is above the soft limit, Unix ms; 0: it is not.
     pub soft_limit_since_ms: AtomicU64,
     /// What it waits for in a blocking command.
     waiter: Mutex<Option<Arc<Waiter>>>,
+    inbox: Mutex<Inbox>,
     signals: AtomicU8,
     waker: Mutex<Option<Waker>>,
 }
 
 impl Shared {
+    /// True while it has subscribed to anything.
+    pub fn is_subscriber(&self) -> bool {
+        let mut counts = self.subscriptions.iter();
+        counts.any(|count| count.load(Ordering::Relaxed) > 0)
+    }
+
+    /// Bytes that were not sent yet: replies and what is in the inbox.
+    pub fn waiting_bytes(&self) -> u64 {
+        let inbox_bytes = self.inbox_bytes.load(Ordering::Relaxed);
+        (self.output_bytes.load(Ordering::Relaxed) + inbox_bytes) as u64
+    }
+
+    /// Its class for `client-output-buffer-limit`.
+    pub fn output_class(&self) -> OutputClass {
+        match self.is_subscriber() {
+            true => OutputClass::PubSub,
+            false => OutputClass::Normal,
+        }
+    }
+
     /// True while it waits in a blocking command.
     pub fn is_blocked(&self) -> bool {
         self.waiter.lock().is_some()
@@ -250,7 +280,8 @@ impl Shared {
         let texts = [&names.name, &names.lib_name, &names.lib_ver].map(|text| text.capacity());
         let ends = self.endpoint.addr.capacity() + self.endpoint.laddr.capacity();
         let buffers = self.query_buffer_capacity.load(Ordering::Relaxed)
-            + self.output_memory_bytes.load(Ordering::Relaxed);
+            + self.output_memory_bytes.load(Ordering::Relaxed)
+            + self.inbox_bytes.load(Ordering::Relaxed);
         let connection = self.connection_bytes.load(Ordering::Relaxed);
         size_of::<Shared>() + connection + buffers + ends + texts.iter().sum::<usize>()
     }
@@ -266,9 +297,19 @@ impl Shared {
         self.signals.load(Ordering::Acquire) & signal as u8 != 0
     }
 
+    /// Raises a signal; true if it was not raised before. The connection sees it when it is polled.
+    fn set(&self, signal: Signal) -> bool {
+        self.signals.fetch_or(signal as u8, Ordering::AcqRel) & signal as u8 == 0
+    }
+
     /// Raises a signal and wakes the connection.
     pub fn raise(&self, signal: Signal) {
-        self.signals.fetch_or(signal as u8, Ordering::AcqRel);
+        self.set(signal);
+        self.wake();
+    }
+
+    /// Has the connection polled.
+    fn wake(&self) {
         if let Some(waker) = &*self.waker.lock() {
             waker.wake_by_ref();
         }
@@ -292,9 +333,32 @@ pub struct Registry {
     connected: Mutex<BTreeMap<ClientId, Arc<Shared>>>,
     /// The last client of the last [`Registry::next_round`].
     round_at: AtomicU64,
+    /// How much may wait for a client.
+    pub output_limits: OutputLimits,
+    /// Clients that were cut off because too much waited for them.
+    pub output_disconnections: AtomicU64,
+    /// One for each worker, set when they start.
+    bells: OnceLock<Box<[Bell]>>,
 }
 
 impl Registry {
+    /// Makes a bell for each of `workers` workers.
+    pub fn hang_bells(&self, workers: usize) {
+        let _ = self
+            .bells
+            .set((0..workers).map(|_| Bell::default()).collect());
+    }
+
+    /// CONFIG RESETSTAT.
+    pub fn reset_stats(&self) {
+        self.output_disconnections.store(0, Ordering::Relaxed);
+    }
+
+    /// A worker's bell.
+    pub fn bell(&self, worker: usize) -> Option<&Bell> {
+        self.bells.get()?.get(worker)
+    }
+
     /// Makes a client that others can find. `fd` is -1 for one without a socket.
     pub fn connect(&self, endpoint: Endpoint, fd: i32, now_ms: u64) -> Arc<Shared> {
         let shared = Arc::new(Shared {
@@ -321,7 +385,10 @@ impl Registry {
             authenticated: AtomicBool::new(false),
             worker: AtomicUsize::new(0),
             move_to: AtomicUsize::new(0),
+            inbox_bytes: AtomicUsize::new(0),
+            subscriptions: Default::default(),
             soft_limit_since_ms: AtomicU64::new(0),
+            inbox: Mutex::default(),
             waiter: Mutex::new(None),
             signals: AtomicU8::new(0),
             waker: Mutex::new(None),

@@ -112,6 +112,7 @@ fn rewrite(ctx: &mut Ctx<'_>) -> CmdResult {
 
 fn resetstat(ctx: &mut Ctx<'_>) -> CmdResult {
     ctx.server.stats.reset();
+    ctx.server.clients.reset_stats();
     ctx.server.keyspace.lazyfree.reset_stats();
     ctx.server.keyspace.expire_clock.reset_stats();
     if let Some(aof) = ctx.server.persist.aof() {

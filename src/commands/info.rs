@@ -444,7 +444,11 @@ fn stats(report: &mut Report<'_, '_>) {
     );
     report.line(
         "client_output_buffer_limit_disconnections",
-        stats.output_buffer_disconnections.load(Ordering::Relaxed),
+        report
+            .server
+            .clients
+            .output_disconnections
+            .load(Ordering::Relaxed),
     );
     report.line(
         "acl_access_denied_auth",

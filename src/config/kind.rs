@@ -13,6 +13,7 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
 use super::special;
+use crate::db::EventClass;
 use crate::util::num::{parse_i64, parse_memory};
 
 /// What is wrong with a value, in the words of the reply.
@@ -395,6 +396,17 @@ pub struct OutputLimits {
     pub pubsub: OutputLimit,
 }
 
+/// `notify-keyspace-events`: which events are published, and on which channels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct NotifyFlags {
+    /// `K`: on `__keyspace@<db>__:<key>`.
+    pub keyspace: bool,
+    /// `E`: on `__keyevent@<db>__:<event>`.
+    pub keyevent: bool,
+    /// Their classes.
+    pub classes: EventClass,
+}
+
 /// Conversion of a checked value into the type of a `Config` field. A value of another shape
 /// cannot come from a row whose kind fits the field (a test builds every field); it becomes the
 /// type's neutral value.
@@ -520,6 +532,20 @@ impl FromValue for Vec<(Vec<u8>, Vec<u8>)> {
             _ => None,
         };
         lines.iter().filter_map(pair).collect()
+    }
+}
+
+impl FromValue for NotifyFlags {
+    fn from_value(value: &Value) -> Self {
+        let mut flags = NotifyFlags::default();
+        for letter in Vec::from_value(value) {
+            match letter {
+                b'K' => flags.keyspace = true,
+                b'E' => flags.keyevent = true,
+                letter => flags.classes.0 |= EventClass::of_letter(letter).0,
+            }
+        }
+        flags
     }
 }
 

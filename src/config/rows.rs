@@ -652,7 +652,7 @@ const MONITORING: &[Directive] = &[
     .doc("Bytes from which a reply is logged as large; -1 logs none."),
     row("commandlog-large-reply-max-len", int(0, MAX), "128", Later)
         .doc("Entries kept in the log of large replies."),
-    row("notify-keyspace-events", Kind::EventFlags, "", Later).doc(
+    row("notify-keyspace-events", Kind::EventFlags, "", Working).doc(
         "Kinds of events published about keys, as letters of `Ag$lshzxeKEtmdn`; empty \
          publishes none.",
     ),

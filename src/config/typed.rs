@@ -7,7 +7,9 @@
 
 use std::path::PathBuf;
 
-use super::kind::{BindAddress, FromValue, OutputLimits, SavePoint, ShutdownFlags, Value};
+use super::kind::{
+    BindAddress, FromValue, NotifyFlags, OutputLimits, SavePoint, ShutdownFlags, Value,
+};
 use crate::value::Limits;
 
 macro_rules! fields {
@@ -111,6 +113,8 @@ fields! {
     ClientQueryBufferLimit client_query_buffer_limit: u64 = "client-query-buffer-limit";
     /// Output buffer limits per client class.
     ClientOutputBufferLimit client_output_buffer_limit: OutputLimits = "client-output-buffer-limit";
+    /// Which events of keys are published.
+    NotifyKeyspaceEvents notify_keyspace_events: NotifyFlags = "notify-keyspace-events";
     /// Answer as Redis 7.2 (name and version) where clients look.
     ExtendedRedisCompatibility extended_redis_compatibility: bool = "extended-redis-compatibility";
     /// Name of the zone that the server runs in, told by HELLO and INFO; empty: none.

@@ -1,6 +1,8 @@
 //! Typed access to the keys of one command: lookups, and the guards through which everything is
 //! written.
 
+use std::sync::Arc;
+
 use smallvec::SmallVec;
 
 use crate::ds::entry::{Entry, EntryMut, EntryRef, EntrySlot, Meta, NewValue};
@@ -9,8 +11,9 @@ use crate::value::{self, Encoding, Type};
 
 use super::effects::Effects;
 use super::keyspace::{DbIndex, Keyspace, Locks, Shard, ShardData, ShardId, ShardStats};
+use super::listen::WatchFlag;
+use super::notice::EventClass;
 use super::side::Side;
-use super::snapshot::Snapshot;
 
 /// Most keys that [`Access::prefetch`] takes at once: the cache has only so many line-fill slots,
 /// and lines that come too early are gone again when they are needed.
@@ -51,6 +54,8 @@ pub struct Access<'k> {
     touch: bool,
     /// The shards held are not all that the command asked for; see [`Access::partial`].
     partial: bool,
+    /// Number of the client that asks, 0 for the server itself.
+    by: u64,
     first: FirstKey,
     /// What the command did so far.
     pub effects: Effects,
@@ -90,8 +95,9 @@ impl<'k> Access<'k> {
             lru_clock,
             touch,
             partial: false,
+            by: 0,
             first,
-            effects: Effects::new(keyspace.oplog.is_on()),
+            effects: Effects::new(keyspace.oplog.is_on(), keyspace.interest.load()),
         }
     }
 
@@ -99,8 +105,14 @@ impl<'k> Access<'k> {
     /// and nothing is logged again.
     pub fn replaying(mut self) -> Access<'k> {
         self.now_ms = 0;
-        self.effects = Effects::new(false);
+        self.effects = Effects::new(false, 0);
         self
+    }
+
+    /// Says for whom the command runs, by the client's number.
+    #[inline]
+    pub fn set_client(&mut self, client_id: u64) {
+        self.by = client_id;
     }
 
     /// The command runs with the shards at hand: keys in others look as if they were not there. It
@@ -170,9 +182,54 @@ impl<'k> Access<'k> {
         self.effects
     }
 
-    /// Appends to the log what was recorded so far: before locks are released.
-    pub fn append_recorded(&mut self) {
+    /// Appends to the log what was recorded so far, and tells those who want to know: before locks
+    /// are released.
+    pub fn settle(&mut self) {
         self.effects.append_draft_to(&self.keyspace.oplog);
+        self.tell();
+    }
+
+    /// Tells those who want to know what has happened to keys so far: before locks are released.
+    #[inline]
+    pub fn tell(&mut self) {
+        if let Some(notices) = self.effects.take_notices() {
+            self.keyspace.tell(notices, self.by);
+        }
+    }
+
+    /// Records an event of a key of the current database, for keyspace notifications.
+    #[inline]
+    pub fn notify(&mut self, class: EventClass, name: &'static str, key: &[u8]) {
+        self.effects.notify(class, name, self.db, key);
+    }
+
+    /// Says that a key was touched by a command that changed nothing, as Redis does now and then
+    /// (its `signalModifiedKey`).
+    pub fn touch(&mut self, key: &[u8]) {
+        let hash = self.hash(key);
+        let id = self.keyspace.shard_of(hash);
+        let side = &mut held(&mut self.locks, id).side;
+        let total = &self.keyspace.tracked;
+        self.effects.touched(side, total, hash, self.db, key);
+    }
+
+    /// Has `flag` raised when a key of the current database is touched (WATCH).
+    pub fn watch(&mut self, key: &[u8], flag: &Arc<WatchFlag>) {
+        let (hash, db) = (self.hash(key), self.db);
+        self.side(key).listeners.watch(hash, db, key, flag);
+    }
+
+    /// Ends [`Access::watch`].
+    pub fn unwatch(&mut self, key: &[u8], flag: &Arc<WatchFlag>) {
+        let (hash, db) = (self.hash(key), self.db);
+        self.side(key).listeners.unwatch(hash, db, key, flag);
+    }
+
+    /// Remembers that a client keeps a copy of a key (CLIENT TRACKING).
+    pub fn track(&mut self, key: &[u8], client_id: u64) {
+        let hash = self.hash(key);
+        let total = &self.keyspace.tracked;
+        self.side(key).listeners.track(hash, key, client_id, total);
     }
 
     /// The database that it works in.
@@ -207,9 +264,15 @@ impl<'k> Access<'k> {
         let (db, now_ms, touch, clock) = (self.db, self.now_ms, self.touch, self.lru_clock);
         let id = self.keyspace.shard_of(hash);
         let shard = held_or_missing(&mut self.locks, id, self.partial)?;
-        let snapshot = &self.keyspace.snapshot;
-        let Some(slot) = find_live(snapshot, shard, db, hash, key, now_ms, &mut self.effects)
-        else {
+        let Some(slot) = find_live(
+            self.keyspace,
+            shard,
+            db,
+            hash,
+            key,
+            now_ms,
+            &mut self.effects,
+        ) else {
             shard.stats.misses += (lookup != Lookup::Silent) as u64;
             return None;
         };
@@ -230,7 +293,15 @@ impl<'k> Access<'k> {
         let id = self.keyspace.shard_of(hash);
         let shard = held_or_missing(&mut self.locks, id, self.partial)?;
         let snapshot = &self.keyspace.snapshot;
-        let slot = find_live(snapshot, shard, db, hash, key, now_ms, &mut self.effects)?;
+        let slot = find_live(
+            self.keyspace,
+            shard,
+            db,
+            hash,
+            key,
+            now_ms,
+            &mut self.effects,
+        )?;
         shard.before_change(snapshot, db, slot);
         let table = &mut shard.tables[db.0 as usize];
         if self.touch {
@@ -246,7 +317,9 @@ impl<'k> Access<'k> {
             keyspace: self.keyspace,
             effects: &mut self.effects,
             db,
+            hash,
             changes: 0,
+            is_touched: false,
             is_collection,
             is_new: false,
         })
@@ -268,7 +341,15 @@ impl<'k> Access<'k> {
         let id = self.keyspace.shard_of(hash);
         let shard = held(&mut self.locks, id);
         let snapshot = &self.keyspace.snapshot;
-        let found = find_live(snapshot, shard, db, hash, key, now_ms, &mut self.effects);
+        let found = find_live(
+            self.keyspace,
+            shard,
+            db,
+            hash,
+            key,
+            now_ms,
+            &mut self.effects,
+        );
         if let Some(slot) = found {
             shard.before_change(snapshot, db, slot);
         }
@@ -287,6 +368,7 @@ impl<'k> Access<'k> {
                     enc: enc as u8,
                     lru: self.lru_clock,
                 };
+                self.effects.notify(EventClass::NEW, "new", db, key);
                 table.insert(hash, Entry::new(key, meta, value, None))
             }
         };
@@ -300,7 +382,9 @@ impl<'k> Access<'k> {
             keyspace: self.keyspace,
             effects: &mut self.effects,
             db,
+            hash,
             changes: 0,
+            is_touched: false,
             is_collection,
             is_new: found.is_none(),
         }
@@ -344,7 +428,15 @@ impl<'k> Access<'k> {
         let shard = held(&mut self.locks, id);
         self.effects.changes += 1;
         let (db, now_ms, snapshot) = (self.db, self.now_ms, &self.keyspace.snapshot);
-        let found = find_live(snapshot, shard, db, hash, key, now_ms, &mut self.effects);
+        let found = find_live(
+            self.keyspace,
+            shard,
+            db,
+            hash,
+            key,
+            now_ms,
+            &mut self.effects,
+        );
         if let Some(slot) = found {
             shard.before_change(snapshot, db, slot);
         }
@@ -353,7 +445,10 @@ impl<'k> Access<'k> {
         if found.is_none_or(|slot| table.get(slot).type_() != type_) {
             self.effects.note_created(side, self.db, key);
         }
+        let total = &self.keyspace.tracked;
+        self.effects.touched(side, total, hash, self.db, key);
         let Some(slot) = found else {
+            self.effects.notify(EventClass::NEW, "new", self.db, key);
             let expire_at_ms = match expire {
                 Expire::At(at_ms) => Some(at_ms),
                 Expire::Keep | Expire::Never => None,
@@ -403,10 +498,20 @@ impl<'k> Access<'k> {
         let id = self.keyspace.shard_of(hash);
         let shard = held_or_missing(&mut self.locks, id, self.partial)?;
         let (db, now_ms, snapshot) = (self.db, self.now_ms, &self.keyspace.snapshot);
-        let slot = find_live(snapshot, shard, db, hash, key, now_ms, &mut self.effects)?;
+        let slot = find_live(
+            self.keyspace,
+            shard,
+            db,
+            hash,
+            key,
+            now_ms,
+            &mut self.effects,
+        )?;
         shard.before_change(snapshot, db, slot);
         let mut entry = shard.tables[self.db.0 as usize].remove(slot);
         shard.side.forget_fields(self.db, &mut entry);
+        let total = &self.keyspace.tracked;
+        self.effects.touched(&mut shard.side, total, hash, db, key);
         Some(entry)
     }
 
@@ -425,7 +530,15 @@ impl<'k> Access<'k> {
         let shard = held(&mut self.locks, id);
         self.effects.changes += 1;
         let (db, now_ms, snapshot) = (self.db, self.now_ms, &self.keyspace.snapshot);
-        let found = find_live(snapshot, shard, db, hash, key, now_ms, &mut self.effects);
+        let found = find_live(
+            self.keyspace,
+            shard,
+            db,
+            hash,
+            key,
+            now_ms,
+            &mut self.effects,
+        );
         if let Some(slot) = found {
             shard.before_change(snapshot, db, slot);
         }
@@ -433,6 +546,11 @@ impl<'k> Access<'k> {
         let (table, side, _) = shard.parts(self.db, bits, key_hash);
         if found.is_none_or(|slot| table.get(slot).type_() != type_) {
             self.effects.note_created(side, self.db, key);
+        }
+        let total = &self.keyspace.tracked;
+        self.effects.touched(side, total, hash, self.db, key);
+        if found.is_none() {
+            self.effects.notify(EventClass::NEW, "new", self.db, key);
         }
         let slot = match found {
             Some(slot) => {
@@ -514,11 +632,13 @@ impl<'k> Access<'k> {
         let (bits, hash) = (self.keyspace.shard_bits(), self.keyspace.key_hash());
         let (keyspace, mut removed, mut changes) = (self.keyspace, Vec::new(), 0);
         self.for_each_shard(|_, shard| {
+            shard.side.listeners.untrack_all(&keyspace.tracked);
             let flushed: SmallVec<[DbIndex; 16]> = match db {
                 Some(db) => [db].into_iter().collect(),
                 None => (0..shard.tables.len() as u32).map(DbIndex).collect(),
             };
             for db in flushed {
+                shard.touch_flushed(db);
                 shard.side.forget_all_fields(db);
                 let Some(table) = shard.tables.get_mut(db.0 as usize) else {
                     continue;
@@ -531,6 +651,7 @@ impl<'k> Access<'k> {
         });
         removed.retain(|table| !table.is_empty());
         self.effects.changes += changes;
+        self.effects.flushed();
         removed
     }
 
@@ -552,7 +673,7 @@ impl<'k> Access<'k> {
         }
         self.locks = self.keyspace.lock_one(self.keyspace.hash(key));
         let result = work(self);
-        self.append_recorded();
+        self.settle();
         self.locks = self.keyspace.lock_none();
         result
     }
@@ -572,6 +693,7 @@ impl<'k> Access<'k> {
         let mut ready = Vec::new();
         self.for_each_shard(|_, shard| {
             shard.parts(a.max(b), bits, hash);
+            shard.touch_swapped(a, b);
             shard.tables.swap(a.0 as usize, b.0 as usize);
             shard.swap_snapshot(a, b);
             shard.side.swap_fields(a, b);
@@ -603,7 +725,10 @@ pub struct KeyMut<'a> {
     keyspace: &'a Keyspace,
     effects: &'a mut Effects,
     db: DbIndex,
+    hash: u64,
     changes: u64,
+    /// Whoever listens to the key knows already.
+    is_touched: bool,
     is_collection: bool,
     is_new: bool,
 }
@@ -677,6 +802,23 @@ impl KeyMut<'_> {
         }
     }
 
+    /// Records an event of the key, for keyspace notifications.
+    #[inline]
+    pub fn notify(&mut self, class: EventClass, name: &'static str) {
+        let key = self.table.get(self.slot).key();
+        self.effects.notify(class, name, self.db, key);
+    }
+
+    /// Says that the key was touched, also if nothing is counted as changed (Redis's
+    /// `signalModifiedKey`). Who counts a change need not say so.
+    #[inline]
+    pub fn touch(&mut self) {
+        self.is_touched = true;
+        let (total, key) = (&self.keyspace.tracked, self.table.get(self.slot).key());
+        self.effects
+            .touched(self.side, total, self.hash, self.db, key);
+    }
+
     /// Counts fields that were taken out because they had expired.
     pub fn add_expired_fields(&mut self, fields: usize) {
         self.stats.expired_fields += fields as u64;
@@ -686,6 +828,7 @@ impl KeyMut<'_> {
     pub fn remove(mut self) -> Entry {
         self.changes = 1;
         self.is_collection = false;
+        self.touch();
         let mut entry = self.table.remove(self.slot);
         self.side.forget_fields(self.db, &mut entry);
         entry
@@ -697,6 +840,9 @@ impl KeyMut<'_> {
         if value::is_empty(entry.type_(), entry.value()) {
             let mut entry = self.table.remove(self.slot);
             self.side.forget_fields(self.db, &mut entry);
+            let key = entry.view().key();
+            self.effects
+                .notify(EventClass::GENERIC, "del", self.db, key);
             return;
         }
         if self.is_new {
@@ -712,6 +858,9 @@ impl Drop for KeyMut<'_> {
     #[inline]
     fn drop(&mut self) {
         self.effects.changes += self.changes;
+        if self.changes > 0 && !self.is_touched {
+            self.touch();
+        }
         if self.is_collection {
             self.close_collection();
         }
@@ -747,7 +896,7 @@ fn held_or_missing<'a>(
 /// The slot of a key; one that has expired is deleted here and counted, and not found.
 #[inline(always)]
 fn find_live(
-    snapshot: &Snapshot,
+    keyspace: &Keyspace,
     shard: &mut ShardData,
     db: DbIndex,
     hash: u64,
@@ -759,11 +908,13 @@ fn find_live(
     let slot = table.find(hash, key)?;
     match table.get(slot).expire_at_ms() {
         Some(at_ms) if at_ms <= now_ms => {
-            shard.before_change(snapshot, db, slot);
+            shard.before_change(&keyspace.snapshot, db, slot);
             let mut entry = shard.tables[db.0 as usize].remove(slot);
             shard.side.forget_fields(db, &mut entry);
             effects.discard(entry);
             effects.log_expired(db, key);
+            effects.touched(&mut shard.side, &keyspace.tracked, hash, db, key);
+            effects.notify(EventClass::EXPIRED, "expired", db, key);
             shard.stats.expired += 1;
             None
         }

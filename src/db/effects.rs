@@ -10,6 +10,8 @@ use std::cell::Cell;
 
 use super::keyspace::{DbIndex, Keyspace};
 use super::lazyfree::is_large;
+use super::listen::Tracked;
+use super::notice::{self, Event, EventClass, Invalidated, Notices};
 use super::oplog::{Draft, OpLog};
 use super::side::Side;
 use crate::ds::entry::Entry;
@@ -22,6 +24,8 @@ pub struct Effects {
     pub changes: u64,
     /// A log is on, and wants to know.
     is_logged: bool,
+    /// What anybody wants to know of every key, see [`notice::Interest`].
+    interest: u32,
     /// What it is to repeat if not just the request.
     log: Option<Box<LogEffects>>,
     /// What else follows.
@@ -58,6 +62,8 @@ pub struct RareEffects {
     /// Keys that were created although, or rather because, somebody waits for them. In the order of
     /// their creation, perhaps more than once.
     pub ready: Vec<(DbIndex, Vec<u8>)>,
+    /// What others are told.
+    notices: Notices,
     /// Large values that left the keyspace, for the lazy-free thread.
     values: Vec<Entry>,
     /// What the client waits for until it is freed (FLUSHALL SYNC), see
@@ -86,9 +92,10 @@ impl std::fmt::Debug for RareEffects {
 impl Effects {
     /// Of a command that begins.
     #[inline]
-    pub(super) fn new(is_logged: bool) -> Effects {
+    pub(super) fn new(is_logged: bool, interest: u32) -> Effects {
         Effects {
             is_logged,
+            interest,
             ..Effects::default()
         }
     }
@@ -114,6 +121,77 @@ impl Effects {
             let rare = self.rare.get_or_insert_default();
             rare.ready.push((db, key.to_vec()));
         }
+    }
+
+    /// Records an event of a key, if anybody wants to know of its class.
+    #[inline]
+    pub fn notify(&mut self, class: EventClass, name: &'static str, db: DbIndex, key: &[u8]) {
+        if notice::wants(self.interest, class) {
+            self.record_event(class, name, db, key);
+        }
+    }
+
+    #[cold]
+    fn record_event(&mut self, class: EventClass, name: &'static str, db: DbIndex, key: &[u8]) {
+        let event = Event {
+            class,
+            name,
+            db,
+            key: key.into(),
+        };
+        self.notices().events.push(event);
+    }
+
+    /// Notes that a key is no longer what it was: who watches it or has a copy of it shall know.
+    /// Before or after the change, under the shard's lock.
+    #[inline]
+    pub(super) fn touched(
+        &mut self,
+        side: &mut Side,
+        total: &Tracked,
+        hash: u64,
+        db: DbIndex,
+        key: &[u8],
+    ) {
+        if !side.listeners.is_empty() || notice::wants_changed(self.interest) {
+            self.record_touch(side, total, hash, db, key);
+        }
+    }
+
+    #[inline(never)]
+    fn record_touch(
+        &mut self,
+        side: &mut Side,
+        total: &Tracked,
+        hash: u64,
+        db: DbIndex,
+        key: &[u8],
+    ) {
+        side.listeners.raise(hash, db, key);
+        if let Some(trackers) = side.listeners.untrack(hash, key, total) {
+            let key = key.into();
+            let invalidated = Invalidated { key, trackers };
+            self.notices().invalidated.push(invalidated);
+        }
+        if notice::wants_changed(self.interest) {
+            self.notices().changed.push(key.into());
+        }
+    }
+
+    /// Notes that a database was emptied.
+    pub(super) fn flushed(&mut self) {
+        self.notices().flushed = true;
+    }
+
+    fn notices(&mut self) -> &mut Notices {
+        &mut self.rare.get_or_insert_default().notices
+    }
+
+    /// Takes what is to be told; `None` if that is nothing.
+    #[inline]
+    pub(super) fn take_notices(&mut self) -> Option<Notices> {
+        let rare = self.rare.as_mut()?;
+        (!rare.notices.is_empty()).then(|| std::mem::take(&mut rare.notices))
     }
 
     /// Takes the keys that are ready.

@@ -21,9 +21,12 @@ use crate::ds::entry::Entry;
 use crate::ds::table::NO_EXPIRY;
 use crate::util::clock::Clock;
 
+use super::effects::Effects;
 use super::keyspace::{DbIndex, Keyspace, Shard, ShardData};
 use super::lazyfree::is_large;
+use super::notice::EventClass;
 use super::oplog::Draft;
+use super::side::Side;
 
 /// Keys removed under one hold of a lock.
 pub(super) const SLICE_KEYS: usize = 64;
@@ -250,6 +253,7 @@ fn expire_slice(keyspace: &Keyspace, shard: &Shard, now_ms: u64, removed: &mut V
     let mut guard = shard.lock();
     let data = &mut *guard;
     let mut next_ms = u64::MAX;
+    let mut effects = Effects::new(false, keyspace.interest.load());
     // What a snapshot still needs.
     let mut unsaved: Vec<(DbIndex, Entry)> = Vec::new();
     for (db, table) in (0..).map(DbIndex).zip(&mut data.tables) {
@@ -264,28 +268,38 @@ fn expire_slice(keyspace: &Keyspace, shard: &Shard, now_ms: u64, removed: &mut V
         }
         next_ms = next_ms.min(table.next_expire_at_ms());
         for entry in &mut removed[first..] {
-            log_expired(keyspace, db, entry);
-            data.side.forget_fields(db, entry);
+            expired(keyspace, &mut data.side, &mut effects, db, entry);
         }
     }
     data.stats.expired += unsaved.len() as u64;
     for (db, mut entry) in unsaved {
-        log_expired(keyspace, db, &entry);
-        data.side.forget_fields(db, &mut entry);
+        expired(keyspace, &mut data.side, &mut effects, db, &mut entry);
         data.save_removed(&keyspace.snapshot, db, entry);
     }
     data.stats.expired += removed.len() as u64;
-    next_ms = next_ms.min(expire_fields(keyspace, data, now_ms, removed));
+    next_ms = next_ms.min(expire_fields(keyspace, data, now_ms, removed, &mut effects));
+    if let Some(notices) = effects.take_notices() {
+        keyspace.tell(notices, 0);
+    }
     shard.next_expire_at_ms.store(next_ms, Ordering::SeqCst);
     next_ms <= now_ms
 }
 
-/// Has the log repeat that a key was deleted. Under its shard's lock.
-fn log_expired(keyspace: &Keyspace, db: DbIndex, entry: &Entry) {
+/// What follows from a key's having been deleted. Under its shard's lock.
+fn expired(
+    keyspace: &Keyspace,
+    side: &mut Side,
+    effects: &mut Effects,
+    db: DbIndex,
+    entry: &mut Entry,
+) {
+    side.forget_fields(db, entry);
+    let key = entry.view().key();
     if keyspace.oplog.is_on() {
-        let argv = [&b"UNLINK"[..], entry.view().key()];
-        keyspace.oplog.append(db, argv.into_iter());
+        keyspace.oplog.append(db, [&b"UNLINK"[..], key].into_iter());
     }
+    effects.touched(side, &keyspace.tracked, keyspace.hash(key), db, key);
+    effects.notify(EventClass::EXPIRED, "expired", db, key);
 }
 
 /// Has the log repeat that fields of a hash were deleted; the hash goes with the last of them.
@@ -305,6 +319,7 @@ fn expire_fields(
     data: &mut ShardData,
     now_ms: u64,
     removed: &mut Vec<Entry>,
+    effects: &mut Effects,
 ) -> u64 {
     loop {
         let Some(&(at_ms, _, _)) = data.side.field_due.first() else {
@@ -333,8 +348,14 @@ fn expire_fields(
         data.stats.expired_fields += taken as u64;
         let is_empty = fields.table.is_empty();
         log_expired_fields(keyspace, db, &key, &removed[first..]);
+        let total = &keyspace.tracked;
+        effects.touched(&mut data.side, total, keyspace.hash(&key), db, &key);
+        effects.notify(EventClass::HASH, "hexpired", db, &key);
         match is_empty {
-            true => removed.push(table.remove(slot)),
+            true => {
+                removed.push(table.remove(slot));
+                effects.notify(EventClass::GENERIC, "del", db, &key);
+            }
             false => {
                 data.side.note_fields(db, table.get_mut(slot));
             }

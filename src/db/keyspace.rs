@@ -1,5 +1,6 @@
 //! Shards, their locks, and what a command holds of them.
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use smallvec::SmallVec;
@@ -12,6 +13,8 @@ use crate::ds::table::Table;
 use super::expire::ExpireClock;
 use super::gate::Gate;
 use super::lazyfree::LazyFree;
+use super::listen::Tracked;
+use super::notice::{Interest, Observer};
 use super::oplog::OpLog;
 use super::side::Side;
 use super::snapshot::{ShardSnapshot, Snapshot};
@@ -74,6 +77,25 @@ impl ShardData {
         }
     }
 
+    /// Tells those who watch keys of a database that it is emptied.
+    pub(super) fn touch_flushed(&mut self, db: DbIndex) {
+        let table = self.tables.get(db.0 as usize);
+        let is_there =
+            |hash, key: &[u8]| table.is_some_and(|table| table.find(hash, key).is_some());
+        self.side.listeners.raise_all(db, is_there);
+    }
+
+    /// Tells those who watch keys of one of two databases that these are exchanged.
+    pub(super) fn touch_swapped(&mut self, a: DbIndex, b: DbIndex) {
+        let tables = [a, b].map(|db| self.tables.get(db.0 as usize));
+        let is_there = |hash, key: &[u8]| {
+            let mut tables = tables.iter().flatten();
+            tables.any(|table| table.find(hash, key).is_some())
+        };
+        self.side.listeners.raise_all(a, is_there);
+        self.side.listeners.raise_all(b, is_there);
+    }
+
     /// The table of a database, made when there is none yet, what is known besides, and counters.
     #[inline]
     pub(super) fn parts(
@@ -105,6 +127,12 @@ pub struct Keyspace {
     pub lazyfree: LazyFree,
     /// The order of writes.
     pub oplog: OpLog,
+    /// What anybody wants to know of every key.
+    pub interest: Interest,
+    /// Figures of the keys that are tracked one by one.
+    pub tracked: Tracked,
+    /// Who tells those who want to know; set once, when the server is made.
+    pub observer: OnceLock<Box<dyn Observer>>,
     /// The snapshot that is going on.
     pub snapshot: Snapshot,
     /// Changes since the server started or CONFIG RESETSTAT's kin; see [`Keyspace::changes`].
@@ -133,6 +161,9 @@ impl Keyspace {
             expire_clock: ExpireClock::default(),
             lazyfree: LazyFree::default(),
             oplog: OpLog::new(shards / SHARDS_PER_WORKER),
+            interest: Interest::default(),
+            tracked: Tracked::default(),
+            observer: OnceLock::new(),
             snapshot: Snapshot::default(),
             changes: AtomicU64::new(0),
         }

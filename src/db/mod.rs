@@ -10,8 +10,7 @@
 //!   right and record what changed in [`Effects`];
 //! - a key that is past its expiry is never seen, whatever the expiry cycle does.
 //!
-//! To observe writes (WATCH, notifications): record it in [`Effects`] here, consume it in `exec::fanout`. What is logged of
-//! them: `oplog`.
+//! What others are told of writes: `notice`, `listen`. What is logged of them: `oplog`.
 
 pub mod access;
 pub mod census;
@@ -20,7 +19,9 @@ pub mod expire;
 pub mod gate;
 pub mod keyspace;
 pub mod lazyfree;
+pub mod listen;
 pub mod load;
+pub mod notice;
 pub mod oplog;
 pub mod scan;
 pub mod side;
@@ -32,6 +33,8 @@ pub use census::{Census, DbCensus};
 pub use effects::Effects;
 pub use gate::{Gate, GateGuard};
 pub use keyspace::{DbIndex, Keyspace, Locks, ShardId, ShardStats};
+pub use listen::WatchFlag;
+pub use notice::EventClass;
 pub use wait::{Outcome, Request, Waiter, Waiting};
 
 #[cfg(test)]

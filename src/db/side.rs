@@ -1,7 +1,7 @@
-//! What a shard knows of some of its keys besides their values: who waits for them, and when fields
-//! of theirs expire.
+//! What a shard knows of some of its keys besides their values: who waits for them, who listens to
+//! them, and when fields of theirs expire.
 //!
-//! Most keys have neither, so nothing is kept with the entries: a writer asks one shard-wide
+//! Most keys have none of it, so nothing is kept with the entries: a writer asks one shard-wide
 //! question, whether there is anything at all.
 //!
 //! Invariant: a large hash in the keyspace is noted under [`FieldTable::noted_at_ms`], and no later
@@ -14,6 +14,7 @@ use crate::ds::entry::{Entry, EntryMut};
 use crate::ds::table::NO_EXPIRY;
 
 use super::keyspace::DbIndex;
+use super::listen::Listeners;
 use super::wait::Waiters;
 
 #[cfg(doc)]
@@ -24,6 +25,8 @@ use crate::ds::collection::FieldTable;
 pub struct Side {
     /// Who waits for keys.
     pub waiters: Waiters,
+    /// Who watches or tracks keys.
+    pub(super) listeners: Listeners,
     /// Hashes by the time at which a field of theirs expires.
     pub(super) field_due: BTreeSet<(u64, DbIndex, Box<[u8]>)>,
 }

@@ -108,7 +108,7 @@ impl Exec {
     ) -> Effects {
         let candidates = self.candidates(&mut db, ready);
         // Keys that were found expired.
-        db.append_recorded();
+        db.settle();
         let Some(first) = candidates.first() else {
             return db.effects;
         };
@@ -147,7 +147,7 @@ impl Exec {
             }
         }
         let mut db = ctx.db;
-        db.append_recorded();
+        db.settle();
         next_round.append(&mut db.effects.take_ready());
         self.serve_round(db, config, moment, next_round, later, rounds - 1)
     }
@@ -224,6 +224,9 @@ impl Exec {
         ctx.out.set_resp3(waiting.is_resp3);
         let mark = ctx.out.mark();
         let changes = ctx.db.effects.changes;
+        // What was recorded so far is somebody else's doing.
+        ctx.db.tell();
+        ctx.db.set_client(waiting.client_id);
         let result = (ctx.command.row.run)(ctx);
         if matches!(result, Ok(Next::Block(_))) {
             return Served::No;
@@ -347,7 +350,7 @@ fn destination_of_next(
     let locks = keyspace.lock_one(keyspace.hash(key));
     let mut access = Access::new(keyspace, locks, db, now_ms, false);
     let found = waited_for(&mut access, key);
-    access.append_recorded();
+    access.settle();
     let (type_, _) = found?;
     let waiters = &access.side(key).waiters;
     let mut after = None;

@@ -2,7 +2,10 @@
 
 use crate::db::{Effects, Keyspace};
 
-use super::Moment;
+use crate::client::{Client, Signal};
+use crate::resp::write::ReplyWriter;
+
+use super::{Exec, Moment};
 
 /// Hands a command's effects to everyone who wants to know of them.
 #[inline]
@@ -11,5 +14,14 @@ pub(super) fn fan_out(keyspace: &Keyspace, moment: &mut Moment, effects: Effects
     moment.changes += effects.changes;
     if let Some(rare) = effects.rare {
         rare.free(keyspace);
+    }
+}
+
+impl Exec {
+    /// Writes what others have for a client, behind the reply that it has got.
+    pub fn deliver(&self, client: &Client, out: &mut ReplyWriter) {
+        if client.shared.has(Signal::Inbox) {
+            client.shared.deliver(out);
+        }
     }
 }

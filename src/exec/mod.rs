@@ -18,7 +18,7 @@ use smallvec::SmallVec;
 
 use crate::client::{Client, ReplyMode};
 use crate::commands::table::Found;
-use crate::commands::{Chore, CommandTable, Ctx, Next, Registered};
+use crate::commands::{Chore, CmdResult, CommandTable, Ctx, Next, Registered};
 use crate::config::Config;
 use crate::db::{Access, DbIndex, Effects, GateGuard, Keyspace, Locks, Waiter};
 use crate::resp::parse::{Argv, Batch};
@@ -358,7 +358,7 @@ impl Exec {
         let now_ms = moment.now_ms;
         let config = self.config.borrow();
         let keyspace = &self.server.keyspace;
-        let (touch, may_block, db_index) = (!client.no_touch, client.may_block, client.db);
+        let (touch, may_block) = (!client.no_touch, client.may_block);
         let mut gate = None;
         let db = match command.single_key.and_then(|at| argv.get(at as usize)) {
             Some(key) => {
@@ -384,12 +384,9 @@ impl Exec {
             command,
             may_block,
         };
-        let result = (command.row.run)(&mut ctx);
-        if ctx.db.is_logged() {
-            let has_changed = ctx.db.effects.changes > 0;
-            let seq = self.append(&mut ctx.db.effects, db_index, argv, has_changed);
-            moment.logged(seq.unwrap_or(0));
-        }
+
+        ctx.db.set_client(ctx.client.shared.id);
+        let result = self.invoke(&mut ctx, argv, moment);
         let waiter = match &result {
             Ok(Next::Block(block)) => Some(self.wait(&mut ctx, command, argv, block)),
             _ => None,
@@ -405,6 +402,21 @@ impl Exec {
             effects,
             waiter,
         })
+    }
+
+    /// Runs a command whose shards are held, and does what has to be done before they are released:
+    /// the log has its record, and those who want to know are told.
+    #[inline]
+    fn invoke(&self, ctx: &mut Ctx<'_>, argv: Argv<'_>, moment: &mut Moment) -> CmdResult {
+        let db = ctx.client.db;
+        let result = (ctx.command.row.run)(ctx);
+        if ctx.db.is_logged() {
+            let has_changed = ctx.db.effects.changes > 0;
+            let seq = self.append(&mut ctx.db.effects, db, argv, has_changed);
+            moment.logged(seq.unwrap_or(0));
+        }
+        ctx.db.tell();
+        result
     }
 
     /// Appends what a command did to the log, before its locks are released.

@@ -110,10 +110,19 @@ impl Session {
             Flow::Chore(chore) => self.end_chore(chore),
             flow => flow,
         };
+        self.exec.deliver(&self.client, &mut self.out);
         self.exec.end(&mut moment);
         let reply = self.out.to_vec();
         self.out.clear();
         (reply, flow)
+    }
+
+    /// What others have for the client, as bytes.
+    pub fn take_pushes(&mut self) -> Vec<u8> {
+        self.exec.deliver(&self.client, &mut self.out);
+        let pushes = self.out.to_vec();
+        self.out.clear();
+        pushes
     }
 }
 

@@ -310,6 +310,9 @@ impl Connection {
             if self.client.shared.has(Signal::Kill) {
                 return Poll::Ready(None);
             }
+            if self.client.shared.has(Signal::Inbox) {
+                self.deliver(worker);
+            }
             if timer.as_mut().poll(cx).is_ready() {
                 waiter.decide(Outcome::TimedOut);
             }
@@ -378,7 +381,7 @@ impl Connection {
 
     /// One turn: write what waits, read what is there, work on it.
     fn poll_turn(&mut self, cx: &mut Context<'_>, worker: &Worker) -> Poll<Turn> {
-        if self.client.shared.signalled() {
+        if self.client.shared.signalled() && self.deliver(worker) {
             return Poll::Ready(Turn::Signalled);
         }
         if self.pending.is_some() {
@@ -390,6 +393,18 @@ impl Connection {
             }
         }
         worker.with_desk(|desk| self.poll_read(cx, worker, desk))
+    }
+
+    /// Sends what is in the inbox; true if there are signals that concern more than that.
+    fn deliver(&mut self, worker: &Worker) -> bool {
+        let shared = &self.client.shared;
+        if shared.has(Signal::Kill) || !shared.has(Signal::Inbox) {
+            return true;
+        }
+        self.end_wait(worker, |exec, client, out, _| {
+            exec.deliver(client, out);
+        });
+        self.client.shared.signalled()
     }
 
     fn poll_read(&mut self, cx: &mut Context<'_>, worker: &Worker, desk: &mut Desk) -> Poll<Turn> {
@@ -547,8 +562,11 @@ impl Connection {
                 Flow::Block(waiter) => return (used, Turn::Block(waiter)),
                 Flow::Done | Flow::Wait(_) => {}
             }
-            if self.client.shared.has(Signal::Kill) {
-                return (used, Turn::Close);
+            if self.client.shared.signalled() {
+                if self.client.shared.has(Signal::Kill) {
+                    return (used, Turn::Close);
+                }
+                worker.exec.deliver(&self.client, &mut desk.out);
             }
             if desk.out.len() > OUTPUT_SOFT_BYTES && self.send(worker, desk, moment).is_err() {
                 return (used, Turn::Drop);
@@ -618,25 +636,15 @@ impl Connection {
         let waiting = pending.map_or(0, |pending| pending.len());
         let memory_bytes = pending.map_or(0, |pending| pending.memory_bytes());
         self.client.shared.note_output(waiting, memory_bytes);
-        let config = worker.exec.config();
+        let clients = &worker.exec.server.clients;
         let hard_bytes = match self.authenticated(worker) {
-            true => config.client_output_buffer_limit.normal.hard_bytes,
+            true => clients.output_limits.get(self.client.shared.output_class()),
             false => UNAUTHENTICATED_OUTPUT_BYTES_MAX as u64,
         };
         if hard_bytes == 0 || waiting as u64 <= hard_bytes {
             return Ok(());
         }
-        worker
-            .exec
-            .server
-            .stats
-            .output_buffer_disconnections
-            .fetch_add(1, Ordering::Relaxed);
-        tracing::warn!(
-            "Client id={} addr={} closed for overcoming of output buffer limits.",
-            self.client.shared.id,
-            self.client.shared.endpoint.addr
-        );
+        clients.cut_off(&self.client.shared);
         Err(io::ErrorKind::OutOfMemory.into())
     }
 

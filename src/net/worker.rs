@@ -156,6 +156,7 @@ pub fn start(
         inboxes.push(inbox);
     }
     let crew = Arc::new(Crew { members });
+    server.clients.hang_bells(count);
     let mut threads = Vec::with_capacity(count);
     for (index, inbox) in inboxes.into_iter().enumerate() {
         let (server, table, crew) = (server.clone(), table.clone(), crew.clone());
@@ -215,6 +216,12 @@ async fn work(
     let relayed = tokio::task::spawn_local(async move {
         waiting.relay.run(&waiting.exec.server.keyspace.oplog).await;
     });
+    let ringing = worker.clone();
+    let answered = tokio::task::spawn_local(async move {
+        if let Some(bell) = ringing.exec.server.clients.bell(index) {
+            bell.answer().await;
+        }
+    });
     let mut connections = tokio::task::JoinSet::new();
     loop {
         tokio::select! {
@@ -234,4 +241,5 @@ async fn work(
     // What still runs has been told to close by whoever stops the server; it writes its last replies.
     while connections.join_next().await.is_some() {}
     relayed.abort();
+    answered.abort();
 }

@@ -179,6 +179,18 @@ impl ReplyWriter {
         self.buf.extend_from_slice(b"\r\n");
     }
 
+    /// Bytes that are RESP already; not copied when there are [`SHARED_BYTES_MIN`] or more.
+    pub fn raw_shared(&mut self, bytes: Arc<Vec<u8>>) {
+        if bytes.len() < SHARED_BYTES_MIN {
+            return self.raw(&bytes);
+        }
+        self.piece_bytes += bytes.len();
+        self.pieces.push_back(Piece {
+            at: self.buf.len(),
+            data: PieceData::Shared(bytes),
+        });
+    }
+
     /// An integer as a bulk string.
     pub fn bulk_int(&mut self, n: i64) {
         self.bulk(itoa::Buffer::new().format(n).as_bytes());

@@ -66,6 +66,10 @@ pub enum Group {
     Hash,
     /// `connection`
     Connection,
+    /// `pubsub`
+    PubSub,
+    /// `transactions`
+    Transactions,
     /// `server`
     Server,
 }
@@ -81,6 +85,8 @@ impl Group {
             Group::SortedSet => "sorted-set",
             Group::Hash => "hash",
             Group::Connection => "connection",
+            Group::PubSub => "pubsub",
+            Group::Transactions => "transactions",
             Group::Server => "server",
         }
     }

@@ -89,6 +89,13 @@ bit_set! {
         PROTECTED = 26;
         /// Never listed by COMMAND: exists for the protocol's sake only.
         HIDDEN = 27;
+        /// Runs at once also inside MULTI (EXEC, DISCARD, WATCH, RESET, ...).
+        NOT_QUEUED = 28;
+        /// Allowed to a RESP2 client that has subscribed to something.
+        SUBSCRIBED = 29;
+        /// Looks at shards that no key of the request names (DBSIZE, SCAN, DEBUG): in a transaction it
+        /// needs all of them to be held.
+        ALL_SHARDS = 30;
     }
 }
 

@@ -170,8 +170,6 @@ pub struct Stats {
     pub connections_rejected: AtomicU64,
     /// Clients cut off by client-query-buffer-limit.
     pub query_buffer_disconnections: AtomicU64,
-    /// Clients cut off by client-output-buffer-limit.
-    pub output_buffer_disconnections: AtomicU64,
     /// Failed AUTH.
     pub auth_denied: AtomicU64,
     /// Most memory in use at any sample, bytes.
@@ -226,7 +224,6 @@ impl Stats {
             &self.connections_received,
             &self.connections_rejected,
             &self.query_buffer_disconnections,
-            &self.output_buffer_disconnections,
             &self.auth_denied,
         ] {
             counter.store(0, Ordering::Relaxed);

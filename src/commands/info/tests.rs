@@ -291,8 +291,8 @@ fn stats_count_what_happened() {
         .connections_rejected
         .store(2, Ordering::Relaxed);
     server
-        .stats
-        .output_buffer_disconnections
+        .clients
+        .output_disconnections
         .store(1, Ordering::Relaxed);
     t.run("SET a 1");
     t.run("GET a");

@@ -1,0 +1,222 @@
+//! What others have for a client beside its replies: messages of channels, invalidated keys, what
+//! MONITOR shows.
+//!
+//! Whoever has something puts it into the client's inbox ([`Registry::post`]) and goes on: nobody
+//! ever waits for a reader. The connection takes it out between two commands ([`Shared::deliver`]),
+//! so a push stands before a reply or behind it, never within, and a client that acts and is told of
+//! it gets the reply first, as in Redis. A client whose inbox and unsent replies exceed its hard
+//! limit (`client-output-buffer-limit`) is cut off by whoever posts.
+//!
+//! Waking a task of another thread costs a system call, so a post rings its worker's [`Bell`]: one
+//! task there wakes all connections that have something, for one wake-up from outside.
+//!
+//! Invariant: [`Signal::Inbox`] is raised while the inbox has something in it (or was emptied just
+//! now): it is lowered before the inbox is looked into.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Poll, Waker};
+
+use parking_lot::Mutex;
+
+use crate::resp::write::ReplyWriter;
+
+use super::{Registry, Shared, Signal};
+
+/// Memory that an item of an inbox takes besides its bytes, bytes.
+const ITEM_BYTES: usize = size_of::<Push>() + 2 * size_of::<usize>();
+
+/// Something for a client that it did not ask for just now. The bytes are shared by all who get it.
+#[derive(Clone, Debug)]
+pub enum Push {
+    /// A message: a whole array in RESP without its first byte (`3\r\n$7\r\nmessage\r\n...`), which
+    /// is `>` for RESP3 and `*` for RESP2.
+    Message(Arc<Vec<u8>>),
+    /// Keys that are no longer what was read: an array of them in RESP (`*1\r\n$1\r\nk\r\n`), or a
+    /// null for all.
+    Invalidate(Invalidate),
+    /// Whole RESP, the same in both versions (MONITOR).
+    Raw(Arc<Vec<u8>>),
+}
+
+/// See [`Push::Invalidate`].
+#[derive(Clone, Debug)]
+pub struct Invalidate {
+    /// The keys, encoded; `None` for all keys (FLUSHALL).
+    pub keys: Option<Arc<Vec<u8>>>,
+    /// They are another client's (CLIENT TRACKING REDIRECT): one that knows RESP2 only gets them as
+    /// a message of a channel.
+    pub is_redirected: bool,
+}
+
+impl Push {
+    /// Memory that it keeps, bytes.
+    fn bytes(&self) -> usize {
+        let bytes = match self {
+            Push::Message(bytes) | Push::Raw(bytes) => bytes.len(),
+            Push::Invalidate(Invalidate { keys, .. }) => keys.as_ref().map_or(0, |keys| keys.len()),
+        };
+        bytes + ITEM_BYTES
+    }
+
+    fn write_to(self, out: &mut ReplyWriter, is_subscriber: bool) {
+        match self {
+            Push::Message(bytes) => {
+                out.raw(if out.is_resp3() { b">" } else { b"*" });
+                out.raw_shared(bytes);
+            }
+            Push::Raw(bytes) => out.raw_shared(bytes),
+            Push::Invalidate(Invalidate {
+                keys,
+                is_redirected,
+            }) => {
+                if out.is_resp3() {
+                    out.push(2);
+                    out.bulk(b"invalidate");
+                } else if is_redirected && is_subscriber {
+                    out.push(3);
+                    out.bulk(b"message");
+                    out.bulk(b"__redis__:invalidate");
+                } else {
+                    // It has no way to take it, as in Redis.
+                    return;
+                }
+                match keys {
+                    Some(keys) => out.raw_shared(keys),
+                    None => out.null(),
+                }
+            }
+        }
+    }
+}
+
+/// What waits for one client.
+#[derive(Default, Debug)]
+pub(super) struct Inbox {
+    pushes: VecDeque<Push>,
+    bytes: usize,
+}
+
+/// Clients of one worker that have got something, and the task that wakes them.
+#[derive(Default)]
+pub struct Bell {
+    rung: Mutex<Vec<Arc<Shared>>>,
+    task: Mutex<Option<Waker>>,
+}
+
+impl Bell {
+    fn ring(&self, client: &Arc<Shared>) {
+        let mut rung = self.rung.lock();
+        rung.push(client.clone());
+        let is_first = rung.len() == 1;
+        drop(rung);
+        if is_first && let Some(task) = &*self.task.lock() {
+            task.wake_by_ref();
+        }
+    }
+
+    /// Wakes those who have got something, for ever: the task of one worker.
+    pub async fn answer(&self) {
+        std::future::poll_fn::<(), _>(|cx| {
+            *self.task.lock() = Some(cx.waker().clone());
+            for client in std::mem::take(&mut *self.rung.lock()) {
+                client.wake();
+            }
+            Poll::Pending
+        })
+        .await
+    }
+}
+
+/// Classes of clients as `client-output-buffer-limit` knows them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(usize)]
+pub enum OutputClass {
+    /// Ordinary ones, those that watch with MONITOR among them.
+    Normal = 0,
+    /// Replicas.
+    Replica = 1,
+    /// Those that have subscribed to anything.
+    PubSub = 2,
+}
+
+/// The hard limits of `client-output-buffer-limit` by [`OutputClass`], bytes; 0: none.
+#[derive(Default, Debug)]
+pub struct OutputLimits([AtomicU64; 3]);
+
+impl OutputLimits {
+    /// Sets a class's limit.
+    pub fn set(&self, class: OutputClass, hard_bytes: u64) {
+        self.0[class as usize].store(hard_bytes, Ordering::Relaxed);
+    }
+
+    /// A class's limit; 0: none.
+    pub fn get(&self, class: OutputClass) -> u64 {
+        self.0[class as usize].load(Ordering::Relaxed)
+    }
+}
+
+impl Registry {
+    /// Gives a client something. If it has too much already, it is cut off instead: false then.
+    pub fn post(&self, client: &Arc<Shared>, push: Push) -> bool {
+        let mut inbox = client.inbox.lock();
+        if client.has(Signal::Kill) {
+            return true;
+        }
+        inbox.bytes += push.bytes();
+        inbox.pushes.push_back(push);
+        client.inbox_bytes.store(inbox.bytes, Ordering::Relaxed);
+        let hard_bytes = self.output_limits.get(client.output_class());
+        if hard_bytes > 0 && client.waiting_bytes() > hard_bytes {
+            *inbox = Inbox::default();
+            client.inbox_bytes.store(0, Ordering::Relaxed);
+            drop(inbox);
+            self.cut_off(client);
+            return false;
+        }
+        drop(inbox);
+        self.signal_inbox(client);
+        true
+    }
+
+    /// Ends a client that lets too much wait.
+    #[cold]
+    pub fn cut_off(&self, client: &Shared) {
+        self.output_disconnections.fetch_add(1, Ordering::Relaxed);
+        tracing::warn!(
+            "Client id={} addr={} closed for overcoming of output buffer limits.",
+            client.id,
+            client.endpoint.addr
+        );
+        client.raise(Signal::Kill);
+    }
+
+    fn signal_inbox(&self, client: &Arc<Shared>) {
+        if !client.set(Signal::Inbox) {
+            return;
+        }
+        let worker = client.worker.load(Ordering::Relaxed);
+        match self.bells.get().and_then(|bells| bells.get(worker)) {
+            Some(bell) => bell.ring(client),
+            None => client.wake(),
+        }
+    }
+}
+
+impl Shared {
+    /// Writes what the inbox holds. To be called by the connection, between two replies.
+    #[cold]
+    pub fn deliver(&self, out: &mut ReplyWriter) {
+        self.lower(Signal::Inbox);
+        let mut inbox = self.inbox.lock();
+        let pushes = std::mem::take(&mut inbox.pushes);
+        inbox.bytes = 0;
+        self.inbox_bytes.store(0, Ordering::Relaxed);
+        drop(inbox);
+        let is_subscriber = self.is_subscriber();
+        for push in pushes {
+            push.write_to(out, is_subscriber);
+        }
+    }
+}
