@@ -11,6 +11,7 @@
 pub mod auth;
 pub mod inbox;
 pub mod pause;
+pub mod transaction;
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -25,6 +26,7 @@ use parking_lot::Mutex;
 use crate::db::{DbIndex, Outcome, Waiter};
 
 use inbox::{Bell, Inbox, OutputClass, OutputLimits};
+use transaction::{Figures, Transaction};
 
 /// A client's number: unique for the life of the server, ascending.
 pub type ClientId = u64;
@@ -69,6 +71,10 @@ pub struct Client {
     pub no_touch: bool,
     /// Its commands may wait; not so inside of a transaction or a script.
     pub may_block: bool,
+    /// Between MULTI and its end: commands are queued.
+    pub in_multi: bool,
+    /// What it has queued and watches; none before its first MULTI or WATCH.
+    pub(crate) transaction: Option<Box<Transaction>>,
     /// QUIT or a protocol error: closed once what was answered is written.
     pub closing: bool,
 }
@@ -83,6 +89,8 @@ impl Client {
             reply: ReplyMode::On,
             no_touch: false,
             may_block: true,
+            in_multi: false,
+            transaction: None,
             closing: false,
         }
     }
@@ -213,6 +221,8 @@ pub struct Shared {
     pub subscriptions: [AtomicU32; 3],
     /// Since when its output is above the soft limit, Unix ms; 0: it is not.
     pub soft_limit_since_ms: AtomicU64,
+    /// Its transaction; not set before its first MULTI or WATCH.
+    pub transaction: OnceLock<Arc<Figures>>,
     /// What it waits for in a blocking command.
     waiter: Mutex<Option<Arc<Waiter>>>,
     inbox: Mutex<Inbox>,
@@ -283,7 +293,8 @@ impl Shared {
             + self.output_memory_bytes.load(Ordering::Relaxed)
             + self.inbox_bytes.load(Ordering::Relaxed);
         let connection = self.connection_bytes.load(Ordering::Relaxed);
-        size_of::<Shared>() + connection + buffers + ends + texts.iter().sum::<usize>()
+        let transaction = self.transaction.get().map_or(0, |seen| seen.memory_bytes());
+        size_of::<Shared>() + connection + transaction + buffers + ends + texts.iter().sum::<usize>()
     }
 
     /// True when any signal is raised: one load, made whenever the connection is polled.
@@ -388,6 +399,7 @@ impl Registry {
             inbox_bytes: AtomicUsize::new(0),
             subscriptions: Default::default(),
             soft_limit_since_ms: AtomicU64::new(0),
+            transaction: OnceLock::new(),
             inbox: Mutex::default(),
             waiter: Mutex::new(None),
             signals: AtomicU8::new(0),

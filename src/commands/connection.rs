@@ -68,7 +68,7 @@ pub const COMMANDS: &[Command] = &[
         )
         .syntax("message?"),
     command("post", -1, CROSS_PROTOCOL, cut_off),
-    command("quit", -1, ALWAYS, quit)
+    command("quit", -1, ALWAYS.and(Flags::NOT_QUEUED), quit)
         .acl(AclCategories::CONNECTION)
         .docs(
             Group::Connection,
@@ -76,7 +76,7 @@ pub const COMMANDS: &[Command] = &[
             "O(1)",
             "Ends the connection once everything is answered.",
         ),
-    command("reset", 1, ALWAYS, reset)
+    command("reset", 1, ALWAYS.and(Flags::NOT_QUEUED), reset)
         .acl(AclCategories::CONNECTION)
         .docs(
             Group::Connection,
@@ -256,6 +256,7 @@ fn quit(ctx: &mut Ctx<'_>) -> CmdResult {
 fn reset(ctx: &mut Ctx<'_>) -> CmdResult {
     set_protocol(ctx, false);
     let client = &mut *ctx.client;
+    client.end_transaction(&mut ctx.db);
     client.select(DbIndex::default());
     client.set_authenticated(ctx.config.requirepass.is_empty());
     client.set_no_touch(false);

@@ -30,7 +30,12 @@ use super::{CmdResult, Command, CommandTable, Ctx, Next, command};
 mod persistence;
 
 /// The rows of this family.
-pub const COMMANDS: &[Command] = &[command("info", -1, Flags::LOADING.and(Flags::STALE), info)
+pub const COMMANDS: &[Command] = &[command(
+    "info",
+    -1,
+    Flags::LOADING.and(Flags::STALE).and(Flags::ALL_SHARDS),
+    info,
+)
     .acl(AclCategories::DANGEROUS)
     .tips(&[
         "nondeterministic_output",
@@ -150,6 +155,7 @@ struct Crowd {
     connected: usize,
     blocked: usize,
     with_deadline: usize,
+    watching: usize,
     bytes: u64,
 }
 
@@ -207,6 +213,8 @@ impl Report<'_, '_> {
                 let is_blocked = client.paused.load(Ordering::Relaxed) || client.is_blocked();
                 crowd.blocked += is_blocked as usize;
                 crowd.with_deadline += client.has_deadline() as usize;
+                let transaction = client.transaction.get();
+                crowd.watching += transaction.is_some_and(|seen| seen.watched() > 0) as usize;
                 crowd.bytes += client.memory_bytes() as u64;
             });
             crowd
@@ -299,9 +307,11 @@ fn clients(report: &mut Report<'_, '_>) {
         server.stats.recent_output.get(now_ms),
     );
     report.line("blocked_clients", report.crowd().blocked);
-    report.zeros(&["tracking_clients", "pubsub_clients", "watching_clients"]);
+    report.zeros(&["tracking_clients", "pubsub_clients"]);
+    report.line("watching_clients", report.crowd().watching);
     report.line("clients_in_timeout_table", report.crowd().with_deadline);
-    report.line("total_watched_keys", 0);
+    let watched_keys = report.census().watched_keys;
+    report.line("total_watched_keys", watched_keys);
     let blocking_keys = report.census().blocking_keys;
     report.line("total_blocking_keys", blocking_keys);
     report.line("total_blocking_keys_on_nokey", 0);

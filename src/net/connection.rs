@@ -141,7 +141,7 @@ pub async fn run(worker: Rc<Worker>, parcel: Parcel) {
     let waker = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
     shared.set_waker(waker);
     match connection.serve(&worker).await {
-        Leave::Close => worker.exec.server.clients.disconnect(shared.id),
+        Leave::Close => worker.exec.disconnect(&mut connection.client),
         Leave::Move => connection.depart(&worker),
     }
 }
@@ -512,7 +512,8 @@ impl Connection {
                 }
             }
         }
-        if turn == Turn::Read && self.over_query_limit(bytes.len() - used, worker) {
+        let held = bytes.len() - used + self.client.queued_bytes();
+        if turn == Turn::Read && self.over_query_limit(held, worker) {
             turn = Turn::Drop;
         }
         self.resp3 = desk.out.is_resp3();
@@ -690,9 +691,8 @@ impl Connection {
     }
 
     /// Hands the connection to the worker that was chosen for it.
-    fn depart(self, worker: &Worker) {
+    fn depart(mut self, worker: &Worker) {
         self.client.shared.lower(Signal::Move);
-        let id = self.client.shared.id;
         match self.stream.into_socket() {
             Ok(socket) => {
                 let target = self.client.shared.move_to.load(Ordering::Relaxed);
@@ -705,7 +705,7 @@ impl Connection {
                     },
                 );
             }
-            Err(_) => worker.exec.server.clients.disconnect(id),
+            Err(_) => worker.exec.disconnect(&mut self.client),
         }
     }
 
