@@ -294,7 +294,12 @@ impl Shared {
             + self.inbox_bytes.load(Ordering::Relaxed);
         let connection = self.connection_bytes.load(Ordering::Relaxed);
         let transaction = self.transaction.get().map_or(0, |seen| seen.memory_bytes());
-        size_of::<Shared>() + connection + transaction + buffers + ends + texts.iter().sum::<usize>()
+        size_of::<Shared>()
+            + connection
+            + transaction
+            + buffers
+            + ends
+            + texts.iter().sum::<usize>()
     }
 
     /// True when any signal is raised: one load, made whenever the connection is polled.

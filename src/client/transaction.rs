@@ -139,9 +139,7 @@ pub struct Queue {
 /// Flags that let a command be served in times when others are not.
 const SERVED: Flags = Flags::LOADING.and(Flags::STALE);
 /// Flags that concern the whole transaction if any of its commands has them.
-const COUNTED: Flags = Flags::WRITE
-    .and(Flags::MAY_REPLICATE)
-    .and(Flags::DENYOOM);
+const COUNTED: Flags = Flags::WRITE.and(Flags::MAY_REPLICATE).and(Flags::DENYOOM);
 
 thread_local! {
     static SPARE: RefCell<Vec<Queue>> = const { RefCell::new(Vec::new()) };
@@ -346,7 +344,10 @@ impl Transaction {
     }
 
     /// Hashes of the watched keys.
-    pub fn watched_hashes<'a>(&'a self, hash: impl Fn(&[u8]) -> u64 + 'a) -> impl Iterator<Item = u64> {
+    pub fn watched_hashes<'a>(
+        &'a self,
+        hash: impl Fn(&[u8]) -> u64 + 'a,
+    ) -> impl Iterator<Item = u64> {
         self.watched.iter().map(move |watched| hash(&watched.key))
     }
 
@@ -374,7 +375,8 @@ impl Transaction {
             });
         }
         db.select(before);
-        self.watched.shrink_to(SPARE_BYTES_MAX / size_of::<Watched>());
+        self.watched
+            .shrink_to(SPARE_BYTES_MAX / size_of::<Watched>());
         // Nobody knows the flag any more.
         self.figures.flag.lower();
         self.figures.watched.store(0, Ordering::Relaxed);

@@ -36,19 +36,19 @@ pub const COMMANDS: &[Command] = &[command(
     Flags::LOADING.and(Flags::STALE).and(Flags::ALL_SHARDS),
     info,
 )
-    .acl(AclCategories::DANGEROUS)
-    .tips(&[
-        "nondeterministic_output",
-        "request_policy:all_shards",
-        "response_policy:special",
-    ])
-    .docs(
-        Group::Server,
-        "1.0.0",
-        "O(1), for commandstats and keyspace O(N) with their lines",
-        "Tells the state and the figures of the server, by section.",
-    )
-    .syntax("section?*")];
+.acl(AclCategories::DANGEROUS)
+.tips(&[
+    "nondeterministic_output",
+    "request_policy:all_shards",
+    "response_policy:special",
+])
+.docs(
+    Group::Server,
+    "1.0.0",
+    "O(1), for commandstats and keyspace O(N) with their lines",
+    "Tells the state and the figures of the server, by section.",
+)
+.syntax("section?*")];
 
 /// Characters that would break INFO's form, wherever a client may have chosen a name.
 const UNSAFE: [char; 4] = ['#', ':', '\n', '\r'];

@@ -15,6 +15,7 @@ use crate::util::clock::Clock;
 mod fuzz;
 mod propagation;
 mod snapshot;
+mod transactions;
 
 /// The fake clock's first moment, Unix ms.
 pub(crate) const START_MS: u64 = 1_700_000_000_000;

@@ -176,9 +176,7 @@ impl Listeners {
     pub(super) fn raise_all(&mut self, db: DbIndex, is_touched: impl Fn(u64, &[u8]) -> bool) {
         let count = &mut self.count;
         self.watched.retain(|&hash, keys| {
-            *count -= raise_where(keys, |known| {
-                known.db == db && is_touched(hash, &known.key)
-            });
+            *count -= raise_where(keys, |known| known.db == db && is_touched(hash, &known.key));
             !keys.is_empty()
         });
     }
@@ -186,8 +184,7 @@ impl Listeners {
     /// Keys that somebody watches who has not been told yet that one of his was touched.
     pub fn watched_keys(&self) -> usize {
         let keys = self.watched.values().flatten();
-        let is_watched =
-            |known: &&WatchedKey| known.watchers.iter().any(|flag| !flag.is_raised());
+        let is_watched = |known: &&WatchedKey| known.watchers.iter().any(|flag| !flag.is_raised());
         keys.filter(is_watched).count()
     }
 

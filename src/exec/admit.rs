@@ -130,7 +130,9 @@ fn no_multi(_: &Server, admission: &Admission<'_>, _: u64) -> Verdict {
 #[cold]
 pub(super) fn not_in_multi(command: &Registered) -> CmdError {
     let name = &command.full_name;
-    CmdError::owned(format!("ERR Command '{name}' not allowed inside a transaction"))
+    CmdError::owned(format!(
+        "ERR Command '{name}' not allowed inside a transaction"
+    ))
 }
 
 #[inline]
