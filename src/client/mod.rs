@@ -12,6 +12,7 @@ pub mod auth;
 pub mod inbox;
 pub mod pause;
 pub mod subscriptions;
+pub mod transaction;
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -27,6 +28,7 @@ use crate::db::{DbIndex, Outcome, Waiter};
 
 use inbox::{Bell, Inbox, OutputClass, OutputLimits};
 use subscriptions::{Subject, Subscriptions};
+use transaction::{Figures, Transaction};
 
 /// A client's number: unique for the life of the server, ascending.
 pub type ClientId = u64;
@@ -71,6 +73,10 @@ pub struct Client {
     pub no_touch: bool,
     /// Its commands may wait; not so inside of a transaction or a script.
     pub may_block: bool,
+    /// Between MULTI and its end: commands are queued.
+    pub in_multi: bool,
+    /// What it has queued and watches; none before its first MULTI or WATCH.
+    pub(crate) transaction: Option<Box<Transaction>>,
     /// QUIT or a protocol error: closed once what was answered is written.
     pub closing: bool,
     /// What it has subscribed to; none without a subscription.
@@ -87,6 +93,8 @@ impl Client {
             reply: ReplyMode::On,
             no_touch: false,
             may_block: true,
+            in_multi: false,
+            transaction: None,
             closing: false,
             subscriptions: None,
         }
@@ -220,6 +228,8 @@ pub struct Shared {
     pub subscription_bytes: AtomicUsize,
     /// Since when its output is above the soft limit, Unix ms; 0: it is not.
     pub soft_limit_since_ms: AtomicU64,
+    /// Its transaction; not set before its first MULTI or WATCH.
+    pub transaction: OnceLock<Arc<Figures>>,
     /// What it waits for in a blocking command.
     waiter: Mutex<Option<Arc<Waiter>>>,
     inbox: Mutex<Inbox>,
@@ -296,7 +306,13 @@ impl Shared {
             + self.inbox_bytes.load(Ordering::Relaxed)
             + self.subscription_bytes.load(Ordering::Relaxed);
         let connection = self.connection_bytes.load(Ordering::Relaxed);
-        size_of::<Shared>() + connection + buffers + ends + texts.iter().sum::<usize>()
+        let transaction = self.transaction.get().map_or(0, |seen| seen.memory_bytes());
+        size_of::<Shared>()
+            + connection
+            + transaction
+            + buffers
+            + ends
+            + texts.iter().sum::<usize>()
     }
 
     /// True when any signal is raised: one load, made whenever the connection is polled.
@@ -402,6 +418,7 @@ impl Registry {
             subscriptions: Default::default(),
             subscription_bytes: AtomicUsize::new(0),
             soft_limit_since_ms: AtomicU64::new(0),
+            transaction: OnceLock::new(),
             inbox: Mutex::default(),
             waiter: Mutex::new(None),
             signals: AtomicU8::new(0),

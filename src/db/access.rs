@@ -144,6 +144,20 @@ impl<'k> Access<'k> {
         self
     }
 
+    /// The next command of a transaction runs, with the same shards: in this database, with or without
+    /// refreshing LRU clocks, and with the hash of its first key, if that is known.
+    pub fn begin_next(&mut self, db: DbIndex, touch: bool, first: Option<(&[u8], u64)>) {
+        self.db = db;
+        self.touch = touch;
+        let (key, hash) = first.unwrap_or_default();
+        self.first = FirstKey {
+            at: key.as_ptr() as usize,
+            len: key.len(),
+            hash,
+        };
+        self.effects.begin_next(self.keyspace.interest.load());
+    }
+
     /// The moment at which the command runs, Unix time in milliseconds: what is due by then has
     /// expired.
     #[inline]
@@ -213,10 +227,11 @@ impl<'k> Access<'k> {
         self.effects.touched(side, total, hash, self.db, key);
     }
 
-    /// Has `flag` raised when a key of the current database is touched (WATCH).
-    pub fn watch(&mut self, key: &[u8], flag: &Arc<WatchFlag>) {
+    /// Has `flag` raised when a key of the current database is touched (WATCH); false if it watches
+    /// the key already.
+    pub fn watch(&mut self, key: &[u8], flag: &Arc<WatchFlag>) -> bool {
         let (hash, db) = (self.hash(key), self.db);
-        self.side(key).listeners.watch(hash, db, key, flag);
+        self.side(key).listeners.watch(hash, db, key, flag)
     }
 
     /// Ends [`Access::watch`].
@@ -609,6 +624,7 @@ impl<'k> Access<'k> {
     /// they are, the others locked one at a time. What is seen is no cut through all shards unless
     /// the command holds them all.
     pub fn for_each_shard(&mut self, mut visit: impl FnMut(ShardId, &mut ShardData)) {
+        self.check_order();
         for (index, shard) in self.keyspace.all().iter().enumerate() {
             let id = ShardId(index as u32);
             match self.locks.get(id) {
@@ -618,8 +634,18 @@ impl<'k> Access<'k> {
         }
     }
 
+    /// Locking more is in order while nothing is held; while all is, there is nothing to lock. Rows of
+    /// commands that do so say [`ALL_SHARDS`](crate::spec::Flags::ALL_SHARDS).
+    fn check_order(&self) {
+        debug_assert!(
+            self.locks.is_empty() || self.locks.len() == self.keyspace.shards(),
+            "a command that holds some shards locks others out of order"
+        );
+    }
+
     /// Calls `visit` with one shard's data, locked for the call unless the command holds it.
     pub fn with_shard<R>(&mut self, id: ShardId, visit: impl FnOnce(&mut ShardData) -> R) -> R {
+        self.check_order();
         match self.locks.get(id) {
             Some(data) => visit(data),
             None => visit(&mut self.keyspace.shard(id).lock()),
@@ -668,9 +694,13 @@ impl<'k> Access<'k> {
     }
 
     /// Runs `work` while the shard of `key` is held, for commands whose rows name no keys (DEBUG).
-    /// Only while nothing else is held, or all: that keeps the order of locking.
+    /// Only while nothing is held, or this shard among others: that keeps the order of locking.
     pub fn with_key<R>(&mut self, key: &[u8], work: impl FnOnce(&mut Self) -> R) -> R {
         if !self.locks.is_empty() {
+            debug_assert!({
+                let id = self.keyspace.shard_of(self.keyspace.hash(key));
+                self.locks.peek(id).is_some()
+            });
             return work(self);
         }
         self.locks = self.keyspace.lock_one(self.keyspace.hash(key));

@@ -36,6 +36,7 @@ mod fanout;
 pub mod load;
 pub mod replay;
 pub mod session;
+mod transaction;
 
 /// Fewest commands in a batch for which prefetching pays.
 const PREFETCH_COMMANDS_MIN: usize = 3;
@@ -287,6 +288,7 @@ impl Exec {
         let config = self.config();
         let admission = admit::Admission {
             command,
+            flags: admit::flags_of(command, client),
             argc: argv.len(),
             client,
             config: &config,
@@ -297,11 +299,17 @@ impl Exec {
             admit::Verdict::Abort => return Flow::Abort,
             admit::Verdict::Wait(wait) => return Flow::Wait(wait),
         }
-        if command.row.keys.is_empty() {
+        drop(config);
+        let is_queued = !command.row.flags.has(Flags::NOT_QUEUED);
+        if client.in_multi && is_queued {
+            let hash = ahead.and_then(|ahead| ahead.hash);
+            return self.queue(command, argv, hash, client, out);
+        }
+        if command.row.keys.is_empty() && is_queued {
             // What reads the figures shall find those of this batch.
-            drop(config);
             self.end(moment);
         }
+        let started = moment.tick;
         let mark = out.mark();
         let reply = begin_reply(client);
         let hash = ahead.and_then(|ahead| ahead.hash);
@@ -313,8 +321,16 @@ impl Exec {
         if let Some(waiter) = called.waiter {
             return Flow::Block(waiter);
         }
-        moment.ran(command, called.result.is_err());
+        let failed = called.result.is_err();
         let flow = match called.result {
+            Ok(Next::Exec) => {
+                let Some(flow) = self.run_queue(moment, client, out) else {
+                    client.reply = reply;
+                    return Flow::Wait(Wait::Gate);
+                };
+                moment.tick = started;
+                flow
+            }
             Ok(next) => flow_of(next),
             Err(error) => {
                 out.truncate(mark);
@@ -322,6 +338,7 @@ impl Exec {
                 Flow::Done
             }
         };
+        moment.ran(command, failed);
         if let Flow::Chore(_) = flow {
             return flow;
         }
@@ -471,6 +488,7 @@ impl Exec {
         if let Some(command) = command {
             self.worker.lock().rejected(command.id);
         }
+        let error = self.note_refusal(command, error, client);
         let mark = out.mark();
         begin_reply(client);
         self.write_error(&error, out);
@@ -520,8 +538,8 @@ fn lock_keys<'k>(keyspace: &'k Keyspace, command: &Registered, argv: Argv<'_>) -
 #[inline]
 fn flow_of(next: Next) -> Flow {
     match next {
-        // One that blocks has a waiter, and was dealt with.
-        Next::Done | Next::Block(_) => Flow::Done,
+        // What blocks has a waiter, EXEC has run its queue: both were dealt with.
+        Next::Done | Next::Block(_) | Next::Exec => Flow::Done,
         Next::Close => Flow::Close,
         Next::Sleep(duration) => Flow::Sleep(duration),
         Next::Chore(chore) => Flow::Chore(chore),
