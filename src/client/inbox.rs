@@ -176,6 +176,7 @@ impl Registry {
             return false;
         }
         drop(inbox);
+        self.account(client);
         self.signal_inbox(client);
         true
     }
@@ -215,7 +216,11 @@ impl Shared {
         self.inbox_bytes.store(0, Ordering::Relaxed);
         drop(inbox);
         let is_subscriber = self.is_subscriber();
+        let is_silent = self.is_silent.load(Ordering::Relaxed);
         for push in pushes {
+            if is_silent && matches!(push, Push::Raw(_)) {
+                continue;
+            }
             push.write_to(out, is_subscriber);
         }
     }

@@ -9,10 +9,11 @@ use crate::client::ReplyMode;
 use crate::client::auth::{self, DEFAULT_USER};
 use crate::db::DbIndex;
 use crate::server::REDIS_VERSION;
-use crate::spec::{AclCategories, CmdError, Flags, Group};
+use crate::spec::{AclCategories, CmdError, Flags, Group, Secrets};
 use crate::util::num;
 
 use super::client::{name_error, set_name};
+use super::monitor::stop_monitor;
 use super::{CmdResult, Command, Ctx, Next, c_text, command};
 
 use std::sync::atomic::Ordering;
@@ -37,6 +38,7 @@ pub const COMMANDS: &[Command] = &[
             "O(N) in the passwords of the user",
             "Proves who the client is, by a password and perhaps a user name.",
         )
+        .secrets(Secrets::All)
         .syntax("username?@6.0.0 password"),
     command(
         "echo",
@@ -55,6 +57,7 @@ pub const COMMANDS: &[Command] = &[
             "O(1)",
             "Chooses the protocol, if asked logs in and names the connection; tells who answers.",
         )
+        .secrets(Secrets::After(&[("AUTH", 2)]))
         .syntax("arguments{protover:integer AUTH=auth{username password}? SETNAME=clientname?}?"),
     command("host:", -1, CROSS_PROTOCOL, cut_off),
     command("ping", -1, Flags::FAST, ping)
@@ -254,16 +257,18 @@ fn quit(ctx: &mut Ctx<'_>) -> CmdResult {
 }
 
 fn reset(ctx: &mut Ctx<'_>) -> CmdResult {
+    stop_monitor(ctx.server, ctx.client);
     set_protocol(ctx, false);
     let client = &mut *ctx.client;
     client.select(DbIndex::default());
     client.set_authenticated(ctx.config.requirepass.is_empty());
     client.set_no_touch(false);
+    client.set_import_source(false);
     client.shared.no_evict.store(false, Ordering::Relaxed);
     client.shared.names.lock().name.clear();
     // CLIENT REPLY SKIP still holds for this reply, as in Redis.
     if client.reply == ReplyMode::Off {
-        client.reply = ReplyMode::On;
+        client.set_reply(ReplyMode::On);
     }
     ctx.out.simple("RESET");
     Ok(Next::Done)

@@ -33,6 +33,7 @@ mod hash;
 mod info;
 mod list;
 mod lolwut;
+pub(crate) mod monitor;
 pub(crate) mod persistence;
 mod scan;
 mod server;
@@ -178,6 +179,7 @@ pub const FAMILIES: &[&[Command]] = &[
     debug::COMMANDS,
     command::COMMANDS,
     lolwut::COMMANDS,
+    monitor::COMMANDS,
 ];
 
 /// The value of a key of this type to be read; an error if it has another one.

@@ -42,7 +42,16 @@ const RDB_FAILED: &str = "MISCONF Redis is configured to save RDB snapshots, but
 
 type Rule = fn(&Server, &Admission<'_>, u64) -> Verdict;
 
-const RULES: &[Rule] = &[http, authenticated, arity, protected, dataset, paused, gate];
+const RULES: &[Rule] = &[
+    http,
+    authenticated,
+    arity,
+    protected,
+    dataset,
+    monitor,
+    paused,
+    gate,
+];
 
 /// Asks all rules in order.
 #[inline]
@@ -147,12 +156,26 @@ fn out_of_the_ordinary(server: &Server, marks: Marks, admission: &Admission<'_>)
     }
 }
 
+/// Keys are none of a replica's business, which a client that looks with MONITOR is to Redis.
+#[inline]
+fn monitor(_: &Server, admission: &Admission<'_>, _: u64) -> Verdict {
+    const KEYSPACE: Flags = Flags::READONLY.and(Flags::WRITE).and(Flags::MAY_REPLICATE);
+    match admission.client.is_monitor && admission.command.row.flags.any(KEYSPACE) {
+        true => Verdict::Refuse(CmdError::text(
+            "ERR Replica can't interact with the keyspace",
+        )),
+        false => Verdict::Run,
+    }
+}
+
 #[inline]
 fn paused(server: &Server, admission: &Admission<'_>, now_ms: u64) -> Verdict {
     let flags = admission.command.row.flags;
     match server.pause.mode(now_ms) {
         PauseMode::None => Verdict::Run,
         PauseMode::Write if !flags.any(Flags::WRITE.and(Flags::MAY_REPLICATE)) => Verdict::Run,
+        // A replica is not held back.
+        _ if admission.client.is_monitor => Verdict::Run,
         PauseMode::Write | PauseMode::All => Verdict::Wait(Wait::Pause),
     }
 }

@@ -110,7 +110,7 @@ enum Turn {
 pub async fn run(worker: Rc<Worker>, parcel: Parcel) {
     let Parcel {
         socket,
-        client,
+        mut client,
         resp3,
     } = parcel;
     let shared = client.shared.clone();
@@ -121,13 +121,14 @@ pub async fn run(worker: Rc<Worker>, parcel: Parcel) {
                 "Error registering a connection of {}: {error}",
                 shared.endpoint.addr
             );
-            worker.exec.server.clients.disconnect(shared.id);
+            worker.exec.disconnect(&mut client);
             return;
         }
     };
     shared
         .connection_bytes
         .store(size_of::<Connection>(), Ordering::Relaxed);
+    worker.exec.server.clients.account(&shared);
     let mut connection = Connection {
         stream,
         client,
@@ -141,7 +142,7 @@ pub async fn run(worker: Rc<Worker>, parcel: Parcel) {
     let waker = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
     shared.set_waker(waker);
     match connection.serve(&worker).await {
-        Leave::Close => worker.exec.server.clients.disconnect(shared.id),
+        Leave::Close => worker.exec.disconnect(&mut connection.client),
         Leave::Move => connection.depart(&worker),
     }
 }
@@ -339,6 +340,7 @@ impl Connection {
                     let read = buf.filled().len();
                     self.note_read(read, desk);
                     self.note_tail();
+                    worker.exec.server.clients.account(&self.client.shared);
                     if self.over_query_limit(self.tail.len(), worker) {
                         return Poll::Ready(());
                     }
@@ -366,6 +368,7 @@ impl Connection {
             }
             desk.out.clear();
             exec.end(&mut moment);
+            exec.server.clients.account(&self.client.shared);
         });
     }
 
@@ -532,6 +535,7 @@ impl Connection {
         // What was not sent must never reach the next connection that uses the desk.
         desk.out.clear();
         exec.end(&mut moment);
+        exec.server.clients.account(&self.client.shared);
         (used, turn)
     }
 
@@ -621,10 +625,12 @@ impl Connection {
             if pending.is_empty() {
                 self.pending = None;
                 self.client.shared.note_output(0, 0);
+                worker.exec.server.clients.account(&self.client.shared);
                 break;
             }
             let memory_bytes = pending.memory_bytes();
             self.client.shared.note_output(pending.len(), memory_bytes);
+            worker.exec.server.clients.account(&self.client.shared);
             ready!(self.stream.poll_write_ready(cx))?;
         }
         Poll::Ready(Ok(()))
@@ -637,6 +643,7 @@ impl Connection {
         let memory_bytes = pending.map_or(0, |pending| pending.memory_bytes());
         self.client.shared.note_output(waiting, memory_bytes);
         let clients = &worker.exec.server.clients;
+        clients.account(&self.client.shared);
         let hard_bytes = match self.authenticated(worker) {
             true => clients.output_limits.get(self.client.shared.output_class()),
             false => UNAUTHENTICATED_OUTPUT_BYTES_MAX as u64,
@@ -690,9 +697,8 @@ impl Connection {
     }
 
     /// Hands the connection to the worker that was chosen for it.
-    fn depart(self, worker: &Worker) {
+    fn depart(mut self, worker: &Worker) {
         self.client.shared.lower(Signal::Move);
-        let id = self.client.shared.id;
         match self.stream.into_socket() {
             Ok(socket) => {
                 let target = self.client.shared.move_to.load(Ordering::Relaxed);
@@ -705,7 +711,7 @@ impl Connection {
                     },
                 );
             }
-            Err(_) => worker.exec.server.clients.disconnect(id),
+            Err(_) => worker.exec.disconnect(&mut self.client),
         }
     }
 
