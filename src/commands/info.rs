@@ -284,6 +284,14 @@ fn listeners(report: &mut Report<'_, '_>) {
     }
 }
 
+/// How much is subscribed to.
+fn pubsub_stats(report: &mut Report<'_, '_>) {
+    let pubsub = &report.server.pubsub;
+    report.line("pubsub_channels", pubsub.channel_count(false));
+    report.line("pubsub_patterns", pubsub.pattern_count());
+    report.line("pubsubshard_channels", pubsub.channel_count(true));
+}
+
 fn clients(report: &mut Report<'_, '_>) {
     let server = report.server;
     let now_ms = server.clock.unix_ms();
@@ -299,7 +307,9 @@ fn clients(report: &mut Report<'_, '_>) {
         server.stats.recent_output.get(now_ms),
     );
     report.line("blocked_clients", report.crowd().blocked);
-    report.zeros(&["tracking_clients", "pubsub_clients", "watching_clients"]);
+    report.zeros(&["tracking_clients"]);
+    report.line("pubsub_clients", server.pubsub.client_count());
+    report.zeros(&["watching_clients"]);
     report.line("clients_in_timeout_table", report.crowd().with_deadline);
     report.line("total_watched_keys", 0);
     let blocking_keys = report.census().blocking_keys;
@@ -413,7 +423,7 @@ fn stats(report: &mut Report<'_, '_>) {
     );
     report.zeros(&["sync_full", "sync_partial_ok", "sync_partial_err"]);
     keyspace_stats(report);
-    report.zeros(&["pubsub_channels", "pubsub_patterns", "pubsubshard_channels"]);
+    pubsub_stats(report);
     report.zeros(&["latest_fork_usec", "total_forks", "migrate_cached_sockets"]);
     report.zeros(&["slave_expires_tracked_keys"]);
     report.zeros(&["active_defrag_hits", "active_defrag_misses"]);

@@ -35,6 +35,7 @@ mod list;
 mod lolwut;
 pub(crate) mod monitor;
 pub(crate) mod persistence;
+mod pubsub;
 mod scan;
 mod server;
 mod set;
@@ -176,6 +177,7 @@ pub const FAMILIES: &[&[Command]] = &[
     persistence::COMMANDS,
     config::COMMANDS,
     info::COMMANDS,
+    pubsub::COMMANDS,
     debug::COMMANDS,
     command::COMMANDS,
     lolwut::COMMANDS,

@@ -675,7 +675,9 @@ impl<'k> Access<'k> {
         });
         removed.retain(|table| !table.is_empty());
         self.effects.changes += changes;
-        self.effects.flushed();
+        if self.keyspace.observer.get().is_some() {
+            self.effects.flushed();
+        }
         removed
     }
 

@@ -71,10 +71,18 @@ pub struct RareEffects {
     pub(super) tables: Vec<Table<Entry>>,
 }
 
+impl Drop for RareEffects {
+    fn drop(&mut self) {
+        // Whoever releases locks tells before.
+        debug_assert!(self.notices.is_empty() || std::thread::panicking());
+    }
+}
+
 impl RareEffects {
     /// Frees what left the keyspace, or has it freed. Without a lock.
-    pub fn free(self, keyspace: &Keyspace) {
-        keyspace.lazyfree.free_values(self.values);
+    pub fn free(mut self, keyspace: &Keyspace) {
+        let values = std::mem::take(&mut self.values);
+        keyspace.lazyfree.free_values(values);
     }
 }
 

@@ -204,6 +204,7 @@ fn merge_into(
                 let access = Access::new(keyspace, locks, db, options.now_ms, false);
                 let mut access = access.replaying();
                 access.remove(&key);
+                access.tell();
                 drop(access);
                 let inserted = keyspace.insert_loaded(db, vec![entry], options.now_ms);
                 inserted.map_err(|duplicate| format!("{duplicate:?}"))?;
@@ -296,6 +297,7 @@ fn empty(server: &Server) {
     let mut access = Access::new(keyspace, keyspace.lock_all(), DbIndex(0), now_ms, false);
     let removed = access.flush(None);
     access.drop_unlocked(removed);
+    access.tell();
 }
 
 /// DEBUG RELOAD: saves, empties, loads.

@@ -134,6 +134,7 @@ impl Replay {
             may_block: false,
         };
         let _ = (command.row.run)(&mut ctx);
+        ctx.db.tell();
         let Ctx { db, out, .. } = ctx;
         if let Some(rare) = db.into_effects().rare {
             rare.free(keyspace);

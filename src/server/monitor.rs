@@ -77,10 +77,7 @@ impl Monitors {
         let mut line = format!("+{secs}.{us:06} [{} {origin}]", shown.db).into_bytes();
         line.extend_from_slice(&args);
         line.extend_from_slice(b"\r\n");
-        let line = Arc::new(line);
-        for client in watching.iter() {
-            self.clients.post(client, Push::Raw(line.clone()));
-        }
+        self.clients.post_all(&watching, &Push::Raw(Arc::new(line)));
     }
 }
 
