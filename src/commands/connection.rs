@@ -9,10 +9,11 @@ use crate::client::ReplyMode;
 use crate::client::auth::{self, DEFAULT_USER};
 use crate::db::DbIndex;
 use crate::server::REDIS_VERSION;
-use crate::spec::{AclCategories, CmdError, Flags, Group};
+use crate::spec::{AclCategories, CmdError, Flags, Group, Secrets};
 use crate::util::num;
 
 use super::client::{name_error, set_name};
+use super::monitor::stop_monitor;
 use super::pubsub::leave_channels;
 use super::{CmdResult, Command, Ctx, Next, c_text, command};
 
@@ -38,6 +39,7 @@ pub const COMMANDS: &[Command] = &[
             "O(N) in the passwords of the user",
             "Proves who the client is, by a password and perhaps a user name.",
         )
+        .secrets(Secrets::All)
         .syntax("username?@6.0.0 password"),
     command(
         "echo",
@@ -56,6 +58,7 @@ pub const COMMANDS: &[Command] = &[
             "O(1)",
             "Chooses the protocol, if asked logs in and names the connection; tells who answers.",
         )
+        .secrets(Secrets::After(&[("AUTH", 2)]))
         .syntax("arguments{protover:integer AUTH=auth{username password}? SETNAME=clientname?}?"),
     command("host:", -1, CROSS_PROTOCOL, cut_off),
     command("ping", -1, Flags::FAST.and(Flags::SUBSCRIBED), ping)
@@ -272,6 +275,7 @@ fn quit(ctx: &mut Ctx<'_>) -> CmdResult {
 }
 
 fn reset(ctx: &mut Ctx<'_>) -> CmdResult {
+    stop_monitor(ctx.server, ctx.client);
     leave_channels(ctx);
     set_protocol(ctx, false);
     let client = &mut *ctx.client;
@@ -279,11 +283,12 @@ fn reset(ctx: &mut Ctx<'_>) -> CmdResult {
     client.select(DbIndex::default());
     client.set_authenticated(ctx.config.requirepass.is_empty());
     client.set_no_touch(false);
+    client.set_import_source(false);
     client.shared.no_evict.store(false, Ordering::Relaxed);
     client.shared.names.lock().name.clear();
     // CLIENT REPLY SKIP still holds for this reply, as in Redis.
     if client.reply == ReplyMode::Off {
-        client.reply = ReplyMode::On;
+        client.set_reply(ReplyMode::On);
     }
     ctx.out.simple("RESET");
     Ok(Next::Done)

@@ -489,7 +489,9 @@ fn keyspace_stats(report: &mut Report<'_, '_>) {
     report.line("expired_stale_perc", format_args!("{stale_percent:.2}"));
     report.line("expired_time_cap_reached_count", 0);
     report.line("expire_cycle_cpu_milliseconds", cycle_ms);
-    report.zeros(&["evicted_keys", "evicted_clients"]);
+    report.line("evicted_keys", 0);
+    let evicted = &report.server.clients.memory.evicted;
+    report.line("evicted_clients", evicted.load(Ordering::Relaxed));
     report.zeros(&[
         "total_eviction_exceeded_time",
         "current_eviction_exceeded_time",

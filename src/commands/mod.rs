@@ -33,6 +33,7 @@ mod hash;
 mod info;
 mod list;
 mod lolwut;
+pub(crate) mod monitor;
 pub(crate) mod persistence;
 mod pubsub;
 mod scan;
@@ -184,6 +185,7 @@ pub const FAMILIES: &[&[Command]] = &[
     command::COMMANDS,
     lolwut::COMMANDS,
     transaction::COMMANDS,
+    monitor::COMMANDS,
 ];
 
 /// The value of a key of this type to be read; an error if it has another one.

@@ -43,6 +43,15 @@ pub enum Lookup {
     Silent,
 }
 
+/// What becomes of an expired key that is met while data is imported (`import-mode`).
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stale {
+    /// A read leaves it to whoever imports.
+    Stays,
+    /// A write deletes it, as at any other time.
+    Goes,
+}
+
 /// The keyspace as one command sees it: the shards it holds, its database, its moment in time.
 pub struct Access<'k> {
     keyspace: &'k Keyspace,
@@ -107,6 +116,15 @@ impl<'k> Access<'k> {
         self.now_ms = 0;
         self.effects = Effects::new(false, 0);
         self
+    }
+
+    /// The client imports data (CLIENT IMPORT-SOURCE): as long as the server lets it, nothing has
+    /// expired for it.
+    #[cold]
+    pub fn see_expired(&mut self) {
+        if self.keyspace.expire_clock.is_importing() {
+            self.now_ms = 0;
+        }
     }
 
     /// Says for whom the command runs, by the client's number.
@@ -287,6 +305,7 @@ impl<'k> Access<'k> {
             key,
             now_ms,
             &mut self.effects,
+            Stale::Stays,
         ) else {
             shard.stats.misses += (lookup != Lookup::Silent) as u64;
             return None;
@@ -316,6 +335,7 @@ impl<'k> Access<'k> {
             key,
             now_ms,
             &mut self.effects,
+            Stale::Goes,
         )?;
         shard.before_change(snapshot, db, slot);
         let table = &mut shard.tables[db.0 as usize];
@@ -364,6 +384,7 @@ impl<'k> Access<'k> {
             key,
             now_ms,
             &mut self.effects,
+            Stale::Goes,
         );
         if let Some(slot) = found {
             shard.before_change(snapshot, db, slot);
@@ -451,6 +472,7 @@ impl<'k> Access<'k> {
             key,
             now_ms,
             &mut self.effects,
+            Stale::Goes,
         );
         if let Some(slot) = found {
             shard.before_change(snapshot, db, slot);
@@ -521,6 +543,7 @@ impl<'k> Access<'k> {
             key,
             now_ms,
             &mut self.effects,
+            Stale::Goes,
         )?;
         shard.before_change(snapshot, db, slot);
         let mut entry = shard.tables[self.db.0 as usize].remove(slot);
@@ -553,6 +576,7 @@ impl<'k> Access<'k> {
             key,
             now_ms,
             &mut self.effects,
+            Stale::Goes,
         );
         if let Some(slot) = found {
             shard.before_change(snapshot, db, slot);
@@ -935,11 +959,15 @@ fn find_live(
     key: &[u8],
     now_ms: u64,
     effects: &mut Effects,
+    stale: Stale,
 ) -> Option<Slot> {
     let table = shard.tables.get_mut(db.0 as usize)?;
     let slot = table.find(hash, key)?;
     match table.get(slot).expire_at_ms() {
         Some(at_ms) if at_ms <= now_ms => {
+            if stale == Stale::Stays && keyspace.expire_clock.is_importing() {
+                return None;
+            }
             shard.before_change(&keyspace.snapshot, db, slot);
             let mut entry = shard.tables[db.0 as usize].remove(slot);
             shard.side.forget_fields(db, &mut entry);

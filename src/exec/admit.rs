@@ -54,6 +54,7 @@ const RULES: &[Rule] = &[
     no_multi,
     dataset,
     subscribed,
+    monitor,
     paused,
     gate,
 ];
@@ -192,6 +193,18 @@ fn out_of_the_ordinary(server: &Server, marks: Marks, admission: &Admission<'_>)
     }
 }
 
+/// Keys are none of a replica's business, which a client that looks with MONITOR is to Redis.
+#[inline]
+fn monitor(_: &Server, admission: &Admission<'_>, _: u64) -> Verdict {
+    const KEYSPACE: Flags = Flags::READONLY.and(Flags::WRITE).and(Flags::MAY_REPLICATE);
+    match admission.client.is_monitor && admission.command.row.flags.any(KEYSPACE) {
+        true => Verdict::Refuse(CmdError::text(
+            "ERR Replica can't interact with the keyspace",
+        )),
+        false => Verdict::Run,
+    }
+}
+
 /// A client that knows only RESP2 could not tell replies from messages.
 #[inline]
 fn subscribed(_: &Server, admission: &Admission<'_>, _: u64) -> Verdict {
@@ -226,6 +239,8 @@ fn paused(server: &Server, admission: &Admission<'_>, now_ms: u64) -> Verdict {
     match server.pause.mode(now_ms) {
         PauseMode::None => Verdict::Run,
         PauseMode::Write if !flags.any(Flags::WRITE.and(Flags::MAY_REPLICATE)) => Verdict::Run,
+        // A replica is not held back.
+        _ if admission.client.is_monitor => Verdict::Run,
         PauseMode::Write | PauseMode::All => Verdict::Wait(Wait::Pause),
     }
 }
