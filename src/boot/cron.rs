@@ -75,13 +75,14 @@ fn look_after_clients(server: &Server, now_ms: u64) {
     server.stats.recent_output.note(output_max as u64, now_ms);
 }
 
-/// Silent for longer than `timeout`, and not because of a CLIENT PAUSE.
+/// Silent for longer than `timeout`, and neither because of a CLIENT PAUSE nor because it listens.
 fn is_idle(client: &Shared, config: &Config, now_ms: u64) -> bool {
     let timeout_ms = u64::from(config.timeout_secs) * 1000;
     let last_ms = client.last_interaction_ms.load(Ordering::Relaxed);
     timeout_ms > 0
         && !client.paused.load(Ordering::Relaxed)
         && !client.is_blocked()
+        && !client.is_subscriber()
         && now_ms.saturating_sub(last_ms) > timeout_ms
 }
 

@@ -11,6 +11,7 @@
 pub mod auth;
 pub mod inbox;
 pub mod pause;
+pub mod subscriptions;
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -25,6 +26,7 @@ use parking_lot::Mutex;
 use crate::db::{DbIndex, Outcome, Waiter};
 
 use inbox::{Bell, Inbox, OutputClass, OutputLimits};
+use subscriptions::{Subject, Subscriptions};
 
 /// A client's number: unique for the life of the server, ascending.
 pub type ClientId = u64;
@@ -71,6 +73,8 @@ pub struct Client {
     pub may_block: bool,
     /// QUIT or a protocol error: closed once what was answered is written.
     pub closing: bool,
+    /// What it has subscribed to; none without a subscription.
+    pub subscriptions: Option<Box<Subscriptions>>,
 }
 
 impl Client {
@@ -84,6 +88,7 @@ impl Client {
             no_touch: false,
             may_block: true,
             closing: false,
+            subscriptions: None,
         }
     }
 
@@ -211,6 +216,8 @@ pub struct Shared {
     pub inbox_bytes: AtomicUsize,
     /// Channels, patterns and sharded channels that it has subscribed to.
     pub subscriptions: [AtomicU32; 3],
+    /// Memory that these take.
+    pub subscription_bytes: AtomicUsize,
     /// Since when its output is above the soft limit, Unix ms; 0: it is not.
     pub soft_limit_since_ms: AtomicU64,
     /// What it waits for in a blocking command.
@@ -225,6 +232,11 @@ impl Shared {
     pub fn is_subscriber(&self) -> bool {
         let mut counts = self.subscriptions.iter();
         counts.any(|count| count.load(Ordering::Relaxed) > 0)
+    }
+
+    /// How much it has subscribed to, of one kind.
+    pub fn subscription_count(&self, subject: Subject) -> u32 {
+        self.subscriptions[subject as usize].load(Ordering::Relaxed)
     }
 
     /// Bytes that were not sent yet: replies and what is in the inbox.
@@ -281,7 +293,8 @@ impl Shared {
         let ends = self.endpoint.addr.capacity() + self.endpoint.laddr.capacity();
         let buffers = self.query_buffer_capacity.load(Ordering::Relaxed)
             + self.output_memory_bytes.load(Ordering::Relaxed)
-            + self.inbox_bytes.load(Ordering::Relaxed);
+            + self.inbox_bytes.load(Ordering::Relaxed)
+            + self.subscription_bytes.load(Ordering::Relaxed);
         let connection = self.connection_bytes.load(Ordering::Relaxed);
         size_of::<Shared>() + connection + buffers + ends + texts.iter().sum::<usize>()
     }
@@ -387,6 +400,7 @@ impl Registry {
             move_to: AtomicUsize::new(0),
             inbox_bytes: AtomicUsize::new(0),
             subscriptions: Default::default(),
+            subscription_bytes: AtomicUsize::new(0),
             soft_limit_since_ms: AtomicU64::new(0),
             inbox: Mutex::default(),
             waiter: Mutex::new(None),

@@ -13,6 +13,7 @@ use crate::spec::{AclCategories, CmdError, Flags, Group};
 use crate::util::num;
 
 use super::client::{name_error, set_name};
+use super::pubsub::leave_channels;
 use super::{CmdResult, Command, Ctx, Next, c_text, command};
 
 use std::sync::atomic::Ordering;
@@ -57,7 +58,7 @@ pub const COMMANDS: &[Command] = &[
         )
         .syntax("arguments{protover:integer AUTH=auth{username password}? SETNAME=clientname?}?"),
     command("host:", -1, CROSS_PROTOCOL, cut_off),
-    command("ping", -1, Flags::FAST, ping)
+    command("ping", -1, Flags::FAST.and(Flags::SUBSCRIBED), ping)
         .acl(AclCategories::CONNECTION)
         .tips(&["request_policy:all_shards", "response_policy:all_succeeded"])
         .docs(
@@ -68,7 +69,7 @@ pub const COMMANDS: &[Command] = &[
         )
         .syntax("message?"),
     command("post", -1, CROSS_PROTOCOL, cut_off),
-    command("quit", -1, ALWAYS, quit)
+    command("quit", -1, ALWAYS.and(Flags::SUBSCRIBED), quit)
         .acl(AclCategories::CONNECTION)
         .docs(
             Group::Connection,
@@ -76,7 +77,7 @@ pub const COMMANDS: &[Command] = &[
             "O(1)",
             "Ends the connection once everything is answered.",
         ),
-    command("reset", 1, ALWAYS, reset)
+    command("reset", 1, ALWAYS.and(Flags::SUBSCRIBED), reset)
         .acl(AclCategories::CONNECTION)
         .docs(
             Group::Connection,
@@ -241,6 +242,13 @@ fn ping(ctx: &mut Ctx<'_>) -> CmdResult {
     if !ctx.args.is_empty() {
         return Err(CmdError::WrongArity("ping".into()));
     }
+    if ctx.client.is_subscriber() && !ctx.out.is_resp3() {
+        // In the form of a message: such a client expects nothing else.
+        ctx.out.array(2);
+        ctx.out.bulk(b"pong");
+        ctx.out.bulk(message.unwrap_or_default());
+        return Ok(Next::Done);
+    }
     match message {
         Some(message) => ctx.out.bulk(message),
         None => ctx.out.simple("PONG"),
@@ -254,6 +262,7 @@ fn quit(ctx: &mut Ctx<'_>) -> CmdResult {
 }
 
 fn reset(ctx: &mut Ctx<'_>) -> CmdResult {
+    leave_channels(ctx);
     set_protocol(ctx, false);
     let client = &mut *ctx.client;
     client.select(DbIndex::default());

@@ -34,6 +34,7 @@ mod info;
 mod list;
 mod lolwut;
 pub(crate) mod persistence;
+mod pubsub;
 mod scan;
 mod server;
 mod set;
@@ -175,6 +176,7 @@ pub const FAMILIES: &[&[Command]] = &[
     persistence::COMMANDS,
     config::COMMANDS,
     info::COMMANDS,
+    pubsub::COMMANDS,
     debug::COMMANDS,
     command::COMMANDS,
     lolwut::COMMANDS,

@@ -3,6 +3,8 @@
 //!
 //! To add a rule: one function and its place in [`RULES`].
 
+use std::sync::atomic::Ordering;
+
 use crate::client::Client;
 use crate::client::pause::PauseMode;
 use crate::commands::Registered;
@@ -42,7 +44,16 @@ const RDB_FAILED: &str = "MISCONF Redis is configured to save RDB snapshots, but
 
 type Rule = fn(&Server, &Admission<'_>, u64) -> Verdict;
 
-const RULES: &[Rule] = &[http, authenticated, arity, protected, dataset, paused, gate];
+const RULES: &[Rule] = &[
+    http,
+    authenticated,
+    arity,
+    protected,
+    dataset,
+    subscribed,
+    paused,
+    gate,
+];
 
 /// Asks all rules in order.
 #[inline]
@@ -142,9 +153,39 @@ fn out_of_the_ordinary(server: &Server, marks: Marks, admission: &Admission<'_>)
         }
     }
     match marks.has(Marks::LOADING) && !flags.has(Flags::LOADING) {
+        // The next rule comes before this one.
+        true if must_stay_subscribed(admission) => Verdict::Run,
         true => Verdict::Refuse(CmdError::Loading),
         false => Verdict::Run,
     }
+}
+
+/// A client that knows only RESP2 could not tell replies from messages.
+#[inline]
+fn subscribed(_: &Server, admission: &Admission<'_>, _: u64) -> Verdict {
+    match must_stay_subscribed(admission) {
+        true => Verdict::Refuse(not_while_subscribed(admission.command)),
+        false => Verdict::Run,
+    }
+}
+
+#[inline]
+fn must_stay_subscribed(admission: &Admission<'_>) -> bool {
+    let Admission {
+        client, command, ..
+    } = admission;
+    client.is_subscriber()
+        && client.shared.resp.load(Ordering::Relaxed) == 2
+        && !command.row.flags.has(Flags::SUBSCRIBED)
+}
+
+#[cold]
+fn not_while_subscribed(command: &Registered) -> CmdError {
+    CmdError::owned(format!(
+        "ERR Can't execute '{}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are \
+         allowed in this context",
+        command.full_name
+    ))
 }
 
 #[inline]

@@ -502,8 +502,10 @@ struct Held<'k> {
 /// Locks the shards of the keys that a request names.
 fn lock_keys<'k>(keyspace: &'k Keyspace, command: &Registered, argv: Argv<'_>) -> Locks<'k> {
     let mut hashes: SmallVec<[u64; 16]> = SmallVec::new();
-    let found = keys::for_each_key(command.row.keys, argv, |at, _| {
-        hashes.push(keyspace.hash(&argv[at]));
+    let found = keys::for_each_key(command.row.keys, argv, |at, spec| {
+        if spec.is_key() {
+            hashes.push(keyspace.hash(&argv[at]));
+        }
     });
     // Specs that lead nowhere: the handler finds the same fault and answers it, without touching a
     // key.

@@ -128,6 +128,6 @@ impl Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
-        self.exec.server.clients.disconnect(self.client.shared.id);
+        self.exec.disconnect(&mut self.client);
     }
 }

@@ -110,7 +110,7 @@ enum Turn {
 pub async fn run(worker: Rc<Worker>, parcel: Parcel) {
     let Parcel {
         socket,
-        client,
+        mut client,
         resp3,
     } = parcel;
     let shared = client.shared.clone();
@@ -121,7 +121,7 @@ pub async fn run(worker: Rc<Worker>, parcel: Parcel) {
                 "Error registering a connection of {}: {error}",
                 shared.endpoint.addr
             );
-            worker.exec.server.clients.disconnect(shared.id);
+            worker.exec.disconnect(&mut client);
             return;
         }
     };
@@ -141,7 +141,7 @@ pub async fn run(worker: Rc<Worker>, parcel: Parcel) {
     let waker = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
     shared.set_waker(waker);
     match connection.serve(&worker).await {
-        Leave::Close => worker.exec.server.clients.disconnect(shared.id),
+        Leave::Close => worker.exec.disconnect(&mut connection.client),
         Leave::Move => connection.depart(&worker),
     }
 }
@@ -690,9 +690,8 @@ impl Connection {
     }
 
     /// Hands the connection to the worker that was chosen for it.
-    fn depart(self, worker: &Worker) {
+    fn depart(mut self, worker: &Worker) {
         self.client.shared.lower(Signal::Move);
-        let id = self.client.shared.id;
         match self.stream.into_socket() {
             Ok(socket) => {
                 let target = self.client.shared.move_to.load(Ordering::Relaxed);
@@ -705,7 +704,7 @@ impl Connection {
                     },
                 );
             }
-            Err(_) => worker.exec.server.clients.disconnect(id),
+            Err(_) => worker.exec.disconnect(&mut self.client),
         }
     }
 

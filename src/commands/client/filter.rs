@@ -43,6 +43,15 @@ enum ClientType {
     PubSub,
 }
 
+impl ClientType {
+    fn of(client: &Shared) -> ClientType {
+        match client.is_subscriber() {
+            true => ClientType::PubSub,
+            false => ClientType::Normal,
+        }
+    }
+}
+
 /// What can be asked for and against.
 #[derive(Default)]
 struct Terms<'a> {
@@ -193,7 +202,7 @@ impl<'a> Terms<'a> {
         ids.is_some_and(|ids| hit(ids.binary_search(&client.id).is_ok()))
             || self
                 .client_type
-                .is_some_and(|wanted| hit(wanted == ClientType::Normal))
+                .is_some_and(|wanted| hit(wanted == ClientType::of(client)))
             || (self.user && hit(true))
             || self.db.is_some_and(|db| hit(db == client.db.load(Relaxed)))
             || equal(self.addr, &ends.addr)

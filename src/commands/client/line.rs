@@ -11,6 +11,7 @@ use std::io::Write as _;
 use std::sync::atomic::Ordering::Relaxed;
 
 use crate::client::auth::DEFAULT_USER;
+use crate::client::subscriptions::Subject;
 use crate::client::{ClientId, Shared, Signal};
 use crate::commands::Ctx;
 
@@ -67,7 +68,13 @@ impl<'t> Writer<'t> {
             client.db.load(Relaxed),
         ));
         text(format_args!(
-            " sub=0 psub=0 ssub=0 multi=-1 watch=0 qbuf={query_bytes} qbuf-free={query_free} \
+            " sub={} psub={} ssub={}",
+            client.subscription_count(Subject::Channel),
+            client.subscription_count(Subject::Pattern),
+            client.subscription_count(Subject::ShardChannel),
+        ));
+        text(format_args!(
+            " multi=-1 watch=0 qbuf={query_bytes} qbuf-free={query_free} \
              argv-mem={argv_bytes} multi-mem=0 rbs=0 rbp=0 obl={output_bytes} oll={} omem={} \
              tot-mem={} events={} cmd={} user={DEFAULT_USER} redir=-1 resp={}",
             (output_bytes > 0) as u8,
@@ -91,6 +98,7 @@ impl<'t> Writer<'t> {
 /// A client's flags as letters; `N` for none.
 pub(super) fn flags(client: &Shared) -> String {
     let letters = [
+        (client.is_subscriber(), 'P'),
         (client.paused.load(Relaxed) || client.is_blocked(), 'b'),
         (client.has(Signal::Kill), 'A'),
         (client.endpoint.unix, 'U'),
