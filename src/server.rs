@@ -22,10 +22,12 @@ use crate::tracking::Tracking;
 use crate::util::clock::Clock;
 use crate::util::rng;
 
+pub mod monitor;
 mod observe;
 pub mod rewriting;
 pub mod saving;
 
+use monitor::Monitors;
 use observe::{EventChannels, Teller};
 
 /// The version of Kivi.
@@ -62,6 +64,8 @@ pub struct Server {
     /// Client-side caching.
     pub tracking: Arc<Tracking>,
     event_channels: Arc<EventChannels>,
+    /// Those who are shown every command.
+    pub monitors: Monitors,
     /// CLIENT PAUSE.
     pub pause: Pause,
     /// Figures.
@@ -100,6 +104,14 @@ fn disk(config: &Config) -> Arc<dyn Disk> {
     Arc::new(crate::persist::disk::fake::FakeDisk::new(dir))
 }
 
+/// `maxmemory`, of which `maxmemory-clients` may be a share; 0 for no limit.
+fn maxmemory_bytes(store: &ConfigStore) -> u64 {
+    let found = store.get(&[b"maxmemory"]);
+    let shown = found.first().map(|(_, shown)| shown.as_slice());
+    let bytes = shown.and_then(|shown| std::str::from_utf8(shown).ok()?.parse().ok());
+    bytes.unwrap_or(0)
+}
+
 impl Server {
     /// A server with an empty dataset.
     pub fn new(store: ConfigStore, clock: Clock) -> Server {
@@ -121,6 +133,7 @@ impl Server {
                 config.databases,
                 KeyHash::process(HashFunction::Fast),
             ),
+            monitors: Monitors::new(clients.clone()),
             clients,
             pubsub: pubsub.clone(),
             tracking: tracking.clone(),
@@ -147,12 +160,13 @@ impl Server {
             channels: event_channels,
         };
         let _ = server.keyspace.observer.set(Box::new(teller));
-        server.follow(&config);
+        server.follow(&server.config_store.lock());
         server
     }
 
     /// Copies into subsystems what they need of the configuration.
-    fn follow(&self, config: &Config) {
+    fn follow(&self, store: &ConfigStore) {
+        let config = store.config();
         let limits = &config.client_output_buffer_limit;
         for (class, limit) in [
             (OutputClass::Normal, &limits.normal),
@@ -161,6 +175,10 @@ impl Server {
         ] {
             self.clients.output_limits.set(class, limit.hard_bytes);
         }
+        let share = config.maxmemory_clients;
+        self.clients
+            .set_memory_limit(share.bytes_of(maxmemory_bytes(store)));
+        self.keyspace.expire_clock.set_importing(config.import_mode);
         let notify = &config.notify_keyspace_events;
         self.event_channels.set(notify.keyspace, notify.keyevent);
         self.keyspace
@@ -211,7 +229,7 @@ impl Server {
                 None => Ok(()),
             },
         )?;
-        self.follow(&store.config());
+        self.follow(&store);
         *self.config.write() = store.config();
         *self.config_store.lock() = store;
         self.config_epoch.fetch_add(1, Ordering::AcqRel);

@@ -292,6 +292,14 @@ fn listeners(report: &mut Report<'_, '_>) {
     }
 }
 
+/// How much is subscribed to.
+fn pubsub_stats(report: &mut Report<'_, '_>) {
+    let pubsub = &report.server.pubsub;
+    report.line("pubsub_channels", pubsub.channel_count(false));
+    report.line("pubsub_patterns", pubsub.pattern_count());
+    report.line("pubsubshard_channels", pubsub.channel_count(true));
+}
+
 fn clients(report: &mut Report<'_, '_>) {
     let server = report.server;
     let now_ms = server.clock.unix_ms();
@@ -307,7 +315,8 @@ fn clients(report: &mut Report<'_, '_>) {
         server.stats.recent_output.get(now_ms),
     );
     report.line("blocked_clients", report.crowd().blocked);
-    report.zeros(&["tracking_clients", "pubsub_clients"]);
+    report.zeros(&["tracking_clients"]);
+    report.line("pubsub_clients", server.pubsub.client_count());
     report.line("watching_clients", report.crowd().watching);
     report.line("clients_in_timeout_table", report.crowd().with_deadline);
     let watched_keys = report.census().watched_keys;
@@ -400,22 +409,18 @@ fn memory(report: &mut Report<'_, '_>) {
 fn stats(report: &mut Report<'_, '_>) {
     let stats = &report.server.stats;
     let sum = report.sum();
-    let (reads, writes) = (sum.reads, sum.writes);
-    let (net_in, net_out) = (sum.net_in_bytes, sum.net_out_bytes);
-    let (commands, errors) = (sum.commands_total, sum.errors_total);
-    let (batches, entries) = (sum.prefetch_batches, sum.prefetch_entries);
     let kbps = |metric| format!("{:.2}", stats.sampler.rate(metric) as f64 / 1024.0);
     report.line(
         "total_connections_received",
         stats.connections_received.load(Ordering::Relaxed),
     );
-    report.line("total_commands_processed", commands);
+    report.line("total_commands_processed", sum.commands_total);
     report.line(
         "instantaneous_ops_per_sec",
         stats.sampler.rate(Metric::Commands),
     );
-    report.line("total_net_input_bytes", net_in);
-    report.line("total_net_output_bytes", net_out);
+    report.line("total_net_input_bytes", sum.net_in_bytes);
+    report.line("total_net_output_bytes", sum.net_out_bytes);
     report.zeros(&["total_net_repl_input_bytes", "total_net_repl_output_bytes"]);
     report.line("instantaneous_input_kbps", kbps(Metric::NetIn));
     report.line("instantaneous_output_kbps", kbps(Metric::NetOut));
@@ -427,7 +432,7 @@ fn stats(report: &mut Report<'_, '_>) {
     );
     report.zeros(&["sync_full", "sync_partial_ok", "sync_partial_err"]);
     keyspace_stats(report);
-    report.zeros(&["pubsub_channels", "pubsub_patterns", "pubsubshard_channels"]);
+    pubsub_stats(report);
     report.zeros(&["latest_fork_usec", "total_forks", "migrate_cached_sockets"]);
     report.zeros(&["slave_expires_tracked_keys"]);
     report.zeros(&["active_defrag_hits", "active_defrag_misses"]);
@@ -438,37 +443,40 @@ fn stats(report: &mut Report<'_, '_>) {
         "tracking_total_items",
         "tracking_total_prefixes",
     ]);
-    report.line("unexpected_error_replies", 0);
-    report.line("total_error_replies", errors);
-    report.line("dump_payload_sanitizations", 0);
-    report.line("total_reads_processed", reads);
-    report.line("total_writes_processed", writes);
-    // Whoever reads and writes is an I/O thread.
-    report.line("io_threaded_reads_processed", reads);
-    report.line("io_threaded_writes_processed", writes);
-    report.line("io_threaded_total_prefetch_batches", batches);
-    report.line("io_threaded_total_prefetch_entries", entries);
-    report.line(
-        "client_query_buffer_limit_disconnections",
-        stats.query_buffer_disconnections.load(Ordering::Relaxed),
-    );
-    report.line(
-        "client_output_buffer_limit_disconnections",
-        report
-            .server
-            .clients
-            .output_disconnections
-            .load(Ordering::Relaxed),
-    );
-    report.line(
-        "acl_access_denied_auth",
-        stats.auth_denied.load(Ordering::Relaxed),
-    );
+    io_stats(report);
     report.zeros(&[
         "acl_access_denied_cmd",
         "acl_access_denied_key",
         "acl_access_denied_channel",
     ]);
+}
+
+/// The lines of the section stats that are about reading, writing and answering.
+fn io_stats(report: &mut Report<'_, '_>) {
+    let (sum, server) = (report.sum(), report.server);
+    report.line("unexpected_error_replies", 0);
+    report.line("total_error_replies", sum.errors_total);
+    report.line("dump_payload_sanitizations", 0);
+    report.line("total_reads_processed", sum.reads);
+    report.line("total_writes_processed", sum.writes);
+    // Whoever reads and writes is an I/O thread.
+    report.line("io_threaded_reads_processed", sum.reads);
+    report.line("io_threaded_writes_processed", sum.writes);
+    report.line("io_threaded_total_prefetch_batches", sum.prefetch_batches);
+    report.line("io_threaded_total_prefetch_entries", sum.prefetch_entries);
+    for (name, counter) in [
+        (
+            "client_query_buffer_limit_disconnections",
+            &server.stats.query_buffer_disconnections,
+        ),
+        (
+            "client_output_buffer_limit_disconnections",
+            &server.clients.output_disconnections,
+        ),
+        ("acl_access_denied_auth", &server.stats.auth_denied),
+    ] {
+        report.line(name, counter.load(Ordering::Relaxed));
+    }
 }
 
 /// The lines of the section stats that are about keys.
@@ -481,7 +489,9 @@ fn keyspace_stats(report: &mut Report<'_, '_>) {
     report.line("expired_stale_perc", format_args!("{stale_percent:.2}"));
     report.line("expired_time_cap_reached_count", 0);
     report.line("expire_cycle_cpu_milliseconds", cycle_ms);
-    report.zeros(&["evicted_keys", "evicted_clients"]);
+    report.line("evicted_keys", 0);
+    let evicted = &report.server.clients.memory.evicted;
+    report.line("evicted_clients", evicted.load(Ordering::Relaxed));
     report.zeros(&[
         "total_eviction_exceeded_time",
         "current_eviction_exceeded_time",

@@ -33,7 +33,9 @@ mod hash;
 mod info;
 mod list;
 mod lolwut;
+pub(crate) mod monitor;
 pub(crate) mod persistence;
+mod pubsub;
 mod scan;
 mod server;
 mod set;
@@ -178,10 +180,12 @@ pub const FAMILIES: &[&[Command]] = &[
     persistence::COMMANDS,
     config::COMMANDS,
     info::COMMANDS,
+    pubsub::COMMANDS,
     debug::COMMANDS,
     command::COMMANDS,
     lolwut::COMMANDS,
     transaction::COMMANDS,
+    monitor::COMMANDS,
 ];
 
 /// The value of a key of this type to be read; an error if it has another one.

@@ -173,7 +173,7 @@ fn register(row: &'static Command, prefix: &str, next_id: &mut u16) -> Registere
     let id = *next_id;
     *next_id += 1;
     let single_key = match row.keys {
-        [only] => match (only.begin, only.find) {
+        [only] if only.is_key() => match (only.begin, only.find) {
             (Begin::Index(at), Find::Range { last: 0, .. }) => Some(at),
             _ => None,
         },

@@ -136,6 +136,12 @@ impl Effects {
         self.is_logged
     }
 
+    /// Whether somebody looks at all commands (MONITOR).
+    #[inline]
+    pub fn is_monitored(&self) -> bool {
+        notice::wants_commands(self.interest)
+    }
+
     /// Drops an entry that was taken out of the keyspace, a large one later.
     #[inline]
     pub(super) fn discard(&mut self, entry: Entry) {

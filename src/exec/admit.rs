@@ -3,6 +3,8 @@
 //!
 //! To add a rule: one function and its place in [`RULES`].
 
+use std::sync::atomic::Ordering;
+
 use crate::client::Client;
 use crate::client::pause::PauseMode;
 use crate::commands::Registered;
@@ -51,6 +53,8 @@ const RULES: &[Rule] = &[
     protected,
     no_multi,
     dataset,
+    subscribed,
+    monitor,
     paused,
     gate,
 ];
@@ -182,9 +186,51 @@ fn out_of_the_ordinary(server: &Server, marks: Marks, admission: &Admission<'_>)
         }
     }
     match marks.has(Marks::LOADING) && !flags.has(Flags::LOADING) {
+        // The next rule comes before this one.
+        true if must_stay_subscribed(admission) => Verdict::Run,
         true => Verdict::Refuse(CmdError::Loading),
         false => Verdict::Run,
     }
+}
+
+/// Keys are none of a replica's business, which a client that looks with MONITOR is to Redis.
+#[inline]
+fn monitor(_: &Server, admission: &Admission<'_>, _: u64) -> Verdict {
+    const KEYSPACE: Flags = Flags::READONLY.and(Flags::WRITE).and(Flags::MAY_REPLICATE);
+    match admission.client.is_monitor && admission.command.row.flags.any(KEYSPACE) {
+        true => Verdict::Refuse(CmdError::text(
+            "ERR Replica can't interact with the keyspace",
+        )),
+        false => Verdict::Run,
+    }
+}
+
+/// A client that knows only RESP2 could not tell replies from messages.
+#[inline]
+fn subscribed(_: &Server, admission: &Admission<'_>, _: u64) -> Verdict {
+    match must_stay_subscribed(admission) {
+        true => Verdict::Refuse(not_while_subscribed(admission.command)),
+        false => Verdict::Run,
+    }
+}
+
+#[inline]
+fn must_stay_subscribed(admission: &Admission<'_>) -> bool {
+    let Admission {
+        client, command, ..
+    } = admission;
+    client.is_subscriber()
+        && client.shared.resp.load(Ordering::Relaxed) == 2
+        && !command.row.flags.has(Flags::SUBSCRIBED)
+}
+
+#[cold]
+fn not_while_subscribed(command: &Registered) -> CmdError {
+    CmdError::owned(format!(
+        "ERR Can't execute '{}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are \
+         allowed in this context",
+        command.full_name
+    ))
 }
 
 #[inline]
@@ -193,6 +239,8 @@ fn paused(server: &Server, admission: &Admission<'_>, now_ms: u64) -> Verdict {
     match server.pause.mode(now_ms) {
         PauseMode::None => Verdict::Run,
         PauseMode::Write if !flags.any(Flags::WRITE.and(Flags::MAY_REPLICATE)) => Verdict::Run,
+        // A replica is not held back.
+        _ if admission.client.is_monitor => Verdict::Run,
         PauseMode::Write | PauseMode::All => Verdict::Wait(Wait::Pause),
     }
 }

@@ -2,7 +2,8 @@
 
 use crate::db::{Effects, Keyspace};
 
-use crate::client::{Client, Signal};
+use crate::client::Client;
+use crate::commands::monitor::stop_monitor;
 use crate::resp::write::ReplyWriter;
 
 use super::{Exec, Moment};
@@ -18,10 +19,16 @@ pub(super) fn fan_out(keyspace: &Keyspace, moment: &mut Moment, effects: Effects
 }
 
 impl Exec {
+    /// Forgets a client whose connection has ended, and what it has left behind elsewhere.
+    pub fn disconnect(&self, client: &mut Client) {
+        self.end_transaction(client);
+        stop_monitor(&self.server, client);
+        self.server.pubsub.unsubscribe_all(client);
+        self.server.clients.disconnect(client.shared.id);
+    }
+
     /// Writes what others have for a client, behind the reply that it has got.
     pub fn deliver(&self, client: &Client, out: &mut ReplyWriter) {
-        if client.shared.has(Signal::Inbox) {
-            client.shared.deliver(out);
-        }
+        client.shared.deliver(out);
     }
 }

@@ -24,6 +24,7 @@ use crate::db::{Access, DbIndex, Effects, GateGuard, Keyspace, Locks, Waiter};
 use crate::resp::parse::{Argv, Batch};
 use crate::resp::write::{Mark, ReplyWriter};
 use crate::server::Server;
+use crate::server::monitor::Shown;
 use crate::spec::limits::BATCH_COMMANDS;
 use crate::spec::{Args, CmdError, Flags, keys};
 use crate::stats;
@@ -403,6 +404,9 @@ impl Exec {
         };
 
         ctx.db.set_client(ctx.client.shared.id);
+        if ctx.client.is_import_source {
+            ctx.db.see_expired();
+        }
         let result = self.invoke(&mut ctx, argv, moment);
         let waiter = match &result {
             Ok(Next::Block(block)) => Some(self.wait(&mut ctx, command, argv, block)),
@@ -433,7 +437,27 @@ impl Exec {
             moment.logged(seq.unwrap_or(0));
         }
         ctx.db.tell();
+        if ctx.db.effects.is_monitored() {
+            self.show(ctx, argv);
+        }
         result
+    }
+
+    /// Shows a command that has run to those who look at all of them (MONITOR).
+    #[cold]
+    fn show(&self, ctx: &Ctx<'_>, argv: Argv<'_>) {
+        let row = &ctx.command.row;
+        if row.flags.any(Flags::ADMIN.and(Flags::SKIP_MONITOR)) {
+            return;
+        }
+        let args = argv.iter().enumerate();
+        let argv = args.map(|(at, arg)| (arg, row.secrets.hides(argv, at)));
+        let shown = Shown {
+            client: &ctx.client.shared,
+            db: ctx.client.db.0,
+            argv,
+        };
+        self.server.monitors.show(&self.server.clock, shown);
     }
 
     /// Appends what a command did to the log, before its locks are released.
@@ -520,8 +544,10 @@ struct Held<'k> {
 /// Locks the shards of the keys that a request names.
 fn lock_keys<'k>(keyspace: &'k Keyspace, command: &Registered, argv: Argv<'_>) -> Locks<'k> {
     let mut hashes: SmallVec<[u64; 16]> = SmallVec::new();
-    let found = keys::for_each_key(command.row.keys, argv, |at, _| {
-        hashes.push(keyspace.hash(&argv[at]));
+    let found = keys::for_each_key(command.row.keys, argv, |at, spec| {
+        if spec.is_key() {
+            hashes.push(keyspace.hash(&argv[at]));
+        }
     });
     // Specs that lead nowhere: the handler finds the same fault and answers it, without touching a
     // key.

@@ -298,7 +298,7 @@ impl Exec {
     }
 
     /// Ends a client's transaction, if there is one: while nothing is held.
-    fn end_transaction(&self, client: &mut Client) {
+    pub(super) fn end_transaction(&self, client: &mut Client) {
         let keyspace = &self.server.keyspace;
         let locks = keyspace.lock_none();
         let mut db = Access::new(keyspace, locks, DbIndex::default(), 0, false);
@@ -322,12 +322,6 @@ impl Exec {
         let reason = error.reply();
         let reason = reason.strip_prefix(b"ERR ").unwrap_or(&reason);
         CmdError::owned([b"EXECABORT Transaction discarded because of: ", reason].concat())
-    }
-
-    /// Forgets a client whose connection has ended, with all that others keep for it.
-    pub fn disconnect(&self, client: &mut Client) {
-        self.end_transaction(client);
-        self.server.clients.disconnect(client.shared.id);
     }
 }
 

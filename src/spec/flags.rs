@@ -81,7 +81,7 @@ bit_set! {
         FAST = 12;
         /// Served before authentication.
         NO_AUTH = 13;
-        /// May replicate although it does not write.
+        /// May replicate although it does not write, so CLIENT PAUSE WRITE holds it back. Not shown.
         MAY_REPLICATE = 14;
         /// Not inside MULTI.
         NO_MULTI = 15;
@@ -128,7 +128,6 @@ impl Flags {
         (Flags::ASKING, "asking"),
         (Flags::FAST, "fast"),
         (Flags::NO_AUTH, "no_auth"),
-        (Flags::MAY_REPLICATE, "may_replicate"),
         (Flags::NO_MULTI, "no_multi"),
         (Flags::MOVABLEKEYS, "movablekeys"),
         (Flags::ALLOW_BUSY, "allow_busy"),

@@ -11,6 +11,7 @@ use std::io::Write as _;
 use std::sync::atomic::Ordering::Relaxed;
 
 use crate::client::auth::DEFAULT_USER;
+use crate::client::subscriptions::Subject;
 use crate::client::{ClientId, Shared, Signal};
 use crate::commands::Ctx;
 
@@ -28,7 +29,7 @@ impl<'t> Writer<'t> {
     /// For the reply to the command that runs.
     pub(super) fn new(ctx: &Ctx<'t>) -> Writer<'t> {
         Writer {
-            now_ms: ctx.now_ms(),
+            now_ms: ctx.clock_ms(),
             commands: ctx.table.full_names(),
             asking: ctx.client.shared.id,
             argv_bytes: ctx.args.argv().iter().map(|arg| arg.len()).sum(),
@@ -60,7 +61,7 @@ impl<'t> Writer<'t> {
             let _ = out.write_fmt(args);
         };
         text(format_args!(
-            "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={} capa= db={}",
+            "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={} capa={} db={}",
             client.id,
             client.endpoint.addr,
             client.endpoint.laddr,
@@ -69,10 +70,17 @@ impl<'t> Writer<'t> {
             seconds_since(client.created_at_ms),
             seconds_since(client.last_interaction_ms.load(Relaxed)),
             flags(client),
+            capabilities(client),
             client.db.load(Relaxed),
         ));
         text(format_args!(
-            " sub=0 psub=0 ssub=0 multi={queued} watch={watched} qbuf={query_bytes} qbuf-free={query_free} \
+            " sub={} psub={} ssub={}",
+            client.subscription_count(Subject::Channel),
+            client.subscription_count(Subject::Pattern),
+            client.subscription_count(Subject::ShardChannel),
+        ));
+        text(format_args!(
+            " multi={queued} watch={watched} qbuf={query_bytes} qbuf-free={query_free} \
              argv-mem={argv_bytes} multi-mem={queue_bytes} rbs=0 rbp=0 obl={output_bytes} oll={} omem={} \
              tot-mem={} events={} cmd={} user={DEFAULT_USER} redir=-1 resp={}",
             (output_bytes > 0) as u8,
@@ -93,10 +101,20 @@ impl<'t> Writer<'t> {
     }
 }
 
+/// What a client has said that it can do (CLIENT CAPA), as letters.
+pub(super) fn capabilities(client: &Shared) -> &'static str {
+    match client.can_redirect.load(Relaxed) {
+        true => "r",
+        false => "",
+    }
+}
+
 /// A client's flags as letters; `N` for none.
 pub(super) fn flags(client: &Shared) -> String {
     let transaction = client.transaction.get();
     let letters = [
+        (client.is_monitor.load(Relaxed), 'O'),
+        (client.is_subscriber(), 'P'),
         (transaction.is_some_and(|seen| seen.is_open()), 'x'),
         (client.paused.load(Relaxed) || client.is_blocked(), 'b'),
         (transaction.is_some_and(|seen| seen.is_stale()), 'd'),
@@ -104,6 +122,7 @@ pub(super) fn flags(client: &Shared) -> String {
         (client.endpoint.unix, 'U'),
         (client.no_evict.load(Relaxed), 'e'),
         (client.no_touch.load(Relaxed), 'T'),
+        (client.is_import_source.load(Relaxed), 'I'),
     ];
     let set = letters.iter().filter(|(set, _)| *set);
     let letters: String = set.map(|(_, letter)| letter).collect();
