@@ -42,6 +42,15 @@ struct Rest {
     chore: Option<Chore>,
 }
 
+/// A transaction that runs.
+struct Run<'a> {
+    /// EXEC itself.
+    exec: &'a Registered,
+    argv: Argv<'a>,
+    queue: &'a Queue,
+    seen: &'a Seen,
+}
+
 /// The configuration as the commands of one transaction see it, each as the one before has left it.
 struct Seen {
     config: Arc<Config>,
@@ -119,8 +128,10 @@ impl Exec {
             need.hashes.push(hash);
             return need;
         }
-        let found = keys::for_each_key(command.row.keys, argv, |at, _| {
-            need.hashes.push(keyspace.hash(&argv[at]));
+        let found = keys::for_each_key(command.row.keys, argv, |at, spec| {
+            if spec.is_key() {
+                need.hashes.push(keyspace.hash(&argv[at]));
+            }
         });
         if found.is_err() {
             // The handler finds the same fault and answers it, without touching a key.
@@ -129,10 +140,13 @@ impl Exec {
         need
     }
 
-    /// Runs what the client has queued; `None` when someone else has the keyspace for himself.
+    /// Runs what the client has queued, by its EXEC; `None` when someone else has the keyspace for
+    /// himself.
     #[inline(never)]
     pub(super) fn run_queue(
         &self,
+        command: &Registered,
+        argv: Argv<'_>,
         moment: &mut Moment,
         client: &mut Client,
         out: &mut ReplyWriter,
@@ -141,6 +155,9 @@ impl Exec {
         let Held { locks, gate } = self.hold_for(client.transaction_mut())?;
         let mut db = Access::new(keyspace, locks, client.db, moment.now_ms, true);
         db.set_client(client.shared.id);
+        if client.is_import_source {
+            db.see_expired();
+        }
         let transaction = client.transaction_mut();
         let is_stale = transaction.is_stale(&mut db);
         transaction.unwatch(&mut db);
@@ -148,13 +165,21 @@ impl Exec {
         if is_stale {
             // Keys that were found expired.
             db.settle();
+            self.show_exec(&db, command, client, argv);
             fanout::fan_out(keyspace, moment, db.into_effects());
             out.null_array();
         } else {
             let queue = transaction.take_queue();
             let seen = Seen::now(&self.server);
             out.array(queue.len());
-            let db = self.run_all(&queue, &seen, db, moment, client, out, &mut rest);
+            let run = Run {
+                exec: command,
+                argv,
+                queue: &queue,
+                seen: &seen,
+            };
+            let (db, left) = self.run_all(run, db, moment, client, out);
+            rest = left;
             let mut effects = self.end_group(db, gate, moment);
             effects.changes += rest.changes;
             fanout::fan_out(keyspace, moment, effects);
@@ -179,41 +204,37 @@ impl Exec {
     }
 
     /// Runs the commands in order.
-    #[allow(clippy::too_many_arguments)]
     fn run_all<'a>(
         &'a self,
-        queue: &'a Queue,
-        mut seen: &'a Seen,
+        run: Run<'a>,
         mut db: Access<'a>,
         moment: &mut Moment,
         client: &'a mut Client,
         out: &'a mut ReplyWriter,
-        rest: &mut Rest,
-    ) -> Access<'a> {
-        let Some(first) = queue.iter().next() else {
-            return db;
-        };
+    ) -> (Access<'a>, Rest) {
+        let (mut rest, mut seen) = (Rest::default(), run.seen);
         db.effects.set_grouped(true);
         let mut ctx = Ctx {
-            args: Args::new(first.argv(), 1),
+            args: Args::new(run.argv, 1),
             db,
             out,
             client,
             server: &self.server,
             config: &seen.config,
             table: &self.table,
-            command: self.table.by_id(first.command),
+            command: run.exec,
             may_block: false,
         };
-        for queued in queue.iter() {
-            self.run_queued(&mut ctx, queued, moment, rest);
+        for queued in run.queue.iter() {
+            self.run_queued(&mut ctx, queued, moment, &mut rest);
             seen = seen.latest(&self.server);
             ctx.config = &seen.config;
         }
         if let Some(mark) = rest.closed {
             ctx.out.truncate(mark);
         }
-        ctx.db
+        self.show_exec(&ctx.db, run.exec, ctx.client, run.argv);
+        (ctx.db, rest)
     }
 
     fn run_queued<'a>(
@@ -234,6 +255,9 @@ impl Exec {
         let touch = !ctx.client.no_touch;
         ctx.db
             .begin_next(ctx.client.db, touch, key.zip(queued.first_hash));
+        if ctx.client.is_import_source {
+            ctx.db.see_expired();
+        }
         ctx.args = Args::new(argv, 1 + command.is_subcommand() as usize);
         ctx.command = command;
         let mark = ctx.out.mark();
@@ -281,6 +305,13 @@ impl Exec {
                 let config = self.server.config();
                 self.serve_waiters(db, ready, gate, &config, moment)
             }
+        }
+    }
+
+    /// Shows EXEC itself to those who look at all commands, behind what it has run.
+    fn show_exec(&self, db: &Access<'_>, command: &Registered, client: &Client, argv: Argv<'_>) {
+        if db.effects.is_monitored() {
+            self.show(command, client, argv);
         }
     }
 

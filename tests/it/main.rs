@@ -30,3 +30,4 @@ mod server;
 mod smoke;
 mod store;
 mod templates;
+mod transactions;
