@@ -9,6 +9,7 @@
 //! To add a field to CLIENT LIST: a field here, its text in `commands::client`.
 
 pub mod auth;
+pub mod bell;
 pub mod inbox;
 pub mod pause;
 pub mod subscriptions;
@@ -25,7 +26,8 @@ use parking_lot::Mutex;
 
 use crate::db::{DbIndex, Outcome, Waiter};
 
-use inbox::{Bell, Inbox, OutputClass, OutputLimits};
+use bell::Bell;
+use inbox::{Inbox, OutputClass, OutputLimits};
 use subscriptions::{Subject, Subscriptions};
 
 /// A client's number: unique for the life of the server, ascending.
