@@ -30,7 +30,7 @@ use super::{Registry, Shared};
 const GROUP: usize = 8;
 /// How long a group is waited for.
 const HOLD_MAX: Duration = Duration::from_millis(1);
-/// Longest time between two answers of a bell that is rung all the time.
+/// Longest time that a bell which is rung all the time is silent.
 const STREAM_GAP: Duration = Duration::from_millis(2);
 /// Answers of such a bell before a hold is tried: after one that was good, and after many that were
 /// not.
@@ -115,7 +115,11 @@ impl Bell {
             return Poll::Ready(());
         }
         rung.is_told = false;
-        if !rung.task.as_ref().is_some_and(|task| task.will_wake(cx.waker())) {
+        if !rung
+            .task
+            .as_ref()
+            .is_some_and(|task| task.will_wake(cx.waker()))
+        {
             rung.task = Some(cx.waker().clone());
         }
         Poll::Pending
@@ -125,8 +129,8 @@ impl Bell {
 /// When a worker waits for groups.
 struct Holds {
     is_holding: bool,
-    /// The last answer.
-    answered_at: Option<Instant>,
+    /// Since when the bell is waited for.
+    begun_at: Option<Instant>,
     /// Answers in a row, one soon after the other.
     streak: u32,
     /// How many of them it takes for a hold.
@@ -137,7 +141,7 @@ impl Default for Holds {
     fn default() -> Holds {
         Holds {
             is_holding: false,
-            answered_at: None,
+            begun_at: None,
             streak: 0,
             probe_after: PROBE_MIN,
         }
@@ -146,14 +150,15 @@ impl Default for Holds {
 
 impl Holds {
     /// Whether the bell is held until a group is full.
-    fn begin(&mut self, _now: Instant) -> bool {
+    fn begin(&mut self, now: Instant) -> bool {
+        self.begun_at = Some(now);
         self.is_holding = self.streak >= self.probe_after;
         self.is_holding
     }
 
     /// The bell is answered: `is_due` because it was time, else because the hold was over.
     fn end(&mut self, is_due: bool, now: Instant) {
-        let since = self.answered_at.replace(now);
+        let since = self.begun_at;
         if self.is_holding {
             match is_due {
                 true => self.probe_after = PROBE_MIN,
@@ -208,7 +213,13 @@ mod tests {
     use super::*;
 
     /// Answers `count` times, `gap` apart; how many of them were holds.
-    fn answers(holds: &mut Holds, now: &mut Instant, gap: Duration, count: u32, is_due: bool) -> u32 {
+    fn answers(
+        holds: &mut Holds,
+        now: &mut Instant,
+        gap: Duration,
+        count: u32,
+        is_due: bool,
+    ) -> u32 {
         let mut held = 0;
         for _ in 0..count {
             held += holds.begin(*now) as u32;

@@ -17,8 +17,6 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use parking_lot::Mutex;
-
 use crate::resp::write::ReplyWriter;
 
 use super::bell::Woken;
@@ -176,6 +174,8 @@ impl Registry {
             if inbox.bytes > CROWDED_BYTES {
                 CROWDED.set(client.id);
             }
+            drop(inbox);
+            self.account(client);
             return true;
         }
         *inbox = Inbox::default();
@@ -229,10 +229,14 @@ impl Shared {
     fn empty_inbox(&self, out: &mut ReplyWriter) {
         self.lower(Signal::Inbox);
         let is_subscriber = self.is_subscriber();
+        let is_silent = self.is_silent.load(Ordering::Relaxed);
         let mut inbox = self.inbox.lock();
         inbox.bytes = 0;
         self.inbox_bytes.store(0, Ordering::Relaxed);
         for push in inbox.pushes.drain(..) {
+            if is_silent && matches!(push, Push::Raw(_)) {
+                continue;
+            }
             push.write_to(out, is_subscriber);
         }
         if inbox.pushes.capacity() > KEEP_PUSHES_MAX {

@@ -64,7 +64,10 @@ fn everybody_sees_the_same_order() {
     assert_eq!(seen[4], seen[5]);
     // Each channel's part of what the pattern saw is what the channel saw.
     for (channel, own) in [("c0.", &seen[0]), ("c1.", &seen[2])] {
-        let part: Vec<_> = seen[4].iter().filter(|text| text.starts_with(channel)).collect();
+        let part: Vec<_> = seen[4]
+            .iter()
+            .filter(|text| text.starts_with(channel))
+            .collect();
         assert_eq!(part, own.iter().collect::<Vec<_>>());
     }
     let mut next: HashMap<&str, usize> = HashMap::new();

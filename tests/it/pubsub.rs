@@ -32,7 +32,10 @@ fn seen(client: &mut Client) -> Vec<Reply> {
 fn settle(replies: &mut [Reply], argv: &[String]) {
     let ends_all = argv.len() == 1 && argv[0].ends_with("UNSUBSCRIBE");
     if ends_all {
-        let names: Vec<Reply> = replies.iter().map(|reply| reply.items()[1].clone()).collect();
+        let names: Vec<Reply> = replies
+            .iter()
+            .map(|reply| reply.items()[1].clone())
+            .collect();
         let mut sorted = names;
         sorted.sort();
         for (reply, name) in replies.iter_mut().zip(sorted) {
@@ -60,11 +63,22 @@ fn settle(replies: &mut [Reply], argv: &[String]) {
 }
 
 fn channel(rng: &mut Rng) -> String {
-    rng.pick(&["a", "b", "ab", "abc", "chan-1", "chan-2", ""]).to_string()
+    rng.pick(&["a", "b", "ab", "abc", "chan-1", "chan-2", ""])
+        .to_string()
 }
 
 fn pattern(rng: &mut Rng) -> String {
-    let patterns = ["a*", "*", "?", "chan-[12]", "chan-1", "a?c", "\\a", "[^a]*", ""];
+    let patterns = [
+        "a*",
+        "*",
+        "?",
+        "chan-[12]",
+        "chan-1",
+        "a?c",
+        "\\a",
+        "[^a]*",
+        "",
+    ];
     rng.pick(&patterns).to_string()
 }
 
@@ -88,9 +102,15 @@ fn random_command(rng: &mut Rng, number: usize) -> Vec<String> {
         15..17 => vec!["SPUBLISH".into(), channel(rng), message],
         17 => several(rng, "PUBSUB NUMSUB", channel, 0),
         18 => several(rng, "PUBSUB SHARDNUMSUB", channel, 0),
-        19 => vec![rng.pick(&["PUBSUB NUMPAT", "PUBSUB CHANNELS", "PUBSUB SHARDCHANNELS"]).to_string()],
+        19 => vec![
+            rng.pick(&["PUBSUB NUMPAT", "PUBSUB CHANNELS", "PUBSUB SHARDCHANNELS"])
+                .to_string(),
+        ],
         20 => vec!["PUBSUB CHANNELS".into(), pattern(rng)],
-        21 => vec![rng.pick(&["PING", "GET", "GET x", "SUBSCRIBE", "NOSUCH", "ECHO x"]).to_string()],
+        21 => vec![
+            rng.pick(&["PING", "GET", "GET x", "SUBSCRIBE", "NOSUCH", "ECHO x"])
+                .to_string(),
+        ],
         22 => vec![rng.pick(&["RESET", "HELLO 3", "HELLO 3"]).to_string()],
         _ => vec![rng.pick(&["MULTI", "EXEC", "DISCARD"]).to_string()],
     }
@@ -189,7 +209,11 @@ fn a_subscriber_that_does_not_read_is_cut_off_and_nobody_waits_for_it() {
         Some(is_close(&error))
     });
     assert!(ended);
-    let denied = info(&mut publisher, "stats", "client_output_buffer_limit_disconnections");
+    let denied = info(
+        &mut publisher,
+        "stats",
+        "client_output_buffer_limit_disconnections",
+    );
     assert_eq!(denied, 1);
     assert_eq!(info(&mut publisher, "clients", "pubsub_clients"), 1);
 }
@@ -316,7 +340,10 @@ fn a_large_message_is_kept_once() {
     let before = server.rss_bytes();
     let mut publisher = server.connect();
     let text = "x".repeat(BYTES);
-    assert_eq!(publisher.cmd(&["PUBLISH", "c", &text]).int(), READERS as i64);
+    assert_eq!(
+        publisher.cmd(&["PUBLISH", "c", &text]).int(),
+        READERS as i64
+    );
     let grown = server.rss_bytes().saturating_sub(before);
     assert!(grown < 4 * BYTES as u64, "{grown} bytes more");
     for mut reader in readers {

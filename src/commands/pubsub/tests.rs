@@ -8,22 +8,22 @@ fn pushes(test: &mut Test) -> String {
     Reply(test.session.take_pushes()).text()
 }
 
-const REFUSED: &str = "(P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context";
+const REFUSED: &str =
+    "(P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context";
 
 #[test]
 fn subscriptions_are_counted() {
     let mut test = Test::new();
-    test.run("SUBSCRIBE").is("-ERR wrong number of arguments for 'subscribe' command");
+    test.run("SUBSCRIBE")
+        .is("-ERR wrong number of arguments for 'subscribe' command");
     test.run("SUBSCRIBE a").is("*3 $9 subscribe $1 a :1");
-    test.run("SUBSCRIBE a a b").is(
-        "*3 $9 subscribe $1 a :1 *3 $9 subscribe $1 a :1 *3 $9 subscribe $1 b :2",
-    );
+    test.run("SUBSCRIBE a a b")
+        .is("*3 $9 subscribe $1 a :1 *3 $9 subscribe $1 a :1 *3 $9 subscribe $1 b :2");
     test.run("PSUBSCRIBE a* b*")
         .is("*3 $10 psubscribe $2 a* :3 *3 $10 psubscribe $2 b* :4");
     test.run("SSUBSCRIBE s").is("*3 $10 ssubscribe $1 s :1");
-    test.run("UNSUBSCRIBE x b b").is(
-        "*3 $11 unsubscribe $1 x :4 *3 $11 unsubscribe $1 b :3 *3 $11 unsubscribe $1 b :3",
-    );
+    test.run("UNSUBSCRIBE x b b")
+        .is("*3 $11 unsubscribe $1 x :4 *3 $11 unsubscribe $1 b :3 *3 $11 unsubscribe $1 b :3");
     test.run("SUNSUBSCRIBE").is("*3 $12 sunsubscribe $1 s :0");
     test.run("PUNSUBSCRIBE")
         .is("*3 $12 punsubscribe $2 a* :2 *3 $12 punsubscribe $2 b* :1");
@@ -33,8 +33,10 @@ fn subscriptions_are_counted() {
     test.run("SUNSUBSCRIBE").is("*3 $12 sunsubscribe $-1 :0");
     test.run("HELLO 3");
     test.run("SUNSUBSCRIBE").is(">3 $12 sunsubscribe _ :0");
-    test.run("SUBSCRIBE a b").is(">3 $9 subscribe $1 a :1 >3 $9 subscribe $1 b :2");
-    test.run("UNSUBSCRIBE").is(">3 $11 unsubscribe $1 a :1 >3 $11 unsubscribe $1 b :0");
+    test.run("SUBSCRIBE a b")
+        .is(">3 $9 subscribe $1 a :1 >3 $9 subscribe $1 b :2");
+    test.run("UNSUBSCRIBE")
+        .is(">3 $11 unsubscribe $1 a :1 >3 $11 unsubscribe $1 b :0");
 }
 
 #[test]
@@ -73,7 +75,8 @@ fn a_resp2_subscriber_may_do_little_else() {
     test.run("SSUBSCRIBE a");
     test.run("PING").is("*2 $4 pong $0 ");
     test.run("PING x").is("*2 $4 pong $1 x");
-    test.run("PING x y").is("-ERR wrong number of arguments for 'ping' command");
+    test.run("PING x y")
+        .is("-ERR wrong number of arguments for 'ping' command");
     for (line, name) in [
         ("GET x", "get"),
         ("PUBLISH a x", "publish"),
@@ -86,7 +89,8 @@ fn a_resp2_subscriber_may_do_little_else() {
         test.run(line).is(&wanted);
     }
     // What is wrong with the request itself comes first.
-    test.run("GET").is("-ERR wrong number of arguments for 'get' command");
+    test.run("GET")
+        .is("-ERR wrong number of arguments for 'get' command");
     test.run("NOSUCH")
         .is("-ERR unknown command 'NOSUCH', with args beginning with: ");
     test.run("SUNSUBSCRIBE a");
@@ -172,14 +176,18 @@ fn channels_can_be_asked_for() {
     two.run("PSUBSCRIBE x* y*");
     three.run("PSUBSCRIBE x*");
     test.run("PUBSUB CHANNELS ?a").is("*1 $2 aa");
-    assert_eq!(test.run("PUBSUB CHANNELS").0.len(), "*2\r\n$2\r\naa\r\n$2\r\naa\r\n".len());
+    assert_eq!(
+        test.run("PUBSUB CHANNELS").0.len(),
+        "*2\r\n$2\r\naa\r\n$2\r\naa\r\n".len()
+    );
     test.run("PUBSUB CHANNELS z").is("*0");
     test.run("PUBSUB NUMSUB ab aa zz aa")
         .is("*8 $2 ab :1 $2 aa :2 $2 zz :0 $2 aa :2");
     test.run("PUBSUB NUMSUB").is("*0");
     test.run("PUBSUB NUMPAT").is(":2");
     test.run("PUBSUB SHARDCHANNELS sb").is("*1 $2 sb");
-    test.run("PUBSUB SHARDNUMSUB sa aa").is("*4 $2 sa :1 $2 aa :0");
+    test.run("PUBSUB SHARDNUMSUB sa aa")
+        .is("*4 $2 sa :1 $2 aa :0");
     test.run("PUBSUB Channels a b").is(
         "-ERR unknown subcommand or wrong number of arguments for 'Channels'. Try PUBSUB HELP.",
     );
@@ -189,10 +197,17 @@ fn channels_can_be_asked_for() {
     );
     test.run("PUBSUB NUMPAT x")
         .is("-ERR wrong number of arguments for 'pubsub|numpat' command");
-    test.run("PUBSUB").is("-ERR wrong number of arguments for 'pubsub' command");
-    test.run("PUBSUB x").is("-ERR unknown subcommand 'x'. Try PUBSUB HELP.");
+    test.run("PUBSUB")
+        .is("-ERR wrong number of arguments for 'pubsub' command");
+    test.run("PUBSUB x")
+        .is("-ERR unknown subcommand 'x'. Try PUBSUB HELP.");
     test.run("PUBSUB HELP").has("+PUBSUB <subcommand>");
-    for request in ["SPUBLISH a b", "SSUBSCRIBE a", "SUNSUBSCRIBE", "SUBSCRIBE a"] {
+    for request in [
+        "SPUBLISH a b",
+        "SSUBSCRIBE a",
+        "SUNSUBSCRIBE",
+        "SUBSCRIBE a",
+    ] {
         test.run(&format!("COMMAND GETKEYS {request}"))
             .is("-ERR The command has no key arguments");
     }
@@ -205,9 +220,11 @@ fn a_subscriber_is_described() {
     two.run("SUBSCRIBE a b c");
     two.run("PSUBSCRIBE p q");
     two.run("SSUBSCRIBE s");
-    test.run("CLIENT LIST TYPE pubsub").has(" sub=3 psub=2 ssub=1 ");
+    test.run("CLIENT LIST TYPE pubsub")
+        .has(" sub=3 psub=2 ssub=1 ");
     test.run("CLIENT LIST TYPE pubsub").has(" flags=P ");
-    test.run("CLIENT LIST TYPE normal").has(" sub=0 psub=0 ssub=0 ");
+    test.run("CLIENT LIST TYPE normal")
+        .has(" sub=0 psub=0 ssub=0 ");
     test.run("CLIENT KILL TYPE normal").is(":0");
     test.run("CLIENT KILL TYPE pubsub").is(":1");
 }
@@ -253,7 +270,8 @@ fn one_who_does_not_read_is_cut_off() {
     }
     assert!(sent > 5);
     assert_eq!(pushes(&mut two), "");
-    test.run("INFO stats").has("client_output_buffer_limit_disconnections:1");
+    test.run("INFO stats")
+        .has("client_output_buffer_limit_disconnections:1");
     drop(two);
     test.run("PUBLISH a x").is(":1");
 }
