@@ -22,6 +22,7 @@ mod persistence;
 mod propagation;
 mod protocol;
 mod protocol_cases;
+mod pubsub;
 mod queues;
 mod rdb;
 mod rdb_encode;
