@@ -10,6 +10,7 @@ mod crash;
 mod differences;
 mod differential;
 mod elements;
+mod events;
 mod expiry;
 mod fields;
 mod generate;
