@@ -219,6 +219,8 @@ impl Registry {
         client.inbox_bytes.store(inbox.bytes, Ordering::Relaxed);
         let hard_bytes = self.output_limits.get(client.output_class());
         if hard_bytes == 0 || client.waiting_bytes() <= hard_bytes {
+            drop(inbox);
+            self.account(client);
             return true;
         }
         *inbox = Inbox::default();
@@ -258,7 +260,11 @@ impl Shared {
         self.inbox_bytes.store(0, Ordering::Relaxed);
         drop(inbox);
         let is_subscriber = self.is_subscriber();
+        let is_silent = self.is_silent.load(Ordering::Relaxed);
         for push in pushes {
+            if is_silent && matches!(push, Push::Raw(_)) {
+                continue;
+            }
             push.write_to(out, is_subscriber);
         }
     }

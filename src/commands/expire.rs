@@ -277,7 +277,7 @@ fn pexpiretime(ctx: &mut Ctx<'_>) -> CmdResult {
 
 fn tell_expiry(ctx: &mut Ctx<'_>, unit: Unit, since: Since) -> CmdResult {
     let key = ctx.args.bytes()?;
-    let now_ms = ctx.now_ms();
+    let now_ms = ctx.clock_ms();
     let reply = match ctx.db.find(key, Lookup::NoTouch) {
         None => -2,
         Some(entry) => match entry.expire_at_ms() {

@@ -388,7 +388,7 @@ fn object_freq(ctx: &mut Ctx<'_>) -> CmdResult {
 /// OBJECT IDLETIME key
 fn object_idletime(ctx: &mut Ctx<'_>) -> CmdResult {
     let key = ctx.args.bytes()?;
-    let clock = lru_clock(ctx.now_ms());
+    let clock = lru_clock(ctx.clock_ms());
     match ctx.db.find(key, Lookup::NoTouch) {
         // The clock has 24 bits: it starts anew every 194 days.
         Some(entry) => {

@@ -43,6 +43,15 @@ pub enum Lookup {
     Silent,
 }
 
+/// What becomes of an expired key that is met while data is imported (`import-mode`).
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stale {
+    /// A read leaves it to whoever imports.
+    Stays,
+    /// A write deletes it, as at any other time.
+    Goes,
+}
+
 /// The keyspace as one command sees it: the shards it holds, its database, its moment in time.
 pub struct Access<'k> {
     keyspace: &'k Keyspace,
@@ -109,6 +118,15 @@ impl<'k> Access<'k> {
         self
     }
 
+    /// The client imports data (CLIENT IMPORT-SOURCE): as long as the server lets it, nothing has
+    /// expired for it.
+    #[cold]
+    pub fn see_expired(&mut self) {
+        if self.keyspace.expire_clock.is_importing() {
+            self.now_ms = 0;
+        }
+    }
+
     /// Says for whom the command runs, by the client's number.
     #[inline]
     pub fn set_client(&mut self, client_id: u64) {
@@ -142,6 +160,20 @@ impl<'k> Access<'k> {
             hash,
         };
         self
+    }
+
+    /// The next command of a transaction runs, with the same shards: in this database, with or without
+    /// refreshing LRU clocks, and with the hash of its first key, if that is known.
+    pub fn begin_next(&mut self, db: DbIndex, touch: bool, first: Option<(&[u8], u64)>) {
+        self.db = db;
+        self.touch = touch;
+        let (key, hash) = first.unwrap_or_default();
+        self.first = FirstKey {
+            at: key.as_ptr() as usize,
+            len: key.len(),
+            hash,
+        };
+        self.effects.begin_next(self.keyspace.interest.load());
     }
 
     /// The moment at which the command runs, Unix time in milliseconds: what is due by then has
@@ -213,10 +245,11 @@ impl<'k> Access<'k> {
         self.effects.touched(side, total, hash, self.db, key);
     }
 
-    /// Has `flag` raised when a key of the current database is touched (WATCH).
-    pub fn watch(&mut self, key: &[u8], flag: &Arc<WatchFlag>) {
+    /// Has `flag` raised when a key of the current database is touched (WATCH); false if it watches
+    /// the key already.
+    pub fn watch(&mut self, key: &[u8], flag: &Arc<WatchFlag>) -> bool {
         let (hash, db) = (self.hash(key), self.db);
-        self.side(key).listeners.watch(hash, db, key, flag);
+        self.side(key).listeners.watch(hash, db, key, flag)
     }
 
     /// Ends [`Access::watch`].
@@ -272,6 +305,7 @@ impl<'k> Access<'k> {
             key,
             now_ms,
             &mut self.effects,
+            Stale::Stays,
         ) else {
             shard.stats.misses += (lookup != Lookup::Silent) as u64;
             return None;
@@ -301,6 +335,7 @@ impl<'k> Access<'k> {
             key,
             now_ms,
             &mut self.effects,
+            Stale::Goes,
         )?;
         shard.before_change(snapshot, db, slot);
         let table = &mut shard.tables[db.0 as usize];
@@ -349,6 +384,7 @@ impl<'k> Access<'k> {
             key,
             now_ms,
             &mut self.effects,
+            Stale::Goes,
         );
         if let Some(slot) = found {
             shard.before_change(snapshot, db, slot);
@@ -436,6 +472,7 @@ impl<'k> Access<'k> {
             key,
             now_ms,
             &mut self.effects,
+            Stale::Goes,
         );
         if let Some(slot) = found {
             shard.before_change(snapshot, db, slot);
@@ -506,6 +543,7 @@ impl<'k> Access<'k> {
             key,
             now_ms,
             &mut self.effects,
+            Stale::Goes,
         )?;
         shard.before_change(snapshot, db, slot);
         let mut entry = shard.tables[self.db.0 as usize].remove(slot);
@@ -538,6 +576,7 @@ impl<'k> Access<'k> {
             key,
             now_ms,
             &mut self.effects,
+            Stale::Goes,
         );
         if let Some(slot) = found {
             shard.before_change(snapshot, db, slot);
@@ -609,6 +648,7 @@ impl<'k> Access<'k> {
     /// they are, the others locked one at a time. What is seen is no cut through all shards unless
     /// the command holds them all.
     pub fn for_each_shard(&mut self, mut visit: impl FnMut(ShardId, &mut ShardData)) {
+        self.check_order();
         for (index, shard) in self.keyspace.all().iter().enumerate() {
             let id = ShardId(index as u32);
             match self.locks.get(id) {
@@ -618,8 +658,18 @@ impl<'k> Access<'k> {
         }
     }
 
+    /// Locking more is in order while nothing is held; while all is, there is nothing to lock. Rows of
+    /// commands that do so say [`ALL_SHARDS`](crate::spec::Flags::ALL_SHARDS).
+    fn check_order(&self) {
+        debug_assert!(
+            self.locks.is_empty() || self.locks.len() == self.keyspace.shards(),
+            "a command that holds some shards locks others out of order"
+        );
+    }
+
     /// Calls `visit` with one shard's data, locked for the call unless the command holds it.
     pub fn with_shard<R>(&mut self, id: ShardId, visit: impl FnOnce(&mut ShardData) -> R) -> R {
+        self.check_order();
         match self.locks.get(id) {
             Some(data) => visit(data),
             None => visit(&mut self.keyspace.shard(id).lock()),
@@ -668,9 +718,13 @@ impl<'k> Access<'k> {
     }
 
     /// Runs `work` while the shard of `key` is held, for commands whose rows name no keys (DEBUG).
-    /// Only while nothing else is held, or all: that keeps the order of locking.
+    /// Only while nothing is held, or this shard among others: that keeps the order of locking.
     pub fn with_key<R>(&mut self, key: &[u8], work: impl FnOnce(&mut Self) -> R) -> R {
         if !self.locks.is_empty() {
+            debug_assert!({
+                let id = self.keyspace.shard_of(self.keyspace.hash(key));
+                self.locks.peek(id).is_some()
+            });
             return work(self);
         }
         self.locks = self.keyspace.lock_one(self.keyspace.hash(key));
@@ -905,11 +959,15 @@ fn find_live(
     key: &[u8],
     now_ms: u64,
     effects: &mut Effects,
+    stale: Stale,
 ) -> Option<Slot> {
     let table = shard.tables.get_mut(db.0 as usize)?;
     let slot = table.find(hash, key)?;
     match table.get(slot).expire_at_ms() {
         Some(at_ms) if at_ms <= now_ms => {
+            if stale == Stale::Stays && keyspace.expire_clock.is_importing() {
+                return None;
+            }
             shard.before_change(&keyspace.snapshot, db, slot);
             let mut entry = shard.tables[db.0 as usize].remove(slot);
             shard.side.forget_fields(db, &mut entry);

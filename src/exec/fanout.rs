@@ -3,6 +3,7 @@
 use crate::db::{Effects, Keyspace};
 
 use crate::client::Client;
+use crate::commands::monitor::stop_monitor;
 use crate::resp::write::ReplyWriter;
 
 use super::{Exec, Moment};
@@ -20,6 +21,8 @@ pub(super) fn fan_out(keyspace: &Keyspace, moment: &mut Moment, effects: Effects
 impl Exec {
     /// Forgets a client whose connection has ended, and what it has left behind elsewhere.
     pub fn disconnect(&self, client: &mut Client) {
+        self.end_transaction(client);
+        stop_monitor(&self.server, client);
         self.server.pubsub.unsubscribe_all(client);
         self.server.clients.disconnect(client.shared.id);
     }

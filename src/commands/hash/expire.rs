@@ -163,7 +163,7 @@ pub(super) fn hpexpiretime(ctx: &mut Ctx<'_>) -> CmdResult {
 fn tell_expiry(ctx: &mut Ctx<'_>, unit: Unit, since: Since) -> CmdResult {
     let key = ctx.args.bytes()?;
     let fields = fields(&mut ctx.args, CmdError::Syntax)?;
-    let now_ms = ctx.now_ms();
+    let now_ms = ctx.clock_ms();
     let found = find(&mut ctx.db, key)?;
     ctx.out.array(fields.len());
     for field in fields.iter() {
