@@ -22,7 +22,7 @@ use parking_lot::Mutex;
 
 use crate::resp::write::ReplyWriter;
 
-use super::{Registry, Shared, Signal};
+use super::{ClientId, Registry, Shared, Signal};
 
 /// Memory that an item of an inbox takes besides its bytes, bytes.
 const ITEM_BYTES: usize = size_of::<Push>() + 2 * size_of::<usize>();
@@ -36,6 +36,8 @@ pub enum Push {
     /// Keys that are no longer what was read: an array of them in RESP (`*1\r\n$1\r\nk\r\n`), or a
     /// null for all.
     Invalidate(Invalidate),
+    /// The client that was to be told of keys instead of this one has gone.
+    RedirectBroken(ClientId),
     /// Whole RESP, the same in both versions (MONITOR).
     Raw(Arc<Vec<u8>>),
 }
@@ -56,6 +58,7 @@ impl Push {
         let bytes = match self {
             Push::Message(bytes) | Push::Raw(bytes) => bytes.len(),
             Push::Invalidate(Invalidate { keys, .. }) => keys.as_ref().map_or(0, |keys| keys.len()),
+            Push::RedirectBroken(_) => 0,
         };
         bytes + ITEM_BYTES
     }
@@ -67,6 +70,13 @@ impl Push {
                 out.raw_shared(bytes);
             }
             Push::Raw(bytes) => out.raw_shared(bytes),
+            Push::RedirectBroken(id) => {
+                if out.is_resp3() {
+                    out.push(2);
+                    out.bulk(b"tracking-redir-broken");
+                    out.integer(id as i64);
+                }
+            }
             Push::Invalidate(Invalidate {
                 keys,
                 is_redirected,

@@ -11,6 +11,7 @@
 pub mod auth;
 pub mod inbox;
 pub mod pause;
+pub mod tracking;
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -25,6 +26,7 @@ use parking_lot::Mutex;
 use crate::db::{DbIndex, Outcome, Waiter};
 
 use inbox::{Bell, Inbox, OutputClass, OutputLimits};
+use tracking::{OwnTracking, SharedTracking};
 
 /// A client's number: unique for the life of the server, ascending.
 pub type ClientId = u64;
@@ -71,6 +73,8 @@ pub struct Client {
     pub may_block: bool,
     /// QUIT or a protocol error: closed once what was answered is written.
     pub closing: bool,
+    /// CLIENT TRACKING.
+    pub tracking: OwnTracking,
 }
 
 impl Client {
@@ -84,6 +88,7 @@ impl Client {
             no_touch: false,
             may_block: true,
             closing: false,
+            tracking: OwnTracking::default(),
         }
     }
 
@@ -211,6 +216,8 @@ pub struct Shared {
     pub inbox_bytes: AtomicUsize,
     /// Channels, patterns and sharded channels that it has subscribed to.
     pub subscriptions: [AtomicU32; 3],
+    /// CLIENT TRACKING.
+    pub tracking: SharedTracking,
     /// Since when its output is above the soft limit, Unix ms; 0: it is not.
     pub soft_limit_since_ms: AtomicU64,
     /// What it waits for in a blocking command.
@@ -281,7 +288,8 @@ impl Shared {
         let ends = self.endpoint.addr.capacity() + self.endpoint.laddr.capacity();
         let buffers = self.query_buffer_capacity.load(Ordering::Relaxed)
             + self.output_memory_bytes.load(Ordering::Relaxed)
-            + self.inbox_bytes.load(Ordering::Relaxed);
+            + self.inbox_bytes.load(Ordering::Relaxed)
+            + self.tracking.memory_bytes();
         let connection = self.connection_bytes.load(Ordering::Relaxed);
         size_of::<Shared>() + connection + buffers + ends + texts.iter().sum::<usize>()
     }
@@ -387,6 +395,7 @@ impl Registry {
             move_to: AtomicUsize::new(0),
             inbox_bytes: AtomicUsize::new(0),
             subscriptions: Default::default(),
+            tracking: SharedTracking::default(),
             soft_limit_since_ms: AtomicU64::new(0),
             inbox: Mutex::default(),
             waiter: Mutex::new(None),

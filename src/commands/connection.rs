@@ -254,6 +254,8 @@ fn quit(ctx: &mut Ctx<'_>) -> CmdResult {
 }
 
 fn reset(ctx: &mut Ctx<'_>) -> CmdResult {
+    let (tracking, interest) = (&ctx.server.tracking, &ctx.server.keyspace.interest);
+    tracking.disable(ctx.client, interest);
     set_protocol(ctx, false);
     let client = &mut *ctx.client;
     client.select(DbIndex::default());

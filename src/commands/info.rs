@@ -299,7 +299,8 @@ fn clients(report: &mut Report<'_, '_>) {
         server.stats.recent_output.get(now_ms),
     );
     report.line("blocked_clients", report.crowd().blocked);
-    report.zeros(&["tracking_clients", "pubsub_clients", "watching_clients"]);
+    report.line("tracking_clients", server.tracking.client_count());
+    report.zeros(&["pubsub_clients", "watching_clients"]);
     report.line("clients_in_timeout_table", report.crowd().with_deadline);
     report.line("total_watched_keys", 0);
     let blocking_keys = report.census().blocking_keys;
@@ -423,11 +424,7 @@ fn stats(report: &mut Report<'_, '_>) {
     report.zeros(&["active_defrag_hits", "active_defrag_misses"]);
     report.zeros(&["active_defrag_key_hits", "active_defrag_key_misses"]);
     report.zeros(&["total_active_defrag_time", "current_active_defrag_time"]);
-    report.zeros(&[
-        "tracking_total_keys",
-        "tracking_total_items",
-        "tracking_total_prefixes",
-    ]);
+    tracking_stats(report);
     report.line("unexpected_error_replies", 0);
     report.line("total_error_replies", errors);
     report.line("dump_payload_sanitizations", 0);
@@ -459,6 +456,16 @@ fn stats(report: &mut Report<'_, '_>) {
         "acl_access_denied_key",
         "acl_access_denied_channel",
     ]);
+}
+
+/// What is tracked for client-side caching.
+fn tracking_stats(report: &mut Report<'_, '_>) {
+    let tracked = &report.server.keyspace.tracked;
+    let (keys, items) = (&tracked.keys, &tracked.items);
+    report.line("tracking_total_keys", keys.load(Ordering::Relaxed));
+    report.line("tracking_total_items", items.load(Ordering::Relaxed));
+    let prefixes = report.server.tracking.prefix_count();
+    report.line("tracking_total_prefixes", prefixes);
 }
 
 /// The lines of the section stats that are about keys.

@@ -1,23 +1,32 @@
 //! What follows from a command's effects, in one place. To add a consumer of writes: one arm in [`fan_out`].
 
-use crate::db::{Effects, Keyspace};
-
 use crate::client::{Client, Signal};
+use crate::db::Effects;
 use crate::resp::write::ReplyWriter;
+use crate::server::Server;
 
-use super::{Exec, Moment};
+use super::{Exec, Moment, cached};
 
 /// Hands a command's effects to everyone who wants to know of them.
 #[inline]
-pub(super) fn fan_out(keyspace: &Keyspace, moment: &mut Moment, effects: Effects) {
+pub(super) fn fan_out(server: &Server, moment: &mut Moment, effects: Effects) {
     // Added up with the batch: one shared counter touched once, not once a command.
     moment.changes += effects.changes;
-    if let Some(rare) = effects.rare {
-        rare.free(keyspace);
+    if let Some(mut rare) = effects.rare {
+        cached::note(server, moment, rare.take_afterwards());
+        rare.free(&server.keyspace);
     }
 }
 
 impl Exec {
+    /// Forgets a client whose connection has ended, and what it has left behind elsewhere.
+    pub fn disconnect(&self, client: &mut Client) {
+        self.server
+            .tracking
+            .disable(client, &self.server.keyspace.interest);
+        self.server.clients.disconnect(client.shared.id);
+    }
+
     /// Writes what others have for a client, behind the reply that it has got.
     pub fn deliver(&self, client: &Client, out: &mut ReplyWriter) {
         if client.shared.has(Signal::Inbox) {

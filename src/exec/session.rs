@@ -110,6 +110,7 @@ impl Session {
             Flow::Chore(chore) => self.end_chore(chore),
             flow => flow,
         };
+        self.exec.tell_cached(&mut moment);
         self.exec.deliver(&self.client, &mut self.out);
         self.exec.end(&mut moment);
         let reply = self.out.to_vec();
@@ -128,6 +129,6 @@ impl Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
-        self.exec.server.clients.disconnect(self.client.shared.id);
+        self.exec.disconnect(&mut self.client);
     }
 }

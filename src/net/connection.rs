@@ -110,7 +110,7 @@ enum Turn {
 pub async fn run(worker: Rc<Worker>, parcel: Parcel) {
     let Parcel {
         socket,
-        client,
+        mut client,
         resp3,
     } = parcel;
     let shared = client.shared.clone();
@@ -121,7 +121,7 @@ pub async fn run(worker: Rc<Worker>, parcel: Parcel) {
                 "Error registering a connection of {}: {error}",
                 shared.endpoint.addr
             );
-            worker.exec.server.clients.disconnect(shared.id);
+            worker.exec.disconnect(&mut client);
             return;
         }
     };
@@ -141,7 +141,7 @@ pub async fn run(worker: Rc<Worker>, parcel: Parcel) {
     let waker = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
     shared.set_waker(waker);
     match connection.serve(&worker).await {
-        Leave::Close => worker.exec.server.clients.disconnect(shared.id),
+        Leave::Close => worker.exec.disconnect(&mut connection.client),
         Leave::Move => connection.depart(&worker),
     }
 }
@@ -517,6 +517,7 @@ impl Connection {
         }
         self.resp3 = desk.out.is_resp3();
         self.has_logged |= moment.logged_seq() > 0;
+        self.tell_cached(worker, desk, &mut moment);
         let sent = match turn {
             Turn::Drop => Ok(()),
             // The reply comes after the sleep.
@@ -568,11 +569,21 @@ impl Connection {
                 }
                 worker.exec.deliver(&self.client, &mut desk.out);
             }
-            if desk.out.len() > OUTPUT_SOFT_BYTES && self.send(worker, desk, moment).is_err() {
-                return (used, Turn::Drop);
+            if desk.out.len() > OUTPUT_SOFT_BYTES {
+                self.tell_cached(worker, desk, moment);
+                if self.send(worker, desk, moment).is_err() {
+                    return (used, Turn::Drop);
+                }
             }
         }
         (used, Turn::Read)
+    }
+
+    /// Tells those who cache what the batch has changed so far, before its replies can be seen.
+    fn tell_cached(&self, worker: &Worker, desk: &mut Desk, moment: &mut Moment) {
+        if worker.exec.tell_cached(moment) && !self.client.shared.has(Signal::Kill) {
+            worker.exec.deliver(&self.client, &mut desk.out);
+        }
     }
 
     /// Writes the desk's replies, behind those that still wait; what the socket does not take waits here.
@@ -690,9 +701,8 @@ impl Connection {
     }
 
     /// Hands the connection to the worker that was chosen for it.
-    fn depart(self, worker: &Worker) {
+    fn depart(mut self, worker: &Worker) {
         self.client.shared.lower(Signal::Move);
-        let id = self.client.shared.id;
         match self.stream.into_socket() {
             Ok(socket) => {
                 let target = self.client.shared.move_to.load(Ordering::Relaxed);
@@ -705,7 +715,7 @@ impl Connection {
                     },
                 );
             }
-            Err(_) => worker.exec.server.clients.disconnect(id),
+            Err(_) => worker.exec.disconnect(&mut self.client),
         }
     }
 

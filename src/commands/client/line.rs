@@ -11,6 +11,7 @@ use std::io::Write as _;
 use std::sync::atomic::Ordering::Relaxed;
 
 use crate::client::auth::DEFAULT_USER;
+use crate::client::tracking::Mode;
 use crate::client::{ClientId, Shared, Signal};
 use crate::commands::Ctx;
 
@@ -69,12 +70,13 @@ impl<'t> Writer<'t> {
         text(format_args!(
             " sub=0 psub=0 ssub=0 multi=-1 watch=0 qbuf={query_bytes} qbuf-free={query_free} \
              argv-mem={argv_bytes} multi-mem=0 rbs=0 rbp=0 obl={output_bytes} oll={} omem={} \
-             tot-mem={} events={} cmd={} user={DEFAULT_USER} redir=-1 resp={}",
+             tot-mem={} events={} cmd={} user={DEFAULT_USER} redir={} resp={}",
             (output_bytes > 0) as u8,
             client.output_memory_bytes.load(Relaxed),
             client.memory_bytes() + argv_bytes,
             if output_bytes > 0 { "rw" } else { "r" },
             command.unwrap_or(&"NULL"),
+            client.tracking.getredir(),
             client.resp.load(Relaxed),
         ));
         text(format_args!(
@@ -90,8 +92,12 @@ impl<'t> Writer<'t> {
 
 /// A client's flags as letters; `N` for none.
 pub(super) fn flags(client: &Shared) -> String {
+    let mode = client.tracking.mode();
     let letters = [
         (client.paused.load(Relaxed) || client.is_blocked(), 'b'),
+        (mode.has(Mode::ON), 't'),
+        (mode.has(Mode::BROKEN_REDIRECT), 'R'),
+        (mode.has(Mode::BCAST), 'B'),
         (client.has(Signal::Kill), 'A'),
         (client.endpoint.unix, 'U'),
         (client.no_evict.load(Relaxed), 'e'),
