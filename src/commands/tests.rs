@@ -12,6 +12,7 @@ use crate::server::{Lifecycle, Server};
 use crate::util::ascii;
 use crate::util::clock::Clock;
 
+mod events;
 mod fuzz;
 mod propagation;
 mod snapshot;

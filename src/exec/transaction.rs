@@ -48,41 +48,43 @@ struct Run<'a> {
     exec: &'a Registered,
     argv: Argv<'a>,
     queue: &'a Queue,
-    seen: &'a Seen,
+    config: &'a Config,
+    /// The configurations that it has made.
+    made: &'a Made,
 }
 
-/// The configuration as the commands of one transaction see it, each as the one before has left it.
-struct Seen {
+/// Configurations that the commands of a transaction have made, for those that follow. Mostly there is
+/// none.
+#[derive(Default)]
+struct Made(OnceCell<Box<Later>>);
+
+/// A configuration, and what has taken its place.
+struct Later {
     config: Arc<Config>,
     epoch: u64,
-    next: OnceCell<Box<Seen>>,
+    next: Made,
 }
 
-impl Seen {
-    fn now(server: &Server) -> Seen {
-        let epoch = server.config_epoch();
-        Seen {
-            config: server.config(),
-            epoch,
-            next: OnceCell::new(),
-        }
-    }
-
-    /// This one, or what has taken its place.
-    fn latest(&self, server: &Server) -> &Seen {
-        match self.epoch == server.config_epoch() {
-            true => self,
-            false => self.next.get_or_init(|| Box::new(Seen::now(server))),
-        }
+impl Made {
+    /// What holds by now, as the next one.
+    #[cold]
+    fn add(&self, server: &Server) -> &Later {
+        self.0.get_or_init(|| {
+            Box::new(Later {
+                epoch: server.config_epoch(),
+                config: server.config(),
+                next: Made::default(),
+            })
+        })
     }
 }
 
-impl Drop for Seen {
+impl Drop for Made {
     fn drop(&mut self) {
-        // One after the other: as deep as there were changes the stack need not be.
-        let mut next = self.next.take();
-        while let Some(mut seen) = next {
-            next = seen.next.take();
+        // One after the other: the stack need not be as deep as there were changes.
+        let mut next = self.0.take();
+        while let Some(mut later) = next {
+            next = later.next.0.take();
         }
     }
 }
@@ -166,26 +168,26 @@ impl Exec {
             // Keys that were found expired.
             db.settle();
             self.show_exec(&db, command, client, argv);
-            fanout::fan_out(keyspace, moment, db.into_effects());
+            fanout::fan_out(&self.server, moment, db.into_effects());
             out.null_array();
         } else {
             let queue = transaction.take_queue();
-            let seen = Seen::now(&self.server);
             out.array(queue.len());
             let run = Run {
                 exec: command,
                 argv,
                 queue: &queue,
-                seen: &seen,
+                config: &self.config(),
+                made: &Made::default(),
             };
             let (db, left) = self.run_all(run, db, moment, client, out);
             rest = left;
             let mut effects = self.end_group(db, gate, moment);
             effects.changes += rest.changes;
-            fanout::fan_out(keyspace, moment, effects);
+            fanout::fan_out(&self.server, moment, effects);
             queue.give_back();
         }
-        self.end_transaction(client);
+        client.close_transaction();
         Some(self.after(rest))
     }
 
@@ -212,7 +214,8 @@ impl Exec {
         client: &'a mut Client,
         out: &'a mut ReplyWriter,
     ) -> (Access<'a>, Rest) {
-        let (mut rest, mut seen) = (Rest::default(), run.seen);
+        let (mut rest, mut made) = (Rest::default(), run.made);
+        let mut epoch = self.config_epoch.get();
         db.effects.set_grouped(true);
         let mut ctx = Ctx {
             args: Args::new(run.argv, 1),
@@ -220,15 +223,18 @@ impl Exec {
             out,
             client,
             server: &self.server,
-            config: &seen.config,
+            config: run.config,
             table: &self.table,
             command: run.exec,
             may_block: false,
         };
         for queued in run.queue.iter() {
             self.run_queued(&mut ctx, queued, moment, &mut rest);
-            seen = seen.latest(&self.server);
-            ctx.config = &seen.config;
+            if self.server.config_epoch() != epoch {
+                let later = made.add(&self.server);
+                (epoch, made) = (later.epoch, &later.next);
+                ctx.config = &later.config;
+            }
         }
         if let Some(mark) = rest.closed {
             ctx.out.truncate(mark);
