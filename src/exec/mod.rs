@@ -315,8 +315,8 @@ impl Exec {
             let hash = ahead.and_then(|ahead| ahead.hash);
             return self.queue(command, argv, hash, client, out);
         }
-        if command.row.keys.is_empty() && is_queued {
-            // What reads the figures shall find those of this batch.
+        if command.row.keys.is_empty() && is_queued && !command.row.flags.has(Flags::FAST) {
+            // What reads the figures shall find those of this batch; none of those is fast.
             self.end(moment);
         }
         let started = moment.tick;
