@@ -16,6 +16,7 @@ mod events;
 mod fuzz;
 mod propagation;
 mod snapshot;
+mod transactions;
 
 /// The fake clock's first moment, Unix ms.
 pub(crate) const START_MS: u64 = 1_700_000_000_000;
