@@ -1,7 +1,7 @@
 //! The events of keys, and which keys count as touched, against what Valkey 9.1.2 says of the same
 //! commands (`events.txt`).
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::Test;
@@ -14,10 +14,11 @@ use crate::resp::read::Reply;
 /// served; `!sleep seconds`.
 const SCRIPT: &str = include_str!("events.txt");
 
-/// A server and a client of it that is told of every event.
+/// A server, a client of it that is told of every event, and one that keeps copies of every key.
 struct Told {
     test: Test,
     subscriber: Test,
+    cacher: Test,
 }
 
 impl Told {
@@ -26,7 +27,14 @@ impl Told {
         test.run("CONFIG SET notify-keyspace-events KAmn").is("+OK");
         let mut subscriber = test.client();
         subscriber.run("PSUBSCRIBE __keyspace@*__:*");
-        Told { test, subscriber }
+        let mut cacher = test.client();
+        cacher.run("HELLO 3");
+        cacher.run("CLIENT TRACKING ON BCAST").is("+OK");
+        Told {
+            test,
+            subscriber,
+            cacher,
+        }
     }
 
     /// The events since the last call.
@@ -56,6 +64,28 @@ impl Told {
             .into_iter()
             .map(event)
             .collect()
+    }
+
+    /// The keys that were touched since the last call, in alphabetical order.
+    fn touched(&mut self) -> Vec<String> {
+        let mut touched = BTreeSet::new();
+        let pushes = self.cacher.session.take_pushes();
+        for push in Reply::parse_all(&pushes).unwrap() {
+            let Reply::Push(parts) = push else {
+                panic!("no push: {push:?}")
+            };
+            // All of them are no single keys.
+            if let Reply::Array(keys) = &parts[1] {
+                for key in keys {
+                    let Reply::Bulk(key) = key else {
+                        panic!("no key: {key:?}")
+                    };
+                    let key: String = key.iter().map(|&byte| char::from(byte)).collect();
+                    touched.insert(if key.is_empty() { "\"\"".into() } else { key });
+                }
+            }
+        }
+        touched.into_iter().collect()
     }
 
     /// Asserts the events of a line.
@@ -107,16 +137,23 @@ fn each_command_tells_what_valkey_does() {
             test.run(line);
         }
         let mut events = told.events();
-        let expected = expected.split('~').next().unwrap_or_default().trim();
-        let mut expected: Vec<&str> = expected.split(", ").filter(|it| !it.is_empty()).collect();
+        let (expected, touched) = expected.split_once('~').unwrap_or((expected, ""));
+        let expected = expected.trim().split(", ");
+        let mut expected: Vec<&str> = expected.filter(|event| !event.is_empty()).collect();
+        let touched: Vec<&str> = touched.split_whitespace().collect();
         if line.starts_with('!') {
             // Keys that are due together expire in no order.
             let key = |event: &str| event.split(' ').nth(1).map(str::to_owned);
             events.sort_by_key(|event| key(event));
             expected.sort_by_key(|event| key(event));
         }
-        if events != expected {
-            faults += &format!("{line}\n  expected {expected:?}\n  told     {events:?}\n");
+        let (told, ours) = (events.join(", "), told.touched());
+        if events != expected || ours != touched {
+            let (expected, touched) = (expected.join(", "), touched.join(" "));
+            faults += &format!(
+                "{line}\n  expected {expected} ~ {touched}\n  told     {told} ~ {}\n",
+                ours.join(" ")
+            );
         }
     }
     assert!(faults.is_empty(), "\n{faults}");
