@@ -83,6 +83,8 @@ pub struct Server {
     /// Memory in use when the server had started, bytes.
     pub memory_startup_bytes: AtomicU64,
     config_store: Mutex<ConfigStore>,
+    /// Held by a CONFIG SET, which may wait: whoever reads directives does not.
+    config_changes: Mutex<()>,
     config: RwLock<Arc<Config>>,
     config_epoch: AtomicU64,
     apply_config: OnceLock<Box<ApplyConfig>>,
@@ -145,6 +147,7 @@ impl Server {
             memory_startup_bytes: AtomicU64::new(0),
             clock,
             config_store: Mutex::new(store),
+            config_changes: Mutex::new(()),
             config: RwLock::new(config.clone()),
             config_epoch: AtomicU64::new(0),
             apply_config: OnceLock::new(),
@@ -202,13 +205,22 @@ impl Server {
         let _ = self.apply_config.set(apply);
     }
 
-    /// CONFIG SET: all pairs or none. The error is the whole reply.
+    /// CONFIG SET: all pairs or none. The error is the whole reply. Who holds shards (`may_wait` is
+    /// false) is refused while another one is at work, since that may wait for these shards.
     pub fn set_config(
         self: &Arc<Self>,
         pairs: &[(&[u8], &[u8])],
         local: bool,
+        may_wait: bool,
     ) -> Result<(), String> {
-        let mut store = self.config_store.lock();
+        let _turn = match may_wait {
+            true => self.config_changes.lock(),
+            false => self
+                .config_changes
+                .try_lock()
+                .ok_or("ERR CONFIG SET failed - another one is in progress")?,
+        };
+        let mut store = self.config_store.lock().clone();
         store.set_with(
             pairs,
             local,
@@ -219,6 +231,7 @@ impl Server {
         )?;
         self.follow(&store);
         *self.config.write() = store.config();
+        *self.config_store.lock() = store;
         self.config_epoch.fetch_add(1, Ordering::AcqRel);
         Ok(())
     }

@@ -13,6 +13,7 @@ pub mod inbox;
 pub mod memory;
 pub mod pause;
 pub mod subscriptions;
+pub mod transaction;
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -29,6 +30,7 @@ use crate::db::{DbIndex, Outcome, Waiter};
 use inbox::{Bell, Inbox, OutputClass, OutputLimits};
 use memory::{ClientMemory, Counted};
 use subscriptions::{Subject, Subscriptions};
+use transaction::{Figures, Transaction};
 
 /// A client's number: unique for the life of the server, ascending.
 pub type ClientId = u64;
@@ -77,6 +79,10 @@ pub struct Client {
     pub is_monitor: bool,
     /// Its commands may wait; not so inside of a transaction or a script.
     pub may_block: bool,
+    /// Between MULTI and its end: commands are queued.
+    pub in_multi: bool,
+    /// What it has queued and watches; none before its first MULTI or WATCH.
+    pub(crate) transaction: Option<Box<Transaction>>,
     /// QUIT or a protocol error: closed once what was answered is written.
     pub closing: bool,
     /// What it has subscribed to; none without a subscription.
@@ -95,6 +101,8 @@ impl Client {
             is_import_source: false,
             is_monitor: false,
             may_block: true,
+            in_multi: false,
+            transaction: None,
             closing: false,
             subscriptions: None,
         }
@@ -255,6 +263,8 @@ pub struct Shared {
     pub subscription_bytes: AtomicUsize,
     /// Since when its output is above the soft limit, Unix ms; 0: it is not.
     pub soft_limit_since_ms: AtomicU64,
+    /// Its transaction; not set before its first MULTI or WATCH.
+    pub transaction: OnceLock<Arc<Figures>>,
     /// What it takes, for `maxmemory-clients`.
     counted: Mutex<Counted>,
     /// What it waits for in a blocking command.
@@ -340,13 +350,19 @@ impl Shared {
             + self.output_memory_bytes.load(Ordering::Relaxed)
             + self.inbox_bytes.load(Ordering::Relaxed)
             + self.subscription_bytes.load(Ordering::Relaxed);
-        let waiting = self
-            .waiter
-            .lock()
+        let connection = self.connection_bytes.load(Ordering::Relaxed);
+        let transaction = self.transaction.get().map_or(0, |seen| seen.memory_bytes());
+        let waiter = self.waiter.lock();
+        let waiting = waiter
             .as_ref()
-            .map(|waiter| waiter.waiting.memory_bytes());
-        let connection = self.connection_bytes.load(Ordering::Relaxed) + waiting.unwrap_or(0);
-        size_of::<Shared>() + connection + buffers + ends + texts.iter().sum::<usize>()
+            .map_or(0, |waiter| waiter.waiting.memory_bytes());
+        size_of::<Shared>()
+            + connection
+            + transaction
+            + waiting
+            + buffers
+            + ends
+            + texts.iter().sum::<usize>()
     }
 
     /// True when any signal is raised: one load, made whenever the connection is polled.
@@ -460,6 +476,7 @@ impl Registry {
             subscriptions: Default::default(),
             subscription_bytes: AtomicUsize::new(0),
             soft_limit_since_ms: AtomicU64::new(0),
+            transaction: OnceLock::new(),
             inbox: Mutex::default(),
             waiter: Mutex::new(None),
             signals: AtomicU8::new(0),

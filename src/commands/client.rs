@@ -20,6 +20,8 @@ mod filter;
 mod line;
 
 #[cfg(test)]
+mod import_tests;
+#[cfg(test)]
 mod tests;
 
 /// Served while the dataset is loaded and by a stale replica; not from scripts.

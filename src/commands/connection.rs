@@ -72,22 +72,32 @@ pub const COMMANDS: &[Command] = &[
         )
         .syntax("message?"),
     command("post", -1, CROSS_PROTOCOL, cut_off),
-    command("quit", -1, ALWAYS.and(Flags::SUBSCRIBED), quit)
-        .acl(AclCategories::CONNECTION)
-        .docs(
-            Group::Connection,
-            "1.0.0",
-            "O(1)",
-            "Ends the connection once everything is answered.",
-        ),
-    command("reset", 1, ALWAYS.and(Flags::SUBSCRIBED), reset)
-        .acl(AclCategories::CONNECTION)
-        .docs(
-            Group::Connection,
-            "6.2.0",
-            "O(1)",
-            "Makes the connection as it was when it began.",
-        ),
+    command(
+        "quit",
+        -1,
+        ALWAYS.and(Flags::SUBSCRIBED).and(Flags::NOT_QUEUED),
+        quit,
+    )
+    .acl(AclCategories::CONNECTION)
+    .docs(
+        Group::Connection,
+        "1.0.0",
+        "O(1)",
+        "Ends the connection once everything is answered.",
+    ),
+    command(
+        "reset",
+        1,
+        ALWAYS.and(Flags::SUBSCRIBED).and(Flags::NOT_QUEUED),
+        reset,
+    )
+    .acl(AclCategories::CONNECTION)
+    .docs(
+        Group::Connection,
+        "6.2.0",
+        "O(1)",
+        "Makes the connection as it was when it began.",
+    ),
     command(
         "select",
         2,
@@ -269,6 +279,7 @@ fn reset(ctx: &mut Ctx<'_>) -> CmdResult {
     leave_channels(ctx);
     set_protocol(ctx, false);
     let client = &mut *ctx.client;
+    client.end_transaction(&mut ctx.db);
     client.select(DbIndex::default());
     client.set_authenticated(ctx.config.requirepass.is_empty());
     client.set_no_touch(false);

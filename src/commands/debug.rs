@@ -36,7 +36,8 @@ pub const COMMANDS: &[Command] = &[command(
         .and(Flags::LOADING)
         .and(Flags::NOSCRIPT)
         .and(Flags::STALE)
-        .and(Flags::PROTECTED),
+        .and(Flags::PROTECTED)
+        .and(Flags::ALL_SHARDS),
     debug,
 )
 .docs(

@@ -30,20 +30,25 @@ use super::{CmdResult, Command, CommandTable, Ctx, Next, command};
 mod persistence;
 
 /// The rows of this family.
-pub const COMMANDS: &[Command] = &[command("info", -1, Flags::LOADING.and(Flags::STALE), info)
-    .acl(AclCategories::DANGEROUS)
-    .tips(&[
-        "nondeterministic_output",
-        "request_policy:all_shards",
-        "response_policy:special",
-    ])
-    .docs(
-        Group::Server,
-        "1.0.0",
-        "O(1), for commandstats and keyspace O(N) with their lines",
-        "Tells the state and the figures of the server, by section.",
-    )
-    .syntax("section?*")];
+pub const COMMANDS: &[Command] = &[command(
+    "info",
+    -1,
+    Flags::LOADING.and(Flags::STALE).and(Flags::ALL_SHARDS),
+    info,
+)
+.acl(AclCategories::DANGEROUS)
+.tips(&[
+    "nondeterministic_output",
+    "request_policy:all_shards",
+    "response_policy:special",
+])
+.docs(
+    Group::Server,
+    "1.0.0",
+    "O(1), for commandstats and keyspace O(N) with their lines",
+    "Tells the state and the figures of the server, by section.",
+)
+.syntax("section?*")];
 
 /// Characters that would break INFO's form, wherever a client may have chosen a name.
 const UNSAFE: [char; 4] = ['#', ':', '\n', '\r'];
@@ -150,6 +155,7 @@ struct Crowd {
     connected: usize,
     blocked: usize,
     with_deadline: usize,
+    watching: usize,
     bytes: u64,
 }
 
@@ -207,6 +213,8 @@ impl Report<'_, '_> {
                 let is_blocked = client.paused.load(Ordering::Relaxed) || client.is_blocked();
                 crowd.blocked += is_blocked as usize;
                 crowd.with_deadline += client.has_deadline() as usize;
+                let transaction = client.transaction.get();
+                crowd.watching += transaction.is_some_and(|seen| seen.watched() > 0) as usize;
                 crowd.bytes += client.memory_bytes() as u64;
             });
             crowd
@@ -309,9 +317,10 @@ fn clients(report: &mut Report<'_, '_>) {
     report.line("blocked_clients", report.crowd().blocked);
     report.zeros(&["tracking_clients"]);
     report.line("pubsub_clients", server.pubsub.client_count());
-    report.zeros(&["watching_clients"]);
+    report.line("watching_clients", report.crowd().watching);
     report.line("clients_in_timeout_table", report.crowd().with_deadline);
-    report.line("total_watched_keys", 0);
+    let watched_keys = report.census().watched_keys;
+    report.line("total_watched_keys", watched_keys);
     let blocking_keys = report.census().blocking_keys;
     report.line("total_blocking_keys", blocking_keys);
     report.line("total_blocking_keys_on_nokey", 0);

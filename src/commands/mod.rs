@@ -42,6 +42,7 @@ mod set;
 mod sort;
 mod string;
 mod timeout;
+mod transaction;
 mod zset;
 
 pub use table::{CommandTable, Registered};
@@ -72,6 +73,8 @@ pub enum Next {
     /// Nothing was found: have the client wait, and run the command again when a key is there. No
     /// reply was written.
     Block(Block),
+    /// Run what the client has queued (EXEC).
+    Exec,
 }
 
 /// What takes long or touches files: done on a thread of its own. The reply is a line, mostly OK, or
@@ -181,6 +184,7 @@ pub const FAMILIES: &[&[Command]] = &[
     debug::COMMANDS,
     command::COMMANDS,
     lolwut::COMMANDS,
+    transaction::COMMANDS,
     monitor::COMMANDS,
 ];
 

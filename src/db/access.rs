@@ -7,6 +7,7 @@ use smallvec::SmallVec;
 
 use crate::ds::entry::{Entry, EntryMut, EntryRef, EntrySlot, Meta, NewValue};
 use crate::ds::table::{Slot, Table};
+use crate::spec::CmdError;
 use crate::value::{self, Encoding, Type};
 
 use super::effects::Effects;
@@ -37,8 +38,10 @@ pub enum Lookup {
     Read,
     /// As [`Lookup::Read`], and refreshes the clock even for a client that said NO-TOUCH (TOUCH).
     Touch,
-    /// Counts as hit or miss, leaves the LRU clock alone (TTL, TYPE, EXISTS, OBJECT).
+    /// Counts as hit or miss, leaves the LRU clock alone (TTL, TYPE, EXISTS).
     NoTouch,
+    /// As [`Lookup::NoTouch`], but a miss is no event (OBJECT).
+    Untold,
     /// Leaves no trace (SCAN's filters, DEBUG OBJECT).
     Silent,
 }
@@ -162,6 +165,20 @@ impl<'k> Access<'k> {
         self
     }
 
+    /// The next command of a transaction runs, with the same shards: in this database, with or without
+    /// refreshing LRU clocks, and with the hash of its first key, if that is known.
+    pub fn begin_next(&mut self, db: DbIndex, touch: bool, first: Option<(&[u8], u64)>) {
+        self.db = db;
+        self.touch = touch;
+        let (key, hash) = first.unwrap_or_default();
+        self.first = FirstKey {
+            at: key.as_ptr() as usize,
+            len: key.len(),
+            hash,
+        };
+        self.effects.begin_next(self.keyspace.interest.load());
+    }
+
     /// The moment at which the command runs, Unix time in milliseconds: what is due by then has
     /// expired.
     #[inline]
@@ -231,10 +248,11 @@ impl<'k> Access<'k> {
         self.effects.touched(side, total, hash, self.db, key);
     }
 
-    /// Has `flag` raised when a key of the current database is touched (WATCH).
-    pub fn watch(&mut self, key: &[u8], flag: &Arc<WatchFlag>) {
+    /// Has `flag` raised when a key of the current database is touched (WATCH); false if it watches
+    /// the key already.
+    pub fn watch(&mut self, key: &[u8], flag: &Arc<WatchFlag>) -> bool {
         let (hash, db) = (self.hash(key), self.db);
-        self.side(key).listeners.watch(hash, db, key, flag);
+        self.side(key).listeners.watch(hash, db, key, flag)
     }
 
     /// Ends [`Access::watch`].
@@ -293,6 +311,10 @@ impl<'k> Access<'k> {
             Stale::Stays,
         ) else {
             shard.stats.misses += (lookup != Lookup::Silent) as u64;
+            if !matches!(lookup, Lookup::Silent | Lookup::Untold) {
+                self.effects
+                    .notify(EventClass::KEY_MISS, "keymiss", db, key);
+            }
             return None;
         };
         shard.stats.hits += (lookup != Lookup::Silent) as u64;
@@ -411,15 +433,20 @@ impl<'k> Access<'k> {
         }
     }
 
-    /// The entries of several keys at once, each as [`Access::find`] would find it.
+    /// The entries of several keys at once, each as [`Access::find`] would find it; an error if one
+    /// is not of these types, which is as far as the keys are looked up.
     pub fn find_all<'a>(
         &mut self,
         keys: impl Iterator<Item = &'a [u8]> + Clone,
         lookup: Lookup,
-    ) -> SmallVec<[Option<EntryRef<'_>>; 8]> {
+        types: &[Type],
+    ) -> Result<SmallVec<[Option<EntryRef<'_>>; 8]>, CmdError> {
+        let fits = |entry: EntryRef<'_>| types.contains(&Type::from_nibble(entry.type_()));
         // Expired keys go first; afterwards nothing moves.
         for key in keys.clone() {
-            self.find(key, lookup);
+            if self.find(key, lookup).is_some_and(|entry| !fits(entry)) {
+                return Err(CmdError::WrongType);
+            }
         }
         let this = &*self;
         let entry = |key: &'a [u8]| {
@@ -428,7 +455,7 @@ impl<'k> Access<'k> {
             let table = shard.table(this.db)?;
             Some(table.get(table.find(hash, key)?))
         };
-        keys.map(entry).collect()
+        Ok(keys.map(entry).collect())
     }
 
     /// True when the key is there.
@@ -504,11 +531,18 @@ impl<'k> Access<'k> {
     /// Deletes a key, which is one change; false when it is not there.
     #[inline]
     pub fn remove(&mut self, key: &[u8]) -> bool {
+        self.remove_as(key, EventClass::GENERIC, "del")
+    }
+
+    /// [`Access::remove`] with an event of one's own.
+    #[inline]
+    fn remove_as(&mut self, key: &[u8], class: EventClass, event: &'static str) -> bool {
         let Some(entry) = self.take(key) else {
             return false;
         };
         self.effects.discard(entry);
         self.effects.changes += 1;
+        self.notify(class, event, key);
         true
     }
 
@@ -538,7 +572,8 @@ impl<'k> Access<'k> {
         Some(entry)
     }
 
-    /// Writes a whole entry: its key is created, or replaced with value and expiry. One change.
+    /// Writes a whole entry: its key is created, or replaced with value and expiry. One change. What
+    /// is replaced counts as deleted, so that the key is new in any case.
     pub fn put(&mut self, mut entry: Entry) {
         entry.view_mut().set_lru(self.lru_clock);
         self.put_unused(entry);
@@ -573,9 +608,7 @@ impl<'k> Access<'k> {
         }
         let total = &self.keyspace.tracked;
         self.effects.touched(side, total, hash, self.db, key);
-        if found.is_none() {
-            self.effects.notify(EventClass::NEW, "new", self.db, key);
-        }
+        self.effects.notify(EventClass::NEW, "new", self.db, key);
         let slot = match found {
             Some(slot) => {
                 let mut old = table.replace(slot, entry);
@@ -594,7 +627,7 @@ impl<'k> Access<'k> {
     /// Deletes a key because the command gave it an expiry that is past already, and counts it as
     /// expired; false when it is not there. One change.
     pub fn expire_now(&mut self, key: &[u8]) -> bool {
-        let removed = self.remove(key);
+        let removed = self.remove_as(key, EventClass::EXPIRED, "expired");
         if removed {
             let id = self.keyspace.shard_of(self.hash(key));
             held(&mut self.locks, id).stats.expired += 1;
@@ -633,6 +666,7 @@ impl<'k> Access<'k> {
     /// they are, the others locked one at a time. What is seen is no cut through all shards unless
     /// the command holds them all.
     pub fn for_each_shard(&mut self, mut visit: impl FnMut(ShardId, &mut ShardData)) {
+        self.check_order();
         for (index, shard) in self.keyspace.all().iter().enumerate() {
             let id = ShardId(index as u32);
             match self.locks.get(id) {
@@ -642,8 +676,18 @@ impl<'k> Access<'k> {
         }
     }
 
+    /// Locking more is in order while nothing is held; while all is, there is nothing to lock. Rows of
+    /// commands that do so say [`ALL_SHARDS`](crate::spec::Flags::ALL_SHARDS).
+    fn check_order(&self) {
+        debug_assert!(
+            self.locks.is_empty() || self.locks.len() == self.keyspace.shards(),
+            "a command that holds some shards locks others out of order"
+        );
+    }
+
     /// Calls `visit` with one shard's data, locked for the call unless the command holds it.
     pub fn with_shard<R>(&mut self, id: ShardId, visit: impl FnOnce(&mut ShardData) -> R) -> R {
+        self.check_order();
         match self.locks.get(id) {
             Some(data) => visit(data),
             None => visit(&mut self.keyspace.shard(id).lock()),
@@ -692,9 +736,13 @@ impl<'k> Access<'k> {
     }
 
     /// Runs `work` while the shard of `key` is held, for commands whose rows name no keys (DEBUG).
-    /// Only while nothing else is held, or all: that keeps the order of locking.
+    /// Only while nothing is held, or this shard among others: that keeps the order of locking.
     pub fn with_key<R>(&mut self, key: &[u8], work: impl FnOnce(&mut Self) -> R) -> R {
         if !self.locks.is_empty() {
+            debug_assert!({
+                let id = self.keyspace.shard_of(self.keyspace.hash(key));
+                self.locks.peek(id).is_some()
+            });
             return work(self);
         }
         self.locks = self.keyspace.lock_one(self.keyspace.hash(key));
@@ -855,6 +903,7 @@ impl KeyMut<'_> {
         self.changes = 1;
         self.is_collection = false;
         self.touch();
+        self.notify(EventClass::GENERIC, "del");
         let mut entry = self.table.remove(self.slot);
         self.side.forget_fields(self.db, &mut entry);
         entry

@@ -368,8 +368,10 @@ fn expire_fields(
         let is_empty = fields.table.is_empty();
         log_expired_fields(keyspace, db, &key, &removed[first..]);
         let total = &keyspace.tracked;
-        effects.touched(&mut data.side, total, keyspace.hash(&key), db, &key);
-        effects.notify(EventClass::HASH, "hexpired", db, &key);
+        if taken > 0 {
+            effects.touched(&mut data.side, total, keyspace.hash(&key), db, &key);
+            effects.notify(EventClass::HASH, "hexpired", db, &key);
+        }
         match is_empty {
             true => {
                 removed.push(table.remove(slot));

@@ -19,6 +19,8 @@ use super::Wait;
 /// A command at the door.
 pub(super) struct Admission<'a> {
     pub(super) command: &'a Registered,
+    /// What it is judged by, see [`flags_of`].
+    pub(super) flags: Flags,
     pub(super) argc: usize,
     pub(super) client: &'a Client,
     pub(super) config: &'a Config,
@@ -49,12 +51,23 @@ const RULES: &[Rule] = &[
     authenticated,
     arity,
     protected,
+    no_multi,
     dataset,
     subscribed,
     monitor,
     paused,
     gate,
 ];
+
+/// The flags by which a command is judged: its row's; of EXEC, those of what is queued, too.
+#[inline]
+pub(super) fn flags_of(command: &Registered, client: &Client) -> Flags {
+    let flags = command.row.flags;
+    match &client.transaction {
+        Some(transaction) if flags.has(Flags::RUNS_QUEUE) => transaction.flags_of_exec(flags),
+        _ => flags,
+    }
+}
 
 /// Asks all rules in order.
 #[inline]
@@ -110,6 +123,23 @@ fn protected(_: &Server, admission: &Admission<'_>, _: u64) -> Verdict {
 }
 
 #[inline]
+fn no_multi(_: &Server, admission: &Admission<'_>, _: u64) -> Verdict {
+    match admission.client.in_multi && admission.flags.has(Flags::NO_MULTI) {
+        true => Verdict::Refuse(not_in_multi(admission.command)),
+        false => Verdict::Run,
+    }
+}
+
+/// The error for a command that cannot be part of a transaction.
+#[cold]
+pub(super) fn not_in_multi(command: &Registered) -> CmdError {
+    let name = &command.full_name;
+    CmdError::owned(format!(
+        "ERR Command '{name}' not allowed inside a transaction"
+    ))
+}
+
+#[inline]
 fn authenticated(_: &Server, admission: &Admission<'_>, _: u64) -> Verdict {
     let open = admission.command.row.flags.has(Flags::NO_AUTH);
     match !open && must_authenticate(admission.client, admission.config) {
@@ -138,9 +168,11 @@ fn dataset(server: &Server, admission: &Admission<'_>, _: u64) -> Verdict {
 #[cold]
 fn out_of_the_ordinary(server: &Server, marks: Marks, admission: &Admission<'_>) -> Verdict {
     let Admission {
-        command, config, ..
+        command,
+        config,
+        flags,
+        ..
     } = admission;
-    let flags = command.row.flags;
     // PING tells whoever watches the server that it is not well.
     if flags.has(Flags::WRITE) || command.row.name == "ping" {
         let rdb_counts = config.stop_writes_on_bgsave_error && !config.save.is_empty();
@@ -203,7 +235,7 @@ fn not_while_subscribed(command: &Registered) -> CmdError {
 
 #[inline]
 fn paused(server: &Server, admission: &Admission<'_>, now_ms: u64) -> Verdict {
-    let flags = admission.command.row.flags;
+    let flags = admission.flags;
     match server.pause.mode(now_ms) {
         PauseMode::None => Verdict::Run,
         PauseMode::Write if !flags.any(Flags::WRITE.and(Flags::MAY_REPLICATE)) => Verdict::Run,

@@ -21,6 +21,7 @@ pub(super) fn fan_out(keyspace: &Keyspace, moment: &mut Moment, effects: Effects
 impl Exec {
     /// Forgets a client whose connection has ended, and what it has left behind elsewhere.
     pub fn disconnect(&self, client: &mut Client) {
+        self.end_transaction(client);
         stop_monitor(&self.server, client);
         self.server.pubsub.unsubscribe_all(client);
         self.server.clients.disconnect(client.shared.id);

@@ -37,6 +37,7 @@ mod fanout;
 pub mod load;
 pub mod replay;
 pub mod session;
+mod transaction;
 
 /// Fewest commands in a batch for which prefetching pays.
 const PREFETCH_COMMANDS_MIN: usize = 3;
@@ -288,6 +289,7 @@ impl Exec {
         let config = self.config();
         let admission = admit::Admission {
             command,
+            flags: admit::flags_of(command, client),
             argc: argv.len(),
             client,
             config: &config,
@@ -298,11 +300,17 @@ impl Exec {
             admit::Verdict::Abort => return Flow::Abort,
             admit::Verdict::Wait(wait) => return Flow::Wait(wait),
         }
-        if command.row.keys.is_empty() {
+        drop(config);
+        let is_queued = !command.row.flags.has(Flags::NOT_QUEUED);
+        if client.in_multi && is_queued {
+            let hash = ahead.and_then(|ahead| ahead.hash);
+            return self.queue(command, argv, hash, client, out);
+        }
+        if command.row.keys.is_empty() && is_queued {
             // What reads the figures shall find those of this batch.
-            drop(config);
             self.end(moment);
         }
+        let started = moment.tick;
         let mark = out.mark();
         let reply = begin_reply(client);
         let hash = ahead.and_then(|ahead| ahead.hash);
@@ -314,8 +322,19 @@ impl Exec {
         if let Some(waiter) = called.waiter {
             return Flow::Block(waiter);
         }
-        moment.ran(command, called.result.is_err());
+        let failed = called.result.is_err();
         let flow = match called.result {
+            Ok(Next::Exec) => {
+                let Some(flow) = self.run_queue(moment, client, out) else {
+                    client.reply = reply;
+                    return Flow::Wait(Wait::Gate);
+                };
+                moment.tick = started;
+                if self.server.keyspace.interest.is_monitored() {
+                    self.show(command, argv, client);
+                }
+                flow
+            }
             Ok(next) => flow_of(next),
             Err(error) => {
                 out.truncate(mark);
@@ -323,6 +342,7 @@ impl Exec {
                 Flow::Done
             }
         };
+        moment.ran(command, failed);
         if let Flow::Chore(_) = flow {
             return flow;
         }
@@ -420,24 +440,25 @@ impl Exec {
             moment.logged(seq.unwrap_or(0));
         }
         ctx.db.tell();
-        if ctx.db.effects.is_monitored() {
-            self.show(ctx, argv);
+        // EXEC comes behind the commands that it runs.
+        if ctx.db.effects.is_monitored() && !matches!(result, Ok(Next::Exec)) {
+            self.show(ctx.command, argv, ctx.client);
         }
         result
     }
 
     /// Shows a command that has run to those who look at all of them (MONITOR).
     #[cold]
-    fn show(&self, ctx: &Ctx<'_>, argv: Argv<'_>) {
-        let row = &ctx.command.row;
+    fn show(&self, command: &Registered, argv: Argv<'_>, client: &Client) {
+        let row = &command.row;
         if row.flags.any(Flags::ADMIN.and(Flags::SKIP_MONITOR)) {
             return;
         }
         let args = argv.iter().enumerate();
         let argv = args.map(|(at, arg)| (arg, row.secrets.hides(argv, at)));
         let shown = Shown {
-            client: &ctx.client.shared,
-            db: ctx.client.db.0,
+            client: &client.shared,
+            db: client.db.0,
             argv,
         };
         self.server.monitors.show(&self.server.clock, shown);
@@ -495,6 +516,7 @@ impl Exec {
         if let Some(command) = command {
             self.worker.lock().rejected(command.id);
         }
+        let error = self.note_refusal(command, error, client);
         let mark = out.mark();
         begin_reply(client);
         self.write_error(&error, out);
@@ -544,8 +566,8 @@ fn lock_keys<'k>(keyspace: &'k Keyspace, command: &Registered, argv: Argv<'_>) -
 #[inline]
 fn flow_of(next: Next) -> Flow {
     match next {
-        // One that blocks has a waiter, and was dealt with.
-        Next::Done | Next::Block(_) => Flow::Done,
+        // What blocks has a waiter, EXEC has run its queue: both were dealt with.
+        Next::Done | Next::Block(_) | Next::Exec => Flow::Done,
         Next::Close => Flow::Close,
         Next::Sleep(duration) => Flow::Sleep(duration),
         Next::Chore(chore) => Flow::Chore(chore),

@@ -510,7 +510,8 @@ impl Connection {
                 }
             }
         }
-        if turn == Turn::Read && self.over_query_limit(bytes.len() - used, worker) {
+        let held = bytes.len() - used + self.client.queued_bytes();
+        if turn == Turn::Read && self.over_query_limit(held, worker) {
             turn = Turn::Drop;
         }
         self.resp3 = desk.out.is_resp3();

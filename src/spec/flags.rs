@@ -24,6 +24,16 @@ macro_rules! bit_set {
                 self.0 & other.0 == other.0
             }
 
+            /// The bits of this set that are in `other`, too.
+            pub const fn only(self, other: $set) -> $set {
+                $set(self.0 & other.0)
+            }
+
+            /// The bits of this set that are not in `other`.
+            pub const fn without(self, other: $set) -> $set {
+                $set(self.0 & !other.0)
+            }
+
             /// True when at least one bit of `other` is set here.
             pub const fn any(self, other: $set) -> bool {
                 self.0 & other.0 != 0
@@ -93,6 +103,8 @@ bit_set! {
         NOT_QUEUED = 28;
         /// Allowed to a RESP2 client that has subscribed to something.
         SUBSCRIBED = 29;
+        /// Runs what the client has queued (EXEC), so it is admitted by the flags of that, too.
+        RUNS_QUEUE = 23;
         /// Looks at shards that no key of the request names (DBSIZE, SCAN, DEBUG): in a transaction it
         /// needs all of them to be held.
         ALL_SHARDS = 30;

@@ -54,6 +54,11 @@ impl<'t> Writer<'t> {
         let command = (client.last_command.load(Relaxed) as usize).checked_sub(1);
         let command = command.and_then(|id| self.commands.get(id));
 
+        let transaction = client.transaction.get();
+        let queued = transaction.map_or(-1, |seen| i64::from(seen.queued()));
+        let watched = transaction.map_or(0, |seen| seen.watched());
+        let queue_bytes = transaction.map_or(0, |seen| seen.queue_bytes());
+
         let mut text = |args: std::fmt::Arguments<'_>| {
             // A Vec takes everything.
             let _ = out.write_fmt(args);
@@ -78,8 +83,8 @@ impl<'t> Writer<'t> {
             client.subscription_count(Subject::ShardChannel),
         ));
         text(format_args!(
-            " multi=-1 watch=0 qbuf={query_bytes} qbuf-free={query_free} \
-             argv-mem={argv_bytes} multi-mem=0 rbs=0 rbp=0 obl={output_bytes} oll={} omem={} \
+            " multi={queued} watch={watched} qbuf={query_bytes} qbuf-free={query_free} \
+             argv-mem={argv_bytes} multi-mem={queue_bytes} rbs=0 rbp=0 obl={output_bytes} oll={} omem={} \
              tot-mem={} events={} cmd={} user={DEFAULT_USER} redir=-1 resp={}",
             (output_bytes > 0) as u8 + (inbox_bytes > 0) as u8,
             client.output_memory_bytes.load(Relaxed) + inbox_bytes,
@@ -109,10 +114,13 @@ pub(super) fn capabilities(client: &Shared) -> &'static str {
 
 /// A client's flags as letters; `N` for none.
 pub(super) fn flags(client: &Shared) -> String {
+    let transaction = client.transaction.get();
     let letters = [
         (client.is_monitor.load(Relaxed), 'O'),
         (client.is_subscriber(), 'P'),
+        (transaction.is_some_and(|seen| seen.is_open()), 'x'),
         (client.paused.load(Relaxed) || client.is_blocked(), 'b'),
+        (transaction.is_some_and(|seen| seen.is_stale()), 'd'),
         (client.has(Signal::Kill), 'A'),
         (client.endpoint.unix, 'U'),
         (client.no_evict.load(Relaxed), 'e'),
