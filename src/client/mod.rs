@@ -9,6 +9,7 @@
 //! To add a field to CLIENT LIST: a field here, its text in `commands::client`.
 
 pub mod auth;
+pub mod bell;
 pub mod inbox;
 pub mod memory;
 pub mod pause;
@@ -27,7 +28,8 @@ use parking_lot::Mutex;
 
 use crate::db::{DbIndex, Outcome, Waiter};
 
-use inbox::{Bell, Inbox, OutputClass, OutputLimits};
+use bell::Bell;
+use inbox::{Inbox, OutputClass, OutputLimits};
 use memory::{ClientMemory, Counted};
 use subscriptions::{Subject, Subscriptions};
 use transaction::{Figures, Transaction};
