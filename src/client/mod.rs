@@ -334,6 +334,14 @@ impl Shared {
             .store(memory_bytes, Ordering::Relaxed);
     }
 
+    /// Bytes of the arguments of the command that it is blocked in.
+    pub fn blocked_argv_bytes(&self) -> usize {
+        let waiter = self.waiter.lock();
+        waiter
+            .as_ref()
+            .map_or(0, |waiter| waiter.waiting.request.bytes())
+    }
+
     /// Memory that the client takes: the connection, its buffers, and what is known of it here,
     /// bytes.
     pub fn memory_bytes(&self) -> usize {
@@ -344,7 +352,12 @@ impl Shared {
             + self.output_memory_bytes.load(Ordering::Relaxed)
             + self.inbox_bytes.load(Ordering::Relaxed)
             + self.subscription_bytes.load(Ordering::Relaxed);
-        let connection = self.connection_bytes.load(Ordering::Relaxed);
+        let waiting = self
+            .waiter
+            .lock()
+            .as_ref()
+            .map(|waiter| waiter.waiting.memory_bytes());
+        let connection = self.connection_bytes.load(Ordering::Relaxed) + waiting.unwrap_or(0);
         let transaction = self.transaction.get().map_or(0, |seen| seen.memory_bytes());
         size_of::<Shared>()
             + connection

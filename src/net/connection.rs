@@ -129,10 +129,6 @@ pub async fn run(worker: Rc<Worker>, parcel: Parcel) {
             return;
         }
     };
-    shared
-        .connection_bytes
-        .store(size_of::<Connection>(), Ordering::Relaxed);
-    worker.exec.server.clients.account(&shared);
     let mut connection = Connection {
         stream,
         client,
@@ -345,8 +341,7 @@ impl Connection {
                     self.tail.extend_from_slice(buf.filled());
                     let read = buf.filled().len();
                     self.note_read(read, desk);
-                    self.note_tail();
-                    worker.exec.server.clients.account(&self.client.shared);
+                    self.note_tail(worker);
                     if self.over_query_limit(self.tail.len(), worker) {
                         return Poll::Ready(());
                     }
@@ -493,7 +488,7 @@ impl Connection {
                     tail.extend_from_slice(&bytes[used..]);
                     self.keep_tail(tail, desk);
                 }
-                self.note_tail();
+                self.note_tail(worker);
                 Poll::Ready(turn)
             }
             Poll::Ready(_) => Poll::Ready(Turn::Drop),
@@ -510,7 +505,7 @@ impl Connection {
             tail.drain(..used);
             self.keep_tail(tail, desk);
         }
-        self.note_tail();
+        self.note_tail(worker);
         turn
     }
 
@@ -591,7 +586,6 @@ impl Connection {
         // What was not sent must never reach the next connection that uses the desk.
         desk.out.clear();
         exec.end(&mut moment);
-        exec.server.clients.account(&self.client.shared);
         (used, turn)
     }
 
@@ -735,7 +729,9 @@ impl Connection {
         self.client.sent(read as u64);
     }
 
-    fn note_tail(&mut self) {
+    /// Shows how much of an unfinished request there is. After each batch, which may have changed what
+    /// else the client takes.
+    fn note_tail(&mut self, worker: &Worker) {
         let shared = &self.client.shared;
         if self.tail.len() != shared.query_buffer_bytes.load(Ordering::Relaxed) {
             shared
@@ -745,6 +741,7 @@ impl Connection {
                 .query_buffer_capacity
                 .store(self.tail.capacity(), Ordering::Relaxed);
         }
+        worker.exec.server.clients.account(shared);
     }
 
     /// Only between requests.

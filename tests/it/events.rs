@@ -63,7 +63,10 @@ impl Side {
             cacher: server.connect(),
         };
         let worker = &mut side.worker;
-        assert_eq!(worker.cmd(&["DEBUG", "SET-ACTIVE-EXPIRE", "0"]).text(), "OK");
+        assert_eq!(
+            worker.cmd(&["DEBUG", "SET-ACTIVE-EXPIRE", "0"]).text(),
+            "OK"
+        );
         assert_eq!(worker.cmd(&["FLUSHALL"]).text(), "OK");
         side.listener.cmd(&["SUBSCRIBE", MARK]);
         side.listener.cmd(&["PSUBSCRIBE", "__key*@*__:*"]);
@@ -153,7 +156,11 @@ fn the_events_are_valkeys() {
     kivi.assert_alive();
     let count = faults.len();
     faults.truncate(SHOWN);
-    assert!(faults.is_empty(), "{count} disagreements\n{}", faults.join("\n"));
+    assert!(
+        faults.is_empty(),
+        "{count} disagreements\n{}",
+        faults.join("\n")
+    );
     assert!(told as u64 > steps / 4, "{told} events are too few to tell");
 }
 
@@ -256,7 +263,9 @@ fn what_expires_is_told_at_once() {
     listener.cmd(&["PSUBSCRIBE", "__keyevent@0__:*expired"]);
     const KEYS: usize = 200;
     let now_ms = || {
-        let time = std::time::SystemTime::UNIX_EPOCH.elapsed().expect("a clock");
+        let time = std::time::SystemTime::UNIX_EPOCH
+            .elapsed()
+            .expect("a clock");
         time.as_millis() as u64
     };
     let at_ms = |index: usize, first_ms: u64| first_ms + 5 * index as u64;
@@ -278,12 +287,19 @@ fn what_expires_is_told_at_once() {
         let event = ["__keyevent@0__:expired", "__keyevent@0__:hexpired"][index % 2];
         assert_eq!(parts[2].text(), event);
         let due_ms = at_ms(index, first_ms);
-        assert!(told_ms >= due_ms, "k{index} {} ms too early", due_ms - told_ms);
+        assert!(
+            told_ms >= due_ms,
+            "k{index} {} ms too early",
+            due_ms - told_ms
+        );
         late_ms.push(told_ms - due_ms);
     }
     late_ms.sort_unstable();
     let median_ms = late_ms[KEYS / 2];
-    assert!(median_ms <= 20, "half of the keys expired {median_ms} ms late or more");
+    assert!(
+        median_ms <= 20,
+        "half of the keys expired {median_ms} ms late or more"
+    );
     eventually("all keys to be gone", || {
         (worker.cmd(&["DBSIZE"]).int() == 0).then_some(())
     });

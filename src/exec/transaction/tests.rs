@@ -271,7 +271,9 @@ fn retried(test: &mut Test, lines: &[&str]) -> String {
         thread::yield_now();
     };
     run("MULTI");
-    lines.iter().for_each(|line| assert_eq!(run(line), "+QUEUED"));
+    lines
+        .iter()
+        .for_each(|line| assert_eq!(run(line), "+QUEUED"));
     run("EXEC")
 }
 
