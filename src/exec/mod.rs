@@ -32,12 +32,15 @@ use crate::sys::tsc;
 
 mod admit;
 mod block;
+mod cached;
 mod chore;
 mod fanout;
 pub mod load;
 pub mod replay;
 pub mod session;
 mod transaction;
+
+use cached::Cached;
 
 /// Fewest commands in a batch for which prefetching pays.
 const PREFETCH_COMMANDS_MIN: usize = 3;
@@ -91,6 +94,8 @@ pub struct Moment {
     prefetched: u64,
     /// The last record of the log that came of it, 0 for none.
     logged_seq: u64,
+    /// What it means to those who cache.
+    cached: Cached,
     /// Bytes read for it.
     pub net_in_bytes: u64,
     /// Bytes written of its replies.
@@ -179,6 +184,7 @@ impl Exec {
             changes: 0,
             prefetched: 0,
             logged_seq: 0,
+            cached: Cached::default(),
             net_in_bytes: 0,
             net_out_bytes: 0,
             writes: 0,
@@ -318,7 +324,8 @@ impl Exec {
             client.reply = reply;
             return Flow::Wait(Wait::Gate);
         };
-        fanout::fan_out(&self.server.keyspace, moment, called.effects);
+        end_caching(Some(command), client);
+        fanout::fan_out(&self.server, moment, called.effects);
         if let Some(waiter) = called.waiter {
             return Flow::Block(waiter);
         }
@@ -431,6 +438,9 @@ impl Exec {
     fn invoke(&self, ctx: &mut Ctx<'_>, argv: Argv<'_>, moment: &mut Moment) -> CmdResult {
         let db = ctx.client.db;
         let result = (ctx.command.row.run)(ctx);
+        if ctx.client.tracking.is_on() && ctx.command.row.flags.has(Flags::READONLY) {
+            self.remember(ctx, argv, moment);
+        }
         if ctx.db.is_logged() {
             let has_changed = ctx.db.effects.changes > 0;
             let seq = self.append(&mut ctx.db.effects, db, argv, has_changed);
@@ -513,6 +523,7 @@ impl Exec {
             self.worker.lock().rejected(command.id);
         }
         let error = self.note_refusal(command, error, client);
+        end_caching(command, client);
         let mark = out.mark();
         begin_reply(client);
         self.write_error(&error, out);
@@ -567,6 +578,16 @@ fn flow_of(next: Next) -> Flow {
         Next::Close => Flow::Close,
         Next::Sleep(duration) => Flow::Sleep(duration),
         Next::Chore(chore) => Flow::Chore(chore),
+    }
+}
+
+/// CLIENT CACHING held for the command that ran, or was refused; other subcommands of CLIENT do not
+/// count.
+#[inline]
+fn end_caching(command: Option<&Registered>, client: &mut Client) {
+    let keeps = |command: &Registered| command.row.flags.has(Flags::KEEPS_CACHING);
+    if client.tracking.is_caching() && !command.is_some_and(keeps) {
+        client.tracking.set_caching(false);
     }
 }
 

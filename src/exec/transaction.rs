@@ -148,7 +148,7 @@ impl Exec {
         if is_stale {
             // Keys that were found expired.
             db.settle();
-            fanout::fan_out(keyspace, moment, db.into_effects());
+            fanout::fan_out(&self.server, moment, db.into_effects());
             out.null_array();
         } else {
             let queue = transaction.take_queue();
@@ -157,7 +157,7 @@ impl Exec {
             let db = self.run_all(&queue, &seen, db, moment, client, out, &mut rest);
             let mut effects = self.end_group(db, gate, moment);
             effects.changes += rest.changes;
-            fanout::fan_out(keyspace, moment, effects);
+            fanout::fan_out(&self.server, moment, effects);
             queue.give_back();
         }
         self.end_transaction(client);
