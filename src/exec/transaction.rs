@@ -251,8 +251,8 @@ impl Exec {
         rest: &mut Rest,
     ) {
         let command = self.table.by_id(queued.command);
-        if command.row.keys.is_empty() {
-            // What reads the figures shall find those of the commands before.
+        if command.row.keys.is_empty() && !command.row.flags.has(Flags::FAST) {
+            // What reads the figures shall find those of the commands before; none of those is fast.
             moment.changes += std::mem::take(&mut rest.changes);
             self.end(moment);
         }

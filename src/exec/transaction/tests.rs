@@ -234,6 +234,33 @@ fn events_that_are_switched_on_within_are_told() {
 }
 
 #[test]
+fn monitor_shows_exec_behind_what_it_has_run() {
+    let mut test = Test::new();
+    let mut monitor = test.client();
+    monitor.run("MONITOR").is("+OK");
+    let shown = |monitor: &mut Test| {
+        let text = String::from_utf8(monitor.session.take_pushes()).unwrap();
+        let lines = text.lines().map(|line| line.split_once("] ").unwrap().1);
+        lines.collect::<Vec<_>>().join("; ")
+    };
+    test.run("WATCH w").is("+OK");
+    transaction(&mut test, &["SELECT 1", "SET a 1", "GET a"]);
+    let expected = r#""WATCH" "w"; "MULTI"; "SELECT" "1"; "SET" "a" "1"; "GET" "a"; "EXEC""#;
+    assert_eq!(shown(&mut monitor), expected);
+    for line in ["WATCH w", "SET w 1", "MULTI", "SET a 1"] {
+        test.run(line);
+    }
+    test.run("EXEC").is("*-1");
+    let expected = r#""WATCH" "w"; "SET" "w" "1"; "MULTI"; "EXEC""#;
+    assert_eq!(shown(&mut monitor), expected);
+    for line in ["MULTI", "SET a 1", "NOSUCH"] {
+        test.run(line);
+    }
+    test.run("EXEC").has("EXECABORT");
+    assert_eq!(shown(&mut monitor), r#""MULTI"; "EXEC""#);
+}
+
+#[test]
 fn a_queue_is_counted_and_given_back() {
     let mut test = Test::new();
     let empty = test.session.client().shared.memory_bytes();
