@@ -22,10 +22,12 @@ use crate::tracking::Tracking;
 use crate::util::clock::Clock;
 use crate::util::rng;
 
+pub mod monitor;
 mod observe;
 pub mod rewriting;
 pub mod saving;
 
+use monitor::Monitors;
 use observe::{EventChannels, Teller};
 
 /// The version of Kivi.
@@ -62,6 +64,8 @@ pub struct Server {
     /// Client-side caching.
     pub tracking: Arc<Tracking>,
     event_channels: Arc<EventChannels>,
+    /// Those who are shown every command.
+    pub monitors: Monitors,
     /// CLIENT PAUSE.
     pub pause: Pause,
     /// Figures.
@@ -79,6 +83,8 @@ pub struct Server {
     /// Memory in use when the server had started, bytes.
     pub memory_startup_bytes: AtomicU64,
     config_store: Mutex<ConfigStore>,
+    /// Held by a CONFIG SET, which may wait: whoever reads directives does not.
+    config_changes: Mutex<()>,
     config: RwLock<Arc<Config>>,
     config_epoch: AtomicU64,
     apply_config: OnceLock<Box<ApplyConfig>>,
@@ -96,6 +102,14 @@ fn disk(_: &Config) -> Arc<dyn Disk> {
 fn disk(config: &Config) -> Arc<dyn Disk> {
     let dir = config.dir.to_str().unwrap_or_default();
     Arc::new(crate::persist::disk::fake::FakeDisk::new(dir))
+}
+
+/// `maxmemory`, of which `maxmemory-clients` may be a share; 0 for no limit.
+fn maxmemory_bytes(store: &ConfigStore) -> u64 {
+    let found = store.get(&[b"maxmemory"]);
+    let shown = found.first().map(|(_, shown)| shown.as_slice());
+    let bytes = shown.and_then(|shown| std::str::from_utf8(shown).ok()?.parse().ok());
+    bytes.unwrap_or(0)
 }
 
 impl Server {
@@ -119,6 +133,7 @@ impl Server {
                 config.databases,
                 KeyHash::process(HashFunction::Fast),
             ),
+            monitors: Monitors::new(clients.clone()),
             clients,
             pubsub: pubsub.clone(),
             tracking: tracking.clone(),
@@ -132,6 +147,7 @@ impl Server {
             memory_startup_bytes: AtomicU64::new(0),
             clock,
             config_store: Mutex::new(store),
+            config_changes: Mutex::new(()),
             config: RwLock::new(config.clone()),
             config_epoch: AtomicU64::new(0),
             apply_config: OnceLock::new(),
@@ -144,12 +160,13 @@ impl Server {
             channels: event_channels,
         };
         let _ = server.keyspace.observer.set(Box::new(teller));
-        server.follow(&config);
+        server.follow(&server.config_store.lock());
         server
     }
 
     /// Copies into subsystems what they need of the configuration.
-    fn follow(&self, config: &Config) {
+    fn follow(&self, store: &ConfigStore) {
+        let config = store.config();
         let limits = &config.client_output_buffer_limit;
         for (class, limit) in [
             (OutputClass::Normal, &limits.normal),
@@ -158,6 +175,10 @@ impl Server {
         ] {
             self.clients.output_limits.set(class, limit.hard_bytes);
         }
+        let share = config.maxmemory_clients;
+        self.clients
+            .set_memory_limit(share.bytes_of(maxmemory_bytes(store)));
+        self.keyspace.expire_clock.set_importing(config.import_mode);
         let notify = &config.notify_keyspace_events;
         self.event_channels.set(notify.keyspace, notify.keyevent);
         self.keyspace
@@ -184,13 +205,22 @@ impl Server {
         let _ = self.apply_config.set(apply);
     }
 
-    /// CONFIG SET: all pairs or none. The error is the whole reply.
+    /// CONFIG SET: all pairs or none. The error is the whole reply. Who holds shards (`may_wait` is
+    /// false) is refused while another one is at work, since that may wait for these shards.
     pub fn set_config(
         self: &Arc<Self>,
         pairs: &[(&[u8], &[u8])],
         local: bool,
+        may_wait: bool,
     ) -> Result<(), String> {
-        let mut store = self.config_store.lock();
+        let _turn = match may_wait {
+            true => self.config_changes.lock(),
+            false => self
+                .config_changes
+                .try_lock()
+                .ok_or("ERR CONFIG SET failed - another one is in progress")?,
+        };
+        let mut store = self.config_store.lock().clone();
         store.set_with(
             pairs,
             local,
@@ -199,8 +229,9 @@ impl Server {
                 None => Ok(()),
             },
         )?;
-        self.follow(&store.config());
+        self.follow(&store);
         *self.config.write() = store.config();
+        *self.config_store.lock() = store;
         self.config_epoch.fetch_add(1, Ordering::AcqRel);
         Ok(())
     }

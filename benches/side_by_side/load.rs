@@ -334,8 +334,8 @@ impl Part {
     }
 }
 
-/// A connection that the server has accepted.
-fn connect(port: u16) -> Result<TcpStream> {
+/// A connection that the server has accepted; it does not block.
+pub(crate) fn connect(port: u16) -> Result<TcpStream> {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let mut stream = TcpStream::connect_timeout(&address, CONNECT_LIMIT)?;
     stream.set_nodelay(true)?;
@@ -381,7 +381,12 @@ fn work(run: &Run, index: usize, streams: Vec<TcpStream>, shared: &Arc<Shared>) 
 }
 
 fn prepare(run: &Run, index: usize) -> Result<tokio::runtime::Runtime> {
-    if let Some(cpu) = run.cpus.get(index % run.cpus.len().max(1)) {
+    event_loop(run.cpus.get(index % run.cpus.len().max(1)).copied())
+}
+
+/// An event loop for the calling thread, which stays on `cpu` from now on.
+pub(crate) fn event_loop(cpu: Option<usize>) -> Result<tokio::runtime::Runtime> {
+    if let Some(cpu) = cpu {
         let own = fs::read_link("/proc/thread-self")?;
         let thread = own.file_name().context("no thread id")?;
         let mut command = Command::new("taskset");

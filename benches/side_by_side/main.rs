@@ -1,6 +1,6 @@
 //! Kivi beside a real server, on this machine, in one run: what a request costs, what a key costs,
 //! how long a reader waits, how late a key expires, what more threads bring, what snapshots and the
-//! log cost.
+//! log cost, and transactions, messages and tracking.
 //!
 //! `cargo bench --bench side_by_side -- [what] [options]`; `--help` lists them, benches/README.md
 //! explains the tables.
@@ -22,6 +22,7 @@
 mod client;
 mod collections;
 mod cpu;
+mod crowd;
 mod data;
 mod elements;
 mod expiry;
@@ -30,6 +31,7 @@ mod grow;
 mod idle;
 mod load;
 mod memory;
+mod multi;
 mod options;
 mod persist;
 mod persist_cut;
@@ -37,11 +39,13 @@ mod persist_fsync;
 mod persist_loading;
 mod persist_writer;
 mod process;
+mod publish;
 mod replies;
 mod report;
 mod scaling;
 mod server;
 mod syscalls;
+mod tracking;
 
 use std::fs;
 use std::process::{Command, ExitCode};
@@ -55,8 +59,8 @@ use server::Contender;
 
 /// What every measurement needs: the choices of the user and the servers to compare.
 ///
-/// `contenders[0]` is Kivi (or its stand-in) and `contenders[1]` the rival that it is divided by; a
-/// third is only shown.
+/// `contenders[0]` is Kivi (or its stand-in) and `contenders[1]` the rival that it is divided by;
+/// others are only shown.
 pub(crate) struct Bench {
     pub(crate) options: Options,
     pub(crate) contenders: Vec<Contender>,
@@ -197,7 +201,11 @@ fn measure(bench: &Bench, what: What, emit: Emit) -> Result<()> {
         What::Cut => persist_cut::run(bench),
         What::Loading => persist_loading::run(bench),
         What::Fsync => persist_fsync::run(bench),
-        What::All | What::Collections | What::Persist => {
+        What::Multi => multi::run(bench),
+        What::Watch => multi::run_watch(bench),
+        What::Publish => publish::run(bench),
+        What::Tracking => tracking::run(bench),
+        What::All | What::Collections | What::Persist | What::Coordination => {
             unreachable!("`parts` never yields a group")
         }
     };

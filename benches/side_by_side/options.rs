@@ -36,6 +36,11 @@ WHAT (default: all)
   loading   seconds to load an RDB file and a log
   fsync     throughput and server CPU of SET with appendfsync always, everysec, and without a log
   persist   the last four
+  multi     server CPU per transaction: MULTI, two INCRs, EXEC
+  watch     50 clients increment one key by WATCH, GET, MULTI, SET, EXEC
+  publish   messages delivered per CPU second of the server, to 1, 100, 1,000 subscribers
+  tracking  what GET and SET cost more while others track keys, or with notifications
+  coordination  the last four
 
 WHO
   --kivi PATH         the binary under test (or KIVI_BENCH_BINARY; default: the one cargo built)
@@ -44,6 +49,7 @@ WHO
   --against NAME      the rival: valkey, redis (both of the oracle folder) or debian (redis-server
                       of the PATH); default valkey if the folder is there, else debian
   --with-redis        show the oracle's Redis as a third column
+  --before PATH       show an earlier build of Kivi as a further column
   --oracle DIR        folder with real servers (or KIVI_ORACLE; default /opt/oracle)
 
 HOW (several of the first three may be given)
@@ -55,7 +61,8 @@ HOW (several of the first three may be given)
   --pipelines LIST    of cpu (default 1,16,64)
   --rounds N          alternating rounds per figure (default 3)
   --seconds S         length of one load run (default 2.5)
-  --only WORD         only the rows of ops, ranges, elements, grow, scaling that hold this word
+  --only WORD         only the rows of ops, ranges, elements, grow, scaling, fsync, multi,
+                      publish, tracking that hold this word
   --keys N            keys of cpu, memory, expiry, scaling; a tenth in ops, a quarter in elements
                       (default 1000000)
   --save-keys N       keys of bgsave, loading (default 5000000)
@@ -65,7 +72,9 @@ HOW (several of the first three may be given)
   --fill-keys N       keys of fill, elements of grow (default 5000000)
   --connections N     connections of idle (default 10000)
   --due N             keys due at once in expiry (default 1000)
-  --clients N         connections of ops, ranges, scaling (default 50)
+  --clients N         connections of ops, ranges, scaling, coordination (default 50)
+  --subscribers LIST  of publish (default 1,100,1000)
+  --trackers N        tracking clients (default 1000)
   --server-threads LIST  I/O threads of scaling (default 1,2,4,8,12 as far as there are cores)
   --client-threads N  threads of the load generator (default 1; in scaling the cores that the
                       server leaves, at most twice its threads)
@@ -99,6 +108,11 @@ pub(crate) enum What {
     Loading,
     Fsync,
     Persist,
+    Multi,
+    Watch,
+    Publish,
+    Tracking,
+    Coordination,
     All,
 }
 
@@ -125,6 +139,11 @@ impl What {
             "loading" => Self::Loading,
             "fsync" => Self::Fsync,
             "persist" => Self::Persist,
+            "multi" => Self::Multi,
+            "watch" => Self::Watch,
+            "publish" => Self::Publish,
+            "tracking" => Self::Tracking,
+            "coordination" => Self::Coordination,
             "all" => Self::All,
             _ => return None,
         })
@@ -168,6 +187,11 @@ impl What {
             Self::Loading => &[Self::Loading],
             Self::Fsync => &[Self::Fsync],
             Self::Persist => &[Self::Bgsave, Self::Cut, Self::Loading, Self::Fsync],
+            Self::Multi => &[Self::Multi],
+            Self::Watch => &[Self::Watch],
+            Self::Publish => &[Self::Publish],
+            Self::Tracking => &[Self::Tracking],
+            Self::Coordination => &[Self::Multi, Self::Watch, Self::Publish, Self::Tracking],
         }
     }
 }
@@ -225,6 +249,8 @@ pub(crate) struct Options {
     pub(crate) stand_in: Option<Real>,
     pub(crate) against: Option<Real>,
     pub(crate) with_redis: bool,
+    /// An earlier build of Kivi.
+    pub(crate) before: Option<PathBuf>,
     pub(crate) oracle: PathBuf,
     /// Empty: each measurement takes its own.
     pub(crate) modes: Vec<Mode>,
@@ -245,6 +271,8 @@ pub(crate) struct Options {
     pub(crate) connections: usize,
     pub(crate) due: u64,
     pub(crate) clients: usize,
+    pub(crate) subscribers: Vec<usize>,
+    pub(crate) trackers: usize,
     pub(crate) server_threads: Vec<usize>,
     /// None: each measurement takes its own.
     pub(crate) client_threads: Option<usize>,
@@ -274,6 +302,7 @@ impl Options {
             stand_in: None,
             against: None,
             with_redis: false,
+            before: None,
             oracle: env("KIVI_ORACLE").unwrap_or_else(|| "/opt/oracle".into()),
             modes: Vec::new(),
             cpus: (0, 1),
@@ -291,6 +320,8 @@ impl Options {
             connections: 10_000,
             due: 1000,
             clients: 50,
+            subscribers: vec![1, 100, 1000],
+            trackers: 1000,
             server_threads: [1, 2, 4, 8, 12]
                 .into_iter()
                 .filter(|&threads| threads <= process::cores())
@@ -342,6 +373,8 @@ impl Options {
         self.overwrites = 10_000;
         self.connections = 200;
         self.due = 50;
+        self.subscribers = vec![1, 20];
+        self.trackers = 50;
     }
 
     fn apply(&mut self, arg: &str, rest: &mut impl Iterator<Item = String>) -> Result<()> {
@@ -354,6 +387,7 @@ impl Options {
             "--stand-in" => self.stand_in = Some(Real::from_name(&value()?)?),
             "--against" => self.against = Some(Real::from_name(&value()?)?),
             "--with-redis" => self.with_redis = true,
+            "--before" => self.before = Some(value()?.into()),
             "--oracle" => self.oracle = value()?.into(),
             "--pin" => self.modes.push(Mode::Pinned),
             "--unpinned-single" => self.modes.push(Mode::Single),
@@ -373,6 +407,8 @@ impl Options {
             "--only" => self.only = value()?.to_lowercase(),
             "--elements" => self.elements = value()?.parse()?,
             "--clients" => self.clients = value()?.parse()?,
+            "--subscribers" => self.subscribers = numbers(&value()?)?,
+            "--trackers" => self.trackers = value()?.parse()?,
             "--server-threads" => self.server_threads = numbers(&value()?)?,
             "--client-threads" => self.client_threads = Some(value()?.parse()?),
             "--limit" => self.limit = Some(Duration::try_from_secs_f64(value()?.parse()?)?),
@@ -405,6 +441,10 @@ impl Options {
         ensure!(
             self.due >= 1 && self.connections >= 1 && self.clients >= 1,
             "--due, --connections, --clients: at least 1"
+        );
+        ensure!(
+            self.subscribers.iter().all(|&count| count >= 1) && self.trackers >= 1,
+            "--subscribers, --trackers: at least 1"
         );
         ensure!(self.elements >= 100, "--elements must be at least 100");
         ensure!(

@@ -40,7 +40,7 @@ pub(crate) struct Contender {
 }
 
 impl Contender {
-    /// The contenders of a run: Kivi or its stand-in, the rival, perhaps a third.
+    /// The contenders of a run: Kivi or its stand-in, the rival, perhaps others.
     pub(crate) fn choose(options: &Options) -> Result<Vec<Self>> {
         let has_oracle = options.oracle.join("usr/bin/valkey-server").exists();
         let rival = options.against.unwrap_or(if has_oracle {
@@ -50,7 +50,7 @@ impl Contender {
         });
         let mut contenders = vec![
             match options.stand_in {
-                None => Self::kivi(options)?,
+                None => Self::kivi(options, &options.kivi)?,
                 Some(real) => Self::real(options, real)?,
             },
             Self::real(options, rival)?,
@@ -58,16 +58,21 @@ impl Contender {
         if options.with_redis {
             contenders.push(Self::real(options, Real::Redis)?);
         }
+        if let Some(path) = &options.before {
+            let before = Self::kivi(options, path)?;
+            let name = format!("{} before", before.name);
+            contenders.push(Self { name, ..before });
+        }
         Ok(contenders)
     }
 
-    fn kivi(options: &Options) -> Result<Self> {
+    fn kivi(options: &Options, binary: &Path) -> Result<Self> {
         // Absolute, as the server runs elsewhere, but with links as they are: a program may go by
         // the name that it was started with.
-        let path = std::path::absolute(&options.kivi)?;
+        let path = std::path::absolute(binary)?;
         ensure!(
             path.is_file(),
-            "no binary at {} (--kivi PATH gives another)",
+            "no binary at {} (--kivi and --before give others)",
             path.display()
         );
         let words = vec![path.into_os_string()];

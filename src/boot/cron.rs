@@ -67,6 +67,8 @@ fn look_after_clients(server: &Server, now_ms: u64) {
     let share = server.clients.len().div_ceil(CRON_HZ as usize);
     let (mut input_max, mut output_max) = (0, 0);
     for client in server.clients.next_round(share.max(CLIENTS_MIN)) {
+        // Whoever has forgotten to say that something has changed.
+        server.clients.account(&client);
         input_max = input_max.max(client.query_buffer_capacity.load(Ordering::Relaxed));
         let inbox_bytes = client.inbox_bytes.load(Ordering::Relaxed);
         output_max =
@@ -89,13 +91,15 @@ fn look_after_clients(server: &Server, now_ms: u64) {
     server.stats.recent_output.note(output_max as u64, now_ms);
 }
 
-/// Silent for longer than `timeout`, and not because of a CLIENT PAUSE.
+/// Silent for longer than `timeout`, and neither because of a CLIENT PAUSE nor because it listens.
 fn is_idle(client: &Shared, config: &Config, now_ms: u64) -> bool {
     let timeout_ms = u64::from(config.timeout_secs) * 1000;
     let last_ms = client.last_interaction_ms.load(Ordering::Relaxed);
     timeout_ms > 0
         && !client.paused.load(Ordering::Relaxed)
         && !client.is_blocked()
+        && !client.is_monitor.load(Ordering::Relaxed)
+        && !client.is_subscriber()
         && now_ms.saturating_sub(last_ms) > timeout_ms
 }
 

@@ -19,6 +19,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Poll, Waker};
 
 use parking_lot::Mutex;
+use smallvec::SmallVec;
 
 use crate::resp::write::ReplyWriter;
 
@@ -32,7 +33,12 @@ const ITEM_BYTES: usize = size_of::<Push>() + 2 * size_of::<usize>();
 pub enum Push {
     /// A message: a whole array in RESP without its first byte (`3\r\n$7\r\nmessage\r\n...`), which
     /// is `>` for RESP3 and `*` for RESP2.
-    Message(Arc<Vec<u8>>),
+    Message {
+        /// All of it, or what comes before `text`.
+        head: Arc<Vec<u8>>,
+        /// The last element, when it is so large that it stands on its own: not encoded.
+        text: Option<Arc<Vec<u8>>>,
+    },
     /// Keys that are no longer what was read: an array of them in RESP (`*1\r\n$1\r\nk\r\n`), or a
     /// null for all.
     Invalidate(Invalidate),
@@ -56,7 +62,8 @@ impl Push {
     /// Memory that it keeps, bytes.
     fn bytes(&self) -> usize {
         let bytes = match self {
-            Push::Message(bytes) | Push::Raw(bytes) => bytes.len(),
+            Push::Message { head, text } => head.len() + text.as_ref().map_or(0, |text| text.len()),
+            Push::Raw(bytes) => bytes.len(),
             Push::Invalidate(Invalidate { keys, .. }) => keys.as_ref().map_or(0, |keys| keys.len()),
             Push::RedirectBroken(_) => 0,
         };
@@ -65,9 +72,12 @@ impl Push {
 
     fn write_to(self, out: &mut ReplyWriter, is_subscriber: bool) {
         match self {
-            Push::Message(bytes) => {
+            Push::Message { head, text } => {
                 out.raw(if out.is_resp3() { b">" } else { b"*" });
-                out.raw_shared(bytes);
+                out.raw_shared(head);
+                if let Some(text) = text {
+                    out.bulk_shared(text);
+                }
             }
             Push::Raw(bytes) => out.raw_shared(bytes),
             Push::RedirectBroken(id) => {
@@ -116,10 +126,10 @@ pub struct Bell {
 }
 
 impl Bell {
-    fn ring(&self, client: &Arc<Shared>) {
+    fn ring(&self, clients: &mut Vec<Arc<Shared>>) {
         let mut rung = self.rung.lock();
-        rung.push(client.clone());
-        let is_first = rung.len() == 1;
+        let is_first = rung.is_empty();
+        rung.append(clients);
         drop(rung);
         if is_first && let Some(task) = &*self.task.lock() {
             task.wake_by_ref();
@@ -167,27 +177,67 @@ impl OutputLimits {
     }
 }
 
+/// Clients to be woken, by worker.
+#[derive(Default)]
+struct Woken(SmallVec<[(usize, Vec<Arc<Shared>>); 4]>);
+
+impl Woken {
+    fn add(&mut self, client: &Arc<Shared>) {
+        let worker = client.worker.load(Ordering::Relaxed);
+        match self.0.iter_mut().find(|(other, _)| *other == worker) {
+            Some((_, clients)) => clients.push(client.clone()),
+            None => self.0.push((worker, vec![client.clone()])),
+        }
+    }
+}
+
 impl Registry {
     /// Gives a client something. If it has too much already, it is cut off instead: false then.
     pub fn post(&self, client: &Arc<Shared>, push: Push) -> bool {
+        self.post_all(std::slice::from_ref(client), &push) > 0
+    }
+
+    /// Gives the same to several clients; how many have got it: those that have too much already
+    /// are cut off instead.
+    pub fn post_all(&self, clients: &[Arc<Shared>], push: &Push) -> usize {
+        let mut woken = Woken::default();
+        let mut taken = 0;
+        for client in clients {
+            if self.put(client, push) {
+                taken += 1;
+                if client.set(Signal::Inbox) {
+                    woken.add(client);
+                }
+            }
+        }
+        for (worker, mut clients) in woken.0 {
+            match self.bell(worker) {
+                Some(bell) => bell.ring(&mut clients),
+                None => clients.iter().for_each(|client| client.wake()),
+            }
+        }
+        taken
+    }
+
+    fn put(&self, client: &Shared, push: &Push) -> bool {
         let mut inbox = client.inbox.lock();
         if client.has(Signal::Kill) {
             return true;
         }
         inbox.bytes += push.bytes();
-        inbox.pushes.push_back(push);
+        inbox.pushes.push_back(push.clone());
         client.inbox_bytes.store(inbox.bytes, Ordering::Relaxed);
         let hard_bytes = self.output_limits.get(client.output_class());
-        if hard_bytes > 0 && client.waiting_bytes() > hard_bytes {
-            *inbox = Inbox::default();
-            client.inbox_bytes.store(0, Ordering::Relaxed);
+        if hard_bytes == 0 || client.waiting_bytes() <= hard_bytes {
             drop(inbox);
-            self.cut_off(client);
-            return false;
+            self.account(client);
+            return true;
         }
+        *inbox = Inbox::default();
+        client.inbox_bytes.store(0, Ordering::Relaxed);
         drop(inbox);
-        self.signal_inbox(client);
-        true
+        self.cut_off(client);
+        false
     }
 
     /// Ends a client that lets too much wait.
@@ -201,23 +251,18 @@ impl Registry {
         );
         client.raise(Signal::Kill);
     }
-
-    fn signal_inbox(&self, client: &Arc<Shared>) {
-        if !client.set(Signal::Inbox) {
-            return;
-        }
-        let worker = client.worker.load(Ordering::Relaxed);
-        match self.bells.get().and_then(|bells| bells.get(worker)) {
-            Some(bell) => bell.ring(client),
-            None => client.wake(),
-        }
-    }
 }
 
 impl Shared {
     /// Writes what the inbox holds. To be called by the connection, between two replies.
-    #[cold]
     pub fn deliver(&self, out: &mut ReplyWriter) {
+        if self.has(Signal::Inbox) {
+            self.empty_inbox(out);
+        }
+    }
+
+    #[cold]
+    fn empty_inbox(&self, out: &mut ReplyWriter) {
         self.lower(Signal::Inbox);
         let mut inbox = self.inbox.lock();
         let pushes = std::mem::take(&mut inbox.pushes);
@@ -225,7 +270,11 @@ impl Shared {
         self.inbox_bytes.store(0, Ordering::Relaxed);
         drop(inbox);
         let is_subscriber = self.is_subscriber();
+        let is_silent = self.is_silent.load(Ordering::Relaxed);
         for push in pushes {
+            if is_silent && matches!(push, Push::Raw(_)) {
+                continue;
+            }
             push.write_to(out, is_subscriber);
         }
     }

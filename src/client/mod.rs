@@ -10,8 +10,11 @@
 
 pub mod auth;
 pub mod inbox;
+pub mod memory;
 pub mod pause;
+pub mod subscriptions;
 pub mod tracking;
+pub mod transaction;
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -26,7 +29,10 @@ use parking_lot::Mutex;
 use crate::db::{DbIndex, Outcome, Waiter};
 
 use inbox::{Bell, Inbox, OutputClass, OutputLimits};
+use memory::{ClientMemory, Counted};
+use subscriptions::{Subject, Subscriptions};
 use tracking::{OwnTracking, SharedTracking};
+use transaction::{Figures, Transaction};
 
 /// A client's number: unique for the life of the server, ascending.
 pub type ClientId = u64;
@@ -69,10 +75,20 @@ pub struct Client {
     pub reply: ReplyMode,
     /// CLIENT NO-TOUCH.
     pub no_touch: bool,
+    /// CLIENT IMPORT-SOURCE: while data is imported (`import-mode`), it sees keys that have expired.
+    pub is_import_source: bool,
+    /// MONITOR: it is shown all commands, and counts as a replica, which must not touch keys.
+    pub is_monitor: bool,
     /// Its commands may wait; not so inside of a transaction or a script.
     pub may_block: bool,
+    /// Between MULTI and its end: commands are queued.
+    pub in_multi: bool,
+    /// What it has queued and watches; none before its first MULTI or WATCH.
+    pub(crate) transaction: Option<Box<Transaction>>,
     /// QUIT or a protocol error: closed once what was answered is written.
     pub closing: bool,
+    /// What it has subscribed to; none without a subscription.
+    pub subscriptions: Option<Box<Subscriptions>>,
     /// CLIENT TRACKING.
     pub tracking: OwnTracking,
 }
@@ -86,8 +102,13 @@ impl Client {
             authenticated,
             reply: ReplyMode::On,
             no_touch: false,
+            is_import_source: false,
+            is_monitor: false,
             may_block: true,
+            in_multi: false,
+            transaction: None,
             closing: false,
+            subscriptions: None,
             tracking: OwnTracking::default(),
         }
     }
@@ -110,6 +131,25 @@ impl Client {
     pub fn set_no_touch(&mut self, no_touch: bool) {
         self.no_touch = no_touch;
         self.shared.no_touch.store(no_touch, Ordering::Relaxed);
+    }
+
+    /// CLIENT IMPORT-SOURCE.
+    pub fn set_import_source(&mut self, on: bool) {
+        self.is_import_source = on;
+        self.shared.is_import_source.store(on, Ordering::Relaxed);
+    }
+
+    /// MONITOR begins or ends.
+    pub fn set_monitor(&mut self, on: bool) {
+        self.is_monitor = on;
+        self.shared.is_monitor.store(on, Ordering::Relaxed);
+    }
+
+    /// CLIENT REPLY.
+    pub fn set_reply(&mut self, mode: ReplyMode) {
+        self.reply = mode;
+        let is_silent = mode == ReplyMode::Off;
+        self.shared.is_silent.store(is_silent, Ordering::Relaxed);
     }
 
     /// Counts a command that has run.
@@ -204,6 +244,14 @@ pub struct Shared {
     pub no_evict: AtomicBool,
     /// CLIENT NO-TOUCH.
     pub no_touch: AtomicBool,
+    /// CLIENT IMPORT-SOURCE.
+    pub is_import_source: AtomicBool,
+    /// CLIENT CAPA REDIRECT.
+    pub can_redirect: AtomicBool,
+    /// MONITOR.
+    pub is_monitor: AtomicBool,
+    /// CLIENT REPLY OFF: what MONITOR shows is a reply, too.
+    pub is_silent: AtomicBool,
     /// Waits for CLIENT UNPAUSE.
     pub paused: AtomicBool,
     /// Authenticated as the default user.
@@ -216,10 +264,16 @@ pub struct Shared {
     pub inbox_bytes: AtomicUsize,
     /// Channels, patterns and sharded channels that it has subscribed to.
     pub subscriptions: [AtomicU32; 3],
+    /// Memory that these take.
+    pub subscription_bytes: AtomicUsize,
     /// CLIENT TRACKING.
     pub tracking: SharedTracking,
     /// Since when its output is above the soft limit, Unix ms; 0: it is not.
     pub soft_limit_since_ms: AtomicU64,
+    /// Its transaction; not set before its first MULTI or WATCH.
+    pub transaction: OnceLock<Arc<Figures>>,
+    /// What it takes, for `maxmemory-clients`.
+    counted: Mutex<Counted>,
     /// What it waits for in a blocking command.
     waiter: Mutex<Option<Arc<Waiter>>>,
     inbox: Mutex<Inbox>,
@@ -232,6 +286,11 @@ impl Shared {
     pub fn is_subscriber(&self) -> bool {
         let mut counts = self.subscriptions.iter();
         counts.any(|count| count.load(Ordering::Relaxed) > 0)
+    }
+
+    /// How much it has subscribed to, of one kind.
+    pub fn subscription_count(&self, subject: Subject) -> u32 {
+        self.subscriptions[subject as usize].load(Ordering::Relaxed)
     }
 
     /// Bytes that were not sent yet: replies and what is in the inbox.
@@ -289,9 +348,16 @@ impl Shared {
         let buffers = self.query_buffer_capacity.load(Ordering::Relaxed)
             + self.output_memory_bytes.load(Ordering::Relaxed)
             + self.inbox_bytes.load(Ordering::Relaxed)
+            + self.subscription_bytes.load(Ordering::Relaxed)
             + self.tracking.memory_bytes();
         let connection = self.connection_bytes.load(Ordering::Relaxed);
-        size_of::<Shared>() + connection + buffers + ends + texts.iter().sum::<usize>()
+        let transaction = self.transaction.get().map_or(0, |seen| seen.memory_bytes());
+        size_of::<Shared>()
+            + connection
+            + transaction
+            + buffers
+            + ends
+            + texts.iter().sum::<usize>()
     }
 
     /// True when any signal is raised: one load, made whenever the connection is polled.
@@ -345,6 +411,8 @@ pub struct Registry {
     pub output_limits: OutputLimits,
     /// Clients that were cut off because too much waited for them.
     pub output_disconnections: AtomicU64,
+    /// How much memory all take together.
+    pub memory: ClientMemory,
     /// One for each worker, set when they start.
     bells: OnceLock<Box<[Bell]>>,
 }
@@ -360,6 +428,7 @@ impl Registry {
     /// CONFIG RESETSTAT.
     pub fn reset_stats(&self) {
         self.output_disconnections.store(0, Ordering::Relaxed);
+        self.memory.evicted.store(0, Ordering::Relaxed);
     }
 
     /// A worker's bell.
@@ -389,26 +458,37 @@ impl Registry {
             connection_bytes: AtomicUsize::new(0),
             no_evict: AtomicBool::new(false),
             no_touch: AtomicBool::new(false),
+            is_import_source: AtomicBool::new(false),
+            can_redirect: AtomicBool::new(false),
+            is_monitor: AtomicBool::new(false),
+            is_silent: AtomicBool::new(false),
+            counted: Mutex::default(),
             paused: AtomicBool::new(false),
             authenticated: AtomicBool::new(false),
             worker: AtomicUsize::new(0),
             move_to: AtomicUsize::new(0),
             inbox_bytes: AtomicUsize::new(0),
             subscriptions: Default::default(),
+            subscription_bytes: AtomicUsize::new(0),
             tracking: SharedTracking::default(),
             soft_limit_since_ms: AtomicU64::new(0),
+            transaction: OnceLock::new(),
             inbox: Mutex::default(),
             waiter: Mutex::new(None),
             signals: AtomicU8::new(0),
             waker: Mutex::new(None),
         });
         self.connected.lock().insert(shared.id, shared.clone());
+        self.account(&shared);
         shared
     }
 
     /// Forgets a client whose connection has ended.
     pub fn disconnect(&self, id: ClientId) {
-        self.connected.lock().remove(&id);
+        let gone = self.connected.lock().remove(&id);
+        if let Some(client) = gone {
+            self.no_longer_counted(&client);
+        }
     }
 
     /// A client by its number.

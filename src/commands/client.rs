@@ -66,6 +66,15 @@ pub const COMMANDS: &[Command] = &[command("client", -2, Flags::NONE, container)
         )
         .syntax("mode(YES|NO)"),
         client_command(
+            "capa",
+            -3,
+            OWN,
+            client_capa,
+            "8.0.0",
+            "Tells what the connection can do.",
+        )
+        .syntax("capability*"),
+        client_command(
             "getname",
             2,
             OWN,
@@ -97,6 +106,15 @@ pub const COMMANDS: &[Command] = &[command("client", -2, Flags::NONE, container)
             "5.0.0",
             "Tells the connection's number, which no other one ever has.",
         ),
+        client_command(
+            "import-source",
+            3,
+            SERVED,
+            client_import_source,
+            "8.1.0",
+            "Lets the connection see keys that have expired while data is imported.",
+        )
+        .syntax("enabled(ON|OFF)"),
         client_command(
             "info",
             2,
@@ -334,7 +352,7 @@ fn client_list(ctx: &mut Ctx<'_>) -> CmdResult {
     let mut text = Vec::new();
     let writer = line::Writer::new(ctx);
     for client in ctx.server.clients.all() {
-        if filter.passes(&client, ctx.client.shared.id, ctx.now_ms()) {
+        if filter.passes(&client, ctx.client.shared.id, ctx.clock_ms()) {
             writer.describe(&client, &mut text);
         }
     }
@@ -351,7 +369,7 @@ fn client_kill(ctx: &mut Ctx<'_>) -> CmdResult {
     let mut killed = 0;
     let mut next = Next::Done;
     for client in ctx.server.clients.all() {
-        if !filter.passes(&client, own_id, ctx.now_ms()) || client.has(Signal::Kill) {
+        if !filter.passes(&client, own_id, ctx.clock_ms()) || client.has(Signal::Kill) {
             continue;
         }
         killed += 1;
@@ -394,6 +412,7 @@ fn switch(ctx: &mut Ctx<'_>) -> Result<bool, CmdError> {
 fn client_no_evict(ctx: &mut Ctx<'_>) -> CmdResult {
     let on = switch(ctx)?;
     ctx.client.shared.no_evict.store(on, Ordering::Relaxed);
+    ctx.server.clients.account(&ctx.client.shared);
     ctx.out.ok();
     Ok(Next::Done)
 }
@@ -405,13 +424,39 @@ fn client_no_touch(ctx: &mut Ctx<'_>) -> CmdResult {
     Ok(Next::Done)
 }
 
+/// `CLIENT CAPA capability [capability ...]`; what is not known does not matter.
+fn client_capa(ctx: &mut Ctx<'_>) -> CmdResult {
+    while let Some(capability) = ctx.args.option() {
+        if capability.eq_ignore_ascii_case(b"REDIRECT") {
+            let can_redirect = &ctx.client.shared.can_redirect;
+            can_redirect.store(true, Ordering::Relaxed);
+        }
+    }
+    ctx.out.ok();
+    Ok(Next::Done)
+}
+
+fn client_import_source(ctx: &mut Ctx<'_>) -> CmdResult {
+    let is_off = ctx
+        .args
+        .peek()
+        .is_some_and(|word| word.eq_ignore_ascii_case(b"OFF"));
+    if !is_off && !ctx.config.import_mode {
+        return Err(CmdError::text("ERR Server is not in import mode"));
+    }
+    let on = switch(ctx)?;
+    ctx.client.set_import_source(on);
+    ctx.out.ok();
+    Ok(Next::Done)
+}
+
 fn client_reply(ctx: &mut Ctx<'_>) -> CmdResult {
     let action = ctx.args.bytes()?;
     if action.eq_ignore_ascii_case(b"ON") {
-        ctx.client.reply = ReplyMode::On;
+        ctx.client.set_reply(ReplyMode::On);
         ctx.out.ok();
     } else if action.eq_ignore_ascii_case(b"OFF") {
-        ctx.client.reply = ReplyMode::Off;
+        ctx.client.set_reply(ReplyMode::Off);
     } else if action.eq_ignore_ascii_case(b"SKIP") {
         // Without replies there is none to skip.
         if ctx.client.reply != ReplyMode::Off {
@@ -441,7 +486,7 @@ fn client_pause(ctx: &mut Ctx<'_>) -> CmdResult {
     ))?;
     let timeout_ms =
         u64::try_from(timeout_ms).map_err(|_| CmdError::text("ERR timeout is negative"))?;
-    let now_ms = ctx.now_ms();
+    let now_ms = ctx.clock_ms();
     let until_ms = now_ms
         .checked_add(timeout_ms)
         .filter(|&until_ms| i64::try_from(until_ms).is_ok())
@@ -495,12 +540,17 @@ fn client_help(ctx: &mut Ctx<'_>) -> CmdResult {
 const HELP: &[&str] = &[
     "CACHING (YES|NO)",
     "    Track the keys of the next command (OPTIN), or do not (OPTOUT).",
+    "CAPA <option> [<option> ...]",
+    "    Tell what the connection can do. Options are:",
+    "    * REDIRECT: follow to another server when this one is no longer the primary.",
     "GETNAME",
     "    Tell the connection's name.",
     "GETREDIR",
     "    Tell the number of the client that is told of tracked keys instead.",
     "ID",
     "    Tell the connection's number.",
+    "IMPORT-SOURCE (ON|OFF)",
+    "    See keys that have expired while data is imported (import-mode).",
     "INFO",
     "    Describe the connection.",
     "KILL <ip:port>",

@@ -335,7 +335,7 @@ fn asked_for<'a>(ctx: &Ctx<'a>) -> Result<(&'a Registered, Argv<'a>), CmdError> 
         Found::Command(command) if is_visible(command) => command,
         _ => return Err(CmdError::text("ERR Invalid command specified")),
     };
-    if command.row.keys.is_empty() {
+    if !command.row.keys.iter().any(KeySpec::is_key) {
         return Err(CmdError::text("ERR The command has no key arguments"));
     }
     if !command.row.arity_fits(argv.len()) {
@@ -355,6 +355,9 @@ fn each_key<'a>(
     let list = ctx.out.deferred_array();
     let mut keys = 0;
     let all = for_each_key(command.row.keys, argv, |position, spec| {
+        if !spec.is_key() {
+            return;
+        }
         let key = argv.get(position).unwrap_or_default();
         found(ctx.out, key, spec.flags_in(argv));
         keys += 1;

@@ -8,6 +8,8 @@ use super::{CmdResult, Command, Ctx, Next, command, container, help};
 
 /// What cannot be set while the dataset is being loaded.
 const NOT_WHILE_LOADING: [&[u8]; 2] = [b"appendonly", b"dir"];
+/// What waits for others when it is set, who may wait for shards that a transaction holds.
+const NOT_IN_EXEC: [&[u8]; 3] = [b"appendonly", b"bind", b"port"];
 
 const ADMIN: Flags = Flags::ADMIN
     .and(Flags::LOADING)
@@ -38,7 +40,7 @@ pub const COMMANDS: &[Command] = &[command("config", -2, Flags::NONE, container)
             "O(1)",
             "Lists the subcommands of CONFIG.",
         ),
-        command("resetstat", 2, ADMIN, resetstat)
+        command("resetstat", 2, ADMIN.and(Flags::ALL_SHARDS), resetstat)
             .tips(ALL_NODES)
             .docs(
                 Group::Server,
@@ -79,18 +81,26 @@ fn set(ctx: &mut Ctx<'_>) -> CmdResult {
     while !ctx.args.is_empty() {
         pairs.push((ctx.args.bytes()?, ctx.args.bytes()?));
     }
-    let not_now = |name: &[u8]| {
-        NOT_WHILE_LOADING
-            .iter()
-            .any(|other| name.eq_ignore_ascii_case(other))
+    let first_of = |names: &[&'static [u8]]| {
+        let is_set = |name: &&[u8]| pairs.iter().any(|(set, _)| set.eq_ignore_ascii_case(name));
+        names.iter().copied().find(is_set)
     };
-    if ctx.server.persist.marks().has(Marks::LOADING) && pairs.iter().any(|(name, _)| not_now(name))
-    {
+    let is_loading = ctx.server.persist.marks().has(Marks::LOADING);
+    if is_loading && first_of(&NOT_WHILE_LOADING).is_some() {
         return Err(CmdError::Loading);
+    }
+    if !ctx.may_block
+        && let Some(name) = first_of(&NOT_IN_EXEC)
+    {
+        return Err(CmdError::owned(format!(
+            "ERR CONFIG SET failed (possibly related to argument '{}') - not allowed inside a \
+             transaction",
+            name.escape_ascii()
+        )));
     }
     let local = ctx.client.shared.endpoint.local;
     ctx.server
-        .set_config(&pairs, local)
+        .set_config(&pairs, local, ctx.may_block)
         .map_err(CmdError::owned)?;
     ctx.out.ok();
     Ok(Next::Done)

@@ -9,10 +9,12 @@ use crate::client::ReplyMode;
 use crate::client::auth::{self, DEFAULT_USER};
 use crate::db::DbIndex;
 use crate::server::REDIS_VERSION;
-use crate::spec::{AclCategories, CmdError, Flags, Group};
+use crate::spec::{AclCategories, CmdError, Flags, Group, Secrets};
 use crate::util::num;
 
 use super::client::{name_error, set_name};
+use super::monitor::stop_monitor;
+use super::pubsub::leave_channels;
 use super::{CmdResult, Command, Ctx, Next, c_text, command};
 
 use std::sync::atomic::Ordering;
@@ -37,6 +39,7 @@ pub const COMMANDS: &[Command] = &[
             "O(N) in the passwords of the user",
             "Proves who the client is, by a password and perhaps a user name.",
         )
+        .secrets(Secrets::All)
         .syntax("username?@6.0.0 password"),
     command(
         "echo",
@@ -55,9 +58,10 @@ pub const COMMANDS: &[Command] = &[
             "O(1)",
             "Chooses the protocol, if asked logs in and names the connection; tells who answers.",
         )
+        .secrets(Secrets::After(&[("AUTH", 2)]))
         .syntax("arguments{protover:integer AUTH=auth{username password}? SETNAME=clientname?}?"),
     command("host:", -1, CROSS_PROTOCOL, cut_off),
-    command("ping", -1, Flags::FAST, ping)
+    command("ping", -1, Flags::FAST.and(Flags::SUBSCRIBED), ping)
         .acl(AclCategories::CONNECTION)
         .tips(&["request_policy:all_shards", "response_policy:all_succeeded"])
         .docs(
@@ -68,22 +72,32 @@ pub const COMMANDS: &[Command] = &[
         )
         .syntax("message?"),
     command("post", -1, CROSS_PROTOCOL, cut_off),
-    command("quit", -1, ALWAYS, quit)
-        .acl(AclCategories::CONNECTION)
-        .docs(
-            Group::Connection,
-            "1.0.0",
-            "O(1)",
-            "Ends the connection once everything is answered.",
-        ),
-    command("reset", 1, ALWAYS, reset)
-        .acl(AclCategories::CONNECTION)
-        .docs(
-            Group::Connection,
-            "6.2.0",
-            "O(1)",
-            "Makes the connection as it was when it began.",
-        ),
+    command(
+        "quit",
+        -1,
+        ALWAYS.and(Flags::SUBSCRIBED).and(Flags::NOT_QUEUED),
+        quit,
+    )
+    .acl(AclCategories::CONNECTION)
+    .docs(
+        Group::Connection,
+        "1.0.0",
+        "O(1)",
+        "Ends the connection once everything is answered.",
+    ),
+    command(
+        "reset",
+        1,
+        ALWAYS.and(Flags::SUBSCRIBED).and(Flags::NOT_QUEUED),
+        reset,
+    )
+    .acl(AclCategories::CONNECTION)
+    .docs(
+        Group::Connection,
+        "6.2.0",
+        "O(1)",
+        "Makes the connection as it was when it began.",
+    ),
     command(
         "select",
         2,
@@ -241,6 +255,13 @@ fn ping(ctx: &mut Ctx<'_>) -> CmdResult {
     if !ctx.args.is_empty() {
         return Err(CmdError::WrongArity("ping".into()));
     }
+    if ctx.client.is_subscriber() && !ctx.out.is_resp3() {
+        // In the form of a message: such a client expects nothing else.
+        ctx.out.array(2);
+        ctx.out.bulk(b"pong");
+        ctx.out.bulk(message.unwrap_or_default());
+        return Ok(Next::Done);
+    }
     match message {
         Some(message) => ctx.out.bulk(message),
         None => ctx.out.simple("PONG"),
@@ -254,18 +275,22 @@ fn quit(ctx: &mut Ctx<'_>) -> CmdResult {
 }
 
 fn reset(ctx: &mut Ctx<'_>) -> CmdResult {
+    stop_monitor(ctx.server, ctx.client);
+    leave_channels(ctx);
     let (tracking, interest) = (&ctx.server.tracking, &ctx.server.keyspace.interest);
     tracking.disable(ctx.client, interest);
     set_protocol(ctx, false);
     let client = &mut *ctx.client;
+    client.end_transaction(&mut ctx.db);
     client.select(DbIndex::default());
     client.set_authenticated(ctx.config.requirepass.is_empty());
     client.set_no_touch(false);
+    client.set_import_source(false);
     client.shared.no_evict.store(false, Ordering::Relaxed);
     client.shared.names.lock().name.clear();
     // CLIENT REPLY SKIP still holds for this reply, as in Redis.
     if client.reply == ReplyMode::Off {
-        client.reply = ReplyMode::On;
+        client.set_reply(ReplyMode::On);
     }
     ctx.out.simple("RESET");
     Ok(Next::Done)

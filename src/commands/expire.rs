@@ -5,6 +5,7 @@
 //! is refused. A time that has passed deletes the key at once.
 
 use crate::db::Lookup;
+use crate::db::notice::EventClass;
 use crate::spec::args::c_str;
 use crate::spec::{AclCategories, Args, CmdError, Flags, Group, KeyFlags, KeySpec};
 
@@ -225,6 +226,7 @@ fn set_expiry(ctx: &mut Ctx<'_>, unit: Unit, since: Since) -> CmdResult {
     let done = condition.allows(found.entry().expire_at_ms(), at_ms);
     if done && at_ms > now_ms {
         found.set_expire(Some(at_ms as u64));
+        found.notify(EventClass::GENERIC, "expire");
         drop(found);
         if ctx.db.is_logged() && (unit, since) != (Unit::Millis, Since::Epoch) {
             let argv = ctx.args.argv();
@@ -277,7 +279,7 @@ fn pexpiretime(ctx: &mut Ctx<'_>) -> CmdResult {
 
 fn tell_expiry(ctx: &mut Ctx<'_>, unit: Unit, since: Since) -> CmdResult {
     let key = ctx.args.bytes()?;
-    let now_ms = ctx.now_ms();
+    let now_ms = ctx.clock_ms();
     let reply = match ctx.db.find(key, Lookup::NoTouch) {
         None => -2,
         Some(entry) => match entry.expire_at_ms() {
@@ -310,6 +312,7 @@ fn persist(ctx: &mut Ctx<'_>) -> CmdResult {
         && found.entry().expire_at_ms().is_some()
     {
         found.set_expire(None);
+        found.notify(EventClass::GENERIC, "persist");
         done = true;
     }
     ctx.out.integer(done as i64);

@@ -8,6 +8,7 @@
 //! DEL and UNLINK are one: large values are always freed in the background.
 
 use crate::db::access::lru_clock;
+use crate::db::notice::EventClass;
 use crate::db::{Access, DbIndex, Lookup, PREFETCH_KEYS_MAX};
 use crate::ds::entry::{Entry, EntryRef, LRU_MAX, NewValue, ValueRef};
 use crate::spec::{AclCategories, Args, CmdError, Flags, Group, KeyFlags, KeySpec};
@@ -221,6 +222,7 @@ fn copy(ctx: &mut Ctx<'_>) -> CmdResult {
     let done = replace || ctx.db.find_mut(destination).is_none();
     if done {
         ctx.db.put(copied);
+        ctx.db.notify(EventClass::GENERIC, "copy_to", destination);
     }
     ctx.out.integer(done as i64);
     Ok(Next::Done)
@@ -280,6 +282,10 @@ fn move_(ctx: &mut Ctx<'_>) -> CmdResult {
     if let Some(entry) = entry {
         ctx.db.select(to_db);
         ctx.db.put(entry);
+        ctx.db.select(from_db);
+        ctx.db.notify(EventClass::GENERIC, "move_from", key);
+        ctx.db.select(to_db);
+        ctx.db.notify(EventClass::GENERIC, "move_to", key);
     }
     Ok(Next::Done)
 }
@@ -314,6 +320,8 @@ fn rename_if(ctx: &mut Ctx<'_>, may: impl FnOnce(bool) -> bool) -> Result<bool, 
         && let Some(entry) = ctx.db.take(from)
     {
         ctx.db.put(reencoded(entry.with_key(to)));
+        ctx.db.notify(EventClass::GENERIC, "rename_from", from);
+        ctx.db.notify(EventClass::GENERIC, "rename_to", to);
     }
     Ok(true)
 }
@@ -365,7 +373,7 @@ fn type_(ctx: &mut Ctx<'_>) -> CmdResult {
 /// OBJECT ENCODING key
 fn object_encoding(ctx: &mut Ctx<'_>) -> CmdResult {
     let key = ctx.args.bytes()?;
-    match ctx.db.find(key, Lookup::NoTouch) {
+    match ctx.db.find(key, Lookup::Untold) {
         Some(entry) => {
             let encoding = Encoding::from_nibble(entry.enc());
             ctx.out.bulk(encoding.name().as_bytes());
@@ -378,7 +386,7 @@ fn object_encoding(ctx: &mut Ctx<'_>) -> CmdResult {
 /// OBJECT FREQ key
 fn object_freq(ctx: &mut Ctx<'_>) -> CmdResult {
     let key = ctx.args.bytes()?;
-    if ctx.db.exists(key, Lookup::NoTouch) {
+    if ctx.db.exists(key, Lookup::Untold) {
         return Err(NOT_LFU);
     }
     ctx.out.null();
@@ -388,8 +396,8 @@ fn object_freq(ctx: &mut Ctx<'_>) -> CmdResult {
 /// OBJECT IDLETIME key
 fn object_idletime(ctx: &mut Ctx<'_>) -> CmdResult {
     let key = ctx.args.bytes()?;
-    let clock = lru_clock(ctx.now_ms());
-    match ctx.db.find(key, Lookup::NoTouch) {
+    let clock = lru_clock(ctx.clock_ms());
+    match ctx.db.find(key, Lookup::Untold) {
         // The clock has 24 bits: it starts anew every 194 days.
         Some(entry) => {
             let idle_seconds = clock.wrapping_sub(entry.lru()) & LRU_MAX;
@@ -403,7 +411,7 @@ fn object_idletime(ctx: &mut Ctx<'_>) -> CmdResult {
 /// OBJECT REFCOUNT key
 fn object_refcount(ctx: &mut Ctx<'_>) -> CmdResult {
     let key = ctx.args.bytes()?;
-    match ctx.db.exists(key, Lookup::NoTouch) {
+    match ctx.db.exists(key, Lookup::Untold) {
         true => ctx.out.integer(1),
         false => ctx.out.null(),
     }

@@ -9,6 +9,7 @@
 //! the time; a hash that has lost its last field is gone when its guard is dropped (`db::KeyMut`).
 
 use super::{CmdResult, Command, Ctx, Next, command, typed, typed_mut};
+use crate::db::notice::EventClass;
 use crate::db::{Access, KeyMut};
 use crate::ds::entry::{EntrySlot, ValueRef};
 use crate::resp::parse::Argv;
@@ -415,13 +416,23 @@ fn drop_expired_fields(
         return Ok(());
     }
     let dropped: Vec<&[u8]> = fields.filter(|field| hash.delete_expired(field)).collect();
-    found.add_expired_fields(dropped.len());
+    note_expired(&mut found, dropped.len() as u64);
     drop(found);
     if !dropped.is_empty() {
         let head = [&b"HDEL"[..], key];
         ctx.db.also_propagate(head.into_iter().chain(dropped));
     }
     Ok(())
+}
+
+/// Tells that fields were taken out because they had expired: there they count as changed.
+#[inline]
+fn note_expired(found: &mut KeyMut<'_>, fields: u64) {
+    if fields > 0 {
+        found.add_expired_fields(fields as usize);
+        found.touch();
+        found.notify(EventClass::HASH, "hexpired");
+    }
 }
 
 /// What writes of this command follow.

@@ -30,20 +30,25 @@ use super::{CmdResult, Command, CommandTable, Ctx, Next, command};
 mod persistence;
 
 /// The rows of this family.
-pub const COMMANDS: &[Command] = &[command("info", -1, Flags::LOADING.and(Flags::STALE), info)
-    .acl(AclCategories::DANGEROUS)
-    .tips(&[
-        "nondeterministic_output",
-        "request_policy:all_shards",
-        "response_policy:special",
-    ])
-    .docs(
-        Group::Server,
-        "1.0.0",
-        "O(1), for commandstats and keyspace O(N) with their lines",
-        "Tells the state and the figures of the server, by section.",
-    )
-    .syntax("section?*")];
+pub const COMMANDS: &[Command] = &[command(
+    "info",
+    -1,
+    Flags::LOADING.and(Flags::STALE).and(Flags::ALL_SHARDS),
+    info,
+)
+.acl(AclCategories::DANGEROUS)
+.tips(&[
+    "nondeterministic_output",
+    "request_policy:all_shards",
+    "response_policy:special",
+])
+.docs(
+    Group::Server,
+    "1.0.0",
+    "O(1), for commandstats and keyspace O(N) with their lines",
+    "Tells the state and the figures of the server, by section.",
+)
+.syntax("section?*")];
 
 /// Characters that would break INFO's form, wherever a client may have chosen a name.
 const UNSAFE: [char; 4] = ['#', ':', '\n', '\r'];
@@ -150,6 +155,7 @@ struct Crowd {
     connected: usize,
     blocked: usize,
     with_deadline: usize,
+    watching: usize,
     bytes: u64,
 }
 
@@ -207,6 +213,8 @@ impl Report<'_, '_> {
                 let is_blocked = client.paused.load(Ordering::Relaxed) || client.is_blocked();
                 crowd.blocked += is_blocked as usize;
                 crowd.with_deadline += client.has_deadline() as usize;
+                let transaction = client.transaction.get();
+                crowd.watching += transaction.is_some_and(|seen| seen.watched() > 0) as usize;
                 crowd.bytes += client.memory_bytes() as u64;
             });
             crowd
@@ -284,6 +292,14 @@ fn listeners(report: &mut Report<'_, '_>) {
     }
 }
 
+/// How much is subscribed to.
+fn pubsub_stats(report: &mut Report<'_, '_>) {
+    let pubsub = &report.server.pubsub;
+    report.line("pubsub_channels", pubsub.channel_count(false));
+    report.line("pubsub_patterns", pubsub.pattern_count());
+    report.line("pubsubshard_channels", pubsub.channel_count(true));
+}
+
 fn clients(report: &mut Report<'_, '_>) {
     let server = report.server;
     let now_ms = server.clock.unix_ms();
@@ -300,9 +316,11 @@ fn clients(report: &mut Report<'_, '_>) {
     );
     report.line("blocked_clients", report.crowd().blocked);
     report.line("tracking_clients", server.tracking.client_count());
-    report.zeros(&["pubsub_clients", "watching_clients"]);
+    report.line("pubsub_clients", server.pubsub.client_count());
+    report.line("watching_clients", report.crowd().watching);
     report.line("clients_in_timeout_table", report.crowd().with_deadline);
-    report.line("total_watched_keys", 0);
+    let watched_keys = report.census().watched_keys;
+    report.line("total_watched_keys", watched_keys);
     let blocking_keys = report.census().blocking_keys;
     report.line("total_blocking_keys", blocking_keys);
     report.line("total_blocking_keys_on_nokey", 0);
@@ -391,22 +409,18 @@ fn memory(report: &mut Report<'_, '_>) {
 fn stats(report: &mut Report<'_, '_>) {
     let stats = &report.server.stats;
     let sum = report.sum();
-    let (reads, writes) = (sum.reads, sum.writes);
-    let (net_in, net_out) = (sum.net_in_bytes, sum.net_out_bytes);
-    let (commands, errors) = (sum.commands_total, sum.errors_total);
-    let (batches, entries) = (sum.prefetch_batches, sum.prefetch_entries);
     let kbps = |metric| format!("{:.2}", stats.sampler.rate(metric) as f64 / 1024.0);
     report.line(
         "total_connections_received",
         stats.connections_received.load(Ordering::Relaxed),
     );
-    report.line("total_commands_processed", commands);
+    report.line("total_commands_processed", sum.commands_total);
     report.line(
         "instantaneous_ops_per_sec",
         stats.sampler.rate(Metric::Commands),
     );
-    report.line("total_net_input_bytes", net_in);
-    report.line("total_net_output_bytes", net_out);
+    report.line("total_net_input_bytes", sum.net_in_bytes);
+    report.line("total_net_output_bytes", sum.net_out_bytes);
     report.zeros(&["total_net_repl_input_bytes", "total_net_repl_output_bytes"]);
     report.line("instantaneous_input_kbps", kbps(Metric::NetIn));
     report.line("instantaneous_output_kbps", kbps(Metric::NetOut));
@@ -418,39 +432,14 @@ fn stats(report: &mut Report<'_, '_>) {
     );
     report.zeros(&["sync_full", "sync_partial_ok", "sync_partial_err"]);
     keyspace_stats(report);
-    report.zeros(&["pubsub_channels", "pubsub_patterns", "pubsubshard_channels"]);
+    pubsub_stats(report);
     report.zeros(&["latest_fork_usec", "total_forks", "migrate_cached_sockets"]);
     report.zeros(&["slave_expires_tracked_keys"]);
     report.zeros(&["active_defrag_hits", "active_defrag_misses"]);
     report.zeros(&["active_defrag_key_hits", "active_defrag_key_misses"]);
     report.zeros(&["total_active_defrag_time", "current_active_defrag_time"]);
     tracking_stats(report);
-    report.line("unexpected_error_replies", 0);
-    report.line("total_error_replies", errors);
-    report.line("dump_payload_sanitizations", 0);
-    report.line("total_reads_processed", reads);
-    report.line("total_writes_processed", writes);
-    // Whoever reads and writes is an I/O thread.
-    report.line("io_threaded_reads_processed", reads);
-    report.line("io_threaded_writes_processed", writes);
-    report.line("io_threaded_total_prefetch_batches", batches);
-    report.line("io_threaded_total_prefetch_entries", entries);
-    report.line(
-        "client_query_buffer_limit_disconnections",
-        stats.query_buffer_disconnections.load(Ordering::Relaxed),
-    );
-    report.line(
-        "client_output_buffer_limit_disconnections",
-        report
-            .server
-            .clients
-            .output_disconnections
-            .load(Ordering::Relaxed),
-    );
-    report.line(
-        "acl_access_denied_auth",
-        stats.auth_denied.load(Ordering::Relaxed),
-    );
+    io_stats(report);
     report.zeros(&[
         "acl_access_denied_cmd",
         "acl_access_denied_key",
@@ -468,6 +457,34 @@ fn tracking_stats(report: &mut Report<'_, '_>) {
     report.line("tracking_total_prefixes", prefixes);
 }
 
+/// The lines of the section stats that are about reading, writing and answering.
+fn io_stats(report: &mut Report<'_, '_>) {
+    let (sum, server) = (report.sum(), report.server);
+    report.line("unexpected_error_replies", 0);
+    report.line("total_error_replies", sum.errors_total);
+    report.line("dump_payload_sanitizations", 0);
+    report.line("total_reads_processed", sum.reads);
+    report.line("total_writes_processed", sum.writes);
+    // Whoever reads and writes is an I/O thread.
+    report.line("io_threaded_reads_processed", sum.reads);
+    report.line("io_threaded_writes_processed", sum.writes);
+    report.line("io_threaded_total_prefetch_batches", sum.prefetch_batches);
+    report.line("io_threaded_total_prefetch_entries", sum.prefetch_entries);
+    for (name, counter) in [
+        (
+            "client_query_buffer_limit_disconnections",
+            &server.stats.query_buffer_disconnections,
+        ),
+        (
+            "client_output_buffer_limit_disconnections",
+            &server.clients.output_disconnections,
+        ),
+        ("acl_access_denied_auth", &server.stats.auth_denied),
+    ] {
+        report.line(name, counter.load(Ordering::Relaxed));
+    }
+}
+
 /// The lines of the section stats that are about keys.
 fn keyspace_stats(report: &mut Report<'_, '_>) {
     let census = report.census();
@@ -478,7 +495,9 @@ fn keyspace_stats(report: &mut Report<'_, '_>) {
     report.line("expired_stale_perc", format_args!("{stale_percent:.2}"));
     report.line("expired_time_cap_reached_count", 0);
     report.line("expire_cycle_cpu_milliseconds", cycle_ms);
-    report.zeros(&["evicted_keys", "evicted_clients"]);
+    report.line("evicted_keys", 0);
+    let evicted = &report.server.clients.memory.evicted;
+    report.line("evicted_clients", evicted.load(Ordering::Relaxed));
     report.zeros(&[
         "total_eviction_exceeded_time",
         "current_eviction_exceeded_time",

@@ -33,13 +33,16 @@ mod hash;
 mod info;
 mod list;
 mod lolwut;
+pub(crate) mod monitor;
 pub(crate) mod persistence;
+mod pubsub;
 mod scan;
 mod server;
 mod set;
 mod sort;
 mod string;
 mod timeout;
+mod transaction;
 mod zset;
 
 pub use table::{CommandTable, Registered};
@@ -70,6 +73,8 @@ pub enum Next {
     /// Nothing was found: have the client wait, and run the command again when a key is there. No
     /// reply was written.
     Block(Block),
+    /// Run what the client has queued (EXEC).
+    Exec,
 }
 
 /// What takes long or touches files: done on a thread of its own. The reply is a line, mostly OK, or
@@ -175,9 +180,12 @@ pub const FAMILIES: &[&[Command]] = &[
     persistence::COMMANDS,
     config::COMMANDS,
     info::COMMANDS,
+    pubsub::COMMANDS,
     debug::COMMANDS,
     command::COMMANDS,
     lolwut::COMMANDS,
+    transaction::COMMANDS,
+    monitor::COMMANDS,
 ];
 
 /// The value of a key of this type to be read; an error if it has another one.

@@ -80,17 +80,29 @@ fn bgsave(ctx: &mut Ctx<'_>) -> CmdResult {
     background(ctx, Chore::BgSave { schedule })
 }
 
-/// What begins a job touches files before that runs on its own: the client waits, nobody else.
+/// What begins a job touches files before that runs on its own: the client waits, nobody else. In a
+/// transaction, as in Redis, it begins afterwards.
 fn background(ctx: &mut Ctx<'_>, chore: Chore) -> CmdResult {
     if ctx.may_block {
         return Ok(Next::Chore(chore));
     }
+    // It waits for shards that this transaction holds: later.
     let text = match chore {
-        Chore::BgSave { schedule } => begin_bgsave(ctx.server, schedule)?,
-        _ => begin_bgrewriteaof(ctx.server)?,
+        Chore::BgSave { .. } => schedule_bgsave(ctx.server)?,
+        _ => schedule_bgrewriteaof(ctx.server)?,
     };
     ctx.out.simple(text);
     Ok(Next::Done)
+}
+
+fn schedule_bgsave(server: &Server) -> Result<&'static str, CmdError> {
+    let mut book = server.persist.book();
+    if let Some(JobKind::BgSave | JobKind::Save) = book.running() {
+        return Err(CmdError::text("ERR Background save already in progress"));
+    }
+    tracing::info!("Background saving scheduled due to user request");
+    book.is_bgsave_scheduled = true;
+    Ok("Background saving scheduled")
 }
 
 /// Begins a background save; the reply.
@@ -143,23 +155,27 @@ fn bgrewriteaof(ctx: &mut Ctx<'_>) -> CmdResult {
 pub(crate) fn begin_bgrewriteaof(server: &Arc<Server>) -> Result<&'static str, CmdError> {
     match rewriting::start(server) {
         Ok(()) => Ok("Background append only file rewriting started"),
-        Err(NotStarted::Busy(JobKind::AofRewrite)) => Err(CmdError::text(
-            "ERR Background append only file rewriting already in progress",
-        )),
-        Err(NotStarted::Busy(JobKind::BgSave | JobKind::Save)) => {
-            tracing::info!("Background append only file rewriting scheduled.");
-            server.persist.book().is_rewrite_scheduled = true;
-            if let Some(aof) = server.persist.aof() {
-                // Who asks for it need not wait because of earlier failures.
-                aof.forgive_failures();
-            }
-            Ok("Background append only file rewriting scheduled")
-        }
+        Err(NotStarted::Busy(_)) => schedule_bgrewriteaof(server),
         Err(NotStarted::Failed) => Err(CmdError::text(
             "ERR Can't execute an AOF background rewriting. Please check the server logs for more \
              information.",
         )),
     }
+}
+
+fn schedule_bgrewriteaof(server: &Server) -> Result<&'static str, CmdError> {
+    if server.persist.book().running() == Some(JobKind::AofRewrite) {
+        return Err(CmdError::text(
+            "ERR Background append only file rewriting already in progress",
+        ));
+    }
+    tracing::info!("Background append only file rewriting scheduled.");
+    server.persist.book().is_rewrite_scheduled = true;
+    if let Some(aof) = server.persist.aof() {
+        // Who asks for it need not wait because of earlier failures.
+        aof.forgive_failures();
+    }
+    Ok("Background append only file rewriting scheduled")
 }
 
 #[cfg(test)]

@@ -139,8 +139,7 @@ fn flushall(ctx: &mut Ctx<'_>) -> CmdResult {
     let done = flush(ctx, None)?;
     // A snapshot of what is no more is not wanted.
     ctx.server.persist.cancel(JobKind::BgSave);
-    // Not so when a log is replayed, or inside of what cannot wait.
-    if ctx.may_block && !ctx.config.save.is_empty() {
+    if !ctx.config.save.is_empty() {
         return Ok(Next::Chore(Chore::SaveFlushed));
     }
     ctx.out.ok();

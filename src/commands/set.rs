@@ -7,6 +7,7 @@
 //! its key when its guard is dropped.
 
 use super::{CmdResult, Command, Ctx, Next, command, scan, typed, typed_mut, typed_or_create};
+use crate::db::notice::EventClass;
 use crate::resp::write::ReplyWriter;
 use crate::spec::{AclCategories, CmdError, Flags, Group, KeyFlags, KeySpec};
 use crate::value::Type;
@@ -259,6 +260,9 @@ fn sadd(ctx: &mut Ctx<'_>) -> CmdResult {
         _ => set.add_all(members.iter(), &limits),
     };
     key.add_changes(added as u64);
+    if added > 0 {
+        key.notify(EventClass::SET, "sadd");
+    }
     ctx.out.integer(added as i64);
     Ok(Next::Done)
 }
@@ -272,6 +276,9 @@ fn srem(ctx: &mut Ctx<'_>) -> CmdResult {
         let mut set = SetMut::of(key.slot_mut());
         removed = members.iter().filter(|member| set.remove(member)).count();
         key.add_changes(removed as u64);
+        if removed > 0 {
+            key.notify(EventClass::SET, "srem");
+        }
     }
     ctx.out.integer(removed as i64);
     Ok(Next::Done)
@@ -296,6 +303,9 @@ fn smove(ctx: &mut Ctx<'_>) -> CmdResult {
     if let Some(mut from) = typed_mut(&mut ctx.db, source, Type::Set)? {
         removed = SetMut::of(from.slot_mut()).remove(member);
         from.add_changes(removed as u64);
+        if removed {
+            from.notify(EventClass::SET, "srem");
+        }
     }
     if removed {
         let limits = ctx.config.limits();
@@ -304,6 +314,9 @@ fn smove(ctx: &mut Ctx<'_>) -> CmdResult {
         let mut to = typed_or_create(&mut ctx.db, destination, Type::Set, enc, empty)?;
         let added = SetMut::of(to.slot_mut()).add(member, &limits);
         to.add_changes(added as u64);
+        if added {
+            to.notify(EventClass::SET, "sadd");
+        }
     }
     ctx.out.integer(removed as i64);
     Ok(Next::Done)

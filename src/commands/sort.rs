@@ -17,6 +17,7 @@ use std::ops::Range;
 use smallvec::SmallVec;
 
 use super::{CmdResult, Command, Ctx, Next, command};
+use crate::db::notice::EventClass;
 use crate::db::{Access, Expire, Lookup};
 use crate::ds::listpack::Value;
 use crate::resp::parse::Argv;
@@ -430,6 +431,7 @@ fn store(
         let (type_, enc) = (Type::List as u8, enc as u8);
         db.set(destination, type_, enc, value, Expire::Never);
     });
+    db.notify(EventClass::LIST, "sortstore", destination);
     if db.effects.has_passed_expired() {
         let texts = found.items.iter().map(|item| item.element.of(&found.text));
         db.also_propagate([&b"UNLINK"[..], destination]);

@@ -26,7 +26,8 @@ pub struct CommandTable {
     commands: Vec<Registered>,
     /// Names in lower case with the index of their command; sorted slots of a power of two, open addressing.
     slots: Vec<Option<(Box<[u8]>, u16)>>,
-    count: u16,
+    /// By number, the index of the command, and of the subcommand that it is.
+    places: Vec<(u16, Option<u16>)>,
 }
 
 /// What a lookup found.
@@ -58,9 +59,9 @@ impl CommandTable {
             )?;
         }
         let mut table = CommandTable {
+            places: places(&commands),
             commands,
             slots: Vec::new(),
-            count: next_id,
         };
         table
             .slots
@@ -113,12 +114,15 @@ impl CommandTable {
         }
     }
 
-    /// A command that can block by its number. Subcommands never block.
+    /// A command or subcommand by its number.
+    #[inline]
     pub fn by_id(&self, id: u16) -> &Registered {
-        let found = self
-            .commands
-            .binary_search_by_key(&id, |command| command.id);
-        &self.commands[found.unwrap_or_default()]
+        let (command, subcommand) = self.places[id as usize];
+        let command = &self.commands[command as usize];
+        match subcommand {
+            Some(subcommand) => &command.subcommands[subcommand as usize],
+            None => command,
+        }
     }
 
     /// All commands without their subcommands, in the order of the families.
@@ -128,7 +132,7 @@ impl CommandTable {
 
     /// Full names by number.
     pub fn full_names(&self) -> Vec<&str> {
-        let mut names = vec![""; self.count as usize];
+        let mut names = vec![""; self.places.len()];
         for command in &self.commands {
             names[command.id as usize] = &command.full_name;
             for subcommand in &command.subcommands {
@@ -153,12 +157,23 @@ impl Registered {
     }
 }
 
+/// Where the commands and subcommands stand, in the order of their numbers.
+fn places(commands: &[Registered]) -> Vec<(u16, Option<u16>)> {
+    let mut places = Vec::new();
+    for (index, command) in (0..).zip(commands) {
+        places.push((index, None));
+        let subcommands = (0..).zip(&command.subcommands);
+        places.extend(subcommands.map(|(subcommand, _)| (index, Some(subcommand))));
+    }
+    places
+}
+
 fn register(row: &'static Command, prefix: &str, next_id: &mut u16) -> Registered {
     let full_name = format!("{prefix}{}", row.name);
     let id = *next_id;
     *next_id += 1;
     let single_key = match row.keys {
-        [only] => match (only.begin, only.find) {
+        [only] if only.is_key() => match (only.begin, only.find) {
             (Begin::Index(at), Find::Range { last: 0, .. }) => Some(at),
             _ => None,
         },
@@ -219,6 +234,10 @@ mod tests {
         }
         assert!(table.get(b"nosuch").is_none());
         assert!(table.get(b"").is_none());
+        for (id, name) in (0..).zip(table.full_names()) {
+            let found = table.by_id(id);
+            assert_eq!((found.id, &*found.full_name), (id, name));
+        }
         assert_eq!(
             table.by_full_name(b"CLIENT|kill").unwrap().full_name,
             "client|kill"

@@ -14,7 +14,7 @@ pub(super) fn deadline_ms(ctx: &Ctx<'_>, seconds: &[u8]) -> Result<Option<u64>, 
     match milliseconds(seconds)? {
         0 => Ok(None),
         timeout_ms => {
-            let at_ms = i64::try_from(ctx.now_ms())
+            let at_ms = i64::try_from(ctx.clock_ms())
                 .ok()
                 .and_then(|now_ms| now_ms.checked_add(timeout_ms));
             at_ms.map(|at_ms| Some(at_ms as u64)).ok_or(OUT_OF_RANGE)

@@ -428,6 +428,39 @@ macro_rules! from_int {
 }
 from_int!(u16, u32, u64, usize, i32);
 
+/// `maxmemory-clients`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MemoryShare {
+    /// So many bytes; 0 for no limit.
+    Bytes(u64),
+    /// So much of `maxmemory`.
+    Percent(u64),
+}
+
+impl MemoryShare {
+    /// In bytes, of this much; 0 for no limit.
+    pub fn bytes_of(self, maxmemory_bytes: u64) -> u64 {
+        match self {
+            MemoryShare::Bytes(bytes) => bytes,
+            MemoryShare::Percent(percent) => {
+                let bytes = u128::from(maxmemory_bytes) * u128::from(percent) / 100;
+                u64::try_from(bytes).unwrap_or(u64::MAX)
+            }
+        }
+    }
+}
+
+impl FromValue for MemoryShare {
+    fn from_value(value: &Value) -> Self {
+        match value {
+            Value::Int(number) if *number < 0 => {
+                MemoryShare::Percent(u64::try_from(-number).unwrap_or(0))
+            }
+            value => MemoryShare::Bytes(u64::from_value(value)),
+        }
+    }
+}
+
 impl FromValue for bool {
     fn from_value(value: &Value) -> Self {
         matches!(value, Value::Bool(true))

@@ -32,7 +32,7 @@ mod typed;
 
 pub use cli::{CheckAof, Invocation, Ping, parse};
 pub use example::example;
-pub use kind::{BindAddress, OutputLimit, OutputLimits, SavePoint, ShutdownFlags};
+pub use kind::{BindAddress, MemoryShare, OutputLimit, OutputLimits, SavePoint, ShutdownFlags};
 pub use rewrite::RewriteError;
 pub use sources::{ConfigError, Sources, Warning, load};
 pub use store::{Changes, ConfigStore};

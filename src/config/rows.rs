@@ -460,7 +460,7 @@ const LIMITS: &[Directive] = &[
     row("maxmemory-samples", int(1, 64), "5", Later).doc("Keys looked at to choose one to evict."),
     row("maxmemory-eviction-tenacity", int(0, 100), "10", Later)
         .doc("How long one command may spend on evicting, 0 to 100."),
-    row("maxmemory-clients", Kind::MemoryOrPercent, "0", Later).doc(
+    row("maxmemory-clients", Kind::MemoryOrPercent, "0", Working).doc(
         "Most memory for all clients together, in bytes or as a percentage of \
          maxmemory; 0 sets no limit.",
     ),
@@ -853,7 +853,7 @@ const REPLICATION: &[Directive] = &[
         Later,
     )
     .doc("What to do when a replicated command fails."),
-    row("import-mode", Kind::Bool, "no", Later)
+    row("import-mode", Kind::Bool, "no", Working)
         .doc("Lets a tool import data with expiry and eviction held back."),
 ];
 

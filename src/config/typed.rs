@@ -8,7 +8,7 @@
 use std::path::PathBuf;
 
 use super::kind::{
-    BindAddress, FromValue, NotifyFlags, OutputLimits, SavePoint, ShutdownFlags, Value,
+    BindAddress, FromValue, MemoryShare, NotifyFlags, OutputLimits, SavePoint, ShutdownFlags, Value,
 };
 use crate::value::Limits;
 
@@ -113,6 +113,10 @@ fields! {
     ClientQueryBufferLimit client_query_buffer_limit: u64 = "client-query-buffer-limit";
     /// Output buffer limits per client class.
     ClientOutputBufferLimit client_output_buffer_limit: OutputLimits = "client-output-buffer-limit";
+    /// Most memory for all clients together.
+    MaxmemoryClients maxmemory_clients: MemoryShare = "maxmemory-clients";
+    /// Data is imported: only writes and whoever imports delete what has expired.
+    ImportMode import_mode: bool = "import-mode";
     /// Which events of keys are published.
     NotifyKeyspaceEvents notify_keyspace_events: NotifyFlags = "notify-keyspace-events";
     /// Most keys that are remembered for client side caching; 0: any number.

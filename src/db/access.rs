@@ -7,6 +7,7 @@ use smallvec::SmallVec;
 
 use crate::ds::entry::{Entry, EntryMut, EntryRef, EntrySlot, Meta, NewValue};
 use crate::ds::table::{Slot, Table};
+use crate::spec::CmdError;
 use crate::value::{self, Encoding, Type};
 
 use super::effects::Effects;
@@ -37,10 +38,21 @@ pub enum Lookup {
     Read,
     /// As [`Lookup::Read`], and refreshes the clock even for a client that said NO-TOUCH (TOUCH).
     Touch,
-    /// Counts as hit or miss, leaves the LRU clock alone (TTL, TYPE, EXISTS, OBJECT).
+    /// Counts as hit or miss, leaves the LRU clock alone (TTL, TYPE, EXISTS).
     NoTouch,
+    /// As [`Lookup::NoTouch`], but a miss is no event (OBJECT).
+    Untold,
     /// Leaves no trace (SCAN's filters, DEBUG OBJECT).
     Silent,
+}
+
+/// What becomes of an expired key that is met while data is imported (`import-mode`).
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stale {
+    /// A read leaves it to whoever imports.
+    Stays,
+    /// A write deletes it, as at any other time.
+    Goes,
 }
 
 /// The keyspace as one command sees it: the shards it holds, its database, its moment in time.
@@ -106,6 +118,15 @@ impl<'k> Access<'k> {
         self
     }
 
+    /// The client imports data (CLIENT IMPORT-SOURCE): as long as the server lets it, nothing has
+    /// expired for it.
+    #[cold]
+    pub fn see_expired(&mut self) {
+        if self.keyspace.expire_clock.is_importing() {
+            self.now_ms = 0;
+        }
+    }
+
     /// Says for whom the command runs, by the client's number.
     #[inline]
     pub fn set_client(&mut self, client_id: u64) {
@@ -139,6 +160,20 @@ impl<'k> Access<'k> {
             hash,
         };
         self
+    }
+
+    /// The next command of a transaction runs, with the same shards: in this database, with or without
+    /// refreshing LRU clocks, and with the hash of its first key, if that is known.
+    pub fn begin_next(&mut self, db: DbIndex, touch: bool, first: Option<(&[u8], u64)>) {
+        self.db = db;
+        self.touch = touch;
+        let (key, hash) = first.unwrap_or_default();
+        self.first = FirstKey {
+            at: key.as_ptr() as usize,
+            len: key.len(),
+            hash,
+        };
+        self.effects.begin_next(self.keyspace.interest.load());
     }
 
     /// The moment at which the command runs, Unix time in milliseconds: what is due by then has
@@ -210,10 +245,11 @@ impl<'k> Access<'k> {
         self.effects.touched(side, total, hash, self.db, key);
     }
 
-    /// Has `flag` raised when a key of the current database is touched (WATCH).
-    pub fn watch(&mut self, key: &[u8], flag: &Arc<WatchFlag>) {
+    /// Has `flag` raised when a key of the current database is touched (WATCH); false if it watches
+    /// the key already.
+    pub fn watch(&mut self, key: &[u8], flag: &Arc<WatchFlag>) -> bool {
         let (hash, db) = (self.hash(key), self.db);
-        self.side(key).listeners.watch(hash, db, key, flag);
+        self.side(key).listeners.watch(hash, db, key, flag)
     }
 
     /// Ends [`Access::watch`].
@@ -271,8 +307,13 @@ impl<'k> Access<'k> {
             key,
             now_ms,
             &mut self.effects,
+            Stale::Stays,
         ) else {
             shard.stats.misses += (lookup != Lookup::Silent) as u64;
+            if !matches!(lookup, Lookup::Silent | Lookup::Untold) {
+                self.effects
+                    .notify(EventClass::KEY_MISS, "keymiss", db, key);
+            }
             return None;
         };
         shard.stats.hits += (lookup != Lookup::Silent) as u64;
@@ -300,6 +341,7 @@ impl<'k> Access<'k> {
             key,
             now_ms,
             &mut self.effects,
+            Stale::Goes,
         )?;
         shard.before_change(snapshot, db, slot);
         let table = &mut shard.tables[db.0 as usize];
@@ -348,6 +390,7 @@ impl<'k> Access<'k> {
             key,
             now_ms,
             &mut self.effects,
+            Stale::Goes,
         );
         if let Some(slot) = found {
             shard.before_change(snapshot, db, slot);
@@ -389,15 +432,20 @@ impl<'k> Access<'k> {
         }
     }
 
-    /// The entries of several keys at once, each as [`Access::find`] would find it.
+    /// The entries of several keys at once, each as [`Access::find`] would find it; an error if one
+    /// is not of these types, which is as far as the keys are looked up.
     pub fn find_all<'a>(
         &mut self,
         keys: impl Iterator<Item = &'a [u8]> + Clone,
         lookup: Lookup,
-    ) -> SmallVec<[Option<EntryRef<'_>>; 8]> {
+        types: &[Type],
+    ) -> Result<SmallVec<[Option<EntryRef<'_>>; 8]>, CmdError> {
+        let fits = |entry: EntryRef<'_>| types.contains(&Type::from_nibble(entry.type_()));
         // Expired keys go first; afterwards nothing moves.
         for key in keys.clone() {
-            self.find(key, lookup);
+            if self.find(key, lookup).is_some_and(|entry| !fits(entry)) {
+                return Err(CmdError::WrongType);
+            }
         }
         let this = &*self;
         let entry = |key: &'a [u8]| {
@@ -406,7 +454,7 @@ impl<'k> Access<'k> {
             let table = shard.table(this.db)?;
             Some(table.get(table.find(hash, key)?))
         };
-        keys.map(entry).collect()
+        Ok(keys.map(entry).collect())
     }
 
     /// True when the key is there.
@@ -435,6 +483,7 @@ impl<'k> Access<'k> {
             key,
             now_ms,
             &mut self.effects,
+            Stale::Goes,
         );
         if let Some(slot) = found {
             shard.before_change(snapshot, db, slot);
@@ -481,11 +530,18 @@ impl<'k> Access<'k> {
     /// Deletes a key, which is one change; false when it is not there.
     #[inline]
     pub fn remove(&mut self, key: &[u8]) -> bool {
+        self.remove_as(key, EventClass::GENERIC, "del")
+    }
+
+    /// [`Access::remove`] with an event of one's own.
+    #[inline]
+    fn remove_as(&mut self, key: &[u8], class: EventClass, event: &'static str) -> bool {
         let Some(entry) = self.take(key) else {
             return false;
         };
         self.effects.discard(entry);
         self.effects.changes += 1;
+        self.notify(class, event, key);
         true
     }
 
@@ -505,6 +561,7 @@ impl<'k> Access<'k> {
             key,
             now_ms,
             &mut self.effects,
+            Stale::Goes,
         )?;
         shard.before_change(snapshot, db, slot);
         let mut entry = shard.tables[self.db.0 as usize].remove(slot);
@@ -514,7 +571,8 @@ impl<'k> Access<'k> {
         Some(entry)
     }
 
-    /// Writes a whole entry: its key is created, or replaced with value and expiry. One change.
+    /// Writes a whole entry: its key is created, or replaced with value and expiry. One change. What
+    /// is replaced counts as deleted, so that the key is new in any case.
     pub fn put(&mut self, mut entry: Entry) {
         entry.view_mut().set_lru(self.lru_clock);
         self.put_unused(entry);
@@ -537,6 +595,7 @@ impl<'k> Access<'k> {
             key,
             now_ms,
             &mut self.effects,
+            Stale::Goes,
         );
         if let Some(slot) = found {
             shard.before_change(snapshot, db, slot);
@@ -548,9 +607,7 @@ impl<'k> Access<'k> {
         }
         let total = &self.keyspace.tracked;
         self.effects.touched(side, total, hash, self.db, key);
-        if found.is_none() {
-            self.effects.notify(EventClass::NEW, "new", self.db, key);
-        }
+        self.effects.notify(EventClass::NEW, "new", self.db, key);
         let slot = match found {
             Some(slot) => {
                 let mut old = table.replace(slot, entry);
@@ -569,7 +626,7 @@ impl<'k> Access<'k> {
     /// Deletes a key because the command gave it an expiry that is past already, and counts it as
     /// expired; false when it is not there. One change.
     pub fn expire_now(&mut self, key: &[u8]) -> bool {
-        let removed = self.remove(key);
+        let removed = self.remove_as(key, EventClass::EXPIRED, "expired");
         if removed {
             let id = self.keyspace.shard_of(self.hash(key));
             held(&mut self.locks, id).stats.expired += 1;
@@ -608,6 +665,7 @@ impl<'k> Access<'k> {
     /// they are, the others locked one at a time. What is seen is no cut through all shards unless
     /// the command holds them all.
     pub fn for_each_shard(&mut self, mut visit: impl FnMut(ShardId, &mut ShardData)) {
+        self.check_order();
         for (index, shard) in self.keyspace.all().iter().enumerate() {
             let id = ShardId(index as u32);
             match self.locks.get(id) {
@@ -617,8 +675,18 @@ impl<'k> Access<'k> {
         }
     }
 
+    /// Locking more is in order while nothing is held; while all is, there is nothing to lock. Rows of
+    /// commands that do so say [`ALL_SHARDS`](crate::spec::Flags::ALL_SHARDS).
+    fn check_order(&self) {
+        debug_assert!(
+            self.locks.is_empty() || self.locks.len() == self.keyspace.shards(),
+            "a command that holds some shards locks others out of order"
+        );
+    }
+
     /// Calls `visit` with one shard's data, locked for the call unless the command holds it.
     pub fn with_shard<R>(&mut self, id: ShardId, visit: impl FnOnce(&mut ShardData) -> R) -> R {
+        self.check_order();
         match self.locks.get(id) {
             Some(data) => visit(data),
             None => visit(&mut self.keyspace.shard(id).lock()),
@@ -667,9 +735,13 @@ impl<'k> Access<'k> {
     }
 
     /// Runs `work` while the shard of `key` is held, for commands whose rows name no keys (DEBUG).
-    /// Only while nothing else is held, or all: that keeps the order of locking.
+    /// Only while nothing is held, or this shard among others: that keeps the order of locking.
     pub fn with_key<R>(&mut self, key: &[u8], work: impl FnOnce(&mut Self) -> R) -> R {
         if !self.locks.is_empty() {
+            debug_assert!({
+                let id = self.keyspace.shard_of(self.keyspace.hash(key));
+                self.locks.peek(id).is_some()
+            });
             return work(self);
         }
         self.locks = self.keyspace.lock_one(self.keyspace.hash(key));
@@ -830,6 +902,7 @@ impl KeyMut<'_> {
         self.changes = 1;
         self.is_collection = false;
         self.touch();
+        self.notify(EventClass::GENERIC, "del");
         let mut entry = self.table.remove(self.slot);
         self.side.forget_fields(self.db, &mut entry);
         entry
@@ -904,11 +977,15 @@ fn find_live(
     key: &[u8],
     now_ms: u64,
     effects: &mut Effects,
+    stale: Stale,
 ) -> Option<Slot> {
     let table = shard.tables.get_mut(db.0 as usize)?;
     let slot = table.find(hash, key)?;
     match table.get(slot).expire_at_ms() {
         Some(at_ms) if at_ms <= now_ms => {
+            if stale == Stale::Stays && keyspace.expire_clock.is_importing() {
+                return None;
+            }
             shard.before_change(&keyspace.snapshot, db, slot);
             let mut entry = shard.tables[db.0 as usize].remove(slot);
             shard.side.forget_fields(db, &mut entry);

@@ -29,6 +29,8 @@ pub struct Census {
     pub table_bytes: u64,
     /// Keys that somebody waits for.
     pub blocking_keys: u64,
+    /// Keys that somebody watches.
+    pub watched_keys: u64,
     /// By database; databases beyond the last are empty.
     pub databases: Vec<DbCensus>,
 }
@@ -99,6 +101,7 @@ impl Access<'_> {
             census.stats.expired += shard.stats.expired;
             census.stats.expired_fields += shard.stats.expired_fields;
             census.blocking_keys += shard.side.waiters.keys() as u64;
+            census.watched_keys += shard.side.listeners.watched_keys() as u64;
             if census.databases.len() < shard.tables.len() {
                 census
                     .databases

@@ -24,6 +24,8 @@ pub struct Effects {
     pub changes: u64,
     /// A log is on, and wants to know.
     is_logged: bool,
+    /// Several commands become one record: what each has to say is put together.
+    is_grouped: bool,
     /// What anybody wants to know of every key, see [`notice::Interest`].
     interest: u32,
     /// Number of the client that asks, 0 for the server itself.
@@ -44,6 +46,15 @@ struct LogEffects {
     is_forced: bool,
     /// It has passed over what has expired but is still stored.
     has_passed_expired: bool,
+}
+
+impl LogEffects {
+    /// Forgets what concerned one command only.
+    fn begin_next(&mut self) {
+        self.replaces = false;
+        self.is_forced = false;
+        self.has_passed_expired = false;
+    }
 }
 
 impl Drop for LogEffects {
@@ -118,10 +129,27 @@ impl Effects {
         }
     }
 
+    /// Begins or ends a group: the commands of a transaction, which become one record of the log. It is
+    /// appended by [`Effects::append_draft_to`].
+    pub fn set_grouped(&mut self, grouped: bool) {
+        self.is_grouped = grouped;
+    }
+
+    /// The next command of a group begins, with what anybody wants to know by now.
+    pub(super) fn begin_next(&mut self, interest: u32) {
+        self.interest = interest;
+    }
+
     /// Whether a log wants to know: nothing need be put together for it otherwise.
     #[inline]
     pub fn is_logged(&self) -> bool {
         self.is_logged
+    }
+
+    /// Whether somebody looks at all commands (MONITOR).
+    #[inline]
+    pub fn is_monitored(&self) -> bool {
+        notice::wants_commands(self.interest)
     }
 
     /// Drops an entry that was taken out of the keyspace, a large one later.
@@ -329,11 +357,19 @@ impl Effects {
         request: impl ExactSizeIterator<Item = &'a [u8]> + Clone,
         has_changed: bool,
     ) -> Option<u64> {
-        let Some(log) = &mut self.log else {
-            return has_changed.then(|| oplog.append(db, request));
+        let is_grouped = self.is_grouped;
+        let log = match &mut self.log {
+            Some(log) => log,
+            None if !has_changed => return None,
+            None if is_grouped => self.log(),
+            None => return Some(oplog.append(db, request)),
         };
         if (has_changed || log.is_forced) && !log.replaces {
             log.draft.push(db, request);
+        }
+        if is_grouped {
+            log.begin_next();
+            return None;
         }
         self.append_draft_to(oplog)
     }
@@ -342,9 +378,7 @@ impl Effects {
     pub fn append_draft_to(&mut self, oplog: &OpLog) -> Option<u64> {
         let mut log = self.log.take()?;
         let seq = oplog.append_draft(&mut log.draft);
-        log.replaces = false;
-        log.is_forced = false;
-        log.has_passed_expired = false;
+        log.begin_next();
         SPARE.set(Some(log));
         seq
     }

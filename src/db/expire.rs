@@ -45,6 +45,8 @@ pub struct ExpireClock {
     disabled: AtomicBool,
     /// A snapshot or a log is being loaded: what expires is said there.
     is_loading: AtomicBool,
+    /// Data is imported (`import-mode`): whoever imports says what expires.
+    is_importing: AtomicBool,
     /// CLIENT PAUSE holds expiry back, too.
     paused_until_ms: AtomicU64,
     /// CPU time of the cycle, microseconds (`expire_cycle_cpu_milliseconds`).
@@ -58,6 +60,7 @@ impl Default for ExpireClock {
             thread: OnceLock::new(),
             disabled: AtomicBool::new(false),
             is_loading: AtomicBool::new(false),
+            is_importing: AtomicBool::new(false),
             paused_until_ms: AtomicU64::new(0),
             cycle_us: AtomicU64::new(0),
         }
@@ -87,6 +90,19 @@ impl ExpireClock {
     pub fn set_loading(&self, loading: bool) {
         self.is_loading.store(loading, Ordering::Relaxed);
         self.wake();
+    }
+
+    /// `import-mode`: only writes delete what has expired, so that whoever imports data can still
+    /// see it ([`Access::see_expired`](super::Access::see_expired)).
+    pub fn set_importing(&self, importing: bool) {
+        if self.is_importing.swap(importing, Ordering::Relaxed) != importing {
+            self.wake();
+        }
+    }
+
+    /// Whether data is imported.
+    pub fn is_importing(&self) -> bool {
+        self.is_importing.load(Ordering::Relaxed)
     }
 
     /// Holds the cycle back until then (CLIENT PAUSE); 0 ends it.
@@ -236,7 +252,10 @@ impl Keyspace {
     /// Until when the cycle may not work; 0 when it may.
     fn held_until_ms(&self, now_ms: u64) -> u64 {
         let clock = &self.expire_clock;
-        if clock.disabled.load(Ordering::Relaxed) || clock.is_loading.load(Ordering::Relaxed) {
+        let is_held = [&clock.disabled, &clock.is_loading, &clock.is_importing]
+            .iter()
+            .any(|held| held.load(Ordering::Relaxed));
+        if is_held {
             return u64::MAX;
         }
         let paused_until = clock.paused_until_ms.load(Ordering::Relaxed);
@@ -349,8 +368,10 @@ fn expire_fields(
         let is_empty = fields.table.is_empty();
         log_expired_fields(keyspace, db, &key, &removed[first..]);
         let total = &keyspace.tracked;
-        effects.touched(&mut data.side, total, keyspace.hash(&key), db, &key);
-        effects.notify(EventClass::HASH, "hexpired", db, &key);
+        if taken > 0 {
+            effects.touched(&mut data.side, total, keyspace.hash(&key), db, &key);
+            effects.notify(EventClass::HASH, "hexpired", db, &key);
+        }
         match is_empty {
             true => {
                 removed.push(table.remove(slot));

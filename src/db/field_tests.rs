@@ -297,7 +297,12 @@ fn partial_access_misses_what_it_does_not_hold() {
     assert!(access.exists(b"k", Lookup::Read) && !access.exists(&other, Lookup::Read));
     assert!(access.find_mut(&other).is_none() && access.take(&other).is_none());
     assert!(access.try_hold(&other) && access.exists(&other, Lookup::Read));
-    let both = access.find_all([&b"k"[..], b"no", &other].into_iter(), Lookup::Read);
+    let both = access.find_all(
+        [&b"k"[..], b"no", &other].into_iter(),
+        Lookup::Read,
+        &[Type::Hash],
+    );
+    let both = both.unwrap();
     let found: Vec<bool> = both.iter().map(Option::is_some).collect();
     assert_eq!(found, [true, false, true]);
 }

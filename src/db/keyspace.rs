@@ -375,4 +375,9 @@ impl<'k> Locks<'k> {
     pub fn is_empty(&self) -> bool {
         self.first.is_none()
     }
+
+    /// Number of shards that are held.
+    pub fn len(&self) -> usize {
+        self.first.is_some() as usize + self.rest.len()
+    }
 }

@@ -179,6 +179,24 @@ impl TrackedKeys {
     }
 }
 
+/// Tells those who watch one of the keys that `is_touched` finds, and takes these out; the number of
+/// those who were told.
+fn raise_where(
+    keys: &mut SmallVec<[WatchedKey; 1]>,
+    is_touched: impl Fn(&WatchedKey) -> bool,
+) -> usize {
+    let mut told = 0;
+    keys.retain(|known| {
+        let touched = is_touched(known);
+        if touched {
+            known.watchers.iter().for_each(|flag| flag.raise());
+            told += known.watchers.len();
+        }
+        !touched
+    });
+    told
+}
+
 /// See the module's text.
 #[derive(Default, Debug)]
 pub struct Listeners {
@@ -194,14 +212,16 @@ impl Listeners {
         self.count == 0
     }
 
-    /// WATCH; once for each flag and key.
-    pub fn watch(&mut self, hash: u64, db: DbIndex, key: &[u8], flag: &Arc<WatchFlag>) {
+    /// WATCH; false if the flag watches the key already.
+    pub fn watch(&mut self, hash: u64, db: DbIndex, key: &[u8], flag: &Arc<WatchFlag>) -> bool {
         let keys = self.watched.entry(hash).or_default();
         let found = keys
             .iter_mut()
             .find(|known| known.db == db && *known.key == *key);
         match found {
-            Some(known) if known.watchers.iter().any(|other| Arc::ptr_eq(other, flag)) => return,
+            Some(known) if known.watchers.iter().any(|other| Arc::ptr_eq(other, flag)) => {
+                return false;
+            }
             Some(known) => known.watchers.push(flag.clone()),
             None => keys.push(WatchedKey {
                 db,
@@ -210,9 +230,10 @@ impl Listeners {
             }),
         }
         self.count += 1;
+        true
     }
 
-    /// Ends [`Listeners::watch`].
+    /// Ends [`Listeners::watch`]; nothing to end if the key was touched meanwhile.
     pub fn unwatch(&mut self, hash: u64, db: DbIndex, key: &[u8], flag: &Arc<WatchFlag>) {
         let Some(keys) = self.watched.get_mut(&hash) else {
             return;
@@ -231,23 +252,33 @@ impl Listeners {
         }
     }
 
-    /// Raises the flags of those who watch a key.
-    pub(super) fn raise(&self, hash: u64, db: DbIndex, key: &[u8]) {
-        let keys = self.watched.get(&hash).into_iter().flatten();
-        for known in keys.filter(|known| known.db == db && *known.key == *key) {
-            known.watchers.iter().for_each(|flag| flag.raise());
+    /// Raises the flags of those who watch a key. They need not be told again, so nobody watches it
+    /// afterwards.
+    pub(super) fn raise(&mut self, hash: u64, db: DbIndex, key: &[u8]) {
+        let Some(keys) = self.watched.get_mut(&hash) else {
+            return;
+        };
+        let found = |known: &WatchedKey| known.db == db && *known.key == *key;
+        self.count -= raise_where(keys, found);
+        if keys.is_empty() {
+            self.watched.remove(&hash);
         }
     }
 
     /// Raises the flags of those who watch a key of a database for which `is_touched` says so.
-    pub(super) fn raise_all(&self, db: DbIndex, is_touched: impl Fn(u64, &[u8]) -> bool) {
-        for (&hash, keys) in &self.watched {
-            for known in keys.iter().filter(|known| known.db == db) {
-                if is_touched(hash, &known.key) {
-                    known.watchers.iter().for_each(|flag| flag.raise());
-                }
-            }
-        }
+    pub(super) fn raise_all(&mut self, db: DbIndex, is_touched: impl Fn(u64, &[u8]) -> bool) {
+        let count = &mut self.count;
+        self.watched.retain(|&hash, keys| {
+            *count -= raise_where(keys, |known| known.db == db && is_touched(hash, &known.key));
+            !keys.is_empty()
+        });
+    }
+
+    /// Keys that somebody watches who has not been told yet that one of his was touched.
+    pub fn watched_keys(&self) -> usize {
+        let keys = self.watched.values().flatten();
+        let is_watched = |known: &&WatchedKey| known.watchers.iter().any(|flag| !flag.is_raised());
+        keys.filter(is_watched).count()
     }
 
     /// Remembers that a client keeps a copy of a key. Whoever `is_gone` is forgotten, of a key that

@@ -75,6 +75,8 @@ impl EventClass {
 
 /// Somebody caches by prefixes (CLIENT TRACKING BCAST): every changed key is told.
 const PREFIXES: u32 = 1 << 31;
+/// Somebody looks at all commands (MONITOR).
+const MONITORED: u32 = 1 << 30;
 
 /// What anybody wants to know of every key: read before each command.
 #[derive(Default, Debug)]
@@ -93,15 +95,24 @@ impl Interest {
         let _ = self
             .0
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, |bits| {
-                Some(bits & PREFIXES | classes.0)
+                Some(bits & (PREFIXES | MONITORED) | classes.0)
             });
     }
 
     /// Whether every changed key is told.
     pub fn set_prefixes(&self, wanted: bool) {
+        self.set(PREFIXES, wanted);
+    }
+
+    /// Whether somebody looks at all commands.
+    pub fn set_monitored(&self, wanted: bool) {
+        self.set(MONITORED, wanted);
+    }
+
+    fn set(&self, bit: u32, wanted: bool) {
         match wanted {
-            true => self.0.fetch_or(PREFIXES, Ordering::AcqRel),
-            false => self.0.fetch_and(!PREFIXES, Ordering::AcqRel),
+            true => self.0.fetch_or(bit, Ordering::AcqRel),
+            false => self.0.fetch_and(!bit, Ordering::AcqRel),
         };
     }
 }
@@ -217,4 +228,10 @@ pub(super) fn wants(interest: u32, class: EventClass) -> bool {
 #[inline]
 pub(super) fn wants_changed(interest: u32) -> bool {
     interest & PREFIXES != 0
+}
+
+/// Whether somebody looks at all commands, by the bits of [`Interest`].
+#[inline]
+pub(super) fn wants_commands(interest: u32) -> bool {
+    interest & MONITORED != 0
 }

@@ -21,7 +21,7 @@ use crate::ds::entry::{Entry, EntryRef};
 use crate::ds::table::Table;
 use crate::util::rng::Rng;
 
-use super::access::Access;
+use super::access::{Access, Lookup};
 use super::keyspace::{DbIndex, ShardData, ShardId};
 
 /// Bits of a client's cursor.
@@ -178,24 +178,7 @@ impl Access<'_> {
 
     /// Deletes a key that a walk found expired, if it still is.
     fn drop_expired(&mut self, key: &[u8]) {
-        let (db, now_ms) = (self.db(), self.now_ms());
-        let hash = self.keyspace().hash(key);
-        let keyspace = self.keyspace();
-        let removed = self.with_shard(keyspace.shard_of(hash), |data| {
-            let table = data.tables.get(db.0 as usize)?;
-            let slot = table.find(hash, key)?;
-            if is_live(table.get(slot), now_ms) {
-                return None;
-            }
-            data.before_change(&keyspace.snapshot, db, slot);
-            let mut removed = data.tables[db.0 as usize].remove(slot);
-            data.side.forget_fields(db, &mut removed);
-            data.stats.expired += 1;
-            Some(removed)
-        });
-        if let Some(removed) = removed {
-            self.effects.discard(removed);
-        }
+        self.with_key(key, |access| access.exists(key, Lookup::Silent));
     }
 
     /// A random live key of the database. Expired ones that it meets are deleted, as Redis does.

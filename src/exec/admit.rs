@@ -3,6 +3,8 @@
 //!
 //! To add a rule: one function and its place in [`RULES`].
 
+use std::sync::atomic::Ordering;
+
 use crate::client::Client;
 use crate::client::pause::PauseMode;
 use crate::commands::Registered;
@@ -17,6 +19,8 @@ use super::Wait;
 /// A command at the door.
 pub(super) struct Admission<'a> {
     pub(super) command: &'a Registered,
+    /// What it is judged by, see [`flags_of`].
+    pub(super) flags: Flags,
     pub(super) argc: usize,
     pub(super) client: &'a Client,
     pub(super) config: &'a Config,
@@ -42,7 +46,28 @@ const RDB_FAILED: &str = "MISCONF Redis is configured to save RDB snapshots, but
 
 type Rule = fn(&Server, &Admission<'_>, u64) -> Verdict;
 
-const RULES: &[Rule] = &[http, authenticated, arity, protected, dataset, paused, gate];
+const RULES: &[Rule] = &[
+    http,
+    authenticated,
+    arity,
+    protected,
+    no_multi,
+    dataset,
+    subscribed,
+    monitor,
+    paused,
+    gate,
+];
+
+/// The flags by which a command is judged: its row's; of EXEC, those of what is queued, too.
+#[inline]
+pub(super) fn flags_of(command: &Registered, client: &Client) -> Flags {
+    let flags = command.row.flags;
+    match &client.transaction {
+        Some(transaction) if flags.has(Flags::RUNS_QUEUE) => transaction.flags_of_exec(flags),
+        _ => flags,
+    }
+}
 
 /// Asks all rules in order.
 #[inline]
@@ -98,6 +123,23 @@ fn protected(_: &Server, admission: &Admission<'_>, _: u64) -> Verdict {
 }
 
 #[inline]
+fn no_multi(_: &Server, admission: &Admission<'_>, _: u64) -> Verdict {
+    match admission.client.in_multi && admission.flags.has(Flags::NO_MULTI) {
+        true => Verdict::Refuse(not_in_multi(admission.command)),
+        false => Verdict::Run,
+    }
+}
+
+/// The error for a command that cannot be part of a transaction.
+#[cold]
+pub(super) fn not_in_multi(command: &Registered) -> CmdError {
+    let name = &command.full_name;
+    CmdError::owned(format!(
+        "ERR Command '{name}' not allowed inside a transaction"
+    ))
+}
+
+#[inline]
 fn authenticated(_: &Server, admission: &Admission<'_>, _: u64) -> Verdict {
     let open = admission.command.row.flags.has(Flags::NO_AUTH);
     match !open && must_authenticate(admission.client, admission.config) {
@@ -126,9 +168,11 @@ fn dataset(server: &Server, admission: &Admission<'_>, _: u64) -> Verdict {
 #[cold]
 fn out_of_the_ordinary(server: &Server, marks: Marks, admission: &Admission<'_>) -> Verdict {
     let Admission {
-        command, config, ..
+        command,
+        config,
+        flags,
+        ..
     } = admission;
-    let flags = command.row.flags;
     // PING tells whoever watches the server that it is not well.
     if flags.has(Flags::WRITE) || command.row.name == "ping" {
         let rdb_counts = config.stop_writes_on_bgsave_error && !config.save.is_empty();
@@ -142,17 +186,61 @@ fn out_of_the_ordinary(server: &Server, marks: Marks, admission: &Admission<'_>)
         }
     }
     match marks.has(Marks::LOADING) && !flags.has(Flags::LOADING) {
+        // The next rule comes before this one.
+        true if must_stay_subscribed(admission) => Verdict::Run,
         true => Verdict::Refuse(CmdError::Loading),
         false => Verdict::Run,
     }
 }
 
+/// Keys are none of a replica's business, which a client that looks with MONITOR is to Redis.
+#[inline]
+fn monitor(_: &Server, admission: &Admission<'_>, _: u64) -> Verdict {
+    const KEYSPACE: Flags = Flags::READONLY.and(Flags::WRITE).and(Flags::MAY_REPLICATE);
+    match admission.client.is_monitor && admission.command.row.flags.any(KEYSPACE) {
+        true => Verdict::Refuse(CmdError::text(
+            "ERR Replica can't interact with the keyspace",
+        )),
+        false => Verdict::Run,
+    }
+}
+
+/// A client that knows only RESP2 could not tell replies from messages.
+#[inline]
+fn subscribed(_: &Server, admission: &Admission<'_>, _: u64) -> Verdict {
+    match must_stay_subscribed(admission) {
+        true => Verdict::Refuse(not_while_subscribed(admission.command)),
+        false => Verdict::Run,
+    }
+}
+
+#[inline]
+fn must_stay_subscribed(admission: &Admission<'_>) -> bool {
+    let Admission {
+        client, command, ..
+    } = admission;
+    client.is_subscriber()
+        && client.shared.resp.load(Ordering::Relaxed) == 2
+        && !command.row.flags.has(Flags::SUBSCRIBED)
+}
+
+#[cold]
+fn not_while_subscribed(command: &Registered) -> CmdError {
+    CmdError::owned(format!(
+        "ERR Can't execute '{}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are \
+         allowed in this context",
+        command.full_name
+    ))
+}
+
 #[inline]
 fn paused(server: &Server, admission: &Admission<'_>, now_ms: u64) -> Verdict {
-    let flags = admission.command.row.flags;
+    let flags = admission.flags;
     match server.pause.mode(now_ms) {
         PauseMode::None => Verdict::Run,
         PauseMode::Write if !flags.any(Flags::WRITE.and(Flags::MAY_REPLICATE)) => Verdict::Run,
+        // A replica is not held back.
+        _ if admission.client.is_monitor => Verdict::Run,
         PauseMode::Write | PauseMode::All => Verdict::Wait(Wait::Pause),
     }
 }

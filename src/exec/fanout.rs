@@ -1,6 +1,7 @@
 //! What follows from a command's effects, in one place. To add a consumer of writes: one arm in [`fan_out`].
 
-use crate::client::{Client, Signal};
+use crate::client::Client;
+use crate::commands::monitor::stop_monitor;
 use crate::db::Effects;
 use crate::resp::write::ReplyWriter;
 use crate::server::Server;
@@ -21,6 +22,9 @@ pub(super) fn fan_out(server: &Server, moment: &mut Moment, effects: Effects) {
 impl Exec {
     /// Forgets a client whose connection has ended, and what it has left behind elsewhere.
     pub fn disconnect(&self, client: &mut Client) {
+        self.end_transaction(client);
+        stop_monitor(&self.server, client);
+        self.server.pubsub.unsubscribe_all(client);
         self.server
             .tracking
             .disable(client, &self.server.keyspace.interest);
@@ -29,8 +33,6 @@ impl Exec {
 
     /// Writes what others have for a client, behind the reply that it has got.
     pub fn deliver(&self, client: &Client, out: &mut ReplyWriter) {
-        if client.shared.has(Signal::Inbox) {
-            client.shared.deliver(out);
-        }
+        client.shared.deliver(out);
     }
 }

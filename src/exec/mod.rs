@@ -24,6 +24,7 @@ use crate::db::{Access, DbIndex, Effects, GateGuard, Keyspace, Locks, Waiter};
 use crate::resp::parse::{Argv, Batch};
 use crate::resp::write::{Mark, ReplyWriter};
 use crate::server::Server;
+use crate::server::monitor::Shown;
 use crate::spec::limits::BATCH_COMMANDS;
 use crate::spec::{Args, CmdError, Flags, keys};
 use crate::stats;
@@ -37,6 +38,7 @@ mod fanout;
 pub mod load;
 pub mod replay;
 pub mod session;
+mod transaction;
 
 use cached::Cached;
 
@@ -293,6 +295,7 @@ impl Exec {
         let config = self.config();
         let admission = admit::Admission {
             command,
+            flags: admit::flags_of(command, client),
             argc: argv.len(),
             client,
             config: &config,
@@ -303,11 +306,17 @@ impl Exec {
             admit::Verdict::Abort => return Flow::Abort,
             admit::Verdict::Wait(wait) => return Flow::Wait(wait),
         }
-        if command.row.keys.is_empty() {
+        drop(config);
+        let is_queued = !command.row.flags.has(Flags::NOT_QUEUED);
+        if client.in_multi && is_queued {
+            let hash = ahead.and_then(|ahead| ahead.hash);
+            return self.queue(command, argv, hash, client, out);
+        }
+        if command.row.keys.is_empty() && is_queued {
             // What reads the figures shall find those of this batch.
-            drop(config);
             self.end(moment);
         }
+        let started = moment.tick;
         let mark = out.mark();
         let reply = begin_reply(client);
         let hash = ahead.and_then(|ahead| ahead.hash);
@@ -315,13 +324,21 @@ impl Exec {
             client.reply = reply;
             return Flow::Wait(Wait::Gate);
         };
-        end_caching(Some(command), client);
         fanout::fan_out(&self.server, moment, called.effects);
         if let Some(waiter) = called.waiter {
+            end_caching(Some(command), client);
             return Flow::Block(waiter);
         }
-        moment.ran(command, called.result.is_err());
+        let failed = called.result.is_err();
         let flow = match called.result {
+            Ok(Next::Exec) => {
+                let Some(flow) = self.run_queue(moment, client, out) else {
+                    client.reply = reply;
+                    return Flow::Wait(Wait::Gate);
+                };
+                moment.tick = started;
+                flow
+            }
             Ok(next) => flow_of(next),
             Err(error) => {
                 out.truncate(mark);
@@ -329,6 +346,8 @@ impl Exec {
                 Flow::Done
             }
         };
+        end_caching(Some(command), client);
+        moment.ran(command, failed);
         if let Flow::Chore(_) = flow {
             return flow;
         }
@@ -393,6 +412,9 @@ impl Exec {
         };
 
         ctx.db.set_client(ctx.client.shared.id);
+        if ctx.client.is_import_source {
+            ctx.db.see_expired();
+        }
         let result = self.invoke(&mut ctx, argv, moment);
         let waiter = match &result {
             Ok(Next::Block(block)) => Some(self.wait(&mut ctx, command, argv, block)),
@@ -426,7 +448,27 @@ impl Exec {
             moment.logged(seq.unwrap_or(0));
         }
         ctx.db.tell();
+        if ctx.db.effects.is_monitored() {
+            self.show(ctx, argv);
+        }
         result
+    }
+
+    /// Shows a command that has run to those who look at all of them (MONITOR).
+    #[cold]
+    fn show(&self, ctx: &Ctx<'_>, argv: Argv<'_>) {
+        let row = &ctx.command.row;
+        if row.flags.any(Flags::ADMIN.and(Flags::SKIP_MONITOR)) {
+            return;
+        }
+        let args = argv.iter().enumerate();
+        let argv = args.map(|(at, arg)| (arg, row.secrets.hides(argv, at)));
+        let shown = Shown {
+            client: &ctx.client.shared,
+            db: ctx.client.db.0,
+            argv,
+        };
+        self.server.monitors.show(&self.server.clock, shown);
     }
 
     /// Appends what a command did to the log, before its locks are released.
@@ -482,6 +524,7 @@ impl Exec {
             self.worker.lock().rejected(command.id);
         }
         end_caching(command, client);
+        let error = self.note_refusal(command, error, client);
         let mark = out.mark();
         begin_reply(client);
         self.write_error(&error, out);
@@ -513,8 +556,10 @@ struct Held<'k> {
 /// Locks the shards of the keys that a request names.
 fn lock_keys<'k>(keyspace: &'k Keyspace, command: &Registered, argv: Argv<'_>) -> Locks<'k> {
     let mut hashes: SmallVec<[u64; 16]> = SmallVec::new();
-    let found = keys::for_each_key(command.row.keys, argv, |at, _| {
-        hashes.push(keyspace.hash(&argv[at]));
+    let found = keys::for_each_key(command.row.keys, argv, |at, spec| {
+        if spec.is_key() {
+            hashes.push(keyspace.hash(&argv[at]));
+        }
     });
     // Specs that lead nowhere: the handler finds the same fault and answers it, without touching a
     // key.
@@ -529,20 +574,20 @@ fn lock_keys<'k>(keyspace: &'k Keyspace, command: &Registered, argv: Argv<'_>) -
 #[inline]
 fn flow_of(next: Next) -> Flow {
     match next {
-        // One that blocks has a waiter, and was dealt with.
-        Next::Done | Next::Block(_) => Flow::Done,
+        // What blocks has a waiter, EXEC has run its queue: both were dealt with.
+        Next::Done | Next::Block(_) | Next::Exec => Flow::Done,
         Next::Close => Flow::Close,
         Next::Sleep(duration) => Flow::Sleep(duration),
         Next::Chore(chore) => Flow::Chore(chore),
     }
 }
 
-/// CLIENT CACHING held for the command that ran, or was refused; other subcommands of CLIENT do not
-/// count.
+/// CLIENT CACHING held for the command that ran, or was refused: other subcommands of CLIENT do not
+/// count, and a whole transaction is one command.
 #[inline]
 fn end_caching(command: Option<&Registered>, client: &mut Client) {
     let keeps = |command: &Registered| command.row.flags.has(Flags::KEEPS_CACHING);
-    if client.tracking.is_caching() && !command.is_some_and(keeps) {
+    if client.tracking.is_caching() && !client.in_multi && !command.is_some_and(keeps) {
         client.tracking.set_caching(false);
     }
 }

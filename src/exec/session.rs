@@ -28,6 +28,11 @@ impl Session {
             local: true,
             unix: false,
         };
+        Session::at(server, table, endpoint)
+    }
+
+    /// A client of `server` that comes from elsewhere.
+    pub fn at(server: Arc<Server>, table: Arc<CommandTable>, endpoint: Endpoint) -> Session {
         let authenticated = server.config().requirepass.is_empty();
         let shared = server.clients.connect(endpoint, -1, server.clock.unix_ms());
         let exec = Exec::new(server, table);

@@ -128,6 +128,7 @@ pub async fn run(worker: Rc<Worker>, parcel: Parcel) {
     shared
         .connection_bytes
         .store(size_of::<Connection>(), Ordering::Relaxed);
+    worker.exec.server.clients.account(&shared);
     let mut connection = Connection {
         stream,
         client,
@@ -339,6 +340,7 @@ impl Connection {
                     let read = buf.filled().len();
                     self.note_read(read, desk);
                     self.note_tail();
+                    worker.exec.server.clients.account(&self.client.shared);
                     if self.over_query_limit(self.tail.len(), worker) {
                         return Poll::Ready(());
                     }
@@ -366,6 +368,7 @@ impl Connection {
             }
             desk.out.clear();
             exec.end(&mut moment);
+            exec.server.clients.account(&self.client.shared);
         });
     }
 
@@ -512,7 +515,8 @@ impl Connection {
                 }
             }
         }
-        if turn == Turn::Read && self.over_query_limit(bytes.len() - used, worker) {
+        let held = bytes.len() - used + self.client.queued_bytes();
+        if turn == Turn::Read && self.over_query_limit(held, worker) {
             turn = Turn::Drop;
         }
         self.resp3 = desk.out.is_resp3();
@@ -533,6 +537,7 @@ impl Connection {
         // What was not sent must never reach the next connection that uses the desk.
         desk.out.clear();
         exec.end(&mut moment);
+        exec.server.clients.account(&self.client.shared);
         (used, turn)
     }
 
@@ -632,10 +637,12 @@ impl Connection {
             if pending.is_empty() {
                 self.pending = None;
                 self.client.shared.note_output(0, 0);
+                worker.exec.server.clients.account(&self.client.shared);
                 break;
             }
             let memory_bytes = pending.memory_bytes();
             self.client.shared.note_output(pending.len(), memory_bytes);
+            worker.exec.server.clients.account(&self.client.shared);
             ready!(self.stream.poll_write_ready(cx))?;
         }
         Poll::Ready(Ok(()))
@@ -648,6 +655,7 @@ impl Connection {
         let memory_bytes = pending.map_or(0, |pending| pending.memory_bytes());
         self.client.shared.note_output(waiting, memory_bytes);
         let clients = &worker.exec.server.clients;
+        clients.account(&self.client.shared);
         let hard_bytes = match self.authenticated(worker) {
             true => clients.output_limits.get(self.client.shared.output_class()),
             false => UNAUTHENTICATED_OUTPUT_BYTES_MAX as u64,

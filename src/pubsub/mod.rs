@@ -2,20 +2,43 @@
 //!
 //! A message is encoded once and shared by all who get it; it goes into their inboxes
 //! (`client::inbox`), so whoever publishes waits for nobody.
+//!
+//! **Order.** All who have subscribed to a channel see its messages in one order: the lock of the
+//! channel's part of the table is held while they are posted. Those who have subscribed to patterns
+//! see the messages of all channels that match in one order: [`Patterns::order`](patterns::Patterns)
+//! is held besides. What one client publishes arrives in the order in which it was published.
+//!
+//! Locks, in the order in which they are taken: a part of the table of channels, patterns, their
+//! order, an inbox. Shards of the keyspace come before all of them.
+//!
+//! A subscription stands here and in the client's own list (`client::subscriptions`);
+//! [`PubSub::subscribe`] and [`PubSub::unsubscribe`] keep both.
 
-use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use parking_lot::Mutex;
+use crate::client::subscriptions::Subject;
+use crate::client::{Client, Registry};
 
-use crate::client::inbox::Push;
-use crate::client::{ClientId, Registry, Shared};
-use crate::resp::write::ReplyWriter;
+use channels::Channels;
+use message::Message;
+use patterns::Patterns;
+
+mod channels;
+mod message;
+mod patterns;
+mod subscribers;
+
+#[cfg(test)]
+mod tests;
 
 /// See the module's text.
 pub struct PubSub {
     clients: Arc<Registry>,
-    channels: Mutex<HashMap<Vec<u8>, Vec<Arc<Shared>>>>,
+    channels: Channels,
+    shard_channels: Channels,
+    patterns: Patterns,
+    subscribers: AtomicU64,
 }
 
 impl PubSub {
@@ -23,41 +46,124 @@ impl PubSub {
     pub fn new(clients: Arc<Registry>) -> PubSub {
         PubSub {
             clients,
-            channels: Mutex::default(),
+            channels: Channels::default(),
+            shard_channels: Channels::default(),
+            patterns: Patterns::default(),
+            subscribers: AtomicU64::new(0),
         }
     }
 
-    /// Subscribes a client to a channel.
-    pub fn subscribe(&self, client: &Arc<Shared>, channel: &[u8]) {
-        let mut channels = self.channels.lock();
-        channels
-            .entry(channel.into())
-            .or_default()
-            .push(client.clone());
-    }
-
-    /// Ends [`PubSub::subscribe`].
-    pub fn unsubscribe(&self, client: ClientId, channel: &[u8]) {
-        if let Some(subscribers) = self.channels.lock().get_mut(channel) {
-            subscribers.retain(|other| other.id != client);
+    /// Subscribes a client; again does nothing.
+    pub fn subscribe(&self, client: &mut Client, subject: Subject, name: &[u8]) {
+        if client.has_subscribed(subject, name) {
+            return;
         }
-    }
-
-    /// Sends a message to all who have subscribed to the channel; how many these are.
-    pub fn publish(&self, channel: &[u8], message: &[u8]) -> usize {
-        let channels = self.channels.lock();
-        let Some(subscribers) = channels.get(channel) else {
-            return 0;
+        let name = match subject {
+            Subject::Channel => self.channels.add(name, &client.shared),
+            Subject::Pattern => self.patterns.add(name, &client.shared),
+            Subject::ShardChannel => self.shard_channels.add(name, &client.shared),
         };
-        let mut out = ReplyWriter::new();
-        out.array(3);
-        out.bulk(b"message");
-        out.bulk(channel);
-        out.bulk(message);
-        let bytes = Arc::new(out.to_vec()[1..].to_vec());
-        for client in subscribers {
-            self.clients.post(client, Push::Message(bytes.clone()));
+        if client.subscribed(subject, name) {
+            self.subscribers.fetch_add(1, Ordering::Relaxed);
         }
-        subscribers.len()
+    }
+
+    /// Ends a subscription, if there is one. No message of it comes into the inbox afterwards.
+    pub fn unsubscribe(&self, client: &mut Client, subject: Subject, name: &[u8]) {
+        if !client.has_subscribed(subject, name) {
+            return;
+        }
+        let id = client.shared.id;
+        match subject {
+            Subject::Channel => self.channels.remove(name, id),
+            Subject::Pattern => self.patterns.remove(name, id),
+            Subject::ShardChannel => self.shard_channels.remove(name, id),
+        }
+        if client.unsubscribed(subject, name) {
+            self.subscribers.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Ends all of a client's subscriptions (RESET, the end of its connection).
+    pub fn unsubscribe_all(&self, client: &mut Client) {
+        for subject in [Subject::Channel, Subject::Pattern, Subject::ShardChannel] {
+            let own = client.subscriptions.as_ref();
+            let names: Vec<Arc<[u8]>> = match own {
+                Some(own) => own.names(subject).iter().cloned().collect(),
+                None => return,
+            };
+            for name in names {
+                self.unsubscribe(client, subject, &name);
+            }
+        }
+    }
+
+    /// Sends a message to all who have subscribed to the channel or to a pattern that it matches;
+    /// how many subscriptions these are.
+    pub fn publish(&self, channel: &[u8], message: &[u8]) -> usize {
+        let mut message = Message::new(message);
+        if message.is_large() && (!self.patterns.is_empty() || self.channels.has(channel)) {
+            // Copied before others have to wait for the locks.
+            message.share();
+        }
+        let part = self.channels.part(channel);
+        let mut reached = 0;
+        if let Some(subscribers) = part.get(channel) {
+            let push = message.encode(&[b"message", channel]);
+            reached += self.clients.post_all(subscribers, &push);
+        }
+        // The channel is still held: its messages and those of patterns come in the same order.
+        if !self.patterns.is_empty() {
+            reached += self.patterns.publish(&self.clients, channel, &mut message);
+        }
+        reached
+    }
+
+    /// Sends a message to all who have subscribed to the sharded channel; how many these are.
+    pub fn publish_sharded(&self, channel: &[u8], message: &[u8]) -> usize {
+        let mut message = Message::new(message);
+        if message.is_large() && self.shard_channels.has(channel) {
+            message.share();
+        }
+        match self.shard_channels.part(channel).get(channel) {
+            Some(subscribers) => {
+                let push = message.encode(&[b"smessage", channel]);
+                self.clients.post_all(subscribers, &push)
+            }
+            None => 0,
+        }
+    }
+
+    /// Calls `visit` with every channel of one kind that somebody has subscribed to.
+    pub fn for_each_channel(&self, is_sharded: bool, visit: impl FnMut(&[u8])) {
+        self.table(is_sharded).for_each(visit);
+    }
+
+    /// How many clients have subscribed to a channel, patterns not counted.
+    pub fn subscriber_count(&self, is_sharded: bool, channel: &[u8]) -> usize {
+        let part = self.table(is_sharded).part(channel);
+        part.get(channel).map_or(0, |subscribers| subscribers.len())
+    }
+
+    /// Number of channels of one kind that somebody has subscribed to.
+    pub fn channel_count(&self, is_sharded: bool) -> usize {
+        self.table(is_sharded).len()
+    }
+
+    /// Number of patterns that somebody has subscribed to.
+    pub fn pattern_count(&self) -> usize {
+        self.patterns.len()
+    }
+
+    /// Number of clients that have subscribed to anything.
+    pub fn client_count(&self) -> u64 {
+        self.subscribers.load(Ordering::Relaxed)
+    }
+
+    fn table(&self, is_sharded: bool) -> &Channels {
+        match is_sharded {
+            true => &self.shard_channels,
+            false => &self.channels,
+        }
     }
 }

@@ -23,6 +23,8 @@ pub struct Command<H: 'static> {
     /// Whether a request may touch keys that its specs do not find, so that it needs the exclusive
     /// path; `None`: never.
     pub exclusive_if: Option<fn(Argv<'_>) -> bool>,
+    /// Which arguments are secrets.
+    pub secrets: Secrets,
     /// Tips for clients and proxies (COMMAND INFO's eighth element).
     pub tips: &'static [&'static str],
     /// Documentation for COMMAND DOCS.
@@ -31,6 +33,34 @@ pub struct Command<H: 'static> {
     pub run: H,
     /// Rows of a container's subcommands (`CLIENT KILL`); a container itself is never run.
     pub subcommands: &'static [Command<H>],
+}
+
+/// Which arguments of a request nobody else may see (MONITOR).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Secrets {
+    /// None.
+    None,
+    /// All but the name.
+    All,
+    /// So many after each of these words. What might be such a word is taken for it: rather too much
+    /// is hidden than too little.
+    After(&'static [(&'static str, usize)]),
+}
+
+impl Secrets {
+    /// Whether the argument at this place is a secret.
+    pub fn hides(self, argv: Argv<'_>, at: usize) -> bool {
+        match self {
+            Secrets::None => false,
+            Secrets::All => at > 0,
+            Secrets::After(words) => words.iter().any(|&(word, count)| {
+                (at.saturating_sub(count).max(1)..at).any(|before| {
+                    let before = argv.get(before);
+                    before.is_some_and(|arg| arg.eq_ignore_ascii_case(word.as_bytes()))
+                })
+            }),
+        }
+    }
 }
 
 /// COMMAND DOCS of one command.
@@ -114,6 +144,7 @@ impl<H> Command<H> {
             keys: &[],
             exclusive_if: None,
             element: None,
+            secrets: Secrets::None,
             tips: &[],
             docs: Docs {
                 summary: "",
@@ -145,6 +176,12 @@ impl<H: Copy> Command<H> {
     /// Says where the first element stands that is looked up in the key's collection.
     pub const fn element(mut self, at: u16) -> Self {
         self.element = Some(at);
+        self
+    }
+
+    /// Says which arguments are secrets.
+    pub const fn secrets(mut self, secrets: Secrets) -> Self {
+        self.secrets = secrets;
         self
     }
 

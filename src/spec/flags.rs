@@ -24,6 +24,16 @@ macro_rules! bit_set {
                 self.0 & other.0 == other.0
             }
 
+            /// The bits of this set that are in `other`, too.
+            pub const fn only(self, other: $set) -> $set {
+                $set(self.0 & other.0)
+            }
+
+            /// The bits of this set that are not in `other`.
+            pub const fn without(self, other: $set) -> $set {
+                $set(self.0 & !other.0)
+            }
+
             /// True when at least one bit of `other` is set here.
             pub const fn any(self, other: $set) -> bool {
                 self.0 & other.0 != 0
@@ -71,7 +81,7 @@ bit_set! {
         FAST = 12;
         /// Served before authentication.
         NO_AUTH = 13;
-        /// May replicate although it does not write.
+        /// May replicate although it does not write, so CLIENT PAUSE WRITE holds it back. Not shown.
         MAY_REPLICATE = 14;
         /// Not inside MULTI.
         NO_MULTI = 15;
@@ -93,6 +103,8 @@ bit_set! {
         NOT_QUEUED = 28;
         /// Allowed to a RESP2 client that has subscribed to something.
         SUBSCRIBED = 29;
+        /// Runs what the client has queued (EXEC), so it is admitted by the flags of that, too.
+        RUNS_QUEUE = 23;
         /// Looks at shards that no key of the request names (DBSIZE, SCAN, DEBUG): in a transaction it
         /// needs all of them to be held.
         ALL_SHARDS = 30;
@@ -118,7 +130,6 @@ impl Flags {
         (Flags::ASKING, "asking"),
         (Flags::FAST, "fast"),
         (Flags::NO_AUTH, "no_auth"),
-        (Flags::MAY_REPLICATE, "may_replicate"),
         (Flags::NO_MULTI, "no_multi"),
         (Flags::MOVABLEKEYS, "movablekeys"),
         (Flags::ALLOW_BUSY, "allow_busy"),

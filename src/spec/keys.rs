@@ -168,6 +168,11 @@ impl KeySpec {
         self
     }
 
+    /// False for what only looks like a key (a sharded channel).
+    pub const fn is_key(&self) -> bool {
+        !self.flags.has(KeyFlags::NOT_KEY)
+    }
+
     /// What a request does with the keys of this spec.
     pub fn flags_in(&self, argv: Argv<'_>) -> KeyFlags {
         match self.varying {

@@ -431,13 +431,19 @@ enum Spot {
 pub struct HashMut<H> {
     home: H,
     terms: Terms,
+    /// Fields that had expired and were still stored, and that have given way.
+    expired: u64,
 }
 
 impl<H: Home> HashMut<H> {
     /// Changes the hash that is stored there.
     #[inline]
     pub fn new(home: H, terms: Terms) -> HashMut<H> {
-        HashMut { home, terms }
+        HashMut {
+            home,
+            terms,
+            expired: 0,
+        }
     }
 
     /// Gives the place back.
@@ -449,6 +455,12 @@ impl<H: Home> HashMut<H> {
     #[inline]
     pub fn view(&self) -> HashRef<'_> {
         self.home.view(self.terms.now_ms)
+    }
+
+    /// How many fields were deleted or set again that had expired but were still stored.
+    #[inline]
+    pub fn expired(&self) -> u64 {
+        self.expired
     }
 
     /// Whether it is still a listpack.
@@ -527,7 +539,9 @@ impl<H: Home> HashMut<H> {
         let (Spot::Table { hash, slot }, Some(table)) = (place.0, self.home.table_mut()) else {
             return false;
         };
-        set_in_table(table, hash, slot, field, value, ttl, self.terms.now_ms)
+        let is_new = set_in_table(table, hash, slot, field, value, ttl, self.terms.now_ms);
+        self.expired += u64::from(is_new && slot.is_some());
+        is_new
     }
 
     #[inline]
@@ -548,7 +562,10 @@ impl<H: Home> HashMut<H> {
             }
             Spot::Table {
                 slot: Some(slot), ..
-            } => drop(self.home.table_mut().map(|table| table.remove(slot))),
+            } => {
+                drop(self.home.table_mut().map(|table| table.remove(slot)));
+                self.expired += u64::from(!was_there);
+            }
             _ => {}
         }
         was_there

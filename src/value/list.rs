@@ -61,6 +61,19 @@ impl<'a> ListRef<'a> {
         self.len() == 0
     }
 
+    /// Puts the element at an end into `element`.
+    pub fn end_element(self, end: End, element: &mut Element) {
+        let (at, towards) = match end {
+            End::Head => (0, End::Tail),
+            End::Tail => (self.len().saturating_sub(1), End::Head),
+        };
+        let mut digits = itoa::Buffer::new();
+        self.walk(at, towards, |value| {
+            element.extend_from_slice(value.bytes(&mut digits));
+            ControlFlow::Break(())
+        });
+    }
+
     /// Visits elements from the one at `index` on towards `end`, until a visit breaks.
     #[inline]
     pub fn walk<B>(
@@ -339,7 +352,7 @@ impl<'a> ListMut<'a> {
     }
 
     /// As [`ListMut::pop`], one element into `element`. Leaves the encoding as it is.
-    pub fn pop_element(&mut self, end: End, element: &mut Element) {
+    fn pop_element(&mut self, end: End, element: &mut Element) {
         let mut digits = itoa::Buffer::new();
         let visit = |value: Value<'_>| element.extend_from_slice(value.bytes(&mut digits));
         match self.quicklist() {
@@ -349,7 +362,7 @@ impl<'a> ListMut<'a> {
     }
 
     /// Makes a quicklist a listpack again if it has become short.
-    pub fn shrink(&mut self) {
+    fn shrink(&mut self) {
         let fill = Fill::new(self.limits.list_max_listpack_size);
         let listpack = self
             .quicklist()

@@ -518,6 +518,8 @@ const CONNECTION: &[Template] = &[
     fixed(1, "CLIENT KILL TYPE nonsense", Exact),
     fixed(1, "CLIENT KILL SKIPME maybe", Exact),
     fixed(1, "CLIENT KILL USER nobody", Exact),
+    t(1, "CLIENT CAPA [REDIRECT|any]*", Exact),
+    t(1, "CLIENT IMPORT-SOURCE [ON|OFF|any]?", Exact),
     t(1, "CLIENT NO-EVICT [ON|OFF|any]?", Exact),
     t(1, "CLIENT NO-TOUCH [ON|OFF|any]?", Exact),
     fixed(1, "CLIENT PAUSE 0", Exact),
@@ -591,6 +593,8 @@ const SERVER: &[Template] = &[
     fixed(1, "ROLE", Exact),
     fixed(1, "LASTSAVE", Kind),
     fixed(1, "LASTSAVE NOW", Exact),
+    // Without an argument, every further command would be a reply.
+    fixed(1, "MONITOR NOW", Exact),
     fixed(1, "SAVE NOW", Exact),
     fixed(1, "BGSAVE NOW", Exact),
     fixed(1, "BGSAVE SCHEDULE NOW", Exact),

@@ -43,6 +43,15 @@ enum ClientType {
     PubSub,
 }
 
+impl ClientType {
+    fn of(client: &Shared) -> ClientType {
+        match client.is_subscriber() {
+            true => ClientType::PubSub,
+            false => ClientType::Normal,
+        }
+    }
+}
+
 /// What can be asked for and against.
 #[derive(Default)]
 struct Terms<'a> {
@@ -189,11 +198,12 @@ impl<'a> Terms<'a> {
             let has = |letter: &u8| have.as_bytes().contains(letter);
             wanted.is_some_and(|wanted| hit(wanted.iter().all(has)))
         };
+        let capa = line::capabilities(client);
         let ids = self.ids.as_ref();
         ids.is_some_and(|ids| hit(ids.binary_search(&client.id).is_ok()))
             || self
                 .client_type
-                .is_some_and(|wanted| hit(wanted == ClientType::Normal))
+                .is_some_and(|wanted| hit(wanted == ClientType::of(client)))
             || (self.user && hit(true))
             || self.db.is_some_and(|db| hit(db == client.db.load(Relaxed)))
             || equal(self.addr, &ends.addr)
@@ -202,9 +212,18 @@ impl<'a> Terms<'a> {
             || given(self.name, &names.name)
             || given(self.lib_name, &names.lib_name)
             || given(self.lib_ver, &names.lib_ver)
-            || all_in(self.flags, &line::flags(client))
-            || all_in(self.capa, "")
+            || all_in(self.flags, &flags(client))
+            || all_in(self.capa, capa)
     }
+}
+
+/// The flags that a filter meets: MONITOR's clients pass for replicas, too.
+fn flags(client: &Shared) -> String {
+    let mut letters = line::flags(client);
+    if client.is_monitor.load(Relaxed) {
+        letters.push('S');
+    }
+    letters
 }
 
 /// The host of `host:port`, without the brackets of IPv6.

@@ -11,6 +11,7 @@ use std::io::Write as _;
 use std::sync::atomic::Ordering::Relaxed;
 
 use crate::client::auth::DEFAULT_USER;
+use crate::client::subscriptions::Subject;
 use crate::client::tracking::Mode;
 use crate::client::{ClientId, Shared, Signal};
 use crate::commands::Ctx;
@@ -29,7 +30,7 @@ impl<'t> Writer<'t> {
     /// For the reply to the command that runs.
     pub(super) fn new(ctx: &Ctx<'t>) -> Writer<'t> {
         Writer {
-            now_ms: ctx.now_ms(),
+            now_ms: ctx.clock_ms(),
             commands: ctx.table.full_names(),
             asking: ctx.client.shared.id,
             argv_bytes: ctx.args.argv().iter().map(|arg| arg.len()).sum(),
@@ -51,12 +52,17 @@ impl<'t> Writer<'t> {
         let command = (client.last_command.load(Relaxed) as usize).checked_sub(1);
         let command = command.and_then(|id| self.commands.get(id));
 
+        let transaction = client.transaction.get();
+        let queued = transaction.map_or(-1, |seen| i64::from(seen.queued()));
+        let watched = transaction.map_or(0, |seen| seen.watched());
+        let queue_bytes = transaction.map_or(0, |seen| seen.queue_bytes());
+
         let mut text = |args: std::fmt::Arguments<'_>| {
             // A Vec takes everything.
             let _ = out.write_fmt(args);
         };
         text(format_args!(
-            "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={} capa= db={}",
+            "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={} capa={} db={}",
             client.id,
             client.endpoint.addr,
             client.endpoint.laddr,
@@ -65,11 +71,18 @@ impl<'t> Writer<'t> {
             seconds_since(client.created_at_ms),
             seconds_since(client.last_interaction_ms.load(Relaxed)),
             flags(client),
+            capabilities(client),
             client.db.load(Relaxed),
         ));
         text(format_args!(
-            " sub=0 psub=0 ssub=0 multi=-1 watch=0 qbuf={query_bytes} qbuf-free={query_free} \
-             argv-mem={argv_bytes} multi-mem=0 rbs=0 rbp=0 obl={output_bytes} oll={} omem={} \
+            " sub={} psub={} ssub={}",
+            client.subscription_count(Subject::Channel),
+            client.subscription_count(Subject::Pattern),
+            client.subscription_count(Subject::ShardChannel),
+        ));
+        text(format_args!(
+            " multi={queued} watch={watched} qbuf={query_bytes} qbuf-free={query_free} \
+             argv-mem={argv_bytes} multi-mem={queue_bytes} rbs=0 rbp=0 obl={output_bytes} oll={} omem={} \
              tot-mem={} events={} cmd={} user={DEFAULT_USER} redir={} resp={}",
             (output_bytes > 0) as u8,
             client.output_memory_bytes.load(Relaxed),
@@ -90,18 +103,32 @@ impl<'t> Writer<'t> {
     }
 }
 
+/// What a client has said that it can do (CLIENT CAPA), as letters.
+pub(super) fn capabilities(client: &Shared) -> &'static str {
+    match client.can_redirect.load(Relaxed) {
+        true => "r",
+        false => "",
+    }
+}
+
 /// A client's flags as letters; `N` for none.
 pub(super) fn flags(client: &Shared) -> String {
     let mode = client.tracking.mode();
+    let transaction = client.transaction.get();
     let letters = [
+        (client.is_monitor.load(Relaxed), 'O'),
+        (client.is_subscriber(), 'P'),
+        (transaction.is_some_and(|seen| seen.is_open()), 'x'),
         (client.paused.load(Relaxed) || client.is_blocked(), 'b'),
         (mode.has(Mode::ON), 't'),
         (mode.has(Mode::BROKEN_REDIRECT), 'R'),
         (mode.has(Mode::BCAST), 'B'),
+        (transaction.is_some_and(|seen| seen.is_stale()), 'd'),
         (client.has(Signal::Kill), 'A'),
         (client.endpoint.unix, 'U'),
         (client.no_evict.load(Relaxed), 'e'),
         (client.no_touch.load(Relaxed), 'T'),
+        (client.is_import_source.load(Relaxed), 'I'),
     ];
     let set = letters.iter().filter(|(set, _)| *set);
     let letters: String = set.map(|(_, letter)| letter).collect();

@@ -430,10 +430,9 @@ fn docs_in_both_protocols() {
         assert!(text.contains(part), "no {part:?} in {text}");
     }
     let text = test.run("COMMAND DOCS client").text();
-    assert!(
-        text.contains(" $11 subcommands %14 $14 client|getname %4 "),
-        "{text}"
-    );
+    for part in [" $11 subcommands %", " $14 client|getname %4 "] {
+        assert!(text.contains(part), "no {part:?} in {text}");
+    }
 }
 
 #[test]

@@ -34,7 +34,7 @@ fn hello(proto: u8, id: u64, name: &str) -> String {
 
 fn set_config(test: &Test, name: &str, value: &str) {
     let pair = [(name.as_bytes(), value.as_bytes())];
-    test.session.server().set_config(&pair, true).unwrap();
+    test.session.server().set_config(&pair, true, true).unwrap();
 }
 
 #[test]

@@ -3,6 +3,7 @@
 
 use crate::commands::{CmdResult, Ctx, Next};
 use crate::config::RdbVersionCheck;
+use crate::db::notice::EventClass;
 use crate::persist::rdb::decode::{self, LoadOptions, RestoreError, RestoredKey};
 use crate::spec::CmdError;
 use crate::util::num;
@@ -53,6 +54,7 @@ pub(super) fn restore(ctx: &mut Ctx<'_>) -> CmdResult {
         }
     } else {
         ctx.db.put_unused(entry);
+        ctx.db.notify(EventClass::GENERIC, "restore", key);
         if let Some(at_ms) = expire_at_ms
             && !options.absttl
             && ctx.db.is_logged()

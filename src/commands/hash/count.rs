@@ -1,7 +1,8 @@
 //! HINCRBY and HINCRBYFLOAT: values as numbers. A field keeps its expiry.
 
-use super::{drop_expired, edit, find_mut, terms};
+use super::{drop_expired, edit, find_mut, note_expired, terms};
 use crate::commands::{CmdResult, Ctx, Next};
+use crate::db::notice::EventClass;
 use crate::ds::entry::ValueRef;
 use crate::ds::listpack::Value;
 use crate::spec::CmdError;
@@ -29,10 +30,13 @@ pub(super) fn hincrby(ctx: &mut Ctx<'_>) -> CmdResult {
         };
         let sum = old.checked_add(delta).ok_or(CmdError::IncrOverflow)?;
         hash.set_at(place, field, Value::Int(sum), Ttl::Keep);
+        let expired = hash.expired();
         found.add_changes(1);
+        note_expired(&mut found, expired);
+        found.notify(EventClass::HASH, "hincrby");
         sum
     } else {
-        create(ctx, key, field, Value::Int(delta), terms);
+        create(ctx, key, field, Value::Int(delta), terms, "hincrby");
         delta
     };
     ctx.out.integer(sum);
@@ -55,11 +59,15 @@ pub(super) fn hincrbyfloat(ctx: &mut Ctx<'_>) -> CmdResult {
         let text = sum_text(hash.get(place), delta)?;
         expire_at_ms = hash.expire_at_ms(place).flatten();
         hash.set_at(place, field, Value::from(&text[..]), Ttl::Keep);
+        let expired = hash.expired();
         found.add_changes(1);
+        note_expired(&mut found, expired);
+        found.notify(EventClass::HASH, "hincrbyfloat");
         text
     } else {
         let text = sum_text(None, delta)?;
-        create(ctx, key, field, Value::from(&text[..]), terms);
+        let value = Value::from(&text[..]);
+        create(ctx, key, field, value, terms, "hincrbyfloat");
         text
     };
     match expire_at_ms {
@@ -88,11 +96,19 @@ fn sum_text(old: Option<ValueRef<'_>>, delta: LongDouble) -> Result<Vec<u8>, Cmd
 }
 
 /// A new hash with one field.
-fn create(ctx: &mut Ctx<'_>, key: &[u8], field: &[u8], value: Value<'_>, terms: Terms) {
+fn create(
+    ctx: &mut Ctx<'_>,
+    key: &[u8],
+    field: &[u8],
+    value: Value<'_>,
+    terms: Terms,
+    event: &'static str,
+) {
     let mut draft = HashMut::new(Draft::with_capacity(value.entry_len() + field.len()), terms);
     draft.set(field, value, Ttl::Never);
     let mut draft = draft.into_home();
     let (enc, value) = draft.value();
     let mut created = ctx.db.find_or_insert(key, Type::Hash, enc, value);
     created.add_changes(1);
+    created.notify(EventClass::HASH, event);
 }

@@ -9,15 +9,17 @@ use super::expire::log_deleted;
 use super::write::{How, write_pairs};
 use super::{
     BAD_NUMFIELDS, all_null, before_fields, counted, drop_expired, edit, find, find_mut, is_word,
-    pairs, reply_or_null, terms,
+    note_expired, pairs, reply_or_null, terms,
 };
 use crate::commands::expire::{Since, Unit, unix_ms};
-use crate::commands::{CmdResult, Ctx, Next};
+use crate::commands::{CmdResult, Ctx, Next, typed_or_create};
+use crate::db::notice::EventClass;
 use crate::resp::parse::Argv;
 use crate::spec::args::c_str;
 use crate::spec::{Args, CmdError};
 use crate::util::num;
-use crate::value::hash::Ttl;
+use crate::value::Type;
+use crate::value::hash::{Draft, Ttl};
 
 /// Whether something has to be there, or must not be.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -215,16 +217,21 @@ fn fields_are(
     Ok(pairs(args).all(|(field, _)| is_there(field) == (wanted == Condition::Present)))
 }
 
-/// Deletes the fields of pairs. As many changes as were there.
+/// Sets fields that expire in this moment: deletes them. As many changes as were there. To those who
+/// want to know, the fields were there for that moment, and the key as well.
 fn delete_fields(ctx: &mut Ctx<'_>, key: &[u8], args: Argv<'_>) -> Result<(), CmdError> {
     let terms = terms(ctx);
-    let Some(mut found) = find_mut(&mut ctx.db, key)? else {
-        return Ok(());
-    };
+    let mut empty = Draft::with_capacity(0);
+    let (enc, value) = empty.value();
+    let mut found = typed_or_create(&mut ctx.db, key, Type::Hash, enc, value)?;
     let mut hash = edit(&mut found, terms);
     let deleted = pairs(args).map(|(field, _)| field);
     let deleted: Vec<&[u8]> = deleted.filter(|field| hash.delete(field)).collect();
     found.add_changes(deleted.len() as u64);
+    found.add_expired_fields(args.len() / 2);
+    for event in ["hset", "hexpire", "hexpired"] {
+        found.notify(EventClass::HASH, event);
+    }
     drop(found);
     if !deleted.is_empty() {
         log_deleted(ctx, key, &deleted);
@@ -263,7 +270,14 @@ pub(super) fn hgetex(ctx: &mut Ctx<'_>) -> CmdResult {
         }
         changed.push(field);
     }
-    found.add_changes(changed.len() as u64);
+    let changes = changed.len() as u64;
+    found.add_changes(changes);
+    match expire_at_ms {
+        _ if changes == 0 => {}
+        Some(at_ms) if at_ms <= terms.now_ms => note_expired(&mut found, changes),
+        Some(_) => found.notify(EventClass::HASH, "hexpire"),
+        None => found.notify(EventClass::HASH, "hpersist"),
+    }
     drop(found);
     if !changed.is_empty() && ctx.db.is_logged() {
         log_hgetex(ctx, key, expire_at_ms, &changed);

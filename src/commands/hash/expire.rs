@@ -6,10 +6,12 @@
 
 use super::ex::time_to_come;
 use super::{
-    BAD_NUMFIELDS, before_fields, counted, drop_expired, edit, fields, find, find_mut, terms,
+    BAD_NUMFIELDS, before_fields, counted, drop_expired, edit, fields, find, find_mut,
+    note_expired, terms,
 };
 use crate::commands::expire::{Condition, Since, Unit, told};
 use crate::commands::{CmdResult, Ctx, Next};
+use crate::db::notice::EventClass;
 use crate::spec::CmdError;
 
 /// The field is not there.
@@ -78,8 +80,14 @@ fn set_expiry(ctx: &mut Ctx<'_>, unit: Unit, since: Since) -> CmdResult {
         changes += u64::from(outcome > NOT_MET);
         ctx.out.integer(outcome);
     }
-    if let Some(found) = &mut found {
+    if let Some(found) = &mut found
+        && changes > 0
+    {
         found.add_changes(changes);
+        match deleted.is_empty() {
+            true => found.notify(EventClass::HASH, "hexpire"),
+            false => note_expired(found, changes),
+        }
     }
     drop(found);
     if changes > 0 && ctx.db.is_logged() {
@@ -134,8 +142,11 @@ pub(super) fn hpersist(ctx: &mut Ctx<'_>) -> CmdResult {
         };
         ctx.out.integer(outcome);
     }
-    if let Some(found) = &mut found {
+    if let Some(found) = &mut found
+        && changes > 0
+    {
         found.add_changes(changes);
+        found.notify(EventClass::HASH, "hpersist");
     }
     Ok(Next::Done)
 }
@@ -163,7 +174,7 @@ pub(super) fn hpexpiretime(ctx: &mut Ctx<'_>) -> CmdResult {
 fn tell_expiry(ctx: &mut Ctx<'_>, unit: Unit, since: Since) -> CmdResult {
     let key = ctx.args.bytes()?;
     let fields = fields(&mut ctx.args, CmdError::Syntax)?;
-    let now_ms = ctx.now_ms();
+    let now_ms = ctx.clock_ms();
     let found = find(&mut ctx.db, key)?;
     ctx.out.array(fields.len());
     for field in fields.iter() {

@@ -1,6 +1,6 @@
 //! HGET, HMGET, HGETALL, HKEYS, HVALS, HLEN, HEXISTS, HSTRLEN: fields as they are.
 
-use super::{edit, find, find_mut, reply, reply_or_null, terms};
+use super::{edit, find, find_mut, note_expired, reply, reply_or_null, terms};
 use crate::commands::{CmdResult, Ctx, Next};
 use crate::resp::write::ReplyWriter;
 use crate::value::hash::{HashRef, Pair};
@@ -126,7 +126,7 @@ fn len_without_expired(ctx: &mut Ctx<'_>, key: &[u8]) -> Result<usize, crate::sp
     let mut taken = Vec::new();
     hash.take_expired(TAKE_EXPIRED_MAX, |field| taken.push(field));
     let len = hash.view().len();
-    found.add_expired_fields(taken.len());
+    note_expired(&mut found, taken.len() as u64);
     drop(found);
     if !taken.is_empty() {
         let fields = taken.iter().map(|field| field.view().key());

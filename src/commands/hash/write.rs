@@ -1,11 +1,12 @@
 //! HSET, HMSET, HSETNX, HDEL, HGETDEL: fields that come and go.
 
 use super::{
-    BAD_NUMFIELDS, all_null, drop_expired, edit, fields, find_mut, pairs, reply_or_null, terms,
-    wrong_arity,
+    BAD_NUMFIELDS, all_null, drop_expired, edit, fields, find_mut, note_expired, pairs,
+    reply_or_null, terms, wrong_arity,
 };
 use crate::commands::{CmdResult, Ctx, Next};
-use crate::db::Access;
+use crate::db::notice::EventClass;
+use crate::db::{Access, KeyMut};
 use crate::ds::listpack::Value;
 use crate::resp::parse::Argv;
 use crate::spec::CmdError;
@@ -48,6 +49,15 @@ pub(super) enum How {
 }
 
 impl How {
+    /// The events of fields' being set.
+    #[inline]
+    fn tell(self, found: &mut KeyMut<'_>) {
+        found.notify(EventClass::HASH, "hset");
+        if let How::Each(Ttl::At(_)) = self {
+            found.notify(EventClass::HASH, "hexpire");
+        }
+    }
+
     fn write<H: Home>(self, hash: &mut HashMut<H>, args: Argv<'_>) -> usize {
         match self {
             // One is judged as it is set.
@@ -76,10 +86,14 @@ pub(super) fn write_pairs(
     if let Some(mut found) = find_mut(db, key)? {
         found.add_changes(changes);
         let mut hash = edit(&mut found, terms);
-        return Ok(match args.len() > 2 && hash.is_list() {
+        let created = match args.len() > 2 && hash.is_list() {
             true => hash.drafted(room(args), |draft| how.write(draft, args)),
             false => how.write(&mut hash, args),
-        });
+        };
+        let expired = hash.expired();
+        note_expired(&mut found, expired);
+        how.tell(&mut found);
+        return Ok(created);
     }
     let mut draft = HashMut::new(Draft::with_capacity(room(args)), terms);
     let created = how.write(&mut draft, args);
@@ -87,6 +101,7 @@ pub(super) fn write_pairs(
     let (enc, value) = draft.value();
     let mut found = db.find_or_insert(key, Type::Hash, enc, value);
     found.add_changes(changes);
+    how.tell(&mut found);
     Ok(created)
 }
 
@@ -104,7 +119,12 @@ pub(super) fn hsetnx(ctx: &mut Ctx<'_>) -> CmdResult {
         if done {
             hash.set_at(place, field, Value::from(value), Ttl::Never);
         }
+        let expired = hash.expired();
         found.add_changes(done as u64);
+        note_expired(&mut found, expired);
+        if done {
+            found.notify(EventClass::HASH, "hset");
+        }
         done
     } else {
         write_pairs(&mut ctx.db, key, pair, terms, How::AllAtOnce)?;
@@ -126,10 +146,20 @@ pub(super) fn hdel(ctx: &mut Ctx<'_>) -> CmdResult {
         for field in fields.iter() {
             deleted += hash.delete(field) as u64;
         }
-        found.add_changes(deleted);
+        let expired = hash.expired();
+        tell_deleted(&mut found, deleted, expired);
     }
     ctx.out.integer(deleted as i64);
     Ok(Next::Done)
+}
+
+/// Counts and tells deleted fields, beside some that had expired.
+fn tell_deleted(found: &mut KeyMut<'_>, deleted: u64, expired: u64) {
+    found.add_changes(deleted);
+    note_expired(found, expired);
+    if deleted > 0 {
+        found.notify(EventClass::HASH, "hdel");
+    }
 }
 
 /// `HGETDEL key FIELDS numfields field [field ...]`
@@ -149,6 +179,7 @@ pub(super) fn hgetdel(ctx: &mut Ctx<'_>) -> CmdResult {
         reply_or_null(ctx.out, hash.get(place));
         deleted += hash.delete_at(place) as u64;
     }
-    found.add_changes(deleted);
+    let expired = hash.expired();
+    tell_deleted(&mut found, deleted, expired);
     Ok(Next::Done)
 }

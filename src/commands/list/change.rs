@@ -2,6 +2,7 @@
 
 use super::super::{CmdResult, Ctx, Next, typed_mut};
 use super::negatable;
+use crate::db::notice::EventClass;
 use crate::spec::CmdError;
 use crate::value::Type;
 use crate::value::list::{self, End, ListMut};
@@ -22,6 +23,14 @@ pub(super) fn rpushx(ctx: &mut Ctx<'_>) -> CmdResult {
     push(ctx, End::Tail, false)
 }
 
+/// The event of a push at an end.
+pub(super) fn pushed(end: End) -> &'static str {
+    match end {
+        End::Head => "lpush",
+        End::Tail => "rpush",
+    }
+}
+
 fn push(ctx: &mut Ctx<'_>, end: End, creates: bool) -> CmdResult {
     let key = ctx.args.bytes()?;
     let elements = ctx.args.rest();
@@ -30,6 +39,7 @@ fn push(ctx: &mut Ctx<'_>, end: End, creates: bool) -> CmdResult {
     if let Some(mut found) = typed_mut(&mut ctx.db, key, Type::List)? {
         let len = ListMut::new(found.slot_mut(), limits).push(end, elements.iter());
         found.add_changes(count as u64);
+        found.notify(EventClass::LIST, pushed(end));
         ctx.out.integer(len as i64);
         return Ok(Next::Done);
     }
@@ -41,6 +51,7 @@ fn push(ctx: &mut Ctx<'_>, end: End, creates: bool) -> CmdResult {
     list::with_new_value(end, elements.iter(), &limits, |enc, value| {
         let mut created = db.find_or_insert(key, Type::List, enc, value);
         created.add_changes(count as u64);
+        created.notify(EventClass::LIST, pushed(end));
     });
     ctx.out.integer(count as i64);
     Ok(Next::Done)
@@ -60,6 +71,7 @@ pub(super) fn lset(ctx: &mut Ctx<'_>) -> CmdResult {
         return Err(OUT_OF_RANGE);
     }
     found.add_changes(1);
+    found.notify(EventClass::LIST, "lset");
     ctx.out.ok();
     Ok(Next::Done)
 }
@@ -83,6 +95,7 @@ pub(super) fn linsert(ctx: &mut Ctx<'_>) -> CmdResult {
     if list.insert(pivot, after, element) {
         let len = list.view().len();
         found.add_changes(1);
+        found.notify(EventClass::LIST, "linsert");
         ctx.out.integer(len as i64);
     } else {
         ctx.out.integer(-1);
@@ -103,6 +116,9 @@ pub(super) fn lrem(ctx: &mut Ctx<'_>) -> CmdResult {
     if let Some(mut found) = typed_mut(&mut ctx.db, key, Type::List)? {
         removed = ListMut::new(found.slot_mut(), limits).remove_equal(element, count, from);
         found.add_changes(removed as u64);
+        if removed > 0 {
+            found.notify(EventClass::LIST, "lrem");
+        }
     }
     ctx.out.integer(removed as i64);
     Ok(Next::Done)
@@ -125,6 +141,8 @@ pub(super) fn ltrim(ctx: &mut Ctx<'_>) -> CmdResult {
                 found.add_changes(removed as u64);
             }
         }
+        // Also if nothing was removed.
+        found.notify(EventClass::LIST, "ltrim");
     }
     if all > 0 {
         // One change is the key's, the others are those of its elements.

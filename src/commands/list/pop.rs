@@ -2,6 +2,7 @@
 
 use super::super::{BlockOn, CmdResult, Ctx, Next, timeout, typed_mut};
 use super::{block, end_of_list, reply};
+use crate::db::notice::EventClass;
 use crate::resp::parse::Argv;
 use crate::resp::write::ReplyWriter;
 use crate::spec::{Args, CmdError};
@@ -33,6 +34,14 @@ impl Form {
     }
 }
 
+/// The event of a pop at an end.
+pub(super) fn popped(end: End) -> &'static str {
+    match end {
+        End::Head => "lpop",
+        End::Tail => "rpop",
+    }
+}
+
 /// Takes up to `count` elements (at least 1) out of the list of a key and answers them; false if
 /// the key is not there.
 #[inline]
@@ -55,6 +64,7 @@ fn take(
     if count < len {
         ListMut::new(found.slot_mut(), limits).pop(end, count, |value| reply(out, value));
         found.add_changes(count as u64);
+        found.notify(EventClass::LIST, popped(end));
         return Ok(true);
     }
     let towards = match end {
@@ -62,6 +72,7 @@ fn take(
         End::Tail => End::Head,
     };
     list.walk_range(0..len, towards, |value| reply(out, value));
+    found.notify(EventClass::LIST, popped(end));
     drop(found);
     // One change is the key's, the others are those of its elements.
     ctx.db.remove(key);

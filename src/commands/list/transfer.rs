@@ -1,11 +1,15 @@
 //! Commands that move an element from one list to another, or to the other end of the same one.
 
 use super::super::{BlockOn, CmdResult, Ctx, Next, timeout, typed_mut};
+use super::change::pushed;
+use super::pop::popped;
 use super::{block, end_of_list};
+use crate::db::KeyMut;
+use crate::db::notice::EventClass;
 use crate::resp::write::ReplyWriter;
 use crate::spec::CmdError;
 use crate::value::Type;
-use crate::value::list::{self, Element, End, ListMut};
+use crate::value::list::{self, Element, End, ListMut, ListRef};
 
 /// Moves an element and answers it; false if the source is not there.
 fn transfer(
@@ -24,31 +28,41 @@ fn transfer(
         let mut list = ListMut::new(found.slot_mut(), limits);
         list.rotate(from, to, |element| out.bulk(element));
         found.add_changes(1);
+        found.notify(EventClass::LIST, pushed(to));
+        found.notify(EventClass::LIST, popped(from));
         return Ok(true);
     }
-    drop(found);
-    // Both types are checked before anything changes.
-    typed_mut(&mut ctx.db, destination, Type::List)?;
-
     let mut element = Element::new();
+    ListRef::new(found.entry().value()).end_element(from, &mut element);
+    drop(found);
+    push(ctx, destination, to, &element)?;
+    ctx.out.bulk(&element);
     if let Some(mut found) = typed_mut(&mut ctx.db, source, Type::List)? {
         let mut list = ListMut::new(found.slot_mut(), limits);
-        list.pop_element(from, &mut element);
-        list.shrink();
+        list.pop(from, 1, |_| {});
         found.add_changes(1);
+        found.notify(EventClass::LIST, popped(from));
     }
-    out.bulk(&element);
-    let elements = std::iter::once(&element[..]);
-    if let Some(mut found) = typed_mut(&mut ctx.db, destination, Type::List)? {
-        // The change was counted at the source.
-        ListMut::new(found.slot_mut(), limits).push(to, elements);
-        return Ok(true);
-    }
-    let db = &mut ctx.db;
-    list::with_new_value(to, elements, &limits, |enc, value| {
-        drop(db.find_or_insert(destination, Type::List, enc, value));
-    });
     Ok(true)
+}
+
+/// Pushes what is moved; nothing has changed if that is an error. The change is counted at the source.
+fn push(ctx: &mut Ctx<'_>, key: &[u8], end: End, element: &[u8]) -> Result<(), CmdError> {
+    let (db, limits) = (&mut ctx.db, ctx.config.limits());
+    let elements = std::iter::once(element);
+    let tell = |mut found: KeyMut<'_>| {
+        found.touch();
+        found.notify(EventClass::LIST, pushed(end));
+    };
+    if let Some(mut found) = typed_mut(db, key, Type::List)? {
+        ListMut::new(found.slot_mut(), limits).push(end, elements);
+        tell(found);
+        return Ok(());
+    }
+    list::with_new_value(end, elements, &limits, |enc, value| {
+        tell(db.find_or_insert(key, Type::List, enc, value));
+    });
+    Ok(())
 }
 
 pub(super) fn lmove(ctx: &mut Ctx<'_>) -> CmdResult {

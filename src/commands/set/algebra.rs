@@ -8,6 +8,7 @@ use std::ops::ControlFlow;
 
 use super::reply;
 use crate::commands::{CmdResult, Ctx, Next};
+use crate::db::notice::EventClass;
 use crate::db::{Access, Expire, Lookup};
 use crate::ds::hash::KeyHash;
 use crate::resp::parse::Argv;
@@ -29,18 +30,15 @@ struct Sources<'d> {
 }
 
 fn sources<'d>(db: &'d mut Access<'_>, keys: Argv<'_>) -> Result<Sources<'d>, CmdError> {
-    let found = db.find_all(keys.iter(), Lookup::Read);
+    let found = db.find_all(keys.iter(), Lookup::Read, &[Type::Set])?;
     let mut sources = Sources {
         has_first: found.first().is_some_and(Option::is_some),
         has_all: found.iter().all(Option::is_some),
         sets: Sets::new(),
     };
-    for entry in found.into_iter().flatten() {
-        if entry.type_() != Type::Set as u8 {
-            return Err(CmdError::WrongType);
-        }
-        sources.sets.push(SetRef::of(entry));
-    }
+    sources
+        .sets
+        .extend(found.into_iter().flatten().map(SetRef::of));
     Ok(sources)
 }
 
@@ -108,29 +106,34 @@ pub(super) fn sdiff(ctx: &mut Ctx<'_>) -> CmdResult {
 
 /// `SINTERSTORE destination key [key ...]`
 pub(super) fn sinterstore(ctx: &mut Ctx<'_>) -> CmdResult {
-    store(ctx, |sources, limits, key_hash| {
+    store(ctx, "sinterstore", |sources, limits, key_hash| {
         algebra::intersect_stored(&sources.or_none().sets, limits, key_hash)
     })
 }
 
 /// `SUNIONSTORE destination key [key ...]`
 pub(super) fn sunionstore(ctx: &mut Ctx<'_>) -> CmdResult {
-    store(ctx, |sources, limits, key_hash| {
+    store(ctx, "sunionstore", |sources, limits, key_hash| {
         algebra::union_stored(&sources.sets, limits, key_hash)
     })
 }
 
 /// `SDIFFSTORE destination key [key ...]`
 pub(super) fn sdiffstore(ctx: &mut Ctx<'_>) -> CmdResult {
-    store(ctx, |sources, limits, key_hash| match sources.minuend() {
-        Some((first, others)) => algebra::difference_stored(first, others, limits, key_hash),
-        None => algebra::union_stored(&[], limits, key_hash),
-    })
+    store(
+        ctx,
+        "sdiffstore",
+        |sources, limits, key_hash| match sources.minuend() {
+            Some((first, others)) => algebra::difference_stored(first, others, limits, key_hash),
+            None => algebra::union_stored(&[], limits, key_hash),
+        },
+    )
 }
 
 /// Sets a key to what becomes of the sources, or deletes it when that is empty; answers the length.
 fn store(
     ctx: &mut Ctx<'_>,
+    event: &'static str,
     compute: impl FnOnce(Sources<'_>, &Limits, KeyHash) -> NewSet,
 ) -> CmdResult {
     let (destination, keys) = (ctx.args.bytes()?, ctx.args.rest());
@@ -144,6 +147,7 @@ fn store(
             let (type_, enc) = (Type::Set as u8, enc as u8);
             ctx.db.set(destination, type_, enc, value, Expire::Never);
         });
+        ctx.db.notify(EventClass::SET, event, destination);
     }
     ctx.out.integer(len as i64);
     Ok(Next::Done)

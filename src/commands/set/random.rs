@@ -7,6 +7,7 @@
 
 use super::reply;
 use crate::commands::{CmdResult, Ctx, Next, typed, typed_mut};
+use crate::db::notice::EventClass;
 use crate::db::{Access, Expire, Lookup};
 use crate::spec::CmdError;
 use crate::spec::limits::RANDOM_REPLY_BYTES_MAX;
@@ -41,6 +42,7 @@ pub(super) fn spop(ctx: &mut Ctx<'_>) -> CmdResult {
                 reply(out, member);
             });
             key.add_changes(1);
+            key.notify(EventClass::SET, "spop");
         }
         None => out.null(),
     }
@@ -114,6 +116,7 @@ fn spop_count(ctx: &mut Ctx<'_>, key: &[u8]) -> CmdResult {
                 .iter()
                 .for_each(|member| reply(out, member));
         }
+        db.notify(EventClass::SET, "spop", key);
         db.remove(key);
         db.propagate_as([&b"UNLINK"[..], key]);
         // Removing the key is the last of the changes.
@@ -137,6 +140,7 @@ fn spop_count(ctx: &mut Ctx<'_>, key: &[u8]) -> CmdResult {
         SetMut::of(key.slot_mut()).pop(popped, rng, take);
         key.add_changes(popped as u64);
     }
+    db.notify(EventClass::SET, "spop", key);
     taken.log(db, key);
     Ok(Next::Done)
 }

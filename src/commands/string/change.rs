@@ -2,6 +2,7 @@
 
 use super::{STRING, store, string_value};
 use crate::commands::{CmdResult, Ctx, Next};
+use crate::db::notice::EventClass;
 use crate::db::{Expire, KeyMut};
 use crate::ds::entry::ValueRef;
 use crate::spec::CmdError;
@@ -19,9 +20,11 @@ pub(super) fn append(ctx: &mut Ctx<'_>) -> CmdResult {
         let old_len = string::len(string_value(found.entry())?);
         let new_len = checked_len(old_len as u64, tail, len_max)?;
         splice(&mut found, old_len, tail)?;
+        found.notify(EventClass::STRING, "append");
         new_len
     } else {
         store(&mut ctx.db, key, tail, Expire::Never);
+        ctx.db.notify(EventClass::STRING, "append", key);
         tail.len()
     };
     ctx.out.integer(new_len as i64);
@@ -41,6 +44,7 @@ pub(super) fn setrange(ctx: &mut Ctx<'_>) -> CmdResult {
         } else {
             let end = checked_len(offset, patch, len_max)?;
             splice(&mut found, end - patch.len(), patch)?;
+            found.notify(EventClass::STRING, "setrange");
             old_len.max(end)
         }
     } else if patch.is_empty() {
@@ -51,6 +55,7 @@ pub(super) fn setrange(ctx: &mut Ctx<'_>) -> CmdResult {
         let value = string::spliced(empty, end - patch.len(), patch, &mut scratch)?;
         let enc = Encoding::Raw as u8;
         ctx.db.set(key, STRING, enc, value, Expire::Never);
+        ctx.db.notify(EventClass::STRING, "setrange", key);
         end
     };
     ctx.out.integer(new_len as i64);

@@ -3,6 +3,7 @@
 use super::{STRING, encoding_for, string_value};
 use crate::commands::{CmdResult, Ctx, Next};
 use crate::db::Expire;
+use crate::db::notice::EventClass;
 use crate::ds::entry::NewValue;
 use crate::spec::CmdError;
 use crate::util::long_double::LongDouble;
@@ -38,11 +39,13 @@ fn add(ctx: &mut Ctx<'_>, key: &[u8], delta: i64) -> CmdResult {
         if !found.edit(|entry| entry.set_int(new)) {
             found.set_value(Encoding::Int as u8, NewValue::Int(new));
         }
+        found.notify(EventClass::STRING, "incrby");
         ctx.out.integer(new);
     } else {
         let value = NewValue::Int(delta);
         ctx.db
             .set(key, STRING, Encoding::Int as u8, value, Expire::Never);
+        ctx.db.notify(EventClass::STRING, "incrby", key);
         ctx.out.integer(delta);
     }
     Ok(Next::Done)
@@ -64,6 +67,7 @@ pub(super) fn incrbyfloat(ctx: &mut Ctx<'_>) -> CmdResult {
     let enc = encoding_for(&mut ctx.db, key, text.len(), Expire::Keep);
     ctx.db
         .set(key, STRING, enc as u8, NewValue::Bytes(&text), Expire::Keep);
+    ctx.db.notify(EventClass::STRING, "incrbyfloat", key);
     ctx.db.propagate_as([&b"SET"[..], key, &text, b"KEEPTTL"]);
     ctx.out.bulk(&text);
     Ok(Next::Done)

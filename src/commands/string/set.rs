@@ -3,6 +3,7 @@
 use super::options::{self, Condition, Expiry, Options, Unit};
 use super::{PREFETCH_STEP, reply, store, string_value};
 use crate::commands::{CmdResult, Ctx, Next};
+use crate::db::notice::EventClass;
 use crate::db::{Access, Expire, Lookup};
 use crate::resp::parse::Argv;
 use crate::spec::{CmdError, KeyFlags};
@@ -16,9 +17,19 @@ pub(super) fn set(ctx: &mut Ctx<'_>) -> CmdResult {
     if !ctx.args.is_empty() {
         return set_with_options(ctx, key, value);
     }
-    store(&mut ctx.db, key, value, Expire::Never);
+    set_to(&mut ctx.db, key, value, Expire::Never);
     ctx.out.ok();
     Ok(Next::Done)
+}
+
+/// Sets a key to a value as a client sent it, with the events of SET.
+#[inline]
+fn set_to(db: &mut Access<'_>, key: &[u8], value: &[u8], expire: Expire) {
+    store(db, key, value, expire);
+    db.notify(EventClass::STRING, "set", key);
+    if let Expire::At(_) = expire {
+        db.notify(EventClass::GENERIC, "expire", key);
+    }
 }
 
 /// What SET does with its key: GET makes it read, too.
@@ -63,7 +74,7 @@ fn set_with_options(ctx: &mut Ctx<'_>, key: &[u8], value: &[u8]) -> CmdResult {
         }
         _ => {
             let expire = expire(expire_at_ms, options.expiry);
-            store(&mut ctx.db, key, value, expire);
+            set_to(&mut ctx.db, key, value, expire);
             if ctx.db.is_logged() {
                 log_set(ctx, &options, expire_at_ms);
             }
@@ -125,7 +136,7 @@ pub(super) fn setnx(ctx: &mut Ctx<'_>) -> CmdResult {
     let value = ctx.args.bytes()?;
     let absent = ctx.db.find_mut(key).is_none();
     if absent {
-        store(&mut ctx.db, key, value, Expire::Never);
+        set_to(&mut ctx.db, key, value, Expire::Never);
     }
     ctx.out.integer(absent as i64);
     Ok(Next::Done)
@@ -144,7 +155,7 @@ fn set_for(ctx: &mut Ctx<'_>, unit: Unit, command: &'static str) -> CmdResult {
     let time = ctx.args.bytes()?;
     let value = ctx.args.bytes()?;
     let at_ms = options::expire_at_ms(time, unit, ctx.clock_ms(), command)?;
-    store(&mut ctx.db, key, value, Expire::At(at_ms));
+    set_to(&mut ctx.db, key, value, Expire::At(at_ms));
     log_set_at(ctx, key, value, at_ms);
     ctx.out.ok();
     Ok(Next::Done)
@@ -154,7 +165,7 @@ pub(super) fn getset(ctx: &mut Ctx<'_>) -> CmdResult {
     let key = ctx.args.bytes()?;
     let value = ctx.args.bytes()?;
     reply_old(ctx, key)?;
-    store(&mut ctx.db, key, value, Expire::Never);
+    set_to(&mut ctx.db, key, value, Expire::Never);
     ctx.db.propagate_as([&b"SET"[..], key, value]);
     Ok(Next::Done)
 }
@@ -178,6 +189,11 @@ pub(super) fn getex(ctx: &mut Ctx<'_>) -> CmdResult {
         _ => {
             if let Some(mut found) = ctx.db.find_mut(key) {
                 found.set_expire(expire_at_ms);
+                let event = match expire_at_ms {
+                    Some(_) => "expire",
+                    None => "persist",
+                };
+                found.notify(EventClass::GENERIC, event);
             }
             log_expire(ctx, key, expire_at_ms);
         }
@@ -306,7 +322,7 @@ fn store_all(db: &mut Access<'_>, pairs: Argv<'_>, expire: Expire) {
         }
         let values = some.iter().skip(1).step_by(2);
         for (key, value) in keys(some).zip(values).take(PREFETCH_STEP) {
-            store(db, key, value, expire);
+            set_to(db, key, value, expire);
         }
     }
 }

@@ -251,6 +251,8 @@ pub(super) fn is_left_out(request: &[Vec<u8>]) -> bool {
     };
     // No reply, as asked.
     (is(0, "client") && is(1, "reply") && (is(2, "off") || is(2, "skip")))
+        // Every further request would be shown behind its reply.
+        || (is(0, "monitor") && request.len() == 1)
         // Would hold all that follows.
         || (is(0, "client") && is(1, "pause"))
         // Writes a file, or changes the password or the process.

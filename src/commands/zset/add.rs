@@ -4,6 +4,7 @@ use smallvec::SmallVec;
 
 use super::{is, score};
 use crate::commands::{CmdResult, Ctx, Next, typed_mut, typed_or_create};
+use crate::db::notice::EventClass;
 use crate::spec::{Args, CmdError};
 use crate::value::Type;
 use crate::value::zset::{self, AddOptions, Added, NotANumber, ZsetMut};
@@ -136,6 +137,10 @@ fn add(ctx: &mut Ctx<'_>, key: &[u8], request: &Request<'_>) -> CmdResult {
             }
         }
         found.add_changes(new + changed);
+        if new + changed > 0 {
+            let event = if options.increment { "zincr" } else { "zadd" };
+            found.notify(EventClass::ZSET, event);
+        }
     }
     match last {
         _ if !options.increment => {

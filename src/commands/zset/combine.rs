@@ -8,6 +8,7 @@ use smallvec::SmallVec;
 
 use super::{Members, is, parse_score};
 use crate::commands::{CmdResult, Ctx, Next};
+use crate::db::notice::EventClass;
 use crate::db::{Access, Expire, Lookup};
 use crate::ds::entry::EntryRef;
 use crate::ds::hash::KeyHash;
@@ -24,6 +25,17 @@ enum Operation {
     Union,
     Intersection,
     Difference,
+}
+
+impl Operation {
+    /// The event of its result's being stored.
+    fn stored(self) -> &'static str {
+        match self {
+            Operation::Union => "zunionstore",
+            Operation::Intersection => "zinterstore",
+            Operation::Difference => "zdiffstore",
+        }
+    }
 }
 
 /// Several sources: few on the stack.
@@ -43,20 +55,13 @@ fn keys<'a>(ctx: &mut Ctx<'a>) -> Result<Argv<'a>, CmdError> {
 }
 
 fn sources<'d>(db: &'d mut Access<'_>, keys: Argv<'_>) -> Result<Sources<'d>, CmdError> {
-    let found = db.find_all(keys.iter(), Lookup::Read);
-    let source = |entry: Option<_>| match entry {
-        None => Ok(Source::Nothing),
-        Some(entry) => source_of(entry),
+    let found = db.find_all(keys.iter(), Lookup::Read, &[Type::Zset, Type::Set])?;
+    let source = |entry: Option<EntryRef<'d>>| match entry {
+        None => Source::Nothing,
+        Some(entry) if entry.type_() == Type::Set as u8 => Source::Set(SetRef::of(entry)),
+        Some(entry) => Source::Zset(ZsetRef::of(entry)),
     };
-    found.into_iter().map(source).collect()
-}
-
-fn source_of(entry: EntryRef<'_>) -> Result<Source<'_>, CmdError> {
-    match Type::from_nibble(entry.type_()) {
-        Type::Zset => Ok(Source::Zset(ZsetRef::of(entry))),
-        Type::Set => Ok(Source::Set(SetRef::of(entry))),
-        _ => Err(CmdError::WrongType),
-    }
+    Ok(found.into_iter().map(source).collect())
 }
 
 /// What follows the keys.
@@ -171,10 +176,13 @@ fn combine<'a>(
         0 => {
             db.remove(destination);
         }
-        _ => new.store(|enc, value| {
-            let type_ = Type::Zset as u8;
-            db.set(destination, type_, enc as u8, value, Expire::Never);
-        }),
+        _ => {
+            new.store(|enc, value| {
+                let type_ = Type::Zset as u8;
+                db.set(destination, type_, enc as u8, value, Expire::Never);
+            });
+            db.notify(EventClass::ZSET, operation.stored(), destination);
+        }
     }
     ctx.out.integer(len as i64);
     Ok(Next::Done)

@@ -3,6 +3,7 @@
 use super::{Members, is, reply};
 use crate::commands::{Block, BlockOn, CmdResult, Ctx, Next, timeout, typed_mut};
 use crate::db::KeyMut;
+use crate::db::notice::EventClass;
 use crate::resp::parse::Argv;
 use crate::resp::write::ReplyWriter;
 use crate::spec::{Args, CmdError};
@@ -14,6 +15,16 @@ use crate::value::{Limits, Type};
 enum End {
     Min,
     Max,
+}
+
+impl End {
+    /// The event of members' being taken there.
+    fn popped(self) -> &'static str {
+        match self {
+            End::Min => "zpopmin",
+            End::Max => "zpopmax",
+        }
+    }
 }
 
 /// Removes up to `count` members from an end and answers them.
@@ -32,6 +43,7 @@ fn pop(mut found: KeyMut<'_>, end: End, count: usize, limits: &Limits, mut reply
     }
     zset.remove_range(ranks);
     found.add_changes(count as u64);
+    found.notify(EventClass::ZSET, end.popped());
 }
 
 /// Removes the member at an end and answers it behind the name of its key.
@@ -49,6 +61,7 @@ fn pop_one(mut found: KeyMut<'_>, end: End, limits: &Limits, key: &[u8], out: &m
     }
     zset.remove_range(rank..rank + 1);
     found.add_changes(1);
+    found.notify(EventClass::ZSET, end.popped());
 }
 
 /// `ZPOPMIN key [count]`

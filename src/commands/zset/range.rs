@@ -8,6 +8,7 @@ use std::ops::Range;
 use super::{Members, find, is};
 use crate::commands::{CmdResult, Ctx, Next};
 use crate::db::Expire;
+use crate::db::notice::EventClass;
 use crate::spec::{Args, CmdError};
 use crate::util::num;
 use crate::value::Type;
@@ -307,6 +308,7 @@ pub(super) fn zrangestore(ctx: &mut Ctx<'_>) -> CmdResult {
         ctx.db
             .set(destination, type_, enc as u8, value, Expire::Never);
     });
+    ctx.db.notify(EventClass::ZSET, "zrangestore", destination);
     ctx.out.integer(len as i64);
     Ok(Next::Done)
 }
