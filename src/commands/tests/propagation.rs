@@ -285,8 +285,8 @@ fn nothing_is_built_while_no_log_is_on() {
 /// Whether a command reads or writes keys.
 pub(super) fn is_on_keys(command: &Registered) -> bool {
     let flags = command.row.flags;
-    // Sharded channels look like keys.
-    !flags.has(Flags::PUBSUB) && (!command.row.keys.is_empty() || flags.has(Flags::WRITE))
+    let has_keys = !command.row.keys.is_empty() && !flags.has(Flags::PUBSUB);
+    has_keys || flags.has(Flags::WRITE)
 }
 
 /// Requests in which what has expired a moment ago matters: `h` a hash, `k` a string, `f` a field, `ms`
