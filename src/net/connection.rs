@@ -129,10 +129,6 @@ pub async fn run(worker: Rc<Worker>, parcel: Parcel) {
             return;
         }
     };
-    shared
-        .connection_bytes
-        .store(size_of::<Connection>(), Ordering::Relaxed);
-    worker.exec.server.clients.account(&shared);
     let mut connection = Connection {
         stream,
         client,
@@ -347,8 +343,7 @@ impl Connection {
                     self.tail.extend_from_slice(buf.filled());
                     let read = buf.filled().len();
                     self.note_read(read, desk);
-                    self.note_tail();
-                    worker.exec.server.clients.account(&self.client.shared);
+                    self.note_tail(worker);
                     if self.over_query_limit(self.tail.len(), worker) {
                         return Poll::Ready(());
                     }
@@ -495,7 +490,7 @@ impl Connection {
                     tail.extend_from_slice(&bytes[used..]);
                     self.keep_tail(tail, desk);
                 }
-                self.note_tail();
+                self.note_tail(worker);
                 Poll::Ready(turn)
             }
             Poll::Ready(_) => Poll::Ready(Turn::Drop),
@@ -512,7 +507,7 @@ impl Connection {
             tail.drain(..used);
             self.keep_tail(tail, desk);
         }
-        self.note_tail();
+        self.note_tail(worker);
         turn
     }
 
@@ -578,6 +573,7 @@ impl Connection {
         }
         self.resp3 = desk.out.is_resp3();
         self.has_logged |= moment.logged_seq() > 0;
+        self.tell_cached(worker, desk, &mut moment);
         let sent = match turn {
             Turn::Drop => Ok(()),
             // The reply comes after the sleep.
@@ -593,7 +589,6 @@ impl Connection {
         // What was not sent must never reach the next connection that uses the desk.
         desk.out.clear();
         exec.end(&mut moment);
-        exec.server.clients.account(&self.client.shared);
         (used, turn)
     }
 
@@ -630,11 +625,21 @@ impl Connection {
                 }
                 worker.exec.deliver(&self.client, &mut desk.out);
             }
-            if desk.out.len() > OUTPUT_SOFT_BYTES && self.send(worker, desk, moment).is_err() {
-                return (used, Turn::Drop);
+            if desk.out.len() > OUTPUT_SOFT_BYTES {
+                self.tell_cached(worker, desk, moment);
+                if self.send(worker, desk, moment).is_err() {
+                    return (used, Turn::Drop);
+                }
             }
         }
         (used, Turn::Read)
+    }
+
+    /// Tells those who cache what the batch has changed so far, before its replies can be seen.
+    fn tell_cached(&self, worker: &Worker, desk: &mut Desk, moment: &mut Moment) {
+        if worker.exec.tell_cached(moment) && !self.client.shared.has(Signal::Kill) {
+            worker.exec.deliver(&self.client, &mut desk.out);
+        }
     }
 
     /// Writes the desk's replies, behind those that still wait; what the socket does not take waits here.
@@ -737,7 +742,9 @@ impl Connection {
         self.client.sent(read as u64);
     }
 
-    fn note_tail(&mut self) {
+    /// Shows how much of an unfinished request there is. After each batch, which may have changed what
+    /// else the client takes.
+    fn note_tail(&mut self, worker: &Worker) {
         let shared = &self.client.shared;
         if self.tail.len() != shared.query_buffer_bytes.load(Ordering::Relaxed) {
             shared
@@ -747,6 +754,7 @@ impl Connection {
                 .query_buffer_capacity
                 .store(self.tail.capacity(), Ordering::Relaxed);
         }
+        worker.exec.server.clients.account(shared);
     }
 
     /// Only between requests.

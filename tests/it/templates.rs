@@ -504,6 +504,13 @@ const CONNECTION: &[Template] = &[
     t(1, "HELLO 3 [SETNAME any|AUTH default any|any]*", MapKeys),
     t(6, "SELECT db", Exact),
     t(1, "RESET", Exact),
+    // What is queued is answered later, all at once: `transactions` has that.
+    t(2, "WATCH (key)+", Exact),
+    fixed(1, "UNWATCH", Exact),
+    fixed(1, "EXEC", Exact),
+    fixed(1, "EXEC any", Exact),
+    fixed(1, "DISCARD", Exact),
+    fixed(1, "MULTI any", Exact),
     t(2, "CLIENT GETNAME", Exact),
     t(2, "CLIENT SETNAME any", Exact),
     t(2, "CLIENT SETINFO [LIB-NAME|LIB-VER|any]? any", Exact),
