@@ -168,7 +168,7 @@ fn the_events_are_valkeys() {
 fn episode(seed: u64, kivi: &Server, valkey: &Server, faults: &mut Vec<String>) -> usize {
     let (mut ours, mut theirs) = (Side::new(kivi), Side::new(valkey));
     for [directive, value] in SMALL_LIMITS {
-        let value = if seed % 2 == 0 { value } else { "100" };
+        let value = if seed.is_multiple_of(2) { value } else { "100" };
         for side in [&mut ours, &mut theirs] {
             let reply = side.worker.cmd(&["CONFIG", "SET", directive, value]);
             assert_eq!(reply.text(), "OK");
