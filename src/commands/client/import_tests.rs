@@ -46,7 +46,7 @@ fn only_in_import_mode() {
 
 #[test]
 fn others_do_not_see_what_has_expired_and_leave_it() {
-    let (_source, mut other) = importing();
+    let (mut source, mut other) = importing();
     for (line, reply) in [
         ("GET k", "$-1"),
         ("EXISTS k", ":0"),
@@ -57,6 +57,7 @@ fn others_do_not_see_what_has_expired_and_leave_it() {
         ("RANDOMKEY", "$1 h"),
         ("HGETALL h", "*2 $1 g $1 w"),
         ("HGET h f", "$-1"),
+        ("HLEN h", ":1"),
         ("HTTL h FIELDS 1 f", "*1 :-2"),
         ("LRANGE l 0 -1", "*0"),
         ("MGET k l", "*2 $-1 $-1"),
@@ -67,6 +68,9 @@ fn others_do_not_see_what_has_expired_and_leave_it() {
     ] {
         assert_eq!(other.run(line).text(), reply, "{line}");
     }
+    source.run("MGET k").is("*1 $1 5");
+    source.run("HGET h f").is("$1 v");
+    source.run("LLEN l").is(":1");
 }
 
 #[test]
