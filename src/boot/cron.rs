@@ -14,11 +14,14 @@ use crate::persist::state::Marks;
 use crate::server::Server;
 use crate::stats::{CRON_HZ, Metric};
 use crate::sys::alloc;
+use crate::util::rng::Rng;
 
 /// How long the start may take to settle.
 const STARTUP_MS: u64 = 1000;
 /// Fewest clients looked at in one run, if there are as many.
 const CLIENTS_MIN: usize = 64;
+/// Most keys that are made untracked in one run, if there are too many.
+const UNTRACKED_MAX: usize = 10_000;
 
 /// One run; to be called [`CRON_HZ`] times a second.
 pub(super) fn tick(server: &Server) {
@@ -32,6 +35,17 @@ pub(super) fn tick(server: &Server) {
     server.stats.note_memory(used_bytes);
     note_startup(server, used_bytes, now_ms);
     look_after_clients(server, now_ms);
+    limit_tracked(server);
+}
+
+/// When `tracking-table-max-keys` was lowered, nobody need read for it to be kept.
+fn limit_tracked(server: &Server) {
+    let keys_max = server.config().tracking_table_max_keys;
+    let tracked = server.keyspace.tracked.keys.load(Ordering::Relaxed);
+    if keys_max > 0 && tracked > keys_max {
+        let (keyspace, mut rng) = (&server.keyspace, Rng::from_os());
+        keyspace.limit_tracked(keys_max, UNTRACKED_MAX, &mut rng);
+    }
 }
 
 /// Threads take their memory as they start, some of them after the server is ready: what is in use

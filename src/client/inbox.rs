@@ -45,6 +45,8 @@ pub enum Push {
     /// Keys that are no longer what was read: an array of them in RESP (`*1\r\n$1\r\nk\r\n`), or a
     /// null for all.
     Invalidate(Invalidate),
+    /// The client that was to be told of keys instead of this one has gone.
+    RedirectBroken(ClientId),
     /// Whole RESP, the same in both versions (MONITOR).
     Raw(Arc<Vec<u8>>),
 }
@@ -66,6 +68,7 @@ impl Push {
             Push::Message { head, text } => head.len() + text.as_ref().map_or(0, |text| text.len()),
             Push::Raw(bytes) => bytes.len(),
             Push::Invalidate(Invalidate { keys, .. }) => keys.as_ref().map_or(0, |keys| keys.len()),
+            Push::RedirectBroken(_) => 0,
         };
         bytes + ITEM_BYTES
     }
@@ -80,6 +83,13 @@ impl Push {
                 }
             }
             Push::Raw(bytes) => out.raw_shared(bytes),
+            Push::RedirectBroken(id) => {
+                if out.is_resp3() {
+                    out.push(2);
+                    out.bulk(b"tracking-redir-broken");
+                    out.integer(id as i64);
+                }
+            }
             Push::Invalidate(Invalidate {
                 keys,
                 is_redirected,

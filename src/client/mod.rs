@@ -14,6 +14,7 @@ pub mod inbox;
 pub mod memory;
 pub mod pause;
 pub mod subscriptions;
+pub mod tracking;
 pub mod transaction;
 
 use std::collections::BTreeMap;
@@ -32,6 +33,7 @@ use bell::Bell;
 use inbox::{Inbox, OutputClass, OutputLimits};
 use memory::{ClientMemory, Counted};
 use subscriptions::{Subject, Subscriptions};
+use tracking::{OwnTracking, SharedTracking};
 use transaction::{Figures, Transaction};
 
 /// A client's number: unique for the life of the server, ascending.
@@ -89,6 +91,8 @@ pub struct Client {
     pub closing: bool,
     /// What it has subscribed to; none without a subscription.
     pub subscriptions: Option<Box<Subscriptions>>,
+    /// CLIENT TRACKING.
+    pub tracking: OwnTracking,
 }
 
 impl Client {
@@ -107,6 +111,7 @@ impl Client {
             transaction: None,
             closing: false,
             subscriptions: None,
+            tracking: OwnTracking::default(),
         }
     }
 
@@ -263,6 +268,8 @@ pub struct Shared {
     pub subscriptions: [AtomicU32; 3],
     /// Memory that these take.
     pub subscription_bytes: AtomicUsize,
+    /// CLIENT TRACKING.
+    pub tracking: SharedTracking,
     /// Since when its output is above the soft limit, Unix ms; 0: it is not.
     pub soft_limit_since_ms: AtomicU64,
     /// Its transaction; not set before its first MULTI or WATCH.
@@ -351,7 +358,8 @@ impl Shared {
         let buffers = self.query_buffer_capacity.load(Ordering::Relaxed)
             + self.output_memory_bytes.load(Ordering::Relaxed)
             + self.inbox_bytes.load(Ordering::Relaxed)
-            + self.subscription_bytes.load(Ordering::Relaxed);
+            + self.subscription_bytes.load(Ordering::Relaxed)
+            + self.tracking.memory_bytes();
         let connection = self.connection_bytes.load(Ordering::Relaxed);
         let transaction = self.transaction.get().map_or(0, |seen| seen.memory_bytes());
         let waiter = self.waiter.lock();
@@ -477,6 +485,7 @@ impl Registry {
             inbox_bytes: AtomicUsize::new(0),
             subscriptions: Default::default(),
             subscription_bytes: AtomicUsize::new(0),
+            tracking: SharedTracking::default(),
             soft_limit_since_ms: AtomicU64::new(0),
             transaction: OnceLock::new(),
             inbox: Mutex::default(),

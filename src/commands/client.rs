@@ -18,6 +18,7 @@ use filter::Filter;
 
 mod filter;
 mod line;
+mod tracking;
 
 #[cfg(test)]
 mod import_tests;
@@ -43,7 +44,7 @@ const fn client_command(
     since: &'static str,
     summary: &'static str,
 ) -> Command {
-    command(name, arity, flags, run)
+    command(name, arity, flags.and(Flags::KEEPS_CACHING), run)
         .acl(AclCategories::CONNECTION)
         .docs(Group::Connection, since, "O(1)", summary)
 }
@@ -57,6 +58,15 @@ pub const COMMANDS: &[Command] = &[command("client", -2, Flags::NONE, container)
         "What has to do with client connections.",
     )
     .subcommands(&[
+        client_command(
+            "caching",
+            3,
+            OWN,
+            tracking::caching,
+            "6.0.0",
+            "Says whether the keys of the next command are tracked.",
+        )
+        .syntax("mode(YES|NO)"),
         client_command(
             "capa",
             -3,
@@ -73,6 +83,14 @@ pub const COMMANDS: &[Command] = &[command("client", -2, Flags::NONE, container)
             client_getname,
             "2.6.9",
             "Tells the connection's name.",
+        ),
+        client_command(
+            "getredir",
+            2,
+            OWN,
+            tracking::getredir,
+            "6.0.0",
+            "Tells which client is told of tracked keys instead.",
         ),
         client_command(
             "help",
@@ -185,6 +203,24 @@ pub const COMMANDS: &[Command] = &[command("client", -2, Flags::NONE, container)
         )
         .tips(EVERYWHERE)
         .syntax("connection-name"),
+        client_command(
+            "tracking",
+            -3,
+            SERVED,
+            tracking::tracking,
+            "6.0.0",
+            "Has the connection told when keys are no longer what it has read.",
+        )
+        .complexity("O(N) in the number of prefixes")
+        .syntax(tracking::SYNTAX),
+        client_command(
+            "trackinginfo",
+            2,
+            SERVED,
+            tracking::trackinginfo,
+            "6.2.0",
+            "Describes what the connection tracks.",
+        ),
         client_command(
             "unblock",
             -3,
@@ -504,11 +540,15 @@ fn client_help(ctx: &mut Ctx<'_>) -> CmdResult {
 
 /// CLIENT HELP.
 const HELP: &[&str] = &[
+    "CACHING (YES|NO)",
+    "    Track the keys of the next command (OPTIN), or do not (OPTOUT).",
     "CAPA <option> [<option> ...]",
     "    Tell what the connection can do. Options are:",
     "    * REDIRECT: follow to another server when this one is no longer the primary.",
     "GETNAME",
     "    Tell the connection's name.",
+    "GETREDIR",
+    "    Tell the number of the client that is told of tracked keys instead.",
     "ID",
     "    Tell the connection's number.",
     "IMPORT-SOURCE (ON|OFF)",
@@ -563,6 +603,11 @@ const HELP: &[&str] = &[
     "    * LIB-VER: its version.",
     "SETNAME <name>",
     "    Name the connection.",
+    "TRACKING (ON|OFF) [REDIRECT <id>] [BCAST] [PREFIX <prefix> [...]]",
+    "         [OPTIN] [OPTOUT] [NOLOOP]",
+    "    Tell the connection when keys are no longer what it has read.",
+    "TRACKINGINFO",
+    "    Describe what the connection tracks.",
     "UNBLOCK <client-id> [TIMEOUT|ERROR]",
     "    End the wait of a client in a blocking command, as if its time were over or with an error.",
     "UNPAUSE",

@@ -277,6 +277,8 @@ fn quit(ctx: &mut Ctx<'_>) -> CmdResult {
 fn reset(ctx: &mut Ctx<'_>) -> CmdResult {
     stop_monitor(ctx.server, ctx.client);
     leave_channels(ctx);
+    let (tracking, interest) = (&ctx.server.tracking, &ctx.server.keyspace.interest);
+    tracking.disable(ctx.client, interest);
     set_protocol(ctx, false);
     let client = &mut *ctx.client;
     client.end_transaction(&mut ctx.db);

@@ -315,7 +315,7 @@ fn clients(report: &mut Report<'_, '_>) {
         server.stats.recent_output.get(now_ms),
     );
     report.line("blocked_clients", report.crowd().blocked);
-    report.zeros(&["tracking_clients"]);
+    report.line("tracking_clients", server.tracking.client_count());
     report.line("pubsub_clients", server.pubsub.client_count());
     report.line("watching_clients", report.crowd().watching);
     report.line("clients_in_timeout_table", report.crowd().with_deadline);
@@ -438,11 +438,7 @@ fn stats(report: &mut Report<'_, '_>) {
     report.zeros(&["active_defrag_hits", "active_defrag_misses"]);
     report.zeros(&["active_defrag_key_hits", "active_defrag_key_misses"]);
     report.zeros(&["total_active_defrag_time", "current_active_defrag_time"]);
-    report.zeros(&[
-        "tracking_total_keys",
-        "tracking_total_items",
-        "tracking_total_prefixes",
-    ]);
+    tracking_stats(report);
     io_stats(report);
     report.zeros(&[
         "acl_access_denied_cmd",
@@ -477,6 +473,16 @@ fn io_stats(report: &mut Report<'_, '_>) {
     ] {
         report.line(name, counter.load(Ordering::Relaxed));
     }
+}
+
+/// What is tracked for client-side caching.
+fn tracking_stats(report: &mut Report<'_, '_>) {
+    let tracked = &report.server.keyspace.tracked;
+    let (keys, items) = (&tracked.keys, &tracked.items);
+    report.line("tracking_total_keys", keys.load(Ordering::Relaxed));
+    report.line("tracking_total_items", items.load(Ordering::Relaxed));
+    let prefixes = report.server.tracking.prefix_count();
+    report.line("tracking_total_prefixes", prefixes);
 }
 
 /// The lines of the section stats that are about keys.

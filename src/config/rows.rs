@@ -468,7 +468,7 @@ const LIMITS: &[Directive] = &[
         .doc("How fast the access counter of LFU saturates."),
     row("lfu-decay-time", int(0, I32_MAX), "1", Later)
         .doc("Minutes in which the access counter of LFU is halved."),
-    row("tracking-table-max-keys", int(0, MAX), "1000000", Later)
+    row("tracking-table-max-keys", int(0, MAX), "1000000", Working)
         .doc("Keys remembered for client side caching; 0 sets no limit."),
     row("prefetch-batch-max-size", int(0, 128), "16", Accepted).doc(
         "Commands whose keys are prefetched together; Kivi's engine chooses the number \

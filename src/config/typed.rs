@@ -119,6 +119,8 @@ fields! {
     ImportMode import_mode: bool = "import-mode";
     /// Which events of keys are published.
     NotifyKeyspaceEvents notify_keyspace_events: NotifyFlags = "notify-keyspace-events";
+    /// Most keys that are remembered for client side caching; 0: any number.
+    TrackingTableMaxKeys tracking_table_max_keys: u64 = "tracking-table-max-keys";
     /// Answer as Redis 7.2 (name and version) where clients look.
     ExtendedRedisCompatibility extended_redis_compatibility: bool = "extended-redis-compatibility";
     /// Name of the zone that the server runs in, told by HELLO and INFO; empty: none.

@@ -66,8 +66,6 @@ pub struct Access<'k> {
     touch: bool,
     /// The shards held are not all that the command asked for; see [`Access::partial`].
     partial: bool,
-    /// Number of the client that asks, 0 for the server itself.
-    by: u64,
     first: FirstKey,
     /// What the command did so far.
     pub effects: Effects,
@@ -107,7 +105,6 @@ impl<'k> Access<'k> {
             lru_clock,
             touch,
             partial: false,
-            by: 0,
             first,
             effects: Effects::new(keyspace.oplog.is_on(), keyspace.interest.load()),
         }
@@ -133,7 +130,7 @@ impl<'k> Access<'k> {
     /// Says for whom the command runs, by the client's number.
     #[inline]
     pub fn set_client(&mut self, client_id: u64) {
-        self.by = client_id;
+        self.effects.by = client_id;
     }
 
     /// The command runs with the shards at hand: keys in others look as if they were not there. It
@@ -170,6 +167,7 @@ impl<'k> Access<'k> {
     pub fn begin_next(&mut self, db: DbIndex, touch: bool, first: Option<(&[u8], u64)>) {
         self.db = db;
         self.touch = touch;
+        self.now_ms = self.clock_ms;
         let (key, hash) = first.unwrap_or_default();
         self.first = FirstKey {
             at: key.as_ptr() as usize,
@@ -228,7 +226,7 @@ impl<'k> Access<'k> {
     #[inline]
     pub fn tell(&mut self) {
         if let Some(notices) = self.effects.take_notices() {
-            self.keyspace.tell(notices, self.by);
+            self.keyspace.tell(notices, self.effects.by);
         }
     }
 
@@ -261,11 +259,13 @@ impl<'k> Access<'k> {
         self.side(key).listeners.unwatch(hash, db, key, flag);
     }
 
-    /// Remembers that a client keeps a copy of a key (CLIENT TRACKING).
-    pub fn track(&mut self, key: &[u8], client_id: u64) {
+    /// Remembers that a client keeps a copy of a key (CLIENT TRACKING). Of so many that keep one,
+    /// those that `is_gone` says have left are forgotten now and then.
+    pub fn track(&mut self, key: &[u8], client_id: u64, is_gone: impl Fn(u64) -> bool) {
         let hash = self.hash(key);
         let total = &self.keyspace.tracked;
-        self.side(key).listeners.track(hash, key, client_id, total);
+        let listeners = &mut self.side(key).listeners;
+        listeners.track(hash, key, client_id, total, is_gone);
     }
 
     /// The database that it works in.
@@ -992,7 +992,7 @@ fn find_live(
             shard.side.forget_fields(db, &mut entry);
             effects.discard(entry);
             effects.log_expired(db, key);
-            effects.touched(&mut shard.side, &keyspace.tracked, hash, db, key);
+            effects.touched_expired(&mut shard.side, &keyspace.tracked, hash, db, key);
             effects.notify(EventClass::EXPIRED, "expired", db, key);
             shard.stats.expired += 1;
             None

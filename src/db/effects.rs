@@ -11,7 +11,7 @@ use std::cell::Cell;
 use super::keyspace::{DbIndex, Keyspace};
 use super::lazyfree::is_large;
 use super::listen::Tracked;
-use super::notice::{self, Event, EventClass, Invalidated, Notices};
+use super::notice::{self, Afterwards, Changed, Event, EventClass, Invalidated, Notices, Own};
 use super::oplog::{Draft, OpLog};
 use super::side::Side;
 use crate::ds::entry::Entry;
@@ -28,6 +28,8 @@ pub struct Effects {
     is_grouped: bool,
     /// What anybody wants to know of every key, see [`notice::Interest`].
     interest: u32,
+    /// Number of the client that asks, 0 for the server itself.
+    pub(super) by: u64,
     /// What it is to repeat if not just the request.
     log: Option<Box<LogEffects>>,
     /// What else follows.
@@ -75,6 +77,8 @@ pub struct RareEffects {
     pub ready: Vec<(DbIndex, Vec<u8>)>,
     /// What others are told.
     notices: Notices,
+    /// What is told when the command has ended.
+    afterwards: Afterwards,
     /// Large values that left the keyspace, for the lazy-free thread.
     values: Vec<Entry>,
     /// What the client waits for until it is freed (FLUSHALL SYNC), see
@@ -85,11 +89,17 @@ pub struct RareEffects {
 impl Drop for RareEffects {
     fn drop(&mut self) {
         // Whoever releases locks tells before.
-        debug_assert!(self.notices.is_empty() || std::thread::panicking());
+        let is_told = self.notices.is_empty() && self.afterwards.is_empty();
+        debug_assert!(is_told || std::thread::panicking());
     }
 }
 
 impl RareEffects {
+    /// Takes what is to be told when the command has ended.
+    pub fn take_afterwards(&mut self) -> Afterwards {
+        std::mem::take(&mut self.afterwards)
+    }
+
     /// Frees what left the keyspace, or has it freed. Without a lock.
     pub fn free(mut self, keyspace: &Keyspace) {
         let values = std::mem::take(&mut self.values);
@@ -190,7 +200,21 @@ impl Effects {
         key: &[u8],
     ) {
         if !side.listeners.is_empty() || notice::wants_changed(self.interest) {
-            self.record_touch(side, total, hash, db, key);
+            self.record_touch(side, total, hash, db, key, self.by);
+        }
+    }
+
+    /// As [`Effects::touched`], of a key that was found expired: no client has changed it.
+    pub(super) fn touched_expired(
+        &mut self,
+        side: &mut Side,
+        total: &Tracked,
+        hash: u64,
+        db: DbIndex,
+        key: &[u8],
+    ) {
+        if !side.listeners.is_empty() || notice::wants_changed(self.interest) {
+            self.record_touch(side, total, hash, db, key, 0);
         }
     }
 
@@ -202,21 +226,48 @@ impl Effects {
         hash: u64,
         db: DbIndex,
         key: &[u8],
+        changed_by: u64,
     ) {
         side.listeners.raise(hash, db, key);
-        if let Some(trackers) = side.listeners.untrack(hash, key, total) {
-            let key = key.into();
-            let invalidated = Invalidated { key, trackers };
-            self.notices().invalidated.push(invalidated);
+        if let Some(mut trackers) = side.listeners.untrack(hash, key, total) {
+            let by = self.by;
+            if let Ok(at) = trackers.binary_search(&by) {
+                trackers.remove(at);
+                let key = Some(key.into());
+                self.afterwards().own.push(Own { by, key });
+            }
+            if !trackers.is_empty() {
+                let key = key.into();
+                let invalidated = Invalidated { key, trackers };
+                self.notices().invalidated.push(invalidated);
+            }
         }
         if notice::wants_changed(self.interest) {
-            self.notices().changed.push(key.into());
+            let changed = Changed {
+                key: key.into(),
+                by: changed_by,
+            };
+            match self.by {
+                0 => self.notices().changed.push(changed),
+                _ => self.afterwards().changed.push(changed),
+            }
         }
     }
 
     /// Notes that a database was emptied.
     pub(super) fn flushed(&mut self) {
         self.notices().flushed = true;
+        if self.by != 0 {
+            let own = Own {
+                by: self.by,
+                key: None,
+            };
+            self.afterwards().own.push(own);
+        }
+    }
+
+    fn afterwards(&mut self) -> &mut Afterwards {
+        &mut self.rare.get_or_insert_default().afterwards
     }
 
     fn notices(&mut self) -> &mut Notices {

@@ -6,7 +6,9 @@
 //! the key's hash up; nobody else pays.
 //!
 //! Watchers are told by a flag of their own ([`WatchFlag`]), trackers by
-//! [`Notices`](super::notice::Notices): a key that is told is tracked no longer.
+//! [`Notices`](super::notice::Notices): a key that is told is tracked no longer. Numbers of clients
+//! that have left stay until then, as in Redis; there is a limit to the keys
+//! ([`Keyspace::limit_tracked`]).
 //!
 //! Invariant: `count` is the number of (key, listener) pairs of both kinds; the shared counters of
 //! [`Tracked`] add up all shards.
@@ -18,7 +20,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use smallvec::SmallVec;
 
-use super::keyspace::DbIndex;
+use crate::util::rng::Rng;
+
+use super::keyspace::{DbIndex, Keyspace};
+use super::notice::{Invalidated, Notices};
 
 /// Raised when a key that a client watches is touched.
 #[derive(Default, Debug)]
@@ -79,11 +84,99 @@ struct WatchedKey {
     watchers: SmallVec<[Arc<WatchFlag>; 1]>,
 }
 
+/// The numbers of the clients that track a key, in order.
+pub type Trackers = SmallVec<[u64; 2]>;
+
+/// From so many on it is asked now and then which of a key's trackers are still there.
+const CROWD: usize = 256;
+/// Room for so many keys is kept when they are not tracked any more.
+const KEYS_KEPT: usize = 64;
+/// No further key has the same hash.
+const NO_KEY: u32 = u32::MAX;
+
 /// A key that somebody tracks, in whatever database.
 #[derive(Debug)]
 struct TrackedKey {
     key: Box<[u8]>,
-    trackers: Vec<u64>,
+    hash: u64,
+    trackers: Trackers,
+    /// The next key with this hash.
+    next: u32,
+}
+
+/// The keys that somebody tracks, side by side, so that any one can be chosen at random.
+#[derive(Default, Debug)]
+struct TrackedKeys {
+    keys: Vec<TrackedKey>,
+    /// The place of the first key with a hash.
+    first: HashMap<u64, u32, BuildHasherDefault<AsIs>>,
+}
+
+impl TrackedKeys {
+    fn find(&self, hash: u64, key: &[u8]) -> Option<usize> {
+        let mut at = *self.first.get(&hash)?;
+        while let Some(known) = self.keys.get(at as usize) {
+            if *known.key == *key {
+                return Some(at as usize);
+            }
+            at = known.next;
+        }
+        None
+    }
+
+    /// Adds a key that is not there.
+    fn insert(&mut self, hash: u64, key: &[u8]) -> usize {
+        let at = self.keys.len();
+        let place = u32::try_from(at).expect("a shard has fewer keys than that");
+        let next = self.first.insert(hash, place).unwrap_or(NO_KEY);
+        self.keys.push(TrackedKey {
+            key: key.into(),
+            hash,
+            trackers: Trackers::new(),
+            next,
+        });
+        at
+    }
+
+    /// Takes the key at a place out; the last one moves there.
+    fn remove(&mut self, at: usize) -> TrackedKey {
+        let (hash, next) = (self.keys[at].hash, self.keys[at].next);
+        self.relink(hash, at, next);
+        let last = self.keys.len() - 1;
+        if last != at {
+            let hash = self.keys[last].hash;
+            self.relink(hash, last, at as u32);
+        }
+        let known = self.keys.swap_remove(at);
+        if self.keys.capacity() > KEYS_KEPT && self.keys.len() < self.keys.capacity() / 8 {
+            self.keys.shrink_to(self.keys.len() * 2);
+            self.first.shrink_to(self.keys.len() * 2);
+        }
+        known
+    }
+
+    /// Has whatever leads to a place lead to another.
+    fn relink(&mut self, hash: u64, from: usize, to: u32) {
+        let from = from as u32;
+        let Some(first) = self.first.get_mut(&hash) else {
+            return;
+        };
+        if *first == from {
+            match to {
+                NO_KEY => drop(self.first.remove(&hash)),
+                _ => *first = to,
+            }
+            return;
+        }
+        let mut at = *first;
+        while let Some(known) = self.keys.get_mut(at as usize) {
+            if known.next == from {
+                known.next = to;
+                return;
+            }
+            at = known.next;
+        }
+    }
 }
 
 /// Tells those who watch one of the keys that `is_touched` finds, and takes these out; the number of
@@ -108,7 +201,7 @@ fn raise_where(
 #[derive(Default, Debug)]
 pub struct Listeners {
     watched: ByHash<WatchedKey>,
-    tracked: ByHash<TrackedKey>,
+    tracked: TrackedKeys,
     count: usize,
 }
 
@@ -188,48 +281,100 @@ impl Listeners {
         keys.filter(is_watched).count()
     }
 
-    /// Remembers that a client keeps a copy of a key.
-    pub fn track(&mut self, hash: u64, key: &[u8], client_id: u64, total: &Tracked) {
-        let keys = self.tracked.entry(hash).or_default();
-        match keys.iter_mut().find(|known| *known.key == *key) {
-            Some(known) if known.trackers.contains(&client_id) => return,
-            Some(known) => known.trackers.push(client_id),
-            None => {
-                keys.push(TrackedKey {
-                    key: key.into(),
-                    trackers: vec![client_id],
-                });
-                total.keys.fetch_add(1, Ordering::Relaxed);
-            }
+    /// Remembers that a client keeps a copy of a key. Whoever `is_gone` is forgotten, of a key that
+    /// very many track.
+    pub fn track(
+        &mut self,
+        hash: u64,
+        key: &[u8],
+        client_id: u64,
+        total: &Tracked,
+        is_gone: impl Fn(u64) -> bool,
+    ) {
+        let found = self.tracked.find(hash, key);
+        let at = found.unwrap_or_else(|| {
+            total.keys.fetch_add(1, Ordering::Relaxed);
+            self.tracked.insert(hash, key)
+        });
+        let trackers = &mut self.tracked.keys[at].trackers;
+        let Err(place) = trackers.binary_search(&client_id) else {
+            return;
+        };
+        if trackers.len() >= CROWD && trackers.len() == trackers.capacity() {
+            let before = trackers.len();
+            trackers.retain(|id| !is_gone(*id));
+            let gone = before - trackers.len();
+            self.count -= gone;
+            total.items.fetch_sub(gone as u64, Ordering::Relaxed);
+            let place = trackers.partition_point(|&id| id < client_id);
+            trackers.insert(place, client_id);
+        } else {
+            trackers.insert(place, client_id);
         }
         total.items.fetch_add(1, Ordering::Relaxed);
         self.count += 1;
     }
 
     /// Forgets who tracks a key; who that was.
-    pub(super) fn untrack(&mut self, hash: u64, key: &[u8], total: &Tracked) -> Option<Vec<u64>> {
-        let keys = self.tracked.get_mut(&hash)?;
-        let at = keys.iter().position(|known| *known.key == *key)?;
-        let trackers = keys.swap_remove(at).trackers;
-        if keys.is_empty() {
-            self.tracked.remove(&hash);
-        }
-        self.count -= trackers.len();
+    pub(super) fn untrack(&mut self, hash: u64, key: &[u8], total: &Tracked) -> Option<Trackers> {
+        let at = self.tracked.find(hash, key)?;
+        Some(self.untrack_at(at, total).trackers)
+    }
+
+    /// Forgets who tracks a key, any one of them.
+    pub(super) fn untrack_random(&mut self, rng: &mut Rng, total: &Tracked) -> Option<Invalidated> {
+        let at = rng.below(self.tracked.keys.len() as u64) as usize;
+        (at < self.tracked.keys.len()).then(|| {
+            let TrackedKey { key, trackers, .. } = self.untrack_at(at, total);
+            Invalidated { key, trackers }
+        })
+    }
+
+    fn untrack_at(&mut self, at: usize, total: &Tracked) -> TrackedKey {
+        let known = self.tracked.remove(at);
+        let items = known.trackers.len();
+        self.count -= items;
         total.keys.fetch_sub(1, Ordering::Relaxed);
-        total
-            .items
-            .fetch_sub(trackers.len() as u64, Ordering::Relaxed);
-        Some(trackers)
+        total.items.fetch_sub(items as u64, Ordering::Relaxed);
+        known
     }
 
     /// Forgets whoever tracks any key.
     pub(super) fn untrack_all(&mut self, total: &Tracked) {
-        for known in std::mem::take(&mut self.tracked).into_values().flatten() {
-            self.count -= known.trackers.len();
-            total.keys.fetch_sub(1, Ordering::Relaxed);
-            total
-                .items
-                .fetch_sub(known.trackers.len() as u64, Ordering::Relaxed);
+        let tracked = std::mem::take(&mut self.tracked);
+        let items: usize = tracked.keys.iter().map(|known| known.trackers.len()).sum();
+        self.count -= items;
+        total
+            .keys
+            .fetch_sub(tracked.keys.len() as u64, Ordering::Relaxed);
+        total.items.fetch_sub(items as u64, Ordering::Relaxed);
+    }
+}
+
+impl Keyspace {
+    /// Makes random keys untracked until no more than `keys_max` are tracked, or it has done so
+    /// `budget` times; those who track them are told. No shard is held.
+    pub fn limit_tracked(&self, keys_max: u64, budget: usize, rng: &mut Rng) {
+        let shards = self.all();
+        for _ in 0..budget {
+            if self.tracked.keys.load(Ordering::Relaxed) <= keys_max {
+                return;
+            }
+            // Keys are spread evenly over shards, so the first one mostly has some.
+            let first = rng.below(shards.len() as u64) as usize;
+            let (before, after) = shards.split_at(first);
+            for shard in after.iter().chain(before) {
+                let mut data = shard.lock();
+                let listeners = &mut data.side.listeners;
+                if let Some(invalidated) = listeners.untrack_random(rng, &self.tracked) {
+                    let notices = Notices {
+                        invalidated: vec![invalidated],
+                        ..Notices::default()
+                    };
+                    self.tell(notices, 0);
+                    break;
+                }
+            }
         }
     }
 }
@@ -273,14 +418,72 @@ mod tests {
             (1, "b", 3),
             (2, "c", 1),
         ] {
-            listeners.track(hash, key.as_bytes(), client, &total);
+            listeners.track(hash, key.as_bytes(), client, &total, |_| false);
         }
         assert_eq!(figures(), (3, 4));
-        assert_eq!(listeners.untrack(1, b"a", &total), Some(vec![1, 2]));
+        let trackers = listeners.untrack(1, b"a", &total);
+        assert_eq!(trackers.as_deref(), Some(&[1, 2][..]));
         assert_eq!(listeners.untrack(1, b"a", &total), None);
         assert_eq!(figures(), (2, 2));
         listeners.untrack_all(&total);
         assert_eq!(figures(), (0, 0));
+        assert!(listeners.is_empty());
+    }
+
+    /// Against a plain map: keys whose hashes are equal, taken out in any order.
+    #[test]
+    fn keys_with_one_hash_are_told_apart() {
+        let (mut listeners, total) = (Listeners::default(), Tracked::default());
+        let mut model: std::collections::BTreeMap<u64, Trackers> = Default::default();
+        let mut rng = Rng::from_seed(5);
+        for _ in 0..20_000 {
+            let number = rng.below(64);
+            let (hash, key) = (number % 7, number.to_string());
+            match rng.below(5) {
+                0 => {
+                    let trackers = listeners.untrack(hash, key.as_bytes(), &total);
+                    assert_eq!(trackers, model.remove(&number));
+                }
+                1 => {
+                    let told = listeners.untrack_random(&mut rng, &total);
+                    assert_eq!(told.is_some(), !model.is_empty());
+                    let Some(Invalidated { key, trackers }) = told else {
+                        continue;
+                    };
+                    let number = std::str::from_utf8(&key).unwrap().parse().unwrap();
+                    assert_eq!(model.remove(&number), Some(trackers));
+                }
+                _ => {
+                    let client = 1 + rng.below(5);
+                    listeners.track(hash, key.as_bytes(), client, &total, |_| false);
+                    let trackers = model.entry(number).or_default();
+                    if let Err(at) = trackers.binary_search(&client) {
+                        trackers.insert(at, client);
+                    }
+                }
+            }
+            let items: usize = model.values().map(|trackers| trackers.len()).sum();
+            assert_eq!(total.items.load(Ordering::Relaxed), items as u64);
+            assert_eq!(total.keys.load(Ordering::Relaxed), model.len() as u64);
+            assert_eq!(listeners.count, items);
+        }
+        listeners.untrack_all(&total);
+        assert!(listeners.is_empty() && listeners.tracked.first.is_empty());
+    }
+
+    #[test]
+    fn a_key_that_very_many_have_read_forgets_those_who_left() {
+        let (mut listeners, total) = (Listeners::default(), Tracked::default());
+        for client in 1..=100_000 {
+            // One stays, of the others only the last.
+            let is_gone = |id| id != 1;
+            listeners.track(1, b"hot", client, &total, is_gone);
+        }
+        let items = total.items.load(Ordering::Relaxed);
+        assert!(items <= 2 * CROWD as u64, "{items}");
+        let trackers = listeners.untrack(1, b"hot", &total).unwrap();
+        assert!(trackers.contains(&1) && trackers.contains(&100_000));
+        assert!(trackers.is_sorted());
         assert!(listeners.is_empty());
     }
 }

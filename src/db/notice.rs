@@ -14,6 +14,7 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::keyspace::{DbIndex, Keyspace};
+use super::listen::Trackers;
 
 /// Classes of events, as `notify-keyspace-events` chooses them; a set of bits.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -140,8 +141,43 @@ pub struct Event {
 pub struct Invalidated {
     /// The key; of which database does not matter, as in Redis.
     pub key: Box<[u8]>,
-    /// The numbers of the clients that have read it.
-    pub trackers: Vec<u64>,
+    /// The numbers of the clients that have read it, in order.
+    pub trackers: Trackers,
+}
+
+/// A key that was changed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Changed {
+    /// The key.
+    pub key: Box<[u8]>,
+    /// The number of the client that changed it; 0 if it expired, or the server itself did it.
+    pub by: u64,
+}
+
+/// A copy that a client has made worthless itself.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Own {
+    /// The client's number.
+    pub by: u64,
+    /// The key; `None` for all (FLUSHALL).
+    pub key: Option<Box<[u8]>>,
+}
+
+/// What is told of a client's command when it has ended: what concerns the client itself comes after
+/// its reply, and changes are told by the batch.
+#[derive(Default, Debug)]
+pub struct Afterwards {
+    /// As [`Notices::changed`].
+    pub changed: Vec<Changed>,
+    /// Copies of the client itself.
+    pub own: Vec<Own>,
+}
+
+impl Afterwards {
+    /// Nothing is to be told.
+    pub fn is_empty(&self) -> bool {
+        self.changed.is_empty() && self.own.is_empty()
+    }
 }
 
 /// What is to be told, in the order in which it happened.
@@ -151,9 +187,11 @@ pub struct Notices {
     pub events: Vec<Event>,
     /// Keys that were tracked one by one; they are no longer.
     pub invalidated: Vec<Invalidated>,
-    /// Every key that was changed, for those who track prefixes. May repeat itself.
-    pub changed: Vec<Box<[u8]>>,
-    /// FLUSHALL or FLUSHDB: no cached copy is good any more.
+    /// Every key that the server itself has changed (it expired), for those who track prefixes. May
+    /// repeat itself. What clients have changed is in [`Afterwards`].
+    pub changed: Vec<Changed>,
+    /// FLUSHALL or FLUSHDB: no cached copy is good any more. The client that did it is told
+    /// afterwards.
     pub flushed: bool,
 }
 

@@ -264,7 +264,7 @@ impl Exec {
             let access = Access::new(keyspace, locks, db, moment.now_ms, true);
             let ready = vec![(db, key)];
             let effects = self.serve_ready(access, ready, config, moment, &mut later);
-            super::fanout::fan_out(keyspace, moment, effects);
+            super::fanout::fan_out(&self.server, moment, effects);
         }
     }
 

@@ -1,20 +1,21 @@
 //! What follows from a command's effects, in one place. To add a consumer of writes: one arm in [`fan_out`].
 
-use crate::db::{Effects, Keyspace};
-
 use crate::client::Client;
 use crate::commands::monitor::stop_monitor;
+use crate::db::Effects;
 use crate::resp::write::ReplyWriter;
+use crate::server::Server;
 
-use super::{Exec, Moment};
+use super::{Exec, Moment, cached};
 
 /// Hands a command's effects to everyone who wants to know of them.
 #[inline]
-pub(super) fn fan_out(keyspace: &Keyspace, moment: &mut Moment, effects: Effects) {
+pub(super) fn fan_out(server: &Server, moment: &mut Moment, effects: Effects) {
     // Added up with the batch: one shared counter touched once, not once a command.
     moment.changes += effects.changes;
-    if let Some(rare) = effects.rare {
-        rare.free(keyspace);
+    if let Some(mut rare) = effects.rare {
+        cached::note(server, moment, rare.take_afterwards());
+        rare.free(&server.keyspace);
     }
 }
 
@@ -24,6 +25,9 @@ impl Exec {
         self.end_transaction(client);
         stop_monitor(&self.server, client);
         self.server.pubsub.unsubscribe_all(client);
+        self.server
+            .tracking
+            .disable(client, &self.server.keyspace.interest);
         self.server.clients.disconnect(client.shared.id);
     }
 

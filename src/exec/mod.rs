@@ -32,12 +32,15 @@ use crate::sys::tsc;
 
 mod admit;
 mod block;
+mod cached;
 mod chore;
 mod fanout;
 pub mod load;
 pub mod replay;
 pub mod session;
 mod transaction;
+
+use cached::Cached;
 
 /// Fewest commands in a batch for which prefetching pays.
 const PREFETCH_COMMANDS_MIN: usize = 3;
@@ -91,6 +94,8 @@ pub struct Moment {
     prefetched: u64,
     /// The last record of the log that came of it, 0 for none.
     logged_seq: u64,
+    /// What it means to those who cache.
+    cached: Cached,
     /// Bytes read for it.
     pub net_in_bytes: u64,
     /// Bytes written of its replies.
@@ -159,12 +164,15 @@ impl Exec {
         }
     }
 
-    /// The configuration; a copy that follows changes from batch to batch.
+    /// The configuration; a copy that follows changes from batch to batch, or while a transaction runs
+    /// from one to the next.
     pub fn config(&self) -> Ref<'_, Arc<Config>> {
         let epoch = self.server.config_epoch();
-        if self.config_epoch.get() != epoch {
+        if self.config_epoch.get() != epoch
+            && let Ok(mut config) = self.config.try_borrow_mut()
+        {
             self.config_epoch.set(epoch);
-            *self.config.borrow_mut() = self.server.config();
+            *config = self.server.config();
         }
         self.config.borrow()
     }
@@ -179,6 +187,7 @@ impl Exec {
             changes: 0,
             prefetched: 0,
             logged_seq: 0,
+            cached: Cached::default(),
             net_in_bytes: 0,
             net_out_bytes: 0,
             writes: 0,
@@ -306,8 +315,8 @@ impl Exec {
             let hash = ahead.and_then(|ahead| ahead.hash);
             return self.queue(command, argv, hash, client, out);
         }
-        if command.row.keys.is_empty() && is_queued {
-            // What reads the figures shall find those of this batch.
+        if command.row.keys.is_empty() && is_queued && !command.row.flags.has(Flags::FAST) {
+            // What reads the figures shall find those of this batch; none of those is fast.
             self.end(moment);
         }
         let started = moment.tick;
@@ -318,21 +327,19 @@ impl Exec {
             client.reply = reply;
             return Flow::Wait(Wait::Gate);
         };
-        fanout::fan_out(&self.server.keyspace, moment, called.effects);
+        fanout::fan_out(&self.server, moment, called.effects);
         if let Some(waiter) = called.waiter {
+            end_caching(Some(command), client);
             return Flow::Block(waiter);
         }
         let failed = called.result.is_err();
         let flow = match called.result {
             Ok(Next::Exec) => {
-                let Some(flow) = self.run_queue(moment, client, out) else {
+                let Some(flow) = self.run_queue(command, argv, moment, client, out) else {
                     client.reply = reply;
                     return Flow::Wait(Wait::Gate);
                 };
                 moment.tick = started;
-                if self.server.keyspace.interest.is_monitored() {
-                    self.show(command, argv, client);
-                }
                 flow
             }
             Ok(next) => flow_of(next),
@@ -342,6 +349,7 @@ impl Exec {
                 Flow::Done
             }
         };
+        end_caching(Some(command), client);
         moment.ran(command, failed);
         if let Flow::Chore(_) = flow {
             return flow;
@@ -434,22 +442,25 @@ impl Exec {
     fn invoke(&self, ctx: &mut Ctx<'_>, argv: Argv<'_>, moment: &mut Moment) -> CmdResult {
         let db = ctx.client.db;
         let result = (ctx.command.row.run)(ctx);
+        if ctx.client.tracking.is_on() && ctx.command.row.flags.has(Flags::READONLY) {
+            self.remember(ctx, argv, moment);
+        }
         if ctx.db.is_logged() {
             let has_changed = ctx.db.effects.changes > 0;
             let seq = self.append(&mut ctx.db.effects, db, argv, has_changed);
             moment.logged(seq.unwrap_or(0));
         }
         ctx.db.tell();
-        // EXEC comes behind the commands that it runs.
+        // EXEC is shown behind what it has run.
         if ctx.db.effects.is_monitored() && !matches!(result, Ok(Next::Exec)) {
-            self.show(ctx.command, argv, ctx.client);
+            self.show(ctx.command, ctx.client, argv);
         }
         result
     }
 
     /// Shows a command that has run to those who look at all of them (MONITOR).
     #[cold]
-    fn show(&self, command: &Registered, argv: Argv<'_>, client: &Client) {
+    fn show(&self, command: &Registered, client: &Client, argv: Argv<'_>) {
         let row = &command.row;
         if row.flags.any(Flags::ADMIN.and(Flags::SKIP_MONITOR)) {
             return;
@@ -517,6 +528,7 @@ impl Exec {
             self.worker.lock().rejected(command.id);
         }
         let error = self.note_refusal(command, error, client);
+        end_caching(command, client);
         let mark = out.mark();
         begin_reply(client);
         self.write_error(&error, out);
@@ -571,6 +583,16 @@ fn flow_of(next: Next) -> Flow {
         Next::Close => Flow::Close,
         Next::Sleep(duration) => Flow::Sleep(duration),
         Next::Chore(chore) => Flow::Chore(chore),
+    }
+}
+
+/// CLIENT CACHING held for the command that ran, or was refused: other subcommands of CLIENT do not
+/// count, and a whole transaction is one command.
+#[inline]
+fn end_caching(command: Option<&Registered>, client: &mut Client) {
+    let keeps = |command: &Registered| command.row.flags.has(Flags::KEEPS_CACHING);
+    if client.tracking.is_caching() && !client.in_multi && !command.is_some_and(keeps) {
+        client.tracking.set_caching(false);
     }
 }
 

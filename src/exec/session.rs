@@ -115,6 +115,7 @@ impl Session {
             Flow::Chore(chore) => self.end_chore(chore),
             flow => flow,
         };
+        self.exec.tell_cached(&mut moment);
         self.exec.deliver(&self.client, &mut self.out);
         self.exec.end(&mut moment);
         let reply = self.out.to_vec();

@@ -571,6 +571,7 @@ impl Connection {
         }
         self.resp3 = desk.out.is_resp3();
         self.has_logged |= moment.logged_seq() > 0;
+        self.tell_cached(worker, desk, &mut moment);
         let sent = match turn {
             Turn::Drop => Ok(()),
             // The reply comes after the sleep.
@@ -622,11 +623,21 @@ impl Connection {
                 }
                 worker.exec.deliver(&self.client, &mut desk.out);
             }
-            if desk.out.len() > OUTPUT_SOFT_BYTES && self.send(worker, desk, moment).is_err() {
-                return (used, Turn::Drop);
+            if desk.out.len() > OUTPUT_SOFT_BYTES {
+                self.tell_cached(worker, desk, moment);
+                if self.send(worker, desk, moment).is_err() {
+                    return (used, Turn::Drop);
+                }
             }
         }
         (used, Turn::Read)
+    }
+
+    /// Tells those who cache what the batch has changed so far, before its replies can be seen.
+    fn tell_cached(&self, worker: &Worker, desk: &mut Desk, moment: &mut Moment) {
+        if worker.exec.tell_cached(moment) && !self.client.shared.has(Signal::Kill) {
+            worker.exec.deliver(&self.client, &mut desk.out);
+        }
     }
 
     /// Writes the desk's replies, behind those that still wait; what the socket does not take waits here.

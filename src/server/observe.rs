@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 use crate::db::notice::{Event, Notices, Observer};
 use crate::pubsub::PubSub;
-use crate::tracking::Tracking;
+use crate::tracking::{Change, Tracking};
 
 /// See the module's text.
 pub(super) struct Teller {
@@ -52,6 +52,15 @@ impl Observer for Teller {
     fn tell(&self, notices: Notices, by: u64) {
         if !notices.invalidated.is_empty() {
             self.tracking.invalidate(notices.invalidated, by);
+        }
+        if notices.flushed {
+            self.tracking.flush(by);
+        }
+        if !notices.changed.is_empty() {
+            let age = self.tracking.age();
+            let changes = notices.changed.into_iter();
+            let changes: Vec<Change> = changes.map(|changed| Change { changed, age }).collect();
+            self.tracking.broadcast(&changes);
         }
         for event in &notices.events {
             self.publish(event);

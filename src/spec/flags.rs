@@ -108,6 +108,8 @@ bit_set! {
         /// Looks at shards that no key of the request names (DBSIZE, SCAN, DEBUG): in a transaction it
         /// needs all of them to be held.
         ALL_SHARDS = 30;
+        /// CLIENT CACHING still holds for the command behind it.
+        KEEPS_CACHING = 31;
     }
 }
 

@@ -1,30 +1,279 @@
 //! Client-side caching: who is told that a key is no longer what it read.
 //!
-//! Keys that were read one by one are remembered in their shards (`db::listen`), so that a write to
-//! a key which nobody tracks pays nothing; here is who the clients are and how they are told.
+//! Two ways to track. **By key**: what a client has read is remembered in the keys' shards
+//! (`db::listen`), so that a write to a key which nobody tracks pays nothing; whoever touches such a
+//! key has its trackers told while the shard is still held ([`Tracking::invalidate`]), and they are
+//! forgotten. **By prefix** (BCAST): nothing is remembered of what was read; all keys that a batch of
+//! commands has changed are told together, a message for each prefix, before the batch's replies are
+//! sent ([`Tracking::broadcast`]). Only then does every write record its keys
+//! (`db::notice::Interest`).
+//!
+//! What a client's own command makes worthless it is told behind the reply ([`Tracking::tell_own`]).
+//! The message goes into the inbox of the client, or of the one that it has named (REDIRECT), which
+//! is looked up each time: if it has gone, the client is told that instead.
+//!
+//! Invariants: a client is in `members` exactly while its mode is `ON`, and under a prefix in
+//! [`Prefixes`] exactly while it has that prefix; both change under the lock, and who tells holds it
+//! for reading, so nothing is posted for a client that has switched tracking off. Locks: after
+//! shards, before inboxes.
 
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::client::Registry;
-use crate::db::notice::Invalidated;
+use parking_lot::RwLock;
+use smallvec::SmallVec;
+
+use crate::client::inbox::{Invalidate, Push};
+use crate::client::tracking::Mode;
+use crate::client::{Client, ClientId, Registry, Shared};
+use crate::db::notice::{Changed, Interest, Invalidated, Own};
+use crate::resp::write::ReplyWriter;
+
+mod overlap;
+mod prefixes;
+
+pub use overlap::Overlap;
+
+use prefixes::Prefixes;
 
 /// See the module's text.
 pub struct Tracking {
     clients: Arc<Registry>,
+    table: RwLock<Table>,
+    /// Prefixes made so far: tells whether a prefix was there when a key was changed.
+    prefixes_made: AtomicU64,
+}
+
+#[derive(Default)]
+struct Table {
+    members: HashMap<ClientId, Arc<Shared>>,
+    prefixes: Prefixes,
+}
+
+/// A key that was changed when so many prefixes had been made.
+pub struct Change {
+    /// What was changed by whom.
+    pub changed: Changed,
+    /// See [`Tracking::age`].
+    pub age: u64,
+}
+
+/// What a client asks for.
+pub struct Wish<'a> {
+    /// Options; `ON` need not be among them.
+    pub mode: Mode,
+    /// Who is told instead, 0 for nobody.
+    pub redirect: ClientId,
+    /// Prefixes for BCAST, none of which overlaps with another or one that the client has.
+    pub prefixes: &'a [&'a [u8]],
 }
 
 impl Tracking {
     /// Nobody tracks anything.
     pub fn new(clients: Arc<Registry>) -> Tracking {
-        Tracking { clients }
+        Tracking {
+            clients,
+            table: RwLock::default(),
+            prefixes_made: AtomicU64::new(0),
+        }
     }
 
-    /// Tells those who have read these keys one by one. `by`: who has changed them (NOLOOP).
-    pub fn invalidate(&self, keys: Vec<Invalidated>, _by: u64) {
-        for key in keys {
-            for id in key.trackers {
-                let _ = self.clients.get(id);
+    /// CLIENT TRACKING ON, also of a client that tracks already.
+    pub fn enable(&self, client: &mut Client, wish: &Wish<'_>, interest: &Interest) {
+        let every: &[&[u8]] = &[b""];
+        let prefixes = match wish.mode.has(Mode::BCAST) {
+            true if wish.prefixes.is_empty() => every,
+            true => wish.prefixes,
+            false => &[],
+        };
+        let shared = client.shared.clone();
+        let mut table = self.table.write();
+        for &prefix in prefixes {
+            let made =
+                table
+                    .prefixes
+                    .join(prefix, &shared, self.prefixes_made.load(Ordering::Relaxed));
+            self.prefixes_made.fetch_add(made.into(), Ordering::Relaxed);
+        }
+        interest.set_prefixes(!table.prefixes.is_empty());
+        shared.tracking.set(wish.mode.and(Mode::ON), wish.redirect);
+        client.tracking.follow(&shared.tracking, prefixes);
+        table.members.insert(shared.id, shared);
+    }
+
+    /// CLIENT TRACKING OFF, and the end of a client. What it has read stays remembered until it is
+    /// touched, as in Redis.
+    pub fn disable(&self, client: &mut Client, interest: &Interest) {
+        let shared = &client.shared;
+        if !shared.tracking.mode().has(Mode::ON) {
+            return;
+        }
+        let mut table = self.table.write();
+        for prefix in client.tracking.prefixes() {
+            table.prefixes.leave(prefix, shared.id);
+        }
+        interest.set_prefixes(!table.prefixes.is_empty());
+        table.members.remove(&shared.id);
+        shared.tracking.set(Mode::NONE, 0);
+        client.tracking.follow(&shared.tracking, &[]);
+    }
+
+    /// Number of clients that track anything.
+    pub fn client_count(&self) -> usize {
+        self.table.read().members.len()
+    }
+
+    /// Number of different prefixes.
+    pub fn prefix_count(&self) -> usize {
+        self.table.read().prefixes.len()
+    }
+
+    /// Whether a client's connection has ended.
+    pub fn is_gone(&self, id: ClientId) -> bool {
+        !self.table.read().members.contains_key(&id) && self.clients.get(id).is_none()
+    }
+
+    /// The moment of a change, as far as it decides whom it concerns.
+    pub fn age(&self) -> u64 {
+        self.prefixes_made.load(Ordering::Relaxed)
+    }
+
+    /// Tells those who have read these keys one by one. `by`: who has changed them; it is told by
+    /// [`Tracking::tell_own`].
+    pub fn invalidate(&self, invalidated: Vec<Invalidated>, by: ClientId) {
+        let table = self.table.read();
+        for Invalidated { key, trackers } in invalidated {
+            let others = trackers.into_iter().filter(|&id| id != by);
+            let clients = others.filter_map(|id| table.member_by_key(id));
+            let mut clients = clients.peekable();
+            if clients.peek().is_some() {
+                self.send(clients, Some(encode([&*key].into_iter())));
             }
         }
     }
+
+    /// Tells everybody but `by` that no copy is good any more (FLUSHALL).
+    pub fn flush(&self, by: ClientId) {
+        let table = self.table.read();
+        let clients = table.members.values();
+        self.send(clients.filter(|client| client.id != by), None);
+    }
+
+    /// Tells clients what their own commands have made worthless.
+    pub fn tell_own(&self, own: Vec<Own>) {
+        let table = self.table.read();
+        for Own { by, key } in own {
+            let (client, keys) = match &key {
+                Some(key) => {
+                    let client = table.member_by_key(by);
+                    let client = client.filter(|client| !is_noloop(client));
+                    (client, Some(encode([&**key].into_iter())))
+                }
+                None => (table.members.get(&by), None),
+            };
+            self.send(client.into_iter(), keys);
+        }
+    }
+
+    /// Tells those who track prefixes what has changed: one message for each prefix, its keys in
+    /// order.
+    pub fn broadcast(&self, changes: &[Change]) {
+        // Of a key that was changed several times the last one counts.
+        let by_key: BTreeMap<&[u8], &Change> = changes
+            .iter()
+            .map(|change| (&*change.changed.key, change))
+            .collect();
+        let table = self.table.read();
+        let mut by_prefix: BTreeMap<&[u8], Vec<&Change>> = BTreeMap::new();
+        for (key, change) in by_key {
+            for (prefix, group) in table.prefixes.of(key) {
+                if group.made < change.age {
+                    by_prefix.entry(prefix).or_default().push(change);
+                }
+            }
+        }
+        for (prefix, changes) in by_prefix {
+            let (some, all): (Vec<_>, Vec<_>) =
+                table.prefixes.members(prefix).partition(|client| {
+                    is_noloop(client) && changes.iter().any(|change| change.changed.by == client.id)
+                });
+            if !all.is_empty() {
+                let keys = changes.iter().map(|change| &*change.changed.key);
+                self.send(all.into_iter(), Some(encode(keys)));
+            }
+            for client in some {
+                let mut keys: Vec<&[u8]> = Vec::new();
+                let of_others = changes.iter().map(|change| &change.changed);
+                let of_others = of_others.filter(|changed| changed.by != client.id);
+                keys.extend(of_others.map(|changed| &*changed.key));
+                if !keys.is_empty() {
+                    self.send([client].into_iter(), Some(encode(keys.into_iter())));
+                }
+            }
+        }
+    }
+
+    /// Tells clients, or those that they have named.
+    fn send<'c>(&self, clients: impl Iterator<Item = &'c Arc<Shared>>, keys: Option<Arc<Vec<u8>>>) {
+        let mut direct: SmallVec<[Arc<Shared>; 4]> = SmallVec::new();
+        for client in clients {
+            match client.tracking.redirect() {
+                0 if knows_pushes(client) => direct.push(client.clone()),
+                // It would be woken for nothing.
+                0 => {}
+                redirect => self.send_to(redirect, client, keys.clone()),
+            }
+        }
+        let push = Push::Invalidate(Invalidate {
+            keys,
+            is_redirected: false,
+        });
+        self.clients.post_all(&direct, &push);
+    }
+
+    /// Tells the client that another one has named, or that one that it has gone.
+    fn send_to(&self, redirect: ClientId, by: &Arc<Shared>, keys: Option<Arc<Vec<u8>>>) {
+        match self.clients.get(redirect) {
+            Some(target) => {
+                if knows_pushes(&target) || target.is_subscriber() {
+                    let push = Push::Invalidate(Invalidate {
+                        keys,
+                        is_redirected: true,
+                    });
+                    self.clients.post(&target, push);
+                }
+            }
+            None => {
+                by.tracking.note_broken();
+                if knows_pushes(by) {
+                    self.clients.post(by, Push::RedirectBroken(redirect));
+                }
+            }
+        }
+    }
+}
+
+impl Table {
+    /// A client that tracks by key.
+    fn member_by_key(&self, id: ClientId) -> Option<&Arc<Shared>> {
+        let member = self.members.get(&id);
+        member.filter(|client| !client.tracking.mode().has(Mode::BCAST))
+    }
+}
+
+fn knows_pushes(client: &Shared) -> bool {
+    client.resp.load(Ordering::Relaxed) > 2
+}
+
+fn is_noloop(client: &Shared) -> bool {
+    client.tracking.mode().has(Mode::NOLOOP)
+}
+
+/// An array of keys in RESP.
+fn encode<'k>(keys: impl ExactSizeIterator<Item = &'k [u8]>) -> Arc<Vec<u8>> {
+    let mut out = ReplyWriter::new();
+    out.array(keys.len());
+    keys.for_each(|key| out.bulk(key));
+    Arc::new(out.to_vec())
 }

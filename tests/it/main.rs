@@ -36,4 +36,5 @@ mod shop;
 mod smoke;
 mod store;
 mod templates;
+mod transactions;
 mod turmoil;

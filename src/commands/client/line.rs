@@ -13,6 +13,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use crate::client::auth::DEFAULT_USER;
 use crate::client::subscriptions::Subject;
+use crate::client::tracking::Mode;
 use crate::client::{ClientId, Shared, Signal};
 use crate::commands::Ctx;
 
@@ -85,12 +86,13 @@ impl<'t> Writer<'t> {
         text(format_args!(
             " multi={queued} watch={watched} qbuf={query_bytes} qbuf-free={query_free} \
              argv-mem={argv_bytes} multi-mem={queue_bytes} rbs=0 rbp=0 obl={output_bytes} oll={} omem={} \
-             tot-mem={} events={} cmd={} user={DEFAULT_USER} redir=-1 resp={}",
+             tot-mem={} events={} cmd={} user={DEFAULT_USER} redir={} resp={}",
             (output_bytes > 0) as u8 + (inbox_bytes > 0) as u8,
             client.output_memory_bytes.load(Relaxed) + inbox_bytes,
             client.memory_bytes() + running_bytes,
             if output_bytes > 0 { "rw" } else { "r" },
             command.unwrap_or(&"NULL"),
+            client.tracking.getredir(),
             client.resp.load(Relaxed),
         ));
         text(format_args!(
@@ -115,11 +117,15 @@ pub(super) fn capabilities(client: &Shared) -> &'static str {
 /// A client's flags as letters; `N` for none.
 pub(super) fn flags(client: &Shared) -> String {
     let transaction = client.transaction.get();
+    let mode = client.tracking.mode();
     let letters = [
         (client.is_monitor.load(Relaxed), 'O'),
         (client.is_subscriber(), 'P'),
         (transaction.is_some_and(|seen| seen.is_open()), 'x'),
         (client.paused.load(Relaxed) || client.is_blocked(), 'b'),
+        (mode.has(Mode::ON), 't'),
+        (mode.has(Mode::BROKEN_REDIRECT), 'R'),
+        (mode.has(Mode::BCAST), 'B'),
         (transaction.is_some_and(|seen| seen.is_stale()), 'd'),
         (client.has(Signal::Kill), 'A'),
         (client.endpoint.unix, 'U'),
