@@ -305,7 +305,9 @@ impl Exec {
         };
         match admit::admit(&self.server, &admission, moment.now_ms) {
             admit::Verdict::Run => {}
-            admit::Verdict::Refuse(error) => return self.refuse(Some(command), error, client, out),
+            admit::Verdict::Refuse(error) => {
+                return self.refuse(Some((command, argv)), error, client, out);
+            }
             admit::Verdict::Abort => return Flow::Abort,
             admit::Verdict::Wait(wait) => return Flow::Wait(wait),
         }
@@ -327,9 +329,9 @@ impl Exec {
             client.reply = reply;
             return Flow::Wait(Wait::Gate);
         };
-        end_caching(Some(command), client);
         fanout::fan_out(&self.server, moment, called.effects);
         if let Some(waiter) = called.waiter {
+            end_caching(Some(command), client);
             return Flow::Block(waiter);
         }
         let failed = called.result.is_err();
@@ -349,6 +351,7 @@ impl Exec {
                 Flow::Done
             }
         };
+        end_caching(Some(command), client);
         moment.ran(command, failed);
         if let Flow::Chore(_) = flow {
             return flow;
@@ -518,16 +521,16 @@ impl Exec {
 
     fn refuse(
         &self,
-        command: Option<&Registered>,
+        command: Option<(&Registered, Argv<'_>)>,
         error: CmdError,
         client: &mut Client,
         out: &mut ReplyWriter,
     ) -> Flow {
-        if let Some(command) = command {
+        if let Some((command, _)) = command {
             self.worker.lock().rejected(command.id);
         }
         let error = self.note_refusal(command, error, client);
-        end_caching(command, client);
+        end_caching(command.map(|(command, _)| command), client);
         let mark = out.mark();
         begin_reply(client);
         self.write_error(&error, out);
@@ -585,12 +588,12 @@ fn flow_of(next: Next) -> Flow {
     }
 }
 
-/// CLIENT CACHING held for the command that ran, or was refused; other subcommands of CLIENT do not
-/// count.
+/// CLIENT CACHING held for the command that ran, or was refused: other subcommands of CLIENT do not
+/// count, and a whole transaction is one command.
 #[inline]
 fn end_caching(command: Option<&Registered>, client: &mut Client) {
     let keeps = |command: &Registered| command.row.flags.has(Flags::KEEPS_CACHING);
-    if client.tracking.is_caching() && !command.is_some_and(keeps) {
+    if client.tracking.is_caching() && !client.in_multi && !command.is_some_and(keeps) {
         client.tracking.set_caching(false);
     }
 }
@@ -608,11 +611,13 @@ fn begin_reply(client: &mut Client) -> ReplyMode {
 /// left.
 fn silence(client: &mut Client, out: &mut ReplyWriter, mark: Mark) {
     match client.reply {
-        ReplyMode::On | ReplyMode::SkipNext => {}
+        ReplyMode::On => {}
+        // What is shown to it until the next command has run goes the same way, as in Redis.
+        ReplyMode::SkipNext => client.shared.is_silent.store(true, Ordering::Relaxed),
         ReplyMode::Off => out.truncate(mark),
         ReplyMode::Skip => {
             out.truncate(mark);
-            client.reply = ReplyMode::On;
+            client.set_reply(ReplyMode::On);
         }
     }
 }

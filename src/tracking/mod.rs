@@ -22,6 +22,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::RwLock;
+use smallvec::SmallVec;
 
 use crate::client::inbox::{Invalidate, Push};
 use crate::client::tracking::Mode;
@@ -143,12 +144,11 @@ impl Tracking {
     pub fn invalidate(&self, invalidated: Vec<Invalidated>, by: ClientId) {
         let table = self.table.read();
         for Invalidated { key, trackers } in invalidated {
-            let mut keys = None;
-            for id in trackers.into_iter().filter(|&id| id != by) {
-                if let Some(client) = table.member_by_key(id) {
-                    let keys = keys.get_or_insert_with(|| encode([&*key].into_iter()));
-                    self.send(client, Some(keys.clone()));
-                }
+            let others = trackers.into_iter().filter(|&id| id != by);
+            let clients = others.filter_map(|id| table.member_by_key(id));
+            let mut clients = clients.peekable();
+            if clients.peek().is_some() {
+                self.send(clients, Some(encode([&*key].into_iter())));
             }
         }
     }
@@ -156,28 +156,23 @@ impl Tracking {
     /// Tells everybody but `by` that no copy is good any more (FLUSHALL).
     pub fn flush(&self, by: ClientId) {
         let table = self.table.read();
-        for client in table.members.values().filter(|client| client.id != by) {
-            self.send(client, None);
-        }
+        let clients = table.members.values();
+        self.send(clients.filter(|client| client.id != by), None);
     }
 
     /// Tells clients what their own commands have made worthless.
     pub fn tell_own(&self, own: Vec<Own>) {
         let table = self.table.read();
         for Own { by, key } in own {
-            match &key {
+            let (client, keys) = match &key {
                 Some(key) => {
                     let client = table.member_by_key(by);
-                    if let Some(client) = client.filter(|client| !is_noloop(client)) {
-                        self.send(client, Some(encode([&**key].into_iter())));
-                    }
+                    let client = client.filter(|client| !is_noloop(client));
+                    (client, Some(encode([&**key].into_iter())))
                 }
-                None => {
-                    if let Some(client) = table.members.get(&by) {
-                        self.send(client, None);
-                    }
-                }
-            }
+                None => (table.members.get(&by), None),
+            };
+            self.send(client.into_iter(), keys);
         }
     }
 
@@ -199,54 +194,62 @@ impl Tracking {
             }
         }
         for (prefix, changes) in by_prefix {
-            let mut all = None;
-            for client in table.prefixes.members(prefix) {
-                let is_own = |change: &&&Change| change.changed.by == client.id;
-                let keys = match is_noloop(client) && changes.iter().any(|c| is_own(&c)) {
-                    true => {
-                        let others = changes.iter().filter(|change| !is_own(change));
-                        let others: Vec<&[u8]> =
-                            others.map(|change| &*change.changed.key).collect();
-                        if others.is_empty() {
-                            continue;
-                        }
-                        encode(others.into_iter())
-                    }
-                    false => {
-                        let keys = changes.iter().map(|change| &*change.changed.key);
-                        all.get_or_insert_with(|| encode(keys)).clone()
-                    }
-                };
-                self.send(client, Some(keys));
+            let (some, all): (Vec<_>, Vec<_>) =
+                table.prefixes.members(prefix).partition(|client| {
+                    is_noloop(client) && changes.iter().any(|change| change.changed.by == client.id)
+                });
+            if !all.is_empty() {
+                let keys = changes.iter().map(|change| &*change.changed.key);
+                self.send(all.into_iter(), Some(encode(keys)));
+            }
+            for client in some {
+                let mut keys: Vec<&[u8]> = Vec::new();
+                let of_others = changes.iter().map(|change| &change.changed);
+                let of_others = of_others.filter(|changed| changed.by != client.id);
+                keys.extend(of_others.map(|changed| &*changed.key));
+                if !keys.is_empty() {
+                    self.send([client].into_iter(), Some(encode(keys.into_iter())));
+                }
             }
         }
     }
 
-    /// Tells a client, or the one that it has named.
-    fn send(&self, client: &Arc<Shared>, keys: Option<Arc<Vec<u8>>>) {
-        let redirect = client.tracking.redirect();
-        let is_redirected = redirect != 0;
-        let target = match is_redirected {
-            true => self.clients.get(redirect),
-            false => Some(client.clone()),
-        };
-        let (target, push) = match target {
+    /// Tells clients, or those that they have named.
+    fn send<'c>(&self, clients: impl Iterator<Item = &'c Arc<Shared>>, keys: Option<Arc<Vec<u8>>>) {
+        let mut direct: SmallVec<[Arc<Shared>; 4]> = SmallVec::new();
+        for client in clients {
+            match client.tracking.redirect() {
+                0 if knows_pushes(client) => direct.push(client.clone()),
+                // It would be woken for nothing.
+                0 => {}
+                redirect => self.send_to(redirect, client, keys.clone()),
+            }
+        }
+        let push = Push::Invalidate(Invalidate {
+            keys,
+            is_redirected: false,
+        });
+        self.clients.post_all(&direct, &push);
+    }
+
+    /// Tells the client that another one has named, or that one that it has gone.
+    fn send_to(&self, redirect: ClientId, by: &Arc<Shared>, keys: Option<Arc<Vec<u8>>>) {
+        match self.clients.get(redirect) {
             Some(target) => {
-                let invalidate = Invalidate {
-                    keys,
-                    is_redirected,
-                };
-                (target, Push::Invalidate(invalidate))
+                if knows_pushes(&target) || target.is_subscriber() {
+                    let push = Push::Invalidate(Invalidate {
+                        keys,
+                        is_redirected: true,
+                    });
+                    self.clients.post(&target, push);
+                }
             }
             None => {
-                client.tracking.note_broken();
-                (client.clone(), Push::RedirectBroken(redirect))
+                by.tracking.note_broken();
+                if knows_pushes(by) {
+                    self.clients.post(by, Push::RedirectBroken(redirect));
+                }
             }
-        };
-        // It would be woken for nothing.
-        let knows_pushes = target.resp.load(Ordering::Relaxed) > 2;
-        if knows_pushes || is_redirected && target.is_subscriber() {
-            self.clients.post(&target, push);
         }
     }
 }
@@ -257,6 +260,10 @@ impl Table {
         let member = self.members.get(&id);
         member.filter(|client| !client.tracking.mode().has(Mode::BCAST))
     }
+}
+
+fn knows_pushes(client: &Shared) -> bool {
+    client.resp.load(Ordering::Relaxed) > 2
 }
 
 fn is_noloop(client: &Shared) -> bool {

@@ -106,8 +106,9 @@ mod tests {
             words.iter().for_each(|prefix| {
                 prefixes.join(prefix, &client, 0);
             });
-            words.sort_by_key(|prefix| std::cmp::Reverse(prefix.len()));
+            words.sort();
             words.dedup();
+            words.sort_by_key(|prefix| std::cmp::Reverse(prefix.len()));
             for _ in 0..20 {
                 let key = word(7);
                 let expected: Vec<&[u8]> = words

@@ -254,6 +254,11 @@ pub(super) fn is_left_out(request: &[Vec<u8>]) -> bool {
     (is(0, "client") && is(1, "reply") && (is(2, "off") || is(2, "skip")))
         // Every further request would be shown behind its reply.
         || (is(0, "monitor") && request.len() == 1)
+        // A reply for each name, and then nearly everything is refused.
+        || (["subscribe", "psubscribe", "ssubscribe"].iter().any(|name| is(0, name))
+            && request.len() > 1)
+        || (["unsubscribe", "punsubscribe", "sunsubscribe"].iter().any(|name| is(0, name))
+            && request.len() > 2)
         // Would hold all that follows.
         || (is(0, "client") && is(1, "pause"))
         // Writes a file, or changes the password or the process.
