@@ -7,26 +7,29 @@
 //! it gets the reply first, as in Redis. A client whose inbox and unsent replies exceed its hard
 //! limit (`client-output-buffer-limit`) is cut off by whoever posts.
 //!
-//! Waking a task of another thread costs a system call, so a post rings its worker's [`Bell`]: one
-//! task there wakes all connections that have something, for one wake-up from outside.
+//! How the connections learn of it: [`bell`](super::bell).
 //!
 //! Invariant: [`Signal::Inbox`] is raised while the inbox has something in it (or was emptied just
 //! now): it is lowered before the inbox is looked into.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::{Poll, Waker};
-
-use parking_lot::Mutex;
-use smallvec::SmallVec;
 
 use crate::resp::write::ReplyWriter;
 
+use super::bell::Woken;
 use super::{ClientId, Registry, Shared, Signal};
 
 /// Memory that an item of an inbox takes besides its bytes, bytes.
 const ITEM_BYTES: usize = size_of::<Push>() + 2 * size_of::<usize>();
+
+/// From how much in an inbox on the connection that takes it out is slower than those who put it in,
+/// bytes.
+const CROWDED_BYTES: usize = 256 << 10;
+/// Most items that an empty inbox keeps room for.
+const KEEP_PUSHES_MAX: usize = 16;
 
 /// Something for a client that it did not ask for just now. The bytes are shared by all who get it.
 #[derive(Clone, Debug)]
@@ -118,37 +121,6 @@ pub(super) struct Inbox {
     bytes: usize,
 }
 
-/// Clients of one worker that have got something, and the task that wakes them.
-#[derive(Default)]
-pub struct Bell {
-    rung: Mutex<Vec<Arc<Shared>>>,
-    task: Mutex<Option<Waker>>,
-}
-
-impl Bell {
-    fn ring(&self, clients: &mut Vec<Arc<Shared>>) {
-        let mut rung = self.rung.lock();
-        let is_first = rung.is_empty();
-        rung.append(clients);
-        drop(rung);
-        if is_first && let Some(task) = &*self.task.lock() {
-            task.wake_by_ref();
-        }
-    }
-
-    /// Wakes those who have got something, for ever: the task of one worker.
-    pub async fn answer(&self) {
-        std::future::poll_fn::<(), _>(|cx| {
-            *self.task.lock() = Some(cx.waker().clone());
-            for client in std::mem::take(&mut *self.rung.lock()) {
-                client.wake();
-            }
-            Poll::Pending
-        })
-        .await
-    }
-}
-
 /// Classes of clients as `client-output-buffer-limit` knows them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(usize)]
@@ -177,20 +149,6 @@ impl OutputLimits {
     }
 }
 
-/// Clients to be woken, by worker.
-#[derive(Default)]
-struct Woken(SmallVec<[(usize, Vec<Arc<Shared>>); 4]>);
-
-impl Woken {
-    fn add(&mut self, client: &Arc<Shared>) {
-        let worker = client.worker.load(Ordering::Relaxed);
-        match self.0.iter_mut().find(|(other, _)| *other == worker) {
-            Some((_, clients)) => clients.push(client.clone()),
-            None => self.0.push((worker, vec![client.clone()])),
-        }
-    }
-}
-
 impl Registry {
     /// Gives a client something. If it has too much already, it is cut off instead: false then.
     pub fn post(&self, client: &Arc<Shared>, push: Push) -> bool {
@@ -205,17 +163,11 @@ impl Registry {
         for client in clients {
             if self.put(client, push) {
                 taken += 1;
-                if client.set(Signal::Inbox) {
-                    woken.add(client);
-                }
+                let worker = client.worker.load(Ordering::Relaxed);
+                woken.add(worker, client, client.set(Signal::Inbox));
             }
         }
-        for (worker, mut clients) in woken.0 {
-            match self.bell(worker) {
-                Some(bell) => bell.ring(&mut clients),
-                None => clients.iter().for_each(|client| client.wake()),
-            }
-        }
+        woken.ring(self);
         taken
     }
 
@@ -229,6 +181,9 @@ impl Registry {
         client.inbox_bytes.store(inbox.bytes, Ordering::Relaxed);
         let hard_bytes = self.output_limits.get(client.output_class());
         if hard_bytes == 0 || client.waiting_bytes() <= hard_bytes {
+            if inbox.bytes > CROWDED_BYTES {
+                CROWDED.set(client.id);
+            }
             drop(inbox);
             self.account(client);
             return true;
@@ -253,7 +208,26 @@ impl Registry {
     }
 }
 
+thread_local! {
+    /// Whose inbox this thread has found crowded, 0 for nobody's.
+    static CROWDED: Cell<ClientId> = const { Cell::new(0) };
+}
+
+/// Whose inbox this thread has found crowded since it asked last.
+#[inline]
+pub fn take_crowded() -> Option<ClientId> {
+    match CROWDED.replace(0) {
+        0 => None,
+        id => Some(id),
+    }
+}
+
 impl Shared {
+    /// True while there is so much in its inbox that whoever puts it there should wait a moment.
+    pub fn is_crowded(&self) -> bool {
+        self.has(Signal::Inbox) && self.inbox_bytes.load(Ordering::Relaxed) > CROWDED_BYTES
+    }
+
     /// Writes what the inbox holds. To be called by the connection, between two replies.
     pub fn deliver(&self, out: &mut ReplyWriter) {
         if self.has(Signal::Inbox) {
@@ -264,18 +238,19 @@ impl Shared {
     #[cold]
     fn empty_inbox(&self, out: &mut ReplyWriter) {
         self.lower(Signal::Inbox);
-        let mut inbox = self.inbox.lock();
-        let pushes = std::mem::take(&mut inbox.pushes);
-        inbox.bytes = 0;
-        self.inbox_bytes.store(0, Ordering::Relaxed);
-        drop(inbox);
         let is_subscriber = self.is_subscriber();
         let is_silent = self.is_silent.load(Ordering::Relaxed);
-        for push in pushes {
+        let mut inbox = self.inbox.lock();
+        inbox.bytes = 0;
+        self.inbox_bytes.store(0, Ordering::Relaxed);
+        for push in inbox.pushes.drain(..) {
             if is_silent && matches!(push, Push::Raw(_)) {
                 continue;
             }
             push.write_to(out, is_subscriber);
+        }
+        if inbox.pushes.capacity() > KEEP_PUSHES_MAX {
+            inbox.pushes = VecDeque::new();
         }
     }
 }

@@ -9,6 +9,7 @@
 //! To add a field to CLIENT LIST: a field here, its text in `commands::client`.
 
 pub mod auth;
+pub mod bell;
 pub mod inbox;
 pub mod memory;
 pub mod pause;
@@ -28,7 +29,8 @@ use parking_lot::Mutex;
 
 use crate::db::{DbIndex, Outcome, Waiter};
 
-use inbox::{Bell, Inbox, OutputClass, OutputLimits};
+use bell::Bell;
+use inbox::{Inbox, OutputClass, OutputLimits};
 use memory::{ClientMemory, Counted};
 use subscriptions::{Subject, Subscriptions};
 use tracking::{OwnTracking, SharedTracking};
@@ -339,6 +341,14 @@ impl Shared {
             .store(memory_bytes, Ordering::Relaxed);
     }
 
+    /// Bytes of the arguments of the command that it is blocked in.
+    pub fn blocked_argv_bytes(&self) -> usize {
+        let waiter = self.waiter.lock();
+        waiter
+            .as_ref()
+            .map_or(0, |waiter| waiter.waiting.request.bytes())
+    }
+
     /// Memory that the client takes: the connection, its buffers, and what is known of it here,
     /// bytes.
     pub fn memory_bytes(&self) -> usize {
@@ -350,7 +360,12 @@ impl Shared {
             + self.inbox_bytes.load(Ordering::Relaxed)
             + self.subscription_bytes.load(Ordering::Relaxed)
             + self.tracking.memory_bytes();
-        let connection = self.connection_bytes.load(Ordering::Relaxed);
+        let waiting = self
+            .waiter
+            .lock()
+            .as_ref()
+            .map(|waiter| waiter.waiting.memory_bytes());
+        let connection = self.connection_bytes.load(Ordering::Relaxed) + waiting.unwrap_or(0);
         let transaction = self.transaction.get().map_or(0, |seen| seen.memory_bytes());
         size_of::<Shared>()
             + connection

@@ -447,16 +447,6 @@ fn stats(report: &mut Report<'_, '_>) {
     ]);
 }
 
-/// What is tracked for client-side caching.
-fn tracking_stats(report: &mut Report<'_, '_>) {
-    let tracked = &report.server.keyspace.tracked;
-    let (keys, items) = (&tracked.keys, &tracked.items);
-    report.line("tracking_total_keys", keys.load(Ordering::Relaxed));
-    report.line("tracking_total_items", items.load(Ordering::Relaxed));
-    let prefixes = report.server.tracking.prefix_count();
-    report.line("tracking_total_prefixes", prefixes);
-}
-
 /// The lines of the section stats that are about reading, writing and answering.
 fn io_stats(report: &mut Report<'_, '_>) {
     let (sum, server) = (report.sum(), report.server);
@@ -483,6 +473,16 @@ fn io_stats(report: &mut Report<'_, '_>) {
     ] {
         report.line(name, counter.load(Ordering::Relaxed));
     }
+}
+
+/// What is tracked for client-side caching.
+fn tracking_stats(report: &mut Report<'_, '_>) {
+    let tracked = &report.server.keyspace.tracked;
+    let (keys, items) = (&tracked.keys, &tracked.items);
+    report.line("tracking_total_keys", keys.load(Ordering::Relaxed));
+    report.line("tracking_total_items", items.load(Ordering::Relaxed));
+    let prefixes = report.server.tracking.prefix_count();
+    report.line("tracking_total_prefixes", prefixes);
 }
 
 /// The lines of the section stats that are about keys.

@@ -319,7 +319,9 @@ fn confirm(ctx: &mut Ctx<'_>, subject: Subject, word: &[u8], name: Option<&[u8]>
             out.set_resp3(ctx.out.is_resp3());
             out.push(3);
             write(&mut out);
-            let push = Push::Raw(Arc::new(out.to_vec()));
+            // Without the first byte, which is the protocol's.
+            let head = Arc::new(out.to_vec().split_off(1));
+            let push = Push::Message { head, text: None };
             ctx.server.clients.post(&ctx.client.shared, push);
         }
     }

@@ -16,9 +16,12 @@ use crate::value::Type;
 
 use super::{CmdResult, Command, Ctx, Next, command};
 
+/// What commands have in common that look at the whole of a database.
+const LOOKS_EVERYWHERE: Flags = Flags::READONLY.and(Flags::ALL_SHARDS);
+
 /// The rows of this family.
 pub const COMMANDS: &[Command] = &[
-    command("dbsize", 1, Flags::FAST.and(Flags::READONLY), dbsize)
+    command("dbsize", 1, LOOKS_EVERYWHERE.and(Flags::FAST), dbsize)
         .acl(AclCategories::KEYSPACE)
         .tips(&["request_policy:all_shards", "response_policy:agg_sum"])
         .docs(
@@ -27,7 +30,7 @@ pub const COMMANDS: &[Command] = &[
             "O(1)",
             "Counts the keys of the selected database.",
         ),
-    command("keys", 2, Flags::READONLY, keys)
+    command("keys", 2, LOOKS_EVERYWHERE, keys)
         .acl(AclCategories::DANGEROUS.and(AclCategories::KEYSPACE))
         .tips(&["request_policy:all_shards", "nondeterministic_output_order"])
         .docs(
@@ -37,7 +40,7 @@ pub const COMMANDS: &[Command] = &[
             "Lists all keys that match a pattern.",
         )
         .syntax("pattern:pattern"),
-    command("randomkey", 1, Flags::READONLY, randomkey)
+    command("randomkey", 1, LOOKS_EVERYWHERE, randomkey)
         .acl(AclCategories::KEYSPACE)
         .tips(&[
             "request_policy:all_shards",
@@ -50,7 +53,7 @@ pub const COMMANDS: &[Command] = &[
             "O(1)",
             "Names some key of the database, every one equally likely.",
         ),
-    command("scan", -2, Flags::READONLY, scan)
+    command("scan", -2, LOOKS_EVERYWHERE, scan)
         .acl(AclCategories::KEYSPACE)
         .tips(&[
             "nondeterministic_output",

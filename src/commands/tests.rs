@@ -12,9 +12,11 @@ use crate::server::{Lifecycle, Server};
 use crate::util::ascii;
 use crate::util::clock::Clock;
 
+mod events;
 mod fuzz;
 mod propagation;
 mod snapshot;
+mod transactions;
 
 /// The fake clock's first moment, Unix ms.
 pub(crate) const START_MS: u64 = 1_700_000_000_000;

@@ -118,7 +118,9 @@ fn watch(ctx: &mut Ctx<'_>) -> CmdResult {
 
 fn unwatch(ctx: &mut Ctx<'_>) -> CmdResult {
     // Within a transaction there is nothing watched any more.
-    ctx.client.transaction_mut().unwatch(&mut ctx.db);
+    if let Some(transaction) = &mut ctx.client.transaction {
+        transaction.unwatch(&mut ctx.db);
+    }
     ctx.out.ok();
     Ok(Next::Done)
 }

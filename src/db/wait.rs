@@ -73,6 +73,11 @@ impl Request {
         request
     }
 
+    /// Bytes of its arguments.
+    pub fn bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
     /// The request.
     pub fn argv(&self) -> Argv<'_> {
         Argv::new(&self.bytes, &self.spans)
@@ -100,6 +105,16 @@ pub struct Waiting {
     pub destination: Option<Vec<u8>>,
     /// When it gives up, Unix ms; `None` for never.
     pub deadline_ms: Option<u64>,
+}
+
+impl Waiting {
+    /// Memory that it takes, bytes.
+    pub fn memory_bytes(&self) -> usize {
+        let spans = self.request.spans.len() * size_of::<Span>();
+        let keys = self.keys.iter().map(|key| key.len() + size_of::<Vec<u8>>());
+        let destination = self.destination.as_ref().map_or(0, Vec::len);
+        size_of::<Waiter>() + self.request.bytes() + spans + keys.sum::<usize>() + destination
+    }
 }
 
 /// A client that waits.

@@ -523,8 +523,8 @@ impl Exec {
         if let Some(command) = command {
             self.worker.lock().rejected(command.id);
         }
-        end_caching(command, client);
         let error = self.note_refusal(command, error, client);
+        end_caching(command, client);
         let mark = out.mark();
         begin_reply(client);
         self.write_error(&error, out);

@@ -20,7 +20,8 @@ use std::time::Duration;
 
 use tokio::io::ReadBuf;
 
-use crate::client::{Client, Signal};
+use crate::client::inbox;
+use crate::client::{Client, ClientId, Signal};
 use crate::commands::Chore;
 use crate::db::{Outcome, Waiter};
 use crate::exec::{Exec, Flow, Moment, Plan, Wait};
@@ -35,6 +36,9 @@ use super::worker::{Desk, Worker};
 
 /// Most pieces given to one `writev`.
 const IO_SLICES_MAX: usize = 64;
+/// How long a publisher waits at a time for its messages to be handed over, and how often.
+const CROWDED_NAP: Duration = Duration::from_millis(1);
+const CROWDED_ROUNDS_MAX: u32 = 100;
 /// How long a connection that is told to close waits for its peer to take the last replies.
 const LAST_WRITE_MAX: Duration = Duration::from_secs(5);
 
@@ -125,10 +129,6 @@ pub async fn run(worker: Rc<Worker>, parcel: Parcel) {
             return;
         }
     };
-    shared
-        .connection_bytes
-        .store(size_of::<Connection>(), Ordering::Relaxed);
-    worker.exec.server.clients.account(&shared);
     let mut connection = Connection {
         stream,
         client,
@@ -183,19 +183,22 @@ impl Connection {
         loop {
             if turn != Turn::Drop {
                 self.follow_log(worker).await;
+                if let Some(fullest) = inbox::take_crowded() {
+                    self.follow_messages(fullest, worker).await;
+                }
             }
             let server = &worker.exec.server;
             match turn {
                 Turn::Read => return None,
                 Turn::Wait(Wait::Gate) => {
-                    self.unless_killed(server.keyspace.gate.opened()).await;
+                    let opened = server.keyspace.gate.opened();
+                    self.unless_killed(worker, opened).await;
                 }
                 Turn::Wait(Wait::Pause) => {
-                    let paused = &self.client.shared.paused;
-                    paused.store(true, Ordering::Relaxed);
-                    let now_ms = server.clock.unix_ms();
-                    self.unless_killed(server.pause.changed(now_ms)).await;
-                    paused.store(false, Ordering::Relaxed);
+                    self.client.shared.paused.store(true, Ordering::Relaxed);
+                    let changed = server.pause.changed(server.clock.unix_ms());
+                    self.unless_killed(worker, changed).await;
+                    self.client.shared.paused.store(false, Ordering::Relaxed);
                 }
                 Turn::Sleep(duration) => {
                     let gate = &server.keyspace.gate;
@@ -205,7 +208,8 @@ impl Connection {
                             None => gate.opened().await,
                         }
                     };
-                    self.unless_killed(tokio::time::sleep(duration)).await;
+                    self.unless_killed(worker, tokio::time::sleep(duration))
+                        .await;
                 }
                 Turn::Block(waiter) => match self.wait_blocked(&waiter, worker).await {
                     Some(outcome) => self.end_wait(worker, |exec, client, out, moment| {
@@ -220,7 +224,7 @@ impl Connection {
                 Turn::Chore(chore) => {
                     let outcome = worker.exec.start_chore(chore);
                     let mut done = None;
-                    self.unless_killed(async { done = outcome.await.ok() })
+                    self.unless_killed(worker, async { done = outcome.await.ok() })
                         .await;
                     // Whoever stops the server closes all connections, this one, too.
                     let Some(outcome) = done.filter(|_| !self.client.shared.has(Signal::Kill))
@@ -261,7 +265,7 @@ impl Connection {
         if std::mem::take(&mut self.has_logged) {
             let oplog = &worker.exec.server.keyspace.oplog;
             if oplog.is_congested() {
-                self.unless_killed(oplog.room()).await;
+                self.unless_killed(worker, oplog.room()).await;
             }
         }
     }
@@ -311,9 +315,7 @@ impl Connection {
             if self.client.shared.has(Signal::Kill) {
                 return Poll::Ready(None);
             }
-            if self.client.shared.has(Signal::Inbox) {
-                self.deliver(worker);
-            }
+            self.deliver(worker);
             if timer.as_mut().poll(cx).is_ready() {
                 waiter.decide(Outcome::TimedOut);
             }
@@ -339,8 +341,7 @@ impl Connection {
                     self.tail.extend_from_slice(buf.filled());
                     let read = buf.filled().len();
                     self.note_read(read, desk);
-                    self.note_tail();
-                    worker.exec.server.clients.account(&self.client.shared);
+                    self.note_tail(worker);
                     if self.over_query_limit(self.tail.len(), worker) {
                         return Poll::Ready(());
                     }
@@ -372,20 +373,49 @@ impl Connection {
         });
     }
 
-    /// Waits, but not longer than it takes someone to kill this client.
-    async fn unless_killed(&self, wait: impl Future<Output = ()>) {
+    /// Waits, but not longer than it takes someone to kill this client. What others have for it is
+    /// sent meanwhile.
+    async fn unless_killed(&mut self, worker: &Worker, wait: impl Future<Output = ()>) {
         let mut wait = pin!(wait);
-        poll_fn(|cx| match self.client.shared.has(Signal::Kill) {
-            true => Poll::Ready(()),
-            false => wait.as_mut().poll(cx),
+        poll_fn(|cx| {
+            if self.client.shared.has(Signal::Kill) {
+                return Poll::Ready(());
+            }
+            self.deliver(worker);
+            wait.as_mut().poll(cx)
         })
         .await;
     }
 
+    /// Waits, if somebody has got so much of the last batch that it has not been handed to its
+    /// connection yet: several publishers together are faster than one thread that writes to their
+    /// subscribers. It never waits for a subscriber to read.
+    async fn follow_messages(&mut self, fullest: ClientId, worker: &Worker) {
+        let Some(fullest) = worker.exec.server.clients.get(fullest) else {
+            return;
+        };
+        for round in 0..CROWDED_ROUNDS_MAX {
+            if !fullest.is_crowded() {
+                break;
+            }
+            match round {
+                // Its worker may be this one.
+                0 => tokio::task::yield_now().await,
+                _ => {
+                    let nap = tokio::time::sleep(CROWDED_NAP);
+                    self.unless_killed(worker, nap).await;
+                }
+            }
+        }
+    }
+
     /// One turn: write what waits, read what is there, work on it.
     fn poll_turn(&mut self, cx: &mut Context<'_>, worker: &Worker) -> Poll<Turn> {
-        if self.client.shared.signalled() && self.deliver(worker) {
-            return Poll::Ready(Turn::Signalled);
+        if self.client.shared.signalled() {
+            self.deliver(worker);
+            if self.client.shared.signalled() {
+                return Poll::Ready(Turn::Signalled);
+            }
         }
         if self.pending.is_some() {
             match self.poll_write_pending(cx, worker) {
@@ -398,16 +428,36 @@ impl Connection {
         worker.with_desk(|desk| self.poll_read(cx, worker, desk))
     }
 
-    /// Sends what is in the inbox; true if there are signals that concern more than that.
-    fn deliver(&mut self, worker: &Worker) -> bool {
+    /// Sends what is in the inbox.
+    fn deliver(&mut self, worker: &Worker) {
         let shared = &self.client.shared;
-        if shared.has(Signal::Kill) || !shared.has(Signal::Inbox) {
-            return true;
+        if !shared.has(Signal::Inbox) || shared.has(Signal::Kill) {
+            return;
         }
-        self.end_wait(worker, |exec, client, out, _| {
-            exec.deliver(client, out);
+        let now_ms = worker.exec.server.clock.unix_ms();
+        shared.last_interaction_ms.store(now_ms, Ordering::Relaxed);
+        worker.with_desk(|desk| {
+            desk.out.set_resp3(self.resp3);
+            worker.exec.deliver(&self.client, &mut desk.out);
+            if self.send_pushes(worker, desk).is_err() {
+                self.client.shared.raise(Signal::Kill);
+            }
+            desk.out.clear();
         });
-        self.client.shared.signalled()
+    }
+
+    /// Writes the desk's pushes, or has them wait behind what already does.
+    fn send_pushes(&mut self, worker: &Worker, desk: &mut Desk) -> io::Result<()> {
+        if self.pending.is_none() && self.held.is_none() {
+            let mut writes = 0;
+            let written = write_some(&self.stream, &mut desk.out, &mut writes)?;
+            worker.count_writes(writes, written);
+            self.client.wrote(written);
+        }
+        match desk.out.is_empty() {
+            true => Ok(()),
+            false => self.keep(worker, desk),
+        }
     }
 
     fn poll_read(&mut self, cx: &mut Context<'_>, worker: &Worker, desk: &mut Desk) -> Poll<Turn> {
@@ -438,7 +488,7 @@ impl Connection {
                     tail.extend_from_slice(&bytes[used..]);
                     self.keep_tail(tail, desk);
                 }
-                self.note_tail();
+                self.note_tail(worker);
                 Poll::Ready(turn)
             }
             Poll::Ready(_) => Poll::Ready(Turn::Drop),
@@ -455,7 +505,7 @@ impl Connection {
             tail.drain(..used);
             self.keep_tail(tail, desk);
         }
-        self.note_tail();
+        self.note_tail(worker);
         turn
     }
 
@@ -537,7 +587,6 @@ impl Connection {
         // What was not sent must never reach the next connection that uses the desk.
         desk.out.clear();
         exec.end(&mut moment);
-        exec.server.clients.account(&self.client.shared);
         (used, turn)
     }
 
@@ -691,7 +740,9 @@ impl Connection {
         self.client.sent(read as u64);
     }
 
-    fn note_tail(&mut self) {
+    /// Shows how much of an unfinished request there is. After each batch, which may have changed what
+    /// else the client takes.
+    fn note_tail(&mut self, worker: &Worker) {
         let shared = &self.client.shared;
         if self.tail.len() != shared.query_buffer_bytes.load(Ordering::Relaxed) {
             shared
@@ -701,6 +752,7 @@ impl Connection {
                 .query_buffer_capacity
                 .store(self.tail.capacity(), Ordering::Relaxed);
         }
+        worker.exec.server.clients.account(shared);
     }
 
     /// Only between requests.

@@ -228,11 +228,15 @@ async fn work(
             biased;
             parcel = inbox.recv() => {
                 let Some(parcel) = parcel else { break };
-                let worker = worker.clone();
-                connections.spawn_local(async move {
+                let (worker, shared) = (worker.clone(), parcel.client().shared.clone());
+                let clients = &server.clients;
+                let task = async move {
                     connection::run(worker.clone(), parcel).await;
                     worker.crew.members[index].connections.fetch_sub(1, Ordering::Relaxed);
-                });
+                };
+                shared.connection_bytes.store(size_of_val(&task), Ordering::Relaxed);
+                clients.account(&shared);
+                connections.spawn_local(task);
             }
             Some(_) = connections.join_next() => {}
             () = server.reached(Lifecycle::Stopping) => break,

@@ -40,7 +40,7 @@ const fn fixed(weight: usize, text: &'static str, agree: Agree) -> Template {
 
 /// All templates, in the groups an episode may dwell on.
 pub(crate) const GROUPS: &[&[Template]] = &[
-    STRINGS, HASHES, LISTS, SETS, ZSETS, SORT, GENERIC, CONNECTION, SERVER, LIMITS,
+    STRINGS, HASHES, LISTS, SETS, ZSETS, SORT, GENERIC, CONNECTION, PUBSUB, SERVER, LIMITS,
 ];
 
 /// How many of [`GROUPS`] an episode may dwell on, from the first.
@@ -504,6 +504,13 @@ const CONNECTION: &[Template] = &[
     t(1, "HELLO 3 [SETNAME any|AUTH default any|any]*", MapKeys),
     t(6, "SELECT db", Exact),
     t(1, "RESET", Exact),
+    // What is queued is answered later, all at once: `transactions` has that.
+    t(2, "WATCH (key)+", Exact),
+    fixed(1, "UNWATCH", Exact),
+    fixed(1, "EXEC", Exact),
+    fixed(1, "EXEC any", Exact),
+    fixed(1, "DISCARD", Exact),
+    fixed(1, "MULTI any", Exact),
     t(2, "CLIENT GETNAME", Exact),
     t(2, "CLIENT SETNAME any", Exact),
     t(2, "CLIENT SETINFO [LIB-NAME|LIB-VER|any]? any", Exact),
@@ -535,6 +542,28 @@ const CONNECTION: &[Template] = &[
     fixed(1, "CLIENT REPLY MAYBE", Exact),
     fixed(1, "CLIENT HELP", Kind),
     fixed(1, "CLIENT NONSENSE", Exact),
+];
+
+/// Pub/sub, as far as it has one reply: whoever has subscribed, and what it gets then, is compared in
+/// `pubsub`.
+const PUBSUB: &[Template] = &[
+    t(1, "PUBLISH any any", Exact),
+    t(1, "SPUBLISH any any", Exact),
+    fixed(1, "UNSUBSCRIBE any", Exact),
+    fixed(1, "PUNSUBSCRIBE any", Exact),
+    fixed(1, "SUNSUBSCRIBE any", Exact),
+    fixed(1, "UNSUBSCRIBE", Exact),
+    fixed(1, "SUBSCRIBE", Exact),
+    fixed(1, "PSUBSCRIBE", Exact),
+    fixed(1, "SSUBSCRIBE", Exact),
+    fixed(1, "PUBSUB CHANNELS", AnyOrder),
+    t(1, "PUBSUB CHANNELS any [any]?", AnyOrder),
+    t(1, "PUBSUB NUMSUB [any]?", Exact),
+    fixed(1, "PUBSUB NUMPAT", Exact),
+    t(1, "PUBSUB SHARDCHANNELS any [any]?", AnyOrder),
+    t(1, "PUBSUB SHARDNUMSUB [any]?", Exact),
+    fixed(1, "PUBSUB HELP", Kind),
+    fixed(1, "PUBSUB NONSENSE", Exact),
 ];
 
 /// The server, and what is no command at all.

@@ -3,7 +3,8 @@
 //! Fields and their order are Valkey 9.1's. A figure of something that Kivi does without has the
 //! value that a client has there who does not use it: `rbs` and `rbp` are 0, since replies are
 //! written from a buffer of the worker. What a slow reader has not taken yet is `obl` (bytes), one
-//! item (`oll`), and the memory that holds them (`omem`).
+//! item (`oll`), and the memory that holds them (`omem`); what others have for it (its inbox) is one
+//! more item and belongs to that memory.
 //!
 //! To add a field: its place in [`Writer::describe`]; a flag: its letter in [`flags`].
 
@@ -41,14 +42,16 @@ impl<'t> Writer<'t> {
     pub(super) fn describe(&self, client: &Shared, out: &mut Vec<u8>) {
         let seconds_since = |at_ms: u64| (self.now_ms / 1000).saturating_sub(at_ms / 1000);
         let names = client.names.lock().clone();
-        let argv_bytes = match client.id == self.asking {
-            true => self.argv_bytes,
-            false => 0,
+        // The request that runs is in a buffer of the worker.
+        let (argv_bytes, running_bytes) = match client.id == self.asking {
+            true => (self.argv_bytes, self.argv_bytes),
+            false => (client.blocked_argv_bytes(), 0),
         };
         let query_bytes = client.query_buffer_bytes.load(Relaxed);
         let query_free = client.query_buffer_capacity.load(Relaxed);
         let query_free = query_free.saturating_sub(query_bytes);
         let output_bytes = client.output_bytes.load(Relaxed);
+        let inbox_bytes = client.inbox_bytes.load(Relaxed);
         let command = (client.last_command.load(Relaxed) as usize).checked_sub(1);
         let command = command.and_then(|id| self.commands.get(id));
 
@@ -84,9 +87,9 @@ impl<'t> Writer<'t> {
             " multi={queued} watch={watched} qbuf={query_bytes} qbuf-free={query_free} \
              argv-mem={argv_bytes} multi-mem={queue_bytes} rbs=0 rbp=0 obl={output_bytes} oll={} omem={} \
              tot-mem={} events={} cmd={} user={DEFAULT_USER} redir={} resp={}",
-            (output_bytes > 0) as u8,
-            client.output_memory_bytes.load(Relaxed),
-            client.memory_bytes() + argv_bytes,
+            (output_bytes > 0) as u8 + (inbox_bytes > 0) as u8,
+            client.output_memory_bytes.load(Relaxed) + inbox_bytes,
+            client.memory_bytes() + running_bytes,
             if output_bytes > 0 { "rw" } else { "r" },
             command.unwrap_or(&"NULL"),
             client.tracking.getredir(),

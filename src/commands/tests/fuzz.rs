@@ -337,6 +337,8 @@ fn check(test: &mut Test, request: &[Vec<u8>], resp3: bool) {
     if request[0].eq_ignore_ascii_case(b"hello") || request[0].eq_ignore_ascii_case(b"reset") {
         test.run(wants);
     }
+    // Or else nothing that follows would be run.
+    test.run("DISCARD");
 }
 
 fn shown(request: &[Vec<u8>]) -> Vec<String> {
@@ -376,6 +378,45 @@ fn fuzz(resp3: bool, seed: u64) {
             }
         }
     }
+}
+
+/// Each in a transaction of its own, behind another command.
+fn fuzz_in_multi(resp3: bool, seed: u64) {
+    let table = CommandTable::new(&[]).unwrap();
+    let mut rng = Rng::from_seed(seed);
+    let mut test = new_server(resp3);
+    for command in table.commands() {
+        for command in std::iter::once(command).chain(&command.subcommands) {
+            let rounds = match command.full_name.starts_with("command") {
+                true => rounds() / 200,
+                false => rounds() / 10,
+            };
+            for round in 0..rounds {
+                if round % 500 == 499 {
+                    test = new_server(resp3);
+                }
+                let request = random_request(&mut rng, command);
+                if is_left_out(&request) {
+                    continue;
+                }
+                test.run("MULTI").is("+OK");
+                test.run("GET k1").is("+QUEUED");
+                let args: Vec<&[u8]> = request.iter().map(|arg| &arg[..]).collect();
+                let queued = test.args(&args).text();
+                check(&mut test, &[b"EXEC".to_vec()], resp3);
+                if queued.starts_with("+QUEUED") {
+                    test.run(if resp3 { "HELLO 3" } else { "HELLO 2" });
+                }
+                test.clock.advance(rng.below(50));
+            }
+        }
+    }
+}
+
+#[test]
+fn every_request_gets_one_reply_in_a_transaction() {
+    fuzz_in_multi(false, 0x5EED_0004);
+    fuzz_in_multi(true, 0x5EED_0005);
 }
 
 #[test]

@@ -283,7 +283,7 @@ fn nothing_is_built_while_no_log_is_on() {
 }
 
 /// Whether a command reads or writes keys.
-fn is_on_keys(command: &Registered) -> bool {
+pub(super) fn is_on_keys(command: &Registered) -> bool {
     !command.row.keys.is_empty() || command.row.flags.has(Flags::WRITE)
 }
 
@@ -326,7 +326,7 @@ const ON_WHAT_EXPIRES: &[&str] = &[
     "DEL k",
 ];
 
-fn request_on_what_expires(rng: &mut Rng) -> Vec<Vec<u8>> {
+pub(super) fn request_on_what_expires(rng: &mut Rng) -> Vec<Vec<u8>> {
     let line = ON_WHAT_EXPIRES[rng.index(ON_WHAT_EXPIRES.len())];
     let mut word = |word: &str| match word {
         "h" | "k" | "f" => format!("{word}{}", rng.below(3)),

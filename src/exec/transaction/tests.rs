@@ -1,1 +1,372 @@
-//! Tests of transactions.
+//! Transactions in the process: what runs inside of them, and what threads see of them.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use crate::commands::tests::Test;
+use crate::exec::{Flow, Wait};
+use crate::persist::state::JobKind;
+use crate::util::rng::Rng;
+
+/// Runs lines in a transaction; what EXEC answers.
+#[track_caller]
+fn transaction(test: &mut Test, lines: &[&str]) -> String {
+    test.run("MULTI").is("+OK");
+    for line in lines {
+        test.run(line).is("+QUEUED");
+    }
+    test.run("EXEC").text()
+}
+
+#[test]
+fn what_blocks_elsewhere_finds_nothing() {
+    let mut test = Test::new();
+    let lines = [
+        "BLPOP l 0",
+        "BLMOVE l m LEFT RIGHT 0",
+        "BLMPOP 0 1 l LEFT",
+        "BZPOPMIN z 0",
+        "BZMPOP 0 1 z MIN",
+        "RPUSH l a b",
+        "BLPOP l 0",
+        "BLPOP l -1",
+    ];
+    let expected = "*8 *-1 $-1 *-1 *-1 *-1 :2 *2 $1 l $1 a -ERR timeout is negative";
+    assert_eq!(transaction(&mut test, &lines), expected);
+    test.run("INFO clients").has("blocked_clients:0");
+    let waiter = test.blocks("BLPOP nothing 1");
+    test.client().run("RPUSH nothing x").is(":1");
+    test.waited(&waiter).unwrap().is("*2 $7 nothing $1 x");
+}
+
+#[test]
+fn waiting_clients_are_served_when_it_is_over() {
+    let mut test = Test::new();
+    let mut blocked = test.client();
+    let waiter = blocked.blocks("BLPOP l m 0");
+    let lines = ["RPUSH l a", "DEL l", "SET l x", "RPUSH m 1 2", "DEL m"];
+    assert_eq!(transaction(&mut test, &lines), "*5 :1 :1 +OK :2 :1");
+    assert!(blocked.waited(&waiter).is_none());
+    let lines = ["RPUSH m 1 2", "DEL l", "RPUSH l a b", "LLEN l"];
+    assert_eq!(transaction(&mut test, &lines), "*4 :2 :1 :2 :2");
+    // The command runs again: its first key comes first.
+    blocked.waited(&waiter).unwrap().is("*2 $1 l $1 a");
+    // It works under the locks of the transaction that serves it, and touches what is watched.
+    let waiter = blocked.blocks("BLMOVE q r LEFT RIGHT 0");
+    let mut watcher = test.client();
+    watcher.run("WATCH r").is("+OK");
+    assert_eq!(
+        transaction(&mut test, &["RPUSH q a", "RPUSH r x"]),
+        "*2 :1 :1"
+    );
+    blocked.waited(&waiter).unwrap().is("$1 a");
+    test.run("LRANGE r 0 -1").is("*2 $1 x $1 a");
+    assert_eq!(transaction(&mut watcher, &["PING"]), "*-1");
+}
+
+#[test]
+fn the_whole_keyspace_is_at_hand() {
+    let mut test = Test::new();
+    let lines = [
+        "SET a 1",
+        "FLUSHALL",
+        "DBSIZE",
+        "SET b 2",
+        "DBSIZE",
+        "KEYS *",
+        "RANDOMKEY",
+        "SCAN 0",
+    ];
+    let expected = "*8 +OK +OK :0 +OK :1 *1 $1 b $1 b *2 $1 0 *1 $1 b";
+    assert_eq!(transaction(&mut test, &lines), expected);
+    let lines = [
+        "SWAPDB 0 1",
+        "GET b",
+        "SELECT 1",
+        "GET b",
+        "FLUSHDB",
+        "SELECT 0",
+    ];
+    assert_eq!(
+        transaction(&mut test, &lines),
+        "*6 +OK $-1 +OK $1 2 +OK +OK"
+    );
+    test.run("MSET w1 2 w2 1 x1 b x2 a").is("+OK");
+    let lines = [
+        "RPUSH l 1 2",
+        "SORT l BY w* GET x*",
+        "DEBUG OBJECT l",
+        "INFO keyspace",
+    ];
+    let reply = transaction(&mut test, &lines);
+    assert!(
+        reply.starts_with("*4 :2 *2 $1 a $1 b +Value at:"),
+        "{reply}"
+    );
+    assert!(reply.contains("db0:keys=5,"), "{reply}");
+    let lines = [
+        "DEBUG POPULATE 100",
+        "CONFIG RESETSTAT",
+        "DEBUG DIGEST",
+        "DBSIZE",
+    ];
+    let reply = transaction(&mut test, &lines);
+    assert!(
+        reply.starts_with("*4 +OK +OK +") && reply.ends_with(" :105"),
+        "{reply}"
+    );
+}
+
+#[test]
+fn it_waits_for_the_gate() {
+    let mut test = Test::new();
+    let server = test.session.server().clone();
+    test.run("WATCH w").is("+OK");
+    for line in ["MULTI", "FLUSHALL", "SET a 1"] {
+        test.run(line);
+    }
+    let gate = server.keyspace.gate.try_close().unwrap();
+    assert_eq!(test.flow("EXEC"), Flow::Wait(Wait::Gate));
+    drop(gate);
+    test.client().run("SET w 1").is("+OK");
+    test.run("EXEC").is("*-1");
+    test.run("GET a").is("$-1");
+}
+
+#[test]
+fn snapshots_begin_afterwards() {
+    let mut test = Test::new();
+    let server = test.session.server().clone();
+    let lines = [
+        "SET a 1",
+        "BGSAVE",
+        "BGSAVE SCHEDULE",
+        "BGSAVE foo",
+        "BGREWRITEAOF",
+    ];
+    let expected = "*5 +OK +Background saving scheduled +Background saving scheduled \
+                    -ERR syntax error +Background append only file rewriting scheduled";
+    assert_eq!(transaction(&mut test, &lines), expected);
+    let book = server.persist.book().clone();
+    assert!(book.is_bgsave_scheduled && book.is_rewrite_scheduled && book.job.is_none());
+    test.run("BGSAVE CANCEL")
+        .is("+Scheduled background saving cancelled");
+    let job = server.persist.begin(JobKind::BgSave, 0).unwrap();
+    let reply = transaction(&mut test, &["BGSAVE", "BGREWRITEAOF"]);
+    assert_eq!(
+        reply,
+        "*2 -ERR Background save already in progress \
+         +Background append only file rewriting scheduled"
+    );
+    drop(job);
+}
+
+#[test]
+fn what_takes_threads_is_refused() {
+    let mut test = Test::new();
+    let refused = "-ERR Command 'debug' not allowed inside a transaction";
+    let reply = transaction(
+        &mut test,
+        &["SET a 1", "DEBUG RELOAD", "DEBUG LOADAOF", "GET a"],
+    );
+    assert_eq!(reply, format!("*4 +OK {refused} {refused} $1 1"));
+    let reply = transaction(
+        &mut test,
+        &[
+            "SET a 2",
+            "CONFIG SET appendonly yes",
+            "CONFIG SET hz 20 port 0",
+            "GET a",
+        ],
+    );
+    assert!(
+        reply.starts_with(
+            "*4 +OK -ERR CONFIG SET failed (possibly related to argument 'appendonly')"
+        )
+    );
+    assert!(reply.ends_with(" $1 2"), "{reply}");
+    for line in ["MULTI", "SET a 1", "DEBUG SLEEP 0.5", "DEBUG SLEEP 0.25"] {
+        test.run(line);
+    }
+    let (reply, flow) = test.session.call(&[b"EXEC"]);
+    assert_eq!(flow, Flow::Sleep(std::time::Duration::from_millis(750)));
+    assert_eq!(reply, b"*3\r\n+OK\r\n+OK\r\n+OK\r\n");
+}
+
+#[test]
+fn the_configuration_may_change_within() {
+    let mut test = Test::new();
+    let limit = "CONFIG SET hash-max-listpack-entries";
+    let (low, high) = (format!("{limit} 1"), format!("{limit} 2"));
+    let lines = [
+        &low,
+        "HSET h a 1 b 2",
+        "OBJECT ENCODING h",
+        "DEL h",
+        &high,
+        "HSET h a 1 b 2",
+        "OBJECT ENCODING h",
+        "CONFIG SET no-such 1",
+    ];
+    assert_eq!(
+        transaction(&mut test, &lines),
+        "*8 +OK :2 $9 hashtable :1 +OK :2 $8 listpack \
+         -ERR Unknown option or number of arguments for CONFIG SET - 'no-such'"
+    );
+    let many: Vec<&str> = (0..2_000)
+        .map(|n| if n % 2 == 0 { &*low } else { &*high })
+        .collect();
+    assert!(transaction(&mut test, &many).ends_with("+OK +OK"));
+    // Refused while another one may be waiting for the shards.
+    test.run("CONFIG GET hash-max-listpack-entries").has("$1 2");
+}
+
+#[test]
+fn events_that_are_switched_on_within_are_told() {
+    let mut test = Test::new();
+    let server = test.session.server().clone();
+    let mut watcher = test.client();
+    watcher.run("WATCH k").is("+OK");
+    let lines = ["CONFIG SET notify-keyspace-events KEA", "SET k v", "DEL k"];
+    assert_eq!(transaction(&mut test, &lines), "*3 +OK +OK :1");
+    assert!(server.config().notify_keyspace_events.keyspace);
+    assert_eq!(transaction(&mut watcher, &["PING"]), "*-1");
+}
+
+#[test]
+fn a_queue_is_counted_and_given_back() {
+    let mut test = Test::new();
+    let empty = test.session.client().shared.memory_bytes();
+    test.run("MULTI").is("+OK");
+    let value = "x".repeat(10_000);
+    for _ in 0..100 {
+        test.run(&format!("SET k {value}")).is("+QUEUED");
+    }
+    let client = test.session.client();
+    assert!(
+        (1_000_000..1_020_000).contains(&client.queued_bytes()),
+        "{}",
+        client.queued_bytes()
+    );
+    assert!(client.shared.memory_bytes() > empty + 1_000_000);
+    test.run("DISCARD").is("+OK");
+    let client = test.session.client();
+    assert_eq!(client.queued_bytes(), 0);
+    assert!(client.shared.memory_bytes() < empty + 2_000);
+    // Arguments without a byte take memory, too.
+    test.run("MULTI").is("+OK");
+    let request = vec![&b""[..]; 10_000];
+    test.args(&[&[&b"DEL"[..]], &request[..]].concat())
+        .is("+QUEUED");
+    assert!(test.session.client().queued_bytes() > 80_000);
+}
+
+/// As [`transaction`], while others take the exclusive path.
+fn retried(test: &mut Test, lines: &[&str]) -> String {
+    let mut run = |line: &str| loop {
+        let reply = test.run(line).text();
+        if !reply.is_empty() {
+            return reply;
+        }
+        thread::yield_now();
+    };
+    run("MULTI");
+    lines
+        .iter()
+        .for_each(|line| assert_eq!(run(line), "+QUEUED"));
+    run("EXEC")
+}
+
+/// What `threads` clients do at the same time, each with a generator of its own.
+fn at_once(test: &Test, threads: u64, work: impl Fn(&mut Test, &mut Rng) + Sync) {
+    thread::scope(|scope| {
+        for seed in 0..threads {
+            let (mut client, work) = (test.client(), &work);
+            scope.spawn(move || work(&mut client, &mut Rng::from_seed(seed)));
+        }
+    });
+}
+
+const ACCOUNTS: u64 = 24;
+
+fn sum(text: &str) -> i64 {
+    let numbers = text
+        .split(' ')
+        .filter(|word| !word.starts_with(['*', '$', ':', '+']));
+    numbers.map(|number| number.parse::<i64>().unwrap()).sum()
+}
+
+fn transfers_keep_their_sum(threads: u64) {
+    let mut test = Test::new();
+    for account in 0..ACCOUNTS {
+        test.run(&format!("SET account:{account} 100"));
+    }
+    let all: Vec<String> = (0..ACCOUNTS)
+        .map(|account| format!("account:{account}"))
+        .collect();
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let (mut reader, done, all) = (test.client(), &done, &all);
+        scope.spawn(move || {
+            let gets: Vec<String> = all.iter().map(|key| format!("GET {key}")).collect();
+            let gets: Vec<&str> = gets.iter().map(|line| &**line).collect();
+            let mget = format!("MGET {}", all.join(" "));
+            while !done.load(Ordering::Relaxed) {
+                assert_eq!(sum(&retried(&mut reader, &gets)), 100 * ACCOUNTS as i64);
+                assert_eq!(sum(&retried(&mut reader, &[&mget])), 100 * ACCOUNTS as i64);
+            }
+        });
+        at_once(&test, threads, |client, rng| {
+            for round in 0..2_000 / threads {
+                let [from, to] = [rng.below(ACCOUNTS), rng.below(ACCOUNTS)];
+                let amount = rng.below(100);
+                let (out, back) = (
+                    format!("DECRBY account:{from} {amount}"),
+                    format!("INCRBY account:{to} {amount}"),
+                );
+                match round % 50 {
+                    // On the exclusive path, too.
+                    0 => retried(client, &[&out, "DBSIZE", &back]),
+                    _ => retried(client, &[&out, &back]),
+                };
+            }
+        });
+        done.store(true, Ordering::Relaxed);
+    });
+}
+
+#[test]
+fn transfers_keep_their_sum_to_every_reader() {
+    [1, 4, 8].into_iter().for_each(transfers_keep_their_sum);
+}
+
+/// Adds one to a number by WATCH, GET, MULTI, SET, EXEC, until that works.
+fn increment(client: &mut Test, key: &str) {
+    loop {
+        client.run(&format!("WATCH {key}")).is("+OK");
+        let text = client.run(&format!("GET {key}")).text();
+        let number: u64 = text
+            .split(' ')
+            .nth(1)
+            .map_or(0, |number| number.parse().unwrap());
+        if transaction(client, &[&format!("SET {key} {}", number + 1)]) == "*1 +OK" {
+            return;
+        }
+    }
+}
+
+#[test]
+fn optimistic_locking_loses_no_update() {
+    for threads in [1, 4, 8] {
+        let mut test = Test::new();
+        let each = 800 / threads;
+        at_once(&test, threads, |client, rng| {
+            for _ in 0..each {
+                increment(client, ["a", "b"][rng.index(2)]);
+            }
+        });
+        let [a, b] = ["a", "b"].map(|key| sum(&test.run(&format!("GET {key}")).text()));
+        assert_eq!(a + b, (each * threads) as i64);
+        test.run("INFO clients").has("total_watched_keys:0");
+    }
+}
