@@ -25,7 +25,7 @@ const ROLES: &[(Protocol, Option<usize>, &str)] = &[
     (
         Protocol::Resp3,
         None,
-        "bcast noloop prefix l prefix zk prefix s",
+        "bcast noloop prefix l prefix z1 prefix s",
     ),
     (Protocol::Resp2, Some(SUBSCRIBER), ""),
     (Protocol::Resp3, Some(4), "bcast prefix k"),
@@ -77,17 +77,18 @@ fn clients_are_told_what_valkey_tells_them() {
 fn episode(seed: u64, kivi: &Server, valkey: &Server) -> usize {
     let mut sides = [kivi, valkey].map(Side::new);
     let mut generator = Generator::new(seed);
-    let mut told = 0;
+    let (mut told, mut history) = (0, String::new());
     for step in 0..STEPS_PER_EPISODE {
         let who = generator.rng.below(SUBSCRIBER);
         let commands = step_of(&mut generator, who);
         let [ours, theirs] = sides.each_mut().map(|side| side.step(who, &commands));
         told += ours.iter().map(Vec::len).sum::<usize>();
+        let shown: Vec<String> = commands.iter().map(|argv| show_command(argv)).collect();
+        history += &format!("{step}: client {who} runs {}\n", shown.join(", "));
         for (client, (ours, theirs)) in ours.iter().zip(&theirs).enumerate() {
-            let shown: Vec<String> = commands.iter().map(|argv| show_command(argv)).collect();
             assert_eq!(
                 ours, theirs,
-                "seed {seed}, step {step}: client {who} ran {shown:?}; client {client} ({}) was told",
+                "what client {client} ({}) was told, seed {seed}, by the last of\n{history}",
                 ROLES[client].2
             );
         }
@@ -127,6 +128,8 @@ fn step_of(generator: &mut Generator, who: usize) -> Vec<Argv> {
             commands.push(words("EXEC"));
             commands
         }
+        // A pipeline: changes are told by the batch.
+        11..13 => (0..3).map(|_| command(generator)).collect(),
         // Reads, so that there is something to tell.
         5..11 => vec![read(&mut generator.rng)],
         _ => vec![command(generator)],
@@ -186,7 +189,25 @@ fn is_comparable(argv: &Argv) -> bool {
             && known.peer.is_none_or(|peer| peer == Peer::Valkey9)
             && (known.when)(&words)
     });
-    !(words.among(OTHERS) || expires || has_time || blocks || differs || name == "psetex")
+    !(words.among(OTHERS)
+        || is_garbled(&words)
+        || expires
+        || has_time
+        || blocks
+        || differs
+        || name == "psetex")
+}
+
+/// Whether the number of keys is none: Valkey takes `1 ` and `1x` for one, finds keys and remembers
+/// them before the command finds fault with it.
+fn is_garbled(words: &Words) -> bool {
+    const NUMBERED: &[&str] = &["union", "inter", "diff", "mpop"];
+    let name = words.0[0].as_str();
+    let at = 1 + usize::from(name.ends_with("store"));
+    let number = words.0.get(at).map_or("", |word| word.as_str());
+    let is_plain = number.parse().is_ok_and(|n: i64| n.to_string() == number);
+    NUMBERED.iter().any(|part| name.contains(part)) && !name.starts_with('s') && !is_plain
+        || name == "sintercard" && !is_plain
 }
 
 /// A command that reads some of the keys that generated commands have.
@@ -194,12 +215,12 @@ fn read(rng: &mut Rng) -> Argv {
     const FAMILIES: &[(&str, &str)] = &[
         ("MGET", "k"),
         ("EXISTS", "k"),
-        ("EXISTS", "lk"),
-        ("EXISTS", "sk"),
-        ("TOUCH", "zk"),
-        ("TOUCH", "hk"),
-        ("SUNION", "sk"),
-        ("ZUNION 2", "zk"),
+        ("EXISTS", "l"),
+        ("TOUCH", "s"),
+        ("SUNION", "s"),
+        ("ZUNION 2", "z"),
+        ("EXISTS", "z"),
+        ("TOUCH", "h"),
     ];
     let (name, prefix) = rng.pick(FAMILIES);
     let mut argv: Argv = name
@@ -207,7 +228,7 @@ fn read(rng: &mut Rng) -> Argv {
         .map(|word| word.as_bytes().to_vec())
         .collect();
     for _ in 0..2 {
-        argv.push(format!("{prefix}{}", rng.below(4) + 1).into_bytes());
+        argv.push(format!("{prefix}{}", rng.below(5)).into_bytes());
     }
     argv
 }
