@@ -360,16 +360,16 @@ impl Shared {
             + self.inbox_bytes.load(Ordering::Relaxed)
             + self.subscription_bytes.load(Ordering::Relaxed)
             + self.tracking.memory_bytes();
-        let waiting = self
-            .waiter
-            .lock()
-            .as_ref()
-            .map(|waiter| waiter.waiting.memory_bytes());
-        let connection = self.connection_bytes.load(Ordering::Relaxed) + waiting.unwrap_or(0);
+        let connection = self.connection_bytes.load(Ordering::Relaxed);
         let transaction = self.transaction.get().map_or(0, |seen| seen.memory_bytes());
+        let waiter = self.waiter.lock();
+        let waiting = waiter
+            .as_ref()
+            .map_or(0, |waiter| waiter.waiting.memory_bytes());
         size_of::<Shared>()
             + connection
             + transaction
+            + waiting
             + buffers
             + ends
             + texts.iter().sum::<usize>()

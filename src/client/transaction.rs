@@ -9,7 +9,7 @@
 //! queuing.
 //!
 //! Invariant: a key is in [`Transaction`]'s list of watched keys as long as its shard may know the
-//! flag. So who ends a connection ends its transaction, too ([`Transaction::end`]).
+//! flag. So who ends a connection ends its transaction, too ([`Client::end_transaction`]).
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -383,10 +383,9 @@ impl Transaction {
         self.figures.watched_bytes.store(0, Ordering::Relaxed);
     }
 
-    /// Ends it, whatever came of it (EXEC, DISCARD, RESET, the end of the connection). Locks are as
-    /// [`Transaction::unwatch`] needs them.
-    pub fn end(&mut self, db: &mut Access<'_>) {
-        self.unwatch(db);
+    /// Ends it, whatever came of it, when nothing is watched any more.
+    fn close(&mut self) {
+        debug_assert!(self.watched.is_empty());
         self.drop_queue();
         self.is_open = false;
         self.is_refused = false;
@@ -411,11 +410,20 @@ impl Client {
         self.in_multi = true;
     }
 
-    /// Ends its transaction, if there is one. The shards of the watched keys are held, or none is.
+    /// Ends its transaction, if there is one (DISCARD, RESET, the end of the connection). The shards of
+    /// the watched keys are held, or none is.
     pub fn end_transaction(&mut self, db: &mut Access<'_>) {
+        if let Some(transaction) = &mut self.transaction {
+            transaction.unwatch(db);
+            self.close_transaction();
+        }
+    }
+
+    /// Ends its transaction, when nothing is watched any more.
+    pub fn close_transaction(&mut self) {
         self.in_multi = false;
         if let Some(transaction) = &mut self.transaction {
-            transaction.end(db);
+            transaction.close();
         }
     }
 

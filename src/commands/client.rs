@@ -21,6 +21,8 @@ mod line;
 mod tracking;
 
 #[cfg(test)]
+mod import_tests;
+#[cfg(test)]
 mod tests;
 
 /// Served while the dataset is loaded and by a stale replica; not from scripts.

@@ -222,6 +222,12 @@ fn psubscribe(ctx: &mut Ctx<'_>) -> CmdResult {
 }
 
 fn ssubscribe(ctx: &mut Ctx<'_>) -> CmdResult {
+    // Not within a transaction, where the other two are fine, as in Redis.
+    if !ctx.may_block {
+        return Err(CmdError::text(
+            "ERR SSUBSCRIBE isn't allowed for a DENY BLOCKING client",
+        ));
+    }
     subscribe_to(ctx, Subject::ShardChannel)
 }
 

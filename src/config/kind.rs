@@ -231,6 +231,12 @@ impl Kind {
                 _ => number.to_string().into_bytes(),
             },
             Value::Word(word) => word.as_bytes().to_vec(),
+            // Valkey does not show it behind an A.
+            Value::Text(text) if self == Kind::EventFlags && text.starts_with(b"A") => text
+                .iter()
+                .copied()
+                .filter(|&letter| letter != b'n')
+                .collect(),
             Value::Text(text) => text.clone(),
             Value::Words(words) => words.join(&b' '),
             Value::Lines(lines) => {
@@ -251,6 +257,7 @@ impl Kind {
             }
             Value::Words(words) if words.is_empty() => vec![vec![Vec::new()]],
             Value::Words(words) => vec![words.clone()],
+            Value::Text(text) => vec![vec![text.clone()]],
             _ => vec![vec![self.render(value)]],
         }
     }

@@ -213,7 +213,8 @@ pub(super) fn replicaof(words: &[Vec<u8>]) -> Result<Value, Reason> {
     ]))
 }
 
-/// Letters of event classes, kept in the server's order; all classes together show as `A`.
+/// Letters of event classes, kept in the server's order; all classes together are `A`. `n` behind it
+/// is not shown ([`Kind::render`]), but kept.
 pub(super) fn event_flags(arg: &[u8]) -> Result<Value, Reason> {
     /// What `A` stands for.
     const CLASSES: &[u8] = b"g$lshzxetd";
@@ -229,12 +230,11 @@ pub(super) fn event_flags(arg: &[u8]) -> Result<Value, Reason> {
         true => b"A".to_vec(),
         false => CLASSES
             .iter()
-            .chain(b"n")
             .copied()
             .filter(|class| has(*class))
             .collect(),
     };
-    kept.extend(b"KEm".iter().filter(|flag| has(**flag)));
+    kept.extend(b"nKEm".iter().filter(|flag| has(**flag)));
     Ok(Value::Text(kept))
 }
 

@@ -167,6 +167,7 @@ impl<'k> Access<'k> {
     pub fn begin_next(&mut self, db: DbIndex, touch: bool, first: Option<(&[u8], u64)>) {
         self.db = db;
         self.touch = touch;
+        self.now_ms = self.clock_ms;
         let (key, hash) = first.unwrap_or_default();
         self.first = FirstKey {
             at: key.as_ptr() as usize,

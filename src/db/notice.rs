@@ -109,6 +109,12 @@ impl Interest {
         self.set(MONITORED, wanted);
     }
 
+    /// See [`Interest::set_monitored`].
+    #[inline]
+    pub fn is_monitored(&self) -> bool {
+        wants_commands(self.load())
+    }
+
     fn set(&self, bit: u32, wanted: bool) {
         match wanted {
             true => self.0.fetch_or(bit, Ordering::AcqRel),

@@ -176,8 +176,7 @@ impl Access<'_> {
         .is_some()
     }
 
-    /// Deletes a key that a walk found expired, if it still is. While data is imported, that is the
-    /// business of whoever imports.
+    /// Deletes a key that a walk found expired, if it still is.
     fn drop_expired(&mut self, key: &[u8]) {
         self.with_key(key, |access| access.exists(key, Lookup::Silent));
     }

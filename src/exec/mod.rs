@@ -164,12 +164,15 @@ impl Exec {
         }
     }
 
-    /// The configuration; a copy that follows changes from batch to batch.
+    /// The configuration; a copy that follows changes from batch to batch, or while a transaction runs
+    /// from one to the next.
     pub fn config(&self) -> Ref<'_, Arc<Config>> {
         let epoch = self.server.config_epoch();
-        if self.config_epoch.get() != epoch {
+        if self.config_epoch.get() != epoch
+            && let Ok(mut config) = self.config.try_borrow_mut()
+        {
             self.config_epoch.set(epoch);
-            *self.config.borrow_mut() = self.server.config();
+            *config = self.server.config();
         }
         self.config.borrow()
     }
@@ -312,8 +315,8 @@ impl Exec {
             let hash = ahead.and_then(|ahead| ahead.hash);
             return self.queue(command, argv, hash, client, out);
         }
-        if command.row.keys.is_empty() && is_queued {
-            // What reads the figures shall find those of this batch.
+        if command.row.keys.is_empty() && is_queued && !command.row.flags.has(Flags::FAST) {
+            // What reads the figures shall find those of this batch; none of those is fast.
             self.end(moment);
         }
         let started = moment.tick;
@@ -332,7 +335,7 @@ impl Exec {
         let failed = called.result.is_err();
         let flow = match called.result {
             Ok(Next::Exec) => {
-                let Some(flow) = self.run_queue(moment, client, out) else {
+                let Some(flow) = self.run_queue(command, argv, moment, client, out) else {
                     client.reply = reply;
                     return Flow::Wait(Wait::Gate);
                 };
@@ -448,24 +451,25 @@ impl Exec {
             moment.logged(seq.unwrap_or(0));
         }
         ctx.db.tell();
-        if ctx.db.effects.is_monitored() {
-            self.show(ctx, argv);
+        // EXEC is shown behind what it has run.
+        if ctx.db.effects.is_monitored() && !matches!(result, Ok(Next::Exec)) {
+            self.show(ctx.command, ctx.client, argv);
         }
         result
     }
 
     /// Shows a command that has run to those who look at all of them (MONITOR).
     #[cold]
-    fn show(&self, ctx: &Ctx<'_>, argv: Argv<'_>) {
-        let row = &ctx.command.row;
+    fn show(&self, command: &Registered, client: &Client, argv: Argv<'_>) {
+        let row = &command.row;
         if row.flags.any(Flags::ADMIN.and(Flags::SKIP_MONITOR)) {
             return;
         }
         let args = argv.iter().enumerate();
         let argv = args.map(|(at, arg)| (arg, row.secrets.hides(argv, at)));
         let shown = Shown {
-            client: &ctx.client.shared,
-            db: ctx.client.db.0,
+            client: &client.shared,
+            db: client.db.0,
             argv,
         };
         self.server.monitors.show(&self.server.clock, shown);

@@ -42,38 +42,49 @@ struct Rest {
     chore: Option<Chore>,
 }
 
-/// The configuration as the commands of one transaction see it, each as the one before has left it.
-struct Seen {
+/// A transaction that runs.
+struct Run<'a> {
+    /// EXEC itself.
+    exec: &'a Registered,
+    argv: Argv<'a>,
+    queue: &'a Queue,
+    config: &'a Config,
+    /// The configurations that it has made.
+    made: &'a Made,
+}
+
+/// Configurations that the commands of a transaction have made, for those that follow. Mostly there is
+/// none.
+#[derive(Default)]
+struct Made(OnceCell<Box<Later>>);
+
+/// A configuration, and what has taken its place.
+struct Later {
     config: Arc<Config>,
     epoch: u64,
-    next: OnceCell<Box<Seen>>,
+    next: Made,
 }
 
-impl Seen {
-    fn now(server: &Server) -> Seen {
-        let epoch = server.config_epoch();
-        Seen {
-            config: server.config(),
-            epoch,
-            next: OnceCell::new(),
-        }
-    }
-
-    /// This one, or what has taken its place.
-    fn latest(&self, server: &Server) -> &Seen {
-        match self.epoch == server.config_epoch() {
-            true => self,
-            false => self.next.get_or_init(|| Box::new(Seen::now(server))),
-        }
+impl Made {
+    /// What holds by now, as the next one.
+    #[cold]
+    fn add(&self, server: &Server) -> &Later {
+        self.0.get_or_init(|| {
+            Box::new(Later {
+                epoch: server.config_epoch(),
+                config: server.config(),
+                next: Made::default(),
+            })
+        })
     }
 }
 
-impl Drop for Seen {
+impl Drop for Made {
     fn drop(&mut self) {
-        // One after the other: as deep as there were changes the stack need not be.
-        let mut next = self.next.take();
-        while let Some(mut seen) = next {
-            next = seen.next.take();
+        // One after the other: the stack need not be as deep as there were changes.
+        let mut next = self.0.take();
+        while let Some(mut later) = next {
+            next = later.next.0.take();
         }
     }
 }
@@ -119,8 +130,10 @@ impl Exec {
             need.hashes.push(hash);
             return need;
         }
-        let found = keys::for_each_key(command.row.keys, argv, |at, _| {
-            need.hashes.push(keyspace.hash(&argv[at]));
+        let found = keys::for_each_key(command.row.keys, argv, |at, spec| {
+            if spec.is_key() {
+                need.hashes.push(keyspace.hash(&argv[at]));
+            }
         });
         if found.is_err() {
             // The handler finds the same fault and answers it, without touching a key.
@@ -129,10 +142,13 @@ impl Exec {
         need
     }
 
-    /// Runs what the client has queued; `None` when someone else has the keyspace for himself.
+    /// Runs what the client has queued, by its EXEC; `None` when someone else has the keyspace for
+    /// himself.
     #[inline(never)]
     pub(super) fn run_queue(
         &self,
+        command: &Registered,
+        argv: Argv<'_>,
         moment: &mut Moment,
         client: &mut Client,
         out: &mut ReplyWriter,
@@ -141,6 +157,9 @@ impl Exec {
         let Held { locks, gate } = self.hold_for(client.transaction_mut())?;
         let mut db = Access::new(keyspace, locks, client.db, moment.now_ms, true);
         db.set_client(client.shared.id);
+        if client.is_import_source {
+            db.see_expired();
+        }
         let transaction = client.transaction_mut();
         let is_stale = transaction.is_stale(&mut db);
         transaction.unwatch(&mut db);
@@ -148,19 +167,27 @@ impl Exec {
         if is_stale {
             // Keys that were found expired.
             db.settle();
+            self.show_exec(&db, command, client, argv);
             fanout::fan_out(&self.server, moment, db.into_effects());
             out.null_array();
         } else {
             let queue = transaction.take_queue();
-            let seen = Seen::now(&self.server);
             out.array(queue.len());
-            let db = self.run_all(&queue, &seen, db, moment, client, out, &mut rest);
+            let run = Run {
+                exec: command,
+                argv,
+                queue: &queue,
+                config: &self.config(),
+                made: &Made::default(),
+            };
+            let (db, left) = self.run_all(run, db, moment, client, out);
+            rest = left;
             let mut effects = self.end_group(db, gate, moment);
             effects.changes += rest.changes;
             fanout::fan_out(&self.server, moment, effects);
             queue.give_back();
         }
-        self.end_transaction(client);
+        client.close_transaction();
         Some(self.after(rest))
     }
 
@@ -179,41 +206,41 @@ impl Exec {
     }
 
     /// Runs the commands in order.
-    #[allow(clippy::too_many_arguments)]
     fn run_all<'a>(
         &'a self,
-        queue: &'a Queue,
-        mut seen: &'a Seen,
+        run: Run<'a>,
         mut db: Access<'a>,
         moment: &mut Moment,
         client: &'a mut Client,
         out: &'a mut ReplyWriter,
-        rest: &mut Rest,
-    ) -> Access<'a> {
-        let Some(first) = queue.iter().next() else {
-            return db;
-        };
+    ) -> (Access<'a>, Rest) {
+        let (mut rest, mut made) = (Rest::default(), run.made);
+        let mut epoch = self.config_epoch.get();
         db.effects.set_grouped(true);
         let mut ctx = Ctx {
-            args: Args::new(first.argv(), 1),
+            args: Args::new(run.argv, 1),
             db,
             out,
             client,
             server: &self.server,
-            config: &seen.config,
+            config: run.config,
             table: &self.table,
-            command: self.table.by_id(first.command),
+            command: run.exec,
             may_block: false,
         };
-        for queued in queue.iter() {
-            self.run_queued(&mut ctx, queued, moment, rest);
-            seen = seen.latest(&self.server);
-            ctx.config = &seen.config;
+        for queued in run.queue.iter() {
+            self.run_queued(&mut ctx, queued, moment, &mut rest);
+            if self.server.config_epoch() != epoch {
+                let later = made.add(&self.server);
+                (epoch, made) = (later.epoch, &later.next);
+                ctx.config = &later.config;
+            }
         }
         if let Some(mark) = rest.closed {
             ctx.out.truncate(mark);
         }
-        ctx.db
+        self.show_exec(&ctx.db, run.exec, ctx.client, run.argv);
+        (ctx.db, rest)
     }
 
     fn run_queued<'a>(
@@ -234,6 +261,9 @@ impl Exec {
         let touch = !ctx.client.no_touch;
         ctx.db
             .begin_next(ctx.client.db, touch, key.zip(queued.first_hash));
+        if ctx.client.is_import_source {
+            ctx.db.see_expired();
+        }
         ctx.args = Args::new(argv, 1 + command.is_subcommand() as usize);
         ctx.command = command;
         let mark = ctx.out.mark();
@@ -281,6 +311,13 @@ impl Exec {
                 let config = self.server.config();
                 self.serve_waiters(db, ready, gate, &config, moment)
             }
+        }
+    }
+
+    /// Shows EXEC itself to those who look at all commands, behind what it has run.
+    fn show_exec(&self, db: &Access<'_>, command: &Registered, client: &Client, argv: Argv<'_>) {
+        if db.effects.is_monitored() {
+            self.show(command, client, argv);
         }
     }
 

@@ -13,7 +13,7 @@ use crate::ds::hash::{HashFunction, KeyHash};
 
 use super::subscribers::Subscribers;
 
-/// Number of parts.
+/// Number of parts: more than there are threads that publish.
 const PARTS: usize = 64;
 
 /// The channels of one part.
@@ -34,6 +34,12 @@ pub(super) struct NameHash(KeyHash);
 pub(super) struct NameHasher {
     hash: KeyHash,
     value: u64,
+}
+
+impl Default for NameHash {
+    fn default() -> NameHash {
+        NameHash(KeyHash::process(HashFunction::Fast))
+    }
 }
 
 impl BuildHasher for NameHash {
@@ -63,7 +69,7 @@ impl Hasher for NameHasher {
 
 impl Default for Channels {
     fn default() -> Channels {
-        let hash = NameHash(KeyHash::process(HashFunction::Fast));
+        let hash = NameHash::default();
         Channels {
             parts: std::array::from_fn(|_| Mutex::new(Part::with_hasher(hash))),
             hash,

@@ -1,10 +1,14 @@
 //! Patterns that clients have subscribed to.
 //!
-//! A message is compared with all of them while none can come or go, but by as many threads as
-//! there are; only those whose message matches any go one after the other, which gives all
-//! subscribers of patterns the same order.
+//! They stand under what a channel must begin with to match: the bytes before the first special one.
+//! So a message is compared with the patterns only that its channel's beginnings lead to, one lookup
+//! for each length of beginning that there is, however many patterns there are.
+//!
+//! A message looks for its patterns while none can come or go, but by as many threads as there are;
+//! only those whose message matches any go one after the other, which gives all subscribers of
+//! patterns the same order.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -14,40 +18,98 @@ use smallvec::SmallVec;
 use crate::client::{ClientId, Registry, Shared};
 use crate::util::glob::glob_match;
 
+use super::channels::NameHash;
 use super::message::Message;
 use super::subscribers::Subscribers;
 
 /// See the module's text.
 #[derive(Default)]
 pub(super) struct Patterns {
-    known: RwLock<BTreeMap<Arc<[u8]>, Subscribers>>,
+    known: RwLock<Known>,
     /// Held while messages are posted.
     order: Mutex<()>,
     count: AtomicUsize,
+}
+
+type Alike = BTreeMap<Arc<[u8]>, Subscribers>;
+
+#[derive(Default)]
+struct Known {
+    by_beginning: HashMap<Box<[u8]>, Alike, NameHash>,
+    /// How many beginnings there are of each length.
+    lengths: BTreeMap<usize, usize>,
+}
+
+impl Known {
+    /// The patterns with this one's beginning.
+    fn alike(&mut self, pattern: &[u8]) -> &mut Alike {
+        let beginning = beginning_of(pattern);
+        if !self.by_beginning.contains_key(beginning) {
+            *self.lengths.entry(beginning.len()).or_default() += 1;
+        }
+        self.by_beginning.entry(beginning.into()).or_default()
+    }
+
+    /// Forgets a beginning that no pattern has any more.
+    fn forget(&mut self, pattern: &[u8]) {
+        let beginning = beginning_of(pattern);
+        self.by_beginning.remove(beginning);
+        if let Some(count) = self.lengths.get_mut(&beginning.len()) {
+            *count -= 1;
+            if *count == 0 {
+                self.lengths.remove(&beginning.len());
+            }
+        }
+    }
+
+    /// Those that a channel matches.
+    fn matching<'k>(
+        &'k self,
+        channel: &'k [u8],
+    ) -> impl Iterator<Item = (&'k Arc<[u8]>, &'k Subscribers)> {
+        let lengths = self.lengths.range(..=channel.len());
+        let alike = lengths.filter_map(|(&length, _)| self.by_beginning.get(&channel[..length]));
+        let matches = |(pattern, _): &(&Arc<[u8]>, _)| glob_match(pattern, channel, false);
+        alike.flatten().filter(matches)
+    }
+}
+
+/// What a channel must begin with to match a pattern.
+fn beginning_of(pattern: &[u8]) -> &[u8] {
+    let is_special = |byte: &u8| matches!(byte, b'*' | b'?' | b'[' | b'\\');
+    let end = pattern.iter().position(is_special);
+    &pattern[..end.unwrap_or(pattern.len())]
 }
 
 impl Patterns {
     /// Adds a client that has not subscribed to the pattern; the pattern to be shared.
     pub(super) fn add(&self, pattern: &[u8], client: &Arc<Shared>) -> Arc<[u8]> {
         let mut known = self.known.write();
-        let name = match known.get_key_value(pattern) {
-            Some((name, _)) => name.clone(),
-            None => pattern.into(),
-        };
-        known.entry(name.clone()).or_default().add(client);
-        self.count.store(known.len(), Ordering::SeqCst);
+        let alike = known.alike(pattern);
+        if let Some((name, _)) = alike.get_key_value(pattern) {
+            let name = name.clone();
+            alike.entry(name.clone()).or_default().add(client);
+            return name;
+        }
+        let name: Arc<[u8]> = pattern.into();
+        alike.entry(name.clone()).or_default().add(client);
+        self.count.fetch_add(1, Ordering::SeqCst);
         name
     }
 
     /// Takes a client out.
     pub(super) fn remove(&self, pattern: &[u8], id: ClientId) {
         let mut known = self.known.write();
-        if let Some(subscribers) = known.get_mut(pattern)
+        let alike = known.alike(pattern);
+        if let Some(subscribers) = alike.get_mut(pattern)
             && subscribers.remove(id)
         {
-            known.remove(pattern);
+            alike.remove(pattern);
+            self.count.fetch_sub(1, Ordering::SeqCst);
         }
-        self.count.store(known.len(), Ordering::SeqCst);
+        if alike.is_empty() {
+            known.forget(pattern);
+        }
     }
 
     /// Number of patterns.
@@ -71,10 +133,7 @@ impl Patterns {
         message: &mut Message<'_>,
     ) -> usize {
         let known = self.known.read();
-        let matching: SmallVec<[_; 8]> = known
-            .iter()
-            .filter(|(pattern, _)| glob_match(pattern, channel, false))
-            .collect();
+        let matching: SmallVec<[_; 8]> = known.matching(channel).collect();
         if matching.is_empty() {
             return 0;
         }
@@ -87,5 +146,45 @@ impl Patterns {
         posts
             .map(|((_, subscribers), push)| clients.post_all(subscribers, push))
             .sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::Endpoint;
+
+    #[test]
+    fn beginnings_lead_to_what_comparing_with_all_finds() {
+        let patterns: [&[u8]; 16] = [
+            b"*", b"", b"a", b"ab", b"abc", b"a*", b"ab*", b"a?c", b"[a]bc", b"\\abc", b"*c",
+            b"abc*", b"abcd", b"b*", b"a[b]*", b"a\\bc",
+        ];
+        let endpoint = Endpoint {
+            addr: String::new(),
+            laddr: String::new(),
+            local: true,
+            unix: false,
+        };
+        let client = Registry::default().connect(endpoint, -1, 0);
+        let table = Patterns::default();
+        for (at, pattern) in patterns.iter().enumerate() {
+            table.add(pattern, &client);
+            assert_eq!(table.len(), at + 1);
+        }
+        for channel in [&b""[..], b"a", b"ab", b"abc", b"abcd", b"b", b"*", b"a*"] {
+            let known = table.known.read();
+            let mut found: Vec<&[u8]> = known.matching(channel).map(|(name, _)| &**name).collect();
+            let mut wanted = patterns.to_vec();
+            wanted.retain(|pattern| glob_match(pattern, channel, false));
+            found.sort();
+            wanted.sort();
+            assert_eq!(found, wanted, "{channel:?}");
+        }
+        patterns
+            .iter()
+            .for_each(|name| table.remove(name, client.id));
+        let known = table.known.read();
+        assert!(table.is_empty() && known.by_beginning.is_empty() && known.lengths.is_empty());
     }
 }

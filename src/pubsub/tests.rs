@@ -116,7 +116,10 @@ fn nothing_is_left_of_many_subscriptions() {
     for (at, client) in all.iter_mut().enumerate() {
         for name in 0..NAMES {
             // Some have a name of their own, some share one with all.
-            let name = format!("{}", if name % 2 == 0 { name } else { name * 100 + at });
+            let name = match name % 2 {
+                0 => format!("{name}"),
+                _ => format!("{name}-{at}"),
+            };
             for subject in SUBJECTS {
                 pubsub.subscribe(client, subject, name.as_bytes());
                 pubsub.subscribe(client, subject, name.as_bytes());

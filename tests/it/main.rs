@@ -35,4 +35,5 @@ mod smoke;
 mod store;
 mod templates;
 mod tracking;
+mod transactions;
 mod turmoil;

@@ -116,8 +116,8 @@ pub(super) fn capabilities(client: &Shared) -> &'static str {
 
 /// A client's flags as letters; `N` for none.
 pub(super) fn flags(client: &Shared) -> String {
-    let mode = client.tracking.mode();
     let transaction = client.transaction.get();
+    let mode = client.tracking.mode();
     let letters = [
         (client.is_monitor.load(Relaxed), 'O'),
         (client.is_subscriber(), 'P'),

@@ -220,6 +220,112 @@ fn flags_have_letters() {
 }
 
 #[test]
+fn capabilities() {
+    let mut test = Test::new();
+    test.run("CLIENT CAPA foo").is("+OK");
+    assert_eq!(field(&mut test, "capa"), "");
+    test.run("CLIENT CAPA foo Redirect bar").is("+OK");
+    assert_eq!(field(&mut test, "capa"), "r");
+    test.client();
+    assert_eq!(ids(&mut test, "CAPA r"), [1]);
+    assert_eq!(ids(&mut test, "NOT-CAPA r"), [0; 0]);
+    // It is what the client can do, whatever else it begins anew.
+    test.run("RESET").is("+RESET");
+    assert_eq!(field(&mut test, "capa"), "r");
+}
+
+#[test]
+fn reset_makes_a_client_as_it_was() {
+    let mut test = Test::new();
+    test.run("CONFIG SET import-mode yes").is("+OK");
+    let before = test.run("CLIENT INFO").text();
+    for line in [
+        "CLIENT SETNAME foo",
+        "CLIENT NO-EVICT ON",
+        "CLIENT NO-TOUCH ON",
+        "CLIENT IMPORT-SOURCE ON",
+        "WATCH k",
+        "SELECT 3",
+        "MULTI",
+        "MONITOR",
+        "EXEC",
+        "HELLO 3",
+    ] {
+        test.run(line);
+    }
+    assert_eq!(field(&mut test, "flags"), "eTI");
+    test.run("RESET").is("+RESET");
+    let after = test.run("CLIENT INFO").text();
+    let part = |text: &str| {
+        let start = text.find(" name=").unwrap();
+        let end = text.find(" multi=").unwrap();
+        text[start..end].to_owned()
+    };
+    assert_eq!(part(&before), part(&after));
+    assert_eq!(field(&mut test, "watch"), "0");
+    assert_eq!(field(&mut test, "resp"), "2");
+}
+
+#[test]
+fn a_blocked_client_shows_its_request() {
+    let mut test = Test::new();
+    let mut other = test.client();
+    let idle: usize = field(&mut other, "tot-mem").parse().unwrap();
+    let waiter = other.blocks("BLPOP key1 key2 0");
+    let text = test.run("CLIENT LIST ID 2").text();
+    assert!(text.contains(" argv-mem=14 "), "{text}");
+    let shared = &other.session.client().shared;
+    assert!(shared.memory_bytes() > idle + 14);
+    other.session.give_up_wait(&waiter);
+    test.run("CLIENT LIST ID 2").has(" argv-mem=0 ");
+}
+
+#[test]
+fn clients_that_take_too_much_go() {
+    let mut test = Test::new();
+    let mut other = test.client();
+    let take = |test: &Test, bytes: usize| {
+        let shared = &test.session.client().shared;
+        shared.note_output(bytes, bytes);
+        test.session.server().clients.account(shared);
+    };
+    let killed = |test: &Test| test.session.client().shared.has(Signal::Kill);
+    test.run("CLIENT NO-EVICT ON").is("+OK");
+    test.run("CONFIG SET maxmemory-clients 1mb").is("+OK");
+    take(&test, 700_000);
+    assert!(!killed(&test) && !killed(&other));
+    test.run("INFO stats").has("evicted_clients:0 ");
+    take(&other, 400_000);
+    assert!(!killed(&test) && killed(&other));
+    test.run("INFO stats").has("evicted_clients:1 ");
+    test.run("CONFIG RESETSTAT").is("+OK");
+    test.run("INFO stats").has("evicted_clients:0 ");
+    // Whoever is spared no longer goes, when it is too much still.
+    take(&test, 1_200_000);
+    assert!(!killed(&test));
+    other.run("CLIENT ID");
+    test.run("CLIENT NO-EVICT OFF").is("+OK");
+    assert!(killed(&test));
+}
+
+#[test]
+fn a_share_of_the_memory_for_clients() {
+    let mut test = Test::with(&["--maxmemory", "100mb", "--maxmemory-clients", "5%"]);
+    let limit = |test: &Test| test.session.server().clients.memory.limit_bytes();
+    assert_eq!(limit(&test), 5 << 20);
+    test.run("CONFIG SET maxmemory-clients 10%").is("+OK");
+    assert_eq!(limit(&test), 10 << 20);
+    test.run("CONFIG SET maxmemory-clients 3mb").is("+OK");
+    assert_eq!(limit(&test), 3 << 20);
+    test.run("CONFIG SET maxmemory-clients 0").is("+OK");
+    assert_eq!(limit(&test), 0);
+    let mut test = Test::with(&["--maxmemory-clients", "5%"]);
+    assert_eq!(limit(&test), 0, "a share of no limit");
+    test.run("CONFIG SET maxmemory-clients 1").is("+OK");
+    assert_eq!(limit(&test), 128 << 10);
+}
+
+#[test]
 fn no_touch_leaves_the_idle_time() {
     let mut test = Test::new();
     test.run("SET k v").is("+OK");

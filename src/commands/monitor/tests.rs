@@ -144,6 +144,59 @@ fn what_waits_is_shown_once() {
 }
 
 #[test]
+fn a_transaction_is_shown_when_it_runs() {
+    let (mut test, mut monitor) = monitored();
+    for line in [
+        "WATCH w",
+        "MULTI",
+        "SET a 1",
+        "LPUSH a x",
+        "BLPOP nolist 0",
+        "CONFIG GET port",
+        "SELECT 2",
+        "AUTH default pw",
+        "MONITOR",
+    ] {
+        test.run(line);
+    }
+    assert_eq!(
+        seen(&mut monitor),
+        [
+            "[0 127.0.0.1:0] \"WATCH\" \"w\"",
+            "[0 127.0.0.1:0] \"MULTI\""
+        ]
+    );
+    test.run("EXEC")
+        .has("-ERR MONITOR isn't allowed for DENY BLOCKING client");
+    assert_eq!(
+        seen(&mut monitor),
+        [
+            "[0 127.0.0.1:0] \"SET\" \"a\" \"1\"",
+            "[0 127.0.0.1:0] \"LPUSH\" \"a\" \"x\"",
+            "[0 127.0.0.1:0] \"BLPOP\" \"nolist\" \"0\"",
+            "[2 127.0.0.1:0] \"SELECT\" \"2\"",
+            "[2 127.0.0.1:0] \"AUTH\" \"(redacted)\" \"(redacted)\"",
+            "[2 127.0.0.1:0] \"EXEC\"",
+        ]
+    );
+    // One that does not take place.
+    for line in ["MULTI", "GET", "EXEC", "EXEC"] {
+        test.run(line);
+    }
+    let shown = ["\"MULTI\"", "\"EXEC\"", "\"EXEC\""].map(|name| format!("[2 127.0.0.1:0] {name}"));
+    assert_eq!(seen(&mut monitor), shown);
+    let mut other = test.client();
+    test.run("WATCH a");
+    other.run("SELECT 2");
+    other.run("SET a 5");
+    seen(&mut monitor);
+    test.run("MULTI");
+    test.run("EXEC").is("*-1");
+    let shown = ["\"MULTI\"", "\"EXEC\""].map(|name| format!("[2 127.0.0.1:0] {name}"));
+    assert_eq!(seen(&mut monitor), shown);
+}
+
+#[test]
 fn a_monitor_sees_itself_behind_its_reply() {
     let (_test, mut monitor) = monitored();
     let reply = monitor.args(&[b"PING"]).0;

@@ -55,7 +55,7 @@ fn messages_reach_those_who_have_subscribed() {
         ">3 $7 message $1 a $2 hi >4 $8 pmessage $1 ? $1 a $2 hi >4 $8 pmessage $2 a* $1 a $2 hi"
     );
     test.run("PUBLISH b \"\"").is(":2");
-    assert_eq!(pushes(&mut two), "*3 $7 message $1 b $0 ");
+    assert_eq!(pushes(&mut two), "*3 $7 message $1 b $0");
     // Sharded channels are others, and no pattern matches them.
     test.run("SPUBLISH a x").is(":0");
     two.run("SSUBSCRIBE a");
@@ -73,7 +73,7 @@ fn messages_reach_those_who_have_subscribed() {
 fn a_resp2_subscriber_may_do_little_else() {
     let mut test = Test::new();
     test.run("SSUBSCRIBE a");
-    test.run("PING").is("*2 $4 pong $0 ");
+    test.run("PING").is("*2 $4 pong $0");
     test.run("PING x").is("*2 $4 pong $1 x");
     test.run("PING x y")
         .is("-ERR wrong number of arguments for 'ping' command");
@@ -163,7 +163,7 @@ fn subscribers_are_answered_whatever_client_reply_says() {
     two.run("CLIENT REPLY ON").is("+OK");
     two.run("CLIENT REPLY SKIP").is("");
     two.run("PSUBSCRIBE a*").is("*3 $10 psubscribe $2 a* :1");
-    two.run("PING").is("*2 $4 pong $0 ");
+    two.run("PING").is("*2 $4 pong $0");
 }
 
 #[test]

@@ -1,0 +1,137 @@
+//! CLIENT IMPORT-SOURCE and `import-mode`; expected replies are Valkey 9.1.2's.
+
+use crate::commands::tests::Test;
+
+/// A server in import mode, its import source, and another client; a string, a list and a field of a
+/// hash have expired.
+fn importing() -> (Test, Test) {
+    let mut other = Test::new();
+    let mut source = other.client();
+    other.run("CONFIG SET import-mode yes").is("+OK");
+    source.run("CLIENT IMPORT-SOURCE ON").is("+OK");
+    other.run("SET k 5 PX 20").is("+OK");
+    other.run("RPUSH l x").is(":1");
+    other.run("PEXPIRE l 20").is(":1");
+    other.run("HSET h f v g w").is(":2");
+    other.run("HPEXPIRE h 20 FIELDS 1 f").is("*1 :1");
+    other.clock.advance(100);
+    expire(&other);
+    (source, other)
+}
+
+/// Runs the expiry cycle.
+fn expire(test: &Test) {
+    let server = test.session.server();
+    server.keyspace.expire_due(server.clock.unix_ms());
+}
+
+#[test]
+fn only_in_import_mode() {
+    let mut test = Test::new();
+    let refused = "-ERR Server is not in import mode";
+    test.run("CLIENT IMPORT-SOURCE ON").is(refused);
+    test.run("CLIENT IMPORT-SOURCE foo").is(refused);
+    test.run("CLIENT IMPORT-SOURCE off").is("+OK");
+    test.run("CONFIG SET import-mode yes").is("+OK");
+    test.run("CLIENT IMPORT-SOURCE foo").is("-ERR syntax error");
+    test.run("CLIENT IMPORT-SOURCE on").is("+OK");
+    test.run("CLIENT INFO").has(" flags=I ");
+    test.run("CLIENT LIST FLAGS I").has(" flags=I ");
+    // It stays one when the mode ends, until it says so or is reset.
+    test.run("CONFIG SET import-mode no").is("+OK");
+    test.run("CLIENT INFO").has(" flags=I ");
+    test.run("RESET").is("+RESET");
+    test.run("CLIENT INFO").has(" flags=N ");
+}
+
+#[test]
+fn others_do_not_see_what_has_expired_and_leave_it() {
+    let (_source, mut other) = importing();
+    for (line, reply) in [
+        ("GET k", "$-1"),
+        ("EXISTS k", ":0"),
+        ("TTL k", ":-2"),
+        ("TYPE k", "+none"),
+        ("SCAN 0", "*2 $1 0 *1 $1 h"),
+        ("KEYS *", "*1 $1 h"),
+        ("RANDOMKEY", "$1 h"),
+        ("HGETALL h", "*2 $1 g $1 w"),
+        ("HGET h f", "$-1"),
+        ("HTTL h FIELDS 1 f", "*1 :-2"),
+        ("LRANGE l 0 -1", "*0"),
+        ("MGET k l", "*2 $-1 $-1"),
+        ("DUMP k", "$-1"),
+        ("COPY k k2", ":0"),
+        ("GETEX k PERSIST", "$-1"),
+        ("DBSIZE", ":3"),
+    ] {
+        assert_eq!(other.run(line).text(), reply, "{line}");
+    }
+}
+
+#[test]
+fn others_that_write_delete_it() {
+    let (mut source, mut other) = importing();
+    other.run("INCR k").is(":1");
+    other.run("LPUSHX l y").is(":0");
+    other.run("DBSIZE").is(":2");
+    source.run("TTL k").is(":-1");
+}
+
+#[test]
+fn the_source_sees_everything() {
+    let (mut source, mut other) = importing();
+    for (line, reply) in [
+        ("GET k", "$1 5"),
+        ("EXISTS k l", ":2"),
+        ("TTL k", ":0"),
+        ("PTTL k", ":0"),
+        ("TYPE l", "+list"),
+        ("HGETALL h", "*4 $1 f $1 v $1 g $1 w"),
+        ("HLEN h", ":2"),
+        ("HTTL h FIELDS 1 f", "*1 :0"),
+        ("LRANGE l 0 -1", "*1 $1 x"),
+        ("INCR k", ":6"),
+        ("PTTL k", ":0"),
+        ("LPUSHX l y", ":2"),
+        ("COPY k k2", ":1"),
+        ("PTTL k2", ":0"),
+        ("EXPIRE l -1", ":1"),
+        ("EXISTS l", ":1"),
+        ("SET old 1 PXAT 1", "+OK"),
+        ("GET old", "$1 1"),
+        ("HPEXPIREAT h 1 FIELDS 1 g", "*1 :1"),
+        ("HGET h g", "$1 w"),
+        ("DBSIZE", ":5"),
+        ("MULTI", "+OK"),
+        ("GET k", "+QUEUED"),
+        ("EXEC", "*1 $1 6"),
+        ("OBJECT IDLETIME k", ":0"),
+    ] {
+        assert_eq!(source.run(line).text(), reply, "{line}");
+    }
+    source.run("SCAN 0").has("$3 old");
+    source.run("CLIENT INFO").has(" age=0 idle=0 ");
+    // Times count from now for it, too.
+    source.run("SET new 1 PX 1000").is("+OK");
+    other.run("PTTL new").is(":1000");
+    let waiter = source.blocks("BLPOP nolist 1");
+    source.clock.advance(999);
+    assert!(source.waited(&waiter).is_none());
+    source.clock.advance(1);
+    source.waited(&waiter).unwrap().is("*-1");
+    // Whoever says that it imports no longer sees what others see.
+    source.run("CLIENT IMPORT-SOURCE OFF").is("+OK");
+    source.run("GET old").is("$-1");
+}
+
+#[test]
+fn everything_expires_when_the_mode_ends() {
+    let (mut source, mut other) = importing();
+    other.run("DBSIZE").is(":3");
+    other.run("CONFIG SET import-mode no").is("+OK");
+    source.run("GET k").is("$-1");
+    expire(&other);
+    other.run("DBSIZE").is(":1");
+    other.run("HLEN h").is(":1");
+}
