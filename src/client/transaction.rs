@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 
 use smallvec::SmallVec;
 
-use crate::db::{Access, DbIndex, Lookup, WatchFlag};
+use crate::db::{Access, DbIndex, Lookup, WATCHED_KEY_BYTES, WatchFlag};
 use crate::resp::parse::{Argv, Span};
 use crate::spec::Flags;
 
@@ -337,7 +337,8 @@ impl Transaction {
         });
         let watched = self.watched.len() as u32;
         self.figures.watched.store(watched, Ordering::Relaxed);
-        let bytes = size_of::<Watched>() + key.len();
+        // The key is kept here and in its shard.
+        let bytes = size_of::<Watched>() + WATCHED_KEY_BYTES + 2 * key.len();
         let total = &self.figures.watched_bytes;
         total.store(total.load(Ordering::Relaxed) + bytes, Ordering::Relaxed);
     }
@@ -348,6 +349,11 @@ impl Transaction {
         hash: impl Fn(&[u8]) -> u64 + 'a,
     ) -> impl Iterator<Item = u64> {
         self.watched.iter().map(move |watched| hash(&watched.key))
+    }
+
+    /// Bytes that all of it takes.
+    fn used_bytes(&self) -> usize {
+        self.queue.used_bytes() + self.figures.watched_bytes.load(Ordering::Relaxed)
     }
 
     /// Whether a watched key was touched, or has expired since. The shards of all are held.
@@ -433,11 +439,10 @@ impl Client {
         }
     }
 
-    /// What it has queued takes so many bytes.
-    pub fn queued_bytes(&self) -> usize {
-        match &self.transaction {
-            Some(transaction) if self.in_multi => transaction.queue.used_bytes(),
-            _ => 0,
-        }
+    /// What it has queued and watches takes so many bytes.
+    #[inline]
+    pub fn transaction_bytes(&self) -> usize {
+        let transaction = self.transaction.as_ref();
+        transaction.map_or(0, |transaction| transaction.used_bytes())
     }
 }

@@ -215,6 +215,10 @@ fn raise_where(
     told
 }
 
+/// Memory that it takes to watch a key, besides the key itself, about, bytes.
+pub const WATCHED_KEY_BYTES: usize =
+    size_of::<(u64, SmallVec<[WatchedKey; 1]>)>() + size_of::<WatchedKey>();
+
 /// See the module's text.
 #[derive(Default, Debug)]
 pub struct Listeners {

@@ -34,7 +34,7 @@ pub use census::{Census, DbCensus};
 pub use effects::Effects;
 pub use gate::{Gate, GateGuard};
 pub use keyspace::{DbIndex, Keyspace, Locks, ShardId, ShardStats};
-pub use listen::WatchFlag;
+pub use listen::{WATCHED_KEY_BYTES, WatchFlag};
 pub use notice::{EventClass, Interest};
 pub use wait::{Outcome, Request, Waiter, Waiting};
 

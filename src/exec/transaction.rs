@@ -24,8 +24,9 @@ use crate::commands::{Chore, Ctx, Next, Registered};
 use crate::config::Config;
 use crate::db::{Access, DbIndex, Effects, GateGuard};
 use crate::resp::parse::Argv;
-use crate::resp::write::{Mark, ReplyWriter};
+use crate::resp::write::ReplyWriter;
 use crate::server::Server;
+use crate::spec::limits::OUTPUT_SOFT_BYTES;
 use crate::spec::{Args, CmdError, Flags, keys};
 
 use super::{Exec, Flow, Held, Moment, admit, begin_reply, fanout, silence};
@@ -35,8 +36,8 @@ use super::{Exec, Flow, Held, Moment, admit, begin_reply, fanout, silence};
 struct Rest {
     /// Changes of the commands that have run.
     changes: u64,
-    /// The client is to be closed; what it is told ends here.
-    closed: Option<Mark>,
+    /// The client is to be closed, and is told no more.
+    is_closed: bool,
     /// DEBUG SLEEP.
     sleep: Duration,
     chore: Option<Chore>,
@@ -236,9 +237,6 @@ impl Exec {
                 ctx.config = &later.config;
             }
         }
-        if let Some(mark) = rest.closed {
-            ctx.out.truncate(mark);
-        }
         self.show_exec(&ctx.db, run.exec, ctx.client, run.argv);
         (ctx.db, rest)
     }
@@ -271,10 +269,16 @@ impl Exec {
         rest.changes += std::mem::take(&mut ctx.db.effects.changes);
         moment.ran(command, result.is_err());
         ctx.client.ran();
+        if rest.is_closed || (ctx.out.len() > OUTPUT_SOFT_BYTES && self.is_too_much(ctx)) {
+            // What else it does is done, but nobody is told of it.
+            rest.is_closed = true;
+            ctx.out.truncate(mark);
+            return;
+        }
         let refusal = match result {
             Ok(Next::Done) => return,
             Ok(Next::Close) => {
-                rest.closed.get_or_insert(ctx.out.mark());
+                rest.is_closed = true;
                 return;
             }
             Ok(Next::Sleep(duration)) => {
@@ -292,6 +296,20 @@ impl Exec {
         };
         ctx.out.truncate(mark);
         self.write_error(&refusal, ctx.out);
+    }
+
+    /// Whether more is to be told to the client by now than its limit allows
+    /// (`client-output-buffer-limit`): it is cut off then.
+    #[cold]
+    fn is_too_much(&self, ctx: &Ctx<'_>) -> bool {
+        let (clients, client) = (&self.server.clients, &ctx.client.shared);
+        let hard_bytes = clients.output_limits.get(client.output_class());
+        let bytes = ctx.out.len() as u64 + client.waiting_bytes();
+        let is_too_much = hard_bytes > 0 && bytes > hard_bytes;
+        if is_too_much {
+            clients.cut_off(client);
+        }
+        is_too_much
     }
 
     /// Does what is to be done once for all commands, and releases the locks.
@@ -327,10 +345,10 @@ impl Exec {
             // Nobody waits for it.
             drop(self.start_chore(chore));
         }
-        match rest.closed {
-            Some(_) => Flow::Close,
-            None if rest.sleep.is_zero() => Flow::Done,
-            None => Flow::Sleep(rest.sleep),
+        match rest.is_closed {
+            true => Flow::Close,
+            false if rest.sleep.is_zero() => Flow::Done,
+            false => Flow::Sleep(rest.sleep),
         }
     }
 

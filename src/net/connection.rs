@@ -567,7 +567,7 @@ impl Connection {
                 }
             }
         }
-        let held = bytes.len() - used + self.client.queued_bytes();
+        let held = bytes.len() - used + self.client.transaction_bytes();
         if turn == Turn::Read && self.over_query_limit(held, worker) {
             turn = Turn::Drop;
         }

@@ -271,21 +271,74 @@ fn a_queue_is_counted_and_given_back() {
     }
     let client = test.session.client();
     assert!(
-        (1_000_000..1_020_000).contains(&client.queued_bytes()),
+        (1_000_000..1_020_000).contains(&client.transaction_bytes()),
         "{}",
-        client.queued_bytes()
+        client.transaction_bytes()
     );
     assert!(client.shared.memory_bytes() > empty + 1_000_000);
     test.run("DISCARD").is("+OK");
     let client = test.session.client();
-    assert_eq!(client.queued_bytes(), 0);
+    assert_eq!(client.transaction_bytes(), 0);
     assert!(client.shared.memory_bytes() < empty + 2_000);
     // Arguments without a byte take memory, too.
     test.run("MULTI").is("+OK");
     let request = vec![&b""[..]; 10_000];
     test.args(&[&[&b"DEL"[..]], &request[..]].concat())
         .is("+QUEUED");
-    assert!(test.session.client().queued_bytes() > 80_000);
+    assert!(test.session.client().transaction_bytes() > 80_000);
+}
+
+#[test]
+fn watched_keys_are_counted() {
+    let mut test = Test::new();
+    let keys: Vec<String> = (0..1_000).map(|number| format!("key:{number}")).collect();
+    for _ in 0..2 {
+        test.run(&format!("WATCH {}", keys.join(" "))).is("+OK");
+        let bytes = test.session.client().transaction_bytes();
+        assert!((100_000..300_000).contains(&bytes), "{bytes}");
+    }
+    test.run("UNWATCH").is("+OK");
+    assert_eq!(test.session.client().transaction_bytes(), 0);
+}
+
+#[test]
+fn replies_past_the_limit_are_not_kept() {
+    let mut test = Test::new();
+    test.run("CONFIG SET client-output-buffer-limit \"normal 1mb 0 0\"")
+        .is("+OK");
+    test.run("DEBUG POPULATE 1 big 600000").is("+OK");
+    for line in [
+        "MULTI",
+        "GET big:0",
+        "GET big:0",
+        "GET big:0",
+        "SET a 1",
+        "GET big:0",
+    ] {
+        test.run(line);
+    }
+    let (reply, flow) = test.session.call(&[b"EXEC"]);
+    assert_eq!(flow, Flow::Close);
+    assert!(reply.len() < 700_000, "{}", reply.len());
+    test.client().run("GET a").is("$1 1");
+    test.client()
+        .run("INFO stats")
+        .has("client_output_buffer_limit_disconnections:1");
+}
+
+#[test]
+fn with_save_points_what_was_flushed_stays_away() {
+    let mut test = Test::with(&["--save", "3600 1", "--enable-debug-command", "yes"]);
+    let server = test.session.server().clone();
+    assert_eq!(
+        transaction(&mut test, &["SET a 1", "FLUSHALL"]),
+        "*2 +OK +OK"
+    );
+    let start = std::time::Instant::now();
+    while server.persist.book().saves == 0 || server.persist.book().job.is_some() {
+        assert!(start.elapsed().as_secs() < 30, "no snapshot");
+        thread::yield_now();
+    }
 }
 
 /// As [`transaction`], while others take the exclusive path.
