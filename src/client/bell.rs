@@ -18,6 +18,7 @@
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -188,34 +189,48 @@ impl Holds {
     }
 }
 
-/// Clients to be woken, by worker, and how many things were put into inboxes there.
-#[derive(Default)]
-pub(super) struct Woken(SmallVec<[(usize, Vec<Arc<Shared>>, usize); 4]>);
+/// What one worker's clients have got.
+struct Post {
+    worker: usize,
+    /// Those that had nothing before.
+    clients: Vec<Arc<Shared>>,
+    /// Things that were put into inboxes.
+    puts: usize,
+}
 
-impl Woken {
+/// What clients have got, by worker.
+#[derive(Default)]
+pub(super) struct Posts(SmallVec<[Post; 4]>);
+
+impl Posts {
     /// Notes that a client has got something; `is_news` unless it had something before.
     #[inline]
-    pub(super) fn add(&mut self, worker: usize, client: &Arc<Shared>, is_news: bool) {
-        let at = match self.0.iter().position(|(other, ..)| *other == worker) {
+    pub(super) fn add(&mut self, client: &Arc<Shared>, is_news: bool) {
+        let worker = client.worker.load(Ordering::Relaxed);
+        let at = match self.0.iter().position(|post| post.worker == worker) {
             Some(at) => at,
             None => {
-                self.0.push((worker, Vec::new(), 0));
+                self.0.push(Post {
+                    worker,
+                    clients: Vec::new(),
+                    puts: 0,
+                });
                 self.0.len() - 1
             }
         };
-        let (_, clients, puts) = &mut self.0[at];
-        *puts += 1;
+        let post = &mut self.0[at];
+        post.puts += 1;
         if is_news {
-            clients.push(client.clone());
+            post.clients.push(client.clone());
         }
     }
 
-    /// Rings their bells.
+    /// Rings the bells.
     pub(super) fn ring(self, registry: &Registry) {
-        for (worker, mut clients, puts) in self.0 {
-            match registry.bell(worker) {
-                Some(bell) => bell.ring(&mut clients, puts),
-                None => clients.iter().for_each(|client| client.wake()),
+        for mut post in self.0 {
+            match registry.bell(post.worker) {
+                Some(bell) => bell.ring(&mut post.clients, post.puts),
+                None => post.clients.iter().for_each(|client| client.wake()),
             }
         }
     }

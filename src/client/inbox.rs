@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::resp::write::ReplyWriter;
 
-use super::bell::Woken;
+use super::bell::Posts;
 use super::{ClientId, Registry, Shared, Signal};
 
 /// Memory that an item of an inbox takes besides its bytes, bytes.
@@ -158,16 +158,15 @@ impl Registry {
     /// Gives the same to several clients; how many have got it: those that have too much already
     /// are cut off instead.
     pub fn post_all(&self, clients: &[Arc<Shared>], push: &Push) -> usize {
-        let mut woken = Woken::default();
+        let mut posts = Posts::default();
         let mut taken = 0;
         for client in clients {
             if self.put(client, push) {
                 taken += 1;
-                let worker = client.worker.load(Ordering::Relaxed);
-                woken.add(worker, client, client.set(Signal::Inbox));
+                posts.add(client, client.set(Signal::Inbox));
             }
         }
-        woken.ring(self);
+        posts.ring(self);
         taken
     }
 

@@ -112,27 +112,36 @@ fn random_command(rng: &mut Rng, number: usize) -> Vec<String> {
                 .to_string(),
         ],
         22 => vec![rng.pick(&["RESET", "HELLO 3", "HELLO 3"]).to_string()],
-        _ => vec![rng.pick(&["MULTI", "EXEC", "DISCARD"]).to_string()],
+        _ => vec!["MULTI".into()],
     }
 }
 
 /// One client of each server.
 type Pair = [Client; 2];
 
-/// Runs a command on both servers; what all clients have got of it has to be the same.
-fn compare(pairs: &mut [Pair], at: usize, argv: &[String], history: &[String]) {
+/// A random request, words apart.
+fn random_request(rng: &mut Rng, number: usize) -> Vec<String> {
+    let argv = random_command(rng, number);
+    let words = argv[0].split(' ').map(str::to_owned);
+    words.chain(argv[1..].iter().cloned()).collect()
+}
+
+/// Runs requests on both servers; what all clients have got of them has to be the same.
+fn compare(pairs: &mut [Pair], at: usize, requests: &[Vec<String>], history: &[String]) {
+    let bytes: Vec<u8> = requests.iter().flat_map(|argv| encode(argv)).collect();
     for client in &mut pairs[at] {
-        client.send(&encode(argv));
+        client.send(&bytes);
     }
     // Whoever publishes has posted before it answers, so it is asked first.
-    let order = std::iter::once(at).chain((0..pairs.len()).filter(|&other| other != at));
-    for other in order.collect::<Vec<_>>() {
+    let others = (0..pairs.len()).filter(|&other| other != at);
+    for other in std::iter::once(at).chain(others) {
         let [mut ours, mut theirs] = pairs[other].each_mut().map(seen);
-        settle(&mut ours, argv);
-        settle(&mut theirs, argv);
+        settle(&mut ours, &requests[0]);
+        settle(&mut theirs, &requests[0]);
         // HELLO's answer has the server's name.
-        if argv[0] != "HELLO" {
-            assert_eq!(ours, theirs, "client {other} after\n{}", history.join("\n"));
+        if requests[0][0] != "HELLO" {
+            let history = history.join("\n");
+            assert_eq!(ours, theirs, "client {other} after\n{history}");
         }
     }
 }
@@ -143,35 +152,39 @@ fn every_client_sees_what_it_sees_in_valkey() {
         return;
     };
     let kivi = Server::kivi(&["--io-threads", "4"]);
-    let rounds = env_number("KIVI_TEST_PUBSUB_ROUNDS", 30);
+    let rounds = env_number("KIVI_TEST_PUBSUB_ROUNDS", 20);
     for seed in 0..rounds {
         let mut rng = Rng::new(seed);
         let mut pairs: Vec<Pair> = (0..4).map(|_| [kivi.connect(), valkey.connect()]).collect();
         let mut history = vec![format!("seed {seed}")];
         for number in 0..80 {
             let at = rng.below(pairs.len());
-            let argv = random_command(&mut rng, number);
-            let argv: Vec<String> = match argv[0].split_once(' ') {
-                Some((first, rest)) => {
-                    let mut all = vec![first.to_owned(), rest.to_owned()];
-                    all.extend_from_slice(&argv[1..]);
-                    all
+            let mut requests = vec![random_request(&mut rng, number)];
+            if requests[0][0] == "MULTI" {
+                for _ in 0..rng.below(4) {
+                    let mut request = random_request(&mut rng, number);
+                    // Their order is that of a table of hashes, which nothing can mend in here; and
+                    // HELLO's answer has the server's name.
+                    let is_hello = request[0] == "HELLO";
+                    if is_hello || request.len() == 1 || request[1].ends_with("CHANNELS") {
+                        request = vec!["PING".into()];
+                    }
+                    requests.push(request);
                 }
-                None => argv,
-            };
-            history.push(format!("{at}: {}", argv.join(" ")));
-            compare(&mut pairs, at, &argv, &history);
+                requests.push(vec!["EXEC".into()]);
+            }
+            let texts = requests.iter().map(|request| request.join(" "));
+            history.push(format!("{at}: {}", texts.collect::<Vec<_>>().join("; ")));
+            compare(&mut pairs, at, &requests, &history);
             if rng.below(60) == 0 {
-                // The end of a connection, seen when its subscriptions are gone.
                 pairs[at] = [kivi.connect(), valkey.connect()];
                 history.push(format!("{at}: a new connection"));
-                let sub = |server: &Server| {
-                    let list = server.connect().cmd(&["CLIENT", "LIST"]).text();
-                    list.lines().count()
-                };
-                eventually("the old connection's end", || {
-                    (sub(&kivi) == 5 && sub(&valkey) == 5).then_some(())
-                });
+                for server in [&kivi, &valkey] {
+                    eventually("the old connection's end", || {
+                        let list = server.connect().cmd(&["CLIENT", "LIST"]).text();
+                        (list.lines().count() == pairs.len() + 1).then_some(())
+                    });
+                }
             }
         }
     }
@@ -306,8 +319,11 @@ fn subscribers_that_come_and_go_leave_nothing() {
                     client.send(&encode(&["SSUBSCRIBE", "all"]));
                     if rng.chance(50) {
                         client.send(&encode(&["PING", END]));
-                        let end = format!("${}\r\n{END}\r\n", END.len());
-                        client.read_until(end.as_bytes()).expect("an answer");
+                        let is_end = |reply: &Reply| match reply {
+                            Reply::Array(items) => items.last() == Some(&Reply::Bulk(END.into())),
+                            _ => false,
+                        };
+                        while !is_end(&client.read().1) {}
                     }
                     let mut publisher = server.connect();
                     publisher.cmd(&["PUBLISH", "all", "x"]);
