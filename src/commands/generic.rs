@@ -271,12 +271,13 @@ fn move_(ctx: &mut Ctx<'_>) -> CmdResult {
     if from_db == to_db {
         return Err(CmdError::SameObject);
     }
+    let is_there = ctx.db.find_mut(key).is_some();
     ctx.db.select(to_db);
-    let taken = ctx.db.find_mut(key).is_some();
+    let moves = is_there && ctx.db.find_mut(key).is_none();
     ctx.db.select(from_db);
-    let entry = match taken {
-        true => None,
-        false => ctx.db.take(key),
+    let entry = match moves {
+        true => ctx.db.take(key),
+        false => None,
     };
     ctx.out.integer(entry.is_some() as i64);
     if let Some(entry) = entry {

@@ -22,6 +22,10 @@ const STEPS_PER_EPISODE: u64 = 300;
 const BATCH_MAX: usize = 6;
 /// The channel of the marks.
 const MARK: &str = "mark";
+/// The mark behind a batch.
+const END: &str = "end";
+/// How many batches are transactions.
+const TRANSACTIONS_PERCENT: usize = 15;
 /// How many disagreements are shown.
 const SHOWN: usize = 25;
 
@@ -76,43 +80,51 @@ impl Side {
         side
     }
 
-    /// Runs commands; what is told of them.
-    fn run(&mut self, batch: &[Step]) -> Told {
-        let mut bytes = Vec::new();
+    /// Runs commands, perhaps in a transaction; what is told of them.
+    fn run(&mut self, batch: &[Step], is_transaction: bool) -> Told {
+        let mut requests: Vec<Vec<u8>> = Vec::new();
         for step in batch {
-            bytes.extend_from_slice(&encode(&step.argv));
-            bytes.extend_from_slice(&encode(&["PUBLISH", MARK, "."]));
+            requests.push(encode(&step.argv));
+            requests.push(encode(&["PUBLISH", MARK, "."]));
         }
-        self.worker.send(&bytes);
-        for _ in 0..2 * batch.len() {
+        if is_transaction {
+            requests.insert(0, encode(&["MULTI"]));
+            requests.push(encode(&["EXEC"]));
+        }
+        requests.push(encode(&["PUBLISH", MARK, END]));
+        self.worker.send(&requests.concat());
+        for _ in 0..requests.len() {
             self.worker.read();
         }
         Told {
-            events: batch.iter().map(|step| self.events(step)).collect(),
+            events: self.events(batch),
             touched: self.touched(),
         }
     }
 
-    /// The events up to the next mark.
-    fn events(&mut self, step: &Step) -> Vec<String> {
-        let mut events = Vec::new();
+    /// The events of each command; of a transaction that was aborted there are none.
+    fn events(&mut self, batch: &[Step]) -> Vec<Vec<String>> {
+        let (mut all, mut events) = (Vec::new(), Vec::new());
         loop {
             let (_, message) = self.listener.read();
-            let parts = message.items();
-            match parts.len() {
-                3 => break,
-                _ => events.push(format!(
+            match message.items() {
+                [_, _, mark] => {
+                    if mark.bytes() == END.as_bytes() {
+                        return all;
+                    }
+                    if batch.get(all.len()).is_some_and(Step::sorts) {
+                        // The members of a set are looked up in no order.
+                        events.sort();
+                    }
+                    all.push(std::mem::take(&mut events));
+                }
+                parts => events.push(format!(
                     "{} {}",
                     show(parts[2].bytes()),
                     show(parts[3].bytes())
                 )),
             }
         }
-        if step.sorts() {
-            // The members of a set are looked up in no order.
-            events.sort();
-        }
-        events
     }
 
     /// The keys that the cacher was told of, by the time that its question is answered.
@@ -183,7 +195,11 @@ fn episode(seed: u64, kivi: &Server, valkey: &Server, faults: &mut Vec<String>) 
             .take(len)
             .collect();
         sent += len;
-        let (our, their) = (ours.run(&batch), theirs.run(&batch));
+        let is_transaction = generator.rng.chance(TRANSACTIONS_PERCENT);
+        let (our, their) = (
+            ours.run(&batch, is_transaction),
+            theirs.run(&batch, is_transaction),
+        );
         told += our.events.iter().map(Vec::len).sum::<usize>();
         faults.extend(disagreements(seed, &batch, &our, &their));
     }
@@ -192,6 +208,11 @@ fn episode(seed: u64, kivi: &Server, valkey: &Server, faults: &mut Vec<String>) 
 
 fn disagreements(seed: u64, batch: &[Step], ours: &Told, theirs: &Told) -> Vec<String> {
     let mut faults = Vec::new();
+    if ours.events.len() != theirs.events.len() {
+        faults.push(format!(
+            "KIVI_TEST_SEED={seed}: only one transaction was aborted"
+        ));
+    }
     for ((step, ours), theirs) in batch.iter().zip(&ours.events).zip(&theirs.events) {
         if ours != theirs {
             faults.push(format!(

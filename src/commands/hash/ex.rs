@@ -227,7 +227,11 @@ fn delete_fields(ctx: &mut Ctx<'_>, key: &[u8], args: Argv<'_>) -> Result<(), Cm
     let mut hash = edit(&mut found, terms);
     let deleted = pairs(args).map(|(field, _)| field);
     let deleted: Vec<&[u8]> = deleted.filter(|field| hash.delete(field)).collect();
+    let expired = hash.expired();
     found.add_changes(deleted.len() as u64);
+    if expired > 0 {
+        found.touch();
+    }
     found.add_expired_fields(args.len() / 2);
     for event in ["hset", "hexpire", "hexpired"] {
         found.notify(EventClass::HASH, event);
