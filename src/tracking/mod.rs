@@ -5,8 +5,8 @@
 //! key has its trackers told while the shard is still held ([`Tracking::invalidate`]), and they are
 //! forgotten. **By prefix** (BCAST): nothing is remembered of what was read; all keys that a batch of
 //! commands has changed are told together, a message for each prefix, before the batch's replies are
-//! sent ([`Tracking::broadcast`]). Only then does every write record its keys
-//! (`db::notice::Interest`).
+//! sent ([`Tracking::broadcast`]). Writes record their keys while there are prefixes, and those only
+//! that may have one (`db::prefixes`).
 //!
 //! What a client's own command makes worthless it is told behind the reply ([`Tracking::tell_own`]).
 //! The message goes into the inbox of the client, or of the one that it has named (REDIRECT), which
@@ -27,7 +27,8 @@ use smallvec::SmallVec;
 use crate::client::inbox::{Invalidate, Push};
 use crate::client::tracking::Mode;
 use crate::client::{Client, ClientId, Registry, Shared};
-use crate::db::notice::{Changed, Interest, Invalidated, Own};
+use crate::db::Keyspace;
+use crate::db::notice::{Changed, Invalidated, Own};
 use crate::resp::write::ReplyWriter;
 
 mod overlap;
@@ -80,7 +81,7 @@ impl Tracking {
     }
 
     /// CLIENT TRACKING ON, also of a client that tracks already.
-    pub fn enable(&self, client: &mut Client, wish: &Wish<'_>, interest: &Interest) {
+    pub fn enable(&self, client: &mut Client, wish: &Wish<'_>, keyspace: &Keyspace) {
         let every: &[&[u8]] = &[b""];
         let prefixes = match wish.mode.has(Mode::BCAST) {
             true if wish.prefixes.is_empty() => every,
@@ -90,13 +91,14 @@ impl Tracking {
         let shared = client.shared.clone();
         let mut table = self.table.write();
         for &prefix in prefixes {
-            let made =
-                table
-                    .prefixes
-                    .join(prefix, &shared, self.prefixes_made.load(Ordering::Relaxed));
-            self.prefixes_made.fetch_add(made.into(), Ordering::Relaxed);
+            let made = self.prefixes_made.load(Ordering::Relaxed);
+            if table.prefixes.join(prefix, &shared, made) {
+                let filter = &keyspace.tracked.prefixes;
+                filter.add(prefix, table.prefixes.all());
+                self.prefixes_made.store(made + 1, Ordering::Relaxed);
+            }
         }
-        interest.set_prefixes(!table.prefixes.is_empty());
+        keyspace.interest.set_prefixes(!table.prefixes.is_empty());
         shared.tracking.set(wish.mode.and(Mode::ON), wish.redirect);
         client.tracking.follow(&shared.tracking, prefixes);
         table.members.insert(shared.id, shared);
@@ -104,7 +106,7 @@ impl Tracking {
 
     /// CLIENT TRACKING OFF, and the end of a client. What it has read stays remembered until it is
     /// touched, as in Redis.
-    pub fn disable(&self, client: &mut Client, interest: &Interest) {
+    pub fn disable(&self, client: &mut Client, keyspace: &Keyspace) {
         let shared = &client.shared;
         if !shared.tracking.mode().has(Mode::ON) {
             return;
@@ -113,7 +115,10 @@ impl Tracking {
         for prefix in client.tracking.prefixes() {
             table.prefixes.leave(prefix, shared.id);
         }
-        interest.set_prefixes(!table.prefixes.is_empty());
+        if table.prefixes.has_lost_many() {
+            keyspace.tracked.prefixes.set(table.prefixes.all());
+        }
+        keyspace.interest.set_prefixes(!table.prefixes.is_empty());
         table.members.remove(&shared.id);
         shared.tracking.set(Mode::NONE, 0);
         client.tracking.follow(&shared.tracking, &[]);

@@ -36,5 +36,6 @@ mod shop;
 mod smoke;
 mod store;
 mod templates;
+mod tracking;
 mod transactions;
 mod turmoil;
