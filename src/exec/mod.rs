@@ -279,39 +279,10 @@ impl Exec {
         client: &mut Client,
         out: &mut ReplyWriter,
     ) -> Flow {
-        let found = match ahead {
-            Some(ahead) => Found::Command(ahead.command),
-            None => self.table.find(argv),
+        let command = match self.enter(moment, argv, ahead, client, out) {
+            Ok(command) => command,
+            Err(flow) => return flow,
         };
-        let command = match found {
-            Found::Command(command) => command,
-            Found::Unknown => return self.refuse_unknown(admit::unknown(argv), client, out),
-            Found::UnknownSubcommand(container) => {
-                let error = admit::unknown_subcommand(container, argv);
-                return self.refuse_unknown(error, client, out);
-            }
-        };
-        client
-            .shared
-            .last_command
-            .store(command.id + 1, Ordering::Relaxed);
-        let config = self.config();
-        let admission = admit::Admission {
-            command,
-            flags: admit::flags_of(command, client),
-            argc: argv.len(),
-            client,
-            config: &config,
-        };
-        match admit::admit(&self.server, &admission, moment.now_ms) {
-            admit::Verdict::Run => {}
-            admit::Verdict::Refuse(error) => {
-                return self.refuse(Some((command, argv)), error, client, out);
-            }
-            admit::Verdict::Abort => return Flow::Abort,
-            admit::Verdict::Wait(wait) => return Flow::Wait(wait),
-        }
-        drop(config);
         let is_queued = !command.row.flags.has(Flags::NOT_QUEUED);
         if client.in_multi && is_queued {
             let hash = ahead.and_then(|ahead| ahead.hash);
@@ -359,6 +330,52 @@ impl Exec {
         client.ran();
         silence(client, out, mark);
         flow
+    }
+
+    /// Looks a request's command up and asks whether it may run now; else what became of it.
+    #[inline(always)]
+    fn enter<'t>(
+        &'t self,
+        moment: &Moment,
+        argv: Argv<'_>,
+        ahead: Option<Ahead<'t>>,
+        client: &mut Client,
+        out: &mut ReplyWriter,
+    ) -> Result<&'t Registered, Flow> {
+        let found = match ahead {
+            Some(ahead) => Found::Command(ahead.command),
+            None => self.table.find(argv),
+        };
+        let command = match found {
+            Found::Command(command) => command,
+            Found::Unknown => {
+                return Err(self.refuse_unknown(admit::unknown(argv), client, out));
+            }
+            Found::UnknownSubcommand(container) => {
+                let error = admit::unknown_subcommand(container, argv);
+                return Err(self.refuse_unknown(error, client, out));
+            }
+        };
+        client
+            .shared
+            .last_command
+            .store(command.id + 1, Ordering::Relaxed);
+        let config = self.config();
+        let admission = admit::Admission {
+            command,
+            flags: admit::flags_of(command, client),
+            argc: argv.len(),
+            client,
+            config: &config,
+        };
+        match admit::admit(&self.server, &admission, moment.now_ms) {
+            admit::Verdict::Run => Ok(command),
+            admit::Verdict::Refuse(error) => {
+                Err(self.refuse(Some((command, argv)), error, client, out))
+            }
+            admit::Verdict::Abort => Err(Flow::Abort),
+            admit::Verdict::Wait(wait) => Err(Flow::Wait(wait)),
+        }
     }
 
     /// The locks of a command without keys, with several, or on the exclusive path; `None` when

@@ -1,0 +1,140 @@
+//! What a command does with shards that none of its keys names: looks at all of them, flushes,
+//! exchanges databases.
+//!
+//! Invariant: shards are locked in ascending order, so a command that holds some of them may not lock
+//! others; it holds none, or all.
+
+use smallvec::SmallVec;
+
+use crate::ds::entry::Entry;
+use crate::ds::table::Table;
+
+use super::super::keyspace::{DbIndex, ShardData, ShardId};
+use super::{Access, held};
+
+impl Access<'_> {
+    /// Calls `visit` with every shard's data in ascending order: shards that the command holds as
+    /// they are, the others locked one at a time. What is seen is no cut through all shards unless
+    /// the command holds them all.
+    pub fn for_each_shard(&mut self, mut visit: impl FnMut(ShardId, &mut ShardData)) {
+        self.check_order();
+        for (index, shard) in self.keyspace.all().iter().enumerate() {
+            let id = ShardId(index as u32);
+            match self.locks.get(id) {
+                Some(data) => visit(id, data),
+                None => visit(id, &mut shard.lock()),
+            }
+        }
+    }
+
+    /// Locking more is in order while nothing is held; while all is, there is nothing to lock. Rows of
+    /// commands that do so say [`ALL_SHARDS`](crate::spec::Flags::ALL_SHARDS).
+    fn check_order(&self) {
+        debug_assert!(
+            self.locks.is_empty() || self.locks.len() == self.keyspace.shards(),
+            "a command that holds some shards locks others out of order"
+        );
+    }
+
+    /// Calls `visit` with one shard's data, locked for the call unless the command holds it.
+    pub fn with_shard<R>(&mut self, id: ShardId, visit: impl FnOnce(&mut ShardData) -> R) -> R {
+        self.check_order();
+        match self.locks.get(id) {
+            Some(data) => visit(data),
+            None => visit(&mut self.keyspace.shard(id).lock()),
+        }
+    }
+
+    /// Empties one database, or all; returns what was there, to be freed by the caller. Needs all
+    /// shards (the exclusive path).
+    pub fn flush(&mut self, db: Option<DbIndex>) -> Vec<Table<Entry>> {
+        let (bits, hash) = (self.keyspace.shard_bits(), self.keyspace.key_hash());
+        let (keyspace, mut removed, mut changes) = (self.keyspace, Vec::new(), 0);
+        self.for_each_shard(|_, shard| {
+            shard.side.listeners.untrack_all(&keyspace.tracked);
+            let flushed: SmallVec<[DbIndex; 16]> = match db {
+                Some(db) => [db].into_iter().collect(),
+                None => (0..shard.tables.len() as u32).map(DbIndex).collect(),
+            };
+            for db in flushed {
+                shard.touch_flushed(db);
+                shard.side.forget_all_fields(db);
+                let Some(table) = shard.tables.get_mut(db.0 as usize) else {
+                    continue;
+                };
+                let table = std::mem::replace(table, Table::new(bits, hash));
+                changes += table.len() as u64;
+                let key_hash = |key: &[u8]| keyspace.hash(key);
+                removed.extend(shard.flush_table(&keyspace.snapshot, key_hash, db, table));
+            }
+        });
+        removed.retain(|table| !table.is_empty());
+        self.effects.changes += changes;
+        if self.keyspace.observer.get().is_some() {
+            self.effects.flushed();
+        }
+        removed
+    }
+
+    /// Drops `tables` on this thread once the command's locks are released, so that only the client
+    /// that asked for it waits.
+    pub fn drop_unlocked(&mut self, tables: Vec<Table<Entry>>) {
+        self.effects
+            .rare
+            .get_or_insert_default()
+            .tables
+            .extend(tables);
+    }
+
+    /// Runs `work` while the shard of `key` is held, for commands whose rows name no keys (DEBUG).
+    /// Only while nothing is held, or this shard among others: that keeps the order of locking.
+    pub fn with_key<R>(&mut self, key: &[u8], work: impl FnOnce(&mut Self) -> R) -> R {
+        if !self.locks.is_empty() {
+            debug_assert!({
+                let id = self.keyspace.shard_of(self.keyspace.hash(key));
+                self.locks.peek(id).is_some()
+            });
+            return work(self);
+        }
+        self.locks = self.keyspace.lock_one(self.keyspace.hash(key));
+        let result = work(self);
+        self.settle();
+        self.locks = self.keyspace.lock_none();
+        result
+    }
+
+    /// The share of one key in the memory of the table that holds it (or would hold it), bytes,
+    /// rounded up.
+    pub fn table_bytes_per_key(&mut self, key: &[u8]) -> usize {
+        let (id, db) = (self.keyspace.shard_of(self.hash(key)), self.db);
+        let table = held(&mut self.locks, id).table(db);
+        table.map_or(0, |table| table.memory_bytes().div_ceil(table.len().max(1)))
+    }
+
+    /// Exchanges two databases. Needs all shards (the exclusive path). Whoever waits for a key goes on
+    /// waiting in the database of the same number.
+    pub fn swap(&mut self, a: DbIndex, b: DbIndex) {
+        let (bits, hash) = (self.keyspace.shard_bits(), self.keyspace.key_hash());
+        let mut ready = Vec::new();
+        self.for_each_shard(|_, shard| {
+            shard.parts(a.max(b), bits, hash);
+            shard.touch_swapped(a, b);
+            shard.tables.swap(a.0 as usize, b.0 as usize);
+            shard.swap_snapshot(a, b);
+            shard.side.swap_fields(a, b);
+            for db in [a, b] {
+                let keys = shard.side.waiters.keys_of(db);
+                ready.extend(keys.map(|key| (db, key.to_vec())));
+            }
+        });
+        self.keyspace.snapshot.note_swapped(a, b);
+        if !ready.is_empty() {
+            self.effects
+                .rare
+                .get_or_insert_default()
+                .ready
+                .append(&mut ready);
+        }
+        self.effects.changes += 1;
+    }
+}
