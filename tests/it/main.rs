@@ -34,5 +34,6 @@ mod shop;
 mod smoke;
 mod store;
 mod templates;
+mod together;
 mod transactions;
 mod turmoil;
