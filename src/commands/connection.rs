@@ -277,8 +277,8 @@ fn quit(ctx: &mut Ctx<'_>) -> CmdResult {
 fn reset(ctx: &mut Ctx<'_>) -> CmdResult {
     stop_monitor(ctx.server, ctx.client);
     leave_channels(ctx);
-    let (tracking, interest) = (&ctx.server.tracking, &ctx.server.keyspace.interest);
-    tracking.disable(ctx.client, interest);
+    let (tracking, keyspace) = (&ctx.server.tracking, &ctx.server.keyspace);
+    tracking.disable(ctx.client, keyspace);
     set_protocol(ctx, false);
     let client = &mut *ctx.client;
     client.end_transaction(&mut ctx.db);

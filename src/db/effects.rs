@@ -242,7 +242,7 @@ impl Effects {
                 self.notices().invalidated.push(invalidated);
             }
         }
-        if notice::wants_changed(self.interest) {
+        if notice::wants_changed(self.interest) && total.prefixes.may_match(key) {
             let changed = Changed {
                 key: key.into(),
                 by: changed_by,

@@ -24,6 +24,7 @@ use crate::util::rng::Rng;
 
 use super::keyspace::{DbIndex, Keyspace};
 use super::notice::{Invalidated, Notices};
+use super::prefixes::PrefixFilter;
 
 /// Raised when a key that a client watches is touched.
 #[derive(Default, Debug)]
@@ -61,13 +62,15 @@ impl WatchFlag {
     }
 }
 
-/// Figures of all shards together (INFO's `tracking_total_keys` and `_items`).
+/// What concerns all shards together.
 #[derive(Default, Debug)]
 pub struct Tracked {
-    /// Keys that somebody tracks.
+    /// Keys that somebody tracks one by one (INFO's `tracking_total_keys`, and `_items`).
     pub keys: AtomicU64,
     /// Pairs of a key and a client that tracks it.
     pub items: AtomicU64,
+    /// The prefixes that somebody tracks.
+    pub prefixes: PrefixFilter,
 }
 
 /// A hash that is one already.

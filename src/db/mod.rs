@@ -23,6 +23,7 @@ pub mod listen;
 pub mod load;
 pub mod notice;
 pub mod oplog;
+pub mod prefixes;
 pub mod scan;
 pub mod side;
 pub mod snapshot;

@@ -187,8 +187,8 @@ pub struct Notices {
     pub events: Vec<Event>,
     /// Keys that were tracked one by one; they are no longer.
     pub invalidated: Vec<Invalidated>,
-    /// Every key that the server itself has changed (it expired), for those who track prefixes. May
-    /// repeat itself. What clients have changed is in [`Afterwards`].
+    /// Keys that the server itself has changed (they expired), for those who track prefixes: all that
+    /// may have one of these. May repeat themselves. What clients have changed is in [`Afterwards`].
     pub changed: Vec<Changed>,
     /// FLUSHALL or FLUSHDB: no cached copy is good any more. The client that did it is told
     /// afterwards.

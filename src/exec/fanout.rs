@@ -25,9 +25,8 @@ impl Exec {
         self.end_transaction(client);
         stop_monitor(&self.server, client);
         self.server.pubsub.unsubscribe_all(client);
-        self.server
-            .tracking
-            .disable(client, &self.server.keyspace.interest);
+        let (tracking, keyspace) = (&self.server.tracking, &self.server.keyspace);
+        tracking.disable(client, keyspace);
         self.server.clients.disconnect(client.shared.id);
     }
 

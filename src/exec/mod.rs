@@ -329,9 +329,9 @@ impl Exec {
             client.reply = reply;
             return Flow::Wait(Wait::Gate);
         };
-        end_caching(Some(command), client);
         fanout::fan_out(&self.server, moment, called.effects);
         if let Some(waiter) = called.waiter {
+            end_caching(Some(command), client);
             return Flow::Block(waiter);
         }
         let failed = called.result.is_err();
@@ -351,6 +351,7 @@ impl Exec {
                 Flow::Done
             }
         };
+        end_caching(Some(command), client);
         moment.ran(command, failed);
         if let Flow::Chore(_) = flow {
             return flow;
@@ -587,12 +588,12 @@ fn flow_of(next: Next) -> Flow {
     }
 }
 
-/// CLIENT CACHING held for the command that ran, or was refused; other subcommands of CLIENT do not
-/// count.
+/// CLIENT CACHING held for the command that ran, or was refused: other subcommands of CLIENT do not
+/// count, and a whole transaction is one command.
 #[inline]
 fn end_caching(command: Option<&Registered>, client: &mut Client) {
     let keeps = |command: &Registered| command.row.flags.has(Flags::KEEPS_CACHING);
-    if client.tracking.is_caching() && !command.is_some_and(keeps) {
+    if client.tracking.is_caching() && !client.in_multi && !command.is_some_and(keeps) {
         client.tracking.set_caching(false);
     }
 }

@@ -5,8 +5,8 @@
 //! key has its trackers told while the shard is still held ([`Tracking::invalidate`]), and they are
 //! forgotten. **By prefix** (BCAST): nothing is remembered of what was read; all keys that a batch of
 //! commands has changed are told together, a message for each prefix, before the batch's replies are
-//! sent ([`Tracking::broadcast`]). Only then does every write record its keys
-//! (`db::notice::Interest`).
+//! sent ([`Tracking::broadcast`]). Writes record their keys while there are prefixes, and those only
+//! that may have one (`db::prefixes`).
 //!
 //! What a client's own command makes worthless it is told behind the reply ([`Tracking::tell_own`]).
 //! The message goes into the inbox of the client, or of the one that it has named (REDIRECT), which
@@ -22,11 +22,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::RwLock;
+use smallvec::SmallVec;
 
 use crate::client::inbox::{Invalidate, Push};
 use crate::client::tracking::Mode;
 use crate::client::{Client, ClientId, Registry, Shared};
-use crate::db::notice::{Changed, Interest, Invalidated, Own};
+use crate::db::Keyspace;
+use crate::db::notice::{Changed, Invalidated, Own};
 use crate::resp::write::ReplyWriter;
 
 mod overlap;
@@ -79,7 +81,7 @@ impl Tracking {
     }
 
     /// CLIENT TRACKING ON, also of a client that tracks already.
-    pub fn enable(&self, client: &mut Client, wish: &Wish<'_>, interest: &Interest) {
+    pub fn enable(&self, client: &mut Client, wish: &Wish<'_>, keyspace: &Keyspace) {
         let every: &[&[u8]] = &[b""];
         let prefixes = match wish.mode.has(Mode::BCAST) {
             true if wish.prefixes.is_empty() => every,
@@ -89,13 +91,14 @@ impl Tracking {
         let shared = client.shared.clone();
         let mut table = self.table.write();
         for &prefix in prefixes {
-            let made =
-                table
-                    .prefixes
-                    .join(prefix, &shared, self.prefixes_made.load(Ordering::Relaxed));
-            self.prefixes_made.fetch_add(made.into(), Ordering::Relaxed);
+            let made = self.prefixes_made.load(Ordering::Relaxed);
+            if table.prefixes.join(prefix, &shared, made) {
+                let filter = &keyspace.tracked.prefixes;
+                filter.add(prefix, table.prefixes.all());
+                self.prefixes_made.store(made + 1, Ordering::Relaxed);
+            }
         }
-        interest.set_prefixes(!table.prefixes.is_empty());
+        keyspace.interest.set_prefixes(!table.prefixes.is_empty());
         shared.tracking.set(wish.mode.and(Mode::ON), wish.redirect);
         client.tracking.follow(&shared.tracking, prefixes);
         table.members.insert(shared.id, shared);
@@ -103,7 +106,7 @@ impl Tracking {
 
     /// CLIENT TRACKING OFF, and the end of a client. What it has read stays remembered until it is
     /// touched, as in Redis.
-    pub fn disable(&self, client: &mut Client, interest: &Interest) {
+    pub fn disable(&self, client: &mut Client, keyspace: &Keyspace) {
         let shared = &client.shared;
         if !shared.tracking.mode().has(Mode::ON) {
             return;
@@ -112,7 +115,10 @@ impl Tracking {
         for prefix in client.tracking.prefixes() {
             table.prefixes.leave(prefix, shared.id);
         }
-        interest.set_prefixes(!table.prefixes.is_empty());
+        if table.prefixes.has_lost_many() {
+            keyspace.tracked.prefixes.set(table.prefixes.all());
+        }
+        keyspace.interest.set_prefixes(!table.prefixes.is_empty());
         table.members.remove(&shared.id);
         shared.tracking.set(Mode::NONE, 0);
         client.tracking.follow(&shared.tracking, &[]);
@@ -143,12 +149,11 @@ impl Tracking {
     pub fn invalidate(&self, invalidated: Vec<Invalidated>, by: ClientId) {
         let table = self.table.read();
         for Invalidated { key, trackers } in invalidated {
-            let mut keys = None;
-            for id in trackers.into_iter().filter(|&id| id != by) {
-                if let Some(client) = table.member_by_key(id) {
-                    let keys = keys.get_or_insert_with(|| encode([&*key].into_iter()));
-                    self.send(client, Some(keys.clone()));
-                }
+            let others = trackers.into_iter().filter(|&id| id != by);
+            let clients = others.filter_map(|id| table.member_by_key(id));
+            let mut clients = clients.peekable();
+            if clients.peek().is_some() {
+                self.send(clients, Some(encode([&*key].into_iter())));
             }
         }
     }
@@ -156,28 +161,23 @@ impl Tracking {
     /// Tells everybody but `by` that no copy is good any more (FLUSHALL).
     pub fn flush(&self, by: ClientId) {
         let table = self.table.read();
-        for client in table.members.values().filter(|client| client.id != by) {
-            self.send(client, None);
-        }
+        let clients = table.members.values();
+        self.send(clients.filter(|client| client.id != by), None);
     }
 
     /// Tells clients what their own commands have made worthless.
     pub fn tell_own(&self, own: Vec<Own>) {
         let table = self.table.read();
         for Own { by, key } in own {
-            match &key {
+            let (client, keys) = match &key {
                 Some(key) => {
                     let client = table.member_by_key(by);
-                    if let Some(client) = client.filter(|client| !is_noloop(client)) {
-                        self.send(client, Some(encode([&**key].into_iter())));
-                    }
+                    let client = client.filter(|client| !is_noloop(client));
+                    (client, Some(encode([&**key].into_iter())))
                 }
-                None => {
-                    if let Some(client) = table.members.get(&by) {
-                        self.send(client, None);
-                    }
-                }
-            }
+                None => (table.members.get(&by), None),
+            };
+            self.send(client.into_iter(), keys);
         }
     }
 
@@ -199,54 +199,62 @@ impl Tracking {
             }
         }
         for (prefix, changes) in by_prefix {
-            let mut all = None;
-            for client in table.prefixes.members(prefix) {
-                let is_own = |change: &&&Change| change.changed.by == client.id;
-                let keys = match is_noloop(client) && changes.iter().any(|c| is_own(&c)) {
-                    true => {
-                        let others = changes.iter().filter(|change| !is_own(change));
-                        let others: Vec<&[u8]> =
-                            others.map(|change| &*change.changed.key).collect();
-                        if others.is_empty() {
-                            continue;
-                        }
-                        encode(others.into_iter())
-                    }
-                    false => {
-                        let keys = changes.iter().map(|change| &*change.changed.key);
-                        all.get_or_insert_with(|| encode(keys)).clone()
-                    }
-                };
-                self.send(client, Some(keys));
+            let (some, all): (Vec<_>, Vec<_>) =
+                table.prefixes.members(prefix).partition(|client| {
+                    is_noloop(client) && changes.iter().any(|change| change.changed.by == client.id)
+                });
+            if !all.is_empty() {
+                let keys = changes.iter().map(|change| &*change.changed.key);
+                self.send(all.into_iter(), Some(encode(keys)));
+            }
+            for client in some {
+                let mut keys: Vec<&[u8]> = Vec::new();
+                let of_others = changes.iter().map(|change| &change.changed);
+                let of_others = of_others.filter(|changed| changed.by != client.id);
+                keys.extend(of_others.map(|changed| &*changed.key));
+                if !keys.is_empty() {
+                    self.send([client].into_iter(), Some(encode(keys.into_iter())));
+                }
             }
         }
     }
 
-    /// Tells a client, or the one that it has named.
-    fn send(&self, client: &Arc<Shared>, keys: Option<Arc<Vec<u8>>>) {
-        let redirect = client.tracking.redirect();
-        let is_redirected = redirect != 0;
-        let target = match is_redirected {
-            true => self.clients.get(redirect),
-            false => Some(client.clone()),
-        };
-        let (target, push) = match target {
+    /// Tells clients, or those that they have named.
+    fn send<'c>(&self, clients: impl Iterator<Item = &'c Arc<Shared>>, keys: Option<Arc<Vec<u8>>>) {
+        let mut direct: SmallVec<[Arc<Shared>; 4]> = SmallVec::new();
+        for client in clients {
+            match client.tracking.redirect() {
+                0 if knows_pushes(client) => direct.push(client.clone()),
+                // It would be woken for nothing.
+                0 => {}
+                redirect => self.send_to(redirect, client, keys.clone()),
+            }
+        }
+        let push = Push::Invalidate(Invalidate {
+            keys,
+            is_redirected: false,
+        });
+        self.clients.post_all(&direct, &push);
+    }
+
+    /// Tells the client that another one has named, or that one that it has gone.
+    fn send_to(&self, redirect: ClientId, by: &Arc<Shared>, keys: Option<Arc<Vec<u8>>>) {
+        match self.clients.get(redirect) {
             Some(target) => {
-                let invalidate = Invalidate {
-                    keys,
-                    is_redirected,
-                };
-                (target, Push::Invalidate(invalidate))
+                if knows_pushes(&target) || target.is_subscriber() {
+                    let push = Push::Invalidate(Invalidate {
+                        keys,
+                        is_redirected: true,
+                    });
+                    self.clients.post(&target, push);
+                }
             }
             None => {
-                client.tracking.note_broken();
-                (client.clone(), Push::RedirectBroken(redirect))
+                by.tracking.note_broken();
+                if knows_pushes(by) {
+                    self.clients.post(by, Push::RedirectBroken(redirect));
+                }
             }
-        };
-        // It would be woken for nothing.
-        let knows_pushes = target.resp.load(Ordering::Relaxed) > 2;
-        if knows_pushes || is_redirected && target.is_subscriber() {
-            self.clients.post(&target, push);
         }
     }
 }
@@ -257,6 +265,10 @@ impl Table {
         let member = self.members.get(&id);
         member.filter(|client| !client.tracking.mode().has(Mode::BCAST))
     }
+}
+
+fn knows_pushes(client: &Shared) -> bool {
+    client.resp.load(Ordering::Relaxed) > 2
 }
 
 fn is_noloop(client: &Shared) -> bool {

@@ -13,7 +13,11 @@ use crate::client::{ClientId, Shared};
 
 /// See the module's text.
 #[derive(Default)]
-pub(super) struct Prefixes(BTreeMap<Box<[u8]>, Group>);
+pub(super) struct Prefixes {
+    groups: BTreeMap<Box<[u8]>, Group>,
+    /// Prefixes that went away since [`Prefixes::has_lost_many`] said so.
+    lost: usize,
+}
 
 /// Those who track a prefix.
 pub(super) struct Group {
@@ -24,37 +28,52 @@ pub(super) struct Group {
 
 impl Prefixes {
     pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.groups.is_empty()
     }
 
     pub(super) fn len(&self) -> usize {
-        self.0.len()
+        self.groups.len()
     }
 
     /// Adds a client to a prefix; true if the prefix was not there. `made`: see [`Group::made`].
     pub(super) fn join(&mut self, prefix: &[u8], client: &Arc<Shared>, made: u64) -> bool {
-        let before = self.0.len();
-        let group = self.0.entry(prefix.into()).or_insert_with(|| Group {
+        let before = self.groups.len();
+        let group = self.groups.entry(prefix.into()).or_insert_with(|| Group {
             made,
             members: BTreeMap::new(),
         });
         group.members.insert(client.id, client.clone());
-        self.0.len() > before
+        self.groups.len() > before
     }
 
     /// Takes a client from a prefix, and the prefix away with the last one.
     pub(super) fn leave(&mut self, prefix: &[u8], client: ClientId) {
-        if let Some(group) = self.0.get_mut(prefix) {
+        if let Some(group) = self.groups.get_mut(prefix) {
             group.members.remove(&client);
             if group.members.is_empty() {
-                self.0.remove(prefix);
+                self.groups.remove(prefix);
+                self.lost += 1;
             }
         }
     }
 
+    /// All of them.
+    pub(super) fn all(&self) -> impl Iterator<Item = &[u8]> {
+        self.groups.keys().map(|prefix| &**prefix)
+    }
+
+    /// Whether at least as many have gone as are there: then a filter of them is worth its making.
+    pub(super) fn has_lost_many(&mut self) -> bool {
+        let has = self.lost > 0 && self.lost >= self.groups.len();
+        if has {
+            self.lost = 0;
+        }
+        has
+    }
+
     /// Those who track a prefix.
     pub(super) fn members(&self, prefix: &[u8]) -> impl Iterator<Item = &Arc<Shared>> {
-        let groups = self.0.get(prefix).into_iter();
+        let groups = self.groups.get(prefix).into_iter();
         groups.flat_map(|group| group.members.values())
     }
 
@@ -64,7 +83,7 @@ impl Prefixes {
         std::iter::from_fn(move || {
             loop {
                 let upper = bound.take()?;
-                let mut earlier = self.0.range::<[u8], _>((Bound::Unbounded, upper));
+                let mut earlier = self.groups.range::<[u8], _>((Bound::Unbounded, upper));
                 let (prefix, group) = earlier.next_back()?;
                 let common = key.iter().zip(prefix).take_while(|(a, b)| a == b).count();
                 if common == prefix.len() {
@@ -106,8 +125,9 @@ mod tests {
             words.iter().for_each(|prefix| {
                 prefixes.join(prefix, &client, 0);
             });
-            words.sort_by_key(|prefix| std::cmp::Reverse(prefix.len()));
+            words.sort();
             words.dedup();
+            words.sort_by_key(|prefix| std::cmp::Reverse(prefix.len()));
             for _ in 0..20 {
                 let key = word(7);
                 let expected: Vec<&[u8]> = words

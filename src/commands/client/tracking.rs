@@ -25,7 +25,7 @@ struct Options<'a> {
 pub(super) fn tracking(ctx: &mut Ctx<'_>) -> CmdResult {
     let status = ctx.args.bytes()?;
     let options = Options::parse(ctx)?;
-    let (tracking, interest) = (&ctx.server.tracking, &ctx.server.keyspace.interest);
+    let (tracking, keyspace) = (&ctx.server.tracking, &ctx.server.keyspace);
     if status.eq_ignore_ascii_case(b"ON") {
         options.check(ctx.client)?;
         let wish = Wish {
@@ -33,9 +33,9 @@ pub(super) fn tracking(ctx: &mut Ctx<'_>) -> CmdResult {
             redirect: options.redirect,
             prefixes: &options.prefixes,
         };
-        tracking.enable(ctx.client, &wish, interest);
+        tracking.enable(ctx.client, &wish, keyspace);
     } else if status.eq_ignore_ascii_case(b"OFF") {
-        tracking.disable(ctx.client, interest);
+        tracking.disable(ctx.client, keyspace);
     } else {
         return Err(CmdError::Syntax);
     }

@@ -1,8 +1,6 @@
 //! CLIENT TRACKING and its like, and what clients are told by it; expected replies and messages are
 //! Valkey 9.1.2's.
 
-use std::sync::atomic::Ordering;
-
 use crate::commands::tests::{Reply, Test};
 
 /// What others have for a client.
@@ -413,8 +411,7 @@ fn another_client_is_told_instead() {
     writer.run("SET k 1").is("+OK");
     // It speaks RESP2 and listens to nothing.
     assert_eq!(pushes(&mut target), "");
-    let subscriptions = &target.session.client().shared.subscriptions;
-    subscriptions[0].store(1, Ordering::Relaxed);
+    target.run("SSUBSCRIBE x").is("*3 $10 ssubscribe $1 x :1");
     reader.run("GET k").is("$1 1");
     writer.run("SET k 2").is("+OK");
     assert_eq!(pushes(&mut reader), "");
@@ -427,8 +424,9 @@ fn another_client_is_told_instead() {
         pushes(&mut target),
         "*3 $7 message $20 __redis__:invalidate $-1"
     );
-    let subscriptions = &target.session.client().shared.subscriptions;
-    subscriptions[0].store(0, Ordering::Relaxed);
+    target
+        .run("SUNSUBSCRIBE x")
+        .is("*3 $12 sunsubscribe $1 x :0");
     target.run("HELLO 3");
     reader.run("GET k").is("$-1");
     // The reader's own change is the reader's, whoever is told of it.
@@ -560,4 +558,92 @@ fn prefixes_count_as_memory_of_the_client() {
     assert!(memory(&t) >= before + 2000);
     t.run("RESET").is("+RESET");
     assert_eq!(memory(&t), before);
+}
+
+#[test]
+fn a_transaction_is_one_command() {
+    for (lines, tracked) in [
+        (
+            "CLIENT CACHING yes|MULTI|GET a|CLIENT ID|GET b|EXEC|GET c",
+            "a b",
+        ),
+        ("MULTI|CLIENT CACHING yes|GET a|GET b|EXEC|GET c", "a b"),
+        ("MULTI|GET a|CLIENT CACHING yes|GET b|EXEC|GET c", "b"),
+        ("CLIENT CACHING yes|MULTI|DISCARD|GET a", ""),
+        ("CLIENT CACHING yes|MULTI|NOSUCH|EXEC|GET a", ""),
+        ("CLIENT CACHING yes|MULTI|EXEC|GET a", ""),
+    ] {
+        let (mut writer, mut reader) = pair("optin");
+        lines.split('|').for_each(|line| {
+            reader.run(line);
+        });
+        let mut told_keys = Vec::new();
+        for key in ["a", "b", "c"] {
+            writer.run(&format!("SET {key} 1"));
+            if pushes(&mut reader) == told(&[key]) {
+                told_keys.push(key);
+            }
+        }
+        assert_eq!(told_keys.join(" "), tracked, "{lines}");
+    }
+    let (mut writer, mut reader) = pair("optout");
+    for line in "MULTI|GET a|CLIENT CACHING no|GET b|EXEC|GET c".split('|') {
+        reader.run(line);
+    }
+    writer.run("MSET a 1 b 1 c 1").is("+OK");
+    let expected = [told(&["a"]), told(&["c"])];
+    assert_eq!(pushes(&mut reader), expected.join(" "));
+}
+
+/// Behind the reply of EXEC: first the events that the client has subscribed to, then its copies.
+#[test]
+fn what_a_transaction_makes_worthless_is_told_behind_it() {
+    let (mut writer, mut reader) = pair("");
+    let mut by_prefix = tracker(&writer, "bcast");
+    writer
+        .run("CONFIG SET notify-keyspace-events KEA")
+        .is("+OK");
+    reader.run("SUBSCRIBE __keyspace@0__:s").has("subscribe");
+    for line in ["MULTI", "GET s", "SET s 1", "SET r 1", "GET s", "DEL s"] {
+        reader.run(line);
+    }
+    let event = |name: &str| {
+        let len = name.len();
+        format!(" >3 $7 message $16 __keyspace@0__:s ${len} {name}")
+    };
+    let own = format!(" {}", told(&["s"]));
+    let expected =
+        String::from("*5 _ +OK +OK $1 1 :1") + &event("set") + &event("del") + &own + &own;
+    reader.run("EXEC").is(&expected);
+    assert_eq!(pushes(&mut by_prefix), told(&["r", "s"]));
+    // A flush in between.
+    for line in ["MULTI", "GET s", "FLUSHALL", "SET s 1", "EXEC"] {
+        writer.run(line);
+    }
+    assert_eq!(pushes(&mut by_prefix), format!("{ALL} {}", told(&["s"])));
+    assert_eq!(pushes(&mut reader).matches(ALL).count(), 1);
+}
+
+#[test]
+fn prefixes_count_from_the_moment_they_are_there() {
+    let (mut writer, mut reader) = pair("bcast prefix q");
+    for line in ["MULTI", "SET xa 1", "EXEC"] {
+        writer.run(line);
+    }
+    reader.run("CLIENT TRACKING on bcast prefix x").is("+OK");
+    assert_eq!(pushes(&mut reader), "");
+    writer.run("SET xb 1").is("+OK");
+    assert_eq!(pushes(&mut reader), told(&["xb"]));
+    // Within a transaction, too.
+    for line in [
+        "MULTI",
+        "CLIENT TRACKING on bcast prefix y",
+        "SET ya 1",
+        "EXEC",
+    ] {
+        reader.run(line);
+    }
+    reader.run("GET ya").is("$1 1");
+    writer.run("SET ya 1").is("+OK");
+    assert_eq!(pushes(&mut reader), told(&["ya"]));
 }
