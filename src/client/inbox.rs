@@ -150,34 +150,33 @@ impl OutputLimits {
 }
 
 impl Registry {
-    /// Gives a client something. If it has too much already, it is cut off instead: false then.
-    pub fn post(&self, client: &Arc<Shared>, push: Push) -> bool {
-        self.post_all(std::slice::from_ref(client), &push) > 0
+    /// Gives a client something. If it has too much already, it is cut off instead.
+    pub fn post(&self, client: &Arc<Shared>, push: Push) {
+        self.post_all(std::slice::from_ref(client), &push);
     }
 
-    /// Gives the same to several clients; how many have got it: those that have too much already
-    /// are cut off instead.
+    /// Gives the same to several clients; how many these are. Those that have too much already are
+    /// cut off instead, and counted all the same, as in Redis.
     pub fn post_all(&self, clients: &[Arc<Shared>], push: &Push) -> usize {
         let mut posts = Posts::default();
-        let mut taken = 0;
         for client in clients {
             if self.put(client, push) {
-                taken += 1;
                 posts.add(client, client.set(Signal::Inbox));
             }
         }
         posts.ring(self);
-        taken
+        clients.len()
     }
 
+    /// Puts it into the inbox; false if there is nothing to deliver.
     fn put(&self, client: &Shared, push: &Push) -> bool {
         // As in Redis: CLIENT REPLY concerns what MONITOR shows, but no message.
         if matches!(push, Push::Raw(_)) && client.is_silent.load(Ordering::Relaxed) {
-            return true;
+            return false;
         }
         let mut inbox = client.inbox.lock();
         if client.has(Signal::Kill) {
-            return true;
+            return false;
         }
         inbox.bytes += push.bytes();
         inbox.pushes.push_back(push.clone());

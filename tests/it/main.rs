@@ -36,6 +36,7 @@ mod shop;
 mod smoke;
 mod store;
 mod templates;
+mod together;
 mod tracking;
 mod transactions;
 mod turmoil;

@@ -126,6 +126,9 @@ def equalise(reply, side):
         if value and value[0][1] == b"server":
             # HELLO: what they are, and the modules that they bring along.
             value = value[4:-1]
+        if [item[1] for item in value[:2]] == [b"message", b"__redis__:invalidate"] and value[2][0] == b"_":
+            # Valkey says it in the protocol of the one who tracks.
+            value = (*value[:2], (b"$", None))
         return (kind, tuple(equalise(item, side) for item in value))
     if kind == b":" and value.lstrip(b"-").isdigit() and int(value) >= FIRST_ID:
         return (kind, names[side].get(int(value), b"?"))
