@@ -9,9 +9,9 @@
 //! are handed over in groups: the bell is answered when the clients that have rung have got [`GROUP`]
 //! things each, or after [`HOLD_MAX`]. Whether there is such a stream can't be known in advance: a
 //! publisher may be waiting for the answer to what is held back. So a hold is tried now and then, when
-//! the bell is rung all the time; as soon as one ends before the group is full there are no more of
-//! them for a while, for longer each time in a row. A message that comes alone never waits; at worst
-//! one of [`PROBE_MAX`] does.
+//! the bell is rung all the time; if it ends before half of the group is there, the next one is tried
+//! much later, and ever later while that goes on. A message that comes alone never waits, and of those
+//! that come one by one but fast, one in [`PROBE_MAX`] does.
 //!
 //! A client that sends something itself gets what it has at once, in front of the reply.
 
@@ -19,10 +19,12 @@ use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use smallvec::SmallVec;
+
+use crate::sys::tsc;
 
 use super::{Registry, Shared};
 
@@ -30,11 +32,14 @@ use super::{Registry, Shared};
 const GROUP: usize = 8;
 /// How long a group is waited for.
 const HOLD_MAX: Duration = Duration::from_millis(1);
-/// Longest time that a bell which is rung all the time is silent.
-const STREAM_GAP: Duration = Duration::from_millis(2);
-/// Answers of such a bell before a hold is tried: after one that was good, and after many that were
-/// not.
-const PROBE_MIN: u32 = 64;
+/// Longest time between two answers of a bell that is rung all the time, and for each client that
+/// was woken by the first.
+const STREAM_GAP_US: u64 = 2000;
+const CLIENT_GAP_US: u64 = 10;
+/// Answers of such a bell before a hold is tried: at first, after many good ones, and after many
+/// others.
+const PROBE_FIRST: u32 = 64;
+const PROBE_MIN: u32 = 16;
 const PROBE_MAX: u32 = 16 << 10;
 
 /// Clients of one worker that have got something, and the task that wakes them.
@@ -82,31 +87,43 @@ impl Bell {
     /// Wakes those who have got something, for ever: the task of one worker.
     pub async fn answer(&self) {
         let mut holds = Holds::default();
+        let mut clients = Vec::new();
         loop {
-            let is_holding = holds.begin(Instant::now());
-            self.rung.lock().is_holding = is_holding;
+            let is_holding = holds.is_due();
+            let is_rung = {
+                let mut rung = self.rung.lock();
+                rung.is_holding = is_holding;
+                rung.is_due()
+            };
+            if is_rung {
+                // Those who were woken have their turn first.
+                tokio::task::yield_now().await;
+            }
             let mut deadline = pin!(async {
                 match is_holding {
                     true => tokio::time::sleep(HOLD_MAX).await,
                     false => std::future::pending().await,
                 }
             });
-            let is_due = poll_fn(|cx| match self.poll_due(cx) {
-                Poll::Ready(()) => Poll::Ready(true),
-                Poll::Pending => deadline.as_mut().poll(cx).map(|()| false),
-            });
-            let is_due = is_due.await;
-            holds.end(is_due, Instant::now());
-            let clients = {
-                let mut rung = self.rung.lock();
-                rung.puts = 0;
-                rung.is_told = false;
-                std::mem::take(&mut rung.clients)
-            };
-            clients.iter().for_each(|client| client.wake());
-            // The others have their turn before the bell is looked at again.
-            tokio::task::yield_now().await;
+            poll_fn(|cx| match self.poll_due(cx) {
+                Poll::Ready(()) => Poll::Ready(()),
+                Poll::Pending => deadline.as_mut().poll(cx),
+            })
+            .await;
+            let puts = self.take(&mut clients);
+            holds.answered(tsc::ticks(), clients.len(), puts);
+            for client in clients.drain(..) {
+                client.wake();
+            }
         }
+    }
+
+    /// Takes all that have rung; how many things they have got.
+    fn take(&self, clients: &mut Vec<Arc<Shared>>) -> usize {
+        let mut rung = self.rung.lock();
+        rung.is_told = false;
+        std::mem::swap(&mut rung.clients, clients);
+        std::mem::take(&mut rung.puts)
     }
 
     fn poll_due(&self, cx: &Context<'_>) -> Poll<()> {
@@ -128,9 +145,9 @@ impl Bell {
 
 /// When a worker waits for groups.
 struct Holds {
-    is_holding: bool,
-    /// Since when the bell is waited for.
-    begun_at: Option<Instant>,
+    /// The last answer, in ticks, and how many it has woken.
+    answered_at: u64,
+    woken: u64,
     /// Answers in a row, one soon after the other.
     streak: u32,
     /// How many of them it takes for a hold.
@@ -140,36 +157,32 @@ struct Holds {
 impl Default for Holds {
     fn default() -> Holds {
         Holds {
-            is_holding: false,
-            begun_at: None,
+            answered_at: 0,
+            woken: 0,
             streak: 0,
-            probe_after: PROBE_MIN,
+            probe_after: PROBE_FIRST,
         }
     }
 }
 
 impl Holds {
-    /// Whether the bell is held until a group is full.
-    fn begin(&mut self, now: Instant) -> bool {
-        self.begun_at = Some(now);
-        self.is_holding = self.streak >= self.probe_after;
-        self.is_holding
+    /// Whether the next answer waits for a group.
+    fn is_due(&self) -> bool {
+        self.streak >= self.probe_after
     }
 
-    /// The bell is answered: `is_due` because it was time, else because the hold was over.
-    fn end(&mut self, is_due: bool, now: Instant) {
-        let since = self.begun_at;
-        if self.is_holding {
-            match is_due {
-                true => self.probe_after = PROBE_MIN,
-                false => {
-                    self.probe_after = (self.probe_after * 2).min(PROBE_MAX);
-                    self.streak = 0;
-                }
-            }
-        } else if since.is_some_and(|since| now.saturating_duration_since(since) < STREAM_GAP) {
-            self.streak += 1;
+    /// The bell was answered at this moment, in ticks: so many clients had got so many things.
+    fn answered(&mut self, now: u64, clients: usize, puts: usize) {
+        let gap_us = tsc::ticks_to_us(now.saturating_sub(self.answered_at));
+        let is_stream = gap_us < STREAM_GAP_US + CLIENT_GAP_US * self.woken;
+        self.answered_at = now;
+        self.woken = clients as u64;
+        if !self.is_due() {
+            self.streak = if is_stream { self.streak + 1 } else { 0 };
+        } else if clients > 0 && puts >= clients * GROUP / 2 {
+            self.probe_after = (self.probe_after / 2).max(PROBE_MIN);
         } else {
+            self.probe_after = (self.probe_after * 4).min(PROBE_MAX);
             self.streak = 0;
         }
     }
@@ -212,37 +225,68 @@ impl Woken {
 mod tests {
     use super::*;
 
-    /// Answers `count` times, `gap` apart; how many of them were holds.
-    fn answers(
-        holds: &mut Holds,
-        now: &mut Instant,
-        gap: Duration,
-        count: u32,
-        is_due: bool,
-    ) -> u32 {
+    /// Answers the bell `count` times, `gap_us` apart: one client has got `puts` things if there was
+    /// a hold, else one; how many holds there were.
+    fn holds_of(holds: &mut Holds, gap_us: u64, count: u32, puts: usize) -> u32 {
         let mut held = 0;
         for _ in 0..count {
-            held += holds.begin(*now) as u32;
-            *now += gap;
-            holds.end(is_due || !holds.is_holding, *now);
+            let is_held = holds.is_due();
+            held += is_held as u32;
+            let now = holds.answered_at + tsc::ns_to_ticks(gap_us * 1000);
+            holds.answered(now, 1, if is_held { puts } else { 1 });
         }
         held
     }
 
     #[test]
     fn only_streams_are_held() {
-        let (mut holds, mut now) = (Holds::default(), Instant::now());
-        let fast = Duration::from_micros(50);
-        let slow = STREAM_GAP * 2;
-        assert_eq!(answers(&mut holds, &mut now, slow, 10_000, true), 0);
-        assert_eq!(answers(&mut holds, &mut now, fast, PROBE_MIN, true), 0);
+        let mut holds = Holds::default();
+        assert_eq!(holds_of(&mut holds, 2 * STREAM_GAP_US, 10_000, GROUP), 0);
+        assert_eq!(holds_of(&mut holds, 50, PROBE_FIRST, GROUP), 0);
         // Good ones go on.
-        assert_eq!(answers(&mut holds, &mut now, fast, 1000, true), 1000);
-        // The first bad one ends them.
-        assert_eq!(answers(&mut holds, &mut now, fast, PROBE_MIN, false), 1);
-        let rare = answers(&mut holds, &mut now, fast, 100_000, false);
-        assert!((8..15).contains(&rare), "{rare}");
-        let rare = answers(&mut holds, &mut now, fast, 4 * PROBE_MAX, false);
+        assert_eq!(holds_of(&mut holds, 50, 1000, GROUP), 1000);
+        assert_eq!(holds_of(&mut holds, 50, 1000, GROUP / 2), 1000);
+        // A bad one interrupts them, many in a row end them.
+        assert_eq!(holds_of(&mut holds, 50, PROBE_MIN * 4, 1), 1);
+        let rare = holds_of(&mut holds, 50, 100_000, 1);
+        assert!((5..15).contains(&rare), "{rare}");
+        let rare = holds_of(&mut holds, 50, 4 * PROBE_MAX, 1);
         assert!((3..=4).contains(&rare), "{rare}");
+    }
+
+    #[test]
+    fn many_subscribers_take_long_to_serve() {
+        let mut holds = Holds::default();
+        let gap = tsc::ns_to_ticks(5_000_000);
+        for _ in 0..=PROBE_FIRST {
+            holds.answered(holds.answered_at + gap, 1000, 1000);
+        }
+        assert!(holds.is_due());
+    }
+
+    #[test]
+    fn a_bell_is_due_when_a_group_is_there() {
+        let registry = Registry::default();
+        let endpoint = crate::client::Endpoint {
+            addr: String::new(),
+            laddr: String::new(),
+            local: true,
+            unix: false,
+        };
+        let client = registry.connect(endpoint, -1, 0);
+        let bell = Bell::default();
+        let is_due = || bell.rung.lock().is_due();
+        bell.ring(&mut vec![client.clone()], 1);
+        assert!(is_due());
+        let mut clients = Vec::new();
+        assert_eq!((bell.take(&mut clients), clients.len()), (1, 1));
+        assert!(!is_due());
+        bell.rung.lock().is_holding = true;
+        bell.ring(&mut vec![client.clone(), client], GROUP);
+        assert!(!is_due());
+        bell.ring(&mut Vec::new(), GROUP - 1);
+        assert!(!is_due());
+        bell.ring(&mut Vec::new(), 1);
+        assert!(is_due());
     }
 }

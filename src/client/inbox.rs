@@ -172,6 +172,10 @@ impl Registry {
     }
 
     fn put(&self, client: &Shared, push: &Push) -> bool {
+        // As in Redis: CLIENT REPLY concerns what MONITOR shows, but no message.
+        if matches!(push, Push::Raw(_)) && client.is_silent.load(Ordering::Relaxed) {
+            return true;
+        }
         let mut inbox = client.inbox.lock();
         if client.has(Signal::Kill) {
             return true;
@@ -239,14 +243,10 @@ impl Shared {
     fn empty_inbox(&self, out: &mut ReplyWriter) {
         self.lower(Signal::Inbox);
         let is_subscriber = self.is_subscriber();
-        let is_silent = self.is_silent.load(Ordering::Relaxed);
         let mut inbox = self.inbox.lock();
         inbox.bytes = 0;
         self.inbox_bytes.store(0, Ordering::Relaxed);
         for push in inbox.pushes.drain(..) {
-            if is_silent && matches!(push, Push::Raw(_)) {
-                continue;
-            }
             push.write_to(out, is_subscriber);
         }
         if inbox.pushes.capacity() > KEEP_PUSHES_MAX {

@@ -252,7 +252,7 @@ pub struct Shared {
     pub can_redirect: AtomicBool,
     /// MONITOR.
     pub is_monitor: AtomicBool,
-    /// CLIENT REPLY OFF: what MONITOR shows is a reply, too.
+    /// CLIENT REPLY OFF, or SKIP for the next command: what MONITOR shows is a reply, too.
     pub is_silent: AtomicBool,
     /// Waits for CLIENT UNPAUSE.
     pub paused: AtomicBool,

@@ -53,12 +53,19 @@ impl Figures {
 
     /// Commands that wait for EXEC.
     pub fn queued(&self) -> u32 {
-        self.unless_stale(self.queued.load(Ordering::Relaxed))
+        // As in Redis, the touch itself empties the queue.
+        match self.is_stale() {
+            true => 0,
+            false => self.queued.load(Ordering::Relaxed),
+        }
     }
 
     /// Keys that are watched.
     pub fn watched(&self) -> u32 {
-        self.unless_stale(self.watched.load(Ordering::Relaxed))
+        match self.flag.is_forgotten() {
+            true => 0,
+            false => self.watched.load(Ordering::Relaxed),
+        }
     }
 
     /// Memory of the queue, bytes.
@@ -70,14 +77,6 @@ impl Figures {
     pub fn memory_bytes(&self) -> usize {
         let own = size_of::<Figures>() + size_of::<Transaction>() + size_of::<WatchFlag>();
         own + self.queue_bytes() + self.watched_bytes.load(Ordering::Relaxed)
-    }
-
-    /// As in Redis, where the touch itself empties both.
-    fn unless_stale(&self, count: u32) -> u32 {
-        match self.is_stale() {
-            true => 0,
-            false => count,
-        }
     }
 }
 

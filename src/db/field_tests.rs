@@ -300,7 +300,7 @@ fn partial_access_misses_what_it_does_not_hold() {
     let both = access.find_all(
         [&b"k"[..], b"no", &other].into_iter(),
         Lookup::Read,
-        &[Type::Hash],
+        &[Type::String],
     );
     let both = both.unwrap();
     let found: Vec<bool> = both.iter().map(Option::is_some).collect();

@@ -16,7 +16,7 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 use smallvec::SmallVec;
 
@@ -28,22 +28,37 @@ use super::prefixes::PrefixFilter;
 
 /// Raised when a key that a client watches is touched.
 #[derive(Default, Debug)]
-pub struct WatchFlag(AtomicBool);
+pub struct WatchFlag(AtomicU8);
+
+/// A watched key went with all others of its database: the client goes on to watch, as in Redis.
+const FLUSHED: u8 = 1;
+/// A watched key was touched: all that the client watches is forgotten.
+const TOUCHED: u8 = 2;
 
 impl WatchFlag {
-    /// Whether a watched key was touched.
+    /// Whether a watched key was touched, alone or with all others.
     pub fn is_raised(&self) -> bool {
-        self.0.load(Ordering::Acquire)
+        self.0.load(Ordering::Acquire) > 0
+    }
+
+    /// Whether what is watched counts no longer.
+    pub fn is_forgotten(&self) -> bool {
+        self.0.load(Ordering::Acquire) == TOUCHED
     }
 
     /// A watched key was touched.
     pub fn raise(&self) {
-        self.0.store(true, Ordering::Release);
+        self.0.store(TOUCHED, Ordering::Release);
+    }
+
+    /// A watched key went with all others of its database.
+    pub fn raise_by_flush(&self) {
+        self.0.fetch_max(FLUSHED, Ordering::AcqRel);
     }
 
     /// Nothing is watched any more.
     pub fn lower(&self) {
-        self.0.store(false, Ordering::Release);
+        self.0.store(0, Ordering::Release);
     }
 }
 
@@ -270,17 +285,21 @@ impl Listeners {
 
     /// Raises the flags of those who watch a key of a database for which `is_touched` says so.
     pub(super) fn raise_all(&mut self, db: DbIndex, is_touched: impl Fn(u64, &[u8]) -> bool) {
-        let count = &mut self.count;
-        self.watched.retain(|&hash, keys| {
-            *count -= raise_where(keys, |known| known.db == db && is_touched(hash, &known.key));
-            !keys.is_empty()
-        });
+        for (&hash, keys) in &self.watched {
+            let touched = |known: &&WatchedKey| known.db == db && is_touched(hash, &known.key);
+            let watchers = keys
+                .iter()
+                .filter(touched)
+                .flat_map(|known| &known.watchers);
+            watchers.for_each(|flag| flag.raise_by_flush());
+        }
     }
 
     /// Keys that somebody watches who has not been told yet that one of his was touched.
     pub fn watched_keys(&self) -> usize {
         let keys = self.watched.values().flatten();
-        let is_watched = |known: &&WatchedKey| known.watchers.iter().any(|flag| !flag.is_raised());
+        let is_watched =
+            |known: &&WatchedKey| known.watchers.iter().any(|flag| !flag.is_forgotten());
         keys.filter(is_watched).count()
     }
 

@@ -305,7 +305,9 @@ impl Exec {
         };
         match admit::admit(&self.server, &admission, moment.now_ms) {
             admit::Verdict::Run => {}
-            admit::Verdict::Refuse(error) => return self.refuse(Some(command), error, client, out),
+            admit::Verdict::Refuse(error) => {
+                return self.refuse(Some((command, argv)), error, client, out);
+            }
             admit::Verdict::Abort => return Flow::Abort,
             admit::Verdict::Wait(wait) => return Flow::Wait(wait),
         }
@@ -519,16 +521,16 @@ impl Exec {
 
     fn refuse(
         &self,
-        command: Option<&Registered>,
+        command: Option<(&Registered, Argv<'_>)>,
         error: CmdError,
         client: &mut Client,
         out: &mut ReplyWriter,
     ) -> Flow {
-        if let Some(command) = command {
+        if let Some((command, _)) = command {
             self.worker.lock().rejected(command.id);
         }
         let error = self.note_refusal(command, error, client);
-        end_caching(command, client);
+        end_caching(command.map(|(command, _)| command), client);
         let mark = out.mark();
         begin_reply(client);
         self.write_error(&error, out);
@@ -609,11 +611,13 @@ fn begin_reply(client: &mut Client) -> ReplyMode {
 /// left.
 fn silence(client: &mut Client, out: &mut ReplyWriter, mark: Mark) {
     match client.reply {
-        ReplyMode::On | ReplyMode::SkipNext => {}
+        ReplyMode::On => {}
+        // What is shown to it until the next command has run goes the same way, as in Redis.
+        ReplyMode::SkipNext => client.shared.is_silent.store(true, Ordering::Relaxed),
         ReplyMode::Off => out.truncate(mark),
         ReplyMode::Skip => {
             out.truncate(mark);
-            client.reply = ReplyMode::On;
+            client.set_reply(ReplyMode::On);
         }
     }
 }

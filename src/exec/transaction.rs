@@ -347,15 +347,19 @@ impl Exec {
     #[cold]
     pub(super) fn note_refusal(
         &self,
-        command: Option<&Registered>,
+        command: Option<(&Registered, Argv<'_>)>,
         error: CmdError,
         client: &mut Client,
     ) -> CmdError {
         client.refuse_transaction();
-        if !command.is_some_and(|command| command.row.flags.has(Flags::RUNS_QUEUE)) {
+        let is_exec = |(command, _): &(&Registered, _)| command.row.flags.has(Flags::RUNS_QUEUE);
+        let Some((command, argv)) = command.filter(is_exec) else {
             return error;
-        }
+        };
         self.end_transaction(client);
+        if self.server.keyspace.interest.is_monitored() {
+            self.show(command, client, argv);
+        }
         let reason = error.reply();
         let reason = reason.strip_prefix(b"ERR ").unwrap_or(&reason);
         CmdError::owned([b"EXECABORT Transaction discarded because of: ", reason].concat())

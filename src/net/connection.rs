@@ -173,6 +173,8 @@ impl Connection {
                 Turn::Close => {}
                 _ => return Leave::Close,
             }
+            // Nothing comes behind the last reply.
+            worker.exec.server.pubsub.unsubscribe_all(&mut self.client);
             self.write_last_replies(worker).await;
             return Leave::Close;
         }

@@ -8,6 +8,10 @@ use std::sync::Arc;
 use crate::client::inbox::Push;
 use crate::resp::write::{ReplyWriter, SHARED_BYTES_MIN};
 
+/// Bytes of an element's length and line ends, as a rule; and what the writer wants to have room for.
+const ELEMENT_BYTES: usize = 8;
+const ROOM_BYTES: usize = 32;
+
 /// See the module's text.
 pub(super) struct Message<'m> {
     text: &'m [u8],
@@ -34,8 +38,14 @@ impl<'m> Message<'m> {
 
     /// The message behind these words.
     pub(super) fn encode(&mut self, words: &[&[u8]]) -> Push {
-        let mut out = ReplyWriter::new();
-        out.array(words.len() + 1);
+        let text_bytes = if self.is_large() { 0 } else { self.text.len() };
+        let word_bytes: usize = words.iter().map(|word| word.len() + ELEMENT_BYTES).sum();
+        let mut out = ReplyWriter::with_capacity(word_bytes + text_bytes + ROOM_BYTES);
+        // Without its first byte, which is the protocol's.
+        out.raw(match words.len() {
+            2 => b"3\r\n",
+            _ => b"4\r\n",
+        });
         words.iter().for_each(|word| out.bulk(word));
         let text = match self.is_large() {
             true => Some(self.share()),
@@ -44,8 +54,7 @@ impl<'m> Message<'m> {
                 None
             }
         };
-        // Without the first byte, which is the protocol's.
-        let head = Arc::new(out.to_vec().split_off(1));
+        let head = Arc::new(out.into_bytes());
         Push::Message { head, text }
     }
 }

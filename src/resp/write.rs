@@ -98,6 +98,14 @@ impl ReplyWriter {
         Self::default()
     }
 
+    /// The same with room for so many bytes.
+    pub fn with_capacity(bytes: usize) -> Self {
+        ReplyWriter {
+            buf: Vec::with_capacity(bytes),
+            ..ReplyWriter::default()
+        }
+    }
+
     /// Chooses the protocol of the replies from now on (HELLO).
     pub fn set_resp3(&mut self, on: bool) {
         self.is_resp3 = on;
@@ -526,6 +534,14 @@ impl ReplyWriter {
         let mut all = Vec::with_capacity(self.len());
         self.chunks().for_each(|chunk| all.extend_from_slice(chunk));
         all
+    }
+
+    /// Everything pending.
+    pub fn into_bytes(self) -> Vec<u8> {
+        match self.pieces.is_empty() && self.head == 0 {
+            true => self.buf,
+            false => self.to_vec(),
+        }
     }
 
     fn aggregate_header(&self, kind: Aggregate, n: usize) -> (u8, usize) {

@@ -62,8 +62,9 @@ impl Observer for Teller {
             let changes: Vec<Change> = changes.map(|changed| Change { changed, age }).collect();
             self.tracking.broadcast(&changes);
         }
-        for event in &notices.events {
-            self.publish(event);
+        // Before a name is put together for nobody.
+        if self.pubsub.client_count() > 0 {
+            notices.events.iter().for_each(|event| self.publish(event));
         }
     }
 }

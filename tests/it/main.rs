@@ -3,6 +3,7 @@
 
 mod blocking;
 mod client;
+mod client_memory;
 mod concurrency;
 mod connections;
 mod consistency;
@@ -19,6 +20,7 @@ mod isolation;
 mod large;
 mod lifecycle;
 mod misuse;
+mod monitor;
 mod persist_faults;
 mod persistence;
 mod propagation;

@@ -114,6 +114,7 @@ class Client:
         self.sides = [Side(port) for port in PORTS]
         # It has not answered: it waits, or has turned replies off.
         self.silent = False
+        self.monitors = False
 
 
 def equalise(reply, side):
@@ -202,7 +203,7 @@ def settle(clients, asked):
 def fail(client):
     ours, theirs = views(client)
     print(f"seed {SEED}, step {len(history)}: client {client.name} has seen different things")
-    for line in history[-int(sys.argv[5]) if len(sys.argv) > 5 else -60 :]:
+    for line in history[-60:]:
         print("  ", line)
     print("Kivi:  ", ours)
     print("Valkey:", theirs)
@@ -450,6 +451,11 @@ def main():
     for number in range(STEPS):
         client = rng.choice(clients)
         commands = step(client, clients)
+        word = commands[0][0]
+        if client.monitors and word in ("MULTI", "EXEC"):
+            # Valkey shows it the commands in the middle of the reply of EXEC.
+            continue
+        client.monitors = word == "MONITOR" or client.monitors and word != "RESET"
         shown = [[str(names[n].get(w, w)) for w in words] for n, words in enumerate(commands)]
         history.append(f"{client.name}: {' '.join(shown[0])}")
         for side, words in zip(client.sides, commands):

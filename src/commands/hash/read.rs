@@ -115,16 +115,21 @@ pub(super) fn hlen(ctx: &mut Ctx<'_>) -> CmdResult {
 }
 
 /// Counts what is left when the expired fields are gone. They would be taken out at this moment
-/// anyway; to go through a large hash for the sake of a few of them would cost more.
+/// anyway; to go through a large hash for the sake of a few of them would cost more. While data is
+/// imported they stay.
 #[cold]
 fn len_without_expired(ctx: &mut Ctx<'_>, key: &[u8]) -> Result<usize, crate::spec::CmdError> {
     let terms = terms(ctx);
+    let most = match ctx.db.keyspace().expire_clock.is_importing() {
+        true => 0,
+        false => TAKE_EXPIRED_MAX,
+    };
     let Some(mut found) = find_mut(&mut ctx.db, key)? else {
         return Ok(0);
     };
     let mut hash = edit(&mut found, terms);
     let mut taken = Vec::new();
-    hash.take_expired(TAKE_EXPIRED_MAX, |field| taken.push(field));
+    hash.take_expired(most, |field| taken.push(field));
     let len = hash.view().len();
     note_expired(&mut found, taken.len() as u64);
     drop(found);

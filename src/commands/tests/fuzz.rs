@@ -9,6 +9,7 @@ use crate::commands::{CommandTable, Registered};
 use crate::db::Outcome;
 use crate::exec::Flow;
 use crate::resp::read::Reply;
+use crate::spec::Flags;
 use crate::util::rng::Rng;
 
 /// Requests per command and protocol.
@@ -253,6 +254,11 @@ pub(super) fn is_left_out(request: &[Vec<u8>]) -> bool {
     (is(0, "client") && is(1, "reply") && (is(2, "off") || is(2, "skip")))
         // Every further request would be shown behind its reply.
         || (is(0, "monitor") && request.len() == 1)
+        // A reply for each name, and then nearly everything is refused.
+        || (["subscribe", "psubscribe", "ssubscribe"].iter().any(|name| is(0, name))
+            && request.len() > 1)
+        || (["unsubscribe", "punsubscribe", "sunsubscribe"].iter().any(|name| is(0, name))
+            && request.len() > 2)
         // Would hold all that follows.
         || (is(0, "client") && is(1, "pause"))
         // Writes a file, or changes the password or the process.
@@ -298,8 +304,14 @@ pub(super) fn fill(test: &mut Test, resp3: bool) {
     test.args(&[b"SET", b"big", &[b'x'; 40_000]]).is("+OK");
 }
 
+/// Whether a command may have answers that are nobody's reply follow: messages, or what others do.
+fn answers_much(command: &Registered) -> bool {
+    command.row.flags.has(Flags::PUBSUB) || command.row.name == "monitor"
+}
+
 /// Sends a request and checks the reply. What the client may have changed of itself is set back.
-fn check(test: &mut Test, request: &[Vec<u8>], resp3: bool) {
+/// One that subscribes answers for each channel, in the place of one reply (`many`).
+fn check(test: &mut Test, request: &[Vec<u8>], resp3: bool, many: bool) {
     let args: Vec<&[u8]> = request.iter().map(|arg| &arg[..]).collect();
     let (mut bytes, mut flow) = test.session.call(&args);
     if matches!(flow, Flow::Abort) {
@@ -329,12 +341,16 @@ fn check(test: &mut Test, request: &[Vec<u8>], resp3: bool) {
     // DEBUG PROTOCOL PUSH writes a push message, which is nobody's reply, and may write an answer.
     let is_push = |reply: &Reply| matches!(reply, Reply::Push(_));
     let answers = replies.iter().filter(|reply| !is_push(reply)).count();
-    let whole = answers == 1 || (answers == 0 && replies.len() == 1);
+    let whole = many || answers == 1 || (answers == 0 && replies.len() == 1);
     assert!(whole, "{:?}: {} replies", shown(request), replies.len());
     // Clients that are killed here are only told so; the answers must not change for the requests
     // that follow.
     let wants = if resp3 { "HELLO 3" } else { "HELLO 2" };
-    if request[0].eq_ignore_ascii_case(b"hello") || request[0].eq_ignore_ascii_case(b"reset") {
+    if many {
+        test.run("RESET");
+    }
+    let is = |name: &[u8]| request[0].eq_ignore_ascii_case(name);
+    if many || is(b"hello") || is(b"reset") {
         test.run(wants);
     }
     // Or else nothing that follows would be run.
@@ -372,7 +388,8 @@ fn fuzz(resp3: bool, seed: u64) {
                 }
                 let request = random_request(&mut rng, command);
                 if !is_left_out(&request) {
-                    check(&mut test, &request, resp3);
+                    let many = answers_much(command);
+                    check(&mut test, &request, resp3, many);
                 }
                 test.clock.advance(rng.below(50));
             }
@@ -403,7 +420,8 @@ fn fuzz_in_multi(resp3: bool, seed: u64) {
                 test.run("GET k1").is("+QUEUED");
                 let args: Vec<&[u8]> = request.iter().map(|arg| &arg[..]).collect();
                 let queued = test.args(&args).text();
-                check(&mut test, &[b"EXEC".to_vec()], resp3);
+                let many = answers_much(command);
+                check(&mut test, &[b"EXEC".to_vec()], resp3, many);
                 if queued.starts_with("+QUEUED") {
                     test.run(if resp3 { "HELLO 3" } else { "HELLO 2" });
                 }

@@ -284,7 +284,9 @@ fn nothing_is_built_while_no_log_is_on() {
 
 /// Whether a command reads or writes keys.
 pub(super) fn is_on_keys(command: &Registered) -> bool {
-    !command.row.keys.is_empty() || command.row.flags.has(Flags::WRITE)
+    let flags = command.row.flags;
+    let has_keys = !command.row.keys.is_empty() && !flags.has(Flags::PUBSUB);
+    has_keys || flags.has(Flags::WRITE)
 }
 
 /// Requests in which what has expired a moment ago matters: `h` a hash, `k` a string, `f` a field, `ms`
