@@ -380,7 +380,7 @@ fn changes_are_told_before_they_are_confirmed() {
 /// Keys of [`no_copy_stays_stale`]: few, so that reads and writes meet.
 const SHARED_KEYS: usize = 24;
 const WRITERS: usize = 3;
-const ROUNDS: usize = 150;
+const ROUNDS: usize = 400;
 
 /// What client-side caching is for: readers that keep copies and drop what they are told of never
 /// keep one that is older than the last write, however many threads write and read.
@@ -404,8 +404,10 @@ fn no_copy_stays_stale() {
                 let (client, control, writing) = (kivi.connect(), kivi.connect(), &writing);
                 scope.spawn(move || {
                     let mut reader = Reader::new(client, options, seed as u64);
-                    while writing.load(Ordering::Acquire) > 0 {
+                    let mut rounds = 0;
+                    while writing.load(Ordering::Acquire) > 0 || rounds < SHARED_KEYS {
                         reader.read_at_random();
+                        rounds += 1;
                     }
                     reader.assert_fresh(control, threads);
                 });
