@@ -136,6 +136,7 @@ fn is_over_limit(client: &Shared, limit: &OutputLimit, now_ms: u64) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use crate::db::{Access, DbIndex};
     use std::sync::Arc;
 
     use super::*;
@@ -162,6 +163,25 @@ mod tests {
             unix: false,
         };
         server.clients.connect(endpoint, -1, server.clock.unix_ms())
+    }
+
+    #[test]
+    fn tracked_keys_over_the_limit_are_forgotten() {
+        let server = server(&["--tracking-table-max-keys", "5"]);
+        let keyspace = &server.keyspace;
+        for number in 0..20_000 {
+            let key = format!("k{number}").into_bytes();
+            let locks = keyspace.lock_one(keyspace.hash(&key));
+            let mut access = Access::new(keyspace, locks, DbIndex(0), START_MS, false);
+            access.track(&key, 1, |_| false);
+        }
+        let tracked = || keyspace.tracked.keys.load(Ordering::Relaxed);
+        assert_eq!(tracked(), 20_000);
+        tick(&server);
+        assert_eq!(tracked(), 20_000 - UNTRACKED_MAX as u64);
+        tick(&server);
+        assert_eq!(tracked(), 5);
+        assert_eq!(keyspace.tracked.items.load(Ordering::Relaxed), 5);
     }
 
     #[test]

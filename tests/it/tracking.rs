@@ -1,11 +1,16 @@
 //! Client-side caching against Valkey: the same random commands by clients that track in all modes,
 //! to both servers; each client must be told the same, byte for byte and in the same order.
 //!
+//! Then what it is good for: that no copy stays stale, with many threads.
+//!
 //! Behind each step every client asks for something whose reply comes after all it was told. Left out
 //! are commands of which the servers need not do the same (`is_comparable`), and times to live: Valkey
 //! deletes expired keys when it comes upon them.
 //!
 //! Environment: `KIVI_TEST_STEPS` steps; `KIVI_TEST_SEED` runs one episode only.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::client::{Client, Reply, encode, show_command};
 use crate::differences::{Allow, DIFFERENCES, Peer, Words};
@@ -370,4 +375,143 @@ fn changes_are_told_before_they_are_confirmed() {
     assert!(is_about_e(&by_prefix.read().1) && is_about_e(&by_prefix.read().1));
     let told = by_key.read().1;
     assert!(is_about_e(&told), "{told:?}");
+}
+
+/// Keys of [`no_copy_stays_stale`]: few, so that reads and writes meet.
+const SHARED_KEYS: usize = 24;
+const WRITERS: usize = 3;
+const ROUNDS: usize = 400;
+
+/// What client-side caching is for: readers that keep copies and drop what they are told of never
+/// keep one that is older than the last write, however many threads write and read.
+#[test]
+fn no_copy_stays_stale() {
+    for threads in ["1", "4", "8"] {
+        let mut kivi = Server::kivi(&["--io-threads", threads]);
+        let writing = AtomicUsize::new(WRITERS);
+        std::thread::scope(|scope| {
+            for seed in 0..WRITERS {
+                let (mut client, writing) = (kivi.connect(), &writing);
+                scope.spawn(move || {
+                    write_at_random(&mut client, seed as u64);
+                    writing.fetch_sub(1, Ordering::Release);
+                });
+            }
+            for (seed, options) in ["", "noloop", "bcast", "bcast prefix c", ""]
+                .iter()
+                .enumerate()
+            {
+                let (client, control, writing) = (kivi.connect(), kivi.connect(), &writing);
+                scope.spawn(move || {
+                    let mut reader = Reader::new(client, options, seed as u64);
+                    let mut rounds = 0;
+                    while writing.load(Ordering::Acquire) > 0 || rounds < SHARED_KEYS {
+                        reader.read_at_random();
+                        rounds += 1;
+                    }
+                    reader.assert_fresh(control, threads);
+                });
+            }
+        });
+        kivi.assert_alive();
+    }
+}
+
+fn shared_key(rng: &mut Rng) -> String {
+    format!("c{}", rng.below(SHARED_KEYS))
+}
+
+/// Counts keys up, one by one, in pipelines, several at once and in transactions.
+fn write_at_random(client: &mut Client, seed: u64) {
+    let mut rng = Rng::new(seed);
+    for _ in 0..ROUNDS {
+        let mut bytes = Vec::new();
+        let mut replies = 0;
+        for _ in 0..1 + rng.below(6) {
+            let (one, two) = (shared_key(&mut rng), shared_key(&mut rng));
+            let commands: &[&[&str]] = match rng.below(4) {
+                0 => &[&["MULTI"], &["INCR", &one], &["INCR", &two], &["EXEC"]],
+                1 => &[&["DEL", &one, &two]],
+                _ => &[&["INCR", &one]],
+            };
+            replies += commands.len();
+            commands.iter().for_each(|argv| bytes.extend(encode(argv)));
+        }
+        client.send(&bytes);
+        for _ in 0..replies {
+            assert!(!client.read().1.is_error());
+        }
+    }
+}
+
+/// A client with copies of what it has read.
+struct Reader {
+    client: Client,
+    copies: BTreeMap<Vec<u8>, Reply>,
+    rng: Rng,
+}
+
+impl Reader {
+    fn new(mut client: Client, options: &str, seed: u64) -> Reader {
+        client.cmd(&["HELLO", "3"]);
+        let line = format!("CLIENT TRACKING on {options}");
+        let argv: Vec<&str> = line.split_whitespace().collect();
+        assert_eq!(client.cmd(&argv).text(), "OK");
+        Reader {
+            client,
+            copies: BTreeMap::new(),
+            rng: Rng::new(100 + seed),
+        }
+    }
+
+    /// Reads keys of which it has no copy, some at once.
+    fn read_at_random(&mut self) {
+        let keys = (0..1 + self.rng.below(4)).map(|_| shared_key(&mut self.rng));
+        let keys: Vec<String> = keys.collect();
+        let unknown = keys
+            .iter()
+            .filter(|key| !self.copies.contains_key(key.as_bytes()));
+        let unknown: Vec<String> = unknown.cloned().collect();
+        let requests = unknown
+            .iter()
+            .flat_map(|key| encode(&["GET", key.as_str()]));
+        let requests: Vec<u8> = requests.chain(encode(&["CLIENT", "ID"])).collect();
+        self.client.send(&requests);
+        for key in unknown {
+            let value = self.next_reply();
+            self.copies.insert(key.into_bytes(), value);
+        }
+        self.next_reply();
+    }
+
+    /// The next reply; what is told before it is dropped.
+    fn next_reply(&mut self) -> Reply {
+        loop {
+            let parts = match self.client.read().1 {
+                Reply::Push(parts) => parts,
+                reply => return reply,
+            };
+            match parts.get(1) {
+                Some(Reply::Array(keys)) => {
+                    for key in keys {
+                        self.copies.remove(key.bytes());
+                    }
+                }
+                other => panic!("told of {other:?}"),
+            }
+        }
+    }
+
+    /// Every copy is what the server has. Nobody writes any more.
+    fn assert_fresh(&mut self, mut control: Client, threads: &str) {
+        self.client.send(&encode(&["CLIENT", "ID"]));
+        self.next_reply();
+        for (key, copy) in &self.copies {
+            let argv: [&[u8]; 2] = [b"GET", key];
+            let now = control.cmd(&argv);
+            let name = String::from_utf8_lossy(key);
+            assert_eq!(*copy, now, "the copy of {name}, with {threads} threads");
+        }
+        assert!(!self.copies.is_empty());
+    }
 }
