@@ -5,6 +5,8 @@
 //! depends on time but the tests of timeouts, which check that none is over too early.
 
 use std::collections::BTreeSet;
+use std::io::Write;
+use std::net::TcpStream;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -940,4 +942,26 @@ fn shutdown_while_clients_wait() {
     let _waiter = Waiter::on(&server, &mut other, "BLPOP a 0");
     let (status, log) = server.signal_and_wait("TERM");
     assert!(status.success(), "{log}");
+}
+
+#[test]
+fn who_has_gone_before_the_reply_takes_nothing() {
+    let server = Server::kivi(&["--enable-debug-command", "yes"]);
+    let mut other = Other::of(&server);
+    for _ in 0..5 {
+        let mut gone = TcpStream::connect(("127.0.0.1", server.port)).expect("connecting");
+        gone.write_all(&pipeline(&["PING"])).expect("sending");
+        gone.peek(&mut [0]).expect("a reply");
+        // What was never read resets the connection when it is closed, so the reply to the second
+        // PING fails in the moment when the client begins to wait.
+        let commands = ["DEBUG SLEEP 0.05", "PING", "BLPOP list 0"];
+        gone.write_all(&pipeline(&commands)).expect("sending");
+        drop(gone);
+        eventually("the client to be gone", || {
+            let info = other.0.cmd(&["INFO", "clients"]).text();
+            info.contains("connected_clients:1\r").then_some(())
+        });
+        other.expect("RPUSH list x", ":1\r\n");
+        other.expect("LPOP list", "$1\r\nx\r\n");
+    }
 }
