@@ -585,7 +585,7 @@ impl Connection {
         };
         if sent.is_err() {
             if let Turn::Block(waiter) = &turn {
-                // It would be served in place of those who are still there.
+                // Nobody else takes it out of the queues.
                 exec.give_up_wait(waiter, &self.client);
             }
             turn = Turn::Drop;
