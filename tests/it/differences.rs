@@ -24,6 +24,8 @@ pub(crate) enum Allow {
     Error,
     /// The same number, written in another way.
     SameNumber,
+    /// The same number, written by the peer with more digits.
+    LongerNumber,
     /// As many elements.
     AsMany,
     /// Any reply: the command changes nothing that later replies show.
@@ -304,6 +306,18 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
         when: |w| w.0[0].starts_with('z') || w.0[0].starts_with("bz"),
         allow: Allow::SameNumber,
         reason: "7.0 writes scores with 17 digits, Valkey with as many as it takes",
+    },
+    Difference {
+        peer: Some(Peer::Valkey9),
+        when: |w| w.0[0].starts_with('z') || w.0[0].starts_with("bz"),
+        allow: Allow::LongerNumber,
+        reason: "of a thousand scores Valkey writes up to four with more digits than it takes",
+    },
+    Difference {
+        peer: Some(Peer::Redis7),
+        when: |w| w.are("client", "capa") || w.are("client", "import-source"),
+        allow: Allow::AnyReply,
+        reason: "they came with Valkey 8.0 and 8.1",
     },
     Difference {
         peer: Some(Peer::Redis7),

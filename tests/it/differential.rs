@@ -305,7 +305,9 @@ impl Episode {
         if a.is_error() && self.allows(&step.argv, Allow::Error) {
             return true;
         }
-        if self.allows(&step.argv, Allow::SameNumber) && agrees_as_numbers(step.agree, &a, &b) {
+        let is_longer = their.len() > our.len() && self.allows(&step.argv, Allow::LongerNumber);
+        let same_number = is_longer || self.allows(&step.argv, Allow::SameNumber);
+        if same_number && agrees_as_numbers(step.agree, &a, &b) {
             return true;
         }
         if self.allows(&step.argv, Allow::AsMany)

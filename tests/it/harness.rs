@@ -93,13 +93,18 @@ impl Launch<'_> {
 
     /// `None` when somebody took the port in between.
     fn try_start(&self) -> Option<Server> {
-        let dir = TempDir::new().expect("temporary folder");
+        let in_oracle = matches!(self.name, "valkey" | "redis8");
+        let dir = match oracle().filter(|_| in_oracle) {
+            Some(root) => TempDir::new_in(root.join("tmp")),
+            None => TempDir::new(),
+        };
+        let dir = dir.expect("temporary folder");
         let port = free_port();
         let mut command = self.command();
-        let folder = if matches!(self.name, "valkey" | "redis8") {
-            Path::new("/tmp")
-        } else {
-            dir.path()
+        // As the server sees it, which may have another root.
+        let folder = match dir.path().file_name() {
+            Some(name) if in_oracle => Path::new("/tmp").join(name),
+            _ => dir.path().to_owned(),
         };
         command.args(self.config);
         command.args([
