@@ -584,6 +584,10 @@ impl Connection {
             _ => self.send(worker, desk, &mut moment),
         };
         if sent.is_err() {
+            if let Turn::Block(waiter) = &turn {
+                // Nobody else takes it out of the queues.
+                exec.give_up_wait(waiter, &self.client);
+            }
             turn = Turn::Drop;
         }
         // What was not sent must never reach the next connection that uses the desk.

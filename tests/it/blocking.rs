@@ -5,10 +5,13 @@
 //! depends on time but the tests of timeouts, which check that none is over too early.
 
 use std::collections::BTreeSet;
+use std::io::Write;
+use std::net::TcpStream;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::client::{Client, Raw, Reply, encode, is_close};
+use crate::expiry::info_number;
 use crate::generate::Rng;
 use crate::harness::{Launch, Server, env_number, eventually};
 
@@ -940,4 +943,28 @@ fn shutdown_while_clients_wait() {
     let _waiter = Waiter::on(&server, &mut other, "BLPOP a 0");
     let (status, log) = server.signal_and_wait("TERM");
     assert!(status.success(), "{log}");
+}
+
+#[test]
+fn who_has_gone_before_the_reply_waits_for_nothing() {
+    let server = Server::kivi(&[]);
+    let mut other = Other::of(&server);
+    let elements: Vec<String> = (0..50_000)
+        .map(|n| format!("element:{}", n % 997))
+        .collect();
+    other.raw(&format!("RPUSH long {}", elements.join(" ")));
+    for _ in 0..3 {
+        let mut gone = TcpStream::connect(("127.0.0.1", server.port)).expect("connecting");
+        gone.write_all(&pipeline(&["PING"])).expect("sending");
+        gone.peek(&mut [0]).expect("a reply");
+        // What was never read resets the connection when it is closed, while the server works on the
+        // first command; so its reply fails in the moment when the client begins to wait.
+        let commands = ["SORT long ALPHA STORE sorted", "BLPOP list 0"];
+        gone.write_all(&pipeline(&commands)).expect("sending");
+        drop(gone);
+        eventually("the client to be gone", || {
+            (info_number(&mut other.0, "connected_clients") == 1).then_some(())
+        });
+        assert_eq!(info_number(&mut other.0, "total_blocking_keys"), 0);
+    }
 }

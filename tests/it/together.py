@@ -18,7 +18,7 @@ import time
 
 PORTS = [int(sys.argv[1]), int(sys.argv[2])]
 SEED, STEPS = int(sys.argv[3]), int(sys.argv[4])
-PATIENCE = 5.0
+PATIENCE = 30.0
 # Client numbers from here on are no data.
 FIRST_ID = 7000
 rng = random.Random(SEED)
