@@ -180,6 +180,12 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
     },
     Difference {
         peer: Some(Peer::Redis7),
+        when: |w| w.are("client", "capa") || w.are("client", "import-source"),
+        allow: Allow::AnyReply,
+        reason: "CLIENT CAPA and IMPORT-SOURCE came with Valkey 8.0 and 8.1",
+    },
+    Difference {
+        peer: Some(Peer::Redis7),
         when: |w| w.are("client", "kill") || w.are("client", "list"),
         allow: Allow::AnyReply,
         reason: "the filters of CLIENT KILL and LIST were rewritten in Valkey 8.1 and 9.0",
