@@ -158,6 +158,9 @@ impl Registry {
     /// Gives the same to several clients; how many these are. Those that have too much already are
     /// cut off instead, and counted all the same, as in Redis.
     pub fn post_all(&self, clients: &[Arc<Shared>], push: &Push) -> usize {
+        if let [client] = clients {
+            return self.post_one(client, push) as usize;
+        }
         let mut posts = Posts::default();
         for client in clients {
             if self.put(client, push) {
@@ -169,6 +172,18 @@ impl Registry {
     }
 
     /// Puts it into the inbox; false if there is nothing to deliver.
+    fn post_one(&self, client: &Arc<Shared>, push: &Push) -> bool {
+        if !self.put(client, push) {
+            return false;
+        }
+        let is_news = client.set(Signal::Inbox);
+        match self.bell(client.worker.load(Ordering::Relaxed)) {
+            Some(bell) => bell.ring(is_news.then(|| client.clone()), 1),
+            None => client.wake(),
+        }
+        true
+    }
+
     fn put(&self, client: &Shared, push: &Push) -> bool {
         // As in Redis: CLIENT REPLY concerns what MONITOR shows, but no message.
         if matches!(push, Push::Raw(_)) && client.is_silent.load(Ordering::Relaxed) {
