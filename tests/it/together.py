@@ -208,8 +208,9 @@ def fail(client):
     print(f"seed {SEED}, step {len(history)}: client {client.name} has seen different things")
     for line in history[-60:]:
         print("  ", line)
-    print("Kivi:  ", ours)
-    print("Valkey:", theirs)
+    same = next((n for n, (a, b) in enumerate(zip(ours, theirs)) if a != b), min(len(ours), len(theirs)))
+    print("Kivi:  ", ours[same : same + 9])
+    print("Valkey:", theirs[same : same + 9])
     sys.exit(1)
 
 
