@@ -96,8 +96,8 @@ impl Bell {
                 rung.is_holding = is_holding;
                 rung.is_due()
             };
-            if is_rung {
-                // Those who were woken have their turn first.
+            if is_rung || is_holding {
+                // Those who were woken have their turn first; what they need is no part of the hold.
                 tokio::task::yield_now().await;
             }
             let mut deadline = pin!(async {
