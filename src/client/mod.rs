@@ -85,6 +85,8 @@ pub struct Client {
     pub may_block: bool,
     /// Between MULTI and its end: commands are queued.
     pub in_multi: bool,
+    /// Its last transaction came to nothing, because others were faster: it lets them pass.
+    pub has_lost: bool,
     /// What it has queued and watches; none before its first MULTI or WATCH.
     pub(crate) transaction: Option<Box<Transaction>>,
     /// QUIT or a protocol error: closed once what was answered is written.
@@ -108,6 +110,7 @@ impl Client {
             is_monitor: false,
             may_block: true,
             in_multi: false,
+            has_lost: false,
             transaction: None,
             closing: false,
             subscriptions: None,

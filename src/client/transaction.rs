@@ -439,6 +439,12 @@ impl Client {
         }
     }
 
+    /// It watches keys.
+    pub fn is_watching(&self) -> bool {
+        let transaction = self.transaction.as_ref();
+        transaction.is_some_and(|transaction| !transaction.watched.is_empty())
+    }
+
     /// What it has queued and watches takes so many bytes.
     #[inline]
     pub fn transaction_bytes(&self) -> usize {

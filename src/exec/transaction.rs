@@ -166,6 +166,7 @@ impl Exec {
         transaction.unwatch(&mut db);
         let mut rest = Rest::default();
         if is_stale {
+            client.has_lost = true;
             // Keys that were found expired.
             db.settle();
             self.show_exec(&db, command, client, argv);

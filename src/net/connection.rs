@@ -427,6 +427,11 @@ impl Connection {
                 _ => {}
             }
         }
+        if std::mem::take(&mut self.client.has_lost) {
+            // Behind all that is ready now: who is in the middle of a transaction can end it.
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         worker.with_desk(|desk| self.poll_read(cx, worker, desk))
     }
 
@@ -531,7 +536,10 @@ impl Connection {
     fn work(&mut self, bytes: &[u8], worker: &Worker, desk: &mut Desk) -> (usize, Turn) {
         let exec = &worker.exec;
         let mut moment = exec.begin();
-        pace::note_batch(self.client.shared.id);
+        match self.client.is_watching() {
+            true => pace::note_hurry(),
+            false => pace::note_batch(self.client.shared.id),
+        }
         let last_interaction = &self.client.shared.last_interaction_ms;
         last_interaction.store(moment.now_ms(), Ordering::Relaxed);
         moment.net_in_bytes = std::mem::take(&mut desk.read_bytes);

@@ -7,6 +7,9 @@
 //! a worker that always has work never waits at all, and neither does one with few clients or with
 //! little to do, whose clients wait for nothing but its reply.
 //!
+//! Who watches keys (WATCH) is in a hurry: the longer an optimistic transaction takes, the likelier it
+//! is in vain. And with all clients in step only one of them would ever succeed.
+//!
 //! All state is the worker thread's own ([`Pace`]). [`note_batch`] is called for each batch of requests,
 //! [`before_park`] whenever the worker has nothing left to do.
 
@@ -60,6 +63,11 @@ impl Pace {
         self.next.set((next + 1) % CROWD);
     }
 
+    /// Nobody waits for company until there is a crowd again.
+    fn note_hurry(&self) {
+        self.crowd.set(0);
+    }
+
     /// Whether a worker that has nothing to do at this moment, in ticks, should wait for company.
     fn wants_nap(&self, now: u64) -> bool {
         let since = now.saturating_sub(self.parked_at.replace(now));
@@ -75,6 +83,13 @@ thread_local! {
 #[inline]
 pub(super) fn note_batch(client: ClientId) {
     PACE.with(|pace| pace.note_batch(client));
+}
+
+/// A batch has been read of a client that watches keys: the longer its transaction takes, the
+/// likelier it is in vain.
+#[inline]
+pub(super) fn note_hurry() {
+    PACE.with(Pace::note_hurry);
 }
 
 /// The worker is about to sleep until a socket is ready.
@@ -120,5 +135,11 @@ mod tests {
         assert!(!after_turns(&pace, crowd, 10, BUSY_NS * 2), "little to do");
         assert!(after_turns(&pace, 50, 1_000, BUSY_NS / 2));
         assert!(!after_turns(&pace, 1, 3, BUSY_NS / 2), "one client remains");
+        assert!(after_turns(&pace, 50, 1_000, BUSY_NS / 2));
+        pace.note_hurry();
+        assert!(
+            !after_turns(&pace, 50, 10, BUSY_NS / 2),
+            "somebody is in a hurry"
+        );
     }
 }
