@@ -143,22 +143,32 @@ LEAVING = (b"unsubscribe", b"punsubscribe", b"sunsubscribe")
 
 
 def ordered(replies):
-    """Several channels left at once come in any order, with falling counts."""
+    """Several channels left at once come in any order, with falling counts; a message that several patterns of a client
+    match comes in any order of these."""
     out, run = [], []
 
     def flush():
         names = sorted(run, key=lambda r: (r[1][0], r[1][1][1] or b""))
         counts = [r[1][2] for r in run]
-        out.extend((r[0], (r[1][0], r[1][1], count)) for r, count in zip(names, counts))
+        out.extend((r[0], (*r[1][:2], count, *r[1][3:])) for r, count in zip(names, counts))
         run.clear()
 
     for reply in replies:
-        leaving = reply != "closed" and isinstance(reply[1], tuple) and len(reply[1]) == 3 and reply[1][0][1] in LEAVING
-        if not leaving:
+        kind = group(reply)
+        if kind is None or run and group(run[0]) != kind:
             flush()
-        (run if leaving else out).append(reply)
+        (out if kind is None else run).append(reply)
     flush()
     return out
+
+
+def group(reply):
+    """What can stand in any order among its like."""
+    if reply == "closed" or not isinstance(reply[1], tuple) or len(reply[1]) < 3:
+        return None
+    if len(reply[1]) == 3 and reply[1][0][1] in LEAVING:
+        return "leaving"
+    return reply[1][2:] if reply[1][0][1] == b"pmessage" else None
 
 
 names, addresses = [{}, {}], [{}, {}]

@@ -43,21 +43,28 @@ const LINGERING: usize = 12;
 /// How long a visitor listens for more.
 const LISTEN: Duration = Duration::from_millis(2);
 
+/// A connection, once it is the only one. What others have sent may still be executed when they have
+/// gone, and may end whoever asks too early.
+fn alone(server: &Server) -> Client {
+    eventually("everybody else to be gone", || {
+        let mut asking = server.connect();
+        let mut ask = |words: &[&str]| asking.try_raw(words).ok();
+        ask(&["CLIENT", "UNPAUSE"])?;
+        let info = ask(&["INFO", "clients"])?;
+        let clients = String::from_utf8_lossy(&info).into_owned();
+        let is_alone = clients.lines().any(|line| line == "connected_clients:1");
+        is_alone.then_some(asking)
+    })
+}
+
 /// Waits until the server is alone with the caller, and no gauge shows anything. What is tracked is
 /// forgotten with the keys, so they are flushed.
 pub(crate) fn wait_for_rest(server: &Server) {
-    let mut asking = server.connect();
-    for words in [
-        "CLIENT UNPAUSE",
-        "CONFIG SET notify-keyspace-events ",
-        "FLUSHALL",
-    ] {
+    let mut asking = alone(server);
+    for words in ["CONFIG SET notify-keyspace-events ", "FLUSHALL"] {
         let words: Vec<&str> = words.split(' ').collect();
         assert_eq!(asking.raw(&words), b"+OK\r\n", "{words:?}");
     }
-    eventually("everybody else to be gone", || {
-        (info_number(&mut asking, "connected_clients") == 1).then_some(())
-    });
     let mut shown = Vec::new();
     for _ in 0..1000 {
         shown = at_work(&mut asking);
