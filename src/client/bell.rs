@@ -9,7 +9,7 @@
 //! are handed over in groups: the bell is answered when the clients that have rung have got [`GROUP`]
 //! things each, or after [`HOLD_MAX`]. Whether there is such a stream can't be known in advance: a
 //! publisher may be waiting for the answer to what is held back. So a hold is tried now and then, when
-//! the bell is rung all the time; if it ends before half of the group is there, the next one is tried
+//! the bell is rung all the time; if it brings less than [`GROUP_MIN`] things, the next one is tried
 //! much later, and ever later while that goes on. A message that comes alone never waits, and of those
 //! that come one by one but fast, one in [`PROBE_MAX`] does.
 //!
@@ -24,13 +24,16 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use smallvec::SmallVec;
+use tokio::time::Instant;
 
 use crate::sys::tsc;
 
 use super::{Registry, Shared};
 
-/// Things for each client that are worth one wake-up.
-const GROUP: usize = 8;
+/// Things for each client that make a group: more than a batch of messages usually has.
+const GROUP: usize = 24;
+/// How many at least make a hold worth its time.
+const GROUP_MIN: usize = 4;
 /// How long a group is waited for.
 const HOLD_MAX: Duration = Duration::from_millis(1);
 /// Longest time between two answers of a bell that is rung all the time, and for each client that
@@ -89,6 +92,8 @@ impl Bell {
     pub async fn answer(&self) {
         let mut holds = Holds::default();
         let mut clients = Vec::new();
+        // One for all holds: a timer that is only put off costs nothing.
+        let mut deadline = pin!(tokio::time::sleep(HOLD_MAX));
         loop {
             let is_holding = holds.is_due();
             let is_rung = {
@@ -100,15 +105,12 @@ impl Bell {
                 // Those who were woken have their turn first; what they need is no part of the hold.
                 tokio::task::yield_now().await;
             }
-            let mut deadline = pin!(async {
-                match is_holding {
-                    true => tokio::time::sleep(HOLD_MAX).await,
-                    false => std::future::pending().await,
-                }
-            });
+            if is_holding {
+                deadline.as_mut().reset(Instant::now() + HOLD_MAX);
+            }
             poll_fn(|cx| match self.poll_due(cx) {
-                Poll::Ready(()) => Poll::Ready(()),
-                Poll::Pending => deadline.as_mut().poll(cx),
+                Poll::Pending if is_holding => deadline.as_mut().poll(cx),
+                due => due,
             })
             .await;
             let puts = self.take(&mut clients);
@@ -182,7 +184,7 @@ impl Holds {
             // The more of them, the more a group saves.
             let weight = 1 + clients as u32 / 16;
             self.streak = if is_stream { self.streak + weight } else { 0 };
-        } else if clients > 0 && puts >= clients * GROUP / 2 {
+        } else if clients > 0 && puts >= clients * GROUP_MIN {
             self.probe_after = (self.probe_after / 2).max(PROBE_MIN);
         } else {
             self.probe_after = (self.probe_after * 4).min(PROBE_MAX);
@@ -262,7 +264,7 @@ mod tests {
         assert_eq!(holds_of(&mut holds, 50, PROBE_FIRST, GROUP), 0);
         // Good ones go on.
         assert_eq!(holds_of(&mut holds, 50, 1000, GROUP), 1000);
-        assert_eq!(holds_of(&mut holds, 50, 1000, GROUP / 2), 1000);
+        assert_eq!(holds_of(&mut holds, 50, 1000, GROUP_MIN), 1000);
         // A bad one interrupts them, many in a row end them.
         assert_eq!(holds_of(&mut holds, 50, PROBE_MIN * 4, 1), 1);
         let rare = holds_of(&mut holds, 50, 100_000, 1);
