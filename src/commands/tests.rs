@@ -15,6 +15,7 @@ use crate::util::clock::Clock;
 mod events;
 mod fuzz;
 mod propagation;
+mod script;
 mod snapshot;
 mod transactions;
 

@@ -295,22 +295,24 @@ impl<'k> Access<'k> {
         }
     }
 
+    #[inline(always)]
+    fn seen(&self) -> Seen<'k> {
+        Seen {
+            keyspace: self.keyspace,
+            db: self.db,
+            now_ms: self.now_ms,
+        }
+    }
+
     /// The entry of a key that is there and has not expired.
     #[inline]
     pub fn find(&mut self, key: &[u8], lookup: Lookup) -> Option<EntryRef<'_>> {
-        let hash = self.hash(key);
-        let (db, now_ms, touch, clock) = (self.db, self.now_ms, self.touch, self.lru_clock);
+        let (hash, seen) = (self.hash(key), self.seen());
+        let (db, touch, clock) = (self.db, self.touch, self.lru_clock);
         let id = self.keyspace.shard_of(hash);
         let shard = held_or_missing(&mut self.locks, id, self.partial)?;
-        let Some(slot) = find_live(
-            self.keyspace,
-            shard,
-            db,
-            (hash, key),
-            now_ms,
-            &mut self.effects,
-            Stale::Stays,
-        ) else {
+        let found = find_live(seen, shard, (hash, key), &mut self.effects, Stale::Stays);
+        let Some(slot) = found else {
             shard.stats.misses += (lookup != Lookup::Silent) as u64;
             if !matches!(lookup, Lookup::Silent | Lookup::Untold) {
                 self.effects
@@ -330,21 +332,10 @@ impl<'k> Access<'k> {
     /// but refreshes the key's LRU clock.
     #[inline(always)]
     pub fn find_mut(&mut self, key: &[u8]) -> Option<KeyMut<'_>> {
-        let hash = self.hash(key);
-        let (db, now_ms) = (self.db, self.now_ms);
+        let (hash, seen, db) = (self.hash(key), self.seen(), self.db);
         let id = self.keyspace.shard_of(hash);
         let shard = held_or_missing(&mut self.locks, id, self.partial)?;
-        let snapshot = &self.keyspace.snapshot;
-        let slot = find_live(
-            self.keyspace,
-            shard,
-            db,
-            (hash, key),
-            now_ms,
-            &mut self.effects,
-            Stale::Goes,
-        )?;
-        shard.before_change(snapshot, db, slot);
+        let slot = find_to_change(seen, shard, (hash, key), &mut self.effects)?;
         let table = &mut shard.tables[db.0 as usize];
         if self.touch {
             table.meta_mut(slot).set_lru(self.lru_clock);
@@ -378,23 +369,10 @@ impl<'k> Access<'k> {
         enc: Encoding,
         value: NewValue<'_>,
     ) -> KeyMut<'_> {
-        let hash = self.hash(key);
-        let (db, now_ms) = (self.db, self.now_ms);
+        let (hash, seen, db) = (self.hash(key), self.seen(), self.db);
         let id = self.keyspace.shard_of(hash);
         let shard = held(&mut self.locks, id);
-        let snapshot = &self.keyspace.snapshot;
-        let found = find_live(
-            self.keyspace,
-            shard,
-            db,
-            (hash, key),
-            now_ms,
-            &mut self.effects,
-            Stale::Goes,
-        );
-        if let Some(slot) = found {
-            shard.before_change(snapshot, db, slot);
-        }
+        let found = find_to_change(seen, shard, (hash, key), &mut self.effects);
         let (bits, key_hash) = (self.keyspace.shard_bits(), self.keyspace.key_hash());
         let (table, side, stats) = shard.parts(db, bits, key_hash);
         let slot = match found {
@@ -471,22 +449,10 @@ impl<'k> Access<'k> {
             enc,
             lru: self.lru_clock,
         };
-        let id = self.keyspace.shard_of(hash);
+        let (id, seen) = (self.keyspace.shard_of(hash), self.seen());
         let shard = held(&mut self.locks, id);
         self.effects.changes += 1;
-        let (db, now_ms, snapshot) = (self.db, self.now_ms, &self.keyspace.snapshot);
-        let found = find_live(
-            self.keyspace,
-            shard,
-            db,
-            (hash, key),
-            now_ms,
-            &mut self.effects,
-            Stale::Goes,
-        );
-        if let Some(slot) = found {
-            shard.before_change(snapshot, db, slot);
-        }
+        let found = find_to_change(seen, shard, (hash, key), &mut self.effects);
         let (bits, key_hash) = (self.keyspace.shard_bits(), self.keyspace.key_hash());
         let (table, side, _) = shard.parts(self.db, bits, key_hash);
         if found.is_none_or(|slot| table.get(slot).type_() != type_) {
@@ -548,20 +514,10 @@ impl<'k> Access<'k> {
     /// under another name. Counts no change: `put` does.
     #[inline]
     pub fn take(&mut self, key: &[u8]) -> Option<Entry> {
-        let hash = self.hash(key);
+        let (hash, seen, db) = (self.hash(key), self.seen(), self.db);
         let id = self.keyspace.shard_of(hash);
         let shard = held_or_missing(&mut self.locks, id, self.partial)?;
-        let (db, now_ms, snapshot) = (self.db, self.now_ms, &self.keyspace.snapshot);
-        let slot = find_live(
-            self.keyspace,
-            shard,
-            db,
-            (hash, key),
-            now_ms,
-            &mut self.effects,
-            Stale::Goes,
-        )?;
-        shard.before_change(snapshot, db, slot);
+        let slot = find_to_change(seen, shard, (hash, key), &mut self.effects)?;
         let mut entry = shard.tables[self.db.0 as usize].remove(slot);
         shard.side.forget_fields(self.db, &mut entry);
         let total = &self.keyspace.tracked;
@@ -581,22 +537,10 @@ impl<'k> Access<'k> {
         let (key, type_) = (entry.view().key(), entry.view().type_());
         let expire_at_ms = entry.view().expire_at_ms();
         let hash = self.keyspace.hash(key);
-        let id = self.keyspace.shard_of(hash);
+        let (id, seen) = (self.keyspace.shard_of(hash), self.seen());
         let shard = held(&mut self.locks, id);
         self.effects.changes += 1;
-        let (db, now_ms, snapshot) = (self.db, self.now_ms, &self.keyspace.snapshot);
-        let found = find_live(
-            self.keyspace,
-            shard,
-            db,
-            (hash, key),
-            now_ms,
-            &mut self.effects,
-            Stale::Goes,
-        );
-        if let Some(slot) = found {
-            shard.before_change(snapshot, db, slot);
-        }
+        let found = find_to_change(seen, shard, (hash, key), &mut self.effects);
         let (bits, key_hash) = (self.keyspace.shard_bits(), self.keyspace.key_hash());
         let (table, side, _) = shard.parts(self.db, bits, key_hash);
         if found.is_none_or(|slot| table.get(slot).type_() != type_) {
@@ -614,7 +558,7 @@ impl<'k> Access<'k> {
             }
             None => table.insert(hash, entry),
         };
-        snapshot.note_moved(db, table.get(slot));
+        self.keyspace.snapshot.note_moved(self.db, table.get(slot));
         let fields_at_ms = side.note_fields(self.db, table.get_mut(slot));
         note_expire(self.keyspace, self.keyspace.shard(id), expire_at_ms);
         note_expire(self.keyspace, self.keyspace.shard(id), fields_at_ms);
@@ -839,17 +783,42 @@ fn held_or_missing<'a>(
     }
 }
 
-/// The slot of a key, given with its hash; one that has expired is deleted here and counted, and not found.
+/// Where and when a command looks for keys.
+#[derive(Clone, Copy)]
+struct Seen<'k> {
+    keyspace: &'k Keyspace,
+    db: DbIndex,
+    now_ms: u64,
+}
+
+/// The slot of a key that is about to be changed, given with its hash, as [`find_live`] finds it.
+#[inline(always)]
+fn find_to_change(
+    seen: Seen<'_>,
+    shard: &mut ShardData,
+    named: (u64, &[u8]),
+    effects: &mut Effects,
+) -> Option<Slot> {
+    let slot = find_live(seen, shard, named, effects, Stale::Goes)?;
+    shard.before_change(&seen.keyspace.snapshot, seen.db, slot);
+    Some(slot)
+}
+
+/// The slot of a key, given with its hash; one that has expired is deleted here and counted, and
+/// not found.
 #[inline(always)]
 fn find_live(
-    keyspace: &Keyspace,
+    seen: Seen<'_>,
     shard: &mut ShardData,
-    db: DbIndex,
     (hash, key): (u64, &[u8]),
-    now_ms: u64,
     effects: &mut Effects,
     stale: Stale,
 ) -> Option<Slot> {
+    let Seen {
+        keyspace,
+        db,
+        now_ms,
+    } = seen;
     let table = shard.tables.get_mut(db.0 as usize)?;
     let slot = table.find(hash, key)?;
     match table.get(slot).expire_at_ms() {

@@ -12,7 +12,7 @@
 use std::collections::BTreeSet;
 
 use crate::client::{Client, Reply, encode, show, show_command};
-use crate::differences::{DIFFERENCES, Peer, Words};
+use crate::differences::Words;
 use crate::generate::{Generator, Step};
 use crate::harness::{Server, env_number, eventually};
 
@@ -239,20 +239,9 @@ fn disagreements(seed: u64, batch: &[Step], ours: &Told, theirs: &Told) -> Vec<S
     faults
 }
 
-/// Whether both servers do the same, with one reply, and go on.
+/// Whether both servers do the same, with one reply, tell of it, and go on.
 fn is_comparable(step: &Step) -> bool {
     const OTHERS: &[&str] = &[
-        "client",
-        "config",
-        "debug",
-        "quit",
-        "reset",
-        "shutdown",
-        "save",
-        "bgsave",
-        "bgrewriteaof",
-        "hello",
-        "auth",
         "monitor",
         "multi",
         "exec",
@@ -267,13 +256,10 @@ fn is_comparable(step: &Step) -> bool {
         "unsubscribe",
         "punsubscribe",
         "sunsubscribe",
+        // A random key may be one of many, of which some have expired.
+        "randomkey",
     ];
-    let words = Words::of(&step.argv);
-    let differs = DIFFERENCES
-        .iter()
-        .any(|d| d.peer.is_none_or(|peer| peer == Peer::Valkey9) && (d.when)(&words));
-    // A random key may be one of many, of which some have expired.
-    !words.among(OTHERS) && !step.pops_some() && !differs && !words.is("randomkey")
+    step.does_the_same() && !Words::of(&step.argv).among(OTHERS)
 }
 
 /// Keys and fields are told to have expired when they do, not when somebody looks.

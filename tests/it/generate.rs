@@ -12,6 +12,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::differences::{DIFFERENCES, Difference, Peer, Words};
 use crate::templates::{DWELLINGS, GROUPS, Template};
 
 /// A small deterministic generator (splitmix64).
@@ -169,6 +170,28 @@ impl Step {
     /// Whether it takes members out of a set without taking all: which ones is random.
     pub(crate) fn pops_some(&self) -> bool {
         self.argv[0].eq_ignore_ascii_case(b"spop") && !self.takes_all()
+    }
+
+    /// Whether Kivi and Valkey do the same, with one reply, and go on.
+    pub(crate) fn does_the_same(&self) -> bool {
+        const OTHERS: &[&str] = &[
+            "client",
+            "config",
+            "debug",
+            "quit",
+            "reset",
+            "shutdown",
+            "save",
+            "bgsave",
+            "bgrewriteaof",
+            "hello",
+            "auth",
+        ];
+        let words = Words::of(&self.argv);
+        let is_known = |d: &Difference| d.peer.is_none_or(|peer| peer == Peer::Valkey9);
+        let mut known = DIFFERENCES.iter().filter(|difference| is_known(difference));
+        let differs = known.any(|difference| (difference.when)(&words));
+        !words.among(OTHERS) && !self.pops_some() && !differs
     }
 
     /// Whether the count of a random choice is beyond all sizes.

@@ -11,7 +11,7 @@
 use std::path::Path;
 
 use crate::client::{Client, encode, show_command};
-use crate::differences::{DIFFERENCES, Peer, Words};
+use crate::differences::Words;
 use crate::generate::{Generator, Step};
 use crate::harness::{env_number, eventually};
 use crate::store::{ALWAYS, Store};
@@ -103,28 +103,11 @@ fn episode(seed: u64, first: usize) -> Vec<Step> {
     steps
 }
 
-/// Whether both servers do the same, with one reply, and go on.
+/// Whether both servers do the same, log it, and go on.
 fn is_comparable(step: &Step) -> bool {
-    const OTHERS: &[&str] = &[
-        "client",
-        "config",
-        "debug",
-        "quit",
-        "reset",
-        "shutdown",
-        "save",
-        "bgsave",
-        "bgrewriteaof",
-        "hello",
-        "auth",
-        "lastsave",
-    ];
     let words = Words::of(&step.argv);
-    let differs = DIFFERENCES
-        .iter()
-        .any(|d| d.peer.is_none_or(|peer| peer == Peer::Valkey9) && (d.when)(&words));
-    let uses_mark = step.argv.contains(&MARK.to_vec());
-    !words.among(OTHERS) && !step.pops_some() && !differs && !is_garbled(&words) && !uses_mark
+    let is_other = words.is("lastsave") || step.argv.contains(&MARK.to_vec());
+    step.does_the_same() && !is_other && !is_garbled(&words)
 }
 
 /// Whether Valkey logs something else than it has done: of a time that is given twice it makes only

@@ -1,11 +1,10 @@
 //! The events of keys, and which keys count as touched, against what Valkey 9.1.2 says of the same
 //! commands (`events.txt`).
 
-use std::collections::{BTreeSet, HashMap};
-use std::sync::Arc;
+use std::collections::BTreeSet;
 
 use super::Test;
-use crate::db::Waiter;
+use super::script::Script;
 use crate::resp::read::Reply;
 
 /// Commands, each with what Valkey tells of it: events in their order as `event key`, with `@db` in
@@ -99,7 +98,7 @@ impl Told {
 #[test]
 fn each_command_tells_what_valkey_does() {
     let mut told = Told::new();
-    let mut blocked: HashMap<&str, (Test, Arc<Waiter>)> = HashMap::new();
+    let mut clients = Script::default();
     let mut faults = String::new();
     let mut script = SCRIPT
         .lines()
@@ -116,26 +115,7 @@ fn each_command_tells_what_valkey_does() {
             }
         }
         let test = &mut told.test;
-        if let Some(seconds) = line.strip_prefix("!sleep ") {
-            let ms = seconds.parse::<f64>().unwrap() * 1000.0;
-            // Millisecond by millisecond, as time goes.
-            for _ in 0..ms as u64 {
-                test.clock.advance(1);
-                let keyspace = &test.session.server().keyspace;
-                keyspace.expire_due(test.clock.unix_ms());
-            }
-        } else if let Some((name, line)) =
-            line.strip_prefix('&').and_then(|rest| rest.split_once(' '))
-        {
-            let mut client = test.client();
-            let waiter = client.blocks(line);
-            blocked.insert(name, (client, waiter));
-        } else if let Some(name) = line.strip_prefix('?') {
-            let (mut client, waiter) = blocked.remove(name).unwrap();
-            assert!(client.waited(&waiter).is_some(), "{name} was not served");
-        } else {
-            test.run(line);
-        }
+        clients.run(test, line);
         let mut events = told.events();
         let (expected, touched) = expected.split_once('~').unwrap_or((expected, ""));
         let expected = expected.trim().split(", ");

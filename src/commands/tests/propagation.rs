@@ -1,15 +1,13 @@
 //! What commands have the log repeat, against what Valkey 9.1.2 writes (`propagation.txt`), and that
 //! repeating it gives the same keyspace.
 
-use std::collections::HashMap;
-use std::sync::Arc;
-
 use super::Test;
 use super::fuzz::{fill, is_left_out, random_request};
+use super::script::Script;
 use crate::commands::Registered;
+use crate::db::DbIndex;
 use crate::db::oplog::Merge;
 use crate::db::oplog::tests::lines;
-use crate::db::{DbIndex, Waiter};
 use crate::exec::Flow;
 use crate::exec::replay::Replay;
 use crate::spec::Flags;
@@ -117,7 +115,7 @@ fn sorted(record: &str) -> String {
 #[test]
 fn each_command_logs_what_valkey_does() {
     let mut logged = Logged::new();
-    let mut blocked: HashMap<&str, (Test, Arc<Waiter>)> = HashMap::new();
+    let mut clients = Script::default();
     let mut faults = String::new();
     let mut script = SCRIPT
         .lines()
@@ -133,23 +131,7 @@ fn each_command_logs_what_valkey_does() {
         }
         let now_ms = logged.test.clock.unix_ms();
         let test = &mut logged.test;
-        if let Some(seconds) = line.strip_prefix("!sleep ") {
-            let ms = seconds.parse::<f64>().unwrap() * 1000.0;
-            test.clock.advance(ms as u64);
-            let keyspace = &test.session.server().keyspace;
-            keyspace.expire_due(test.clock.unix_ms());
-        } else if let Some((name, line)) =
-            line.strip_prefix('&').and_then(|rest| rest.split_once(' '))
-        {
-            let mut client = test.client();
-            let waiter = client.blocks(line);
-            blocked.insert(name, (client, waiter));
-        } else if let Some(name) = line.strip_prefix('?') {
-            let (mut client, waiter) = blocked.remove(name).unwrap();
-            assert!(client.waited(&waiter).is_some(), "{name} was not served");
-        } else {
-            test.run(line);
-        }
+        clients.run(test, line);
         let relative = |word: &str| match word.parse::<u64>() {
             Ok(ms) if ms.abs_diff(now_ms) < 10_000_000_000 => format!("+{}", ms - now_ms),
             _ if word.is_empty() => "\"\"".into(),
