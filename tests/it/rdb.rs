@@ -212,20 +212,17 @@ impl Writer {
             ..Launch::KIVI
         }
         .start();
-        let folder = match name {
-            "redis" => server.dir.path().to_owned(),
-            _ => oracle().expect("the oracle").join("tmp"),
-        };
         let mut client = server.connect();
         for command in dataset(name != "redis") {
             let reply = client.cmd(&command);
             assert!(!reply.is_error(), "{name}: {reply:?}");
         }
         assert_eq!(ask(&mut client, "SAVE"), Reply::Status(b"OK".to_vec()));
+        let path = server.dir.path().join(file);
         Some(Writer {
             server,
             client,
-            path: folder.join(file),
+            path,
         })
     }
 
@@ -236,12 +233,6 @@ impl Writer {
     fn keys(&mut self) -> Vec<String> {
         let reply = ask(&mut self.client, "KEYS *");
         reply.items().iter().map(Reply::text).collect()
-    }
-}
-
-impl Drop for Writer {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.path);
     }
 }
 
