@@ -6,12 +6,12 @@
 //!
 //! **Groups.** Every message is one write to each subscriber, and that write is nearly all that a
 //! message costs. So while messages come in a fast stream, to the same clients again and again, they
-//! are handed over in groups: the bell is answered when the clients that have rung have got [`GROUP`]
-//! things each, or after [`HOLD_MAX`]. Whether there is such a stream can't be known in advance: a
+//! are handed over in groups: the bell is answered when the clients that have rung have got `GROUP`
+//! things each, or after `HOLD_MAX`. Whether there is such a stream can't be known in advance: a
 //! publisher may be waiting for the answer to what is held back. So a hold is tried now and then, when
-//! the bell is rung all the time; if it brings less than [`GROUP_MIN`] things, the next one is tried
+//! the bell is rung all the time; if it brings less than `GROUP_MIN` things, the next one is tried
 //! much later, and ever later while that goes on. A message that comes alone never waits, and of those
-//! that come one by one but fast, one in [`PROBE_MAX`] does.
+//! that come one by one but fast, one in `PROBE_MAX` does.
 //!
 //! A client that sends something itself gets what it has at once, in front of the reply.
 

@@ -214,7 +214,7 @@ pub(super) fn replicaof(words: &[Vec<u8>]) -> Result<Value, Reason> {
 }
 
 /// Letters of event classes, kept in the server's order; all classes together are `A`. `n` behind it
-/// is not shown ([`Kind::render`]), but kept.
+/// is not shown (`Kind::render`), but kept.
 pub(super) fn event_flags(arg: &[u8]) -> Result<Value, Reason> {
     /// What `A` stands for.
     const CLASSES: &[u8] = b"g$lshzxetd";

@@ -6,7 +6,7 @@
 //! the key's hash up; nobody else pays.
 //!
 //! Watchers are told by a flag of their own ([`WatchFlag`]), trackers by
-//! [`Notices`](super::notice::Notices): a key that is told is tracked no longer. Numbers of clients
+//! [`Notices`]: a key that is told is tracked no longer. Numbers of clients
 //! that have left stay until then, as in Redis; there is a limit to the keys
 //! ([`Keyspace::limit_tracked`]).
 //!

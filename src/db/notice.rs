@@ -2,7 +2,7 @@
 //! whose cached copies are no longer good (client-side caching).
 //!
 //! It is recorded where it happens ([`Access`](super::Access), [`KeyMut`](super::KeyMut), the expiry
-//! cycle) and handed over in one place, [`Keyspace::tell`], while the shards are still held: so the
+//! cycle) and handed over in one place, `Keyspace::tell`, while the shards are still held: so the
 //! order in which events of a key are told is the order in which they happened. Who is told stands
 //! behind the [`Observer`] that the server installs; this layer knows no clients.
 //!

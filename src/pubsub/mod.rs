@@ -5,7 +5,7 @@
 //!
 //! **Order.** All who have subscribed to a channel see its messages in one order: the lock of the
 //! channel's part of the table is held while they are posted. Those who have subscribed to patterns
-//! see the messages of all channels that match in one order: [`Patterns::order`](patterns::Patterns)
+//! see the messages of all channels that match in one order: `Patterns::order`
 //! is held besides. What one client publishes arrives in the order in which it was published.
 //!
 //! Locks, in the order in which they are taken: a part of the table of channels, patterns, their

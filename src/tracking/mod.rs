@@ -13,7 +13,7 @@
 //! is looked up each time: if it has gone, the client is told that instead.
 //!
 //! Invariants: a client is in `members` exactly while its mode is `ON`, and under a prefix in
-//! [`Prefixes`] exactly while it has that prefix; both change under the lock, and who tells holds it
+//! `Prefixes` exactly while it has that prefix; both change under the lock, and who tells holds it
 //! for reading, so nothing is posted for a client that has switched tracking off. Locks: after
 //! shards, before inboxes.
 

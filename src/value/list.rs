@@ -2,7 +2,7 @@
 //!
 //! The encodings change as Valkey's do: a listpack that an addition would take past
 //! `list-max-listpack-size` becomes a quicklist before it; a quicklist that is down to one node, at
-//! most half full, becomes a listpack after a removal ([`ListMut::shrink`]).
+//! most half full, becomes a listpack after a removal (`ListMut::shrink`).
 //!
 //! [`ListRef`] reads, [`ListMut`] changes. Neither knows keys: a list that is emptied is removed by
 //! who holds its key.
