@@ -287,12 +287,7 @@ mod tests {
     #[test]
     fn a_bell_is_due_when_a_group_is_there() {
         let registry = Registry::default();
-        let endpoint = crate::client::Endpoint {
-            addr: String::new(),
-            laddr: String::new(),
-            local: true,
-            unix: false,
-        };
+        let endpoint = crate::client::Endpoint::local("");
         let client = registry.connect(endpoint, -1, 0);
         let bell = Bell::default();
         let is_due = || bell.rung.lock().is_due();

@@ -209,6 +209,18 @@ pub struct Endpoint {
     pub unix: bool,
 }
 
+impl Endpoint {
+    /// A local client without a socket of its own; both sides are shown as `addr`.
+    pub fn local(addr: &str) -> Endpoint {
+        Endpoint {
+            addr: addr.into(),
+            laddr: addr.into(),
+            local: true,
+            unix: false,
+        }
+    }
+}
+
 /// What everyone may see of a client.
 pub struct Shared {
     /// Its number.

@@ -199,9 +199,7 @@ impl Effects {
         db: DbIndex,
         key: &[u8],
     ) {
-        if !side.listeners.is_empty() || notice::wants_changed(self.interest) {
-            self.record_touch(side, total, hash, db, key, self.by);
-        }
+        self.touched_by(self.by, side, total, (hash, key), db);
     }
 
     /// As [`Effects::touched`], of a key that was found expired: no client has changed it.
@@ -213,20 +211,31 @@ impl Effects {
         db: DbIndex,
         key: &[u8],
     ) {
+        self.touched_by(0, side, total, (hash, key), db);
+    }
+
+    #[inline]
+    fn touched_by(
+        &mut self,
+        changed_by: u64,
+        side: &mut Side,
+        total: &Tracked,
+        named: (u64, &[u8]),
+        db: DbIndex,
+    ) {
         if !side.listeners.is_empty() || notice::wants_changed(self.interest) {
-            self.record_touch(side, total, hash, db, key, 0);
+            self.record_touch(changed_by, side, total, named, db);
         }
     }
 
     #[inline(never)]
     fn record_touch(
         &mut self,
+        changed_by: u64,
         side: &mut Side,
         total: &Tracked,
-        hash: u64,
+        (hash, key): (u64, &[u8]),
         db: DbIndex,
-        key: &[u8],
-        changed_by: u64,
     ) {
         side.listeners.raise(hash, db, key);
         if let Some(mut trackers) = side.listeners.untrack(hash, key, total) {

@@ -35,12 +35,7 @@ pub struct Replay {
 impl Replay {
     /// A client that nobody sees.
     pub fn new(server: Arc<Server>, table: Arc<CommandTable>) -> Replay {
-        let endpoint = Endpoint {
-            addr: "?:0".into(),
-            laddr: "?:0".into(),
-            local: true,
-            unix: false,
-        };
+        let endpoint = Endpoint::local("?:0");
         let shared = server.clients.connect(endpoint, -1, server.clock.unix_ms());
         server.clients.disconnect(shared.id);
         let mut client = Client::new(shared, true);

@@ -22,12 +22,7 @@ pub struct Session {
 impl Session {
     /// A local client of `server`.
     pub fn new(server: Arc<Server>, table: Arc<CommandTable>) -> Session {
-        let endpoint = Endpoint {
-            addr: "127.0.0.1:0".into(),
-            laddr: "127.0.0.1:0".into(),
-            local: true,
-            unix: false,
-        };
+        let endpoint = Endpoint::local("127.0.0.1:0");
         Session::at(server, table, endpoint)
     }
 

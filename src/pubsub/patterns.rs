@@ -160,12 +160,7 @@ mod tests {
             b"*", b"", b"a", b"ab", b"abc", b"a*", b"ab*", b"a?c", b"[a]bc", b"\\abc", b"*c",
             b"abc*", b"abcd", b"b*", b"a[b]*", b"a\\bc",
         ];
-        let endpoint = Endpoint {
-            addr: String::new(),
-            laddr: String::new(),
-            local: true,
-            unix: false,
-        };
+        let endpoint = Endpoint::local("");
         let client = Registry::default().connect(endpoint, -1, 0);
         let table = Patterns::default();
         for (at, pattern) in patterns.iter().enumerate() {

@@ -11,12 +11,7 @@ use crate::resp::write::ReplyWriter;
 const SUBJECTS: [Subject; 3] = [Subject::Channel, Subject::Pattern, Subject::ShardChannel];
 
 fn client(clients: &Registry) -> Client {
-    let endpoint = Endpoint {
-        addr: String::new(),
-        laddr: String::new(),
-        local: true,
-        unix: false,
-    };
+    let endpoint = Endpoint::local("");
     Client::new(clients.connect(endpoint, -1, 0), true)
 }
 

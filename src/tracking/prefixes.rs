@@ -105,12 +105,7 @@ mod tests {
 
     #[test]
     fn the_prefixes_of_a_key_are_all_found() {
-        let endpoint = Endpoint {
-            addr: String::new(),
-            laddr: String::new(),
-            local: true,
-            unix: false,
-        };
+        let endpoint = Endpoint::local("");
         let client = Registry::default().connect(endpoint, -1, 0);
         let mut rng = Rng::from_seed(1);
         let mut word = |len_max: u64| -> Vec<u8> {
@@ -145,12 +140,7 @@ mod tests {
     fn a_prefix_goes_with_its_last_client() {
         let clients = Registry::default();
         let connect = || {
-            let endpoint = Endpoint {
-                addr: String::new(),
-                laddr: String::new(),
-                local: true,
-                unix: false,
-            };
+            let endpoint = Endpoint::local("");
             clients.connect(endpoint, -1, 0)
         };
         let (a, b) = (connect(), connect());

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use super::Test;
-use super::script::Script;
+use super::script::{Script, entries};
 use crate::resp::read::Reply;
 
 /// Commands, each with what Valkey tells of it: events in their order as `event key`, with `@db` in
@@ -100,13 +100,9 @@ fn each_command_tells_what_valkey_does() {
     let mut told = Told::new();
     let mut clients = Script::default();
     let mut faults = String::new();
-    let mut script = SCRIPT
-        .lines()
-        .filter(|line| !line.starts_with('#'))
-        .peekable();
-    while let Some(line) = script.next() {
+    for (line, notes) in entries(SCRIPT) {
         let mut expected = "";
-        while let Some(said) = script.next_if(|line| line.starts_with("  ")) {
+        for said in notes {
             let said = said.trim();
             match said.split_once(' ').unwrap_or((said, "")) {
                 ("K", ours) => expected = ours,

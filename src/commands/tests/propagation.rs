@@ -3,7 +3,7 @@
 
 use super::Test;
 use super::fuzz::{fill, is_left_out, random_request};
-use super::script::Script;
+use super::script::{Script, entries};
 use crate::commands::Registered;
 use crate::db::DbIndex;
 use crate::db::oplog::Merge;
@@ -117,13 +117,9 @@ fn each_command_logs_what_valkey_does() {
     let mut logged = Logged::new();
     let mut clients = Script::default();
     let mut faults = String::new();
-    let mut script = SCRIPT
-        .lines()
-        .filter(|line| !line.starts_with('#'))
-        .peekable();
-    while let Some(line) = script.next() {
+    for (line, notes) in entries(SCRIPT) {
         let mut expected = Vec::new();
-        while let Some(record) = script.next_if(|line| line.starts_with("  ")) {
+        for record in notes {
             let (kind, record) = record[2..].split_once(' ').unwrap();
             if kind != "V" {
                 expected.push(sorted(record));

@@ -1,4 +1,5 @@
-//! Lines of a test's script: a command; `!sleep seconds`, during which time goes millisecond by
+//! A test's script: lines, each with notes below it that are set in by two spaces; `#` begins a
+//! comment. A line is a command; `!sleep seconds`, during which time goes millisecond by
 //! millisecond and what is due expires; `&name command`, which blocks a client of that name;
 //! `?name`, which says that it must have been served by now.
 
@@ -7,6 +8,18 @@ use std::sync::Arc;
 
 use super::Test;
 use crate::db::Waiter;
+
+/// The lines of a script with their notes.
+pub(super) fn entries(script: &str) -> Vec<(&str, Vec<&str>)> {
+    let mut entries: Vec<(&str, Vec<&str>)> = Vec::new();
+    for line in script.lines().filter(|line| !line.starts_with('#')) {
+        match entries.last_mut() {
+            Some((_, notes)) if line.starts_with("  ") => notes.push(line),
+            _ => entries.push((line, Vec::new())),
+        }
+    }
+    entries
+}
 
 /// The clients that a script has blocked.
 #[derive(Default)]
