@@ -21,6 +21,7 @@ use crate::value::{Encoding, Type};
 
 pub mod table;
 
+mod bitmap;
 mod client;
 mod command;
 mod config;
@@ -29,7 +30,9 @@ mod debug;
 mod dump;
 mod expire;
 mod generic;
+mod geo;
 mod hash;
+mod hyperloglog;
 mod info;
 mod list;
 mod lolwut;
@@ -40,6 +43,7 @@ mod scan;
 mod server;
 mod set;
 mod sort;
+mod stream;
 mod string;
 mod timeout;
 mod transaction;
@@ -170,6 +174,11 @@ pub const FAMILIES: &[&[Command]] = &[
     set::COMMANDS,
     sort::COMMANDS,
     zset::COMMANDS,
+    stream::COMMANDS,
+    stream::GROUP_COMMANDS,
+    bitmap::COMMANDS,
+    hyperloglog::COMMANDS,
+    geo::COMMANDS,
     generic::COMMANDS,
     dump::COMMANDS,
     expire::COMMANDS,

@@ -335,7 +335,7 @@ fn load(
                 false => Ok((elements, 0..window.len())),
             }
         }
-        Type::String | Type::Hash => Err(CmdError::WrongType),
+        Type::String | Type::Hash | Type::Stream => Err(CmdError::WrongType),
     }
 }
 

@@ -582,11 +582,11 @@ const TYPES: &[Directive] = &[
     row("zset-max-listpack-value", memory(0, MAX), "64", Working)
         .aliases(&["zset-max-ziplist-value"])
         .doc("Bytes of a member up to which a sorted set stays compact."),
-    row("hll-sparse-max-bytes", memory(0, MAX), "3000", Later)
+    row("hll-sparse-max-bytes", memory(0, MAX), "3000", Working)
         .doc("Bytes up to which a HyperLogLog stays sparse."),
-    row("stream-node-max-bytes", memory(0, MAX), "4096", Later)
+    row("stream-node-max-bytes", memory(0, MAX), "4096", Working)
         .doc("Bytes of a stream's node; 0 sets no limit."),
-    row("stream-node-max-entries", int(0, MAX), "100", Later)
+    row("stream-node-max-entries", int(0, MAX), "100", Working)
         .doc("Entries of a stream's node; 0 sets no limit."),
     row("list-max-ziplist-entries", Kind::Ignored, "", Accepted)
         .file_only()

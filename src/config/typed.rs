@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use super::kind::{
     BindAddress, FromValue, MemoryShare, NotifyFlags, OutputLimits, SavePoint, ShutdownFlags, Value,
 };
+use crate::ds::stream;
 use crate::value::Limits;
 
 macro_rules! fields {
@@ -152,6 +153,12 @@ fields! {
     ZsetMaxListpackEntries zset_max_listpack_entries: u64 = "zset-max-listpack-entries";
     /// Bytes of a member up to which a sorted set stays compact.
     ZsetMaxListpackValue zset_max_listpack_value: u64 = "zset-max-listpack-value";
+    /// Bytes of a stream's node; 0: no limit.
+    StreamNodeMaxBytes stream_node_max_bytes: u64 = "stream-node-max-bytes";
+    /// Entries of a stream's node; 0: no limit.
+    StreamNodeMaxEntries stream_node_max_entries: u64 = "stream-node-max-entries";
+    /// Bytes up to which a HyperLogLog stays sparse.
+    HllSparseMaxBytes hll_sparse_max_bytes: u64 = "hll-sparse-max-bytes";
     /// Commands renamed, in order: (old name, new name); an empty new name removes the command.
     RenameCommand rename_command: Vec<(Vec<u8>, Vec<u8>)> = "rename-command";
     /// When a snapshot is written without being asked for.
@@ -213,6 +220,15 @@ impl Config {
             set_max_listpack_value: self.set_max_listpack_value,
             zset_max_listpack_entries: self.zset_max_listpack_entries,
             zset_max_listpack_value: self.zset_max_listpack_value,
+        }
+    }
+
+    /// Up to where nodes of streams are filled.
+    #[inline]
+    pub fn stream_limits(&self) -> stream::Limits {
+        stream::Limits {
+            node_max_bytes: self.stream_node_max_bytes,
+            node_max_entries: self.stream_node_max_entries,
         }
     }
 }

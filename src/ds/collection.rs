@@ -13,6 +13,8 @@ use std::fmt;
 
 use crate::ds::entry::{Entry, ValueRef};
 use crate::ds::quicklist::Quicklist;
+use crate::ds::stream::save::{ConsumerHead, Figures, GroupHead, Node};
+use crate::ds::stream::{Pending, Stream, StreamId};
 use crate::ds::table::{NO_EXPIRY, Table};
 use crate::ds::zset::Zset;
 
@@ -30,6 +32,8 @@ pub enum Collection {
     Set(Table<Entry>),
     /// Members in the order of their scores.
     Zset(Zset),
+    /// A log of entries with its consumer groups, also a short one.
+    Stream(Box<Stream>),
 }
 
 /// The fields of a large hash: entries whose key is the field, some with an expiry of their own.
@@ -52,19 +56,21 @@ impl FieldTable {
 }
 
 impl Collection {
-    /// The number of elements; expired fields that are still there count.
+    /// The number of elements; expired fields that are still there count. Of a stream: how much there
+    /// is to walk, see [`Stream::weight`].
     pub fn len(&self) -> usize {
         match self {
             Collection::List(list) => list.len(),
             Collection::Hash(fields) => fields.table.len(),
             Collection::Set(members) => members.len(),
             Collection::Zset(members) => members.len(),
+            Collection::Stream(stream) => stream.weight(),
         }
     }
 
-    /// Whether there are no elements.
+    /// Whether there are no elements, and the key must not be; never so of a stream.
     pub fn is_empty(&self) -> bool {
-        self.len() == 0
+        !matches!(self, Collection::Stream(_)) && self.len() == 0
     }
 
     /// A copy that shares nothing but large values of fields.
@@ -76,15 +82,16 @@ impl Collection {
             }
             Collection::Set(members) => Collection::Set(duplicate_table(members)),
             Collection::Zset(members) => Collection::Zset(members.duplicate()),
+            Collection::Stream(stream) => Collection::Stream(stream.clone()),
         }
     }
 
     /// Asks for the table line of the element with this hash or, in a second step, for the element.
-    /// A list has no such place.
+    /// A list and a stream have no such place.
     #[inline]
     pub fn prefetch(&self, hash: u64, entries: bool) {
         match self {
-            Collection::List(_) => {}
+            Collection::List(_) | Collection::Stream(_) => {}
             Collection::Hash(fields) => fields.table.prefetch(hash, entries),
             Collection::Set(members) => members.prefetch(hash, entries),
             Collection::Zset(members) => members.prefetch(hash, entries),
@@ -99,6 +106,7 @@ impl Collection {
             Collection::Hash(fields) => table_bytes(&fields.table, samples),
             Collection::Set(members) => table_bytes(members, samples),
             Collection::Zset(members) => members.alloc_bytes(samples),
+            Collection::Stream(stream) => stream.alloc_bytes(samples),
         }
     }
 }
@@ -116,6 +124,16 @@ pub enum Element<'a> {
     Listpack(&'a [u8]),
     /// A node of a list that is one large element.
     Plain(&'a [u8]),
+    /// A node of a stream.
+    Node(Node<'a>),
+    /// The figures of a stream, behind its nodes.
+    Figures(Figures),
+    /// A group of a stream, behind the figures.
+    Group(GroupHead<'a>),
+    /// What is pending in the group.
+    Pending(StreamId, Pending),
+    /// A consumer of the group, behind all that is pending in it.
+    Consumer(ConsumerHead<'a>),
 }
 
 /// Two collections are equal if they are the same one.

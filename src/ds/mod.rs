@@ -23,5 +23,6 @@ pub mod intset;
 pub mod listpack;
 pub mod lock;
 pub mod quicklist;
+pub mod stream;
 pub mod table;
 pub mod zset;

@@ -411,6 +411,7 @@ impl Recorder<'_> {
             Type::List => (LargeKind::List, SLICE_NODES),
             Type::Set => (LargeKind::Set, SLICE_ELEMENTS),
             Type::Zset => (LargeKind::Zset, SLICE_ELEMENTS),
+            Type::Stream => (LargeKind::Stream, SLICE_NODES),
             Type::Hash | Type::String => {
                 let fields_expire = large.fields_expire;
                 (LargeKind::Hash { fields_expire }, SLICE_ELEMENTS)

@@ -94,6 +94,14 @@ pub enum Group {
     SortedSet,
     /// `hash`
     Hash,
+    /// `stream`
+    Stream,
+    /// `bitmap`
+    Bitmap,
+    /// `hyperloglog`
+    HyperLogLog,
+    /// `geo`
+    Geo,
     /// `connection`
     Connection,
     /// `pubsub`
@@ -114,6 +122,10 @@ impl Group {
             Group::Set => "set",
             Group::SortedSet => "sorted-set",
             Group::Hash => "hash",
+            Group::Stream => "stream",
+            Group::Bitmap => "bitmap",
+            Group::HyperLogLog => "hyperloglog",
+            Group::Geo => "geo",
             Group::Connection => "connection",
             Group::PubSub => "pubsub",
             Group::Transactions => "transactions",

@@ -7,6 +7,7 @@
 pub mod hash;
 pub mod list;
 pub mod set;
+pub mod stream;
 pub mod string;
 pub mod unique;
 pub mod zset;
@@ -27,6 +28,8 @@ pub enum Type {
     Zset = 3,
     /// Fields with their values.
     Hash = 4,
+    /// A log of entries with ids.
+    Stream = 5,
 }
 
 impl Type {
@@ -38,7 +41,8 @@ impl Type {
             1 => Type::List,
             2 => Type::Set,
             3 => Type::Zset,
-            _ => Type::Hash,
+            4 => Type::Hash,
+            _ => Type::Stream,
         }
     }
 
@@ -50,6 +54,7 @@ impl Type {
             Type::Set => "set",
             Type::Zset => "zset",
             Type::Hash => "hash",
+            Type::Stream => "stream",
         }
     }
 }
@@ -74,6 +79,8 @@ pub enum Encoding {
     Hashtable = 6,
     /// A long sorted set. (The name is Redis's; a counted B+tree stands behind it.)
     Skiplist = 7,
+    /// A stream, whatever its length.
+    Stream = 8,
 }
 
 impl Encoding {
@@ -88,7 +95,8 @@ impl Encoding {
             4 => Encoding::Intset,
             5 => Encoding::Quicklist,
             6 => Encoding::Hashtable,
-            _ => Encoding::Skiplist,
+            7 => Encoding::Skiplist,
+            _ => Encoding::Stream,
         }
     }
 
@@ -103,6 +111,7 @@ impl Encoding {
             Encoding::Quicklist => "quicklist",
             Encoding::Hashtable => "hashtable",
             Encoding::Skiplist => "skiplist",
+            Encoding::Stream => "stream",
         }
     }
 }

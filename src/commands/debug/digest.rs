@@ -134,6 +134,7 @@ fn mix_entry(digest: &mut Digest, entry: EntryRef<'_>, now_ms: u64) {
                 digest.add(&pair.0);
             }
         }
+        Type::Stream => {}
     }
     if entry.expire_at_ms().is_some() {
         digest.add(EXPIRE_MARK);

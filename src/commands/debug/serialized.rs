@@ -23,7 +23,7 @@ pub(super) fn entry_len(entry: EntryRef<'_>) -> usize {
         // A list of one node: their number, and of which kind it is.
         (Type::List, _) => 2 + text_len(bytes),
         (Type::Zset, _) => text_len(bytes + ZSET_BYTES_LEFT_OUT),
-        (Type::Set | Type::Hash, _) => text_len(bytes),
+        (Type::Set | Type::Hash | Type::Stream, _) => text_len(bytes),
     }
 }
 
@@ -37,6 +37,7 @@ fn collection_len(collection: &Collection) -> usize {
             nodes.fold(count, |sum, bytes| sum.saturating_add(1 + text_len(bytes)))
         }
         Collection::Hash(fields) => fields_len(fields),
+        Collection::Stream(stream) => stream.weight(),
         Collection::Set(members) => members.iter().fold(count, |sum, member| {
             sum.saturating_add(bytes_len(member.key()))
         }),

@@ -61,6 +61,7 @@ fn elements_of(entry: EntryRef<'_>) -> Vec<String> {
                 .iter()
                 .map(|(field, value)| element(Element::Field(&hash::text(field), value, None))),
         ),
+        Type::Stream => {}
     }
     all
 }
@@ -73,7 +74,7 @@ fn element(element: Element<'_>) -> String {
         Element::Scored(member, score) => format!("{} {score}", text(member)),
         Element::Field(field, value, _) => format!("{}={}", text(field), text(&hash::text(value))),
         Element::Plain(value) => text(value),
-        Element::Listpack(_) => panic!("not one element"),
+        _ => panic!("not one element"),
     }
 }
 

@@ -8,6 +8,8 @@
 use super::{Collection, Element};
 use crate::ds::entry::{Entry, EntryRef, ValueRef};
 use crate::ds::quicklist::{ListHeir, Quicklist};
+use crate::ds::stream::Stream;
+use crate::ds::stream::save::StreamHeir;
 use crate::ds::table::{Heir, Table};
 use crate::ds::zset::{MemberRef, ScoredMember};
 
@@ -22,6 +24,7 @@ enum AnyHeir {
     Members(Heir<Entry>),
     Scored(Heir<ScoredMember>),
     List(ListHeir),
+    Stream(StreamHeir),
 }
 
 /// What is left of a collection that was dropped.
@@ -34,6 +37,8 @@ pub enum Rest {
     Scored(Table<ScoredMember>),
     /// Of a list.
     List(Quicklist),
+    /// Of a stream.
+    Stream(Box<Stream>),
 }
 
 impl Collection {
@@ -44,14 +49,16 @@ impl Collection {
             Collection::Hash(fields) => AnyHeir::Fields(fields.table.begin_kept_save()),
             Collection::Set(members) => AnyHeir::Members(members.begin_kept_save()),
             Collection::Zset(members) => AnyHeir::Scored(members.table_mut().begin_kept_save()),
+            Collection::Stream(stream) => AnyHeir::Stream(stream.begin_save()),
         };
         Saving { heir, cursor: 0 }
     }
 
-    /// How many elements a snapshot hands out; nodes, of a list.
+    /// How many elements a snapshot hands out; nodes, of a list and of a stream.
     pub fn save_len(&self) -> usize {
         match self {
             Collection::List(list) => list.nodes(),
+            Collection::Stream(stream) => stream.entries().nodes(),
             other => other.len(),
         }
     }
@@ -64,6 +71,7 @@ impl Saving {
             (AnyHeir::List(heir), Collection::List(list)) => list.is_saved_for(heir),
             (AnyHeir::Fields(heir), Collection::Hash(fields)) => fields.table.is_saved_for(heir),
             (AnyHeir::Members(heir), Collection::Set(members)) => members.is_saved_for(heir),
+            (AnyHeir::Stream(heir), Collection::Stream(stream)) => stream.is_saved_for(heir),
             (AnyHeir::Scored(heir), Collection::Zset(members)) => {
                 members.table().is_saved_for(heir)
             }
@@ -84,6 +92,7 @@ impl Saving {
             Collection::Hash(fields) => self.fields(&mut fields.table, budget, f),
             Collection::Set(members) => self.members(members, budget, f),
             Collection::Zset(members) => self.scored(members.table_mut(), budget, f),
+            Collection::Stream(stream) => stream.save_slice(budget, f),
         }
     }
 
@@ -99,6 +108,7 @@ impl Saving {
             Rest::Fields(fields) => self.fields(fields, budget, f),
             Rest::Members(members) => self.members(members, budget, f),
             Rest::Scored(members) => self.scored(members, budget, f),
+            Rest::Stream(stream) => stream.save_slice(budget, f),
         }
     }
 
@@ -109,6 +119,7 @@ impl Saving {
             AnyHeir::Fields(heir) => heir.lock().take().map(Rest::Fields),
             AnyHeir::Members(heir) => heir.lock().take().map(Rest::Members),
             AnyHeir::Scored(heir) => heir.lock().take().map(Rest::Scored),
+            AnyHeir::Stream(heir) => heir.lock().take().map(Rest::Stream),
         }
     }
 
@@ -181,6 +192,7 @@ impl Saving {
 pub fn for_each_element(collection: &Collection, f: &mut dyn FnMut(Element<'_>)) {
     match collection {
         Collection::List(list) => list.for_each_node(f),
+        Collection::Stream(stream) => stream.for_each_element(f),
         Collection::Hash(fields) => fields.table.for_each(|field| {
             let value: ValueRef<'_> = field.value();
             f(Element::Field(field.key(), value, field.expire_at_ms()));

@@ -75,7 +75,7 @@ impl Commands {
             LargeKind::List => b"RPUSH",
             LargeKind::Set => b"SADD",
             LargeKind::Hash { .. } => b"HMSET",
-            LargeKind::Zset => b"ZADD",
+            LargeKind::Zset | LargeKind::Stream => b"ZADD",
         };
         argc(out, self.args + 2);
         bulk(out, name);
@@ -112,6 +112,11 @@ impl Commands {
                 }
                 return;
             }
+            Element::Node(_)
+            | Element::Figures(_)
+            | Element::Group(_)
+            | Element::Pending(..)
+            | Element::Consumer(_) => return,
         }
         self.gathered(out, key, kind);
     }
@@ -157,6 +162,7 @@ impl Commands {
                     self.gathered(out, key, kind);
                 }
             }
+            LargeKind::Stream => {}
         }
         self.send(out, key, kind);
     }
@@ -184,6 +190,7 @@ impl Format for Commands {
             Type::List => self.collection(out, entry, LargeKind::List),
             Type::Set => self.collection(out, entry, LargeKind::Set),
             Type::Zset => self.collection(out, entry, LargeKind::Zset),
+            Type::Stream => self.collection(out, entry, LargeKind::Stream),
             Type::Hash => {
                 let fields_expire = false;
                 self.collection(out, entry, LargeKind::Hash { fields_expire });

@@ -92,6 +92,8 @@ pub enum LargeKind {
     },
     /// [`Element::Scored`].
     Zset,
+    /// [`Element::Node`], then the others of a stream in their order.
+    Stream,
 }
 
 impl LargeKind {
@@ -101,6 +103,7 @@ impl LargeKind {
             Collection::List(_) => LargeKind::List,
             Collection::Set(_) => LargeKind::Set,
             Collection::Zset(_) => LargeKind::Zset,
+            Collection::Stream(_) => LargeKind::Stream,
             Collection::Hash(fields) => LargeKind::Hash {
                 fields_expire: fields.table.expires_len() > 0,
             },
@@ -117,6 +120,7 @@ impl LargeKind {
             LargeKind::List => kind::LIST_QUICKLIST_2,
             LargeKind::Set => kind::SET,
             LargeKind::Zset => kind::ZSET_2,
+            LargeKind::Stream => kind::STREAM_LISTPACKS_3,
             LargeKind::EXPIRING_HASH => kind::VALKEY_HASH_2,
             LargeKind::Hash { .. } => kind::HASH,
         }
@@ -171,6 +175,11 @@ pub fn large_element(
             text::length(out, node::PLAIN);
             text::raw(out, bytes, compress);
         }
+        Element::Node(_)
+        | Element::Figures(_)
+        | Element::Group(_)
+        | Element::Pending(..)
+        | Element::Consumer(_) => {}
     }
 }
 
@@ -221,6 +230,7 @@ fn kind_of_collection(entry: EntryRef<'_>, type_: Type) -> u8 {
         (Type::Set, _) => kind::SET,
         (Type::Zset, _) => kind::ZSET_LISTPACK,
         (Type::Hash, _) => kind::HASH_LISTPACK,
+        (Type::Stream, _) => kind::STREAM_LISTPACKS_3,
         (Type::String, _) => kind::STRING,
     }
 }
@@ -256,7 +266,7 @@ fn body_of_collection(
             let listpack: SmallVec<[u8; COMPACT_BYTES]> = zset::listpack_of(bytes);
             text::raw(out, &listpack, options.compress);
         }
-        Type::Hash | Type::String => text::raw(out, bytes, options.compress),
+        Type::Hash | Type::String | Type::Stream => text::raw(out, bytes, options.compress),
     }
 }
 

@@ -68,6 +68,7 @@ pub(super) fn content(entry: EntryRef<'_>) -> Content {
             assert_eq!(members.len(), set.len());
             Content::Set(members)
         }
+        Type::Stream => panic!("streams have tests of their own"),
         Type::Hash => {
             // Fields that have expired are looked at, too.
             let hash = HashRef::new(entry.value(), 0);

@@ -75,6 +75,7 @@ fn limits_choose_the_encoding() {
             Type::List => "quicklist",
             Type::Set | Type::Hash => "hashtable",
             Type::Zset => "skiplist",
+            Type::Stream => "stream",
         };
         assert_eq!(encoding_of(entry.view()), encoding, "{}", case.name);
     }

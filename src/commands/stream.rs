@@ -1,0 +1,11 @@
+//! Stream commands: the rows of the family but for those of consumer groups, and what the files of
+//! the family share.
+
+use super::Command;
+
+mod group;
+
+pub use group::COMMANDS as GROUP_COMMANDS;
+
+/// The rows of this family.
+pub const COMMANDS: &[Command] = &[];

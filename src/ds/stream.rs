@@ -1,0 +1,136 @@
+//! Streams: a log of entries, each with an id and fields, and the consumer groups that read it.
+//!
+//! - [`id`]: ids, their order and their text;
+//! - [`entries`]: the log;
+//! - [`groups`]: who has read how far, and what is pending with whom;
+//! - [`save`]: how a snapshot walks a stream that goes on changing.
+//!
+//! Ids only grow: an entry is appended with an id above the last one, even above one that was
+//! deleted since. Deleting leaves what groups know as it is, unless asked otherwise
+//! ([`References`]), so an id may be pending although its entry has gone.
+//!
+//! Invariant: a stream may be empty; it is its key's value all the same.
+
+mod entries;
+mod groups;
+mod id;
+pub mod save;
+
+pub use entries::{Entries, Entry, Fields, Limits, Trim, Until};
+pub use groups::{Consumer, ConsumerId, Group, Groups, Pending};
+pub use id::StreamId;
+
+#[cfg(test)]
+mod tests;
+
+/// What happens to the pending entries of groups when an entry is deleted or trimmed (Redis 8.2).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum References {
+    /// KEEPREF: they stay, without their entry.
+    #[default]
+    Keep,
+    /// DELREF: they go, too.
+    Delete,
+    /// ACKED: an entry is deleted only if every group has read and acknowledged it.
+    Acked,
+}
+
+/// What became of an entry that was to be deleted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Deleted {
+    /// There is no such entry.
+    NotFound,
+    /// It has gone.
+    Yes,
+    /// It is still there: a group has not acknowledged it ([`References::Acked`]).
+    Kept,
+}
+
+/// A stream.
+#[derive(Clone, Default)]
+pub struct Stream {
+    entries: Entries,
+    groups: Groups,
+}
+
+impl Stream {
+    /// An empty stream without groups.
+    pub fn new() -> Stream {
+        Stream::default()
+    }
+
+    /// The log.
+    pub fn entries(&self) -> &Entries {
+        &self.entries
+    }
+
+    /// The log, to be changed.
+    pub fn entries_mut(&mut self) -> &mut Entries {
+        &mut self.entries
+    }
+
+    /// The groups.
+    pub fn groups(&self) -> &Groups {
+        &self.groups
+    }
+
+    /// The groups, to be changed.
+    pub fn groups_mut(&mut self) -> &mut Groups {
+        &mut self.groups
+    }
+
+    /// The log to be read while groups change.
+    pub fn split_mut(&mut self) -> (&Entries, &mut Groups) {
+        (&self.entries, &mut self.groups)
+    }
+
+    /// What the work of saving or freeing it is measured by: entries and pending entries.
+    pub fn weight(&self) -> usize {
+        self.groups
+            .iter()
+            .fold(self.entries.len() as usize, |sum, group| {
+                sum + group.pending_len()
+            })
+    }
+
+    /// Deletes an entry.
+    pub fn delete(&mut self, id: StreamId, references: References) -> Deleted {
+        if !self.entries.contains(id) {
+            return Deleted::NotFound;
+        }
+        if !may_delete(&mut self.groups, id, references) {
+            return Deleted::Kept;
+        }
+        self.entries.delete(id);
+        Deleted::Yes
+    }
+
+    /// Deletes entries from the oldest on; how many.
+    pub fn trim(&mut self, trim: Trim, references: References) -> u64 {
+        let groups = &mut self.groups;
+        self.entries
+            .trim(trim, &mut |id| may_delete(groups, id, references))
+    }
+
+    /// The memory in bytes, estimated from `samples` of its nodes; from all if that is 0.
+    pub fn alloc_bytes(&self, samples: usize) -> usize {
+        let _ = samples;
+        self.weight() * 32
+    }
+}
+
+/// Whether an entry may go; what groups know of it goes with it if that is wanted.
+fn may_delete(groups: &mut Groups, id: StreamId, references: References) -> bool {
+    match references {
+        References::Keep => true,
+        References::Delete => {
+            groups.iter_mut().for_each(|group| {
+                group.ack(id);
+            });
+            true
+        }
+        References::Acked => groups
+            .iter()
+            .all(|group| group.last_id >= id && group.pending(id).is_none()),
+    }
+}
