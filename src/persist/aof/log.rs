@@ -1,12 +1,13 @@
 //! The writing of the log: draining, writing, syncing, going over to another file.
 //!
 //! [`Log::step`] does what is to be done now and says how long there is nothing to do; `run` calls it
-//! for ever, tests call it by hand. No worker waits for a disk here, except, with `appendfsync
-//! always`, a connection for its own reply.
+//! for ever, tests call it by hand. No worker waits here, only a connection for its own reply: until
+//! its record is written, so that no end of the process loses it, or, with `appendfsync always`,
+//! synced.
 //!
-//! - `everysec`: what is there is written in one piece, again after [`NAP`]; once a second another
-//!   thread syncs (`sync`).
-//! - `always`: write, sync, [`OpLog::publish_durable`]; what arrives meanwhile is the next group.
+//! - `everysec`: what is there is written in one piece, [`OpLog::publish_written`]; what arrives
+//!   meanwhile is the next piece. Once a second another thread syncs (`sync`).
+//! - `always`: write, sync, [`OpLog::publish_durable`].
 //! - Going over to another INCR file happens behind a given record: everything up to it is in the old
 //!   file and durable before the first byte is in the new one, so that a crash never leaves a gap
 //!   that is not at the end.
@@ -34,8 +35,6 @@ use super::group;
 use super::sync::{SyncJob, SyncSlot};
 use super::{AofError, fail, reason};
 
-/// Between two writes while records keep coming: few wake-ups, large writes.
-const NAP: Duration = Duration::from_millis(2);
 /// Between two attempts to write after an error.
 const RETRY_NAP: Duration = Duration::from_millis(100);
 /// While a rewrite is about to begin.
@@ -231,15 +230,13 @@ impl<'a> Log<'a> {
             0 => self.last_group,
             records => records,
         };
-        let is_always = self.settings.appendfsync == AppendFsync::Always;
         Ok(match () {
             () if !written || !synced => Step::Nap(RETRY_NAP),
             () if switched => Step::Again,
             () if orders.hold => Step::Nap(HOLD_NAP),
             () if self.switch.is_some() => self.switch_nap(),
             () if self.merge.last_seq() == before || self.file.is_none() => self.idle(now_ms),
-            () if is_always => Step::Again,
-            () => Step::Nap(NAP),
+            () => Step::Again,
         })
     }
 
@@ -335,6 +332,7 @@ impl<'a> Log<'a> {
             file.grow(self.out.len());
             self.out.clear();
             self.out.shrink_to(KEEP_BYTES_MAX);
+            self.oplog.publish_written(self.merge.last_seq());
             figures.unwritten_bytes.store(0, Ordering::Relaxed);
             if figures.write_errno.swap(0, Ordering::Relaxed) != 0 {
                 figures.errno.store(0, Ordering::Relaxed);
@@ -384,6 +382,8 @@ impl<'a> Log<'a> {
         figures.errno.store(errno, Ordering::Relaxed);
         let unwritten = self.out.len() as u64;
         figures.unwritten_bytes.store(unwritten, Ordering::Relaxed);
+        // Nobody waits for a disk that takes nothing; what comes next is refused.
+        self.oplog.publish_written(self.oplog.cut());
         Ok(false)
     }
 

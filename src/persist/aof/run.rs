@@ -17,7 +17,7 @@ use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
 
-use crate::db::oplog::OpLog;
+use crate::db::oplog::{OpLog, Promise};
 use crate::persist::disk::Disk;
 use crate::util::clock::Clock;
 
@@ -181,7 +181,10 @@ impl Aof {
     /// Takes over what the configuration says.
     pub fn configure(&self, oplog: &OpLog, settings: Settings) {
         self.shared.control.lock().settings = settings;
-        oplog.set_always(settings.appendfsync == super::AppendFsync::Always);
+        oplog.set_promise(match settings.appendfsync {
+            super::AppendFsync::Always => Promise::Durable,
+            super::AppendFsync::EverySec | super::AppendFsync::No => Promise::Written,
+        });
         oplog.wake();
     }
 

@@ -50,9 +50,11 @@ fn everysec_writes_at_once_and_syncs_each_second() {
     let shared = aof.parts().0;
     let mut log = Log::new(shared, &oplog);
     settle(&mut log, &aof, NOW_MS).unwrap();
-    append(&oplog, "SET a b");
+    let seq = append(&oplog, "SET a b");
+    assert!(oplog.must_wait(seq), "a reply says that it is written");
     // The first sync is due at once.
     log.step(NOW_MS).unwrap();
+    assert!(!oplog.must_wait(seq), "but not that it is synced");
     assert_eq!(
         text(&disk, INCR).as_bytes(),
         requests(&["SELECT 0", "SET a b"])
@@ -61,7 +63,7 @@ fn everysec_writes_at_once_and_syncs_each_second() {
     assert_eq!(oplog.durable_seq(), 0);
     assert!(shared.sync.serve_one());
     append(&oplog, "SET c d");
-    assert!(matches!(log.step(NOW_MS + 10).unwrap(), Step::Nap(_)));
+    assert_eq!(log.step(NOW_MS + 10).unwrap(), Step::Again);
     assert_eq!(oplog.durable_seq(), 1);
     assert!(text(&disk, INCR).ends_with("$1\r\nc\r\n$1\r\nd\r\n"));
     // Idle, it waits for the second to be over.
@@ -155,6 +157,10 @@ fn a_full_disk_is_waited_for() {
         for _ in 0..3 {
             assert!(matches!(log.step(NOW_MS).unwrap(), Step::Nap(_)));
         }
+        assert!(
+            !oplog.must_wait(oplog.cut()),
+            "nobody waits for a disk that takes nothing"
+        );
         assert!(!aof.is_write_ok());
         assert!(aof.disk_error().is_some());
         assert_eq!(oplog.durable_seq(), 1);
