@@ -21,6 +21,7 @@
 //! - numbers in a lane ascend;
 //! - nothing is locked or allocated while no log is on: [`OpLog::is_on`] is one load.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
@@ -98,6 +99,11 @@ struct Padded<T>(T);
 
 type Lane = Padded<Mutex<Vec<u8>>>;
 
+thread_local! {
+    /// See [`OpLog::write_here`].
+    static WRITES_HERE: Cell<bool> = const { Cell::new(false) };
+}
+
 /// The number of a thread that appends.
 fn thread_number() -> usize {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
@@ -146,6 +152,22 @@ impl OpLog {
         self.release();
     }
 
+    /// The calling thread writes what it appends, as soon as it has appended what it can, if
+    /// [`Promise::Written`] is the promise: it need not wake the consumer.
+    pub fn write_here(&self) {
+        WRITES_HERE.set(true);
+    }
+
+    #[inline]
+    fn writes_here(&self) -> bool {
+        WRITES_HERE.get() && self.promise.load(Ordering::Relaxed) == Promise::Written as u8
+    }
+
+    /// Whether the thread that asks has to see to it that what it has appended is written.
+    pub fn is_written_here(&self) -> bool {
+        self.writes_here() && self.is_on()
+    }
+
     /// Appends one command; its number. Under the locks of what it has changed.
     #[inline]
     pub fn append<'a>(
@@ -186,7 +208,7 @@ impl OpLog {
             self.is_congested.store(true, Ordering::Relaxed);
         }
         // Either this sees that the consumer sleeps, or the consumer sees the number.
-        if self.is_asleep.load(Ordering::SeqCst) {
+        if self.is_asleep.load(Ordering::SeqCst) && !self.writes_here() {
             self.wake();
         }
         seq
@@ -252,12 +274,13 @@ impl OpLog {
         }
     }
 
-    /// Sleeps until a record is appended that `merge` has not got, somebody calls [`OpLog::wake`], or
-    /// the time is over. For the consumer.
-    pub fn park(&self, merge: &Merge, most: Duration) {
+    /// Sleeps until a record is appended behind the one that was drained last, somebody calls
+    /// [`OpLog::wake`], or the time is over. For the consumer. Threads that write themselves do not
+    /// wake it ([`OpLog::write_here`]).
+    pub fn park(&self, drained: u64, most: Duration) {
         *self.consumer.lock() = Some(std::thread::current());
         self.is_asleep.store(true, Ordering::SeqCst);
-        if self.cut() < merge.next_seq && !self.is_woken.load(Ordering::SeqCst) {
+        if self.cut() <= drained && !self.is_woken.load(Ordering::SeqCst) {
             std::thread::park_timeout(most);
         }
         self.is_asleep.store(false, Ordering::SeqCst);

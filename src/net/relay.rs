@@ -42,8 +42,8 @@ impl Relay {
         Poll::Pending
     }
 
-    /// The task; it never ends by itself.
-    pub async fn run(&self, oplog: &OpLog) {
+    /// The task; it never ends by itself. `write` writes the log, where that is left to workers.
+    pub async fn run(&self, oplog: &OpLog, write: impl Fn()) {
         let (mut enrolled, mut enrolled_for) = (None, 0);
         poll_fn::<(), _>(|cx| {
             *self.task.borrow_mut() = Some(cx.waker().clone());
@@ -53,6 +53,9 @@ impl Relay {
                 let Some(next) = next else {
                     return Poll::Pending;
                 };
+                if oplog.must_wait(next) && oplog.is_written_here() {
+                    write();
+                }
                 if next != enrolled_for {
                     (enrolled, enrolled_for) = (None, next);
                 }

@@ -317,16 +317,16 @@ fn the_consumer_sleeps_until_there_is_something_to_do() {
     let started = Instant::now();
     append(&oplog, 0, "SET k v");
     // There is something already.
-    oplog.park(&merge, long);
+    oplog.park(merge.last_seq(), long);
     drained(&oplog, &mut merge, None);
-    oplog.park(&merge, Duration::from_millis(1));
+    oplog.park(merge.last_seq(), Duration::from_millis(1));
     // A call that comes too early is not lost.
     oplog.wake();
-    oplog.park(&merge, long);
+    oplog.park(merge.last_seq(), long);
     thread::scope(|scope| {
         let consumer = scope.spawn(|| {
             while merge.last_seq() < 100 {
-                oplog.park(&merge, long);
+                oplog.park(merge.last_seq(), long);
                 oplog.drain(&mut merge, &mut Vec::new(), None);
             }
         });
