@@ -5,6 +5,7 @@
 //! an empty value of it, in [`is_empty`].
 
 pub mod hash;
+pub mod hyperloglog;
 pub mod list;
 pub mod set;
 pub mod stream;
