@@ -5,6 +5,7 @@
 //! an empty value of it, in [`is_empty`].
 
 pub mod bitfield;
+pub mod geo;
 pub mod hash;
 pub mod hyperloglog;
 pub mod list;
