@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::StreamId;
+use super::checked::CheckedNode;
 use crate::ds::listpack::Value;
 
 /// Up to where a node is filled: the directives of the same names.
@@ -143,6 +144,16 @@ impl Entries {
         self.all.insert(id, fields.map(Box::from).collect());
         self.last_id = id;
         self.entries_added += 1;
+    }
+
+    /// Appends a node of a file, whose entries are all above those that are here. The figures are
+    /// those of the file: to be set afterwards.
+    pub fn push_checked(&mut self, node: &CheckedNode<'_>) {
+        for entry in node.entries().filter(|entry| !entry.is_deleted) {
+            let fields = entry.fields().flat_map(|(name, value)| [name, value]);
+            let fields = fields.map(|text| text.to_vec().into_boxed_slice());
+            self.all.insert(entry.id, fields.collect());
+        }
     }
 
     /// Whether there is an entry with this id.
