@@ -18,6 +18,9 @@ mod groups;
 mod id;
 pub mod save;
 
+#[cfg(test)]
+pub mod shown;
+
 pub use entries::{Entries, Entry, Fields, Limits, Trim, Until};
 pub use groups::{Consumer, ConsumerId, Group, Groups, Pending};
 pub use id::StreamId;

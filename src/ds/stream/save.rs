@@ -32,7 +32,10 @@ impl<'a> Node<'a> {
     pub fn write_listpack(&self, out: &mut Vec<u8>) {
         let fields = self.entry.fields();
         let count = fields.len() as i64;
-        let mut elements = vec![1, 0, count].into_iter().map(Value::Int).collect::<Vec<_>>();
+        let mut elements = vec![1, 0, count]
+            .into_iter()
+            .map(Value::Int)
+            .collect::<Vec<_>>();
         elements.extend(self.entry.fields().map(|(name, _)| name));
         elements.extend([0, 2, 0, 0].map(Value::Int));
         elements.extend(fields.map(|(_, value)| value));

@@ -6,17 +6,16 @@
 //! pending is pending with exactly one consumer. Numbers are refused beyond what commands give, so
 //! that nothing that is counted on from them overflows.
 
-use super::reader::Reader;
-use super::value::{Head, Loaded, Values};
 use super::Result;
-use crate::ds::stream::checked::CheckedNode;
+use super::reader::Reader;
+use super::value::{Head, Loaded, Values, checked_listpack};
 use crate::ds::stream::{ConsumerId, Entries, Group, Pending, Stream, StreamId};
 use crate::persist::rdb::format::{NEVER_ACTIVE, NOT_COUNTED, kind};
 use crate::value::Type;
 use crate::value::stream;
 
 /// No number that a command takes or counts to is larger.
-const NUMBER_MAX: u64 = i64::MAX as u64;
+pub(super) const NUMBER_MAX: u64 = i64::MAX as u64;
 const ID_BYTES: usize = 16;
 
 /// A pending entry whose consumer is not known yet.
@@ -35,8 +34,8 @@ impl Values<'_> {
         head: &Head<'_>,
     ) -> Result<Loaded> {
         let mut stream = Stream::new();
-        let last_id = nodes(reader, stream.entries_mut())?;
-        figures(reader, type_, stream.entries_mut(), last_id)?;
+        nodes(reader, stream.entries_mut())?;
+        figures(reader, type_, stream.entries_mut())?;
         for _ in 0..reader.length()? {
             group(reader, type_, &mut stream)?;
         }
@@ -45,9 +44,7 @@ impl Values<'_> {
     }
 }
 
-/// Reads the nodes; the id of the last entry.
-fn nodes(reader: &mut Reader<'_>, entries: &mut Entries) -> Result<Option<StreamId>> {
-    let (mut last_id, mut last_kept_id) = (None, None);
+fn nodes(reader: &mut Reader<'_>, entries: &mut Entries) -> Result<()> {
     for _ in 0..reader.length()? {
         let mut key = Vec::new();
         reader.string_into(&mut key)?;
@@ -57,34 +54,22 @@ fn nodes(reader: &mut Reader<'_>, entries: &mut Entries) -> Result<Option<Stream
         };
         let text = reader.string()?;
         let mut digits = itoa::Buffer::new();
-        let refused = match CheckedNode::new(id_of(key), text.bytes(&mut digits)) {
-            Ok(node) if last_kept_id < Some(node.first_kept_id()) => {
-                last_id = Some(node.last_id());
-                last_kept_id = Some(node.last_kept_id());
-                entries.push_checked(&node);
-                continue;
-            }
-            Ok(_) => "Stream entries whose IDs do not ascend",
-            Err(refused) => refused,
-        };
-        return Err(reader.corrupt(refused));
+        let list = checked_listpack(text.bytes(&mut digits));
+        let list = list.ok_or("Stream listpack integrity check failed.");
+        let pushed = list.and_then(|list| entries.push_listpack(id_of(key), list));
+        pushed.map_err(|reason| reader.corrupt(reason))?;
     }
-    Ok(last_id)
+    Ok(())
 }
 
-/// Reads the figures of a stream whose last entry has this id.
-fn figures(
-    reader: &mut Reader<'_>,
-    type_: u8,
-    entries: &mut Entries,
-    last_entry_id: Option<StreamId>,
-) -> Result<()> {
+fn figures(reader: &mut Reader<'_>, type_: u8, entries: &mut Entries) -> Result<()> {
     let len = reader.length()?;
     if len != entries.len() {
         return Err(reader.corrupt("Stream length inconsistent with rax entries"));
     }
     let last_id = id(reader)?;
-    if last_entry_id > Some(last_id) {
+    let last_entry = entries.range_back(StreamId::MIN, StreamId::MAX).next();
+    if last_entry.is_some_and(|last| last.id > last_id) {
         return Err(reader.corrupt("Stream with an entry after its last ID"));
     }
     let (mut max_deleted_id, mut added) = (StreamId::MIN, len);
@@ -222,6 +207,3 @@ fn time(reader: &mut Reader<'_>) -> Result<u64> {
 fn unix_ms(reader: &Reader<'_>, at_ms: i64) -> Result<u64> {
     u64::try_from(at_ms).map_err(|_| reader.corrupt("Stream with a time before 1970"))
 }
-
-#[cfg(test)]
-mod tests;
