@@ -15,6 +15,7 @@ mod events;
 mod expiry;
 mod fields;
 mod generate;
+mod group_workers;
 mod harness;
 mod isolation;
 mod large;
