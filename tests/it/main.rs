@@ -36,6 +36,7 @@ mod server;
 mod shop;
 mod smoke;
 mod store;
+mod stream_queues;
 mod templates;
 mod together;
 mod tracking;
