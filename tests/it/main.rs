@@ -42,3 +42,4 @@ mod together;
 mod tracking;
 mod transactions;
 mod turmoil;
+mod type_misuse;
