@@ -8,6 +8,7 @@
 //! - [`collection`]: large values, behind a pointer in their key's entry.
 //! - [`entry`]: one key with its value in one allocation.
 //! - [`hash`]: the keyed hash of a process.
+//! - [`hll`]: the registers of a HyperLogLog.
 //! - [`intset`]: sorted integers in Redis's byte format.
 //! - [`listpack`]: a short sequence of strings and integers in one block of bytes.
 //! - [`lock`]: the lock of a shard.
@@ -21,6 +22,7 @@ pub mod buf;
 pub mod collection;
 pub mod entry;
 pub mod hash;
+pub mod hll;
 pub mod intset;
 pub mod listpack;
 pub mod lock;

@@ -5,7 +5,9 @@
 //! an empty value of it, in [`is_empty`].
 
 pub mod bitfield;
+pub mod geo;
 pub mod hash;
+pub mod hyperloglog;
 pub mod list;
 pub mod set;
 pub mod stream;
