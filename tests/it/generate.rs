@@ -62,6 +62,8 @@ pub(crate) enum Agree {
     Seconds,
     /// Milliseconds, or an array of them, apart by no more than the test has taken.
     Millis,
+    /// The same but for times, or how long ago they were, where XPENDING and XINFO show them.
+    Times,
     /// The same types and lengths in every place, whatever the elements: random choices.
     Shape,
     /// Numbers at most 2 apart: peers count keys that are born expired until they come upon them.
@@ -431,8 +433,41 @@ fn fill_collection(rng: &mut Rng, word: &str) -> Vec<u8> {
             &["-1", "-2", "-3", "-5", "0", "1", "3", "10", "128", "x"],
         ),
         word if word.starts_with('b') => fill_bits(rng, word),
+        word if word.starts_with('t') => fill_group(rng, word),
         literal if rng.chance(10) => literal.to_lowercase().into_bytes(),
         literal => literal.as_bytes().to_vec(),
+    }
+}
+
+/// [`fill`] for consumer groups of streams.
+fn fill_group(rng: &mut Rng, word: &str) -> Vec<u8> {
+    match word {
+        "tgroup" | "tconsumer" if rng.chance(3) => value(rng),
+        "tgroup" => numbered(rng, "g", 3),
+        "tconsumer" => numbered(rng, "c", 3),
+        "tid" => stream_id(rng),
+        "tfrom" if rng.chance(60) => word_of(rng, &["0", "0-0", "$", "9", "9-5"]),
+        "tfrom" => stream_id(rng),
+        "trange" if rng.chance(50) => word_of(rng, &["-", "+", "-", "+", "(9-3"]),
+        "trange" => stream_id(rng),
+        // What is delivered while a test runs stays younger than 1000 s; more is said of some.
+        "tidle" => word_of(rng, &["0", "0", "0", "1000000", "1000000", "-1", "x"]),
+        "tage" => word_of(rng, &["0", "-1", "x", "100000000", "100000000"]),
+        _ => typed_key(rng, "t"),
+    }
+}
+
+/// An id that an entry has which the templates add, mostly.
+fn stream_id(rng: &mut Rng) -> Vec<u8> {
+    match rng.below(24) {
+        0 => number(rng),
+        1 => word_of(
+            rng,
+            &["-", "+", "$", ">", "*", "(9-1", "9-", "9-x", "10-0", "0-0"],
+        ),
+        2 => nasty(rng),
+        3..=5 => format!("{}-{}", rng.below(9), rng.below(3)).into_bytes(),
+        _ => format!("9-{}", rng.below(40)).into_bytes(),
     }
 }
 
