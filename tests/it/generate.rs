@@ -247,6 +247,7 @@ fn unfit(argv: &[Vec<u8>]) -> bool {
         || asks_for_millions(argv)
         || has_ties(argv)
         || sets_far_bits(argv)
+        || asks_for_young(argv)
 }
 
 /// Whether a blocking command's timeout is none of [`WAITS`].
@@ -286,6 +287,17 @@ fn has_ties(argv: &[Vec<u8>]) -> bool {
         && has(argv, "alpha")
         && has(argv, "by")
         && (has(argv, "store") || has(argv, "limit") || has(argv, "get"))
+}
+
+/// Whether damage has made an age that pending entries may reach while the test runs.
+fn asks_for_young(argv: &[Vec<u8>]) -> bool {
+    let name = argv[0].to_ascii_lowercase();
+    let is_young = |at: usize| number_in(argv, at).is_some_and(|ms| (1..1_000_000).contains(&ms));
+    let claims = name == b"xclaim" || name == b"xautoclaim";
+    let mut words = argv.iter().enumerate();
+    let is_idle =
+        |(at, word): (usize, &Vec<u8>)| word.eq_ignore_ascii_case(b"idle") && is_young(at + 1);
+    claims && is_young(4) || name.starts_with(b"x") && words.any(is_idle)
 }
 
 /// Whether damage has made an expiry that falls due while the test runs.
