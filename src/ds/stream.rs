@@ -1,6 +1,7 @@
 //! Streams: a log of entries, each with an id and fields, and the consumer groups that read it.
 //!
 //! - `id`: ids, their order and their text;
+//! - [`checked`]: nodes as Redis stores them, from files that are not trusted;
 //! - `entries`: the log, in nodes (`node`) of elements (`element`); `radix` for what XINFO tells;
 //! - `groups`: who has read how far, and what is pending with whom;
 //! - `chunks`: what nodes and pending entries stand in, by the order of their ids;
@@ -12,6 +13,7 @@
 //!
 //! Invariant: a stream may be empty; it is its key's value all the same.
 
+pub mod checked;
 mod chunks;
 mod element;
 mod entries;
@@ -20,6 +22,9 @@ mod id;
 mod node;
 mod radix;
 pub mod save;
+
+#[cfg(test)]
+pub mod shown;
 
 pub use entries::{Entries, Entry, Fields, Limits, Range, RangeBack, Trim, Until};
 pub use groups::{Consumer, ConsumerId, Group, Groups, Pending};

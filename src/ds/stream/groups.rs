@@ -171,6 +171,11 @@ impl Groups {
         self.all.is_empty()
     }
 
+    /// Whether any of them has a consumer.
+    pub fn have_consumers(&self) -> bool {
+        self.all.values().any(|group| !group.by_name.is_empty())
+    }
+
     /// The group of this name.
     #[inline]
     pub fn get(&self, name: &[u8]) -> Option<&Group> {

@@ -96,8 +96,6 @@ pub struct GroupHead<'a> {
     pub entries_read: Option<u64>,
     /// How many pending entries follow.
     pub pending: usize,
-    /// How many consumers follow those.
-    pub consumers: usize,
 }
 
 /// A consumer with the ids that are pending with it.
@@ -185,8 +183,8 @@ impl Stream {
     }
 
     /// Hands out everything in the order of RDB: [`Element::Node`] for each node,
-    /// [`Element::Figures`], then for each group [`Element::Group`], its [`Element::Pending`], its
-    /// [`Element::Consumer`]s.
+    /// [`Element::Figures`], then for each group [`Element::Group`], its [`Element::Pending`],
+    /// [`Element::Consumers`], its [`Element::Consumer`]s.
     pub fn for_each_element(&self, f: &mut dyn FnMut(Element<'_>)) {
         self.entries
             .for_each_node(&mut |node| f(Element::Node(node)));
@@ -239,6 +237,7 @@ impl Walk {
                 });
                 if !more {
                     groups.end_save(number, &group.name);
+                    f(Element::Consumers(group.consumers.len()));
                     self.stage = Stage::Consumer(0);
                 }
             }
@@ -266,7 +265,6 @@ impl SavedGroup {
             last_id: self.last_id,
             entries_read: self.entries_read,
             pending: self.pending_len,
-            consumers: self.consumers.len(),
         }
     }
 }
@@ -288,11 +286,11 @@ fn hand_out_group(name: &[u8], group: &Group, f: &mut dyn FnMut(Element<'_>)) {
         last_id: group.last_id,
         entries_read: group.entries_read,
         pending: group.pending_len(),
-        consumers: group.consumers().len(),
     }));
     for (id, pending) in group.pending_range(StreamId::MIN, StreamId::MAX) {
         f(Element::Pending(id, pending));
     }
+    f(Element::Consumers(group.consumers().len()));
     for (id, consumer) in group.consumers() {
         let pending = group.pending_range_of(id, StreamId::MIN, StreamId::MAX);
         f(Element::Consumer(ConsumerHead {

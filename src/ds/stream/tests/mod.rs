@@ -2,7 +2,7 @@
 //! under changes.
 
 use super::*;
-use crate::ds::listpack::{self, Listpack, Value};
+use crate::ds::listpack;
 use crate::util::rng::Rng;
 use model::Model;
 
