@@ -240,7 +240,7 @@ fn nodes_are_checked() {
         "Empty listpack inside stream",
     );
     is(
-        &|parts| parts.nodes[0] = node(7, 1, "0 1 1 f 0 3 0 0 v 4"),
+        &|parts| parts.nodes[0] = node(7, 1, "0 1 1 f 0 3 -1 0 v 4"),
         "Empty listpack inside stream",
     );
     // As an integer: no string of sixteen bytes, and no listpack.
