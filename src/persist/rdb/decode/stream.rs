@@ -8,7 +8,7 @@
 
 use super::Result;
 use super::reader::Reader;
-use super::value::{Head, Loaded, Values};
+use super::value::{Head, Loaded, Values, checked_listpack};
 use crate::ds::stream::{ConsumerId, Entries, Group, Pending, Stream, StreamId};
 use crate::persist::rdb::format::{NEVER_ACTIVE, NOT_COUNTED, kind};
 use crate::value::Type;
@@ -54,7 +54,9 @@ fn nodes(reader: &mut Reader<'_>, entries: &mut Entries) -> Result<()> {
         };
         let text = reader.string()?;
         let mut digits = itoa::Buffer::new();
-        let pushed = entries.push_listpack(id_of(key), text.bytes(&mut digits));
+        let list = checked_listpack(text.bytes(&mut digits));
+        let list = list.ok_or("Stream listpack integrity check failed.");
+        let pushed = list.and_then(|list| entries.push_listpack(id_of(key), list));
         pushed.map_err(|reason| reader.corrupt(reason))?;
     }
     Ok(())
