@@ -123,6 +123,8 @@ pub(super) fn destroy(ctx: &mut Ctx<'_>) -> CmdResult {
     if is_destroyed {
         found.add_untold_changes(1);
         found.notify(EventClass::STREAM, "xgroup-destroy");
+        // Its consumers that wait are told.
+        found.signal_ready();
     }
     ctx.out.integer(is_destroyed.into());
     Ok(Next::Done)
