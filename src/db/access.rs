@@ -601,7 +601,7 @@ impl<'k> Access<'k> {
             None => table.insert(hash, entry),
         };
         self.keyspace.snapshot.note_moved(self.db, table.get(slot));
-        let fields_at_ms = side.note_fields(self.db, table.get_mut(slot));
+        let fields_at_ms = side.note_collection(self.db, table.get_mut(slot));
         note_expire(self.keyspace, self.keyspace.shard(id), expire_at_ms);
         note_expire(self.keyspace, self.keyspace.shard(id), fields_at_ms);
     }
@@ -806,7 +806,7 @@ impl KeyMut<'_> {
             self.effects.note_ready(self.side, self.db, entry.key());
         }
         let entry = self.table.get_mut(self.slot);
-        let fields_at_ms = self.side.note_fields(self.db, entry);
+        let fields_at_ms = self.side.note_collection(self.db, entry);
         note_expire(self.keyspace, self.home, fields_at_ms);
     }
 }
