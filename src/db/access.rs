@@ -68,6 +68,8 @@ pub struct Access<'k> {
     touch: bool,
     /// The shards held are not all that the command asked for; see [`Access::partial`].
     partial: bool,
+    /// A log is repeated.
+    replays: bool,
     first: FirstKey,
     /// What the command did so far.
     pub effects: Effects,
@@ -107,6 +109,7 @@ impl<'k> Access<'k> {
             lru_clock,
             touch,
             partial: false,
+            replays: false,
             first,
             effects: Effects::new(keyspace.oplog.is_on(), keyspace.interest.load()),
         }
@@ -116,8 +119,14 @@ impl<'k> Access<'k> {
     /// and nothing is logged again.
     pub fn replaying(mut self) -> Access<'k> {
         self.now_ms = 0;
+        self.replays = true;
         self.effects = Effects::new(false, 0);
         self
+    }
+
+    /// The command is repeated from a log: it may be one that clients are refused.
+    pub fn is_replaying(&self) -> bool {
+        self.replays
     }
 
     /// The client imports data (CLIENT IMPORT-SOURCE): as long as the server lets it, nothing has
@@ -332,10 +341,31 @@ impl<'k> Access<'k> {
     /// but refreshes the key's LRU clock.
     #[inline(always)]
     pub fn find_mut(&mut self, key: &[u8]) -> Option<KeyMut<'_>> {
+        self.find_to_edit(key, false)
+    }
+
+    /// As [`Access::find_mut`], of a key that Redis looks up as if for reading only: it counts as hit
+    /// or miss (XACK, XCLAIM).
+    #[inline]
+    pub fn find_mut_counted(&mut self, key: &[u8]) -> Option<KeyMut<'_>> {
+        self.find_to_edit(key, true)
+    }
+
+    #[inline(always)]
+    fn find_to_edit(&mut self, key: &[u8], is_counted: bool) -> Option<KeyMut<'_>> {
         let (hash, seen, db) = (self.hash(key), self.seen(), self.db);
         let id = self.keyspace.shard_of(hash);
         let shard = held_or_missing(&mut self.locks, id, self.partial)?;
-        let slot = find_to_change(seen, shard, (hash, key), &mut self.effects)?;
+        let found = find_to_change(seen, shard, (hash, key), &mut self.effects);
+        if is_counted {
+            shard.stats.hits += found.is_some() as u64;
+            shard.stats.misses += found.is_none() as u64;
+            if found.is_none() {
+                let effects = &mut self.effects;
+                effects.notify(EventClass::KEY_MISS, "keymiss", db, key);
+            }
+        }
+        let slot = found?;
         let table = &mut shard.tables[db.0 as usize];
         if self.touch {
             table.meta_mut(slot).set_lru(self.lru_clock);
@@ -369,6 +399,17 @@ impl<'k> Access<'k> {
         enc: Encoding,
         value: NewValue<'_>,
     ) -> KeyMut<'_> {
+        self.find_or_insert_with(key, type_, || (enc, value))
+    }
+
+    /// As [`Access::find_or_insert`], of a value that is made only if it is wanted.
+    #[inline]
+    pub fn find_or_insert_with<'v>(
+        &mut self,
+        key: &[u8],
+        type_: Type,
+        value: impl FnOnce() -> (Encoding, NewValue<'v>),
+    ) -> KeyMut<'_> {
         let (hash, seen, db) = (self.hash(key), self.seen(), self.db);
         let id = self.keyspace.shard_of(hash);
         let shard = held(&mut self.locks, id);
@@ -383,6 +424,7 @@ impl<'k> Access<'k> {
                 slot
             }
             None => {
+                let (enc, value) = value();
                 let meta = Meta {
                     type_: type_ as u8,
                     enc: enc as u8,
@@ -455,8 +497,8 @@ impl<'k> Access<'k> {
         let found = find_to_change(seen, shard, (hash, key), &mut self.effects);
         let (bits, key_hash) = (self.keyspace.shard_bits(), self.keyspace.key_hash());
         let (table, side, _) = shard.parts(self.db, bits, key_hash);
-        if found.is_none_or(|slot| table.get(slot).type_() != type_) {
-            self.effects.note_created(side, self.db, key);
+        if found.is_none_or(|slot| may_serve(table.get(slot).type_(), type_)) {
+            self.effects.note_ready(side, self.db, key);
         }
         let total = &self.keyspace.tracked;
         self.effects.touched(side, total, hash, self.db, key);
@@ -543,8 +585,8 @@ impl<'k> Access<'k> {
         let found = find_to_change(seen, shard, (hash, key), &mut self.effects);
         let (bits, key_hash) = (self.keyspace.shard_bits(), self.keyspace.key_hash());
         let (table, side, _) = shard.parts(self.db, bits, key_hash);
-        if found.is_none_or(|slot| table.get(slot).type_() != type_) {
-            self.effects.note_created(side, self.db, key);
+        if found.is_none_or(|slot| may_serve(table.get(slot).type_(), type_)) {
+            self.effects.note_ready(side, self.db, key);
         }
         let total = &self.keyspace.tracked;
         self.effects.touched(side, total, hash, self.db, key);
@@ -559,7 +601,7 @@ impl<'k> Access<'k> {
             None => table.insert(hash, entry),
         };
         self.keyspace.snapshot.note_moved(self.db, table.get(slot));
-        let fields_at_ms = side.note_fields(self.db, table.get_mut(slot));
+        let fields_at_ms = side.note_collection(self.db, table.get_mut(slot));
         note_expire(self.keyspace, self.keyspace.shard(id), expire_at_ms);
         note_expire(self.keyspace, self.keyspace.shard(id), fields_at_ms);
     }
@@ -645,6 +687,31 @@ impl KeyMut<'_> {
     #[inline]
     pub fn add_changes(&mut self, changes: u64) {
         self.changes += changes;
+    }
+
+    /// Counts changes of which nobody is told who listens to the key (WATCH, client-side caching), as
+    /// Redis does not of what the groups of a stream know.
+    #[inline]
+    pub fn add_untold_changes(&mut self, changes: u64) {
+        self.effects.changes += changes;
+    }
+
+    /// The value, to be changed, with what is put on record meanwhile.
+    #[inline]
+    pub fn slot_and_record(&mut self) -> (EntrySlot<'_>, Record<'_>) {
+        let slot = EntrySlot::new(self.table, self.slot);
+        let (effects, db) = (&mut *self.effects, self.db);
+        (slot, Record { effects, db })
+    }
+
+    /// Has those served who wait for the key, although it was there before: it has got what they may
+    /// wait for. Of a key that was created just now that is known.
+    #[inline]
+    pub fn signal_ready(&mut self) {
+        if !self.is_new {
+            let key = self.table.get(self.slot).key();
+            self.effects.note_ready(self.side, self.db, key);
+        }
     }
 
     /// Replaces the value; the expiry stays.
@@ -736,11 +803,41 @@ impl KeyMut<'_> {
             return;
         }
         if self.is_new {
-            self.effects.note_created(self.side, self.db, entry.key());
+            self.effects.note_ready(self.side, self.db, entry.key());
         }
         let entry = self.table.get_mut(self.slot);
-        let fields_at_ms = self.side.note_fields(self.db, entry);
+        let fields_at_ms = self.side.note_collection(self.db, entry);
         note_expire(self.keyspace, self.home, fields_at_ms);
+    }
+}
+
+/// What a command puts on record while it is changing a value.
+pub struct Record<'a> {
+    effects: &'a mut Effects,
+    db: DbIndex,
+}
+
+impl Record<'_> {
+    /// Whether a log wants to know what is done.
+    #[inline]
+    pub fn is_logged(&self) -> bool {
+        self.effects.is_logged()
+    }
+
+    /// Has the log repeat this command instead of the request, behind others of which that was said.
+    pub fn propagate_as<'a>(&mut self, argv: impl IntoIterator<Item = &'a [u8], IntoIter: Clone>) {
+        self.effects.propagate_as(self.db, argv.into_iter());
+    }
+
+    /// Keeps the request itself out of the log.
+    pub fn dont_propagate(&mut self) {
+        self.effects.dont_propagate();
+    }
+
+    /// Records an event of the key, for keyspace notifications.
+    #[inline]
+    pub fn notify(&mut self, class: EventClass, name: &'static str, key: &[u8]) {
+        self.effects.notify(class, name, self.db, key);
     }
 }
 
@@ -755,6 +852,13 @@ impl Drop for KeyMut<'_> {
             self.close_collection();
         }
     }
+}
+
+/// Whether replacing a value of one type by one of another may end somebody's wait: if those who wait
+/// for the new type had nothing to wait for before, or may have waited for more.
+#[inline]
+fn may_serve(old: u8, new: u8) -> bool {
+    old != new || new == Type::Stream as u8
 }
 
 /// Redis's LRU clock: seconds, 24 bits.

@@ -319,6 +319,7 @@ fn expired(
     }
     effects.touched(side, &keyspace.tracked, keyspace.hash(key), db, key);
     effects.notify(EventClass::EXPIRED, "expired", db, key);
+    side.waiters.end_with_key(db, key);
 }
 
 /// Has the log repeat that fields of a hash were deleted; the hash goes with the last of them.
@@ -378,7 +379,7 @@ fn expire_fields(
                 effects.notify(EventClass::GENERIC, "del", db, &key);
             }
             false => {
-                data.side.note_fields(db, table.get_mut(slot));
+                data.side.note_collection(db, table.get_mut(slot));
             }
         }
     }

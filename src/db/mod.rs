@@ -29,14 +29,14 @@ pub mod side;
 pub mod snapshot;
 pub mod wait;
 
-pub use access::{Access, Expire, KeyMut, Lookup, PREFETCH_KEYS_MAX};
+pub use access::{Access, Expire, KeyMut, Lookup, PREFETCH_KEYS_MAX, Record};
 pub use census::{Census, DbCensus};
 pub use effects::Effects;
 pub use gate::{Gate, GateGuard};
 pub use keyspace::{DbIndex, Keyspace, Locks, ShardId, ShardStats};
 pub use listen::{WATCHED_KEY_BYTES, WatchFlag};
 pub use notice::{EventClass, Interest};
-pub use wait::{Outcome, Request, Waiter, Waiting};
+pub use wait::{GoneError, Outcome, Ready, Request, Waiter, Waiting};
 
 #[cfg(test)]
 mod field_tests;

@@ -20,7 +20,7 @@ use crate::client::{Client, ReplyMode};
 use crate::commands::table::Found;
 use crate::commands::{Chore, CmdResult, CommandTable, Ctx, Next, Registered};
 use crate::config::Config;
-use crate::db::{Access, DbIndex, Effects, GateGuard, Keyspace, Locks, Waiter};
+use crate::db::{Access, DbIndex, Effects, GateGuard, Keyspace, Locks, Ready, Waiter};
 use crate::resp::parse::{Argv, Batch};
 use crate::resp::write::{Mark, ReplyWriter};
 use crate::server::Server;
@@ -438,9 +438,12 @@ impl Exec {
             ctx.db.see_expired();
         }
         let result = self.invoke(&mut ctx, argv, moment);
-        let waiter = match &result {
-            Ok(Next::Block(block)) => Some(self.wait(&mut ctx, command, argv, block)),
-            _ => None,
+        let (result, waiter) = match result {
+            Ok(Next::Block(block)) => (
+                Ok(Next::Done),
+                Some(self.wait(&mut ctx, command, argv, block)),
+            ),
+            result => (result, None),
         };
         let Ctx { mut db, .. } = ctx;
         let ready = db.effects.take_ready();
@@ -512,7 +515,7 @@ impl Exec {
     fn serve_waiters(
         &self,
         db: Access<'_>,
-        ready: Vec<(DbIndex, Vec<u8>)>,
+        ready: Vec<Ready>,
         gate: Option<GateGuard<'_>>,
         config: &Config,
         moment: &mut Moment,
@@ -579,17 +582,17 @@ struct Held<'k> {
 /// Locks the shards of the keys that a request names.
 fn lock_keys<'k>(keyspace: &'k Keyspace, command: &Registered, argv: Argv<'_>) -> Locks<'k> {
     let mut hashes: SmallVec<[u64; 16]> = SmallVec::new();
-    let found = keys::for_each_key(command.row.keys, argv, |at, spec| {
+    // Specs that lead nowhere: mostly the handler finds the same fault and answers it, without touching
+    // a key. But some commands need no keys of their last spec (PFMERGE without sources).
+    let _ = keys::for_each_key(command.row.keys, argv, |at, spec| {
         if spec.is_key() {
             hashes.push(keyspace.hash(&argv[at]));
         }
     });
-    // Specs that lead nowhere: the handler finds the same fault and answers it, without touching a
-    // key.
-    match (found, hashes.len()) {
-        (Ok(()), 1) => keyspace.lock_one(hashes[0]),
-        (Ok(()), 2..) => keyspace.lock_many(hashes.into_iter()),
-        _ => keyspace.lock_none(),
+    match hashes.len() {
+        0 => keyspace.lock_none(),
+        1 => keyspace.lock_one(hashes[0]),
+        _ => keyspace.lock_many(hashes.into_iter()),
     }
 }
 
