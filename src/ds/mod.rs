@@ -3,6 +3,7 @@
 //! This folder may use `unsafe`; every block argues its safety, and every SIMD path has a scalar
 //! twin that other architectures and Miri run.
 //!
+//! - [`bits`]: bytes as a sequence of bits.
 //! - [`buf`]: bytes that can be edited in place.
 //! - [`collection`]: large values, behind a pointer in their key's entry.
 //! - [`entry`]: one key with its value in one allocation.
@@ -16,6 +17,7 @@
 //! - [`zset`]: the large sorted set, a table and a tree that counts.
 #![allow(unsafe_code)]
 
+pub mod bits;
 pub mod buf;
 pub mod collection;
 pub mod entry;

@@ -1,7 +1,8 @@
 //! kill -9 at random moments, and what is there afterwards.
 //!
 //! Several clients write at once. Client `i` numbers its writes 1, 2, 3, ... through the whole test;
-//! write `n` goes to one of four keys of its own (a string, a list, a hash, a sorted set), so what a
+//! write `n` goes to one of five keys of its own (a string, a list, a hash, a sorted set, a stream
+//! with a group, whose entries are added, delivered, then acknowledged or claimed), so what a
 //! restarted server holds of a client must be exactly the state after its first `n` writes, for one
 //! `n` that is not below what was acknowledged and not above what was sent. A kill comes after a
 //! random number of acknowledged writes, alone, or while the log is rewritten, while a snapshot is
@@ -11,9 +12,7 @@
 //! part of that), `KIVI_TEST_SEED` the random numbers.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::thread;
-use std::time::{Duration, Instant};
 
 use crate::client::{Client, Reply, encode};
 use crate::generate::Rng;
@@ -26,6 +25,11 @@ use crate::store::{
 const DEPTHS: [u64; 5] = [1, 1, 2, 5, 16];
 /// Keys that are always there, so that saving and rewriting take a moment.
 const FILLING: u64 = 20_000;
+/// Kinds of writes, which take turns.
+const KINDS: u64 = 7;
+/// Those to the stream; the last kind follows.
+const ADD: u64 = 4;
+const READ: u64 = 5;
 /// Fields of the hash, members of the sorted set.
 const NAMES: u64 = 50;
 
@@ -42,8 +46,6 @@ fn rng() -> Rng {
 struct Account {
     sent: AtomicU64,
     acked: AtomicU64,
-    /// Acknowledgements of this life and when they came.
-    times: Mutex<Vec<(Instant, u64)>>,
 }
 
 /// All clients' accounts.
@@ -93,24 +95,22 @@ impl Ledger {
                     Err(_) => return,
                 }
                 account.acked.store(n, Ordering::Release);
-                let mut times = account.times.lock().unwrap_or_else(PoisonError::into_inner);
-                times.push((Instant::now(), n));
             }
             next += depth;
         }
     }
 
     /// Panics unless the server holds a state that these clients may find; takes it as acknowledged.
-    /// `least` says what a client's account demands to be there.
-    fn check(&self, server: &Server, what: &str, least: impl Fn(&Account) -> u64) {
+    fn check(&self, server: &Server, what: &str) {
         let mut connection = server.connect();
         for (client, account) in self.accounts.iter().enumerate() {
             let found = State::found(&mut connection, client);
             let there = found.last();
-            let (least, sent) = (least(account), account.sent.load(Ordering::Acquire));
+            let acked = account.acked.load(Ordering::Acquire);
+            let sent = account.sent.load(Ordering::Acquire);
             assert!(
-                (least..=sent).contains(&there),
-                "{what}: client {client} finds {there} writes, not {least} to {sent}"
+                (acked..=sent).contains(&there),
+                "{what}: client {client} finds {there} writes, not {acked} to {sent}"
             );
             let expected = State::after(there);
             assert!(
@@ -120,8 +120,6 @@ impl Ledger {
             );
             account.sent.store(there, Ordering::Release);
             account.acked.store(there, Ordering::Release);
-            let mut times = account.times.lock().unwrap_or_else(PoisonError::into_inner);
-            times.clear();
         }
         let filling = connection.cmd(&["EXISTS", "filling:0", "filling:19999"]);
         assert_eq!(filling, Reply::Int(2), "{what}: other keys");
@@ -130,13 +128,24 @@ impl Ledger {
 
 /// The command of a client's write `n`.
 fn write(client: usize, n: u64) -> Vec<String> {
-    let command = match n % 4 {
+    let stream = format!("stream:{client}");
+    let command = match n % KINDS {
         0 => format!("SET string:{client} {n}"),
         1 => format!("RPUSH list:{client} {n}"),
-        2 => format!("HSET hash:{client} f{} {n}", n / 4 % NAMES),
-        _ => format!("ZADD zset:{client} {n} m{}", n / 4 % NAMES),
+        2 => format!("HSET hash:{client} f{} {n}", n / KINDS % NAMES),
+        3 => format!("ZADD zset:{client} {n} m{}", n / KINDS % NAMES),
+        ADD => format!("XADD {stream} {n}-1 field {n}"),
+        READ => format!("XREADGROUP GROUP g reader COUNT 1 STREAMS {stream} >"),
+        // What the two before have added and read.
+        _ if is_acked(n - 2) => format!("XACK {stream} g {}-1", n - 2),
+        _ => format!("XCLAIM {stream} g claimer 0 {}-1", n - 2),
     };
     command.split(' ').map(String::from).collect()
+}
+
+/// Whether the entry that write `n` has added is acknowledged in the end.
+fn is_acked(n: u64) -> bool {
+    !(n / KINDS).is_multiple_of(3)
 }
 
 /// What a client's keys hold: the numbers of its writes.
@@ -148,16 +157,22 @@ struct State {
     hash: Vec<(u64, u64)>,
     /// By member.
     zset: Vec<(u64, u64)>,
+    /// Entries.
+    stream: Vec<u64>,
+    /// The last one that was delivered.
+    delivered: u64,
+    /// Those of them that are pending, and whether they were claimed.
+    pending: Vec<(u64, bool)>,
 }
 
 impl State {
     /// The state after the first `count` writes.
     fn after(count: u64) -> State {
-        let of = |kind: u64| (1..=count).filter(move |n| n % 4 == kind);
+        let of = |kind: u64| (1..=count).filter(move |n| n % KINDS == kind);
         let newest = |kind: u64| {
             let mut pairs = std::collections::BTreeMap::new();
             for n in of(kind) {
-                pairs.insert(n / 4 % NAMES, n);
+                pairs.insert(n / KINDS % NAMES, n);
             }
             pairs.into_iter().collect()
         };
@@ -166,6 +181,12 @@ impl State {
             list: of(1).collect(),
             hash: newest(2),
             zset: newest(3),
+            stream: of(ADD).collect(),
+            delivered: of(READ).next_back().map_or(0, |n| n - 1),
+            pending: of(READ)
+                .map(|n| (n - 1, n < count))
+                .filter(|(n, is_settled)| !is_settled || !is_acked(*n))
+                .collect(),
         }
     }
 
@@ -197,20 +218,68 @@ impl State {
             list: list.items().iter().map(number).collect(),
             hash,
             zset,
+            ..State::of_stream(connection, &format!("stream:{client}"))
+        }
+    }
+
+    /// What a stream holds.
+    fn of_stream(connection: &mut Client, key: &str) -> State {
+        let id = |reply: &Reply| -> u64 {
+            let id = reply.text();
+            let number = id.strip_suffix("-1").unwrap_or("0");
+            number.parse().expect("an id")
+        };
+        let entries = connection.cmd(&["XRANGE", key, "-", "+"]);
+        let entry = |entry: &Reply| {
+            let number = id(&entry.items()[0]);
+            let fields = entry.items()[1].items();
+            assert_eq!(fields[1].text(), number.to_string(), "{entry:?}");
+            number
+        };
+        let groups = connection.cmd(&["XINFO", "GROUPS", key]);
+        let group = groups.items()[0].items();
+        let is_id = |reply: &Reply| *reply == Reply::Bulk(b"last-delivered-id".to_vec());
+        let at = group.iter().position(is_id);
+        let delivered = id(&group[at.expect("an id") + 1]);
+        let pending = connection.cmd(&["XPENDING", key, "g", "-", "+", "1000000"]);
+        let one = |pending: &Reply| {
+            let parts = pending.items();
+            (id(&parts[0]), parts[1].text() == "claimer")
+        };
+        State {
+            stream: entries.items().iter().map(entry).collect(),
+            delivered,
+            pending: pending.items().iter().map(one).collect(),
+            ..State::default()
         }
     }
 
     /// The newest write that shows.
     fn last(&self) -> u64 {
         let pairs = self.hash.iter().chain(&self.zset).map(|pair| pair.1);
-        let others = self.string.iter().chain(&self.list).copied();
-        pairs.chain(others).max().unwrap_or(0)
+        let others = self.string.iter().chain(&self.list).chain(&self.stream);
+        let delivered = self.delivered + 1;
+        let settled = match self.pending.last() {
+            Some((newest, false)) if *newest == self.delivered => 0,
+            _ => self.delivered + 2,
+        };
+        let of_group = [delivered, settled].into_iter().filter(|n| *n > 2);
+        pairs
+            .chain(others.copied())
+            .chain(of_group)
+            .max()
+            .unwrap_or(0)
     }
 }
 
-/// Writes the keys that are always there.
+/// Writes the keys that are always there, and makes the groups.
 fn fill(server: &Server) {
     let mut client = server.connect();
+    for of in 0..DEPTHS.len() {
+        let create = format!("XGROUP CREATE stream:{of} g 0 MKSTREAM");
+        let create: Vec<&str> = create.split(' ').collect();
+        assert_eq!(client.cmd(&create), Reply::Status(b"OK".to_vec()));
+    }
     let numbers: Vec<u64> = (0..FILLING).collect();
     for chunk in numbers.chunks(500) {
         let mut mset = vec![b"MSET".to_vec()];
@@ -265,12 +334,22 @@ fn await_acks(ledger: &Ledger, more: u64) {
 
 #[test]
 fn always_loses_nothing_that_was_acknowledged() {
+    loses_nothing_acknowledged(ALWAYS, crashes());
+}
+
+/// What the operating system has been given outlives the process: only a power failure may take it.
+#[test]
+fn everysec_loses_nothing_that_was_acknowledged() {
+    loses_nothing_acknowledged(EVERY_SECOND, crashes().div_ceil(2));
+}
+
+fn loses_nothing_acknowledged(options: &[&str], crashes: u64) {
     let store = Store::kivi();
     let mut rng = rng();
     let ledger = Ledger::new();
-    let mut server = store.start(ALWAYS);
+    let mut server = store.start(options);
     fill(&server);
-    for crash in 1..=crashes() {
+    for crash in 1..=crashes {
         let moment = *rng.pick(&MOMENTS);
         let what = format!("crash {crash}, {moment:?}");
         let before = rng.below(300) as u64;
@@ -287,12 +366,10 @@ fn always_loses_nothing_that_was_acknowledged() {
             drop(server);
         });
         if moment == Moment::Loading {
-            drop(store.start_loading(&[], ALWAYS));
+            drop(store.start_loading(&[], options));
         }
-        server = store.start(ALWAYS);
-        ledger.check(&server, &what, |account| {
-            account.acked.load(Ordering::Acquire)
-        });
+        server = store.start(options);
+        ledger.check(&server, &what);
         if store.path("dump.rdb").exists() {
             store.accepted("check-rdb", &store.path("dump.rdb"));
         }
@@ -306,10 +383,8 @@ fn always_loses_nothing_that_was_acknowledged() {
     assert_eq!(bgrewriteaof(&mut client), "ok");
     assert_eq!(bgsave(&mut client), "ok");
     drop(server);
-    let server = store.start(ALWAYS);
-    ledger.check(&server, "the end", |account| {
-        account.acked.load(Ordering::Acquire)
-    });
+    let server = store.start(options);
+    ledger.check(&server, "the end");
     assert_no_litter(&store);
 }
 
@@ -326,40 +401,6 @@ fn assert_no_litter(store: &Store) {
         "files of the dead pile up: {}",
         names.join(" ")
     );
-}
-
-#[test]
-fn everysec_loses_the_last_second_at_most() {
-    // Redis promises a second; a sync that is on its way may add another.
-    const LOST_AT_MOST: Duration = Duration::from_millis(2000);
-    let store = Store::kivi();
-    let mut rng = rng();
-    let ledger = Ledger::new();
-    let mut server = store.start(EVERY_SECOND);
-    fill(&server);
-    for crash in 0..crashes().div_ceil(20) {
-        let moment = [Moment::Plain, Moment::Rewrite][crash as usize % 2];
-        let life = LOST_AT_MOST + Duration::from_millis(rng.below(900) as u64);
-        let begin = Instant::now();
-        let mut killed = begin;
-        let mut control = server.connect();
-        ledger.write_while(server, |server| {
-            await_acks(&ledger, 100);
-            moment.begin(&mut control);
-            eventually("the time of a kill", || {
-                (begin.elapsed() > life).then_some(())
-            });
-            killed = Instant::now();
-            drop(server);
-        });
-        server = store.start(EVERY_SECOND);
-        let what = format!("crash {crash}, {moment:?}");
-        ledger.check(&server, &what, |account| {
-            let times = account.times.lock().unwrap_or_else(PoisonError::into_inner);
-            let old = |time: &&(Instant, u64)| time.0 + LOST_AT_MOST < killed;
-            times.iter().rev().find(old).map_or(0, |time| time.1)
-        });
-    }
 }
 
 #[test]

@@ -5,6 +5,8 @@
 //! at until it has come to rest, which clients wait there and what the others were told; Kivi
 //! must come to the same. At the end CLIENT UNBLOCK frees all who wait, and the keyspaces are compared.
 //!
+//! What the clients do is a [`Script`]: lists and sorted sets here, streams in `stream_queues`.
+//!
 //! Environment: `KIVI_TEST_STEPS` / 200 steps per peer; `KIVI_TEST_SEED` runs one episode only.
 
 use std::time::Duration;
@@ -13,27 +15,45 @@ use crate::client::{Client, Reply, encode};
 use crate::generate::Rng;
 use crate::harness::{Server, env_number, eventually};
 
-const CLIENTS: usize = 10;
+pub(crate) const CLIENTS: usize = 10;
 const STEPS_PER_EPISODE: u64 = 100;
+
+/// What clients do, and how it is compared.
+pub(crate) trait Script {
+    /// Begins an episode: what is set on both servers before it, a command a line.
+    fn begin(&mut self, rng: &mut Rng) -> Vec<String>;
+
+    /// The next commands of one client, sent together. Words are separated by blanks; `id:N` is the
+    /// id of client N. If `gentle`, none of them waits.
+    fn commands(&mut self, rng: &mut Rng, gentle: bool) -> Vec<String>;
+
+    /// A reply without what differs by nature.
+    fn seen(&self, reply: Reply) -> Reply {
+        reply
+    }
+
+    /// All keys of the selected database with their values.
+    fn keyspace(&self, client: &mut Client) -> Vec<(String, Reply)>;
+}
 
 #[test]
 fn the_same_order_of_service_as_redis_7() {
     if let Some(redis) = Server::redis(&[]) {
-        compare_with(&redis, Scope::Simple);
+        compare_with(&redis, &mut Queues(Scope::Simple));
     }
 }
 
 #[test]
 fn the_same_order_of_service_as_valkey_9() {
     if let Some(valkey) = Server::valkey(&[]) {
-        compare_with(&valkey, Scope::Chains);
+        compare_with(&valkey, &mut Queues(Scope::Chains));
     }
 }
 
 #[test]
 fn the_same_order_of_service_as_valkey_9_whatever_keys_become() {
     if let Some(valkey) = Server::valkey(&[]) {
-        compare_with(&valkey, Scope::Types);
+        compare_with(&valkey, &mut Queues(Scope::Types));
     }
 }
 
@@ -49,7 +69,8 @@ enum Scope {
     Types,
 }
 
-fn compare_with(real: &Server, scope: Scope) {
+/// Plays episodes of a script on Kivi, with one thread and with four, and on a real server.
+pub(crate) fn compare_with(real: &Server, script: &mut dyn Script) {
     let only = std::env::var("KIVI_TEST_SEED").ok();
     let episodes = (env_number("KIVI_TEST_STEPS", 300_000) / 200).div_ceil(STEPS_PER_EPISODE);
     let seeds = match only.map(|seed| seed.parse().expect("KIVI_TEST_SEED")) {
@@ -59,7 +80,7 @@ fn compare_with(real: &Server, scope: Scope) {
     for threads in ["1", "4"] {
         let mut kivi = Server::kivi(&["--io-threads", threads]);
         for seed in seeds.clone() {
-            let mut episode = Episode::new(seed, scope, &kivi, real);
+            let mut episode = Episode::new(seed, script, &kivi, real);
             for _ in 0..STEPS_PER_EPISODE {
                 episode.step();
             }
@@ -131,7 +152,7 @@ impl Side {
     }
 
     /// Reads until every client either waits or has all its replies, and stays so.
-    fn come_to_rest(&mut self) {
+    fn come_to_rest(&mut self, script: &dyn Script) {
         let mut quiet = 0;
         eventually("the real server to come to rest", || {
             let waits = self.look();
@@ -142,7 +163,7 @@ impl Side {
                     let Ok((_, reply)) = waiter.client.try_read() else {
                         break;
                     };
-                    waiter.replies.push(reply);
+                    waiter.replies.push(script.seen(reply));
                     waiter.due -= 1;
                 }
             }
@@ -163,25 +184,35 @@ fn fill_ids(text: &str, ids: &[i64]) -> Vec<String> {
     text.split(' ').map(fill).collect()
 }
 
-struct Episode {
+struct Episode<'a> {
     seed: u64,
     rng: Rng,
-    scope: Scope,
+    script: &'a mut dyn Script,
     kivi: Side,
     real: Side,
     history: Vec<String>,
 }
 
-impl Episode {
-    fn new(seed: u64, scope: Scope, kivi: &Server, real: &Server) -> Episode {
-        Episode {
+impl<'a> Episode<'a> {
+    fn new(seed: u64, script: &'a mut dyn Script, kivi: &Server, real: &Server) -> Episode<'a> {
+        let mut rng = Rng::new(seed);
+        let settings = script.begin(&mut rng);
+        let mut episode = Episode {
             seed,
-            rng: Rng::new(seed),
-            scope,
+            rng,
+            script,
             kivi: Side::new(kivi, Duration::from_secs(20)),
             real: Side::new(real, Duration::from_millis(1)),
             history: Vec::new(),
+        };
+        for side in [&mut episode.kivi, &mut episode.real] {
+            for setting in &settings {
+                let words: Vec<&str> = setting.split(' ').collect();
+                assert_eq!(side.control.raw(&words), b"+OK\r\n", "{setting}");
+            }
         }
+        episode.history.extend(settings);
+        episode
     }
 
     fn step(&mut self) {
@@ -191,12 +222,7 @@ impl Episode {
         // Somebody must stay who can push.
         let crowded = free.len() <= 2;
         let client = *self.rng.pick(&free);
-        let count = if self.scope >= Scope::Chains {
-            [1, 1, 1, 2, 3][self.rng.below(5)]
-        } else {
-            1
-        };
-        let commands: Vec<String> = (0..count).map(|_| self.command(crowded)).collect();
+        let commands = self.script.commands(&mut self.rng, crowded);
         self.run(client, commands);
     }
 
@@ -204,7 +230,7 @@ impl Episode {
         self.history
             .push(format!("{client}: {}", commands.join(" / ")));
         self.real.send(client, &commands);
-        self.real.come_to_rest();
+        self.real.come_to_rest(&*self.script);
         self.kivi.send(client, &commands);
         for n in 0..CLIENTS {
             let theirs = &self.real.clients[n];
@@ -214,7 +240,7 @@ impl Episode {
             let ours = &mut self.kivi.clients[n];
             while ours.due > 0 {
                 match ours.client.try_read() {
-                    Ok((_, reply)) => ours.replies.push(reply),
+                    Ok((_, reply)) => ours.replies.push(self.script.seen(reply)),
                     Err(error) => self.fail(n, &format!("no reply: {error}")),
                 }
                 ours.due -= 1;
@@ -261,8 +287,10 @@ impl Episode {
             self.run(free, vec![format!("CLIENT UNBLOCK id:{waiting}{how}")]);
         }
         for db in ["0", "1"] {
-            let ours = keyspace(&mut self.kivi.control, db);
-            let theirs = keyspace(&mut self.real.control, db);
+            let [ours, theirs] = [&mut self.kivi, &mut self.real].map(|side| {
+                side.control.cmd(&["SELECT", db]);
+                self.script.keyspace(&mut side.control)
+            });
             assert_eq!(
                 ours,
                 theirs,
@@ -276,40 +304,64 @@ impl Episode {
             assert!(info.contains("blocked_clients:0\r\n"), "{info}");
         }
     }
+}
 
+/// What waits for lists and sorted sets.
+struct Queues(Scope);
+
+impl Script for Queues {
+    fn begin(&mut self, _: &mut Rng) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn commands(&mut self, rng: &mut Rng, gentle: bool) -> Vec<String> {
+        let count = if self.0 >= Scope::Chains {
+            [1, 1, 1, 2, 3][rng.below(5)]
+        } else {
+            1
+        };
+        (0..count).map(|_| self.command(rng, gentle)).collect()
+    }
+
+    fn keyspace(&self, client: &mut Client) -> Vec<(String, Reply)> {
+        keyspace(client)
+    }
+}
+
+impl Queues {
     /// A random command; a `gentle` one does not wait.
-    fn command(&mut self, gentle: bool) -> String {
-        let wait = if gentle { 100 } else { self.rng.below(100) };
+    fn command(&self, rng: &mut Rng, gentle: bool) -> String {
+        let wait = if gentle { 100 } else { rng.below(100) };
         match wait {
-            0..=9 => format!("BLPOP {} 0", self.list_keys().join(" ")),
-            10..=19 => format!("BRPOP {} 0", self.list_keys().join(" ")),
+            0..=9 => format!("BLPOP {} 0", list_keys(rng).join(" ")),
+            10..=19 => format!("BRPOP {} 0", list_keys(rng).join(" ")),
             20..=24 => {
-                let keys = self.list_keys();
+                let keys = list_keys(rng);
                 format!("BLMPOP 0 {} {} LEFT COUNT 2", keys.len(), keys.join(" "))
             }
-            25..=34 if self.scope >= Scope::Chains => {
-                format!("BLMOVE {} {} LEFT RIGHT 0", self.list(), self.list())
+            25..=34 if self.0 >= Scope::Chains => {
+                format!("BLMOVE {} {} LEFT RIGHT 0", list(rng), list(rng))
             }
-            35..=39 if self.scope >= Scope::Chains => {
-                format!("BRPOPLPUSH {} {} 0", self.list(), self.list())
+            35..=39 if self.0 >= Scope::Chains => {
+                format!("BRPOPLPUSH {} {} 0", list(rng), list(rng))
             }
-            40..=42 => format!("BZPOPMIN {} 0", self.zset_keys().join(" ")),
-            43..=45 => format!("BZPOPMAX {} 0", self.zset_keys().join(" ")),
+            40..=42 => format!("BZPOPMIN {} 0", zset_keys(rng).join(" ")),
+            43..=45 => format!("BZPOPMAX {} 0", zset_keys(rng).join(" ")),
             46..=48 => {
-                let keys = self.zset_keys();
+                let keys = zset_keys(rng);
                 format!("BZMPOP 0 {} {} MIN COUNT 2", keys.len(), keys.join(" "))
             }
-            _ => self.other_command(),
+            _ => self.other_command(rng),
         }
     }
 
     /// A command that does not wait, most of which make somebody go on.
-    fn other_command(&mut self) -> String {
-        let (list, other) = (self.list(), self.list());
-        let (zset, other_zset) = (self.zset(), self.zset());
-        let elements = ["a", "a b", "a b c d", "1 2 3 4 5 6"][self.rng.below(4)];
-        let waiting = self.rng.below(CLIENTS);
-        match self.rng.below(50) {
+    fn other_command(&self, rng: &mut Rng) -> String {
+        let (list, other) = (list(rng), list(rng));
+        let (zset, other_zset) = (zset(rng), zset(rng));
+        let elements = ["a", "a b", "a b c d", "1 2 3 4 5 6"][rng.below(4)];
+        let waiting = rng.below(CLIENTS);
+        match rng.below(50) {
             0..=14 => format!("RPUSH {list} {elements}"),
             15..=18 => format!("LPUSH {list} {elements}"),
             19..=22 => format!("ZADD {zset} 2 b 1 a 3 c"),
@@ -329,12 +381,12 @@ impl Episode {
             39 => format!("ZRANGESTORE {zset} {other_zset} 0 1"),
             40..=41 => format!("DEL {list} {zset}"),
             42 => format!("LTRIM {list} 1 -1"),
-            43 => format!("MOVE {list} {}", self.rng.below(2)),
-            44 => format!("SELECT {}", self.rng.below(2)),
+            43 => format!("MOVE {list} {}", rng.below(2)),
+            44 => format!("SELECT {}", rng.below(2)),
             45 => "FLUSHDB".to_owned(),
             46..=47 => format!("CLIENT UNBLOCK id:{waiting}"),
             48 => format!("CLIENT UNBLOCK id:{waiting} ERROR"),
-            _ if self.scope >= Scope::Types => match self.rng.below(5) {
+            _ if self.0 >= Scope::Types => match rng.below(5) {
                 0 => format!("SET {list} text"),
                 1 => format!("ZADD {list} 1 a"),
                 2 => format!("RPUSH {zset} a"),
@@ -344,27 +396,26 @@ impl Episode {
             _ => format!("LINSERT {list} BEFORE a z"),
         }
     }
-
-    fn list(&mut self) -> String {
-        format!("l{}", self.rng.below(5))
-    }
-
-    fn zset(&mut self) -> String {
-        format!("z{}", self.rng.below(3))
-    }
-
-    fn list_keys(&mut self) -> Vec<String> {
-        (0..1 + self.rng.below(3)).map(|_| self.list()).collect()
-    }
-
-    fn zset_keys(&mut self) -> Vec<String> {
-        (0..1 + self.rng.below(2)).map(|_| self.zset()).collect()
-    }
 }
 
-/// All keys of a database with their values.
-fn keyspace(client: &mut Client, db: &str) -> Vec<(String, Reply)> {
-    client.cmd(&["SELECT", db]);
+fn list(rng: &mut Rng) -> String {
+    format!("l{}", rng.below(5))
+}
+
+fn zset(rng: &mut Rng) -> String {
+    format!("z{}", rng.below(3))
+}
+
+fn list_keys(rng: &mut Rng) -> Vec<String> {
+    (0..1 + rng.below(3)).map(|_| list(rng)).collect()
+}
+
+fn zset_keys(rng: &mut Rng) -> Vec<String> {
+    (0..1 + rng.below(2)).map(|_| zset(rng)).collect()
+}
+
+/// All keys of the selected database with their values.
+fn keyspace(client: &mut Client) -> Vec<(String, Reply)> {
     let keys = client.cmd(&["KEYS", "*"]);
     let mut keys: Vec<String> = keys.items().iter().map(Reply::text).collect();
     keys.sort();

@@ -312,3 +312,96 @@ fn redis_py_with_hiredis_and_protocol_2() {
 fn redis_py_with_hiredis_and_protocol_3() {
     redis_py("3", "hiredis");
 }
+
+/// What `smoke_types.py` prints of a server.
+fn types_by_redis_py(server: &Server, more: &[&str]) -> Option<String> {
+    let python = python()?;
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/smoke_types.py");
+    let port = server.port.to_string();
+    let args: Vec<&str> = [script, &port]
+        .into_iter()
+        .chain(more.iter().copied())
+        .collect();
+    let output = run_tool(&python, &args, &[], b"");
+    let said = success("smoke_types.py", &output, &[0]);
+    assert!(said.ends_with("ok\n"), "{said}");
+    Some(said)
+}
+
+#[test]
+fn redis_py_gets_the_same_of_the_types_as_from_valkey() {
+    let Some(valkey) = Server::valkey(&[]) else {
+        return;
+    };
+    let kivi = Server::kivi(&[]);
+    for protocol in ["2", "3"] {
+        for parser in ["python", "hiredis"] {
+            let said = [&kivi, &valkey].map(|s| types_by_redis_py(s, &[protocol, parser]));
+            let [Some(ours), Some(theirs)] = said else {
+                return;
+            };
+            for (our, their) in ours.lines().zip(theirs.lines()) {
+                assert_eq!(our, their, "protocol {protocol}, {parser}");
+            }
+        }
+    }
+}
+
+/// What is asked by redis-cli about the types that are written in more than one line.
+const LOOKS: &str = "XADD s 1-1 a 1 b 2
+XADD s 2-1 a 1 b 2
+XGROUP CREATE s g 0
+XREADGROUP GROUP g c COUNT 1 NOACK STREAMS s >
+XREADGROUP GROUP none c STREAMS s >
+XRANGE s - +
+XREAD STREAMS s 0
+XREAD STREAMS s $
+XINFO STREAM s
+XINFO GROUPS s
+XINFO STREAM none
+XPENDING s g
+XAUTOCLAIM s g c 0 0
+XGROUP HELP
+XINFO HELP
+SETBIT b 4294967296 1
+SETBIT b 9 1
+BITFIELD b GET u8 8 OVERFLOW FAIL INCRBY u8 8 255
+GET b
+PFADD h a b c
+GET h
+PFCOUNT h
+GEOADD g 13.361389 38.115556 Palermo 15.087269 37.502669 Catania
+GEOPOS g Palermo Catania none
+GEODIST g Palermo Catania km
+GEOSEARCH g FROMLONLAT 15 37 BYRADIUS 200 km ASC WITHCOORD WITHDIST WITHHASH
+";
+
+#[test]
+fn redis_cli_shows_the_same_of_the_types_as_of_valkey() {
+    let Some(valkey) = Server::valkey(&[]) else {
+        return;
+    };
+    let kivi = Server::kivi(&[]);
+    let formats: [&[&str]; 5] = [
+        &["--no-raw"],
+        &["--no-raw", "-3"],
+        &["--raw"],
+        &["--json"],
+        &["--csv"],
+    ];
+    for format in formats {
+        let said = [&kivi, &valkey].map(|server| {
+            server.connect().cmd(&["FLUSHALL"]);
+            cli(server, format, LOOKS.as_bytes())
+        });
+        assert_eq!(said[0], said[1], "redis-cli {format:?}");
+    }
+    let said = [&kivi, &valkey].map(|server| {
+        let text = cli(server, &["--bigkeys"], b"")?;
+        let lines: Vec<&str> = text.lines().filter(|line| !line.contains('%')).collect();
+        let mut lines: Vec<String> = lines.into_iter().map(String::from).collect();
+        lines.sort();
+        Some(lines)
+    });
+    assert_eq!(said[0], said[1], "redis-cli --bigkeys");
+}

@@ -5,7 +5,7 @@
 //! of them, so that the keys of one type see long histories.
 
 use crate::generate::Agree::{
-    self, AnyOrder, Count, Exact, Kind, MapKeys, Millis, Pairs, Scan, Seconds, Shape,
+    self, AnyOrder, Count, Exact, Kind, MapKeys, Millis, Pairs, Scan, Seconds, Shape, Times,
 };
 
 /// A row of the table of templates.
@@ -40,11 +40,23 @@ const fn fixed(weight: usize, text: &'static str, agree: Agree) -> Template {
 
 /// All templates, in the groups an episode may dwell on.
 pub(crate) const GROUPS: &[&[Template]] = &[
-    STRINGS, HASHES, LISTS, SETS, ZSETS, SORT, GENERIC, CONNECTION, PUBSUB, SERVER, LIMITS,
+    STRINGS,
+    HASHES,
+    LISTS,
+    SETS,
+    ZSETS,
+    STREAM_GROUPS,
+    BITMAPS,
+    SORT,
+    GENERIC,
+    CONNECTION,
+    PUBSUB,
+    SERVER,
+    LIMITS,
 ];
 
 /// How many of [`GROUPS`] an episode may dwell on, from the first.
-pub(crate) const DWELLINGS: usize = 6;
+pub(crate) const DWELLINGS: usize = 8;
 
 /// Strings.
 const STRINGS: &[Template] = &[
@@ -261,6 +273,52 @@ const SETS: &[Template] = &[
     t(10, "OBJECT ENCODING skey", Exact),
 ];
 
+/// Consumer groups of streams, whose ids are mostly `9-0`, `9-1`, ...
+const STREAM_GROUPS: &[Template] = &[
+    t(
+        10,
+        "XGROUP CREATE tkey tgroup tfrom [MKSTREAM|ENTRIESREAD small]*",
+        Exact,
+    ),
+    t(
+        4,
+        "XGROUP SETID tkey tgroup tfrom [ENTRIESREAD small]*",
+        Exact,
+    ),
+    t(1, "XGROUP DESTROY tkey tgroup", Exact),
+    t(3, "XGROUP CREATECONSUMER tkey tgroup tconsumer", Exact),
+    t(3, "XGROUP DELCONSUMER tkey tgroup tconsumer", Exact),
+    t(1, "XGROUP HELP", Kind),
+    t(12, "XACK tkey tgroup (tid)+", Exact),
+    t(
+        3,
+        "XACKDEL tkey tgroup [KEEPREF|DELREF|ACKED]? IDS 2 tid tid",
+        Exact,
+    ),
+    t(
+        12,
+        "XCLAIM tkey tgroup tconsumer tidle (tid)+ \
+         [IDLE tage|TIME tage|RETRYCOUNT small|FORCE|JUSTID|LASTID tid]*",
+        Exact,
+    ),
+    t(
+        12,
+        "XAUTOCLAIM tkey tgroup tconsumer tidle tfrom [COUNT count|JUSTID]*",
+        Exact,
+    ),
+    t(4, "XPENDING tkey tgroup", Exact),
+    t(
+        8,
+        "XPENDING tkey tgroup [IDLE tidle]? trange trange count [tconsumer]?",
+        Times,
+    ),
+    t(4, "XINFO STREAM tkey", Exact),
+    t(4, "XINFO STREAM tkey FULL [COUNT small]?", Times),
+    t(4, "XINFO GROUPS tkey", Exact),
+    t(4, "XINFO CONSUMERS tkey tgroup", Times),
+    t(1, "XINFO HELP", Kind),
+];
+
 /// Sorted sets. Ranges by lex are defined where all scores are equal: the keys of `xkey`.
 const ZSETS: &[Template] = &[
     t(24, "ZADD zkey (score member)+", Exact),
@@ -404,6 +462,50 @@ const ZSETS: &[Template] = &[
     ),
     t(1, "BZMPOP wait int (zkey)+ minmax [COUNT count]?", Exact),
     t(10, "OBJECT ENCODING zkey", Exact),
+];
+
+/// Bitmaps: strings, as far as anybody can tell.
+const BITMAPS: &[Template] = &[
+    t(24, "SETBIT bkey boff bit", Exact),
+    t(10, "GETBIT bkey boff", Exact),
+    t(6, "BITCOUNT bkey", Exact),
+    t(10, "BITCOUNT bkey index index [BYTE|BIT]?", Exact),
+    t(6, "BITCOUNT bkey bindex bindex BIT", Exact),
+    t(3, "BITCOUNT bkey index", Exact),
+    t(6, "BITPOS bkey bit", Exact),
+    t(6, "BITPOS bkey bit index", Exact),
+    t(8, "BITPOS bkey bit index index [BYTE|BIT]?", Exact),
+    t(6, "BITPOS bkey bit bindex bindex BIT", Exact),
+    t(16, "BITOP bop bkey (bkey)+", Exact),
+    t(4, "BITOP NOT bkey bkey", Exact),
+    t(
+        12,
+        "BITFIELD bkey [GET btype bplace|SET btype bplace bint|INCRBY btype bplace bint|OVERFLOW bover]*",
+        Exact,
+    ),
+    t(
+        12,
+        "BITFIELD bkey OVERFLOW bover INCRBY btype bplace bint [GET btype bplace]?",
+        Exact,
+    ),
+    t(
+        8,
+        "BITFIELD bkey OVERFLOW bover SET btype bplace bint",
+        Exact,
+    ),
+    t(4, "BITFIELD bkey (GET btype bplace)+", Exact),
+    t(
+        4,
+        "BITFIELD_RO bkey [GET btype bplace|GET btype bplace|OVERFLOW bover]*",
+        Exact,
+    ),
+    t(1, "BITFIELD_RO bkey SET btype bplace bint", Exact),
+    t(6, "GET bkey", Exact),
+    t(6, "SET bkey val", Exact),
+    t(3, "DEL bkey", Exact),
+    t(2, "EXPIRE bkey secs", Exact),
+    t(3, "APPEND bkey val", Exact),
+    t(4, "OBJECT ENCODING bkey", Exact),
 ];
 
 /// SORT, and what its patterns find.

@@ -307,6 +307,63 @@ def data_command():
             ["SETRANGE", k, 0, ""],
             ["ZADD", "z", 1, "m"],
             ["SADD", "s", "m"],
+            other_type_command(),
+            other_type_command(),
+            other_type_command(),
+        ]
+    )
+
+
+def stream():
+    return rng.choice(["st1", "st2"])
+
+
+def other_type_command():
+    k, other = stream(), stream()
+    entry = f"{rng.randint(1, 40)}-*"
+    read = [["STREAMS", k, rng.choice(["0", "5", "+"])], ["STREAMS", k, other, "0", "$"]]
+    return rng.choice(
+        [
+            ["XADD", k, entry, "f", "v"],
+            ["XADD", k, entry, "f", "v", "g", "w"],
+            ["XADD", k, "MAXLEN", rng.choice([0, 2]), entry, "f", "v"],
+            ["XADD", k, "NOMKSTREAM", entry, "f", "v"],
+            ["XRANGE", k, "-", "+"],
+            ["XLEN", k],
+            ["XDEL", k, "5-0", "6-0", "7-0"],
+            ["XTRIM", k, "MAXLEN", rng.choice([0, 1, 9])],
+            ["XSETID", k, "40-40"],
+            ["XREAD", *rng.choice(read)],
+            ["XGROUP", "CREATE", k, "g", rng.choice("0$"), "MKSTREAM"],
+            ["XGROUP", "CREATE", k, "g", rng.choice("0$")],
+            ["XGROUP", "DESTROY", k, "g"],
+            ["XGROUP", "SETID", k, "g", 0],
+            ["XGROUP", "CREATECONSUMER", k, "g", "c"],
+            ["XGROUP", "DELCONSUMER", k, "g", "c"],
+            ["XREADGROUP", "GROUP", "g", rng.choice("cd"), "COUNT", 2, "STREAMS", k, rng.choice(">>0")],
+            ["XREADGROUP", "GROUP", "g", "c", "NOACK", "STREAMS", k, ">"],
+            ["XACK", k, "g", "5-0", "9-0", "12-0"],
+            ["XPENDING", k, "g"],
+            ["XCLAIM", k, "g", "e", 0, "5-0", "9-0", "FORCE"],
+            ["XAUTOCLAIM", k, "g", "e", 0, 0, "COUNT", 2],
+            ["XINFO", "STREAM", k],
+            ["DEL", k],
+            ["RENAME", k, other],
+            ["SETBIT", "bits", rng.randint(0, 9), rng.choice("01")],
+            ["GETBIT", "bits", 3],
+            ["BITCOUNT", "bits"],
+            ["BITOP", rng.choice(["OR", "NOT"]), "bits2", "bits"],
+            ["BITFIELD", "bits", "GET", "u4", 0],
+            ["BITFIELD", "bits", "INCRBY", "u4", 0, rng.choice([0, 1])],
+            ["PFADD", "hll", rng.choice("abcdefgh")],
+            ["PFCOUNT", "hll"],
+            ["PFCOUNT", "hll", "hll2"],
+            ["PFMERGE", "hll2", "hll"],
+            ["GEOADD", "geo", rng.choice([13, 14]), 38, rng.choice("ab")],
+            ["GEOSEARCH", "geo", "FROMLONLAT", 13, 38, "BYRADIUS", 200, "km", "ASC"],
+            ["GEOSEARCHSTORE", "geo2", "geo", "FROMLONLAT", 13, 38, "BYRADIUS", rng.choice([1, 200]), "km"],
+            ["GEORADIUS", "geo", 13, 38, 200, "km", "STORE", "geo2"],
+            ["DEL", "bits", "hll", "geo"],
         ]
     )
 
@@ -412,6 +469,9 @@ def client_command(clients, number):
             ["BLPOP", "list1", "list2", 0],
             ["BLMOVE", "list1", "list2", "LEFT", "RIGHT", 0],
             ["BLPOP", "list1", 0.001],
+            ["XREAD", "BLOCK", 0, "STREAMS", "st1", "st2", choose("$$5"), "$"],
+            ["XREADGROUP", "GROUP", "g", choose("cd"), "BLOCK", 0, "STREAMS", choose(["st1", "st2"]), ">"],
+            ["XREAD", "BLOCK", 1, "STREAMS", "st1", "$"],
         ]
     )
 

@@ -108,6 +108,8 @@ fn snippet(rng: &mut Rng, newest: u64) -> String {
         format!("DEL {k} {l}"),
         format!("RPUSH list{k} {long} b c"),
         format!("LPOP list{k} 2"),
+        format!("XADD st{k} MAXLEN 50 * f {long}"),
+        format!("XGROUP DESTROY st{k} g"),
     ];
     let rare = [
         "FLUSHALL".to_string(),
@@ -159,6 +161,9 @@ fn snippet(rng: &mut Rng, newest: u64) -> String {
         format!("BLPOP list{k} list{l} 0"),
         format!("BLMOVE list{k} list{l} LEFT RIGHT 0.01"),
         format!("BZPOPMIN {k} 0"),
+        format!("XREAD BLOCK 0 STREAMS st{k} st{l} $ $"),
+        format!("XREADGROUP GROUP g {c} BLOCK 0 STREAMS st{k} >"),
+        format!("XGROUP CREATE st{k} g $ MKSTREAM\nXREADGROUP GROUP g {c} BLOCK 0 STREAMS st{k} >"),
         format!("SELECT {}", rng.below(3)),
         "RESET".into(),
         "QUIT".into(),
@@ -258,9 +263,11 @@ fn a_soak_of_clients_that_do_anything() {
 }
 
 /// A victim's first commands.
-const KINDS: [&str; 8] = [
+const KINDS: [&str; 10] = [
     "PING",
     "BLPOP nothing 0",
+    "XREAD BLOCK 0 STREAMS nothing stream $ $",
+    "XGROUP CREATE stream g $ MKSTREAM\nXREADGROUP GROUP g c BLOCK 0 STREAMS stream >",
     "WATCH a b\nMULTI\nSET a 1\nSET b 1",
     "SUBSCRIBE c d\nPSUBSCRIBE c* d*\nSSUBSCRIBE s",
     "HELLO 3\nCLIENT TRACKING ON\nMGET a b counter",
