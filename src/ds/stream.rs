@@ -1,7 +1,6 @@
 //! Streams: a log of entries, each with an id and fields, and the consumer groups that read it.
 //!
 //! - `id`: ids, their order and their text;
-//! - [`checked`]: nodes as Redis stores them, from files that are not trusted;
 //! - `entries`: the log, in nodes (`node`) of elements (`element`); `radix` for what XINFO tells;
 //! - `groups`: who has read how far, and what is pending with whom;
 //! - `chunks`: what nodes and pending entries stand in, by the order of their ids;
@@ -13,7 +12,6 @@
 //!
 //! Invariant: a stream may be empty; it is its key's value all the same.
 
-pub mod checked;
 mod chunks;
 mod element;
 mod entries;

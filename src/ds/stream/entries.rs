@@ -17,13 +17,12 @@
 
 use std::collections::BTreeMap;
 
-use super::checked::{CheckedNode, Refused};
 use super::chunks::{self, Chunks, Item, Pos};
 use super::element;
 use super::node::{Node, Walk, WalkBack};
 use super::radix;
 use super::{StreamId, save};
-use crate::ds::listpack::Value;
+use crate::ds::listpack::{Listpack, Value};
 
 /// Up to where a node is filled: the directives of the same names.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -253,19 +252,22 @@ impl Entries {
         self.nodes.push_back(Node::open(id, names, self.stamp));
     }
 
-    /// Appends a node: the listpack that Redis keeps for it under this id. It may be anything: tells what
+    /// Appends a node: the listpack, a valid one, that Redis keeps for it under this id; or tells what
     /// is wrong with it. The last id is that of its last entry then, if it is not above; the number
     /// of entries ever added stays.
-    pub fn push_listpack(&mut self, master_id: StreamId, listpack: &[u8]) -> Result<(), Refused> {
-        let checked = CheckedNode::new(master_id, listpack)?;
+    pub fn push_listpack(
+        &mut self,
+        master_id: StreamId,
+        listpack: Listpack<'_>,
+    ) -> Result<(), &'static str> {
         let above = self.range_back(StreamId::MIN, StreamId::MAX).next();
         let above = above.map(|entry| entry.id).unwrap_or_default();
-        let last_node = self.nodes.last().map(Node::id).unwrap_or_default();
+        let last_node = self.nodes.last().map(Node::id);
         // No entry has the id 0-0.
-        if master_id <= above.max(last_node) {
-            return Err("Stream entries whose IDs do not ascend");
+        if master_id <= above.max(last_node.unwrap_or_default()) {
+            return Err("stream: nodes are not in order");
         }
-        let node = Node::from_checked(&checked, self.stamp);
+        let node = Node::from_listpack(master_id, listpack, self.stamp)?;
         let was_empty = self.is_empty();
         self.len += node.live();
         self.last_id = self.last_id.max(node.last_id());

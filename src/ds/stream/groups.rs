@@ -173,7 +173,7 @@ impl Groups {
 
     /// Whether any of them has a consumer.
     pub fn have_consumers(&self) -> bool {
-        self.all.values().any(|group| !group.by_name.is_empty())
+        self.iter().any(|group| !group.by_name.is_empty())
     }
 
     /// The group of this name.

@@ -29,12 +29,11 @@
 //! - `listpack_bytes` is the length of the listpack without its header, its end and the two counts;
 //! - a node has entries, if perhaps only deleted ones.
 
-use super::checked::CheckedNode;
 use super::element::{self, fold, unfold};
 use super::entries::{Entry, Limits};
 use super::{StreamId, chunks};
 use crate::ds::entry::size_class;
-use crate::ds::listpack::{self, Value};
+use crate::ds::listpack::{self, Listpack, Value};
 
 /// The entry is deleted. (Redis's flags have these two bits, too.)
 const DELETED: u8 = 1;
@@ -498,28 +497,40 @@ impl Node {
         }
     }
 
-    /// The node that this one stands for. Deleted entries that it leaves out are left out.
-    pub(super) fn from_checked(checked: &CheckedNode<'_>, stamp: u32) -> Node {
-        let names = checked.master_fields();
-        let names = Exactly(names, checked.master_fields().count());
-        let mut node = Node::open(checked.master(), names, stamp);
-        for entry in checked.entries() {
-            let at = node.data.len();
-            let count = entry.len() as usize;
-            let bound = entry.elements_bytes();
-            node.reserve(bound + SHORT_OVERHEAD_BYTES + 2 * ELEMENT_HEAD_BYTES);
-            let flags = if entry.has_master_fields {
-                SAME_FIELDS
-            } else {
-                0
-            };
-            node.push_entry(entry.id, flags, count, entry.elements(), bound);
-            if entry.is_deleted {
-                node.delete(at);
-            }
+    /// The node that Redis keeps as this listpack (which is a valid one) under this id; or what is
+    /// wrong with it.
+    pub(super) fn from_listpack(
+        master: StreamId,
+        listpack: Listpack<'_>,
+        stamp: u32,
+    ) -> Result<Node, &'static str> {
+        let mut reader = Reader(listpack.iter());
+        let live = reader.count()?;
+        let deleted = reader.count()?;
+        let fields = reader.count()?;
+        let names = reader.0.clone();
+        reader.skip(fields)?;
+        let fields_bytes = reader.0.at();
+        debug_assert!(fields_bytes <= listpack.bytes().len());
+        if reader.int()? != 0 {
+            return Err("stream: the master entry does not end with 0");
+        }
+        // That so many are there was found out by skipping them.
+        let names = Exactly(names.take(fields as usize), fields as usize);
+        let mut node = Node::open(master, names, stamp);
+        // No id may be below this one.
+        let mut least = Some(master);
+        while reader.0.clone().next().is_some() {
+            reader.entry(&mut node, fields, &mut least)?;
+        }
+        if node.data.len() == node.entries_at() {
+            return Err("stream: a node without entries");
+        }
+        if node.live() != live || u64::from(node.deleted) != deleted {
+            return Err("stream: a node's counts are wrong");
         }
         node.shrink();
-        node
+        Ok(node)
     }
 }
 
@@ -611,6 +622,76 @@ impl<'a> Iterator for WalkBack<'a> {
                 return Some(self.node.entry(id, &raw, self.master));
             }
         }
+    }
+}
+
+/// Reads a listpack that may be anything but invalid.
+struct Reader<'a>(listpack::Iter<'a>);
+
+impl Reader<'_> {
+    fn int(&mut self) -> Result<i64, &'static str> {
+        let value = self.0.next().ok_or("stream: a node ends too early")?;
+        value.int().ok_or("stream: a node has a text for a number")
+    }
+
+    fn count(&mut self) -> Result<u64, &'static str> {
+        u64::try_from(self.int()?).map_err(|_| "stream: a node has a count below 0")
+    }
+
+    fn skip(&mut self, elements: u64) -> Result<(), &'static str> {
+        for _ in 0..elements {
+            self.0.next().ok_or("stream: a node ends too early")?;
+        }
+        Ok(())
+    }
+
+    /// Appends the next entry to the node, whose master has so many fields.
+    fn entry(
+        &mut self,
+        node: &mut Node,
+        fields: u64,
+        least: &mut Option<StreamId>,
+    ) -> Result<(), &'static str> {
+        let flags = self.int()?;
+        if !(0..=i64::from(DELETED | SAME_FIELDS)).contains(&flags) {
+            return Err("stream: an entry has unknown flags");
+        }
+        let id = StreamId {
+            ms: node.master.ms.wrapping_add(self.int()? as u64),
+            seq: node.master.seq.wrapping_add(self.int()? as u64),
+        };
+        if least.is_none_or(|least| id < least) {
+            return Err("stream: ids do not ascend");
+        }
+        let flags = flags as u8;
+        let (count, elements) = match flags & SAME_FIELDS {
+            0 => {
+                let count = self.count()?;
+                (count, count.checked_mul(2))
+            }
+            _ => (fields, Some(fields)),
+        };
+        let elements = elements.ok_or("stream: an entry has too many fields")?;
+        if elements == 0 {
+            return Err("stream: an entry has no fields");
+        }
+        let (from, values) = (self.0.at(), self.0.clone());
+        self.skip(elements)?;
+        let bound = self.0.at() - from;
+        let heads = if flags & SAME_FIELDS == 0 { 4 } else { 3 };
+        if self.count()? != elements + heads {
+            return Err("stream: an entry has a wrong number of elements");
+        }
+        let at = node.data.len();
+        let same_fields = flags & SAME_FIELDS;
+        node.reserve(bound + SHORT_OVERHEAD_BYTES + 2 * ELEMENT_HEAD_BYTES);
+        let values = values.take(elements as usize);
+        node.push_entry(id, same_fields, count as usize, values, bound);
+        match flags & DELETED {
+            0 => *least = id.next(),
+            _ => node.delete(at),
+        }
+        Ok(())
     }
 }
 

@@ -2,7 +2,7 @@
 //! under changes.
 
 use super::*;
-use crate::ds::listpack;
+use crate::ds::listpack::{self, Listpack};
 use crate::util::rng::Rng;
 use model::Model;
 

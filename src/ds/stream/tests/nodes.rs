@@ -28,9 +28,9 @@ fn what_is_written_is_read() {
         let mut read = Stream::new();
         let entries = read.entries_mut();
         for (id, bytes) in &written {
-            entries.push_listpack(*id, bytes).unwrap();
-            let again = entries.push_listpack(*id, bytes);
-            assert_eq!(again, Err("Stream entries whose IDs do not ascend"));
+            entries.push_listpack(*id, Listpack::new(bytes)).unwrap();
+            let again = entries.push_listpack(*id, Listpack::new(bytes));
+            assert_eq!(again, Err("stream: nodes are not in order"));
         }
         assert_eq!(listpacks(&read), written);
         assert_eq!(read.entries().first_id(), pair.stream.entries().first_id());
