@@ -21,8 +21,9 @@ pub(crate) fn text(full: &Reply, without: &[&str]) -> String {
 fn flatten(reply: &Reply, words: &mut Vec<String>) {
     match reply {
         Reply::Array(items) => {
-            words.push(format!("[{}", items.len()));
+            words.push("[".to_owned());
             items.iter().for_each(|item| flatten(item, words));
+            words.push("]".to_owned());
         }
         Reply::Int(number) => words.push(number.to_string()),
         Reply::Nil => words.push("nil".to_owned()),
