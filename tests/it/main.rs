@@ -37,6 +37,7 @@ mod shop;
 mod smoke;
 mod store;
 mod stream_queues;
+mod stream_readers;
 mod templates;
 mod together;
 mod tracking;
