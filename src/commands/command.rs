@@ -235,6 +235,17 @@ fn key_spec(out: &mut ReplyWriter, spec: &KeySpec) {
     out.bulk(b"begin_search");
     match spec.begin {
         Begin::Index(index) => typed_map(out, "index", &[("index", index.into())]),
+        Begin::Keyword { keyword, from } => {
+            out.map(2);
+            out.bulk(b"type");
+            out.bulk(b"keyword");
+            out.bulk(b"spec");
+            out.map(2);
+            out.bulk(b"keyword");
+            out.bulk(keyword.as_bytes());
+            out.bulk(b"startfrom");
+            out.integer(from.into());
+        }
         Begin::Unknown => typed_map(out, "unknown", &[]),
     }
     out.bulk(b"find_keys");

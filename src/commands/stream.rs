@@ -4,6 +4,8 @@
 use super::Command;
 
 mod group;
+mod info;
+mod references;
 
 pub use group::COMMANDS as GROUP_COMMANDS;
 

@@ -332,10 +332,31 @@ impl<'k> Access<'k> {
     /// but refreshes the key's LRU clock.
     #[inline(always)]
     pub fn find_mut(&mut self, key: &[u8]) -> Option<KeyMut<'_>> {
+        self.find_to_edit(key, false)
+    }
+
+    /// As [`Access::find_mut`], of a key that Redis looks up as if for reading only: it counts as hit
+    /// or miss (XACK, XCLAIM).
+    #[inline]
+    pub fn find_mut_counted(&mut self, key: &[u8]) -> Option<KeyMut<'_>> {
+        self.find_to_edit(key, true)
+    }
+
+    #[inline(always)]
+    fn find_to_edit(&mut self, key: &[u8], is_counted: bool) -> Option<KeyMut<'_>> {
         let (hash, seen, db) = (self.hash(key), self.seen(), self.db);
         let id = self.keyspace.shard_of(hash);
         let shard = held_or_missing(&mut self.locks, id, self.partial)?;
-        let slot = find_to_change(seen, shard, (hash, key), &mut self.effects)?;
+        let found = find_to_change(seen, shard, (hash, key), &mut self.effects);
+        if is_counted {
+            shard.stats.hits += found.is_some() as u64;
+            shard.stats.misses += found.is_none() as u64;
+            if found.is_none() {
+                let effects = &mut self.effects;
+                effects.notify(EventClass::KEY_MISS, "keymiss", db, key);
+            }
+        }
+        let slot = found?;
         let table = &mut shard.tables[db.0 as usize];
         if self.touch {
             table.meta_mut(slot).set_lru(self.lru_clock);
@@ -559,7 +580,7 @@ impl<'k> Access<'k> {
             None => table.insert(hash, entry),
         };
         self.keyspace.snapshot.note_moved(self.db, table.get(slot));
-        let fields_at_ms = side.note_fields(self.db, table.get_mut(slot));
+        let fields_at_ms = side.note_collection(self.db, table.get_mut(slot));
         note_expire(self.keyspace, self.keyspace.shard(id), expire_at_ms);
         note_expire(self.keyspace, self.keyspace.shard(id), fields_at_ms);
     }
@@ -645,6 +666,21 @@ impl KeyMut<'_> {
     #[inline]
     pub fn add_changes(&mut self, changes: u64) {
         self.changes += changes;
+    }
+
+    /// Counts changes of which nobody is told who listens to the key (WATCH, client-side caching), as
+    /// Redis does not of what the groups of a stream know.
+    #[inline]
+    pub fn add_untold_changes(&mut self, changes: u64) {
+        self.effects.changes += changes;
+    }
+
+    /// The value, to be changed, with what is put on record meanwhile.
+    #[inline]
+    pub fn slot_and_record(&mut self) -> (EntrySlot<'_>, Record<'_>) {
+        let slot = EntrySlot::new(self.table, self.slot);
+        let (effects, db) = (&mut *self.effects, self.db);
+        (slot, Record { effects, db })
     }
 
     /// Replaces the value; the expiry stays.
@@ -739,8 +775,38 @@ impl KeyMut<'_> {
             self.effects.note_created(self.side, self.db, entry.key());
         }
         let entry = self.table.get_mut(self.slot);
-        let fields_at_ms = self.side.note_fields(self.db, entry);
+        let fields_at_ms = self.side.note_collection(self.db, entry);
         note_expire(self.keyspace, self.home, fields_at_ms);
+    }
+}
+
+/// What a command puts on record while it is changing a value.
+pub struct Record<'a> {
+    effects: &'a mut Effects,
+    db: DbIndex,
+}
+
+impl Record<'_> {
+    /// Whether a log wants to know what is done.
+    #[inline]
+    pub fn is_logged(&self) -> bool {
+        self.effects.is_logged()
+    }
+
+    /// Has the log repeat this command instead of the request, behind others of which that was said.
+    pub fn propagate_as<'a>(&mut self, argv: impl IntoIterator<Item = &'a [u8], IntoIter: Clone>) {
+        self.effects.propagate_as(self.db, argv.into_iter());
+    }
+
+    /// Keeps the request itself out of the log.
+    pub fn dont_propagate(&mut self) {
+        self.effects.dont_propagate();
+    }
+
+    /// Records an event of the key, for keyspace notifications.
+    #[inline]
+    pub fn notify(&mut self, class: EventClass, name: &'static str, key: &[u8]) {
+        self.effects.notify(class, name, self.db, key);
     }
 }
 

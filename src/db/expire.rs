@@ -378,7 +378,7 @@ fn expire_fields(
                 effects.notify(EventClass::GENERIC, "del", db, &key);
             }
             false => {
-                data.side.note_fields(db, table.get_mut(slot));
+                data.side.note_collection(db, table.get_mut(slot));
             }
         }
     }

@@ -86,7 +86,7 @@ impl Keyspace {
             let is_large = view.value().as_collection().is_some();
             let slot = table.insert(hash, entry);
             if is_large {
-                note(side.note_fields(db, table.get_mut(slot)));
+                note(side.note_collection(db, table.get_mut(slot)));
             }
         }
         if let Some(at_ms) = earliest_ms {

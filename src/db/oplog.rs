@@ -9,9 +9,11 @@
 //! deletions by one command) is one record with one number: see [`Draft`].
 //!
 //! One consumer drains: the thread of the append-only file. It may sleep ([`OpLog::park`]); whoever
-//! appends wakes it. It tells how far the log is on the disk ([`OpLog::publish_durable`]), and with
-//! `appendfsync always` connections wait for that ([`OpLog::poll_durable`]): a group commit. A consumer that
-//! is slower than the writers makes these wait, too ([`OpLog::room`]): memory has a bound.
+//! appends wakes it. It tells how far the log is written and how far it is on the disk
+//! ([`OpLog::publish_written`], [`OpLog::publish_durable`]); connections wait for what is promised to
+//! them ([`Promise`], [`OpLog::poll_promised`]), all that have come together for one write: a group
+//! commit. A consumer that is slower than the writers makes these wait, too ([`OpLog::room`]): memory
+//! has a bound.
 //!
 //! Invariants:
 //! - a number is taken while the lane's lock is held: once it is known to be given out, taking the
@@ -19,8 +21,9 @@
 //! - numbers in a lane ascend;
 //! - nothing is locked or allocated while no log is on: [`OpLog::is_on`] is one load.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::thread::Thread;
 use std::time::Duration;
@@ -47,11 +50,23 @@ const LANE_BYTES_MAX: usize = 16 << 20;
 /// What a drained lane's buffer keeps of its room.
 const KEEP_BYTES_MAX: usize = 1 << 20;
 
+/// What a reply to a write means, and so what it waits for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum Promise {
+    /// That the record is in memory.
+    Nothing = 0,
+    /// That the operating system has it: no end of this process loses it.
+    Written = 1,
+    /// That the disk has it.
+    Durable = 2,
+}
+
 /// See the module's text.
 pub struct OpLog {
     is_on: AtomicBool,
-    /// Replies wait for the disk (appendfsync always).
-    is_always: AtomicBool,
+    /// A [`Promise`].
+    promise: AtomicU8,
     /// A lane holds too much.
     is_congested: AtomicBool,
     /// The consumer wants to be woken by the next record.
@@ -60,14 +75,15 @@ pub struct OpLog {
     is_woken: AtomicBool,
     lanes: Box<[Lane]>,
     last_seq: Padded<AtomicU64>,
+    written_seq: Padded<AtomicU64>,
     durable_seq: Padded<AtomicU64>,
-    /// Who waits until a number is durable.
+    /// Who waits until a number is written, or durable.
     waiting: Mutex<Waiting>,
     consumer: Mutex<Option<Thread>>,
     has_room: Notify,
 }
 
-/// Who waits for the disk.
+/// Who waits for the consumer.
 #[derive(Default)]
 struct Waiting {
     /// The number that each waits for, roughly ascending.
@@ -82,6 +98,11 @@ struct Waiting {
 struct Padded<T>(T);
 
 type Lane = Padded<Mutex<Vec<u8>>>;
+
+thread_local! {
+    /// See [`OpLog::write_here`].
+    static WRITES_HERE: Cell<bool> = const { Cell::new(false) };
+}
 
 /// The number of a thread that appends.
 fn thread_number() -> usize {
@@ -98,12 +119,13 @@ impl OpLog {
         let lanes = threads.clamp(1, LANES_MAX).next_power_of_two();
         OpLog {
             is_on: AtomicBool::new(false),
-            is_always: AtomicBool::new(false),
+            promise: AtomicU8::new(Promise::Nothing as u8),
             is_congested: AtomicBool::new(false),
             is_asleep: AtomicBool::new(false),
             is_woken: AtomicBool::new(false),
             lanes: (0..lanes).map(|_| Lane::default()).collect(),
             last_seq: Padded::default(),
+            written_seq: Padded::default(),
             durable_seq: Padded::default(),
             waiting: Mutex::default(),
             consumer: Mutex::default(),
@@ -124,16 +146,26 @@ impl OpLog {
         self.release();
     }
 
-    /// Whether replies wait for the disk.
-    #[inline]
-    pub fn is_always(&self) -> bool {
-        self.is_always.load(Ordering::Relaxed)
+    /// Says what replies wait for; those that wait when they need not any more go on.
+    pub fn set_promise(&self, promise: Promise) {
+        self.promise.store(promise as u8, Ordering::SeqCst);
+        self.release();
     }
 
-    /// Says whether replies wait for the disk; those that wait when they need not any more go on.
-    pub fn set_always(&self, always: bool) {
-        self.is_always.store(always, Ordering::SeqCst);
-        self.release();
+    /// The calling thread writes what it appends, as soon as it has appended what it can, if
+    /// [`Promise::Written`] is the promise: it need not wake the consumer.
+    pub fn write_here(&self) {
+        WRITES_HERE.set(true);
+    }
+
+    #[inline]
+    fn writes_here(&self) -> bool {
+        WRITES_HERE.get() && self.promise.load(Ordering::Relaxed) == Promise::Written as u8
+    }
+
+    /// Whether the thread that asks has to see to it that what it has appended is written.
+    pub fn is_written_here(&self) -> bool {
+        self.writes_here() && self.is_on()
     }
 
     /// Appends one command; its number. Under the locks of what it has changed.
@@ -176,7 +208,7 @@ impl OpLog {
             self.is_congested.store(true, Ordering::Relaxed);
         }
         // Either this sees that the consumer sleeps, or the consumer sees the number.
-        if self.is_asleep.load(Ordering::SeqCst) {
+        if self.is_asleep.load(Ordering::SeqCst) && !self.writes_here() {
             self.wake();
         }
         seq
@@ -242,12 +274,13 @@ impl OpLog {
         }
     }
 
-    /// Sleeps until a record is appended that `merge` has not got, somebody calls [`OpLog::wake`], or
-    /// the time is over. For the consumer.
-    pub fn park(&self, merge: &Merge, most: Duration) {
+    /// Sleeps until a record is appended behind the one that was drained last, somebody calls
+    /// [`OpLog::wake`], or the time is over. For the consumer. Threads that write themselves do not
+    /// wake it ([`OpLog::write_here`]).
+    pub fn park(&self, drained: u64, most: Duration) {
         *self.consumer.lock() = Some(std::thread::current());
         self.is_asleep.store(true, Ordering::SeqCst);
-        if self.cut() < merge.next_seq && !self.is_woken.load(Ordering::SeqCst) {
+        if self.cut() <= drained && !self.is_woken.load(Ordering::SeqCst) {
             std::thread::park_timeout(most);
         }
         self.is_asleep.store(false, Ordering::SeqCst);
@@ -270,8 +303,17 @@ impl OpLog {
         self.durable_seq.0.load(Ordering::SeqCst)
     }
 
+    /// Everything up to this number is written, though perhaps not on the disk.
+    pub fn publish_written(&self, seq: u64) {
+        let before = self.written_seq.0.fetch_max(seq, Ordering::SeqCst);
+        if before < seq && self.promise.load(Ordering::SeqCst) == Promise::Written as u8 {
+            self.wake_waiting(seq);
+        }
+    }
+
     /// Everything up to this number is on the disk.
     pub fn publish_durable(&self, seq: u64) {
+        self.written_seq.0.fetch_max(seq, Ordering::SeqCst);
         self.durable_seq.0.fetch_max(seq, Ordering::SeqCst);
         self.wake_waiting(self.durable_seq());
     }
@@ -300,12 +342,17 @@ impl OpLog {
     /// Whether a reply to a command with this number has to wait.
     #[inline]
     pub fn must_wait(&self, seq: u64) -> bool {
-        self.is_always() && self.is_on() && self.durable_seq() < seq
+        let reached = match self.promise.load(Ordering::SeqCst) {
+            0 => return false,
+            1 => &self.written_seq,
+            _ => &self.durable_seq,
+        };
+        self.is_on() && reached.0.load(Ordering::SeqCst) < seq
     }
 
-    /// Ready when the record is on the disk, or nobody promises that any more. `enrolled` is the
-    /// caller's memory of whether its task will be woken; `None` at first.
-    pub fn poll_durable(
+    /// Ready when what was promised of the record is true, or nobody promises that any more.
+    /// `enrolled` is the caller's memory of whether its task will be woken; `None` at first.
+    pub fn poll_promised(
         &self,
         cx: &mut Context<'_>,
         seq: u64,

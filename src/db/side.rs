@@ -1,5 +1,5 @@
 //! What a shard knows of some of its keys besides their values: who waits for them, who listens to
-//! them, and when fields of theirs expire.
+//! them, when fields of theirs expire, and whether groups of theirs have consumers.
 //!
 //! Most keys have none of it, so nothing is kept with the entries: a writer asks one shard-wide
 //! question, whether there is anything at all.
@@ -29,16 +29,31 @@ pub struct Side {
     pub(super) listeners: Listeners,
     /// Hashes by the time at which a field of theirs expires.
     pub(super) field_due: BTreeSet<(u64, DbIndex, Box<[u8]>)>,
+    /// Databases in which groups of some stream have had consumers since it was last emptied: what a
+    /// snapshot must know before it meets them.
+    consumed: BTreeSet<DbIndex>,
 }
 
 impl Side {
-    /// Notes when fields of an entry of the keyspace expire, if any do earlier than was known.
-    /// Returns that time if it is new.
-    pub(super) fn note_fields(&mut self, db: DbIndex, entry: EntryMut<'_>) -> Option<u64> {
+    /// Whether groups of streams have consumers, or had.
+    pub(super) fn has_consumers(&self) -> bool {
+        !self.consumed.is_empty()
+    }
+
+    /// Notes what has to be known of a collection of the keyspace: when fields of it expire, if any do
+    /// earlier than was known; that time is returned if it is new.
+    pub(super) fn note_collection(&mut self, db: DbIndex, entry: EntryMut<'_>) -> Option<u64> {
         let key = entry.view().key();
         // Most collections have no such fields: nothing is copied for them.
-        let Some(Collection::Hash(fields)) = entry.view().value().as_collection() else {
-            return None;
+        let fields = match entry.view().value().as_collection() {
+            Some(Collection::Hash(fields)) => fields,
+            Some(Collection::Stream(stream)) => {
+                if stream.groups().have_consumers() {
+                    self.consumed.insert(db);
+                }
+                return None;
+            }
+            _ => return None,
         };
         let (next_ms, noted_ms) = (fields.table.next_expire_at_ms(), fields.noted_at_ms);
         if next_ms >= noted_ms {
@@ -70,12 +85,13 @@ impl Side {
     }
 
     /// A database was emptied.
-    pub(super) fn forget_all_fields(&mut self, db: DbIndex) {
+    pub(super) fn forget_all_collections(&mut self, db: DbIndex) {
         self.field_due.retain(|(_, of, _)| *of != db);
+        self.consumed.remove(&db);
     }
 
     /// Two databases were exchanged.
-    pub(super) fn swap_fields(&mut self, a: DbIndex, b: DbIndex) {
+    pub(super) fn swap_collections(&mut self, a: DbIndex, b: DbIndex) {
         let swapped = |db| match db {
             db if db == a => b,
             db if db == b => a,
@@ -86,5 +102,7 @@ impl Side {
             .into_iter()
             .map(|(at_ms, db, key)| (at_ms, swapped(db), key))
             .collect();
+        let consumed = std::mem::take(&mut self.consumed);
+        self.consumed = consumed.into_iter().map(swapped).collect();
     }
 }

@@ -75,6 +75,8 @@ pub struct Cut {
     pub changes: u64,
     /// Some hash has fields that expire.
     pub fields_expire: bool,
+    /// The groups of some stream have consumers, or had.
+    pub consumers: bool,
 }
 
 /// A large collection as it was in the moment of the snapshot.
@@ -87,10 +89,12 @@ pub struct Large {
     pub meta: Meta,
     /// Its expiry, Unix ms.
     pub expire_at_ms: Option<u64>,
-    /// Elements; nodes, of a list.
+    /// Elements; nodes, of a list and of a stream.
     pub len: usize,
     /// Some of its fields expire.
     pub fields_expire: bool,
+    /// Some of its groups have consumers.
+    pub has_consumers: bool,
     state: Mutex<LargeState>,
 }
 
@@ -140,6 +144,10 @@ impl Snapshot {
             Collection::Hash(fields) => fields.table.expires_len() > 0,
             _ => false,
         };
+        let has_consumers = match &collection {
+            Collection::Stream(stream) => stream.groups().have_consumers(),
+            _ => false,
+        };
         let large = Large {
             db,
             key: key.clone(),
@@ -147,6 +155,7 @@ impl Snapshot {
             expire_at_ms,
             len: collection.save_len(),
             fields_expire,
+            has_consumers,
             state: Mutex::new(LargeState {
                 saving: collection.begin_save(),
                 place: (db_now, key),
@@ -358,6 +367,7 @@ impl Keyspace {
             let data: &mut ShardData = guard;
             cut.fields_expire =
                 cut.fields_expire || data.some_field_expires(|key| self.hash(key), &mut looks_left);
+            cut.consumers |= data.side.has_consumers();
             for (size, table) in sizes.iter_mut().zip(&mut data.tables) {
                 size.0 += table.len() as u64;
                 size.1 += table.expires_len() as u64;

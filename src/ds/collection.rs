@@ -132,7 +132,9 @@ pub enum Element<'a> {
     Group(GroupHead<'a>),
     /// What is pending in the group.
     Pending(StreamId, Pending),
-    /// A consumer of the group, behind all that is pending in it.
+    /// How many consumers the group has, behind all that is pending in it.
+    Consumers(usize),
+    /// A consumer of the group.
     Consumer(ConsumerHead<'a>),
 }
 

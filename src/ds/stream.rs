@@ -1,6 +1,7 @@
 //! Streams: a log of entries, each with an id and fields, and the consumer groups that read it.
 //!
 //! - [`id`]: ids, their order and their text;
+//! - [`checked`]: nodes as Redis stores them, from files that are not trusted;
 //! - [`entries`]: the log;
 //! - [`groups`]: who has read how far, and what is pending with whom;
 //! - [`save`]: how a snapshot walks a stream that goes on changing.
@@ -11,10 +12,14 @@
 //!
 //! Invariant: a stream may be empty; it is its key's value all the same.
 
+pub mod checked;
 mod entries;
 mod groups;
 mod id;
 pub mod save;
+
+#[cfg(test)]
+pub mod shown;
 
 pub use entries::{Entries, Entry, Fields, Limits, Trim, Until};
 pub use groups::{Consumer, ConsumerId, Group, Groups, Pending};

@@ -579,17 +579,17 @@ struct Held<'k> {
 /// Locks the shards of the keys that a request names.
 fn lock_keys<'k>(keyspace: &'k Keyspace, command: &Registered, argv: Argv<'_>) -> Locks<'k> {
     let mut hashes: SmallVec<[u64; 16]> = SmallVec::new();
-    let found = keys::for_each_key(command.row.keys, argv, |at, spec| {
+    // Specs that lead nowhere: mostly the handler finds the same fault and answers it, without touching
+    // a key. But some commands need no keys of their last spec (PFMERGE without sources).
+    let _ = keys::for_each_key(command.row.keys, argv, |at, spec| {
         if spec.is_key() {
             hashes.push(keyspace.hash(&argv[at]));
         }
     });
-    // Specs that lead nowhere: the handler finds the same fault and answers it, without touching a
-    // key.
-    match (found, hashes.len()) {
-        (Ok(()), 1) => keyspace.lock_one(hashes[0]),
-        (Ok(()), 2..) => keyspace.lock_many(hashes.into_iter()),
-        _ => keyspace.lock_none(),
+    match hashes.len() {
+        0 => keyspace.lock_none(),
+        1 => keyspace.lock_one(hashes[0]),
+        _ => keyspace.lock_many(hashes.into_iter()),
     }
 }
 

@@ -85,7 +85,7 @@ struct Connection {
 #[derive(Clone, Copy)]
 struct Held {
     seq: u64,
-    /// See [`Relay::poll_durable`](super::relay::Relay::poll_durable).
+    /// See [`Relay::poll_promised`](super::relay::Relay::poll_promised).
     enrolled: bool,
 }
 
@@ -277,7 +277,7 @@ impl Connection {
         if let Some(held) = &mut self.held {
             let oplog = &worker.exec.server.keyspace.oplog;
             let (relay, seq) = (&worker.relay, held.seq);
-            ready!(relay.poll_durable(oplog, cx, seq, &mut held.enrolled));
+            ready!(relay.poll_promised(oplog, cx, seq, &mut held.enrolled));
             self.held = None;
         }
         Poll::Ready(())

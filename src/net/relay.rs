@@ -1,7 +1,7 @@
-//! Waiting for the disk, together: one task of each worker waits for the log on behalf of all its
+//! Waiting for the log, together: one task of each worker waits for it on behalf of all its
 //! connections, so that a group of replies costs one wake-up from another thread, not one each.
 //!
-//! A connection enrols with the number of its record; when the disk has that, the task wakes it, on
+//! A connection enrols with the number of its record; when the log has that, the task wakes it, on
 //! their own thread. What has gone meanwhile is woken in vain.
 
 use std::cell::RefCell;
@@ -19,9 +19,9 @@ pub struct Relay {
 }
 
 impl Relay {
-    /// Ready when the record is on the disk, or nobody promises that any more. `enrolled` is the
+    /// Ready when what was promised of the record is true, or nobody promises that any more. `enrolled` is the
     /// caller's memory of whether it will be woken; `false` at first.
-    pub fn poll_durable(
+    pub fn poll_promised(
         &self,
         oplog: &OpLog,
         cx: &mut Context<'_>,
@@ -42,8 +42,8 @@ impl Relay {
         Poll::Pending
     }
 
-    /// The task; it never ends by itself.
-    pub async fn run(&self, oplog: &OpLog) {
+    /// The task; it never ends by itself. `write` writes the log, where that is left to workers.
+    pub async fn run(&self, oplog: &OpLog, write: impl Fn()) {
         let (mut enrolled, mut enrolled_for) = (None, 0);
         poll_fn::<(), _>(|cx| {
             *self.task.borrow_mut() = Some(cx.waker().clone());
@@ -53,10 +53,13 @@ impl Relay {
                 let Some(next) = next else {
                     return Poll::Pending;
                 };
+                if oplog.must_wait(next) && oplog.is_written_here() {
+                    write();
+                }
                 if next != enrolled_for {
                     (enrolled, enrolled_for) = (None, next);
                 }
-                ready!(oplog.poll_durable(cx, next, &mut enrolled));
+                ready!(oplog.poll_promised(cx, next, &mut enrolled));
             }
         })
         .await

@@ -214,7 +214,15 @@ async fn work(
     });
     let waiting = worker.clone();
     let relayed = tokio::task::spawn_local(async move {
-        waiting.relay.run(&waiting.exec.server.keyspace.oplog).await;
+        let server = &waiting.exec.server;
+        let oplog = &server.keyspace.oplog;
+        oplog.write_here();
+        let write = || {
+            if let Some(aof) = server.persist.aof() {
+                aof.write_through(oplog, server.clock.unix_ms());
+            }
+        };
+        waiting.relay.run(oplog, write).await;
     });
     let ringing = worker.clone();
     let answered = tokio::task::spawn_local(async move {

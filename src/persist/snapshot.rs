@@ -102,9 +102,10 @@ pub struct Rdb {
 
 impl Format for Rdb {
     fn header(&mut self, out: &mut Vec<u8>, cut: &Cut) {
-        let version = match cut.fields_expire {
-            true => Version::Valkey80,
-            false => Version::Redis10,
+        let version = match (cut.fields_expire, cut.consumers) {
+            (true, _) => Version::Valkey80,
+            (false, true) => Version::Redis11,
+            (false, false) => Version::Redis10,
         };
         encode::header(out, version, &self.aux);
     }
@@ -411,7 +412,10 @@ impl Recorder<'_> {
             Type::List => (LargeKind::List, SLICE_NODES),
             Type::Set => (LargeKind::Set, SLICE_ELEMENTS),
             Type::Zset => (LargeKind::Zset, SLICE_ELEMENTS),
-            Type::Stream => (LargeKind::Stream, SLICE_NODES),
+            Type::Stream => {
+                let has_consumers = large.has_consumers;
+                (LargeKind::Stream { has_consumers }, SLICE_ELEMENTS)
+            }
             Type::Hash | Type::String => {
                 let fields_expire = large.fields_expire;
                 (LargeKind::Hash { fields_expire }, SLICE_ELEMENTS)

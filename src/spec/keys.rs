@@ -58,6 +58,13 @@ impl KeyFlags {
 pub enum Begin {
     /// At this argument (the name is argument 0).
     Index(u16),
+    /// Behind the first argument that is this word, in any case, searched from an argument on.
+    Keyword {
+        /// The word.
+        keyword: &'static str,
+        /// Where the search for it begins; negative: backwards, counted from the end.
+        from: i16,
+    },
     /// No rule says it; see [`KeySpec::unknown`].
     Unknown,
 }
@@ -86,7 +93,7 @@ pub enum Find {
     Unknown,
 }
 
-/// Finds the one key of an unknown spec in a request: its position.
+/// Finds the one key of an unknown spec, or of one behind a keyword, in a request: its position.
 pub type Finder = fn(Argv<'_>) -> Option<usize>;
 
 /// One key specification.
@@ -103,7 +110,7 @@ pub struct KeySpec {
     /// What happens to the keys of one request, when that depends on its arguments; see
     /// [`KeySpec::varying`].
     pub varying: Option<fn(Argv<'_>) -> KeyFlags>,
-    /// How the key of an unknown spec is found.
+    /// How the key of an unknown spec, or of one behind a keyword, is found.
     pub finder: Option<Finder>,
 }
 
@@ -151,6 +158,21 @@ impl KeySpec {
             notes: "",
             varying: None,
             finder,
+        }
+    }
+
+    /// One key behind the word `keyword`, which is searched from argument `from` on. The finder says
+    /// where it is in a request, since commands do not take every such word for it.
+    pub const fn keyword(
+        keyword: &'static str,
+        from: i16,
+        finder: Finder,
+        flags: KeyFlags,
+    ) -> KeySpec {
+        KeySpec {
+            begin: Begin::Keyword { keyword, from },
+            find: Find::Range { last: 0, step: 1 },
+            ..KeySpec::unknown(Some(finder), flags)
         }
     }
 

@@ -307,6 +307,68 @@ pub fn fmt_double_17(value: f64, out: &mut Vec<u8>) {
     }
 }
 
+/// Appends a number with four digits after the point, as distances are answered.
+pub fn fmt_fixed_4(value: f64, out: &mut Vec<u8>) {
+    const SCALE: u16 = 10_000;
+    let scaled = (value * f64::from(SCALE)).round_ties_even() as i64;
+    if scaled < 0 {
+        out.push(b'-');
+    }
+    let scaled = scaled.unsigned_abs();
+    fmt_u64(scaled / u64::from(SCALE), out);
+    out.push(b'.');
+    push_padded(scaled % u64::from(SCALE), 4, out);
+}
+
+/// Appends a double as positions are answered: C's `%.17f` without trailing zeros.
+pub fn fmt_double_plain(value: f64, out: &mut Vec<u8>) {
+    const DIGITS: usize = 17;
+    const SCALE: u64 = 10u64.pow(DIGITS as u32);
+    let start = out.len();
+    let bits = value.abs().to_bits();
+    let (mantissa, exponent) = (bits & ((1 << 52) - 1) | 1 << 52, (bits >> 52) as u32);
+    // So many of the mantissa's bits are behind the point; 1075 is the exponent's bias and 52.
+    let behind = 1075u32.wrapping_sub(exponent);
+    // Of these numbers all bits of the scaled fraction are at hand: from 2^-18 to 2^53.
+    if (1..=70).contains(&behind) {
+        let mantissa = u128::from(mantissa);
+        let fraction = (mantissa & ((1 << behind) - 1)) * u128::from(SCALE);
+        let (digits, rest) = (fraction >> behind, fraction & ((1 << behind) - 1));
+        let half = 1 << (behind - 1);
+        let is_up = rest > half || rest == half && digits & 1 == 1;
+        let digits = digits as u64 + u64::from(is_up);
+        let whole = (mantissa >> behind) as u64 + digits / SCALE;
+        if value < 0.0 {
+            out.push(b'-');
+        }
+        fmt_u64(whole, out);
+        out.push(b'.');
+        push_padded(digits % SCALE, DIGITS, out);
+    } else {
+        out.extend_from_slice(format!("{value:.DIGITS$}").as_bytes());
+    }
+    if out[start..].contains(&b'.') {
+        while out.last() == Some(&b'0') {
+            out.pop();
+        }
+        if out.last() == Some(&b'.') {
+            out.pop();
+        }
+    }
+    if &out[start..] == b"-0" {
+        out.remove(start);
+    }
+}
+
+/// Appends an integer with zeros in front of it, `len` digits in all.
+fn push_padded(value: u64, len: usize, out: &mut Vec<u8>) {
+    out.resize(
+        out.len() + len.saturating_sub(digits_u64_count(value)),
+        b'0',
+    );
+    fmt_u64(value, out);
+}
+
 /// The shortest decimal digits that read back as `value` (finite, above 0): digits without leading
 /// or trailing zeros, how many, and the power of ten of the last one.
 fn shortest_digits(value: f64) -> ([u8; 20], usize, i32) {
@@ -693,6 +755,63 @@ mod tests {
             let mut out = Vec::new();
             fmt_double_17(value, &mut out);
             assert_eq!(String::from_utf8(out).unwrap(), text);
+        }
+    }
+
+    /// As GEODIST on Valkey 9.1.2.
+    #[test]
+    fn distances_have_four_digits() {
+        for (value, text) in [
+            (0.0, "0.0000"),
+            (0.00004, "0.0000"),
+            (0.00005, "0.0000"),
+            (0.00015, "0.0002"),
+            (0.9999, "0.9999"),
+            (0.99996, "1.0000"),
+            (166274.15156960033, "166274.1516"),
+            (20020734.0, "20020734.0000"),
+            (-1.5, "-1.5000"),
+        ] {
+            let mut out = Vec::new();
+            fmt_fixed_4(value, &mut out);
+            assert_eq!(String::from_utf8(out).unwrap(), text);
+        }
+    }
+
+    #[test]
+    fn positions_have_seventeen_digits_behind_the_point() {
+        let mut rng = crate::util::rng::Rng::from_seed(5);
+        let plain = |value: f64| {
+            let mut out = b"x".to_vec();
+            fmt_double_plain(value, &mut out);
+            String::from_utf8(out.split_off(1)).unwrap()
+        };
+        for _ in 0..50_000 {
+            let value = match rng.next_u64() % 3 {
+                0 => (rng.next_u64() as i64 >> 8) as f64 / (1u64 << 48) as f64,
+                1 => (rng.next_u64() as i64 >> (rng.next_u64() % 60)) as f64 / (1u64 << 18) as f64,
+                _ => f64::from_bits(rng.next_u64()),
+            };
+            if !value.is_finite() || value == 0.0 {
+                continue;
+            }
+            let text = format!("{value:.17}");
+            let text = text.trim_end_matches('0').trim_end_matches('.');
+            assert_eq!(plain(value), if text == "-0" { "0" } else { text });
+        }
+        for (value, text) in [
+            (0.0, "0"),
+            (-0.0, "0"),
+            (180.0, "180"),
+            (-1e-30, "0"),
+            (13.361389338970184, "13.36138933897018433"),
+            (-85.05112751263943, "-85.05112751263942528"),
+            (0.9999999999999999, "0.99999999999999989"),
+            (2f64.powi(-18), "0.00000381469726562"),
+            (3.0 * 2f64.powi(-18), "0.00001144409179688"),
+            (1e22, "10000000000000000000000"),
+        ] {
+            assert_eq!(plain(value), text);
         }
     }
 

@@ -4,7 +4,10 @@
 //! [`Type`], its encodings in [`Encoding`], and a file beside `string.rs`; what is
 //! an empty value of it, in [`is_empty`].
 
+pub mod bitfield;
+pub mod geo;
 pub mod hash;
+pub mod hyperloglog;
 pub mod list;
 pub mod set;
 pub mod stream;

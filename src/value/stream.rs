@@ -9,6 +9,8 @@ use crate::ds::stream::Stream;
 
 pub use crate::ds::stream::StreamId;
 
+pub mod lag;
+
 /// The stream that an entry of type stream holds.
 #[inline]
 pub fn stream(value: ValueRef<'_>) -> Option<&Stream> {

@@ -11,8 +11,8 @@
 //! - bytes that were changed in place are `raw`, whatever their length, as in Valkey;
 //! - a buffer that grows has room to spare, so that many small APPENDs cost one copy in all.
 //!
-//! To add an operation that changes bytes (SETBIT is next): [`write_in_place`], and [`spliced`]
-//! when the value has to move.
+//! To add an operation that changes bytes: [`write_in_place`], and [`spliced`] when the value has to
+//! move; or [`make_room`], when what is written depends on what is there.
 
 use std::collections::TryReserveError;
 use std::ops::Range;
@@ -21,7 +21,9 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use super::Encoding;
-use crate::ds::entry::{EntryMut, NewValue, ValueRef};
+use crate::ds::bits;
+use crate::ds::buf::Buf;
+use crate::ds::entry::{EntryMut, EntrySlot, NewValue, ValueRef};
 use crate::util::long_double::LongDouble;
 use crate::util::num;
 
@@ -46,6 +48,9 @@ const LONG_KEY_BYTES: usize = 32;
 const GROWING_BYTES_MIN: usize = 4096;
 /// Up to this length a growing buffer doubles, bytes; then it grows by this much, or an eighth.
 const DOUBLING_BYTES_MAX: usize = 1 << 20;
+
+/// What short values grow by.
+const ZEROS: [u8; GROWING_BYTES_MIN] = [0; GROWING_BYTES_MIN];
 
 /// Memory that a value needs cannot be had.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -235,6 +240,84 @@ pub fn spliced<'s>(
     Ok(NewValue::Shared(Arc::new(buffer)))
 }
 
+/// The value that a new key begins with to become `len` zeros: as many, unless that takes memory of
+/// its own, which [`make_room`] gets.
+#[inline]
+pub fn zeros(len: usize) -> &'static [u8] {
+    ZEROS.get(..len).unwrap_or_default()
+}
+
+/// Makes the value bytes that nobody else holds, at least `len` of them, with zeros where there were
+/// none: from then on `slot.bytes_mut()` can be written to.
+#[inline]
+pub fn make_room(slot: &mut EntrySlot<'_>, len: usize) -> Result<(), OutOfMemory> {
+    let entry = slot.view();
+    let is_there = match entry.value() {
+        ValueRef::Bytes(bytes) => bytes.len() >= len,
+        ValueRef::Shared(shared) => shared.len() >= len && Arc::strong_count(shared) == 1,
+        ValueRef::Int(_) | ValueRef::Collection(_) => false,
+    };
+    if !is_there {
+        extend(slot, len)?;
+    }
+    if slot.view().enc() != Encoding::Raw as u8 {
+        slot.set_enc(Encoding::Raw as u8);
+    }
+    Ok(())
+}
+
+/// What [`make_room`] does to a value that is too short, an integer, or held by others.
+#[inline(never)]
+fn extend(slot: &mut EntrySlot<'_>, len: usize) -> Result<(), OutOfMemory> {
+    let value = slot.view().value();
+    let old_len = self::len(value);
+    let new_len = old_len.max(len);
+    if new_len < GROWING_BYTES_MIN {
+        match value {
+            ValueRef::Bytes(_) => slot.splice(old_len, 0, &ZEROS[old_len..new_len]),
+            _ => {
+                let mut text = Scratch::from_slice(bytes(value, &mut itoa::Buffer::new()));
+                text.resize(new_len, 0);
+                slot.set_value(Encoding::Raw as u8, NewValue::Bytes(&text));
+            }
+        }
+        return Ok(());
+    }
+    // What becomes much longer is not copied and filled up, but put into new zeros.
+    let stays = matches!(value, ValueRef::Shared(shared) if Arc::strong_count(shared) == 1);
+    if stays
+        && new_len / 2 < old_len
+        && let Some(buffer) = slot.view_mut().shared_mut()
+    {
+        grow(buffer, new_len)?;
+        buffer.resize(new_len, 0);
+        return Ok(());
+    }
+    let value = slot.view().value();
+    let mut digits = itoa::Buffer::new();
+    let old = bytes(value, &mut digits);
+    let buffer = extended(old, new_len)?;
+    slot.set_value(Encoding::Raw as u8, NewValue::Shared(Arc::new(buffer)));
+    Ok(())
+}
+
+/// A copy of `old`, and zeros behind it up to `len` bytes.
+fn extended(old: &[u8], len: usize) -> Result<Vec<u8>, OutOfMemory> {
+    let grows = !old.is_empty() && len > old.len();
+    let spare = if grows { spare(len) } else { 0 };
+    let capacity = len.saturating_add(spare);
+    if old.len() > len / 2 {
+        let mut buffer = Vec::new();
+        buffer.try_reserve_exact(capacity)?;
+        buffer.extend_from_slice(old);
+        buffer.resize(len, 0);
+        return Ok(buffer);
+    }
+    let mut buffer = bits::zeros(len, capacity).ok_or(OutOfMemory)?;
+    buffer[..old.len()].copy_from_slice(old);
+    Ok(buffer)
+}
+
 /// Writes `patch` at `offset` where it ends past the buffer's end; the room is there.
 fn write_over_end(buffer: &mut Vec<u8>, offset: usize, patch: &[u8]) {
     if offset > buffer.len() {
@@ -252,7 +335,11 @@ fn grow(buffer: &mut Vec<u8>, len: usize) -> Result<(), OutOfMemory> {
     if len <= buffer.capacity() {
         return Ok(());
     }
-    let spare = len.min(DOUBLING_BYTES_MAX).max(len / 8);
-    let additional = len.saturating_add(spare).saturating_sub(buffer.len());
+    let additional = len.saturating_add(spare(len)).saturating_sub(buffer.len());
     Ok(buffer.try_reserve_exact(additional)?)
+}
+
+/// How much room a buffer gets beyond `len` bytes when it grows.
+fn spare(len: usize) -> usize {
+    len.min(DOUBLING_BYTES_MAX).max(len / 8)
 }

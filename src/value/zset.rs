@@ -111,6 +111,17 @@ impl<'a> ZsetRef<'a> {
         }
     }
 
+    /// How many members have a lower score than this.
+    pub fn rank_of_score(self, score: f64) -> usize {
+        match self {
+            ZsetRef::Large(zset) => zset.rank_of_score(score, false),
+            ZsetRef::Compact(_) => {
+                let scores = self.range(0, usize::MAX).map(|(_, score)| score);
+                scores.take_while(|&before| before < score).count()
+            }
+        }
+    }
+
     /// The ranks of the members whose scores are in a range.
     pub fn score_span(self, range: &ScoreRange) -> Range<usize> {
         if range.is_empty() {

@@ -112,6 +112,18 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
                  SORT itself cover lists and sorted sets",
     },
     Difference {
+        peer: Some(Peer::Redis7),
+        when: |w| w.is("bitcount") && w.0.len() == 3,
+        allow: Allow::AnyReply,
+        reason: "7.0 does not take a beginning without an end",
+    },
+    Difference {
+        peer: Some(Peer::Redis7),
+        when: |w| w.is("bitcount") || w.is("bitpos"),
+        allow: Allow::Error,
+        reason: "7.0 looks the key up before it reads the range",
+    },
+    Difference {
         peer: None,
         when: |w| w.are("command", "docs"),
         allow: Allow::AnyReply,

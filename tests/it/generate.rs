@@ -240,7 +240,11 @@ fn number_in(argv: &[Vec<u8>], at: usize) -> Option<i64> {
 
 /// Whether two servers could not be expected to agree on the command, or not soon.
 fn unfit(argv: &[Vec<u8>]) -> bool {
-    expires_soon(argv) || waits(argv) || asks_for_millions(argv) || has_ties(argv)
+    expires_soon(argv)
+        || waits(argv)
+        || asks_for_millions(argv)
+        || has_ties(argv)
+        || sets_far_bits(argv)
 }
 
 /// Whether a blocking command's timeout is none of [`WAITS`].
@@ -258,6 +262,19 @@ fn asks_for_millions(argv: &[Vec<u8>]) -> bool {
     let name = argv[0].to_ascii_lowercase();
     let random = [b"hrandfield".as_slice(), b"srandmember", b"zrandmember"].contains(&&*name);
     random && number_in(argv, 2).is_some_and(|count| count < -1000 && count != i64::MIN)
+}
+
+/// Whether it would make a bitmap of megabytes, which every other command has to read then.
+fn sets_far_bits(argv: &[Vec<u8>]) -> bool {
+    const NEAR: i64 = 1 << 20;
+    const OUT_OF_RANGE: i64 = 1 << 32;
+    let is_far = |arg: &Vec<u8>| {
+        let text = std::str::from_utf8(arg).unwrap_or_default();
+        let number = text.trim_start_matches('#').parse::<i64>();
+        number.is_ok_and(|number| (NEAR..OUT_OF_RANGE).contains(&number))
+    };
+    let name = argv[0].to_ascii_lowercase();
+    (name == b"setbit" || name == b"bitfield") && argv.iter().any(is_far)
 }
 
 /// Whether SORT compares other texts than the elements, whose order is undefined where these are
@@ -413,8 +430,55 @@ fn fill_collection(rng: &mut Rng, word: &str) -> Vec<u8> {
             rng,
             &["-1", "-2", "-3", "-5", "0", "1", "3", "10", "128", "x"],
         ),
+        word if word.starts_with('b') => fill_bits(rng, word),
         literal if rng.chance(10) => literal.to_lowercase().into_bytes(),
         literal => literal.as_bytes().to_vec(),
+    }
+}
+
+/// [`fill`] for bitmaps.
+fn fill_bits(rng: &mut Rng, word: &str) -> Vec<u8> {
+    match word {
+        "bkey" if rng.chance(5) => key(rng),
+        "bkey" => typed_key(rng, "b"),
+        "bit" => word_of(rng, &["0", "1", "0", "1", "0", "1", "0", "1", "2", "x"]),
+        "boff" => bit_offset(rng),
+        "bindex" => (rng.below(400) as i64 - 100).to_string().into_bytes(),
+        "bop" => word_of(rng, &["AND", "OR", "XOR", "and", "NOT", "NAND"]),
+        "bover" => word_of(rng, &["WRAP", "SAT", "FAIL", "sat", "NONE"]),
+        "btype" => bit_type(rng),
+        "bplace" if rng.chance(40) => numbered(rng, "#", 30),
+        "bplace" => bit_offset(rng),
+        "bint" if rng.chance(30) => (rng.next() as i64 >> rng.below(64))
+            .to_string()
+            .into_bytes(),
+        _ => number(rng),
+    }
+}
+
+/// The position of a bit, mostly near others.
+fn bit_offset(rng: &mut Rng) -> Vec<u8> {
+    match rng.below(40) {
+        0 => rng.pick(EDGES).as_bytes().to_vec(),
+        1 => rng.below(300_000).to_string().into_bytes(),
+        2 => word_of(rng, &["#1", "#", "#-1", "#2305843009213693953", "-1"]),
+        3..=5 => rng.below(40_000).to_string().into_bytes(),
+        6..=10 => (rng.below(40) * 8).to_string().into_bytes(),
+        _ => rng.below(200).to_string().into_bytes(),
+    }
+}
+
+/// The type of a field of a bitmap, and what is none.
+fn bit_type(rng: &mut Rng) -> Vec<u8> {
+    let sign = rng.pick(&["i", "u"]);
+    match rng.below(12) {
+        0 => word_of(
+            rng,
+            &["u64", "i65", "u0", "i0", "i", "", "x8", "U8", "i08", "u-1"],
+        ),
+        1..=2 => word_of(rng, &["i64", "u63", "i1", "u1"]),
+        3..=5 => format!("{sign}{}", 1 + rng.below(63)).into_bytes(),
+        _ => format!("{sign}{}", [4, 8, 16, 32][rng.below(4)]).into_bytes(),
     }
 }
 
@@ -482,7 +546,7 @@ fn key(rng: &mut Rng) -> Vec<u8> {
 
 /// A key of any type; which one it has follows from its first letter, mostly.
 fn any_key(rng: &mut Rng) -> Vec<u8> {
-    match *rng.pick(&["k", "h", "l", "s", "z"]) {
+    match *rng.pick(&["k", "h", "l", "s", "z", "b"]) {
         "k" => key(rng),
         prefix => numbered(rng, prefix, 5),
     }

@@ -111,11 +111,13 @@ fn is_comparable(step: &Step) -> bool {
 }
 
 /// Whether Valkey logs something else than it has done: of a time that is given twice it makes only
-/// one absolute, which it cannot read, and of HSETEX it leaves out a key that looks like an option.
+/// one absolute, which it cannot read, of HSETEX it leaves out a key that looks like an option, and of
+/// BITFIELD that a value has grown for what was not written then.
 fn is_garbled(words: &Words) -> bool {
     let is_time = |word: &String| ["ex", "px", "exat", "pxat", "keepttl"].contains(&word.as_str());
     let is_option = |word: &String| ["nx", "xx", "fnx", "fxx"].contains(&word.as_str());
     words.0.iter().filter(|word| is_time(word)).count() > 1
+        || words.is("bitfield") && words.has("fail")
         || words.is("hsetex")
             && words
                 .0

@@ -40,11 +40,11 @@ const fn fixed(weight: usize, text: &'static str, agree: Agree) -> Template {
 
 /// All templates, in the groups an episode may dwell on.
 pub(crate) const GROUPS: &[&[Template]] = &[
-    STRINGS, HASHES, LISTS, SETS, ZSETS, SORT, GENERIC, CONNECTION, PUBSUB, SERVER, LIMITS,
+    STRINGS, HASHES, LISTS, SETS, ZSETS, BITMAPS, SORT, GENERIC, CONNECTION, PUBSUB, SERVER, LIMITS,
 ];
 
 /// How many of [`GROUPS`] an episode may dwell on, from the first.
-pub(crate) const DWELLINGS: usize = 6;
+pub(crate) const DWELLINGS: usize = 7;
 
 /// Strings.
 const STRINGS: &[Template] = &[
@@ -404,6 +404,50 @@ const ZSETS: &[Template] = &[
     ),
     t(1, "BZMPOP wait int (zkey)+ minmax [COUNT count]?", Exact),
     t(10, "OBJECT ENCODING zkey", Exact),
+];
+
+/// Bitmaps: strings, as far as anybody can tell.
+const BITMAPS: &[Template] = &[
+    t(24, "SETBIT bkey boff bit", Exact),
+    t(10, "GETBIT bkey boff", Exact),
+    t(6, "BITCOUNT bkey", Exact),
+    t(10, "BITCOUNT bkey index index [BYTE|BIT]?", Exact),
+    t(6, "BITCOUNT bkey bindex bindex BIT", Exact),
+    t(3, "BITCOUNT bkey index", Exact),
+    t(6, "BITPOS bkey bit", Exact),
+    t(6, "BITPOS bkey bit index", Exact),
+    t(8, "BITPOS bkey bit index index [BYTE|BIT]?", Exact),
+    t(6, "BITPOS bkey bit bindex bindex BIT", Exact),
+    t(16, "BITOP bop bkey (bkey)+", Exact),
+    t(4, "BITOP NOT bkey bkey", Exact),
+    t(
+        12,
+        "BITFIELD bkey [GET btype bplace|SET btype bplace bint|INCRBY btype bplace bint|OVERFLOW bover]*",
+        Exact,
+    ),
+    t(
+        12,
+        "BITFIELD bkey OVERFLOW bover INCRBY btype bplace bint [GET btype bplace]?",
+        Exact,
+    ),
+    t(
+        8,
+        "BITFIELD bkey OVERFLOW bover SET btype bplace bint",
+        Exact,
+    ),
+    t(4, "BITFIELD bkey (GET btype bplace)+", Exact),
+    t(
+        4,
+        "BITFIELD_RO bkey [GET btype bplace|GET btype bplace|OVERFLOW bover]*",
+        Exact,
+    ),
+    t(1, "BITFIELD_RO bkey SET btype bplace bint", Exact),
+    t(6, "GET bkey", Exact),
+    t(6, "SET bkey val", Exact),
+    t(3, "DEL bkey", Exact),
+    t(2, "EXPIRE bkey secs", Exact),
+    t(3, "APPEND bkey val", Exact),
+    t(4, "OBJECT ENCODING bkey", Exact),
 ];
 
 /// SORT, and what its patterns find.

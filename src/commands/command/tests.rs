@@ -12,7 +12,30 @@ const REFERENCE: &str = include_str!("../../../tests/it/reference/commands.json"
 
 /// Where Kivi means to differ: full name, fact, and what Kivi says.
 fn intended_differences() -> Vec<(&'static str, &'static str, Value)> {
-    vec![]
+    let operations = ["and", "or", "xor", "not", "diff", "diff1", "andor", "one"];
+    let operations = operations.map(|name| {
+        let mut facts = json!({
+            "name": name, "type": "pure-token", "display_text": name,
+            "token": name.to_ascii_uppercase(),
+        });
+        // Redis's.
+        if !["and", "or", "xor", "not"].contains(&name) {
+            facts["since"] = json!("8.2.0");
+        }
+        facts
+    });
+    vec![(
+        "bitop",
+        "arguments",
+        json!([
+            {"name": "operation", "type": "oneof", "arguments": operations},
+            {"name": "destkey", "type": "key", "display_text": "destkey", "key_spec_index": 0},
+            {
+                "name": "key", "type": "key", "display_text": "key", "key_spec_index": 1,
+                "flags": ["multiple"],
+            },
+        ]),
+    )]
 }
 
 /// The first reply in `bytes`, which must be the only one.

@@ -17,15 +17,19 @@ use crate::db::{DbIndex, Lookup, ShardId};
 use crate::ds::entry::{EntryRef, ValueRef};
 use crate::ds::listpack::Value;
 use crate::ds::quicklist::End;
+use crate::ds::stream::{Stream, StreamId};
 use crate::util::num;
 use crate::value::hash::HashRef;
 use crate::value::list::ListRef;
 use crate::value::set::SetRef;
 use crate::value::zset::ZsetRef;
-use crate::value::{Type, hash, string};
+use crate::value::{Type, hash, stream, string};
 
 /// What stands for an expiry.
 const EXPIRE_MARK: &[u8] = b"!!expire!!";
+
+/// The number of the type stream.
+const STREAM_NUMBER: u32 = 6;
 
 /// See the module's text.
 #[derive(Clone, Copy, Default)]
@@ -103,8 +107,14 @@ pub(super) fn digest_value(ctx: &mut Ctx<'_>) -> CmdResult {
 /// Mixes in all of an entry but its name.
 fn mix_entry(digest: &mut Digest, entry: EntryRef<'_>, now_ms: u64) {
     let value = entry.value();
-    digest.mix(&u32::from(entry.type_()).to_be_bytes());
-    match Type::from_nibble(entry.type_()) {
+    let type_ = Type::from_nibble(entry.type_());
+    let number = match type_ {
+        // Redis counts modules' values before them.
+        Type::Stream => STREAM_NUMBER,
+        other => other as u32,
+    };
+    digest.mix(&number.to_be_bytes());
+    match type_ {
         Type::String => digest.mix_value(value),
         Type::List => {
             let _: Option<()> = ListRef::new(value).walk(0, End::Tail, |element| {
@@ -134,10 +144,25 @@ fn mix_entry(digest: &mut Digest, entry: EntryRef<'_>, now_ms: u64) {
                 digest.add(&pair.0);
             }
         }
-        Type::Stream => {}
+        Type::Stream => {
+            if let Some(stream) = stream::stream(value) {
+                mix_stream(digest, stream);
+            }
+        }
     }
     if entry.expire_at_ms().is_some() {
         digest.add(EXPIRE_MARK);
+    }
+}
+
+/// Mixes in the entries; groups are no part of it.
+fn mix_stream(digest: &mut Digest, stream: &Stream) {
+    for entry in stream.entries().range(StreamId::MIN, StreamId::MAX) {
+        digest.mix(format!("{}.{}", entry.id.ms, entry.id.seq).as_bytes());
+        for (field, value) in entry.fields() {
+            mix_element(digest, field);
+            mix_element(digest, value);
+        }
     }
 }
 

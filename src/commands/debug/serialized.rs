@@ -2,10 +2,13 @@
 //!
 //! A short collection is one string there, its listpack or intset; a list is its nodes, each a
 //! string; other long collections are their elements one after the other. A field with an expiry
-//! has that in front, and then all fields of its hash have.
+//! has that in front, and then all fields of its hash have. A stream is of so many parts that it is
+//! written, part by part, to be measured.
 
-use crate::ds::collection::{Collection, FieldTable};
+use crate::ds::collection::{Collection, FieldTable, for_each_element};
 use crate::ds::entry::{EntryRef, ValueRef};
+use crate::ds::stream::Stream;
+use crate::persist::rdb::encode::{self, EncodeOptions, Idle, LargeKind};
 use crate::value::{Type, string};
 
 /// What a short sorted set is kept without, the first four bytes of a listpack and its last.
@@ -37,7 +40,7 @@ fn collection_len(collection: &Collection) -> usize {
             nodes.fold(count, |sum, bytes| sum.saturating_add(1 + text_len(bytes)))
         }
         Collection::Hash(fields) => fields_len(fields),
-        Collection::Stream(stream) => stream.weight(),
+        Collection::Stream(stream) => stream_len(collection, stream),
         Collection::Set(members) => members.iter().fold(count, |sum, member| {
             sum.saturating_add(bytes_len(member.key()))
         }),
@@ -57,6 +60,21 @@ fn fields_len(fields: &FieldTable) -> usize {
         sum.saturating_add(bytes_len(field.key()))
             .saturating_add(string_len(field.value()) + expiry)
     })
+}
+
+fn stream_len(collection: &Collection, stream: &Stream) -> usize {
+    let kind = LargeKind::of(collection);
+    let options = EncodeOptions {
+        compress: false,
+        idle: Idle::None,
+    };
+    let (mut part, mut sum) = (Vec::new(), length_len(stream.entries().nodes()));
+    for_each_element(collection, &mut |element| {
+        part.clear();
+        encode::large_element(&mut part, kind, element, &options);
+        sum = sum.saturating_add(part.len());
+    });
+    sum
 }
 
 /// The length of a string: integers of up to 32 bits have a form of their own, also those that are

@@ -58,7 +58,7 @@ impl Access<'_> {
             };
             for db in flushed {
                 shard.touch_flushed(db);
-                shard.side.forget_all_fields(db);
+                shard.side.forget_all_collections(db);
                 let Some(table) = shard.tables.get_mut(db.0 as usize) else {
                     continue;
                 };
@@ -121,7 +121,7 @@ impl Access<'_> {
             shard.touch_swapped(a, b);
             shard.tables.swap(a.0 as usize, b.0 as usize);
             shard.swap_snapshot(a, b);
-            shard.side.swap_fields(a, b);
+            shard.side.swap_collections(a, b);
             for db in [a, b] {
                 let keys = shard.side.waiters.keys_of(db);
                 ready.extend(keys.map(|key| (db, key.to_vec())));

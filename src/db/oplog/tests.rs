@@ -262,7 +262,7 @@ impl<'a> Client<'a> {
         let mut cx = Context::from_waker(&waker);
         let poll = self
             .oplog
-            .poll_durable(&mut cx, self.seq, &mut self.enrolled);
+            .poll_promised(&mut cx, self.seq, &mut self.enrolled);
         poll.is_ready()
     }
 
@@ -277,7 +277,7 @@ fn replies_wait_for_the_disk_as_long_as_that_is_promised() {
     assert!(Client::of(&oplog, 1).is_ready());
     oplog.set_on(true);
     assert!(Client::of(&oplog, 1).is_ready());
-    oplog.set_always(true);
+    oplog.set_promise(Promise::Durable);
     let mut clients: Vec<Client<'_>> = (1..=3).map(|seq| Client::of(&oplog, seq)).collect();
     for client in &mut clients {
         // Twice: who is polled again is woken once all the same.
@@ -293,14 +293,14 @@ fn replies_wait_for_the_disk_as_long_as_that_is_promised() {
     oplog.publish_durable(1);
     assert_eq!(oplog.durable_seq(), 2);
     assert!(Client::of(&oplog, 2).is_ready());
-    oplog.set_always(false);
+    oplog.set_promise(Promise::Nothing);
     assert_eq!(clients[2].woken(), 1);
     assert!(clients[2].is_ready());
-    oplog.set_always(true);
+    oplog.set_promise(Promise::Durable);
     let mut client = Client::of(&oplog, 4);
     assert!(!client.is_ready());
     // Woken without need, it waits on.
-    oplog.set_always(true);
+    oplog.set_promise(Promise::Durable);
     assert_eq!(client.woken(), 1);
     assert!(!client.is_ready());
     assert_eq!(client.woken(), 0);
@@ -317,16 +317,16 @@ fn the_consumer_sleeps_until_there_is_something_to_do() {
     let started = Instant::now();
     append(&oplog, 0, "SET k v");
     // There is something already.
-    oplog.park(&merge, long);
+    oplog.park(merge.last_seq(), long);
     drained(&oplog, &mut merge, None);
-    oplog.park(&merge, Duration::from_millis(1));
+    oplog.park(merge.last_seq(), Duration::from_millis(1));
     // A call that comes too early is not lost.
     oplog.wake();
-    oplog.park(&merge, long);
+    oplog.park(merge.last_seq(), long);
     thread::scope(|scope| {
         let consumer = scope.spawn(|| {
             while merge.last_seq() < 100 {
-                oplog.park(&merge, long);
+                oplog.park(merge.last_seq(), long);
                 oplog.drain(&mut merge, &mut Vec::new(), None);
             }
         });
@@ -337,4 +337,31 @@ fn the_consumer_sleeps_until_there_is_something_to_do() {
         consumer.join().unwrap();
     });
     assert!(started.elapsed() < long);
+}
+
+#[test]
+fn a_record_that_is_written_is_enough_where_no_more_is_promised() {
+    let oplog = OpLog::new(1);
+    oplog.set_on(true);
+    oplog.set_promise(Promise::Written);
+    let mut clients: Vec<Client<'_>> = (1..=3).map(|seq| Client::of(&oplog, seq)).collect();
+    for client in &mut clients {
+        assert!(!client.is_ready());
+    }
+    oplog.publish_written(1);
+    assert!(clients[0].is_ready() && !clients[1].is_ready());
+    assert_eq!(oplog.durable_seq(), 0);
+    // What is on the disk was written, too.
+    oplog.publish_durable(2);
+    assert_eq!(
+        clients.iter().map(Client::woken).collect::<Vec<_>>(),
+        [1, 1, 0]
+    );
+    assert!(clients[1].is_ready() && !clients[2].is_ready());
+    // More is promised from now on.
+    oplog.set_promise(Promise::Durable);
+    oplog.publish_written(3);
+    assert!(!clients[2].is_ready());
+    oplog.publish_durable(3);
+    assert!(clients[2].is_ready());
 }

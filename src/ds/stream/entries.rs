@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::StreamId;
-use crate::ds::listpack::Value;
+use super::checked::CheckedNode;
+use crate::ds::listpack::{Listpack, Value};
 
 /// Up to where a node is filled: the directives of the same names.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -143,6 +144,25 @@ impl Entries {
         self.all.insert(id, fields.map(Box::from).collect());
         self.last_id = id;
         self.entries_added += 1;
+    }
+
+    /// Appends a node: the listpack, a valid one, that Redis keeps for it under this id; or tells what
+    /// is wrong with it. The number of entries ever added stays.
+    pub fn push_listpack(
+        &mut self,
+        master_id: StreamId,
+        listpack: Listpack<'_>,
+    ) -> Result<(), &'static str> {
+        let node = CheckedNode::new(master_id, listpack.bytes())?;
+        if self.all.keys().next_back() >= Some(&node.first_kept_id()) {
+            return Err("Stream entries whose IDs do not ascend");
+        }
+        for entry in node.entries().filter(|entry| !entry.is_deleted) {
+            let fields = entry.fields().flat_map(|(name, value)| [name, value]);
+            let fields = fields.map(|text| text.to_vec().into_boxed_slice());
+            self.all.insert(entry.id, fields.collect());
+        }
+        Ok(())
     }
 
     /// Whether there is an entry with this id.

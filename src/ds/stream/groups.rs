@@ -66,6 +66,12 @@ impl Groups {
         self.all.is_empty()
     }
 
+    /// Whether any of them has a consumer.
+    pub fn have_consumers(&self) -> bool {
+        let has_consumers = |group: &Group| group.consumers.iter().any(Option::is_some);
+        self.all.values().any(has_consumers)
+    }
+
     /// The group of this name.
     pub fn get(&self, name: &[u8]) -> Option<&Group> {
         self.all.get(name)

@@ -6,6 +6,7 @@ use parking_lot::Mutex;
 
 use super::{Entry, Group, Pending, Stream, StreamId};
 use crate::ds::collection::Element;
+use crate::ds::listpack::{self, Value};
 
 /// Where a stream goes that is dropped while it is being saved.
 pub type StreamHeir = Arc<Mutex<Option<Box<Stream>>>>;
@@ -29,7 +30,19 @@ impl<'a> Node<'a> {
 
     /// Appends the listpack that Redis keeps for it, to the byte.
     pub fn write_listpack(&self, out: &mut Vec<u8>) {
-        let _ = out;
+        let fields = self.entry.fields();
+        let count = fields.len() as i64;
+        let mut elements = vec![1, 0, count]
+            .into_iter()
+            .map(Value::Int)
+            .collect::<Vec<_>>();
+        elements.extend(self.entry.fields().map(|(name, _)| name));
+        elements.extend([0, 2, 0, 0].map(Value::Int));
+        elements.extend(fields.map(|(_, value)| value));
+        elements.push(Value::Int(count + 3));
+        let texts: Vec<Vec<u8>> = elements.iter().map(|text| text.to_vec()).collect();
+        let listpack = listpack::from_elements(texts.iter().map(|text| &text[..]));
+        out.extend_from_slice(&listpack);
     }
 }
 
@@ -61,8 +74,6 @@ pub struct GroupHead<'a> {
     pub entries_read: Option<u64>,
     /// How many pending entries follow.
     pub pending: usize,
-    /// How many consumers follow those.
-    pub consumers: usize,
 }
 
 /// A consumer with the ids that are pending with it.
@@ -101,8 +112,8 @@ impl Stream {
     }
 
     /// Hands out everything in the order of RDB: [`Element::Node`] for each node,
-    /// [`Element::Figures`], then for each group [`Element::Group`], its [`Element::Pending`], its
-    /// [`Element::Consumer`]s.
+    /// [`Element::Figures`], then for each group [`Element::Group`], its [`Element::Pending`],
+    /// [`Element::Consumers`], its [`Element::Consumer`]s.
     pub fn for_each_element(&self, f: &mut dyn FnMut(Element<'_>)) {
         for entry in self.entries().range(StreamId::MIN, StreamId::MAX) {
             f(Element::Node(Node { entry }));
@@ -128,11 +139,11 @@ fn hand_out_group(name: &[u8], group: &Group, f: &mut dyn FnMut(Element<'_>)) {
         last_id: group.last_id,
         entries_read: group.entries_read,
         pending: group.pending_len(),
-        consumers: group.consumers().len(),
     }));
     for (id, pending) in group.pending_range(StreamId::MIN, StreamId::MAX) {
         f(Element::Pending(id, pending));
     }
+    f(Element::Consumers(group.consumers().len()));
     for (id, consumer) in group.consumers() {
         let pending: Vec<_> = group
             .pending_range_of(id, StreamId::MIN, StreamId::MAX)

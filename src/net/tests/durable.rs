@@ -1,14 +1,14 @@
 //! Replies that wait for the disk, with a log that gets there when the test says so.
 
 use super::*;
-use crate::db::oplog::{Merge, OpLog};
+use crate::db::oplog::{Merge, OpLog, Promise};
 
 impl House {
     /// One worker, a log that is on, and replies that wait for it.
     fn logging() -> House {
         let house = House::new(1);
         house.oplog().set_on(true);
-        house.oplog().set_always(true);
+        house.oplog().set_promise(Promise::Durable);
         house
     }
 
@@ -80,7 +80,7 @@ fn replies_to_writes_wait_and_others_go_on() {
     send(&mut writer, "SET k x");
     house.wait_for_records(3);
     waits(&writer);
-    house.oplog().set_always(false);
+    house.oplog().set_promise(Promise::Nothing);
     gets(&mut writer, "+OK\r\n");
     ask(&mut writer, "SET k y\nQUIT", "+OK\r\n+OK\r\n");
     house.stop();
@@ -171,7 +171,7 @@ fn a_stop_waits_for_the_disk() {
 #[test]
 fn writers_do_not_run_away_from_the_log() {
     let house = House::logging();
-    house.oplog().set_always(false);
+    house.oplog().set_promise(Promise::Nothing);
     let (mut writer, _) = house.connect();
     let (mut reader, _) = house.connect();
     let long = "x".repeat(17 << 20);

@@ -2,7 +2,7 @@
 //!
 //! Each key becomes the commands that make it, as Redis writes them: SET; RPUSH, SADD, HMSET and ZADD
 //! of at most `ELEMENTS_MAX` elements; HSETEX for fields that expire; PEXPIREAT. Elements are
-//! gathered until there are that many, or the key ends.
+//! gathered until there are that many, or the key ends. For streams see `stream`.
 //!
 //! To add a type: an arm in `entry` and one in `element`.
 
@@ -24,6 +24,8 @@ use crate::value::set::SetRef;
 use crate::value::zset::ZsetRef;
 use crate::value::{Type, string};
 
+mod stream;
+
 /// Elements per command.
 const ELEMENTS_MAX: usize = 64;
 
@@ -36,6 +38,8 @@ pub struct Commands {
     gathered: Vec<u8>,
     args: usize,
     elements: usize,
+    /// The group that consumers are of.
+    group: Vec<u8>,
 }
 
 fn command(out: &mut Vec<u8>, args: &[&[u8]]) {
@@ -75,7 +79,9 @@ impl Commands {
             LargeKind::List => b"RPUSH",
             LargeKind::Set => b"SADD",
             LargeKind::Hash { .. } => b"HMSET",
-            LargeKind::Zset | LargeKind::Stream => b"ZADD",
+            LargeKind::Zset => b"ZADD",
+            // Its commands are never gathered.
+            LargeKind::Stream { .. } => return,
         };
         argc(out, self.args + 2);
         bulk(out, name);
@@ -112,11 +118,18 @@ impl Commands {
                 }
                 return;
             }
-            Element::Node(_)
-            | Element::Figures(_)
-            | Element::Group(_)
-            | Element::Pending(..)
-            | Element::Consumer(_) => return,
+            Element::Node(node) => return stream::node(out, key, &node),
+            Element::Figures(figures) => return stream::figures(out, key, &figures),
+            Element::Group(group) => {
+                self.group.clear();
+                self.group.extend_from_slice(group.name);
+                return stream::group(out, key, &group);
+            }
+            // They are written with their consumers.
+            Element::Pending(..) | Element::Consumers(_) => return,
+            Element::Consumer(consumer) => {
+                return stream::consumer(out, key, &self.group, &consumer);
+            }
         }
         self.gathered(out, key, kind);
     }
@@ -162,7 +175,7 @@ impl Commands {
                     self.gathered(out, key, kind);
                 }
             }
-            LargeKind::Stream => {}
+            LargeKind::Stream { .. } => {}
         }
         self.send(out, key, kind);
     }
@@ -190,7 +203,10 @@ impl Format for Commands {
             Type::List => self.collection(out, entry, LargeKind::List),
             Type::Set => self.collection(out, entry, LargeKind::Set),
             Type::Zset => self.collection(out, entry, LargeKind::Zset),
-            Type::Stream => self.collection(out, entry, LargeKind::Stream),
+            Type::Stream => {
+                let has_consumers = true;
+                self.collection(out, entry, LargeKind::Stream { has_consumers });
+            }
             Type::Hash => {
                 let fields_expire = false;
                 self.collection(out, entry, LargeKind::Hash { fields_expire });

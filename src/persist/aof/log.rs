@@ -1,12 +1,15 @@
 //! The writing of the log: draining, writing, syncing, going over to another file.
 //!
 //! [`Log::step`] does what is to be done now and says how long there is nothing to do; `run` calls it
-//! for ever, tests call it by hand. No worker waits for a disk here, except, with `appendfsync
-//! always`, a connection for its own reply.
+//! for ever, tests call it by hand. No worker waits here, only a connection for its own reply: until
+//! its record is written, so that no end of the process loses it, or, with `appendfsync always`,
+//! synced.
 //!
-//! - `everysec`: what is there is written in one piece, again after [`NAP`]; once a second another
-//!   thread syncs (`sync`).
-//! - `always`: write, sync, [`OpLog::publish_durable`]; what arrives meanwhile is the next group.
+//! - `everysec`: what is there is written in one piece, [`OpLog::publish_written`]; what arrives
+//!   meanwhile is the next piece. Mostly a worker does that itself when it has run what its clients
+//!   have sent ([`write_through`]), as Redis does before it sleeps: a write into the page cache costs
+//!   less than to wake another thread. Once a second another thread syncs (`sync`).
+//! - `always`: write, sync, [`OpLog::publish_durable`].
 //! - Going over to another INCR file happens behind a given record: everything up to it is in the old
 //!   file and durable before the first byte is in the new one, so that a crash never leaves a gap
 //!   that is not at the end.
@@ -21,10 +24,10 @@
 //! - nothing is drained between [`Control::hold`] and the order to go over to another file.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use parking_lot::{Condvar, Mutex};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use crate::db::oplog::{Merge, OpLog};
 use crate::persist::disk::write_all;
@@ -34,8 +37,6 @@ use super::group;
 use super::sync::{SyncJob, SyncSlot};
 use super::{AofError, fail, reason};
 
-/// Between two writes while records keep coming: few wake-ups, large writes.
-const NAP: Duration = Duration::from_millis(2);
 /// Between two attempts to write after an error.
 const RETRY_NAP: Duration = Duration::from_millis(100);
 /// While a rewrite is about to begin.
@@ -51,6 +52,7 @@ const UNWRITTEN_BYTES_MAX: usize = 64 << 20;
 const KEEP_BYTES_MAX: usize = 4 << 20;
 /// Between two syncs with `everysec`.
 const SYNC_PERIOD_MS: u64 = 1000;
+const SYNC_PERIOD: Duration = Duration::from_millis(SYNC_PERIOD_MS);
 /// A sync that takes longer counts as delayed.
 const SYNC_DELAY_MS: u64 = 2000;
 /// Between two lines in the log about errors of writing.
@@ -130,6 +132,10 @@ pub(super) struct Switch {
 /// What the log's thread shares with others.
 #[derive(Default)]
 pub(super) struct Shared {
+    pub pen: Mutex<Pen>,
+    /// Somebody wanted something to be written while another one had the pen, who looks here when
+    /// he has put it down.
+    pub is_wanted: AtomicBool,
     pub control: Mutex<Control>,
     pub changed: Condvar,
     pub sync: SyncSlot,
@@ -149,10 +155,8 @@ pub(super) enum Step {
     Stop,
 }
 
-/// See the module's text.
-pub(super) struct Log<'a> {
-    shared: &'a Shared,
-    oplog: &'a OpLog,
+/// What is being written, and where: whoever holds it writes.
+pub(super) struct Pen {
     pub merge: Merge,
     settings: Settings,
     is_disk_busy: bool,
@@ -171,24 +175,10 @@ pub(super) struct Log<'a> {
     last_sync_took: Duration,
 }
 
-/// The file that is written to.
-struct Open {
-    incr: Incr,
-    /// Bytes that are written, all of them whole records, and that are synced.
-    len: u64,
-    synced_len: u64,
-    /// Up to where there is reserved room (`group`); 0 for none.
-    reserved: u64,
-    /// A sync has failed: what it should have written has to be given to the next one again.
-    is_suspect: bool,
-}
-
-impl<'a> Log<'a> {
-    /// A log that throws everything away until it gets a file.
-    pub fn new(shared: &'a Shared, oplog: &'a OpLog) -> Log<'a> {
-        Log {
-            shared,
-            oplog,
+/// Throws everything away until it gets a file.
+impl Default for Pen {
+    fn default() -> Pen {
+        Pen {
             merge: Merge::after(0),
             settings: Settings::default(),
             is_disk_busy: false,
@@ -203,17 +193,80 @@ impl<'a> Log<'a> {
             last_sync_took: Duration::ZERO,
         }
     }
+}
+
+/// The writing: see the module's text.
+pub(super) struct Log<'a> {
+    shared: &'a Shared,
+    oplog: &'a OpLog,
+    pub pen: MutexGuard<'a, Pen>,
+}
+
+/// The file that is written to.
+struct Open {
+    incr: Incr,
+    /// Bytes that are written, all of them whole records, and that are synced.
+    len: u64,
+    synced_len: u64,
+    /// Up to where there is reserved room (`group`); 0 for none.
+    reserved: u64,
+    /// A sync has failed: what it should have written has to be given to the next one again.
+    is_suspect: bool,
+}
+
+impl<'a> Log<'a> {
+    /// Takes the pen.
+    pub fn new(shared: &'a Shared, oplog: &'a OpLog) -> Log<'a> {
+        let pen = shared.pen.lock();
+        Log { shared, oplog, pen }
+    }
+
+    /// As [`Log::new`], unless somebody else has it.
+    pub fn try_new(shared: &'a Shared, oplog: &'a OpLog) -> Option<Log<'a>> {
+        let pen = shared.pen.try_lock()?;
+        Some(Log { shared, oplog, pen })
+    }
+
+    /// Writes what is there, if that is all there is to do; false if the log's thread has to do it.
+    pub fn write_only(&mut self, now_ms: u64) -> bool {
+        let control = self.shared.control.lock();
+        let has_orders = control.hold || control.stop || !control.switches.is_empty();
+        let pen = &mut *self.pen;
+        pen.settings = control.settings;
+        let is_always = pen.settings.appendfsync == AppendFsync::Always;
+        let is_usual = pen.file.is_some() && pen.switch.is_none() && pen.out.is_empty();
+        if has_orders || is_always || !is_usual || self.is_failing() {
+            return false;
+        }
+        // Under the lock, as in `take_orders`.
+        self.drain(now_ms);
+        drop(control);
+        let was_synced = self.is_synced();
+        // An error is told by the thread, which tries again. And it has to sync in a second.
+        matches!(self.write(now_ms), Ok(true)) && (!was_synced || self.is_synced())
+    }
+
+    /// Whether there is nothing that is written and not synced.
+    fn is_synced(&self) -> bool {
+        let file = self.pen.file.as_ref();
+        file.is_none_or(|file| file.len == file.synced_len)
+    }
 
     /// Does what is to be done. An error is one after which the server must not go on.
     pub fn step(&mut self, now_ms: u64) -> Result<Step, AofError> {
         self.gather();
-        let before = self.merge.last_seq();
+        let before = self.pen.merge.last_seq();
         let orders = self.take_orders(now_ms);
-        if self.switch.as_ref().is_some_and(|switch| switch.discard) {
-            self.out.clear();
+        if self
+            .pen
+            .switch
+            .as_ref()
+            .is_some_and(|switch| switch.discard)
+        {
+            self.pen.out.clear();
         }
         self.take_sync_result();
-        let written = match self.file.is_some() {
+        let written = match self.pen.file.is_some() {
             true => self.write(now_ms)?,
             false => self.throw_away(),
         };
@@ -223,30 +276,35 @@ impl<'a> Log<'a> {
         }
         let synced = self.sync(now_ms)?;
         // A disk that takes nothing keeps nobody from stopping.
-        let may_stop = self.is_failing() || (self.switch.is_none() && !orders.has_switches);
+        let may_stop = self.is_failing() || (self.pen.switch.is_none() && !orders.has_switches);
         if orders.stop && may_stop {
             return Ok(Step::Stop);
         }
-        self.last_group = match self.merge.last_seq() - before {
-            0 => self.last_group,
+        self.pen.last_group = match self.pen.merge.last_seq() - before {
+            0 => self.pen.last_group,
             records => records,
         };
-        let is_always = self.settings.appendfsync == AppendFsync::Always;
         Ok(match () {
             () if !written || !synced => Step::Nap(RETRY_NAP),
             () if switched => Step::Again,
             () if orders.hold => Step::Nap(HOLD_NAP),
-            () if self.switch.is_some() => self.switch_nap(),
-            () if self.merge.last_seq() == before || self.file.is_none() => self.idle(now_ms),
-            () if is_always => Step::Again,
-            () => Step::Nap(NAP),
+            () if self.pen.switch.is_some() => self.switch_nap(),
+            () if self.pen.merge.last_seq() == before || self.pen.file.is_none() => {
+                self.idle(now_ms)
+            }
+            () => Step::Again,
         })
     }
 
     /// Until the next attempt to go over to another file.
     fn switch_nap(&self) -> Step {
-        let last = self.merge.last_seq();
-        match self.switch.as_ref().is_some_and(|switch| last < switch.seq) {
+        let last = self.pen.merge.last_seq();
+        match self
+            .pen
+            .switch
+            .as_ref()
+            .is_some_and(|switch| last < switch.seq)
+        {
             true => Step::Again,
             // The former file could not be synced.
             false => Step::Nap(RETRY_NAP),
@@ -255,44 +313,41 @@ impl<'a> Log<'a> {
 
     /// How long nothing has to be done when nothing arrives.
     fn idle(&self, now_ms: u64) -> Step {
-        let Some(file) = &self.file else {
+        let Some(file) = &self.pen.file else {
             return Step::Sleep(SLEEP_MAX);
         };
         let is_synced = file.len == file.synced_len;
-        Step::Sleep(match self.settings.appendfsync {
+        // Should a worker not write what it has promised to.
+        let most = match self.pen.settings.appendfsync {
+            AppendFsync::Always => SLEEP_MAX,
+            AppendFsync::EverySec | AppendFsync::No => SYNC_PERIOD,
+        };
+        Step::Sleep(match self.pen.settings.appendfsync {
             _ if self.shared.sync.is_busy() => SYNC_NAP,
             AppendFsync::EverySec if !is_synced => {
-                let next_ms = self.last_sync_ms + SYNC_PERIOD_MS;
+                let next_ms = self.pen.last_sync_ms + SYNC_PERIOD_MS;
                 Duration::from_millis(next_ms.saturating_sub(now_ms).max(1))
             }
-            _ => SLEEP_MAX,
+            _ => most,
         })
     }
 
     /// Drains, unless a switch is near, and looks what others want.
     fn take_orders(&mut self, now_ms: u64) -> Orders {
         let mut control = self.shared.control.lock();
-        self.settings = control.settings;
-        self.is_disk_busy = control.is_disk_busy;
-        if self.switch.is_none() {
-            self.switch = control.switches.pop_front();
+        self.pen.settings = control.settings;
+        self.pen.is_disk_busy = control.is_disk_busy;
+        if self.pen.switch.is_none() {
+            self.pen.switch = control.switches.pop_front();
         }
-        let hold = control.hold && self.switch.is_none();
+        let hold = control.hold && self.pen.switch.is_none();
         let wanted = control.flushes_wanted;
         let is_wanted = wanted > control.flushes_done;
         let flush = is_wanted.then_some((wanted, control.flush_seq));
         let (stop, has_switches) = (control.stop, !control.switches.is_empty());
         // Under the lock: whoever sets `hold` knows that nothing is being drained.
-        if !hold && self.out.len() < UNWRITTEN_BYTES_MAX {
-            let start = self.out.len();
-            let is_stamped = self.stamp(now_ms);
-            let up_to = self.switch.as_ref().map(|switch| switch.seq);
-            let drained = self.oplog.drain(&mut self.merge, &mut self.out, up_to);
-            if drained.bytes == 0 {
-                self.out.truncate(start);
-            } else if is_stamped {
-                self.stamped_secs = now_ms / 1000;
-            }
+        if !hold && self.pen.out.len() < UNWRITTEN_BYTES_MAX {
+            self.drain(now_ms);
         }
         Orders {
             hold,
@@ -302,39 +357,55 @@ impl<'a> Log<'a> {
         }
     }
 
+    fn drain(&mut self, now_ms: u64) {
+        let start = self.pen.out.len();
+        let is_stamped = self.stamp(now_ms);
+        let pen = &mut *self.pen;
+        let up_to = pen.switch.as_ref().map(|switch| switch.seq);
+        let drained = self.oplog.drain(&mut pen.merge, &mut pen.out, up_to);
+        if drained.bytes == 0 {
+            pen.out.truncate(start);
+        } else if is_stamped {
+            pen.stamped_secs = now_ms / 1000;
+        }
+    }
+
     /// Writes the time in front of what is drained next, when it is another one.
     fn stamp(&mut self, now_ms: u64) -> bool {
         let secs = now_ms / 1000;
-        let is_due = self.settings.timestamps && self.file.is_some() && secs > self.stamped_secs;
+        let is_due =
+            self.pen.settings.timestamps && self.pen.file.is_some() && secs > self.pen.stamped_secs;
         if is_due {
             let line = format!("#TS:{secs}\r\n");
-            self.out.extend_from_slice(line.as_bytes());
+            self.pen.out.extend_from_slice(line.as_bytes());
         }
         is_due
     }
 
     fn throw_away(&mut self) -> bool {
-        self.out.clear();
-        self.oplog.publish_durable(self.merge.last_seq());
+        self.pen.out.clear();
+        self.oplog.publish_durable(self.pen.merge.last_seq());
         true
     }
 
     /// Writes what is drained; whether that is all written now.
     fn write(&mut self, now_ms: u64) -> Result<bool, AofError> {
         self.count_delay(now_ms);
-        let (Some(file), false) = (&mut self.file, self.out.is_empty()) else {
+        let pen = &mut *self.pen;
+        let (Some(file), false) = (&mut pen.file, pen.out.is_empty()) else {
             return Ok(true);
         };
-        match self.settings.appendfsync == AppendFsync::Always {
-            true => file.prepare_group(&mut self.out),
+        match pen.settings.appendfsync == AppendFsync::Always {
+            true => file.prepare_group(&mut pen.out),
             false => file.give_room_back(),
         }
-        let result = write_all(&*file.incr.file, &self.out);
+        let result = write_all(&*file.incr.file, &pen.out);
         let figures = &self.shared.figures;
         let Err(failed) = result else {
-            file.grow(self.out.len());
-            self.out.clear();
-            self.out.shrink_to(KEEP_BYTES_MAX);
+            file.grow(pen.out.len());
+            pen.out.clear();
+            pen.out.shrink_to(KEEP_BYTES_MAX);
+            self.oplog.publish_written(pen.merge.last_seq());
             figures.unwritten_bytes.store(0, Ordering::Relaxed);
             if figures.write_errno.swap(0, Ordering::Relaxed) != 0 {
                 figures.errno.store(0, Ordering::Relaxed);
@@ -342,9 +413,9 @@ impl<'a> Log<'a> {
             }
             return Ok(true);
         };
-        let says = now_ms.saturating_sub(self.last_error_line_ms) > ERROR_LINE_MS;
+        let says = now_ms.saturating_sub(pen.last_error_line_ms) > ERROR_LINE_MS;
         if says {
-            self.last_error_line_ms = now_ms;
+            pen.last_error_line_ms = now_ms;
         }
         let mut errno = failed.error.raw_os_error().unwrap_or(libc::EIO);
         if failed.written == 0 {
@@ -357,7 +428,7 @@ impl<'a> Log<'a> {
                 tracing::warn!(
                     "Short write while writing to the AOF file: (nwritten={}, expected={})",
                     failed.written,
-                    self.out.len()
+                    pen.out.len()
                 );
             }
             errno = libc::ENOSPC;
@@ -371,10 +442,10 @@ impl<'a> Log<'a> {
                 }
                 // The rest has to follow.
                 file.grow(failed.written);
-                self.out.drain(..failed.written);
+                pen.out.drain(..failed.written);
             }
         }
-        if self.settings.appendfsync == AppendFsync::Always {
+        if pen.settings.appendfsync == AppendFsync::Always {
             return fail(
                 "Can't recover from AOF write error when the AOF fsync policy is 'always'. \
                  Exiting...",
@@ -382,20 +453,22 @@ impl<'a> Log<'a> {
         }
         figures.write_errno.store(errno, Ordering::Relaxed);
         figures.errno.store(errno, Ordering::Relaxed);
-        let unwritten = self.out.len() as u64;
+        let unwritten = pen.out.len() as u64;
         figures.unwritten_bytes.store(unwritten, Ordering::Relaxed);
+        // Nobody waits for a disk that takes nothing; what comes next is refused.
+        self.oplog.publish_written(self.oplog.cut());
         Ok(false)
     }
 
     /// Counts writes that meet a sync which takes too long, as Redis does.
     fn count_delay(&mut self, now_ms: u64) {
-        let is_everysec = self.settings.appendfsync == AppendFsync::EverySec;
-        if self.out.is_empty() || !is_everysec || !self.shared.sync.is_busy() {
-            self.delayed_since_ms = 0;
-        } else if self.delayed_since_ms == 0 {
-            self.delayed_since_ms = now_ms;
-        } else if now_ms.saturating_sub(self.delayed_since_ms) >= SYNC_DELAY_MS {
-            self.delayed_since_ms = 0;
+        let is_everysec = self.pen.settings.appendfsync == AppendFsync::EverySec;
+        if self.pen.out.is_empty() || !is_everysec || !self.shared.sync.is_busy() {
+            self.pen.delayed_since_ms = 0;
+        } else if self.pen.delayed_since_ms == 0 {
+            self.pen.delayed_since_ms = now_ms;
+        } else if now_ms.saturating_sub(self.pen.delayed_since_ms) >= SYNC_DELAY_MS {
+            self.pen.delayed_since_ms = 0;
             let figures = &self.shared.figures;
             figures.delayed_fsync.fetch_add(1, Ordering::Relaxed);
             tracing::info!(
@@ -407,25 +480,25 @@ impl<'a> Log<'a> {
 
     /// Goes over to the next file when the former one has everything; whether it did.
     fn switch_if_due(&mut self, now_ms: u64) -> Result<bool, AofError> {
-        let Some(switch) = &self.switch else {
+        let Some(switch) = &self.pen.switch else {
             return Ok(false);
         };
-        if self.merge.last_seq() < switch.seq {
+        if self.pen.merge.last_seq() < switch.seq {
             return Ok(false);
         }
         let discard = switch.discard;
-        if let Some(file) = &mut self.file {
+        if let Some(file) = &mut self.pen.file {
             file.give_room_back();
         }
         // The other thread shall not find its file changed.
         self.shared.sync.wait_idle();
         self.take_sync_result();
         if !discard && !self.sync_here()? {
-            self.last_sync_ms = now_ms;
+            self.pen.last_sync_ms = now_ms;
             return Ok(false);
         }
-        if let Some(switch) = self.switch.take() {
-            self.file = switch.to.map(|incr| Open {
+        if let Some(switch) = self.pen.switch.take() {
+            self.pen.file = switch.to.map(|incr| Open {
                 len: incr.len,
                 synced_len: incr.len,
                 reserved: 0,
@@ -433,7 +506,7 @@ impl<'a> Log<'a> {
                 incr,
             });
         }
-        self.merge.forget_db();
+        self.pen.merge.forget_db();
         self.shared.changed.notify_all();
         Ok(true)
     }
@@ -445,12 +518,12 @@ impl<'a> Log<'a> {
     /// Answers those who asked for a flush up to `seq`, when all of it is on the disk, or the disk
     /// takes nothing.
     fn flush(&mut self, number: u64, seq: u64) {
-        if let Some(file) = &mut self.file {
+        if let Some(file) = &mut self.pen.file {
             file.give_room_back();
         }
         self.shared.sync.wait_idle();
         self.take_sync_result();
-        let synced = match self.out.is_empty() {
+        let synced = match self.pen.out.is_empty() {
             true => self.sync_here(),
             false => Ok(false),
         };
@@ -462,7 +535,7 @@ impl<'a> Log<'a> {
                 Some(AofError(reason(&error)))
             }
             // It goes on with the next step.
-            Ok(_) if self.merge.last_seq() < seq || !self.out.is_empty() => return,
+            Ok(_) if self.pen.merge.last_seq() < seq || !self.pen.out.is_empty() => return,
             Ok(_) => None,
         };
         let mut control = self.shared.control.lock();
@@ -474,12 +547,12 @@ impl<'a> Log<'a> {
 
     /// Syncs, or has it done, as the policy says; false after an error.
     fn sync(&mut self, now_ms: u64) -> Result<bool, AofError> {
-        let Some(file) = &self.file else {
+        let Some(file) = &self.pen.file else {
             return Ok(true);
         };
-        let skips = self.settings.no_fsync_on_rewrite && self.is_disk_busy;
+        let skips = self.pen.settings.no_fsync_on_rewrite && self.pen.is_disk_busy;
         let is_synced = file.len == file.synced_len;
-        match self.settings.appendfsync {
+        match self.pen.settings.appendfsync {
             AppendFsync::Always if skips => {
                 // Nobody waits longer than for the write then.
                 self.publish();
@@ -493,13 +566,13 @@ impl<'a> Log<'a> {
 
     /// Has the other thread sync, once a second; false after an error.
     fn sync_elsewhere(&mut self, now_ms: u64) -> Result<bool, AofError> {
-        let is_due = now_ms.saturating_sub(self.last_sync_ms) >= SYNC_PERIOD_MS;
+        let is_due = now_ms.saturating_sub(self.pen.last_sync_ms) >= SYNC_PERIOD_MS;
         if !is_due || self.shared.sync.is_busy() {
             return Ok(true);
         }
-        self.last_sync_ms = now_ms;
+        self.pen.last_sync_ms = now_ms;
         let seq = self.written_seq();
-        let Some(file) = &mut self.file else {
+        let Some(file) = &mut self.pen.file else {
             return Ok(true);
         };
         if let Err(error) = file.mend() {
@@ -517,8 +590,8 @@ impl<'a> Log<'a> {
 
     /// The last record that is written.
     fn written_seq(&self) -> u64 {
-        match self.out.is_empty() {
-            true => self.merge.last_seq(),
+        match self.pen.out.is_empty() {
+            true => self.pen.merge.last_seq(),
             // It is written as a whole or not at all.
             false => self.oplog.durable_seq(),
         }
@@ -532,7 +605,7 @@ impl<'a> Log<'a> {
 
     /// Syncs here and now what is not synced; false after an error.
     fn sync_here(&mut self) -> Result<bool, AofError> {
-        let Some(file) = &mut self.file else {
+        let Some(file) = &mut self.pen.file else {
             return Ok(true);
         };
         if file.len != file.synced_len {
@@ -542,8 +615,8 @@ impl<'a> Log<'a> {
                 self.sync_failed(&error)?;
                 return Ok(false);
             }
-            self.last_sync_took = started.elapsed();
             file.synced_len = file.len;
+            self.pen.last_sync_took = started.elapsed();
             self.sync_succeeded();
         }
         self.publish();
@@ -557,10 +630,10 @@ impl<'a> Log<'a> {
     }
 
     fn sync_failed(&mut self, error: &std::io::Error) -> Result<(), AofError> {
-        if let Some(file) = &mut self.file {
+        if let Some(file) = &mut self.pen.file {
             file.is_suspect = true;
         }
-        if self.settings.appendfsync == AppendFsync::Always {
+        if self.pen.settings.appendfsync == AppendFsync::Always {
             return fail(format!(
                 "Can't persist AOF for fsync error when the AOF fsync policy is 'always': {}. \
                  Exiting...",
@@ -581,7 +654,7 @@ impl<'a> Log<'a> {
         };
         match result {
             Ok(()) => {
-                if let Some(file) = &mut self.file
+                if let Some(file) = &mut self.pen.file
                     && file.incr.seq == job.file_seq
                 {
                     file.synced_len = file.synced_len.max(job.len);
@@ -599,23 +672,38 @@ impl<'a> Log<'a> {
     /// that take turns would halve the throughput. With a fast one the wait is short, and workers use
     /// it to go on.
     fn gather(&self) {
-        if self.settings.appendfsync != AppendFsync::Always || self.last_group < GROUP_MIN {
+        if self.pen.settings.appendfsync != AppendFsync::Always || self.pen.last_group < GROUP_MIN {
             return;
         }
-        let first = self.merge.last_seq();
+        let first = self.pen.merge.last_seq();
         let arrived = || self.oplog.cut() - first;
         if arrived() == 0 {
             return;
         }
-        let expected = self.last_group + arrived();
+        let expected = self.pen.last_group + arrived();
         let enough = expected - expected / 8;
-        let most = GROUP_WAIT_MAX.min(self.last_sync_took / 4);
+        let most = GROUP_WAIT_MAX.min(self.pen.last_sync_took / 4);
         let started = Instant::now();
         while arrived() < enough && started.elapsed() < most {
             match most > GROUP_SPIN_MAX {
                 true => std::thread::park_timeout(GROUP_NAP),
                 false => std::thread::yield_now(),
             }
+        }
+    }
+}
+
+/// Writes what is there in the place of the log's thread, see the module's text.
+pub(super) fn write_through(shared: &Shared, oplog: &OpLog, now_ms: u64) {
+    shared.is_wanted.store(true, Ordering::SeqCst);
+    while shared.is_wanted.load(Ordering::SeqCst) {
+        // Whoever has the pen sees what is wanted when he has put it down.
+        let Some(mut log) = Log::try_new(shared, oplog) else {
+            return;
+        };
+        shared.is_wanted.store(false, Ordering::SeqCst);
+        if !log.write_only(now_ms) {
+            oplog.wake();
         }
     }
 }

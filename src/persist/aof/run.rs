@@ -17,14 +17,14 @@ use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
 
-use crate::db::oplog::OpLog;
+use crate::db::oplog::{OpLog, Promise};
 use crate::persist::disk::Disk;
 use crate::util::clock::Clock;
 
 use super::AofError;
 use super::files::{Files, FirstIncr, Incr, Place};
 use super::load::{LoadOptions, Loaded, Target, load};
-use super::log::{Log, Settings, Shared, Step, Switch};
+use super::log::{Log, Pen, Settings, Shared, Step, Switch, write_through};
 
 /// Failures in a row after which automatic rewrites are rarer.
 const FAILURES_MAX: u32 = 3;
@@ -181,7 +181,10 @@ impl Aof {
     /// Takes over what the configuration says.
     pub fn configure(&self, oplog: &OpLog, settings: Settings) {
         self.shared.control.lock().settings = settings;
-        oplog.set_always(settings.appendfsync == super::AppendFsync::Always);
+        oplog.set_promise(match settings.appendfsync {
+            super::AppendFsync::Always => Promise::Durable,
+            super::AppendFsync::EverySec | super::AppendFsync::No => Promise::Written,
+        });
         oplog.wake();
     }
 
@@ -206,10 +209,14 @@ impl Aof {
             if let Err(error) = builder.spawn_scoped(scope, || self.shared.sync.serve()) {
                 on_fatal(&AofError(format!("Can't start a thread: {error}")));
             }
-            let mut log = Log::new(&self.shared, oplog);
+            *self.shared.pen.lock() = Pen::default();
             let mut errno_told = 0;
             loop {
+                let mut log = Log::new(&self.shared, oplog);
+                self.shared.is_wanted.store(false, Ordering::SeqCst);
                 let step = log.step(clock.unix_ms());
+                let drained = log.pen.merge.last_seq();
+                drop(log);
                 let errno = self.shared.figures.errno.load(Ordering::Relaxed);
                 if errno != std::mem::replace(&mut errno_told, errno)
                     && let Some(hear) = self.on_status.get()
@@ -217,9 +224,12 @@ impl Aof {
                     hear(self.disk_error());
                 }
                 match step {
+                    // Somebody has come while the pen was taken.
+                    Ok(Step::Again | Step::Sleep(_))
+                        if self.shared.is_wanted.load(Ordering::SeqCst) => {}
                     Ok(Step::Again) => {}
                     Ok(Step::Nap(nap)) => std::thread::park_timeout(nap),
-                    Ok(Step::Sleep(most)) => oplog.park(&log.merge, most),
+                    Ok(Step::Sleep(most)) => oplog.park(drained, most),
                     Ok(Step::Stop) => break,
                     Err(error) => {
                         on_fatal(&error);
@@ -231,6 +241,12 @@ impl Aof {
             self.fail_flushes(&AofError("the log is closed".to_owned()));
             self.shared.sync.close();
         });
+    }
+
+    /// Writes what was logged so far in the place of the log's thread, if nobody does just now. For
+    /// whoever has said that he writes himself ([`OpLog::write_here`]) and has logged something.
+    pub fn write_through(&self, oplog: &OpLog, now_ms: u64) {
+        write_through(&self.shared, oplog, now_ms);
     }
 
     fn fail_flushes(&self, error: &AofError) {

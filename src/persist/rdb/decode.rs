@@ -5,7 +5,7 @@
 //!
 //! - `reader`: bytes, numbers, lengths, strings, the checksum;
 //! - `file`: what a file is made of;
-//! - `value`, `hash`: the values of keys, by type;
+//! - `value`, `hash`, `stream`: the values of keys, by type;
 //! - `old`: the compact encodings of before Redis 7.
 //!
 //! Nothing that comes in is trusted: every length, count, order and number is checked before it is
@@ -30,6 +30,7 @@ mod file;
 mod hash;
 mod old;
 mod reader;
+mod stream;
 mod value;
 
 #[cfg(test)]

@@ -6,9 +6,10 @@
 //! list's. Both ways give the same record.
 //!
 //! Values are written in the oldest form that holds them, so that Redis 7.0 reads what it can: a
-//! short set is written member by member, since its listpack came with Redis 7.2. Only a hash with
-//! fields that expire needs Valkey's line of the format ([`Version::Valkey80`]), and with it the
-//! file that holds it: whoever writes a file must know that when it begins.
+//! short set is written member by member, since its listpack came with Redis 7.2. Only a stream whose
+//! groups have consumers needs RDB 11, of Redis 7.2, for the times at which they were active, and a
+//! hash with fields that expire needs Valkey's line of the format ([`Version::Valkey80`]). With them
+//! the file that holds them does: whoever writes a file must know that when it begins.
 //!
 //! This is the inner loop of a snapshot: nothing is allocated but room in the buffer, and a plain
 //! string takes the straight way, `text::string`.
@@ -29,6 +30,7 @@ use crate::value::{Encoding, Type, zset};
 use super::format::{self, NO_FIELD_EXPIRY, kind, node, opcode};
 
 mod file;
+mod stream;
 mod text;
 
 pub use file::{Aux, Version, end, header, select, select_again};
@@ -93,7 +95,10 @@ pub enum LargeKind {
     /// [`Element::Scored`].
     Zset,
     /// [`Element::Node`], then the others of a stream in their order.
-    Stream,
+    Stream {
+        /// Whether any of its groups has a consumer: then the times of these are written, too.
+        has_consumers: bool,
+    },
 }
 
 impl LargeKind {
@@ -103,7 +108,9 @@ impl LargeKind {
             Collection::List(_) => LargeKind::List,
             Collection::Set(_) => LargeKind::Set,
             Collection::Zset(_) => LargeKind::Zset,
-            Collection::Stream(_) => LargeKind::Stream,
+            Collection::Stream(stream) => LargeKind::Stream {
+                has_consumers: stream.groups().have_consumers(),
+            },
             Collection::Hash(fields) => LargeKind::Hash {
                 fields_expire: fields.table.expires_len() > 0,
             },
@@ -114,13 +121,18 @@ impl LargeKind {
         fields_expire: true,
     };
 
+    const CONSUMED_STREAM: LargeKind = LargeKind::Stream {
+        has_consumers: true,
+    };
+
     /// Its type in the form in which it is written.
     fn number(self) -> u8 {
         match self {
             LargeKind::List => kind::LIST_QUICKLIST_2,
             LargeKind::Set => kind::SET,
             LargeKind::Zset => kind::ZSET_2,
-            LargeKind::Stream => kind::STREAM_LISTPACKS_3,
+            LargeKind::CONSUMED_STREAM => kind::STREAM_LISTPACKS_3,
+            LargeKind::Stream { .. } => kind::STREAM_LISTPACKS_2,
             LargeKind::EXPIRING_HASH => kind::VALKEY_HASH_2,
             LargeKind::Hash { .. } => kind::HASH,
         }
@@ -175,11 +187,14 @@ pub fn large_element(
             text::length(out, node::PLAIN);
             text::raw(out, bytes, compress);
         }
-        Element::Node(_)
-        | Element::Figures(_)
-        | Element::Group(_)
-        | Element::Pending(..)
-        | Element::Consumer(_) => {}
+        Element::Node(node) => stream::node(out, &node, compress),
+        Element::Figures(figures) => stream::figures(out, &figures),
+        Element::Group(group) => stream::group(out, &group, compress),
+        Element::Pending(id, pending) => stream::pending(out, id, &pending),
+        Element::Consumers(count) => text::length(out, count as u64),
+        Element::Consumer(consumer) => {
+            stream::consumer(out, &consumer, kind == LargeKind::CONSUMED_STREAM, compress);
+        }
     }
 }
 
@@ -230,7 +245,7 @@ fn kind_of_collection(entry: EntryRef<'_>, type_: Type) -> u8 {
         (Type::Set, _) => kind::SET,
         (Type::Zset, _) => kind::ZSET_LISTPACK,
         (Type::Hash, _) => kind::HASH_LISTPACK,
-        (Type::Stream, _) => kind::STREAM_LISTPACKS_3,
+        (Type::Stream, _) => kind::STREAM_LISTPACKS_2,
         (Type::String, _) => kind::STRING,
     }
 }

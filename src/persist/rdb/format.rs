@@ -49,6 +49,8 @@ pub const DUMP_FOOTER_BYTES: usize = 2 + CHECKSUM_BYTES;
 
 /// The version that holds whatever needs nothing newer: that of Redis 7.0.
 pub const REDIS_VERSION_WRITTEN: u32 = 10;
+/// The version of Redis 7.2: for streams whose groups have consumers.
+pub const REDIS_VERSION_CONSUMERS: u32 = 11;
 /// The newest version of Redis's line that is known: that of Redis 8.0.
 pub const REDIS_VERSION_MAX: u32 = 12;
 /// The first version of Valkey's line, which is also the newest.
@@ -178,6 +180,11 @@ pub mod node {
 
 /// The expiry of a field without one, as [`kind::VALKEY_HASH_2`] has it.
 pub const NO_FIELD_EXPIRY: i64 = -1;
+
+/// When a consumer was active that never was, as [`kind::STREAM_LISTPACKS_3`] has it.
+pub const NEVER_ACTIVE: i64 = -1;
+/// How many entries a group has read if nobody knows.
+pub const NOT_COUNTED: u64 = u64::MAX;
 
 /// The CRC-64 of Redis (Jones's polynomial, reflected, without inversion) of the bytes behind those
 /// that led to `state`; 0 is the state before the first.

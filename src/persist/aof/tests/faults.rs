@@ -5,6 +5,7 @@
 //! least what was promised: with `always` the last record that was published, else the last sync.
 
 use super::*;
+use crate::db::oplog::Promise;
 use crate::persist::disk::fake::{Fault, FaultKind};
 
 /// A run of a server.
@@ -207,7 +208,7 @@ fn switching_on_is_all_or_nothing() {
         let aof = open(&run.disk, settings(run.policy)).map_err(|_| Ended)?;
         let oplog = run.oplog.clone();
         let mut log = Log::new(aof.parts().0, &oplog);
-        run.oplog.set_always(true);
+        run.oplog.set_promise(Promise::Durable);
         aof.switch_on();
         run.unlogged = true;
         run.rewrite(&mut log, &aof)?;

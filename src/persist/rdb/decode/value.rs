@@ -1,12 +1,11 @@
 //! The values of keys: strings, lists, sets and sorted sets of every type that RDB has had; hashes
-//! are in `hash`.
+//! are in `hash`, streams in `stream`.
 //!
 //! A value becomes what this server would hold, as Redis decides when it loads one: the compact types
 //! are kept as they are if they do not have too many elements for the directives (their lengths are
 //! not looked at), the others grow while they are read. Everything is checked before it is used.
 //!
-//! To add a type: an arm in [`Values::read`], and its name in [`type_name`]. Streams are one arm and
-//! a function away.
+//! To add a type: an arm in [`Values::read`], and its name in [`type_name`].
 
 use std::sync::Arc;
 
@@ -99,7 +98,7 @@ impl Values<'_> {
                 found.map_err(|reason| reader.corrupt(reason))
             }
             kind::STREAM_LISTPACKS | kind::STREAM_LISTPACKS_2 | kind::STREAM_LISTPACKS_3 => {
-                Err(reader.fault(FaultKind::Unsupported, "Streams are not supported"))
+                self.stream(reader, type_, head)
             }
             kind::MODULE_PRE_GA => Err(reader.corrupt("Pre-release module format not supported")),
             kind::MODULE_2 => Err(module(reader)?),

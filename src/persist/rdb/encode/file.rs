@@ -3,7 +3,8 @@
 use crate::db::DbIndex;
 use crate::ds::entry::ValueRef;
 use crate::persist::rdb::format::{
-    MAGIC_REDIS, MAGIC_VALKEY, REDIS_VERSION_WRITTEN, VALKEY_VERSION_MIN, opcode,
+    MAGIC_REDIS, MAGIC_VALKEY, REDIS_VERSION_CONSUMERS, REDIS_VERSION_WRITTEN, VALKEY_VERSION_MIN,
+    opcode,
 };
 
 use super::{LargeKind, text};
@@ -13,6 +14,8 @@ use super::{LargeKind, text};
 pub enum Version {
     /// RDB 10, which Redis 7.0 and all later servers read.
     Redis10,
+    /// RDB 11, which Redis 7.2 and all later servers read: for streams whose groups have consumers.
+    Redis11,
     /// RDB 80, of Valkey 9: for hashes with fields that expire.
     Valkey80,
 }
@@ -20,12 +23,9 @@ pub enum Version {
 impl Version {
     /// The lowest version that holds a value.
     pub fn of(value: ValueRef<'_>) -> Version {
-        match value {
-            ValueRef::Collection(collection)
-                if LargeKind::of(collection) == LargeKind::EXPIRING_HASH =>
-            {
-                Version::Valkey80
-            }
+        match value.as_collection().map(LargeKind::of) {
+            Some(LargeKind::EXPIRING_HASH) => Version::Valkey80,
+            Some(LargeKind::CONSUMED_STREAM) => Version::Redis11,
             _ => Version::Redis10,
         }
     }
@@ -34,6 +34,7 @@ impl Version {
     pub fn number(self) -> u32 {
         match self {
             Version::Redis10 => REDIS_VERSION_WRITTEN,
+            Version::Redis11 => REDIS_VERSION_CONSUMERS,
             Version::Valkey80 => VALKEY_VERSION_MIN,
         }
     }
@@ -57,7 +58,7 @@ pub struct Aux {
 /// Writes the beginning of a file.
 pub fn header(out: &mut Vec<u8>, version: Version, aux: &Aux) {
     let magic = match version {
-        Version::Redis10 => MAGIC_REDIS,
+        Version::Redis10 | Version::Redis11 => MAGIC_REDIS,
         Version::Valkey80 => MAGIC_VALKEY,
     };
     out.extend_from_slice(magic);

@@ -95,7 +95,7 @@ fn zset(members: &[(&str, f64)]) -> Content {
     Content::Zset(members.collect())
 }
 
-fn case(
+pub(crate) fn case(
     name: &'static str,
     version: u16,
     type_: u8,
@@ -403,6 +403,7 @@ pub(crate) fn hashes() -> Vec<Case> {
 
 /// All of them.
 pub(crate) fn all() -> Vec<Case> {
-    let groups = [strings(), lists_and_sets(), zsets(), hashes()];
+    let streams = streams::cases();
+    let groups = [strings(), lists_and_sets(), zsets(), hashes(), streams];
     groups.into_iter().flatten().collect()
 }

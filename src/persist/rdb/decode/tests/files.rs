@@ -205,12 +205,6 @@ fn numbers_of_types_mean_what_the_line_says() {
 
 #[test]
 fn what_is_not_there_yet_is_named_with_its_key() {
-    for (type_, name) in [(15, "stream"), (19, "stream-v2"), (21, "stream-v3")] {
-        let fault = fault_of(&file(11, &key_record("orders", type_, &[0])));
-        assert_eq!(fault.kind, FaultKind::Unsupported);
-        let context = format!("(key 'orders', type {type_}, {name})");
-        assert!(fault.message.contains(&context), "{fault}");
-    }
     let id = 0x1234_5678_9ABC_DEF0_u64;
     let module = [&[0x81][..], &id.to_be_bytes()].concat();
     let fault = fault_of(&file(11, &key_record("doc", 7, &module)));
@@ -222,6 +216,16 @@ fn what_is_not_there_yet_is_named_with_its_key() {
         fault.message.contains("Pre-release function format"),
         "{fault}"
     );
+}
+
+#[test]
+fn a_value_that_is_wrong_is_named_with_its_key() {
+    for (type_, name) in [(15, "stream"), (19, "stream-v2"), (21, "stream-v3")] {
+        let fault = fault_of(&file(11, &key_record("orders", type_, b"\x01\x03abc")));
+        assert_eq!(fault.kind, FaultKind::Corrupt);
+        let context = format!("(key 'orders', type {type_}, {name})");
+        assert!(fault.message.contains(&context), "{fault}");
+    }
 }
 
 #[test]

@@ -4,6 +4,7 @@
 mod corpus;
 mod damage;
 mod files;
+mod streams;
 mod values;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,12 +12,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::*;
 use crate::ds::entry::EntryRef;
 use crate::ds::hash::HashFunction;
+use crate::ds::stream::shown;
 use crate::persist::rdb::format::opcode;
 use crate::value::hash::{self, HashRef};
 use crate::value::list::{End, ListRef};
 use crate::value::set::SetRef;
 use crate::value::zset::ZsetRef;
-use crate::value::{Encoding, Type, string};
+use crate::value::{Encoding, Type, stream, string};
 
 pub(super) const NOW_MS: u64 = 1_700_000_000_000;
 
@@ -42,6 +44,8 @@ pub(super) enum Content {
     Hash(BTreeMap<Vec<u8>, (Vec<u8>, Option<u64>)>),
     /// Members in their order.
     Zset(Vec<(Vec<u8>, f64)>),
+    /// All that it consists of.
+    Stream(Vec<String>),
 }
 
 pub(super) fn texts<const N: usize>(texts: [&str; N]) -> Vec<Vec<u8>> {
@@ -68,7 +72,10 @@ pub(super) fn content(entry: EntryRef<'_>) -> Content {
             assert_eq!(members.len(), set.len());
             Content::Set(members)
         }
-        Type::Stream => panic!("streams have tests of their own"),
+        Type::Stream => {
+            let stream = stream::stream(entry.value()).expect("a stream");
+            Content::Stream(shown::stream(stream))
+        }
         Type::Hash => {
             // Fields that have expired are looked at, too.
             let hash = HashRef::new(entry.value(), 0);
