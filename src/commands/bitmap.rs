@@ -102,7 +102,7 @@ pub const COMMANDS: &[Command] = &[
              DIFF1@8.2.0`Bits of the other values that the first has not.`|\
              ANDOR@8.2.0`Bits of the first value that another has, too.`|\
              ONE@8.2.0`Bits that exactly one value has.`) \
-             destkey:key#0 key#1*",
+             destkey#0 key#1*",
         ),
     command("bitpos", -3, READ, count::bitpos)
         .acl(AclCategories::BITMAP)

@@ -16,7 +16,7 @@ use crate::util::num;
 use crate::value::Type;
 use crate::value::zset::{Member, ZsetRef};
 
-mod add;
+pub(super) mod add;
 mod combine;
 mod pop;
 mod random;
@@ -496,13 +496,16 @@ pub const COMMANDS: &[Command] = &[
 
 /// The sorted set of a key to be read.
 #[inline]
-fn find<'d>(db: &'d mut Access<'_>, key: &[u8]) -> Result<Option<ZsetRef<'d>>, CmdError> {
+pub(super) fn find<'d>(
+    db: &'d mut Access<'_>,
+    key: &[u8],
+) -> Result<Option<ZsetRef<'d>>, CmdError> {
     Ok(typed(db, key, Type::Zset)?.map(ZsetRef::of))
 }
 
 /// Answers a member.
 #[inline]
-fn reply(out: &mut ReplyWriter, member: Member<'_>) {
+pub(super) fn reply(out: &mut ReplyWriter, member: Member<'_>) {
     match member {
         Member::Int(int) => out.bulk_int(int),
         Member::Bytes(bytes) => out.bulk(bytes),
@@ -548,7 +551,7 @@ impl<'o> Members<'o> {
 
 /// The next argument as a score.
 #[inline]
-fn score(args: &mut Args<'_>) -> Result<f64, CmdError> {
+pub(super) fn score(args: &mut Args<'_>) -> Result<f64, CmdError> {
     parse_score(args.bytes()?).ok_or(CmdError::NotFloat)
 }
 
@@ -564,7 +567,7 @@ fn parse_score(text: &[u8]) -> Option<f64> {
 
 /// Whether an argument is this word, in any case, as C compares them.
 #[inline]
-fn is(arg: &[u8], word: &str) -> bool {
+pub(super) fn is(arg: &[u8], word: &str) -> bool {
     c_str(arg).eq_ignore_ascii_case(word.as_bytes())
 }
 

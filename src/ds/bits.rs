@@ -13,9 +13,8 @@
 //! a line in the test that compares them.
 
 use std::alloc::{Layout, alloc_zeroed};
+use std::collections::TryReserveError;
 use std::ops::Range;
-
-use smallvec::{CollectionAllocErr, SmallVec};
 
 #[cfg(all(target_arch = "x86_64", not(miri)))]
 mod avx2;
@@ -47,9 +46,6 @@ pub enum Op {
     /// Bits that are set in exactly one.
     One,
 }
-
-/// What [`combine`] writes to: a short result needs no allocation.
-pub type Combined = SmallVec<[u8; 512]>;
 
 /// How many bits are set.
 #[inline]
@@ -111,7 +107,7 @@ fn find_other(bytes: &[u8], skip: u8) -> Option<usize> {
 
 /// Puts `sources` together and appends the result, which is as long as the longest of them, to
 /// `out`. Fails, with nothing written, when there is no memory for it.
-pub fn combine(op: Op, sources: &[&[u8]], out: &mut Combined) -> Result<(), CollectionAllocErr> {
+pub fn combine(op: Op, sources: &[&[u8]], out: &mut Vec<u8>) -> Result<(), TryReserveError> {
     let len = sources.iter().map(|source| source.len()).max();
     let len = len.unwrap_or_default();
     out.try_reserve_exact(len)?;

@@ -1,9 +1,9 @@
 //! Streams: a log of entries, each with an id and fields, and the consumer groups that read it.
 //!
-//! - [`id`]: ids, their order and their text;
-//! - [`checked`]: nodes as Redis stores them, from files that are not trusted;
-//! - [`entries`]: the log;
-//! - [`groups`]: who has read how far, and what is pending with whom;
+//! - `id`: ids, their order and their text;
+//! - `entries`: the log, in nodes (`node`) of elements (`element`); `radix` for what XINFO tells;
+//! - `groups`: who has read how far, and what is pending with whom;
+//! - `chunks`: what nodes and pending entries stand in, by the order of their ids;
 //! - [`save`]: how a snapshot walks a stream that goes on changing.
 //!
 //! Ids only grow: an entry is appended with an id above the last one, even above one that was
@@ -12,16 +12,19 @@
 //!
 //! Invariant: a stream may be empty; it is its key's value all the same.
 
-pub mod checked;
+mod chunks;
+mod element;
 mod entries;
 mod groups;
 mod id;
+mod node;
+mod radix;
 pub mod save;
 
 #[cfg(test)]
 pub mod shown;
 
-pub use entries::{Entries, Entry, Fields, Limits, Trim, Until};
+pub use entries::{Entries, Entry, Fields, Limits, Range, RangeBack, Trim, Until};
 pub use groups::{Consumer, ConsumerId, Group, Groups, Pending};
 pub use id::StreamId;
 
@@ -52,10 +55,11 @@ pub enum Deleted {
 }
 
 /// A stream.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct Stream {
     entries: Entries,
     groups: Groups,
+    saving: Option<Box<save::Walk>>,
 }
 
 impl Stream {
@@ -100,27 +104,35 @@ impl Stream {
 
     /// Deletes an entry.
     pub fn delete(&mut self, id: StreamId, references: References) -> Deleted {
-        if !self.entries.contains(id) {
-            return Deleted::NotFound;
+        let groups = &mut self.groups;
+        match self
+            .entries
+            .delete(id, || may_delete(groups, id, references))
+        {
+            None => Deleted::NotFound,
+            Some(true) => Deleted::Yes,
+            Some(false) => Deleted::Kept,
         }
-        if !may_delete(&mut self.groups, id, references) {
-            return Deleted::Kept;
-        }
-        self.entries.delete(id);
-        Deleted::Yes
     }
 
     /// Deletes entries from the oldest on; how many.
     pub fn trim(&mut self, trim: Trim, references: References) -> u64 {
         let groups = &mut self.groups;
-        self.entries
-            .trim(trim, &mut |id| may_delete(groups, id, references))
+        match references {
+            References::Keep => self.entries.trim(trim, None),
+            _ => {
+                let may_delete = &mut |id| may_delete(groups, id, references);
+                self.entries.trim(trim, Some(may_delete))
+            }
+        }
     }
 
     /// The memory in bytes, estimated from `samples` of its nodes; from all if that is 0.
     pub fn alloc_bytes(&self, samples: usize) -> usize {
-        let _ = samples;
-        self.weight() * 32
+        let groups = self.groups.alloc_bytes();
+        size_of::<Stream>()
+            .saturating_add(self.entries.alloc_bytes(samples))
+            .saturating_add(groups)
     }
 }
 

@@ -1,7 +1,8 @@
 //! kill -9 at random moments, and what is there afterwards.
 //!
 //! Several clients write at once. Client `i` numbers its writes 1, 2, 3, ... through the whole test;
-//! write `n` goes to one of four keys of its own (a string, a list, a hash, a sorted set), so what a
+//! write `n` goes to one of five keys of its own (a string, a list, a hash, a sorted set, a stream
+//! with a group, whose entries are added, delivered, then acknowledged or claimed), so what a
 //! restarted server holds of a client must be exactly the state after its first `n` writes, for one
 //! `n` that is not below what was acknowledged and not above what was sent. A kill comes after a
 //! random number of acknowledged writes, alone, or while the log is rewritten, while a snapshot is
@@ -24,6 +25,11 @@ use crate::store::{
 const DEPTHS: [u64; 5] = [1, 1, 2, 5, 16];
 /// Keys that are always there, so that saving and rewriting take a moment.
 const FILLING: u64 = 20_000;
+/// Kinds of writes, which take turns.
+const KINDS: u64 = 7;
+/// Those to the stream; the last kind follows.
+const ADD: u64 = 4;
+const READ: u64 = 5;
 /// Fields of the hash, members of the sorted set.
 const NAMES: u64 = 50;
 
@@ -122,13 +128,24 @@ impl Ledger {
 
 /// The command of a client's write `n`.
 fn write(client: usize, n: u64) -> Vec<String> {
-    let command = match n % 4 {
+    let stream = format!("stream:{client}");
+    let command = match n % KINDS {
         0 => format!("SET string:{client} {n}"),
         1 => format!("RPUSH list:{client} {n}"),
-        2 => format!("HSET hash:{client} f{} {n}", n / 4 % NAMES),
-        _ => format!("ZADD zset:{client} {n} m{}", n / 4 % NAMES),
+        2 => format!("HSET hash:{client} f{} {n}", n / KINDS % NAMES),
+        3 => format!("ZADD zset:{client} {n} m{}", n / KINDS % NAMES),
+        ADD => format!("XADD {stream} {n}-1 field {n}"),
+        READ => format!("XREADGROUP GROUP g reader COUNT 1 STREAMS {stream} >"),
+        // What the two before have added and read.
+        _ if is_acked(n - 2) => format!("XACK {stream} g {}-1", n - 2),
+        _ => format!("XCLAIM {stream} g claimer 0 {}-1", n - 2),
     };
     command.split(' ').map(String::from).collect()
+}
+
+/// Whether the entry that write `n` has added is acknowledged in the end.
+fn is_acked(n: u64) -> bool {
+    !(n / KINDS).is_multiple_of(3)
 }
 
 /// What a client's keys hold: the numbers of its writes.
@@ -140,16 +157,22 @@ struct State {
     hash: Vec<(u64, u64)>,
     /// By member.
     zset: Vec<(u64, u64)>,
+    /// Entries.
+    stream: Vec<u64>,
+    /// The last one that was delivered.
+    delivered: u64,
+    /// Those of them that are pending, and whether they were claimed.
+    pending: Vec<(u64, bool)>,
 }
 
 impl State {
     /// The state after the first `count` writes.
     fn after(count: u64) -> State {
-        let of = |kind: u64| (1..=count).filter(move |n| n % 4 == kind);
+        let of = |kind: u64| (1..=count).filter(move |n| n % KINDS == kind);
         let newest = |kind: u64| {
             let mut pairs = std::collections::BTreeMap::new();
             for n in of(kind) {
-                pairs.insert(n / 4 % NAMES, n);
+                pairs.insert(n / KINDS % NAMES, n);
             }
             pairs.into_iter().collect()
         };
@@ -158,6 +181,12 @@ impl State {
             list: of(1).collect(),
             hash: newest(2),
             zset: newest(3),
+            stream: of(ADD).collect(),
+            delivered: of(READ).next_back().map_or(0, |n| n - 1),
+            pending: of(READ)
+                .map(|n| (n - 1, n < count))
+                .filter(|(n, is_settled)| !is_settled || !is_acked(*n))
+                .collect(),
         }
     }
 
@@ -189,20 +218,68 @@ impl State {
             list: list.items().iter().map(number).collect(),
             hash,
             zset,
+            ..State::of_stream(connection, &format!("stream:{client}"))
+        }
+    }
+
+    /// What a stream holds.
+    fn of_stream(connection: &mut Client, key: &str) -> State {
+        let id = |reply: &Reply| -> u64 {
+            let id = reply.text();
+            let number = id.strip_suffix("-1").unwrap_or("0");
+            number.parse().expect("an id")
+        };
+        let entries = connection.cmd(&["XRANGE", key, "-", "+"]);
+        let entry = |entry: &Reply| {
+            let number = id(&entry.items()[0]);
+            let fields = entry.items()[1].items();
+            assert_eq!(fields[1].text(), number.to_string(), "{entry:?}");
+            number
+        };
+        let groups = connection.cmd(&["XINFO", "GROUPS", key]);
+        let group = groups.items()[0].items();
+        let is_id = |reply: &Reply| *reply == Reply::Bulk(b"last-delivered-id".to_vec());
+        let at = group.iter().position(is_id);
+        let delivered = id(&group[at.expect("an id") + 1]);
+        let pending = connection.cmd(&["XPENDING", key, "g", "-", "+", "1000000"]);
+        let one = |pending: &Reply| {
+            let parts = pending.items();
+            (id(&parts[0]), parts[1].text() == "claimer")
+        };
+        State {
+            stream: entries.items().iter().map(entry).collect(),
+            delivered,
+            pending: pending.items().iter().map(one).collect(),
+            ..State::default()
         }
     }
 
     /// The newest write that shows.
     fn last(&self) -> u64 {
         let pairs = self.hash.iter().chain(&self.zset).map(|pair| pair.1);
-        let others = self.string.iter().chain(&self.list).copied();
-        pairs.chain(others).max().unwrap_or(0)
+        let others = self.string.iter().chain(&self.list).chain(&self.stream);
+        let delivered = self.delivered + 1;
+        let settled = match self.pending.last() {
+            Some((newest, false)) if *newest == self.delivered => 0,
+            _ => self.delivered + 2,
+        };
+        let of_group = [delivered, settled].into_iter().filter(|n| *n > 2);
+        pairs
+            .chain(others.copied())
+            .chain(of_group)
+            .max()
+            .unwrap_or(0)
     }
 }
 
-/// Writes the keys that are always there.
+/// Writes the keys that are always there, and makes the groups.
 fn fill(server: &Server) {
     let mut client = server.connect();
+    for of in 0..DEPTHS.len() {
+        let create = format!("XGROUP CREATE stream:{of} g 0 MKSTREAM");
+        let create: Vec<&str> = create.split(' ').collect();
+        assert_eq!(client.cmd(&create), Reply::Status(b"OK".to_vec()));
+    }
     let numbers: Vec<u64> = (0..FILLING).collect();
     for chunk in numbers.chunks(500) {
         let mut mset = vec![b"MSET".to_vec()];

@@ -382,7 +382,22 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
         allow: Allow::Error,
         reason: "7.0 takes a rank it cannot negate",
     },
+    Difference {
+        peer: None,
+        when: |w| w.among(STREAM_8_2),
+        allow: Allow::NotSent,
+        reason: "Redis 8.2's: none of the peers has it",
+    },
+    Difference {
+        peer: Some(Peer::Redis7),
+        when: |w| w.is("xinfo"),
+        allow: Allow::AnyReply,
+        reason: "7.0 shows fewer times, has other names, and counts what groups have read otherwise",
+    },
 ];
+
+/// Commands that Redis 8.2 has, but neither of the peers.
+const STREAM_8_2: &[&str] = &["xackdel"];
 
 /// Commands on hashes that Redis 7.0 does not have.
 const HASH_9: &[&str] = &[

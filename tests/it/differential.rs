@@ -445,6 +445,7 @@ fn agrees(agree: Agree, a: &Reply, b: &Reply, slack_secs: u64) -> bool {
         Agree::Count => close(a, b, 2),
         Agree::Seconds => close(a, b, slack_secs),
         Agree::Millis => close(a, b, slack_secs * 1000),
+        Agree::Times => same_but_times(a, b, slack_secs * 1000),
         Agree::Shape => same_shape(a, b),
         Agree::Kind | Agree::Scan => {
             std::mem::discriminant(a) == std::mem::discriminant(b) && !a.is_error()
@@ -467,6 +468,31 @@ fn close(a: &Reply, b: &Reply, most: u64) -> bool {
         }
         _ => false,
     }
+}
+
+/// Whether two replies of XPENDING or XINFO are the same, but for times that are at most `most` apart.
+fn same_but_times(a: &Reply, b: &Reply, most: u64) -> bool {
+    const TIMES: &[&[u8]] = &[b"idle", b"inactive", b"seen-time", b"active-time"];
+    if !is_aggregate(a) || std::mem::discriminant(a) != std::mem::discriminant(b) {
+        return a == b;
+    }
+    let (a, b) = (a.items(), b.items());
+    // An entry's id, a consumer unless it is clear which, a time, a number.
+    let time_of_entry = match a {
+        [Reply::Bulk(_), Reply::Bulk(_), Reply::Int(_), Reply::Int(_)] => Some(2),
+        [Reply::Bulk(_), Reply::Int(_), Reply::Int(_)] => Some(1),
+        _ => None,
+    };
+    let is_time = |at: usize| {
+        let follows =
+            |name: &Reply| matches!(name, Reply::Bulk(name) if TIMES.contains(&&name[..]));
+        time_of_entry == Some(at) || at > 0 && follows(&a[at - 1])
+    };
+    a.len() == b.len()
+        && (0..a.len()).all(|at| match is_time(at) {
+            true => close(&a[at], &b[at], most),
+            false => same_but_times(&a[at], &b[at], most),
+        })
 }
 
 /// Whether all aggregates are as long, and all elements of the same type.
@@ -604,6 +630,7 @@ impl Entry {
             b"set" => ask("SMEMBERS", ""),
             b"hash" => ask("HGETALL", ""),
             b"zset" => ask("ZRANGE", "0 -1 WITHSCORES"),
+            b"stream" => ask("XRANGE", "- +"),
             other => panic!("a key of type {}", show(other)),
         };
         // Small hashes have the order they were filled in, large ones have none; nor have sets, as

@@ -62,6 +62,8 @@ pub(crate) enum Agree {
     Seconds,
     /// Milliseconds, or an array of them, apart by no more than the test has taken.
     Millis,
+    /// The same but for times, or how long ago they were, where XPENDING and XINFO show them.
+    Times,
     /// The same types and lengths in every place, whatever the elements: random choices.
     Shape,
     /// Numbers at most 2 apart: peers count keys that are born expired until they come upon them.
@@ -245,6 +247,7 @@ fn unfit(argv: &[Vec<u8>]) -> bool {
         || asks_for_millions(argv)
         || has_ties(argv)
         || sets_far_bits(argv)
+        || asks_for_young(argv)
 }
 
 /// Whether a blocking command's timeout is none of [`WAITS`].
@@ -284,6 +287,17 @@ fn has_ties(argv: &[Vec<u8>]) -> bool {
         && has(argv, "alpha")
         && has(argv, "by")
         && (has(argv, "store") || has(argv, "limit") || has(argv, "get"))
+}
+
+/// Whether damage has made an age that pending entries may reach while the test runs.
+fn asks_for_young(argv: &[Vec<u8>]) -> bool {
+    let name = argv[0].to_ascii_lowercase();
+    let is_young = |at: usize| number_in(argv, at).is_some_and(|ms| (1..1_000_000).contains(&ms));
+    let claims = name == b"xclaim" || name == b"xautoclaim";
+    let mut words = argv.iter().enumerate();
+    let is_idle =
+        |(at, word): (usize, &Vec<u8>)| word.eq_ignore_ascii_case(b"idle") && is_young(at + 1);
+    claims && is_young(4) || name.starts_with(b"x") && words.any(is_idle)
 }
 
 /// Whether damage has made an expiry that falls due while the test runs.
@@ -431,8 +445,41 @@ fn fill_collection(rng: &mut Rng, word: &str) -> Vec<u8> {
             &["-1", "-2", "-3", "-5", "0", "1", "3", "10", "128", "x"],
         ),
         word if word.starts_with('b') => fill_bits(rng, word),
+        word if word.starts_with('t') => fill_group(rng, word),
         literal if rng.chance(10) => literal.to_lowercase().into_bytes(),
         literal => literal.as_bytes().to_vec(),
+    }
+}
+
+/// [`fill`] for consumer groups of streams.
+fn fill_group(rng: &mut Rng, word: &str) -> Vec<u8> {
+    match word {
+        "tgroup" | "tconsumer" if rng.chance(3) => value(rng),
+        "tgroup" => numbered(rng, "g", 3),
+        "tconsumer" => numbered(rng, "c", 3),
+        "tid" => stream_id(rng),
+        "tfrom" if rng.chance(60) => word_of(rng, &["0", "0-0", "$", "9", "9-5"]),
+        "tfrom" => stream_id(rng),
+        "trange" if rng.chance(50) => word_of(rng, &["-", "+", "-", "+", "(9-3"]),
+        "trange" => stream_id(rng),
+        // What is delivered while a test runs stays younger than 1000 s; more is said of some.
+        "tidle" => word_of(rng, &["0", "0", "0", "1000000", "1000000", "-1", "x"]),
+        "tage" => word_of(rng, &["0", "-1", "x", "100000000", "100000000"]),
+        _ => typed_key(rng, "t"),
+    }
+}
+
+/// An id that an entry has which the templates add, mostly.
+fn stream_id(rng: &mut Rng) -> Vec<u8> {
+    match rng.below(24) {
+        0 => number(rng),
+        1 => word_of(
+            rng,
+            &["-", "+", "$", ">", "*", "(9-1", "9-", "9-x", "10-0", "0-0"],
+        ),
+        2 => nasty(rng),
+        3..=5 => format!("{}-{}", rng.below(9), rng.below(3)).into_bytes(),
+        _ => format!("9-{}", rng.below(40)).into_bytes(),
     }
 }
 

@@ -1,4 +1,5 @@
-//! Files that `persist::rdb::encode` writes, read by Redis 7.0 and Valkey: every type and encoding.
+//! Files that `persist::rdb::encode` writes, read by Redis 7.0 and 8.0 and Valkey: every type and
+//! encoding.
 //!
 //! The dataset is a list of entries, each with the commands that make the same on a real server. A
 //! server that loaded the file must have the same digest as one that ran the commands.
@@ -13,6 +14,7 @@ use kivi::ds::entry::{Entry, Meta, NewValue, ValueRef};
 use kivi::ds::hash::{HashFunction, KeyHash};
 use kivi::ds::listpack::{self, Listpack, Value};
 use kivi::ds::quicklist::{End, Fill, Quicklist};
+use kivi::ds::stream::{Limits, Pending, References, Stream, StreamId};
 use kivi::ds::table::Table;
 use kivi::ds::{intset, zset::Zset};
 use kivi::persist::rdb::encode::{self, Aux, EncodeOptions, Idle, LargeHead, LargeKind, Version};
@@ -22,6 +24,12 @@ use tempfile::TempDir;
 
 use crate::client::{Client, Reply};
 use crate::harness::{Launch, needs, oracle, run_tool};
+
+/// Up to where nodes of streams are filled.
+const NODE: Limits = Limits {
+    node_max_bytes: 4096,
+    node_max_entries: 100,
+};
 
 /// Far enough in the future.
 const EXPIRE_AT_MS: u64 = 7_000_000_000_123;
@@ -317,6 +325,87 @@ fn hashes(data: &mut Dataset, fields_expire: bool) {
     }
 }
 
+/// Streams with deleted entries and groups; with consumers only where the version has their times.
+fn streams(data: &mut Dataset, consumers: bool) {
+    for (key, count) in [("stream", 3), ("long-stream", 1000)] {
+        let mut stream = Stream::new();
+        let mut commands = Vec::new();
+        let mut command = |words: &[&str]| {
+            let words = words.iter().map(|word| word.as_bytes().to_vec());
+            commands.push(words.collect());
+        };
+        for (i, text) in (1..).zip(texts(count)) {
+            let id = StreamId::new(1_700_000_000_000 + i / 3, i);
+            let fields = ["a", &text, if i % 7 == 0 { "c" } else { "b" }, "12"];
+            let bytes = fields.iter().map(|text| text.as_bytes());
+            stream.entries_mut().append(id, bytes, &NODE);
+            command(&[&["XADD", key, &id.to_string()][..], &fields].concat());
+        }
+        let (first, last) = (stream.entries().first_id(), stream.entries().last_id());
+        for id in [first, last] {
+            stream.delete(id, References::Keep);
+            command(&["XDEL", key, &id.to_string()]);
+        }
+        stream.groups_mut().create(b"12", StreamId::MIN, Some(0));
+        command(&["XGROUP", "CREATE", key, "12", "0", "ENTRIESREAD", "0"]);
+        let group = stream.groups_mut().create(b"group", last, None);
+        let group = group.expect("a new group");
+        command(&["XGROUP", "CREATE", key, "group", &last.to_string()]);
+        if consumers {
+            group.create_consumer(b"idle", 5);
+            command(&["XGROUP", "CREATECONSUMER", key, "group", "idle"]);
+            let consumer = group.create_consumer(b"busy", 6);
+            group.consumer_mut(consumer).active_at_ms = Some(3);
+            let id = StreamId::new(1_700_000_000_000, 2);
+            let pending = Pending {
+                consumer,
+                delivered_at_ms: 1_700_000_000_003,
+                deliveries: 70_000,
+            };
+            group.set_pending(id, pending);
+            let head = ["XCLAIM", key, "group", "busy", "0", &id.to_string()];
+            let times = [
+                "TIME",
+                "1700000000003",
+                "RETRYCOUNT",
+                "70000",
+                "FORCE",
+                "JUSTID",
+            ];
+            command(&[&head[..], &times].concat());
+        }
+        let collection = Collection::Stream(Box::new(stream));
+        let value = NewValue::Collection(Box::new(collection));
+        let kind = (Type::Stream, Encoding::Stream);
+        data.put(key.as_bytes(), kind, value, &["XLEN"], &[] as &[&str]);
+        data.0.last_mut().expect("a key").commands = commands;
+        data.expire();
+    }
+}
+
+/// What XINFO says of a stream but for the times of its consumers, which commands do not choose.
+fn stream_text(client: &mut Client, key: &str) -> String {
+    fn flatten(reply: &Reply, words: &mut Vec<String>) {
+        match reply {
+            Reply::Array(items) => {
+                words.push(format!("[{}", items.len()));
+                items.iter().for_each(|item| flatten(item, words));
+            }
+            Reply::Int(number) => words.push(number.to_string()),
+            Reply::Nil => words.push("nil".to_owned()),
+            other => words.push(other.bytes().escape_ascii().to_string()),
+        }
+    }
+    let mut words = Vec::new();
+    let full = client.cmd(&["XINFO", "STREAM", key, "FULL", "COUNT", "0"]);
+    flatten(&full, &mut words);
+    let is_time = |word: &String| word == "active-time" || word == "seen-time";
+    while let Some(at) = words.iter().position(is_time) {
+        words.drain(at..at + 2);
+    }
+    words.join(" ")
+}
+
 fn dataset(version: Version) -> Dataset {
     let mut data = Dataset(Vec::new());
     strings(&mut data);
@@ -324,6 +413,7 @@ fn dataset(version: Version) -> Dataset {
     sets(&mut data);
     zsets(&mut data);
     hashes(&mut data, version == Version::Valkey80);
+    streams(&mut data, version != Version::Redis10);
     data
 }
 
@@ -440,6 +530,11 @@ fn compare(launch: Launch<'_>, data: &Dataset, dir: &str) {
             both("OBJECT ENCODING");
             both("PEXPIRETIME");
             both("DEBUG DIGEST-VALUE");
+            if row.entry.view().type_() == Type::Stream as u8 {
+                let key = std::str::from_utf8(key).expect("a text");
+                let (ours, theirs) = (stream_text(&mut loaded, key), stream_text(&mut made, key));
+                assert_eq!(ours, theirs, "{key}");
+            }
         }
     }
     let digests = [&mut loaded, &mut made].map(|client| ask(client, &["DEBUG", "DIGEST"]));
@@ -494,11 +589,31 @@ fn redis_7_loads_all_that_needs_no_newer_version() {
 }
 
 #[test]
+fn redis_8_loads_streams_with_consumers() {
+    let Some(root) = oracle() else {
+        return;
+    };
+    let data = dataset(Version::Redis11);
+    for options in WAYS {
+        let dir = TempDir::new_in(root.join("tmp")).expect("folder");
+        let name = dir.path().join("dump.rdb");
+        std::fs::write(&name, file(&data, Version::Redis11, &options)).expect("writing");
+        check("redis-check-rdb", Some(&root), &name);
+        let inside: PathBuf = Path::new("/").join(dir.path().strip_prefix(&root).expect("in"));
+        let launch = Launch {
+            name: "redis8",
+            ..Launch::KIVI
+        };
+        compare(launch, &data, path(&inside));
+    }
+}
+
+#[test]
 fn valkey_loads_everything() {
     let Some(root) = oracle() else {
         return;
     };
-    for version in [Version::Redis10, Version::Valkey80] {
+    for version in [Version::Redis10, Version::Redis11, Version::Valkey80] {
         let data = dataset(version);
         for options in WAYS {
             let dir = TempDir::new_in(root.join("tmp")).expect("folder");

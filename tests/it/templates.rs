@@ -5,7 +5,7 @@
 //! of them, so that the keys of one type see long histories.
 
 use crate::generate::Agree::{
-    self, AnyOrder, Count, Exact, Kind, MapKeys, Millis, Pairs, Scan, Seconds, Shape,
+    self, AnyOrder, Count, Exact, Kind, MapKeys, Millis, Pairs, Scan, Seconds, Shape, Times,
 };
 
 /// A row of the table of templates.
@@ -40,11 +40,23 @@ const fn fixed(weight: usize, text: &'static str, agree: Agree) -> Template {
 
 /// All templates, in the groups an episode may dwell on.
 pub(crate) const GROUPS: &[&[Template]] = &[
-    STRINGS, HASHES, LISTS, SETS, ZSETS, BITMAPS, SORT, GENERIC, CONNECTION, PUBSUB, SERVER, LIMITS,
+    STRINGS,
+    HASHES,
+    LISTS,
+    SETS,
+    ZSETS,
+    STREAM_GROUPS,
+    BITMAPS,
+    SORT,
+    GENERIC,
+    CONNECTION,
+    PUBSUB,
+    SERVER,
+    LIMITS,
 ];
 
 /// How many of [`GROUPS`] an episode may dwell on, from the first.
-pub(crate) const DWELLINGS: usize = 7;
+pub(crate) const DWELLINGS: usize = 8;
 
 /// Strings.
 const STRINGS: &[Template] = &[
@@ -259,6 +271,52 @@ const SETS: &[Template] = &[
     t(4, "SUNION (skey)+", AnyOrder),
     t(4, "SUNIONSTORE skey (skey)+", Exact),
     t(10, "OBJECT ENCODING skey", Exact),
+];
+
+/// Consumer groups of streams, whose ids are mostly `9-0`, `9-1`, ...
+const STREAM_GROUPS: &[Template] = &[
+    t(
+        10,
+        "XGROUP CREATE tkey tgroup tfrom [MKSTREAM|ENTRIESREAD small]*",
+        Exact,
+    ),
+    t(
+        4,
+        "XGROUP SETID tkey tgroup tfrom [ENTRIESREAD small]*",
+        Exact,
+    ),
+    t(1, "XGROUP DESTROY tkey tgroup", Exact),
+    t(3, "XGROUP CREATECONSUMER tkey tgroup tconsumer", Exact),
+    t(3, "XGROUP DELCONSUMER tkey tgroup tconsumer", Exact),
+    t(1, "XGROUP HELP", Kind),
+    t(12, "XACK tkey tgroup (tid)+", Exact),
+    t(
+        3,
+        "XACKDEL tkey tgroup [KEEPREF|DELREF|ACKED]? IDS 2 tid tid",
+        Exact,
+    ),
+    t(
+        12,
+        "XCLAIM tkey tgroup tconsumer tidle (tid)+ \
+         [IDLE tage|TIME tage|RETRYCOUNT small|FORCE|JUSTID|LASTID tid]*",
+        Exact,
+    ),
+    t(
+        12,
+        "XAUTOCLAIM tkey tgroup tconsumer tidle tfrom [COUNT count|JUSTID]*",
+        Exact,
+    ),
+    t(4, "XPENDING tkey tgroup", Exact),
+    t(
+        8,
+        "XPENDING tkey tgroup [IDLE tidle]? trange trange count [tconsumer]?",
+        Times,
+    ),
+    t(4, "XINFO STREAM tkey", Exact),
+    t(4, "XINFO STREAM tkey FULL [COUNT small]?", Times),
+    t(4, "XINFO GROUPS tkey", Exact),
+    t(4, "XINFO CONSUMERS tkey tgroup", Times),
+    t(1, "XINFO HELP", Kind),
 ];
 
 /// Sorted sets. Ranges by lex are defined where all scores are equal: the keys of `xkey`.

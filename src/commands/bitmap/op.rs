@@ -8,7 +8,7 @@ use super::is;
 use crate::commands::{CmdResult, Ctx, Next};
 use crate::db::notice::EventClass;
 use crate::db::{Access, Expire, Lookup};
-use crate::ds::bits::{self, Combined, Op};
+use crate::ds::bits::{self, Op};
 use crate::ds::entry::{NewValue, SHARED_MIN};
 use crate::resp::parse::Argv;
 use crate::spec::CmdError;
@@ -56,7 +56,7 @@ pub(super) fn bitop(ctx: &mut Ctx<'_>) -> CmdResult {
 }
 
 /// It is whole before the destination is written, which may be one of the sources.
-fn result(db: &mut Access<'_>, op: Op, keys: Argv<'_>) -> Result<Combined, CmdError> {
+fn result(db: &mut Access<'_>, op: Op, keys: Argv<'_>) -> Result<Vec<u8>, CmdError> {
     let found = db.find_all(keys.iter(), Lookup::Read, &[Type::String])?;
     // Integers are printed where they stay until the end.
     let mut digits: Sources<itoa::Buffer> = SmallVec::new();
@@ -68,12 +68,12 @@ fn result(db: &mut Access<'_>, op: Op, keys: Argv<'_>) -> Result<Combined, CmdEr
             None => &[],
         })
         .collect();
-    let mut result = Combined::new();
-    bits::combine(op, &sources, &mut result).map_err(|_| OutOfMemory)?;
+    let mut result = Vec::new();
+    bits::combine(op, &sources, &mut result).map_err(OutOfMemory::from)?;
     Ok(result)
 }
 
-fn store(db: &mut Access<'_>, destination: &[u8], result: Combined) {
+fn store(db: &mut Access<'_>, destination: &[u8], result: Vec<u8>) {
     if result.is_empty() {
         db.remove(destination);
         return;
@@ -81,7 +81,7 @@ fn store(db: &mut Access<'_>, destination: &[u8], result: Combined) {
     let (type_, enc) = (Type::String as u8, Encoding::Raw as u8);
     match result.len() {
         SHARED_MIN.. => {
-            let value = NewValue::Shared(Arc::new(result.into_vec()));
+            let value = NewValue::Shared(Arc::new(result));
             db.set(destination, type_, enc, value, Expire::Never);
         }
         _ => {

@@ -129,7 +129,9 @@ fn each_command_logs_what_valkey_does() {
         let test = &mut logged.test;
         clients.run(test, line);
         let relative = |word: &str| match word.parse::<u64>() {
-            Ok(ms) if ms.abs_diff(now_ms) < 10_000_000_000 => format!("+{}", ms - now_ms),
+            Ok(ms) if ms.abs_diff(now_ms) < 10_000_000_000 => {
+                format!("{:+}", ms.wrapping_sub(now_ms) as i64)
+            }
             _ if word.is_empty() => "\"\"".into(),
             _ => word.into(),
         };

@@ -11,6 +11,7 @@ use crate::ds::collection::Element;
 use crate::ds::entry::EntryRef;
 use crate::ds::listpack::Listpack;
 use crate::ds::quicklist::End;
+use crate::ds::stream::shown;
 use crate::persist::{aof, snapshot};
 use crate::util::num;
 use crate::util::rng::Rng;
@@ -18,7 +19,7 @@ use crate::value::hash::HashRef;
 use crate::value::list::ListRef;
 use crate::value::set::SetRef;
 use crate::value::zset::ZsetRef;
-use crate::value::{Type, hash};
+use crate::value::{Type, hash, stream};
 
 /// Database and key, and the rest as text.
 type Seen = BTreeMap<(u32, Vec<u8>), String>;
@@ -29,7 +30,7 @@ fn text(bytes: &[u8]) -> String {
 
 /// Type, expiry and elements; those without an order sorted.
 fn describe(type_: Type, expire_at_ms: Option<u64>, mut elements: Vec<String>) -> String {
-    if type_ != Type::List {
+    if !matches!(type_, Type::List | Type::Stream) {
         elements.sort();
     }
     format!("{type_:?} {expire_at_ms:?} {elements:?}")
@@ -61,7 +62,7 @@ fn elements_of(entry: EntryRef<'_>) -> Vec<String> {
                 .iter()
                 .map(|(field, value)| element(Element::Field(&hash::text(field), value, None))),
         ),
-        Type::Stream => {}
+        Type::Stream => all = shown::stream(stream::stream(entry.value()).expect("a stream")),
     }
     all
 }
@@ -104,8 +105,13 @@ fn walk(mut walk: Walk<'_>, rng: &mut Rng, mut between: impl FnMut(&mut Rng)) ->
             while more == Progress::More {
                 between(rng);
                 more = walk.large_slice(&large, rng.index(8), &mut |given| {
-                    parts += 1;
+                    // Of a stream only its nodes are announced.
+                    let is_node = matches!(given, Element::Node(_));
+                    parts += usize::from(is_node || large.meta.type_ != Type::Stream as u8);
                     match given {
+                        _ if large.meta.type_ == Type::Stream as u8 => {
+                            elements.extend(shown::element(given));
+                        }
                         Element::Listpack(bytes) => {
                             let list = Listpack::new(bytes);
                             elements.extend(list.iter().map(|value| text(&value.to_vec())));
@@ -147,6 +153,9 @@ fn change(test: &mut Test, rng: &mut Rng) {
         (_, 5) => format!("SELECT {}", rng.below(3)),
         ("s", 6) => format!("INCR {key}"),
         ("s", 7) => format!("APPEND {key} {a}"),
+        ("s", 8) => format!("SETBIT {key} {} 1", rng.below(1 << (4 + number))),
+        ("s", 9) => format!("BITFIELD {key} INCRBY u7 {} 1", number * 5),
+        ("s", 10) => format!("BITOP XOR {key} {key} {other}"),
         ("s", _) => format!("SET {key} {number}"),
         ("l", 6) => format!("LPOP {key} {}", rng.below(5)),
         ("l", 7) => format!("LSET {key} {number} {a}"),

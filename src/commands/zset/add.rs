@@ -17,11 +17,11 @@ impl From<NotANumber> for CmdError {
 
 /// What is added, and how.
 #[derive(Default)]
-struct Request<'a> {
-    options: AddOptions,
+pub(in crate::commands) struct Request<'a> {
+    pub(in crate::commands) options: AddOptions,
     /// CH: the reply counts changed scores, too.
-    counts_changes: bool,
-    pairs: SmallVec<[(f64, &'a [u8]); 8]>,
+    pub(in crate::commands) counts_changes: bool,
+    pub(in crate::commands) pairs: SmallVec<[(f64, &'a [u8]); 8]>,
     /// Bytes of the longest member.
     longest: usize,
 }
@@ -67,7 +67,7 @@ impl<'a> Request<'a> {
     }
 
     #[inline]
-    fn push(&mut self, score: f64, member: &'a [u8]) {
+    pub(in crate::commands) fn push(&mut self, score: f64, member: &'a [u8]) {
         self.pairs.push((score, member));
         self.longest = self.longest.max(member.len());
     }
@@ -110,7 +110,8 @@ pub(super) fn zincrby(ctx: &mut Ctx<'_>) -> CmdResult {
     add(ctx, key, &request)
 }
 
-fn add(ctx: &mut Ctx<'_>, key: &[u8], request: &Request<'_>) -> CmdResult {
+/// Adds the pairs of a request, and replies.
+pub(in crate::commands) fn add(ctx: &mut Ctx<'_>, key: &[u8], request: &Request<'_>) -> CmdResult {
     let Request { options, pairs, .. } = request;
     let limits = ctx.config.limits();
     let (count, longest) = (pairs.len(), request.longest);

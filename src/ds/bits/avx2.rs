@@ -11,7 +11,7 @@ use std::arch::x86_64::{
     _mm256_xor_si256,
 };
 
-use super::{Combined, Op, plain};
+use super::{Op, plain};
 
 /// Bytes of a vector.
 const VECTOR_BYTES: usize = 32;
@@ -30,7 +30,7 @@ pub(super) fn find_other(bytes: &[u8], skip: u8) -> Option<usize> {
 }
 
 #[target_feature(enable = "avx2,popcnt")]
-pub(super) fn combine(op: Op, sources: &[&[u8]], len: usize, out: &mut Combined) {
+pub(super) fn combine(op: Op, sources: &[&[u8]], len: usize, out: &mut Vec<u8>) {
     plain::combine(op, sources, len, out);
 }
 

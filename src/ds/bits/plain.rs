@@ -1,6 +1,8 @@
 //! The plain forms. They are always inlined, so that `avx2` can be the same code compiled for more.
 
-use super::{Combined, Op};
+use smallvec::SmallVec;
+
+use super::Op;
 
 /// Bytes of the result that are computed at once: with a part of each source they stay in the nearest
 /// cache, so memory is read and written once, whatever the number of sources.
@@ -36,47 +38,72 @@ pub(super) fn find_other(bytes: &[u8], skip: u8) -> Option<usize> {
     Some(bytes.len() - rest.len() + at)
 }
 
+/// What a source does to the result so far.
+#[derive(Clone, Copy)]
+enum Step {
+    And,
+    Or,
+    Xor,
+    AndNot,
+}
+
 /// Appends the result to `out`, which has the room.
 #[inline(always)]
-pub(super) fn combine(op: Op, sources: &[&[u8]], len: usize, out: &mut Combined) {
-    let Some((first, others)) = sources.split_first() else {
+pub(super) fn combine(op: Op, sources: &[&[u8]], len: usize, out: &mut Vec<u8>) {
+    let Some((&first, others)) = sources.split_first() else {
         return;
     };
-    let mut spare = [0; BLOCK_BYTES];
+    let step = |step| others.iter().map(move |&other| (step, other));
+    let (begin, steps): (&[u8], Steps<'_>) = match op {
+        Op::And => (first, step(Step::And).collect()),
+        Op::Or | Op::One => (first, step(Step::Or).collect()),
+        Op::Xor => (first, step(Step::Xor).collect()),
+        Op::Not => (first, Steps::new()),
+        Op::Diff => (first, step(Step::AndNot).collect()),
+        Op::Diff1 => around(others, first, Step::AndNot),
+        Op::AndOr => around(others, first, Step::And),
+    };
+    let mut many = [0; BLOCK_BYTES];
     for start in (0..len).step_by(BLOCK_BYTES) {
         let end = len.min(start + BLOCK_BYTES);
+        let many = &mut many[..end - start];
+        let at = out.len();
         match op {
-            Op::And | Op::Or | Op::Xor | Op::Diff => {
-                let result = begin(out, within(first, start, end), end - start);
-                for other in others {
-                    apply(op, result, within(other, start, end));
-                }
-            }
-            Op::Not => {
-                let result = begin(out, within(first, start, end), end - start);
-                for byte in result {
-                    *byte = !*byte;
-                }
-            }
-            Op::Diff1 | Op::AndOr => {
-                let result = begin(out, &[], end - start);
-                for other in others {
-                    apply(Op::Or, result, within(other, start, end));
-                }
-                let op = if op == Op::Diff1 { Op::Diff } else { Op::And };
-                apply(op, result, within(first, start, end));
-            }
+            Op::Not => append_not(out, within(begin, start, end)),
             Op::One => {
-                let result = begin(out, within(first, start, end), end - start);
-                let many = &mut spare[..end - start];
+                append(out, within(begin, start, end), end - start);
                 many.fill(0);
-                for other in others {
-                    apply_one(result, many, within(other, start, end));
+                for (_, other) in &steps {
+                    count_twice(&mut out[at..], many, within(other, start, end));
                 }
-                apply(Op::Diff, result, many);
+                apply(Step::AndNot, &mut out[at..], many);
+            }
+            _ => {
+                let begin = within(begin, start, end);
+                let Some(((step, other), steps)) = steps.split_first() else {
+                    append(out, begin, end - start);
+                    continue;
+                };
+                append_pair(*step, out, begin, within(other, start, end), end - start);
+                for (step, other) in steps {
+                    apply(*step, &mut out[at..], within(other, start, end));
+                }
             }
         }
     }
+}
+
+/// The sources behind the first to be used, each with what it does.
+type Steps<'s> = SmallVec<[(Step, &'s [u8]); 8]>;
+
+/// Begins with what any of `others` has, and puts `first` in at the end.
+fn around<'s>(others: &[&'s [u8]], first: &'s [u8], last: Step) -> (&'s [u8], Steps<'s>) {
+    let Some((&begin, others)) = others.split_first() else {
+        return (&[], Steps::from_slice(&[(last, first)]));
+    };
+    let mut steps: Steps<'_> = others.iter().map(|&other| (Step::Or, other)).collect();
+    steps.push((last, first));
+    (begin, steps)
 }
 
 /// What a source has of a block.
@@ -85,34 +112,63 @@ fn within(source: &[u8], start: usize, end: usize) -> &[u8] {
     &source[start.min(source.len())..end.min(source.len())]
 }
 
-/// Appends a block that begins with `bytes` and goes on with zeros.
+/// Appends `bytes`, and zeros up to `len`.
 #[inline(always)]
-fn begin<'o>(out: &'o mut Combined, bytes: &[u8], len: usize) -> &'o mut [u8] {
-    let at = out.len();
+fn append(out: &mut Vec<u8>, bytes: &[u8], len: usize) {
+    let end = out.len() + len;
     out.extend_from_slice(bytes);
-    out.resize(at + len, 0);
-    &mut out[at..]
+    out.resize(end, 0);
+}
+
+#[inline(always)]
+fn append_not(out: &mut Vec<u8>, bytes: &[u8]) {
+    out.extend(bytes.iter().map(|byte| !byte));
+}
+
+/// Appends `len` bytes of two sources put together, without going over the first of them twice.
+#[inline(always)]
+fn append_pair(step: Step, out: &mut Vec<u8>, left: &[u8], right: &[u8], len: usize) {
+    let both = left.len().min(right.len());
+    let end = out.len() + len;
+    let (lefts, left_rest) = left.split_at(both);
+    let (rights, right_rest) = right.split_at(both);
+    let pairs = lefts.iter().zip(rights);
+    match step {
+        Step::And => out.extend(pairs.map(|(left, right)| left & right)),
+        Step::Or => out.extend(pairs.map(|(left, right)| left | right)),
+        Step::Xor => out.extend(pairs.map(|(left, right)| left ^ right)),
+        Step::AndNot => out.extend(pairs.map(|(left, right)| left & !right)),
+    }
+    // One of them is at its end, and is zeros from here.
+    match step {
+        Step::And => {}
+        Step::AndNot => out.extend_from_slice(left_rest),
+        Step::Or | Step::Xor => {
+            out.extend_from_slice(left_rest);
+            out.extend_from_slice(right_rest);
+        }
+    }
+    out.resize(end, 0);
 }
 
 /// Changes `result` by what `source` has of it; zeros stand behind its end.
 #[inline(always)]
-fn apply(op: Op, result: &mut [u8], source: &[u8]) {
-    if op == Op::And {
+fn apply(step: Step, result: &mut [u8], source: &[u8]) {
+    if matches!(step, Step::And) {
         result[source.len()..].fill(0);
     }
     let pairs = result.iter_mut().zip(source);
-    match op {
-        Op::And => pairs.for_each(|(byte, other)| *byte &= other),
-        Op::Or => pairs.for_each(|(byte, other)| *byte |= other),
-        Op::Xor => pairs.for_each(|(byte, other)| *byte ^= other),
-        // The others are made of these.
-        _ => pairs.for_each(|(byte, other)| *byte &= !other),
+    match step {
+        Step::And => pairs.for_each(|(byte, other)| *byte &= other),
+        Step::Or => pairs.for_each(|(byte, other)| *byte |= other),
+        Step::Xor => pairs.for_each(|(byte, other)| *byte ^= other),
+        Step::AndNot => pairs.for_each(|(byte, other)| *byte &= !other),
     }
 }
 
 /// Adds a source to the bits that are set in any, and to those that are set in several.
 #[inline(always)]
-fn apply_one(any: &mut [u8], many: &mut [u8], source: &[u8]) {
+fn count_twice(any: &mut [u8], many: &mut [u8], source: &[u8]) {
     for ((any, many), other) in any.iter_mut().zip(many).zip(source) {
         *many |= *any & other;
         *any |= other;

@@ -1,9 +1,27 @@
-//! The log of a stream. (First version: the interface is what counts.)
+//! The log of a stream: nodes in the order of their ids.
+//!
+//! Node boundaries, and what stays of deleted entries, are Redis's (see [`Node`]), since approximate
+//! trims and DUMP show them. The oldest entry is kept at hand: streams are trimmed there, one entry
+//! after the other.
+//!
+//! A snapshot begins by counting up `stamp`, and with that every node is unsaved. A node is copied
+//! aside before it changes or goes, and gets the stamp; the walk finds the nodes of the moment here
+//! or among the copies, in the order of their ids (`save`).
+//!
+//! Invariants:
+//! - ids of entries that are not deleted ascend strictly over all nodes, and so do those of nodes;
+//!   `last_id` is not below any of them. (Those of deleted entries do, too, unless XSETID has gone back.)
+//! - `len` is the number of entries that are not deleted;
+//! - `first_id` is the id of the first of them, or 0-0; if it is in the first node, `first_at` is where;
+//! - what changes a node has called [`Entries::keep`] before.
 
 use std::collections::BTreeMap;
 
-use super::StreamId;
-use super::checked::CheckedNode;
+use super::chunks::{self, Chunks, Item, Pos};
+use super::element;
+use super::node::{Node, Walk, WalkBack};
+use super::radix;
+use super::{StreamId, save};
 use crate::ds::listpack::{Listpack, Value};
 
 /// Up to where a node is filled: the directives of the same names.
@@ -35,16 +53,43 @@ pub enum Until {
     MinId(StreamId),
 }
 
+/// Whether an entry that is to be trimmed may go.
+pub(super) type MayDelete<'a> = &'a mut dyn FnMut(StreamId) -> bool;
+
 /// The entries of a stream.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct Entries {
-    all: BTreeMap<StreamId, Box<[Box<[u8]>]>>,
-    /// The id of the last entry that was ever added, or one above that was set.
+    nodes: Chunks<Node>,
+    len: u64,
+    first_id: StreamId,
+    first_at: usize,
     last_id: StreamId,
-    /// The highest id that was ever deleted.
     max_deleted_id: StreamId,
-    /// How many entries were ever added.
     entries_added: u64,
+    stamp: u32,
+    saving: Option<Box<Saving>>,
+}
+
+/// A snapshot that is going on.
+#[derive(Default)]
+struct Saving {
+    /// Nodes that have changed or gone since, by their ids.
+    kept: BTreeMap<StreamId, Node>,
+    /// The last node that was handed out.
+    after: Option<StreamId>,
+    /// How many nodes are still to be handed out.
+    left: usize,
+}
+
+/// A copy, which is not being saved.
+impl Clone for Entries {
+    fn clone(&self) -> Self {
+        Entries {
+            nodes: self.nodes.clone(),
+            saving: None,
+            ..*self
+        }
+    }
 }
 
 /// An entry.
@@ -52,34 +97,54 @@ pub struct Entries {
 pub struct Entry<'a> {
     /// Its id.
     pub id: StreamId,
-    fields: &'a [Box<[u8]>],
+    fields: Fields<'a>,
 }
 
 impl<'a> Entry<'a> {
+    /// An entry of so many fields; `names` has their names if they are not among the values.
+    #[inline]
+    pub(super) fn new(
+        id: StreamId,
+        names: Option<&'a [u8]>,
+        values: &'a [u8],
+        count: usize,
+    ) -> Entry<'a> {
+        let fields = Fields {
+            names,
+            values,
+            left: count,
+        };
+        Entry { id, fields }
+    }
+
     /// Fields with their values, in order.
+    #[inline]
     pub fn fields(&self) -> Fields<'a> {
-        Fields { left: self.fields }
+        self.fields
     }
 }
 
 /// Fields with their values. The number of those that are left is known.
+#[derive(Clone, Copy, Debug)]
 pub struct Fields<'a> {
-    left: &'a [Box<[u8]>],
+    names: Option<&'a [u8]>,
+    values: &'a [u8],
+    left: usize,
 }
 
 impl<'a> Iterator for Fields<'a> {
     type Item = (Value<'a>, Value<'a>);
 
+    #[inline]
     fn next(&mut self) -> Option<Self::Item> {
-        let [field, value, rest @ ..] = self.left else {
-            return None;
-        };
-        self.left = rest;
-        Some((Value::Bytes(field), Value::Bytes(value)))
+        self.left = self.left.checked_sub(1)?;
+        let name = element::read(self.names.as_mut().unwrap_or(&mut self.values));
+        Some((name, element::read(&mut self.values)))
     }
 
+    #[inline]
     fn size_hint(&self) -> (usize, Option<usize>) {
-        (self.left.len() / 2, Some(self.left.len() / 2))
+        (self.left, Some(self.left))
     }
 }
 
@@ -87,31 +152,45 @@ impl ExactSizeIterator for Fields<'_> {}
 
 impl Entries {
     /// How many entries there are.
+    #[inline]
     pub fn len(&self) -> u64 {
-        self.all.len() as u64
+        self.len
     }
 
     /// Whether there are none.
+    #[inline]
     pub fn is_empty(&self) -> bool {
-        self.all.is_empty()
+        self.len == 0
     }
 
     /// The id of the oldest entry; 0-0 if there is none.
+    #[inline]
     pub fn first_id(&self) -> StreamId {
-        self.all.keys().next().copied().unwrap_or_default()
+        self.first_id
     }
 
-    /// The id that new ones must be above.
+    /// The id of the last entry that was ever added, or one above that was set: new ones must be above.
+    #[inline]
     pub fn last_id(&self) -> StreamId {
         self.last_id
     }
 
     /// XSETID; the caller has checked that no entry is above.
     pub fn set_last_id(&mut self, id: StreamId) {
+        // Below deleted entries is allowed, and new ones come behind those. But nodes could not stand
+        // in order if one without any other entries stayed there.
+        while let Some(pos) = self.nodes.last_pos()
+            && let Some(node) = self.nodes.get(pos)
+            && node.live() == 0
+            && node.id() > id
+        {
+            self.remove_node(pos);
+        }
         self.last_id = id;
     }
 
-    /// The highest id that was ever deleted; 0-0 if none was.
+    /// The highest id that was ever deleted; 0-0 if none was. Trimming does not count.
+    #[inline]
     pub fn max_deleted_id(&self) -> StreamId {
         self.max_deleted_id
     }
@@ -122,6 +201,7 @@ impl Entries {
     }
 
     /// How many entries were ever added.
+    #[inline]
     pub fn entries_added(&self) -> u64 {
         self.entries_added
     }
@@ -132,7 +212,8 @@ impl Entries {
     }
 
     /// Appends an entry. Its id is above the last one; `fields` are fields and values alternately,
-    /// an even number.
+    /// an even number, with no more than [`Entries::TEXT_BYTES_MAX`].
+    #[inline]
     pub fn append<'f>(
         &mut self,
         id: StreamId,
@@ -140,90 +221,414 @@ impl Entries {
         limits: &Limits,
     ) {
         debug_assert!(id > self.last_id && fields.len().is_multiple_of(2));
-        let _ = limits;
-        self.all.insert(id, fields.map(Box::from).collect());
+        let text_bytes = fields.clone().map(<[u8]>::len).sum();
+        match self.nodes.last() {
+            Some(last) if !last.is_full(text_bytes, limits) => self.keep_last(),
+            _ => self.open_node(id, fields.clone()),
+        }
+        let node = self.nodes.last_mut().expect("one was opened if need be");
+        node.append(id, fields, text_bytes);
         self.last_id = id;
-        self.entries_added += 1;
+        self.entries_added = self.entries_added.wrapping_add(1);
+        self.len += 1;
+        if self.len == 1 {
+            self.find_first();
+        }
+    }
+
+    /// The most bytes of text that an entry may have: Redis's limit.
+    pub const TEXT_BYTES_MAX: usize = 1 << 30;
+
+    /// A new node at the end; the one that was the last will not grow any more.
+    fn open_node<'f>(
+        &mut self,
+        id: StreamId,
+        fields: impl ExactSizeIterator<Item = &'f [u8]> + Clone,
+    ) {
+        if let Some(last) = self.nodes.last_mut() {
+            last.shrink();
+        }
+        let names = fields.step_by(2).map(Value::from);
+        self.nodes.push_back(Node::open(id, names, self.stamp));
     }
 
     /// Appends a node: the listpack, a valid one, that Redis keeps for it under this id; or tells what
-    /// is wrong with it. The number of entries ever added stays.
+    /// is wrong with it. The last id is that of its last entry then, if it is not above; the number
+    /// of entries ever added stays.
     pub fn push_listpack(
         &mut self,
         master_id: StreamId,
         listpack: Listpack<'_>,
     ) -> Result<(), &'static str> {
-        let node = CheckedNode::new(master_id, listpack.bytes())?;
-        if self.all.keys().next_back() >= Some(&node.first_kept_id()) {
-            return Err("Stream entries whose IDs do not ascend");
+        let above = self.range_back(StreamId::MIN, StreamId::MAX).next();
+        let above = above.map(|entry| entry.id).unwrap_or_default();
+        let last_node = self.nodes.last().map(Node::id);
+        // No entry has the id 0-0.
+        if master_id <= above.max(last_node.unwrap_or_default()) {
+            return Err("stream: nodes are not in order");
         }
-        for entry in node.entries().filter(|entry| !entry.is_deleted) {
-            let fields = entry.fields().flat_map(|(name, value)| [name, value]);
-            let fields = fields.map(|text| text.to_vec().into_boxed_slice());
-            self.all.insert(entry.id, fields.collect());
+        let node = Node::from_listpack(master_id, listpack, self.stamp)?;
+        let was_empty = self.is_empty();
+        self.len += node.live();
+        self.last_id = self.last_id.max(node.last_id());
+        self.nodes.push_back(node);
+        if was_empty {
+            self.find_first();
         }
         Ok(())
     }
 
     /// Whether there is an entry with this id.
     pub fn contains(&self, id: StreamId) -> bool {
-        self.all.contains_key(&id)
+        self.find(id).is_some()
     }
 
     /// The entry with this id.
     pub fn get(&self, id: StreamId) -> Option<Entry<'_>> {
-        self.range(id, id).next()
+        let node = self.nodes.get(self.node_of(id)?)?;
+        let found = node.walk_to(id).next()?;
+        (found.id == id).then_some(found)
     }
 
     /// The entries from `start` to `end`, both included, in order.
-    pub fn range(&self, start: StreamId, end: StreamId) -> impl Iterator<Item = Entry<'_>> {
-        let found = (start <= end).then(|| self.all.range(start..=end));
-        let found = found.into_iter().flatten();
-        found.map(|(&id, fields)| Entry { id, fields })
+    #[inline]
+    pub fn range(&self, start: StreamId, end: StreamId) -> Range<'_> {
+        // No entry is before the first one, but what was deleted there may be many.
+        let from = self.node_of(start).unwrap_or(self.nodes.start());
+        let to = self.nodes.upper_bound(end);
+        let mut nodes = self.nodes.iter(from, to);
+        let in_first = start <= self.first_id && from == self.nodes.start();
+        let walk = nodes.next().map(|node| match in_first {
+            true if node.live() > 0 => node.walk_from_first(self.first_at, self.first_id),
+            _ => node.walk_to(start),
+        });
+        Range { nodes, walk, end }
     }
 
     /// The same, from the last to the first.
-    pub fn range_back(&self, start: StreamId, end: StreamId) -> impl Iterator<Item = Entry<'_>> {
-        let found = (start <= end).then(|| self.all.range(start..=end).rev());
-        let found = found.into_iter().flatten();
-        found.map(|(&id, fields)| Entry { id, fields })
+    pub fn range_back(&self, start: StreamId, end: StreamId) -> RangeBack<'_> {
+        let start = start.max(self.first_id);
+        let from = self.node_of(start).unwrap_or(self.nodes.start());
+        let to = self.nodes.upper_bound(end);
+        let mut nodes = self.nodes.iter(from, to);
+        let walk = nodes.next_back().map(|node| node.walk_back_from(end));
+        RangeBack { nodes, walk, start }
     }
 
-    /// Deletes an entry; whether it was there.
-    pub(super) fn delete(&mut self, id: StreamId) -> bool {
-        let found = self.all.remove(&id).is_some();
-        if found {
-            self.max_deleted_id = self.max_deleted_id.max(id);
+    /// The node that an entry with this id is in if it is there; none if it is before all.
+    #[inline]
+    fn node_of(&self, id: StreamId) -> Option<Pos> {
+        self.nodes.before(self.nodes.upper_bound(id))
+    }
+
+    /// Where an entry is: its node, and its place there.
+    fn find(&self, id: StreamId) -> Option<(Pos, usize)> {
+        let pos = self.node_of(id)?;
+        Some((pos, self.nodes.get(pos)?.find(id)?))
+    }
+
+    /// Deletes an entry if it is there and may go; `None` if it is not there, else whether it went.
+    pub(super) fn delete(
+        &mut self,
+        id: StreamId,
+        may_delete: impl FnOnce() -> bool,
+    ) -> Option<bool> {
+        let (pos, at) = self.find(id)?;
+        if !may_delete() {
+            return Some(false);
         }
-        found
+        self.len -= 1;
+        self.max_deleted_id = self.max_deleted_id.max(id);
+        if self.nodes.get(pos).is_some_and(|node| node.live() > 1) {
+            self.keep(pos);
+            if let Some(node) = self.nodes.get_mut(pos) {
+                node.delete(at);
+            }
+        } else {
+            self.remove_node(pos);
+        }
+        if id == self.first_id {
+            self.find_first();
+        }
+        Some(true)
     }
 
     /// Deletes entries from the oldest on, as far as `may_delete` lets them go; how many.
-    pub(super) fn trim(&mut self, trim: Trim, may_delete: &mut dyn FnMut(StreamId) -> bool) -> u64 {
-        let ids: Vec<StreamId> = self.all.keys().copied().collect();
-        let mut deleted = 0;
-        for id in ids {
-            let goes = match trim.until {
-                Until::MaxLen(len) => self.len() > len,
-                Until::MinId(min) => id < min,
-            };
-            if !goes || (trim.limit > 0 && deleted >= trim.limit) {
+    pub(super) fn trim(&mut self, trim: Trim, mut may_delete: Option<MayDelete<'_>>) -> u64 {
+        let len = self.len;
+        // Entries that may not go count as if they went, so that the limit is one of time.
+        let mut visited: u64 = 0;
+        let mut pos = self.nodes.start();
+        while let Some(node) = self.nodes.get(pos) {
+            let live = node.live();
+            visited = visited.saturating_add(live);
+            if matches!(trim.until, Until::MaxLen(max) if self.len <= max)
+                || (trim.limit > 0 && visited > trim.limit)
+            {
                 break;
             }
-            if may_delete(id) && self.delete(id) {
-                deleted += 1;
+            let is_whole = match trim.until {
+                Until::MaxLen(max) => self.len - live >= max,
+                Until::MinId(min) => node.last_id() < min,
+            };
+            if !is_whole && trim.approximate {
+                break;
             }
+            if is_whole && may_delete.is_none() {
+                self.len -= live;
+                self.remove_node(pos);
+                continue;
+            }
+            let goes_on = self.trim_node(pos, trim.until, &mut may_delete);
+            // Redis leaves a node that it has not removed as a whole, even if nothing is left in it.
+            match self.nodes.get(pos) {
+                Some(node) if is_whole && node.live() == 0 => self.remove_node(pos),
+                _ => pos = self.nodes.after(pos),
+            }
+            if !goes_on {
+                break;
+            }
+        }
+        let deleted = len - self.len;
+        if deleted > 0 {
+            self.find_first();
         }
         deleted
     }
 
+    /// Deletes entries of one node; whether those of the next may go, too.
+    fn trim_node(
+        &mut self,
+        pos: Pos,
+        until: Until,
+        may_delete: &mut Option<MayDelete<'_>>,
+    ) -> bool {
+        self.keep(pos);
+        let (mut at, mut before) = self.first_place(pos);
+        let mut left = self.len;
+        let Some(node) = self.nodes.get_mut(pos) else {
+            return false;
+        };
+        let mut goes_on = true;
+        while let Some(raw) = node.raw(at) {
+            let (id, next, is_deleted) = (raw.id(before), raw.next, raw.is_deleted());
+            goes_on = match until {
+                _ if is_deleted => true,
+                Until::MaxLen(max) => left > max,
+                Until::MinId(min) => id < min,
+            };
+            if !goes_on {
+                break;
+            }
+            if !is_deleted && may_delete.as_mut().is_none_or(|may_delete| may_delete(id)) {
+                node.delete(at);
+                left -= 1;
+            }
+            (at, before) = (next, id);
+        }
+        self.len = left;
+        goes_on
+    }
+
+    /// Where the first entry of a node is that may be there, and the id before it.
+    fn first_place(&self, pos: Pos) -> (usize, StreamId) {
+        match self.nodes.get(pos) {
+            // A trim has not looked for the new first entry yet when it comes to the next node.
+            Some(node) if pos == self.nodes.start() && node.spans(self.first_id) => {
+                node.walk_from_first(self.first_at, self.first_id).place()
+            }
+            Some(node) => node.walk().place(),
+            None => (0, StreamId::MIN),
+        }
+    }
+
+    fn remove_node(&mut self, pos: Pos) {
+        let node = self.nodes.remove(pos);
+        if let Some(saving) = &mut self.saving
+            && node.stamp != self.stamp
+        {
+            saving.kept.insert(node.id(), node);
+        }
+    }
+
+    /// Finds the first entry, after there was none or the first has gone.
+    fn find_first(&mut self) {
+        let mut pos = self.nodes.start();
+        let hint = self.first_id;
+        self.first_id = StreamId::MIN;
+        while let Some(node) = self.nodes.get(pos) {
+            if node.live() > 0 {
+                let is_hinted = pos == self.nodes.start() && node.spans(hint);
+                let mut walk = match is_hinted {
+                    true => node.walk_from_first(self.first_at, hint),
+                    false => node.walk(),
+                };
+                (self.first_at, self.first_id) = walk.find_first();
+                return;
+            }
+            pos = self.nodes.after(pos);
+        }
+    }
+
     /// The number of nodes: XINFO STREAM's `radix-tree-keys`.
     pub fn nodes(&self) -> usize {
-        self.all.len()
+        self.nodes.len()
     }
 
     /// XINFO STREAM's `radix-tree-nodes`: how many nodes Redis's radix tree of these has.
     pub fn radix_tree_nodes(&self) -> usize {
-        self.all.len() + 1
+        let all = self.all_nodes();
+        radix::nodes_of(all.map(|node| node.id()))
+    }
+
+    fn all_nodes(&self) -> chunks::Iter<'_, Node> {
+        self.nodes.iter(self.nodes.start(), self.nodes.end())
+    }
+
+    /// Hands out all nodes as they are.
+    pub(super) fn for_each_node(&self, f: &mut dyn FnMut(save::Node<'_>)) {
+        self.all_nodes().for_each(|node| f(save::Node::new(node)));
+    }
+
+    /// The memory in bytes, estimated from `samples` nodes; from all if that is 0.
+    pub(super) fn alloc_bytes(&self, samples: usize) -> usize {
+        let count = self.nodes.len();
+        let looked_at = match samples {
+            0 => count,
+            samples => samples.min(count),
+        };
+        let sampled = self.all_nodes().take(looked_at);
+        let sum = sampled.fold(0usize, |sum, node| sum.saturating_add(node.alloc_bytes()));
+        let all = match looked_at {
+            0 => 0,
+            looked_at => (sum as u128 * count as u128 / looked_at as u128) as usize,
+        };
+        self.nodes.alloc_bytes().saturating_add(all)
+    }
+
+    /// Begins a snapshot, in no time.
+    pub(super) fn begin_save(&mut self) {
+        debug_assert!(self.saving.is_none(), "one snapshot at a time");
+        self.stamp = self.stamp.wrapping_add(1);
+        self.saving = Some(Box::new(Saving {
+            left: self.nodes.len(),
+            ..Saving::default()
+        }));
+    }
+
+    /// Hands out the next unsaved node, as it was when the snapshot began; false if there is none any
+    /// more, and with that it has ended.
+    pub(super) fn save_next(&mut self, f: &mut dyn FnMut(save::Node<'_>)) -> bool {
+        let Some(saving) = self.saving.as_mut().filter(|saving| saving.left > 0) else {
+            self.saving = None;
+            return false;
+        };
+        saving.left -= 1;
+        let kept = saving.kept.first_key_value().map(|(&id, _)| id);
+        let mut pos = match saving.after {
+            Some(after) => self.nodes.upper_bound(after),
+            None => self.nodes.start(),
+        };
+        let stamp = self.stamp;
+        let comes = |node: &&Node| kept.is_none_or(|kept| node.id() < kept);
+        while let Some(node) = self.nodes.get(pos).filter(comes) {
+            if node.stamp != stamp {
+                f(save::Node::new(node));
+                saving.after = Some(node.id());
+                if let Some(node) = self.nodes.get_mut(pos) {
+                    node.stamp = stamp;
+                }
+                return true;
+            }
+            pos = self.nodes.after(pos);
+        }
+        match saving.kept.pop_first() {
+            Some((id, node)) => {
+                saving.after = Some(id);
+                f(save::Node::new(&node));
+            }
+            None => debug_assert!(false, "an unsaved node is lost"),
+        }
+        true
+    }
+
+    /// Copies a node aside that is about to change, if it is unsaved.
+    #[inline]
+    fn keep(&mut self, pos: Pos) {
+        if self.saving.is_some() {
+            self.keep_unsaved(pos);
+        }
+    }
+
+    /// As [`Entries::keep`], of the last node.
+    #[inline]
+    fn keep_last(&mut self) {
+        if self.saving.is_some()
+            && let Some(pos) = self.nodes.last_pos()
+        {
+            self.keep_unsaved(pos);
+        }
+    }
+
+    #[cold]
+    fn keep_unsaved(&mut self, pos: Pos) {
+        let stamp = self.stamp;
+        if let (Some(saving), Some(node)) = (&mut self.saving, self.nodes.get_mut(pos))
+            && node.stamp != stamp
+        {
+            saving.kept.insert(node.id(), node.clone());
+            node.stamp = stamp;
+        }
+    }
+}
+
+/// Entries in their order.
+pub struct Range<'a> {
+    nodes: chunks::Iter<'a, Node>,
+    walk: Option<Walk<'a>>,
+    end: StreamId,
+}
+
+impl<'a> Iterator for Range<'a> {
+    type Item = Entry<'a>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Entry<'a>> {
+        loop {
+            if let Some(entry) = self.walk.as_mut()?.next() {
+                if entry.id <= self.end {
+                    return Some(entry);
+                }
+                self.walk = None;
+                return None;
+            }
+            self.walk = self.nodes.next().map(Node::walk);
+        }
+    }
+}
+
+/// Entries from the last to the first.
+pub struct RangeBack<'a> {
+    nodes: chunks::Iter<'a, Node>,
+    walk: Option<WalkBack<'a>>,
+    start: StreamId,
+}
+
+impl<'a> Iterator for RangeBack<'a> {
+    type Item = Entry<'a>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Entry<'a>> {
+        loop {
+            if let Some(entry) = self.walk.as_mut()?.next() {
+                if entry.id >= self.start {
+                    return Some(entry);
+                }
+                self.walk = None;
+                return None;
+            }
+            let node = self.nodes.next_back();
+            self.walk = node.map(|node| node.walk_back_from(StreamId::MAX));
+        }
     }
 }

@@ -1,17 +1,33 @@
-//! Consumer groups. (First version: the interface is what counts.)
+//! Consumer groups: who has read how far, and what is pending with whom.
+//!
+//! What is pending stands twice: in the group with all that is known of it, and as an id with its
+//! consumer; both in the order of ids, in chunks ([`Chunks`]).
+//!
+//! A snapshot copies what is known of groups and consumers ([`Groups::begin_save`]); the pending
+//! entries are walked. A group that is destroyed meanwhile is put aside until the walk has been there.
+//!
+//! Invariants:
+//! - each pending entry of a group is one of exactly one consumer that is there, and the other way
+//!   round;
+//! - `large_counts` has an entry for each pending one whose count says so, and for no others.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::StreamId;
+use super::chunks::{Chunks, Item};
+use crate::ds::entry::size_class;
 
-/// Which consumer of a group; never used again for another one while the group is there.
+/// Which consumer of a group, while it is there; another one may have the same later.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Hash)]
 pub struct ConsumerId(pub u32);
 
 /// The groups of a stream by their names.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct Groups {
     all: BTreeMap<Box<[u8]>, Group>,
+    /// Groups that were destroyed before a snapshot has walked them.
+    destroyed: Vec<Group>,
 }
 
 /// An entry that was delivered and not acknowledged.
@@ -25,20 +41,71 @@ pub struct Pending {
     pub deliveries: u64,
 }
 
+/// A pending entry as it is stored.
+#[derive(Clone)]
+pub(super) struct Stored {
+    id: StreamId,
+    delivered_at_ms: u64,
+    consumer: ConsumerId,
+    /// [`LARGE_COUNT`] if the group has it elsewhere.
+    deliveries: u32,
+}
+
+/// The count is larger than fits: what nobody reaches by delivering, only by RETRYCOUNT.
+const LARGE_COUNT: u32 = u32::MAX;
+
+/// How often entries were delivered whose count is large.
+pub(super) type LargeCounts = BTreeMap<StreamId, u64>;
+
+impl Item for Stored {
+    const CHUNK_LEN: usize = 128;
+
+    #[inline]
+    fn id(&self) -> StreamId {
+        self.id
+    }
+}
+
+impl Stored {
+    #[inline]
+    pub(super) fn open(&self, large_counts: &LargeCounts) -> (StreamId, Pending) {
+        let deliveries = match self.deliveries {
+            LARGE_COUNT => large_counts.get(&self.id).copied().unwrap_or_default(),
+            deliveries => u64::from(deliveries),
+        };
+        let pending = Pending {
+            consumer: self.consumer,
+            delivered_at_ms: self.delivered_at_ms,
+            deliveries,
+        };
+        (self.id, pending)
+    }
+}
+
+impl Item for StreamId {
+    const CHUNK_LEN: usize = 128;
+
+    #[inline]
+    fn id(&self) -> StreamId {
+        *self
+    }
+}
+
 /// A consumer.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Consumer {
     /// Its name.
-    pub name: Box<[u8]>,
+    pub name: Arc<[u8]>,
     /// When it last tried to read, claim or the like, Unix ms.
     pub seen_at_ms: u64,
     /// When it last got something, Unix ms; `None` if it never did.
     pub active_at_ms: Option<u64>,
-    pending: BTreeSet<StreamId>,
+    pending: Chunks<StreamId>,
 }
 
 impl Consumer {
     /// How many entries are pending with it.
+    #[inline]
     pub fn pending_len(&self) -> usize {
         self.pending.len()
     }
@@ -51,33 +118,72 @@ pub struct Group {
     pub last_id: StreamId,
     /// How many entries the group has read, by its own count; `None` if that cannot be known.
     pub entries_read: Option<u64>,
-    pending: BTreeMap<StreamId, Pending>,
-    consumers: Vec<Option<Consumer>>,
+    pending: Chunks<Stored>,
+    large_counts: LargeCounts,
+    consumers: Vec<Option<Box<Consumer>>>,
+    /// Places among `consumers` that are free.
+    free: Vec<u32>,
+    by_name: BTreeMap<Arc<[u8]>, ConsumerId>,
+    /// Which one it is for the snapshot that is going on.
+    number: usize,
+}
+
+/// A group as it was when a snapshot began, but for what is pending.
+pub(super) struct SavedGroup {
+    pub(super) name: Box<[u8]>,
+    pub(super) last_id: StreamId,
+    pub(super) entries_read: Option<u64>,
+    pub(super) pending_len: usize,
+    pub(super) large_counts: LargeCounts,
+    /// In the order of their names.
+    pub(super) consumers: Vec<SavedConsumer>,
+}
+
+/// A consumer as it was when a snapshot began, but for what is pending with it.
+pub(super) struct SavedConsumer {
+    pub(super) id: ConsumerId,
+    pub(super) name: Arc<[u8]>,
+    pub(super) seen_at_ms: u64,
+    pub(super) active_at_ms: Option<u64>,
+    pub(super) pending_len: usize,
+}
+
+/// A copy, which is not being saved.
+impl Clone for Groups {
+    fn clone(&self) -> Self {
+        Groups {
+            all: self.all.clone(),
+            destroyed: Vec::new(),
+        }
+    }
 }
 
 impl Groups {
     /// How many there are.
+    #[inline]
     pub fn len(&self) -> usize {
         self.all.len()
     }
 
     /// Whether there are none.
+    #[inline]
     pub fn is_empty(&self) -> bool {
         self.all.is_empty()
     }
 
     /// Whether any of them has a consumer.
     pub fn have_consumers(&self) -> bool {
-        let has_consumers = |group: &Group| group.consumers.iter().any(Option::is_some);
-        self.all.values().any(has_consumers)
+        self.iter().any(|group| !group.by_name.is_empty())
     }
 
     /// The group of this name.
+    #[inline]
     pub fn get(&self, name: &[u8]) -> Option<&Group> {
         self.all.get(name)
     }
 
     /// The group of this name, to be changed.
+    #[inline]
     pub fn get_mut(&mut self, name: &[u8]) -> Option<&mut Group> {
         self.all.get_mut(name)
     }
@@ -95,15 +201,25 @@ impl Groups {
         let group = Group {
             last_id,
             entries_read,
-            pending: BTreeMap::new(),
+            pending: Chunks::default(),
+            large_counts: BTreeMap::new(),
             consumers: Vec::new(),
+            free: Vec::new(),
+            by_name: BTreeMap::new(),
+            number: 0,
         };
         Some(self.all.entry(name.into()).or_insert(group))
     }
 
     /// Destroys a group; whether it was there.
     pub fn destroy(&mut self, name: &[u8]) -> bool {
-        self.all.remove(name).is_some()
+        let Some(group) = self.all.remove(name) else {
+            return false;
+        };
+        if group.pending.is_saving() {
+            self.destroyed.push(group);
+        }
+        true
     }
 
     /// All groups in the order of their names' bytes.
@@ -120,83 +236,182 @@ impl Groups {
     pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Group> {
         self.all.values_mut()
     }
+
+    /// The memory in bytes.
+    pub(super) fn alloc_bytes(&self) -> usize {
+        self.all.iter().fold(0usize, |sum, (name, group)| {
+            sum.saturating_add(size_class(name.len()) + size_of::<Group>())
+                .saturating_add(group.alloc_bytes())
+        })
+    }
+
+    /// Begins a snapshot; copies all but what is pending.
+    pub(super) fn begin_save(&mut self) -> Vec<SavedGroup> {
+        let all = self.all.iter_mut().enumerate();
+        all.map(|(number, (name, group))| {
+            group.number = number;
+            group.pending.begin_save();
+            group.saved(name)
+        })
+        .collect()
+    }
+
+    /// The group of a snapshot, wherever it is.
+    pub(super) fn saved_mut(&mut self, number: usize, name: &[u8]) -> Option<&mut Group> {
+        let is_it = |group: &&mut Group| group.pending.is_saving() && group.number == number;
+        let found = self.all.get_mut(name).filter(|group| is_it(group));
+        found.or_else(|| self.destroyed.iter_mut().find(is_it))
+    }
+
+    /// Ends the snapshot of a group.
+    pub(super) fn end_save(&mut self, number: usize, name: &[u8]) {
+        if let Some(group) = self.saved_mut(number, name) {
+            group.pending.end_save();
+        }
+        self.destroyed.retain(|group| group.pending.is_saving());
+    }
 }
 
 impl Group {
     /// The consumer of this name.
+    #[inline]
     pub fn consumer_id(&self, name: &[u8]) -> Option<ConsumerId> {
-        let is_it = |at: &Option<Consumer>| at.as_ref().is_some_and(|at| &*at.name == name);
-        let at = self.consumers.iter().position(is_it)?;
-        Some(ConsumerId(at as u32))
+        self.by_name.get(name).copied()
     }
 
     /// Creates the consumer of this name, which is not there.
     pub fn create_consumer(&mut self, name: &[u8], now_ms: u64) -> ConsumerId {
-        self.consumers.push(Some(Consumer {
-            name: name.into(),
+        let name: Arc<[u8]> = name.into();
+        let consumer = Some(Box::new(Consumer {
+            name: Arc::clone(&name),
             seen_at_ms: now_ms,
             active_at_ms: None,
-            pending: BTreeSet::new(),
+            pending: Chunks::default(),
         }));
-        ConsumerId(self.consumers.len() as u32 - 1)
+        let at = match self.free.pop() {
+            Some(at) => {
+                self.consumers[at as usize] = consumer;
+                at
+            }
+            None => {
+                self.consumers.push(consumer);
+                u32::try_from(self.consumers.len() - 1).expect("memory ends before that")
+            }
+        };
+        let id = ConsumerId(at);
+        let former = self.by_name.insert(name, id);
+        debug_assert!(former.is_none(), "it was not there");
+        id
     }
 
     /// Deletes a consumer with all that is pending with it; how much that was.
     pub fn delete_consumer(&mut self, id: ConsumerId) -> usize {
-        let Some(consumer) = self.consumers.get_mut(id.0 as usize).and_then(Option::take) else {
+        let slot = self.consumers.get_mut(id.0 as usize);
+        let Some(consumer) = slot.and_then(Option::take) else {
             return 0;
         };
-        for id in &consumer.pending {
-            self.pending.remove(id);
+        self.by_name.remove(&consumer.name);
+        self.free.push(id.0);
+        let ids = &consumer.pending;
+        for &id in ids.iter(ids.start(), ids.end()) {
+            self.take_pending(id);
         }
-        consumer.pending.len()
+        ids.len()
     }
 
     /// A consumer that is there.
+    #[inline]
     pub fn consumer(&self, id: ConsumerId) -> &Consumer {
         self.consumers[id.0 as usize].as_ref().expect("it is there")
     }
 
     /// A consumer that is there; its times may be changed.
+    #[inline]
     pub fn consumer_mut(&mut self, id: ConsumerId) -> &mut Consumer {
         self.consumers[id.0 as usize].as_mut().expect("it is there")
     }
 
     /// All consumers in the order of their names' bytes.
     pub fn consumers(&self) -> impl ExactSizeIterator<Item = (ConsumerId, &Consumer)> {
-        let numbered = self.consumers.iter().enumerate();
-        let mut all: Vec<_> = numbered
-            .filter_map(|(at, consumer)| Some((ConsumerId(at as u32), consumer.as_ref()?)))
-            .collect();
-        all.sort_by(|(_, a), (_, b)| a.name.cmp(&b.name));
-        all.into_iter()
+        self.by_name.values().map(|&id| (id, self.consumer(id)))
     }
 
     /// How many entries are pending.
+    #[inline]
     pub fn pending_len(&self) -> usize {
         self.pending.len()
     }
 
     /// What is known of an entry if it is pending.
+    #[inline]
     pub fn pending(&self, id: StreamId) -> Option<Pending> {
-        self.pending.get(&id).copied()
+        let stored = self.pending.get(self.pending.find(id)?)?;
+        Some(stored.open(&self.large_counts).1)
     }
 
     /// Makes an entry pending, or changes with whom and how.
     pub fn set_pending(&mut self, id: StreamId, pending: Pending) {
-        if let Some(old) = self.pending.insert(id, pending) {
-            self.consumer_mut(old.consumer).pending.remove(&id);
+        let deliveries = match u32::try_from(pending.deliveries) {
+            Ok(deliveries) if deliveries != LARGE_COUNT => deliveries,
+            _ => LARGE_COUNT,
+        };
+        let stored = Stored {
+            id,
+            delivered_at_ms: pending.delivered_at_ms,
+            consumer: pending.consumer,
+            deliveries,
+        };
+        // Most are new, and come after all others.
+        let is_last = self.pending.last().is_none_or(|last| last.id < id);
+        let found = (!is_last).then(|| self.pending.find(id)).flatten();
+        match found.and_then(|pos| self.pending.get_mut(pos)) {
+            Some(there) => {
+                let former = std::mem::replace(there, stored);
+                if former.deliveries == LARGE_COUNT {
+                    self.large_counts.remove(&id);
+                }
+                if former.consumer != pending.consumer {
+                    self.take_from(former.consumer, id);
+                    self.consumer_mut(pending.consumer).pending.insert(id);
+                }
+            }
+            None => {
+                self.pending.insert(stored);
+                self.consumer_mut(pending.consumer).pending.insert(id);
+            }
         }
-        self.consumer_mut(pending.consumer).pending.insert(id);
+        if deliveries == LARGE_COUNT {
+            self.large_counts.insert(id, pending.deliveries);
+        }
     }
 
     /// Makes an entry not pending any more; whether it was.
+    #[inline]
     pub fn ack(&mut self, id: StreamId) -> bool {
-        let Some(old) = self.pending.remove(&id) else {
-            return false;
-        };
-        self.consumer_mut(old.consumer).pending.remove(&id);
-        true
+        match self.take_pending(id) {
+            Some(consumer) => {
+                self.take_from(consumer, id);
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Takes a pending entry out of the group; with whom it was.
+    fn take_pending(&mut self, id: StreamId) -> Option<ConsumerId> {
+        let pos = self.pending.find(id)?;
+        let stored = self.pending.remove(pos);
+        if stored.deliveries == LARGE_COUNT {
+            self.large_counts.remove(&id);
+        }
+        Some(stored.consumer)
+    }
+
+    fn take_from(&mut self, consumer: ConsumerId, id: StreamId) {
+        let ids = &mut self.consumer_mut(consumer).pending;
+        if let Some(pos) = ids.find(id) {
+            ids.remove(pos);
+        }
     }
 
     /// What is pending from `start` to `end`, both included, in order.
@@ -205,11 +420,8 @@ impl Group {
         start: StreamId,
         end: StreamId,
     ) -> impl DoubleEndedIterator<Item = (StreamId, Pending)> {
-        let found = (start <= end).then(|| self.pending.range(start..=end));
-        found
-            .into_iter()
-            .flatten()
-            .map(|(&id, &pending)| (id, pending))
+        let found = self.pending.range(start, end);
+        found.map(|stored| stored.open(&self.large_counts))
     }
 
     /// The same, of one consumer.
@@ -219,8 +431,42 @@ impl Group {
         start: StreamId,
         end: StreamId,
     ) -> impl DoubleEndedIterator<Item = (StreamId, Pending)> {
-        let found = (start <= end).then(|| self.consumer(consumer).pending.range(start..=end));
-        let pending = |id: &StreamId| self.pending(*id).map(|pending| (*id, pending));
-        found.into_iter().flatten().filter_map(pending)
+        let ids = self.consumer(consumer).pending.range(start, end);
+        ids.filter_map(|&id| self.pending(id).map(|pending| (id, pending)))
+    }
+
+    fn alloc_bytes(&self) -> usize {
+        let slots = size_class(self.consumers.capacity() * size_of::<Option<Box<Consumer>>>());
+        let start = self.pending.alloc_bytes().saturating_add(slots);
+        self.consumers().fold(start, |sum, (_, consumer)| {
+            let name = size_class(consumer.name.len() + 2 * size_of::<usize>());
+            let place = size_of::<(Arc<[u8]>, ConsumerId)>();
+            sum.saturating_add(name + place + size_class(size_of::<Consumer>()))
+                .saturating_add(consumer.pending.alloc_bytes())
+        })
+    }
+
+    /// A copy of all but what is pending.
+    fn saved(&self, name: &[u8]) -> SavedGroup {
+        let consumers = self.consumers().map(|(id, consumer)| SavedConsumer {
+            id,
+            name: Arc::clone(&consumer.name),
+            seen_at_ms: consumer.seen_at_ms,
+            active_at_ms: consumer.active_at_ms,
+            pending_len: consumer.pending_len(),
+        });
+        SavedGroup {
+            name: name.into(),
+            last_id: self.last_id,
+            entries_read: self.entries_read,
+            pending_len: self.pending_len(),
+            large_counts: self.large_counts.clone(),
+            consumers: consumers.collect(),
+        }
+    }
+
+    /// Hands out the next pending entries that a snapshot has not saved; false if there are none.
+    pub(super) fn save_next(&mut self, f: &mut dyn FnMut(&Stored)) -> bool {
+        self.pending.save_next(f)
     }
 }

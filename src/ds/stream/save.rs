@@ -1,48 +1,70 @@
-//! How a snapshot walks a stream that goes on changing. (First version: a copy.)
+//! How a snapshot walks a stream that goes on changing.
+//!
+//! [`Stream::begin_save`] copies the figures, the groups and the consumers. Nodes and chunks of
+//! pending entries stay where they are until the walk comes, or until they are about to change: they
+//! are copied aside then (`entries`, `chunks`). What is pending with each consumer is gathered while
+//! the walk goes over what is pending in its group. A group that is destroyed waits for the walk
+//! (`groups`). A stream that is dropped goes to its [`StreamHeir`], where the walk goes on.
+//!
+//! Invariant: a stream with a walk is being saved in all its parts that the walk has not passed; one
+//! without is in none.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::{Entry, Group, Pending, Stream, StreamId};
+use super::entries::Entry;
+use super::groups::{SavedConsumer, SavedGroup};
+use super::{ConsumerId, Group, Groups, Pending, Stream, StreamId, node};
 use crate::ds::collection::Element;
-use crate::ds::listpack::{self, Value};
 
 /// Where a stream goes that is dropped while it is being saved.
 pub type StreamHeir = Arc<Mutex<Option<Box<Stream>>>>;
 
+/// So many pending entries of a consumer are as much work as a node.
+const PENDING_PER_UNIT: usize = 128;
+
 /// A node as a snapshot writes it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Node<'a> {
-    entry: Entry<'a>,
+    node: &'a node::Node,
+}
+
+impl std::fmt::Debug for Node<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "Node({}, {} entries)",
+            self.master_id(),
+            self.node.live()
+        )
+    }
 }
 
 impl<'a> Node<'a> {
+    pub(super) fn new(node: &'a node::Node) -> Node<'a> {
+        Node { node }
+    }
+
     /// The id of its master entry, as Redis has it.
     pub fn master_id(&self) -> StreamId {
-        self.entry.id
+        self.node.master_id()
     }
 
     /// Its entries that are not deleted.
-    pub fn entries(&self) -> impl Iterator<Item = Entry<'a>> {
-        std::iter::once(self.entry)
+    pub fn entries(&self) -> impl Iterator<Item = Entry<'a>> + use<'a> {
+        self.node.walk()
+    }
+
+    /// The length of the listpack that Redis keeps for it, bytes.
+    pub fn listpack_bytes(&self) -> usize {
+        self.node.listpack_bytes()
     }
 
     /// Appends the listpack that Redis keeps for it, to the byte.
     pub fn write_listpack(&self, out: &mut Vec<u8>) {
-        let fields = self.entry.fields();
-        let count = fields.len() as i64;
-        let mut elements = vec![1, 0, count]
-            .into_iter()
-            .map(Value::Int)
-            .collect::<Vec<_>>();
-        elements.extend(self.entry.fields().map(|(name, _)| name));
-        elements.extend([0, 2, 0, 0].map(Value::Int));
-        elements.extend(fields.map(|(_, value)| value));
-        elements.push(Value::Int(count + 3));
-        let texts: Vec<Vec<u8>> = elements.iter().map(|text| text.to_vec()).collect();
-        let listpack = listpack::from_elements(texts.iter().map(|text| &text[..]));
-        out.extend_from_slice(&listpack);
+        self.node.write_listpack(out);
     }
 }
 
@@ -89,46 +111,171 @@ pub struct ConsumerHead<'a> {
     pub pending: &'a [(StreamId, Pending)],
 }
 
+/// A snapshot that is going on, and how far it is.
+pub(super) struct Walk {
+    heir: StreamHeir,
+    figures: Figures,
+    /// Those that are still to come, the next one last; numbered from 0 in their order.
+    groups: Vec<SavedGroup>,
+    stage: Stage,
+    /// What is pending with the consumers of the group.
+    gathered: HashMap<ConsumerId, Vec<(StreamId, Pending)>>,
+}
+
+/// What comes next.
+enum Stage {
+    Nodes,
+    Group,
+    Pending,
+    /// The consumer with this index.
+    Consumer(usize),
+}
+
 impl Stream {
     /// Begins a snapshot; one at a time.
     pub fn begin_save(&mut self) -> StreamHeir {
         let heir = StreamHeir::default();
-        *heir.lock() = Some(Box::new(self.clone()));
+        self.entries.begin_save();
+        let mut groups = self.groups.begin_save();
+        groups.reverse();
+        self.saving = Some(Box::new(Walk {
+            heir: heir.clone(),
+            figures: self.figures(),
+            groups,
+            stage: Stage::Nodes,
+            gathered: HashMap::new(),
+        }));
         heir
     }
 
     /// Whether the snapshot that is going on is the one that `heir` came from.
     pub fn is_saved_for(&self, heir: &StreamHeir) -> bool {
-        let _ = heir;
-        false
+        let saving = self.saving.as_ref();
+        saving.is_some_and(|walk| Arc::ptr_eq(&walk.heir, heir))
     }
 
-    /// Hands out up to `budget` unsaved nodes or pending entries, and what stands between them, in
-    /// the order of [`Stream::for_each_element`]; false at the end, when the snapshot has ended.
+    /// Hands out up to `budget` unsaved nodes, chunks of pending entries, or consumers with a chunk of
+    /// those, and what stands between them, in the order of [`Stream::for_each_element`]; false at
+    /// the end, when the snapshot has ended.
     pub fn save_slice(&mut self, budget: usize, f: &mut dyn FnMut(Element<'_>)) -> bool {
-        let _ = budget;
-        self.for_each_element(f);
-        false
+        let Some(walk) = &mut self.saving else {
+            return false;
+        };
+        let mut left = budget;
+        while left > 0 {
+            let done = match walk.stage {
+                Stage::Nodes => {
+                    if !self.entries.save_next(&mut |node| f(Element::Node(node))) {
+                        f(Element::Figures(walk.figures));
+                        walk.stage = Stage::Group;
+                    }
+                    1
+                }
+                _ => walk.group_step(&mut self.groups, f),
+            };
+            if done == 0 {
+                self.saving = None;
+                return false;
+            }
+            left = left.saturating_sub(done);
+        }
+        true
     }
 
     /// Hands out everything in the order of RDB: [`Element::Node`] for each node,
     /// [`Element::Figures`], then for each group [`Element::Group`], its [`Element::Pending`],
     /// [`Element::Consumers`], its [`Element::Consumer`]s.
     pub fn for_each_element(&self, f: &mut dyn FnMut(Element<'_>)) {
-        for entry in self.entries().range(StreamId::MIN, StreamId::MAX) {
-            f(Element::Node(Node { entry }));
+        self.entries
+            .for_each_node(&mut |node| f(Element::Node(node)));
+        f(Element::Figures(self.figures()));
+        for (name, group) in self.groups().iter_named() {
+            hand_out_group(name, group, f);
         }
+    }
+
+    fn figures(&self) -> Figures {
         let entries = self.entries();
-        f(Element::Figures(Figures {
+        Figures {
             len: entries.len(),
             first_id: entries.first_id(),
             last_id: entries.last_id(),
             max_deleted_id: entries.max_deleted_id(),
             entries_added: entries.entries_added(),
             groups: self.groups().len(),
-        }));
-        for (name, group) in self.groups().iter_named() {
-            hand_out_group(name, group, f);
+        }
+    }
+}
+
+impl Walk {
+    /// Goes on with the next group; how much work that was, 0 if there was none.
+    fn group_step(&mut self, groups: &mut Groups, f: &mut dyn FnMut(Element<'_>)) -> usize {
+        let Some(group) = self.groups.last() else {
+            return 0;
+        };
+        let number = self.figures.groups - self.groups.len();
+        match self.stage {
+            Stage::Nodes | Stage::Group => {
+                f(Element::Group(group.head()));
+                let lens = group.consumers.iter();
+                let lens =
+                    lens.map(|consumer| (consumer.id, Vec::with_capacity(consumer.pending_len)));
+                self.gathered = lens.collect();
+                self.stage = Stage::Pending;
+            }
+            Stage::Pending => {
+                let gathered = &mut self.gathered;
+                let live = groups.saved_mut(number, &group.name);
+                let more = live.is_some_and(|live| {
+                    live.save_next(&mut |stored| {
+                        let (id, pending) = stored.open(&group.large_counts);
+                        f(Element::Pending(id, pending));
+                        if let Some(of_consumer) = gathered.get_mut(&pending.consumer) {
+                            of_consumer.push((id, pending));
+                        }
+                    })
+                });
+                if !more {
+                    f(Element::Consumers(group.consumers.len()));
+                    groups.end_save(number, &group.name);
+                    self.stage = Stage::Consumer(0);
+                }
+            }
+            Stage::Consumer(at) => match group.consumers.get(at) {
+                Some(consumer) => {
+                    let pending = self.gathered.remove(&consumer.id).unwrap_or_default();
+                    f(Element::Consumer(consumer.head(&pending)));
+                    self.stage = Stage::Consumer(at + 1);
+                    return 1 + pending.len() / PENDING_PER_UNIT;
+                }
+                None => {
+                    self.groups.pop();
+                    self.stage = Stage::Group;
+                }
+            },
+        }
+        1
+    }
+}
+
+impl SavedGroup {
+    fn head(&self) -> GroupHead<'_> {
+        GroupHead {
+            name: &self.name,
+            last_id: self.last_id,
+            entries_read: self.entries_read,
+            pending: self.pending_len,
+        }
+    }
+}
+
+impl SavedConsumer {
+    fn head<'a>(&'a self, pending: &'a [(StreamId, Pending)]) -> ConsumerHead<'a> {
+        ConsumerHead {
+            name: &self.name,
+            seen_at_ms: self.seen_at_ms,
+            active_at_ms: self.active_at_ms,
+            pending,
         }
     }
 }
@@ -145,14 +292,41 @@ fn hand_out_group(name: &[u8], group: &Group, f: &mut dyn FnMut(Element<'_>)) {
     }
     f(Element::Consumers(group.consumers().len()));
     for (id, consumer) in group.consumers() {
-        let pending: Vec<_> = group
-            .pending_range_of(id, StreamId::MIN, StreamId::MAX)
-            .collect();
+        let pending = group.pending_range_of(id, StreamId::MIN, StreamId::MAX);
         f(Element::Consumer(ConsumerHead {
             name: &consumer.name,
             seen_at_ms: consumer.seen_at_ms,
             active_at_ms: consumer.active_at_ms,
-            pending: &pending,
+            pending: &pending.collect::<Vec<_>>(),
         }));
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        let Some(walk) = &mut self.saving else {
+            return;
+        };
+        // The stream must not hold the heir that holds it.
+        let heir = std::mem::take(&mut walk.heir);
+        // A walk that was given up has no use for it.
+        if Arc::strong_count(&heir) > 1 {
+            *heir.lock() = Some(Box::new(Stream {
+                entries: std::mem::take(&mut self.entries),
+                groups: std::mem::take(&mut self.groups),
+                saving: self.saving.take(),
+            }));
+        }
+    }
+}
+
+/// A copy, which is not being saved.
+impl Clone for Stream {
+    fn clone(&self) -> Self {
+        Stream {
+            entries: self.entries.clone(),
+            groups: self.groups.clone(),
+            saving: None,
+        }
     }
 }

@@ -117,15 +117,14 @@ pub(super) struct Bounds {
 impl Area {
     /// The area of a polygon of three corners and more.
     pub fn of_polygon(corners: Vec<Position>) -> Area {
+        // The direction of the sum of all directions from the middle of the earth.
         let (mut x, mut y, mut z) = (0.0, 0.0, 0.0);
         for corner in &corners {
             let (longitude, latitude) = (radians(corner.longitude), radians(corner.latitude));
-            x += EARTH_RADIUS_M * latitude.cos() * longitude.cos();
-            y += EARTH_RADIUS_M * latitude.cos() * longitude.sin();
-            z += EARTH_RADIUS_M * latitude.sin();
+            x += latitude.cos() * longitude.cos();
+            y += latitude.cos() * longitude.sin();
+            z += latitude.sin();
         }
-        let count = corners.len() as f64;
-        (x, y, z) = (x / count, y / count, z / count);
         Area {
             centre: Position {
                 longitude: degrees(y.atan2(x)),
@@ -220,17 +219,19 @@ impl Area {
 
     /// The cells that cover the shape, in the order in which they are searched; none of them twice.
     pub(super) fn cells(&self) -> SmallVec<[Cell; 9]> {
+        // The middle of a polygon around a pole. Redis finds nothing there.
+        if !self.centre.is_on_map() {
+            return SmallVec::new();
+        }
         let bounds = self.bounds();
         let steps = steps_for(self.reach_m(&bounds), self.centre.latitude);
-        // The middle of a polygon around a pole is off the map.
-        let centre = self.centre.on_map();
-        let mut cell = Cell::of(centre, steps);
+        let mut cell = Cell::of(self.centre, steps);
         let falls_short = cell.beside(0, 1).extent().north < bounds.north
             || cell.beside(0, -1).extent().south > bounds.south
             || cell.beside(1, 0).extent().east < bounds.east
             || cell.beside(-1, 0).extent().west > bounds.west;
         if steps > 1 && falls_short {
-            cell = Cell::of(centre, steps - 1);
+            cell = Cell::of(self.centre, steps - 1);
         }
         let extent = cell.extent();
         let is_reached = |(east, north): (i32, i32)| {
@@ -250,17 +251,6 @@ impl Area {
             }
         }
         cells
-    }
-}
-
-impl Position {
-    /// The nearest position on the map.
-    fn on_map(self) -> Position {
-        use super::grid::{LATITUDE_MAX, LONGITUDE_MAX};
-        Position {
-            longitude: self.longitude.clamp(-LONGITUDE_MAX, LONGITUDE_MAX),
-            latitude: self.latitude.clamp(-LATITUDE_MAX, LATITUDE_MAX),
-        }
     }
 }
 

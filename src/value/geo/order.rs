@@ -80,10 +80,7 @@ impl Partial {
                 return self.insert(items);
             }
             items.swap(0, pivot(items));
-            let (less, greater, is_swapped) = partition(items);
-            if !is_swapped {
-                return self.insert(items);
-            }
+            let (less, greater) = partition(items);
             if less > 1 && start < self.wanted {
                 self.sort(&mut items[..less], start)?;
             }
@@ -151,18 +148,16 @@ fn median(items: &[Item], a: usize, b: usize, c: usize) -> usize {
 }
 
 /// Brings what is less than the first element to the front and what is greater to the end, with what
-/// equals it between them. How many are less, how many greater, and whether any were exchanged.
-fn partition(items: &mut [Item]) -> (usize, usize, bool) {
+/// equals it between them. How many are less, and how many greater.
+fn partition(items: &mut [Item]) -> (usize, usize) {
     let pivot = items[0].key;
     let len = items.len();
     // Equal | less | not looked at | greater | equal
     let (mut less, mut next) = (1, 1);
     let (mut end, mut greater_end) = (len, len);
-    let mut is_swapped = false;
     loop {
         while next < end && items[next].key <= pivot {
             if items[next].key == pivot {
-                is_swapped = true;
                 items.swap(less, next);
                 less += 1;
             }
@@ -170,7 +165,6 @@ fn partition(items: &mut [Item]) -> (usize, usize, bool) {
         }
         while next < end && items[end - 1].key >= pivot {
             if items[end - 1].key == pivot {
-                is_swapped = true;
                 greater_end -= 1;
                 items.swap(end - 1, greater_end);
             }
@@ -180,7 +174,6 @@ fn partition(items: &mut [Item]) -> (usize, usize, bool) {
             break;
         }
         items.swap(next, end - 1);
-        is_swapped = true;
         next += 1;
         end -= 1;
     }
@@ -189,7 +182,7 @@ fn partition(items: &mut [Item]) -> (usize, usize, bool) {
     swap_ranges(items, 0, next, less.min(less_len));
     let greater_len = greater_end - end;
     swap_ranges(items, next, len, greater_len.min(len - greater_end));
-    (less_len, greater_len, is_swapped)
+    (less_len, greater_len)
 }
 
 /// Exchanges the `count` elements from `start` on with those before `end`.

@@ -319,8 +319,13 @@ impl Scan {
     /// Reads all arguments that are left.
     fn parse(args: &mut Args<'_>) -> Result<Scan, CmdError> {
         const BAD_COUNT: CmdError = CmdError::text("ERR COUNT must be > 0");
-        // As in Redis, where so many ids must fit into memory.
+        const TOO_MANY: CmdError = CmdError::text(
+            "ERR Insufficient memory, failed allocating transient memory, COUNT too high.",
+        );
+        // Redis keeps room for so many ids, and refuses a count whose bytes are beyond all numbers,
+        // or, in other words, more than there is memory for.
         const COUNT_MAX: i64 = i64::MAX / size_of::<StreamId>() as i64;
+        const ROOM_MAX: i64 = (1 << 40) / size_of::<StreamId>() as i64;
         let mut scan = Scan {
             min_idle_ms: min_idle_ms(args, "XAUTOCLAIM")?,
             start: interval_start(args.bytes()?)?,
@@ -330,7 +335,8 @@ impl Scan {
         while let Some(option) = args.option() {
             if is(option, "COUNT") && !args.is_empty() {
                 scan.count = match args.int() {
-                    Ok(count @ 1..=COUNT_MAX) => count as usize,
+                    Ok(count @ 1..=ROOM_MAX) => count as usize,
+                    Ok(1..=COUNT_MAX) => return Err(TOO_MANY),
                     _ => return Err(BAD_COUNT),
                 };
             } else if is(option, "JUSTID") {

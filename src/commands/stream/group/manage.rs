@@ -5,6 +5,7 @@ use crate::commands::{CmdResult, Ctx, Next, typed_mut, typed_or_create};
 use crate::db::notice::EventClass;
 use crate::db::{Access, KeyMut};
 use crate::ds::stream::{Entries, Stream, StreamId};
+use crate::spec::args::c_str;
 use crate::spec::{Args, CmdError};
 use crate::value::Type;
 use crate::value::stream::{self, stream, stream_mut};
@@ -47,7 +48,7 @@ impl Options {
 
 /// An id, or `$` for the last one.
 fn id_or_last(arg: &[u8], entries: Option<&Entries>) -> Result<StreamId, CmdError> {
-    match arg {
+    match c_str(arg) {
         b"$" => Ok(entries.map(Entries::last_id).unwrap_or_default()),
         _ => strict_id(arg, 0),
     }

@@ -12,7 +12,7 @@ use super::value::{Head, Loaded, Values, checked_listpack};
 use crate::ds::stream::{ConsumerId, Entries, Group, Pending, Stream, StreamId};
 use crate::persist::rdb::format::{NEVER_ACTIVE, NOT_COUNTED, kind};
 use crate::value::Type;
-use crate::value::stream;
+use crate::value::stream::{self, lag};
 
 /// No number that a command takes or counts to is larger.
 pub(super) const NUMBER_MAX: u64 = i64::MAX as u64;
@@ -96,7 +96,7 @@ fn group(reader: &mut Reader<'_>, type_: u8, stream: &mut Stream) -> Result<()> 
     reader.string_into(&mut name)?;
     let last_id = id(reader)?;
     let entries_read = match type_ {
-        kind::STREAM_LISTPACKS => None,
+        kind::STREAM_LISTPACKS => lag::entries_read_at(stream.entries(), last_id),
         _ => match reader.length()? {
             NOT_COUNTED => None,
             read if read > NUMBER_MAX => {

@@ -153,7 +153,7 @@ fn lines(type_: u8) -> Vec<String> {
     };
     // What the oldest form does not say is estimated, as Redis does.
     let read = match type_ {
-        kind::STREAM_LISTPACKS => ["None", "None"],
+        kind::STREAM_LISTPACKS => ["Some(0)", "None"],
         _ => ["None", "Some(4)"],
     };
     let active = match type_ {
