@@ -4,6 +4,7 @@
 //! <https://valkey.io/topics/key-specs/>). Every number that comes from a client is checked: a
 //! request whose specs lead outside of it gives [`BadKeys`], never a panic.
 
+use super::args::c_str;
 use super::flags::bit_set;
 use crate::resp::parse::Argv;
 use crate::util::num;
@@ -58,12 +59,15 @@ impl KeyFlags {
 pub enum Begin {
     /// At this argument (the name is argument 0).
     Index(u16),
-    /// Behind the first argument that is this word, in any case, searched from an argument on.
+    /// Behind a word, in any case.
     Keyword {
         /// The word.
         keyword: &'static str,
         /// Where the search for it begins; negative: backwards, counted from the end.
         from: i16,
+        /// Options in front of it, each with the number of arguments that it takes, which may look
+        /// like the word.
+        options: &'static [(&'static str, u16)],
     },
     /// No rule says it; see [`KeySpec::unknown`].
     Unknown,
@@ -79,6 +83,9 @@ pub enum Find {
         last: i32,
         /// Distance between keys.
         step: u16,
+        /// If not 0, only so many times fewer arguments than there are belong to the keys, and a
+        /// negative `last` counts from the end of those: 2 for half of them.
+        limit: u16,
     },
     /// The number of keys is itself an argument.
     Keynum {
@@ -125,7 +132,37 @@ impl KeySpec {
         KeySpec {
             flags,
             begin: Begin::Index(index),
-            find: Find::Range { last, step },
+            find: Find::Range {
+                last,
+                step,
+                limit: 0,
+            },
+            notes: "",
+            varying: None,
+            finder: None,
+        }
+    }
+
+    /// Keys in the first half of what follows a word (XREAD's STREAMS), which stands at argument
+    /// `from` or behind it and is none of the arguments of `options`.
+    pub const fn halves(
+        keyword: &'static str,
+        from: i16,
+        options: &'static [(&'static str, u16)],
+        flags: KeyFlags,
+    ) -> KeySpec {
+        KeySpec {
+            flags,
+            begin: Begin::Keyword {
+                keyword,
+                from,
+                options,
+            },
+            find: Find::Range {
+                last: -1,
+                step: 1,
+                limit: 2,
+            },
             notes: "",
             varying: None,
             finder: None,
@@ -170,8 +207,16 @@ impl KeySpec {
         flags: KeyFlags,
     ) -> KeySpec {
         KeySpec {
-            begin: Begin::Keyword { keyword, from },
-            find: Find::Range { last: 0, step: 1 },
+            begin: Begin::Keyword {
+                keyword,
+                from,
+                options: &[],
+            },
+            find: Find::Range {
+                last: 0,
+                step: 1,
+                limit: 0,
+            },
             ..KeySpec::unknown(Some(finder), flags)
         }
     }
@@ -215,20 +260,33 @@ pub fn for_each_key(
     mut found: impl FnMut(usize, &'static KeySpec),
 ) -> Result<(), BadKeys> {
     for spec in specs {
-        let Begin::Index(begin) = spec.begin else {
-            if let Some(position) = spec.finder.and_then(|finder| finder(argv)) {
-                found(position, spec);
+        let begin = match spec.begin {
+            Begin::Index(begin) => begin as usize,
+            Begin::Keyword {
+                keyword,
+                from,
+                options,
+            } if spec.finder.is_none() => {
+                let from = usize::try_from(from).unwrap_or(1);
+                behind_keyword(argv, keyword, from, options).ok_or(BadKeys)?
             }
-            continue;
+            Begin::Keyword { .. } | Begin::Unknown => {
+                if let Some(position) = spec.finder.and_then(|finder| finder(argv)) {
+                    found(position, spec);
+                }
+                continue;
+            }
         };
-        let begin = begin as usize;
         let (first, last, step) = match spec.find {
             Find::Unknown => continue,
-            Find::Range { last, step } => {
+            Find::Range { last, step, limit } => {
+                let end = match limit {
+                    0 => argv.len(),
+                    limit => begin + argv.len().saturating_sub(begin) / limit as usize,
+                };
                 let last = match last {
                     0.. => begin + last as usize,
-                    _ => argv
-                        .len()
+                    _ => end
                         .checked_sub(last.unsigned_abs() as usize)
                         .ok_or(BadKeys)?,
                 };
@@ -253,6 +311,28 @@ pub fn for_each_key(
         }
     }
     Ok(())
+}
+
+/// Where the arguments behind a keyword begin. It is the first one that no option takes; of a request
+/// that is none, just the first one.
+fn behind_keyword(
+    argv: Argv<'_>,
+    word: &str,
+    start: usize,
+    options: &[(&str, u16)],
+) -> Option<usize> {
+    let is = |at: usize, word: &str| c_str(&argv[at]).eq_ignore_ascii_case(word.as_bytes());
+    let mut at = 1;
+    while at < argv.len() {
+        if at >= start && is(at, word) {
+            return Some(at + 1);
+        }
+        let taken = options.iter().find(|(option, _)| is(at, option));
+        at += 1 + taken.map_or(0, |&(_, arguments)| arguments as usize);
+    }
+    (start..argv.len())
+        .find(|&at| is(at, word))
+        .map(|at| at + 1)
 }
 
 #[cfg(test)]
@@ -282,6 +362,37 @@ mod tests {
         assert_eq!(keys(DEL, &["del", "a", "b"]), Ok(vec![1, 2]));
         assert_eq!(keys(MSET, &["mset", "a", "1", "b", "2"]), Ok(vec![1, 3]));
         assert_eq!(keys(DEL, &["del"]), Err(BadKeys));
+    }
+
+    #[test]
+    fn keywords_are_no_arguments_of_options() {
+        const OPTIONS: &[(&str, u16)] = &[("COUNT", 1), ("GROUP", 2)];
+        const READ: &[KeySpec] = &[KeySpec::halves("STREAMS", 1, OPTIONS, KeyFlags::RO)];
+        const READGROUP: &[KeySpec] = &[KeySpec::halves("STREAMS", 4, OPTIONS, KeyFlags::RO)];
+        let cases: &[(&str, Result<Vec<usize>, BadKeys>)] = &[
+            ("x STREAMS a 0", Ok(vec![2])),
+            ("x streams a b 0 0", Ok(vec![2, 3])),
+            ("x streams a b 0", Ok(vec![2])),
+            ("x count 1 streams streams 0", Ok(vec![4])),
+            ("x streams a", Err(BadKeys)),
+            ("x streams", Err(BadKeys)),
+            ("x foo bar", Err(BadKeys)),
+            ("x count streams a 0", Ok(vec![3])),
+            ("x foo streams a 0", Ok(vec![3])),
+        ];
+        for (line, expected) in cases {
+            let argv: Vec<&str> = line.split(' ').collect();
+            assert_eq!(&keys(READ, &argv), expected, "{line}");
+        }
+        let cases: &[(&str, Result<Vec<usize>, BadKeys>)] = &[
+            ("x group streams streams streams a 0", Ok(vec![5])),
+            ("x noack group g streams streams a 0", Ok(vec![6])),
+            ("x streams a b c d 0", Err(BadKeys)),
+        ];
+        for (line, expected) in cases {
+            let argv: Vec<&str> = line.split(' ').collect();
+            assert_eq!(&keys(READGROUP, &argv), expected, "{line}");
+        }
     }
 
     #[test]

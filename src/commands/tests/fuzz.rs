@@ -259,10 +259,6 @@ pub(super) fn is_left_out(request: &[Vec<u8>]) -> bool {
             .and_then(|arg| crate::util::num::parse_i64(arg));
         number.is_some_and(|number| number > 1_000)
     };
-    let far_bit = |at: usize| {
-        let text = request[at].strip_prefix(b"#").unwrap_or(&request[at]);
-        crate::util::num::parse_i64(text).is_some_and(|number| number > 1_000_000)
-    };
     let huge_negative = |at: usize| {
         let number = request
             .get(at)
@@ -292,13 +288,9 @@ pub(super) fn is_left_out(request: &[Vec<u8>]) -> bool {
         || (is(0, "debug") && is(1, "populate") && huge(2))
         || (is(0, "debug") && is(1, "stringmatch-len"))
         || (is(0, "setrange") && huge(2))
-<<<<<<< HEAD
-        || ((is(0, "setbit") || is(0, "bitfield")) && (2..request.len()).any(far_bit))
+        || ((is(0, "setbit") || is(0, "bitfield")) && (2..request.len()).any(huge_offset))
         // Seconds of arithmetic without optimisation; it has a test of its own.
         || (is(0, "pfselftest") && request.len() == 1)
-=======
-        || ((is(0, "setbit") || is(0, "bitfield")) && (2..request.len()).any(huge_offset))
->>>>>>> bits
         || ((is(0, "hrandfield") || is(0, "zrandmember")) && huge_negative(2))
 }
 
