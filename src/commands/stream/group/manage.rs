@@ -8,7 +8,7 @@ use crate::ds::stream::{Entries, Stream, StreamId};
 use crate::spec::args::c_str;
 use crate::spec::{Args, CmdError};
 use crate::value::Type;
-use crate::value::stream::{self, Bound, stream, stream_mut};
+use crate::value::stream::{self, stream, stream_mut};
 
 const NO_KEY: CmdError = CmdError::text(
     "ERR The XGROUP subcommand requires the key to exist. Note that for CREATE you may want to use \
