@@ -46,3 +46,24 @@ fn coordinate(rng: &mut Rng, places: &[f64], max: f64) -> Vec<u8> {
         _ => coordinate.to_string().into_bytes(),
     }
 }
+
+/// Whether the middle of a polygon's corners is beyond the edge of the map, at 85.05112878 degrees.
+pub(crate) fn has_polygon_around_a_pole(words: &[String]) -> bool {
+    let Some(at) = words.iter().position(|word| word == "bypolygon") else {
+        return false;
+    };
+    let numbers = words[at + 1..].iter().map_while(|word| word.parse().ok());
+    let numbers: Vec<f64> = numbers.collect();
+    let corners = numbers.first().map_or(0, |&count| count as usize);
+    let (mut x, mut y, mut z) = (0.0, 0.0, 0.0);
+    for corner in numbers[numbers.len().min(1)..]
+        .chunks_exact(2)
+        .take(corners)
+    {
+        let (longitude, latitude) = (corner[0].to_radians(), corner[1].to_radians());
+        x += latitude.cos() * longitude.cos();
+        y += latitude.cos() * longitude.sin();
+        z += latitude.sin();
+    }
+    z.atan2(x.hypot(y)).abs() > 85.051_f64.to_radians()
+}
