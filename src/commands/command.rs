@@ -202,7 +202,7 @@ fn set_of<F: Copy>(out: &mut ReplyWriter, names: &[(F, &str)], is_set: impl Fn(F
 /// left out.
 fn key_range(specs: &[KeySpec]) -> (i64, i64, i64) {
     let range = |spec: &KeySpec| match (spec.begin, spec.find) {
-        (Begin::Index(first), Find::Range { last, step }) => {
+        (Begin::Index(first), Find::Range { last, step, .. }) => {
             let first = i64::from(first);
             let last = i64::from(last) + if last >= 0 { first } else { 0 };
             Some((first, last, i64::from(step)))
@@ -250,11 +250,11 @@ fn key_spec(out: &mut ReplyWriter, spec: &KeySpec) {
     }
     out.bulk(b"find_keys");
     match spec.find {
-        Find::Range { last, step } => {
+        Find::Range { last, step, limit } => {
             let fields = [
                 ("lastkey", last.into()),
                 ("keystep", step.into()),
-                ("limit", 0),
+                ("limit", limit.into()),
             ];
             typed_map(out, "range", &fields);
         }

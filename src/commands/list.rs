@@ -334,11 +334,7 @@ fn block(
         null(ctx.out);
         return Ok(Next::Done);
     }
-    Ok(Next::Block(Block {
-        deadline_ms,
-        type_: Type::List,
-        keys,
-    }))
+    Ok(Next::Block(Block::new(Type::List, keys, deadline_ms)))
 }
 
 fn llen(ctx: &mut Ctx<'_>) -> CmdResult {

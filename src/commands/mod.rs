@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use crate::client::Client;
 use crate::config::{Config, ShutdownFlags};
-use crate::db::{Access, KeyMut, Lookup};
+use crate::db::{Access, GoneError, KeyMut, Lookup, Request};
 use crate::ds::entry::{EntryRef, NewValue};
 use crate::resp::write::ReplyWriter;
 use crate::server::Server;
@@ -64,7 +64,7 @@ pub type Handler = fn(&mut Ctx<'_>) -> CmdResult;
 pub type CmdResult = Result<Next, CmdError>;
 
 /// What is to be done when the handler has returned.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, Debug)]
 pub enum Next {
     /// Nothing: the reply is written.
     Done,
@@ -112,7 +112,7 @@ pub enum Chore {
 }
 
 /// What a client waits for. When it gives up it gets a null array, whatever the command.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Debug)]
 pub struct Block {
     /// When it gives up, Unix ms; `None` for never.
     pub deadline_ms: Option<u64>,
@@ -120,6 +120,24 @@ pub struct Block {
     pub type_: Type,
     /// For which of the keys that the row's specs find.
     pub keys: BlockOn,
+    /// The wait also ends when a key goes or gets another type: what the client is told then
+    /// (XREADGROUP). The command needs all of its keys to be run again.
+    pub gone: Option<GoneError>,
+    /// What is run again instead of the request (XREAD: `$` is what it was when the wait began).
+    pub kept: Option<Request>,
+}
+
+impl Block {
+    /// A wait for keys of a type.
+    pub fn new(type_: Type, keys: BlockOn, deadline_ms: Option<u64>) -> Block {
+        Block {
+            deadline_ms,
+            type_,
+            keys,
+            gone: None,
+            kept: None,
+        }
+    }
 }
 
 /// Which keys a client waits for.
@@ -234,6 +252,21 @@ fn typed_or_create<'d>(
     value: NewValue<'_>,
 ) -> Result<KeyMut<'d>, CmdError> {
     let found = db.find_or_insert(key, type_, enc, value);
+    match found.entry().type_() == type_ as u8 {
+        true => Ok(found),
+        false => Err(CmdError::WrongType),
+    }
+}
+
+/// As [`typed_or_create`], of a value that is made only if it is wanted.
+#[inline]
+fn typed_or_create_with<'d, 'v>(
+    db: &'d mut Access<'_>,
+    key: &[u8],
+    type_: Type,
+    value: impl FnOnce() -> (Encoding, NewValue<'v>),
+) -> Result<KeyMut<'d>, CmdError> {
+    let found = db.find_or_insert_with(key, type_, value);
     match found.entry().type_() == type_ as u8 {
         true => Ok(found),
         false => Err(CmdError::WrongType),

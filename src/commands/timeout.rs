@@ -5,13 +5,26 @@ use crate::spec::CmdError;
 use crate::util::long_double::LongDouble;
 use crate::util::num;
 
+const NOT_INTEGER: CmdError = CmdError::text("ERR timeout is not an integer or out of range");
 const NOT_FLOAT: CmdError = CmdError::text("ERR timeout is not a float or out of range");
 const NEGATIVE: CmdError = CmdError::text("ERR timeout is negative");
 const OUT_OF_RANGE: CmdError = CmdError::text("ERR timeout is out of range");
 
 /// When a client that waits so many seconds from now gives up, Unix ms; `None` for never.
 pub(super) fn deadline_ms(ctx: &Ctx<'_>, seconds: &[u8]) -> Result<Option<u64>, CmdError> {
-    match milliseconds(seconds)? {
+    after_ms(ctx, milliseconds(seconds)?)
+}
+
+/// When a client that waits so many milliseconds from now gives up, Unix ms; `None` for never.
+pub(super) fn deadline_of_ms(ctx: &Ctx<'_>, ms: &[u8]) -> Result<Option<u64>, CmdError> {
+    match num::parse_i64(ms).ok_or(NOT_INTEGER)? {
+        timeout_ms @ 0.. => after_ms(ctx, timeout_ms),
+        _ => Err(NEGATIVE),
+    }
+}
+
+fn after_ms(ctx: &Ctx<'_>, timeout_ms: i64) -> Result<Option<u64>, CmdError> {
+    match timeout_ms {
         0 => Ok(None),
         timeout_ms => {
             let at_ms = i64::try_from(ctx.clock_ms())

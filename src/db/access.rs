@@ -68,6 +68,8 @@ pub struct Access<'k> {
     touch: bool,
     /// The shards held are not all that the command asked for; see [`Access::partial`].
     partial: bool,
+    /// A log is repeated.
+    replays: bool,
     first: FirstKey,
     /// What the command did so far.
     pub effects: Effects,
@@ -107,6 +109,7 @@ impl<'k> Access<'k> {
             lru_clock,
             touch,
             partial: false,
+            replays: false,
             first,
             effects: Effects::new(keyspace.oplog.is_on(), keyspace.interest.load()),
         }
@@ -116,8 +119,14 @@ impl<'k> Access<'k> {
     /// and nothing is logged again.
     pub fn replaying(mut self) -> Access<'k> {
         self.now_ms = 0;
+        self.replays = true;
         self.effects = Effects::new(false, 0);
         self
+    }
+
+    /// The command is repeated from a log: it may be one that clients are refused.
+    pub fn is_replaying(&self) -> bool {
+        self.replays
     }
 
     /// The client imports data (CLIENT IMPORT-SOURCE): as long as the server lets it, nothing has
@@ -390,6 +399,17 @@ impl<'k> Access<'k> {
         enc: Encoding,
         value: NewValue<'_>,
     ) -> KeyMut<'_> {
+        self.find_or_insert_with(key, type_, || (enc, value))
+    }
+
+    /// As [`Access::find_or_insert`], of a value that is made only if it is wanted.
+    #[inline]
+    pub fn find_or_insert_with<'v>(
+        &mut self,
+        key: &[u8],
+        type_: Type,
+        value: impl FnOnce() -> (Encoding, NewValue<'v>),
+    ) -> KeyMut<'_> {
         let (hash, seen, db) = (self.hash(key), self.seen(), self.db);
         let id = self.keyspace.shard_of(hash);
         let shard = held(&mut self.locks, id);
@@ -404,6 +424,7 @@ impl<'k> Access<'k> {
                 slot
             }
             None => {
+                let (enc, value) = value();
                 let meta = Meta {
                     type_: type_ as u8,
                     enc: enc as u8,
@@ -476,8 +497,8 @@ impl<'k> Access<'k> {
         let found = find_to_change(seen, shard, (hash, key), &mut self.effects);
         let (bits, key_hash) = (self.keyspace.shard_bits(), self.keyspace.key_hash());
         let (table, side, _) = shard.parts(self.db, bits, key_hash);
-        if found.is_none_or(|slot| table.get(slot).type_() != type_) {
-            self.effects.note_created(side, self.db, key);
+        if found.is_none_or(|slot| may_serve(table.get(slot).type_(), type_)) {
+            self.effects.note_ready(side, self.db, key);
         }
         let total = &self.keyspace.tracked;
         self.effects.touched(side, total, hash, self.db, key);
@@ -564,8 +585,8 @@ impl<'k> Access<'k> {
         let found = find_to_change(seen, shard, (hash, key), &mut self.effects);
         let (bits, key_hash) = (self.keyspace.shard_bits(), self.keyspace.key_hash());
         let (table, side, _) = shard.parts(self.db, bits, key_hash);
-        if found.is_none_or(|slot| table.get(slot).type_() != type_) {
-            self.effects.note_created(side, self.db, key);
+        if found.is_none_or(|slot| may_serve(table.get(slot).type_(), type_)) {
+            self.effects.note_ready(side, self.db, key);
         }
         let total = &self.keyspace.tracked;
         self.effects.touched(side, total, hash, self.db, key);
@@ -683,6 +704,16 @@ impl KeyMut<'_> {
         (slot, Record { effects, db })
     }
 
+    /// Has those served who wait for the key, although it was there before: it has got what they may
+    /// wait for. Of a key that was created just now that is known.
+    #[inline]
+    pub fn signal_ready(&mut self) {
+        if !self.is_new {
+            let key = self.table.get(self.slot).key();
+            self.effects.note_ready(self.side, self.db, key);
+        }
+    }
+
     /// Replaces the value; the expiry stays.
     pub fn set_value(&mut self, enc: u8, value: NewValue<'_>) {
         self.changes = 1;
@@ -772,7 +803,7 @@ impl KeyMut<'_> {
             return;
         }
         if self.is_new {
-            self.effects.note_created(self.side, self.db, entry.key());
+            self.effects.note_ready(self.side, self.db, entry.key());
         }
         let entry = self.table.get_mut(self.slot);
         let fields_at_ms = self.side.note_collection(self.db, entry);
@@ -821,6 +852,13 @@ impl Drop for KeyMut<'_> {
             self.close_collection();
         }
     }
+}
+
+/// Whether replacing a value of one type by one of another may end somebody's wait: if those who wait
+/// for the new type had nothing to wait for before, or may have waited for more.
+#[inline]
+fn may_serve(old: u8, new: u8) -> bool {
+    old != new || new == Type::Stream as u8
 }
 
 /// Redis's LRU clock: seconds, 24 bits.

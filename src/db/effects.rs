@@ -14,6 +14,7 @@ use super::listen::Tracked;
 use super::notice::{self, Afterwards, Changed, Event, EventClass, Invalidated, Notices, Own};
 use super::oplog::{Draft, OpLog};
 use super::side::Side;
+use super::wait::Ready;
 use crate::ds::entry::Entry;
 use crate::ds::table::Table;
 
@@ -72,9 +73,9 @@ thread_local! {
 /// See [`Effects`].
 #[derive(Default)]
 pub struct RareEffects {
-    /// Keys that were created although, or rather because, somebody waits for them. In the order of
-    /// their creation, perhaps more than once.
-    pub ready: Vec<(DbIndex, Vec<u8>)>,
+    /// Keys that somebody waits for and that were created or have got more, or have changed in a way
+    /// that may end the wait. In this order, perhaps more than once.
+    pub ready: Vec<Ready>,
     /// What others are told.
     notices: Notices,
     /// What is told when the command has ended.
@@ -160,12 +161,23 @@ impl Effects {
         }
     }
 
-    /// Notes that a key is there now, if somebody waits for it.
+    /// Notes that a key has got what somebody may wait for, if somebody does: mostly that it is there.
     #[inline]
-    pub(super) fn note_created(&mut self, side: &Side, db: DbIndex, key: &[u8]) {
+    pub(super) fn note_ready(&mut self, side: &Side, db: DbIndex, key: &[u8]) {
         if !side.waiters.is_empty() && side.waiters.waits(db, key) {
             let rare = self.rare.get_or_insert_default();
-            rare.ready.push((db, key.to_vec()));
+            rare.ready.push(Ready::new(db, key));
+        }
+    }
+
+    /// Notes that a key has changed for which somebody waits in a way that ends with it.
+    #[cold]
+    fn note_changed(&mut self, side: &Side, db: DbIndex, key: &[u8]) {
+        if side.waiters.waits(db, key) {
+            self.rare.get_or_insert_default().ready.push(Ready {
+                if_gone: true,
+                ..Ready::new(db, key)
+            });
         }
     }
 
@@ -223,6 +235,9 @@ impl Effects {
         named: (u64, &[u8]),
         db: DbIndex,
     ) {
+        if !side.waiters.none_ends_with_key() {
+            self.note_changed(side, db, named.1);
+        }
         if !side.listeners.is_empty() || notice::wants_changed(self.interest) {
             self.record_touch(changed_by, side, total, named, db);
         }
@@ -292,7 +307,7 @@ impl Effects {
 
     /// Takes the keys that are ready.
     #[inline]
-    pub fn take_ready(&mut self) -> Vec<(DbIndex, Vec<u8>)> {
+    pub fn take_ready(&mut self) -> Vec<Ready> {
         let ready = self.rare.as_mut().map(|rare| &mut rare.ready);
         ready.map(std::mem::take).unwrap_or_default()
     }

@@ -319,6 +319,7 @@ fn expired(
     }
     effects.touched(side, &keyspace.tracked, keyspace.hash(key), db, key);
     effects.notify(EventClass::EXPIRED, "expired", db, key);
+    side.waiters.end_with_key(db, key);
 }
 
 /// Has the log repeat that fields of a hash were deleted; the hash goes with the last of them.

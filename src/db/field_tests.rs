@@ -249,6 +249,8 @@ fn creating_a_key_that_somebody_waits_for_is_noted() {
         type_: Type::Hash,
         keys: vec![b"k".to_vec()],
         destination: None,
+        gone: None,
+        is_tracked: false,
         deadline_ms: None,
     });
     let mut access = all(&keyspace, DBS[0], NOW_MS);

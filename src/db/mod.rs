@@ -36,7 +36,7 @@ pub use gate::{Gate, GateGuard};
 pub use keyspace::{DbIndex, Keyspace, Locks, ShardId, ShardStats};
 pub use listen::{WATCHED_KEY_BYTES, WatchFlag};
 pub use notice::{EventClass, Interest};
-pub use wait::{Outcome, Request, Waiter, Waiting};
+pub use wait::{GoneError, Outcome, Ready, Request, Waiter, Waiting};
 
 #[cfg(test)]
 mod field_tests;

@@ -2,9 +2,10 @@
 //!
 //! A client that blocks becomes a [`Waiter`], queued under its keys in their shards ([`Waiters`])
 //! while the command that found nothing still holds them: what is added afterwards is seen. A writer
-//! never wakes a waiter itself: creating a key that somebody waits for is noted in
-//! [`Effects`](super::Effects), and `exec` serves the waiters, first come first served, before the
-//! writer's locks are released.
+//! never wakes a waiter itself: creating a key that somebody waits for, or adding to its stream, is
+//! noted in [`Effects`](super::Effects), and `exec` serves the waiters, first come first served, before
+//! the writer's locks are released. A wait that ends with its keys (XREADGROUP) is looked at whenever
+//! such a key was changed; the expiry cycle, which runs no commands, ends it itself.
 //!
 //! A waiter is decided once, by whoever sets its outcome first: the one who serves it, its timeout,
 //! CLIENT UNBLOCK, or the end of its connection. The lock around the outcome is held while a waiter
@@ -27,6 +28,7 @@ use parking_lot::{Mutex, MutexGuard};
 
 use crate::resp::parse::{Argv, Span};
 use crate::resp::write::ReplyWriter;
+use crate::spec::CmdError;
 use crate::value::Type;
 
 use super::keyspace::DbIndex;
@@ -45,12 +47,14 @@ pub enum Outcome {
     TimedOut,
     /// CLIENT UNBLOCK id ERROR.
     Unblocked,
+    /// A key has gone, and the wait with it.
+    Failed(CmdError),
     /// The connection has ended.
     Gone,
 }
 
 /// A request that is kept until it can run.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Request {
     bytes: Vec<u8>,
     spans: Vec<Span>,
@@ -59,11 +63,16 @@ pub struct Request {
 impl Request {
     /// A copy of a request.
     pub fn new(argv: Argv<'_>) -> Request {
+        Request::of(argv.iter())
+    }
+
+    /// A request of these arguments.
+    pub fn of<'a>(args: impl ExactSizeIterator<Item = &'a [u8]> + Clone) -> Request {
         let mut request = Request {
-            bytes: Vec::with_capacity(argv.iter().map(<[u8]>::len).sum()),
-            spans: Vec::with_capacity(argv.len()),
+            bytes: Vec::with_capacity(args.clone().map(<[u8]>::len).sum()),
+            spans: Vec::with_capacity(args.len()),
         };
-        for arg in argv.iter() {
+        for arg in args {
             request.spans.push(Span {
                 start: request.bytes.len() as u32,
                 len: arg.len() as u32,
@@ -81,6 +90,40 @@ impl Request {
     /// The request.
     pub fn argv(&self) -> Argv<'_> {
         Argv::new(&self.bytes, &self.spans)
+    }
+}
+
+/// What a client is told when a key that it waits for has gone: the key, and the client's request.
+pub type GoneError = fn(&[u8], Argv<'_>) -> CmdError;
+
+/// A key whose waiters may be served.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Ready {
+    /// Its database.
+    pub db: DbIndex,
+    /// Its name.
+    pub key: Vec<u8>,
+    /// All that is known is that it was changed: only those are served whose wait ends with the key,
+    /// if it has gone.
+    pub if_gone: bool,
+    /// Waiters with lower tickets had their turn.
+    pub from: u64,
+}
+
+impl Ready {
+    /// A key that is there.
+    pub fn new(db: DbIndex, key: &[u8]) -> Ready {
+        Ready {
+            db,
+            key: key.to_vec(),
+            if_gone: false,
+            from: 0,
+        }
+    }
+
+    /// Whether it is the same key.
+    pub fn is_of(&self, other: &Ready) -> bool {
+        self.db == other.db && self.key == other.key
     }
 }
 
@@ -103,6 +146,11 @@ pub struct Waiting {
     pub keys: Vec<Vec<u8>>,
     /// A key that its command writes besides (BLMOVE's destination).
     pub destination: Option<Vec<u8>>,
+    /// The wait also ends when a key goes or gets another type; all keys have to be seen then. This
+    /// is what the client is told of a key that has gone, given the request.
+    pub gone: Option<GoneError>,
+    /// It keeps copies of what it reads (CLIENT TRACKING).
+    pub is_tracked: bool,
     /// When it gives up, Unix ms; `None` for never.
     pub deadline_ms: Option<u64>,
 }
@@ -211,6 +259,8 @@ impl Undecided<'_> {
 #[derive(Default)]
 pub struct Waiters {
     queues: HashMap<(DbIndex, Vec<u8>), BTreeMap<u64, Arc<Waiter>>>,
+    /// How many places in queues are of waiters that end with their keys.
+    ending_with_key: usize,
 }
 
 impl Waiters {
@@ -226,29 +276,51 @@ impl Waiters {
         self.queues.contains_key(&(db, key.to_vec()))
     }
 
+    /// True when nobody of this shard waits in a way that ends when the key goes: what is asked
+    /// whenever a key changes.
+    #[inline]
+    pub fn none_ends_with_key(&self) -> bool {
+        self.ending_with_key == 0
+    }
+
     /// Queues a waiter under a key.
     pub fn add(&mut self, key: &[u8], waiter: &Arc<Waiter>) {
         let queue = self.queues.entry((waiter.waiting.db, key.to_vec()));
-        queue.or_default().insert(waiter.ticket, waiter.clone());
+        let old = queue.or_default().insert(waiter.ticket, waiter.clone());
+        self.ending_with_key += (waiter.waiting.gone.is_some() && old.is_none()) as usize;
     }
 
     /// Takes a waiter out of a key's queue.
     pub fn remove(&mut self, key: &[u8], waiter: &Waiter) {
         let place = (waiter.waiting.db, key.to_vec());
         if let Some(queue) = self.queues.get_mut(&place) {
-            queue.remove(&waiter.ticket);
+            let found = queue.remove(&waiter.ticket).is_some();
+            self.ending_with_key -= (waiter.waiting.gone.is_some() && found) as usize;
             if queue.is_empty() {
                 self.queues.remove(&place);
             }
         }
     }
 
-    /// The first waiter of a key that came after `ticket`, with its own.
-    pub fn next(&self, db: DbIndex, key: &[u8], after: Option<u64>) -> Option<(u64, Arc<Waiter>)> {
+    /// The first waiter of a key whose ticket is not below `from`, with its own.
+    pub fn next(&self, db: DbIndex, key: &[u8], from: u64) -> Option<(u64, Arc<Waiter>)> {
         let queue = self.queues.get(&(db, key.to_vec()))?;
-        let from = after.map_or(0, |ticket| ticket.saturating_add(1));
         let (ticket, waiter) = queue.range(from..).next()?;
         Some((*ticket, waiter.clone()))
+    }
+
+    /// A key has gone by itself: ends the waits that end with it.
+    pub fn end_with_key(&self, db: DbIndex, key: &[u8]) {
+        if self.none_ends_with_key() {
+            return;
+        }
+        let queue = self.queues.get(&(db, key.to_vec()));
+        for waiter in queue.into_iter().flat_map(BTreeMap::values) {
+            if let Some(gone) = waiter.waiting.gone {
+                let error = gone(key, waiter.waiting.request.argv());
+                waiter.decide(Outcome::Failed(error));
+            }
+        }
     }
 
     /// The number of keys that somebody waits for.
@@ -277,6 +349,8 @@ mod tests {
             type_: Type::List,
             keys: vec![key.into()],
             destination: None,
+            gone: None,
+            is_tracked: false,
             deadline_ms: None,
         })
     }
@@ -288,11 +362,11 @@ mod tests {
         waiters.add(b"k", &b);
         waiters.add(b"k", &a);
         assert!(waiters.waits(DbIndex(0), b"k") && !waiters.waits(DbIndex(1), b"k"));
-        let (ticket, first) = waiters.next(DbIndex(0), b"k", None).unwrap();
+        let (ticket, first) = waiters.next(DbIndex(0), b"k", 0).unwrap();
         assert!(Arc::ptr_eq(&first, &a));
-        let (ticket, second) = waiters.next(DbIndex(0), b"k", Some(ticket)).unwrap();
+        let (ticket, second) = waiters.next(DbIndex(0), b"k", ticket + 1).unwrap();
         assert!(Arc::ptr_eq(&second, &b));
-        assert!(waiters.next(DbIndex(0), b"k", Some(ticket)).is_none());
+        assert!(waiters.next(DbIndex(0), b"k", ticket + 1).is_none());
         waiters.remove(b"k", &a);
         waiters.remove(b"k", &b);
         assert!(waiters.is_empty());

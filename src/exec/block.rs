@@ -12,6 +12,10 @@
 //! must hold besides (BLMOVE's destination) is held if it is free; if it is not, the waiter is
 //! served right after the writer's locks are released, with locks of its own.
 //!
+//! Of a key that is a stream all waiters have their turn: reading takes nothing away from others, but
+//! for consumers of the same group. A consumer's wait (XREADGROUP) also ends when a key or its group
+//! goes; its command needs all of its keys to tell that, so it is served later if one is not free.
+//!
 //! Serving may make further keys ready (BLMOVE): they are served in rounds, as in Redis.
 
 use std::sync::Arc;
@@ -21,16 +25,13 @@ use smallvec::SmallVec;
 use crate::client::{Client, Shared};
 use crate::commands::{Block, BlockOn, Ctx, Next, Registered};
 use crate::config::Config;
-use crate::db::{Access, DbIndex, Effects, Keyspace, Lookup, Outcome, Request, Waiter, Waiting};
+use crate::db::{Access, Effects, Keyspace, Lookup, Outcome, Ready, Request, Waiter, Waiting};
 use crate::resp::parse::Argv;
 use crate::resp::write::ReplyWriter;
-use crate::spec::{Args, CmdError, keys};
+use crate::spec::{Args, CmdError, Flags, keys};
 use crate::value::Type;
 
 use super::{Exec, Moment, silence};
-
-/// A key of a database.
-type Key = (DbIndex, Vec<u8>);
 
 /// Rounds of serving under one hold of locks; what is ready then is served after a breath.
 const ROUNDS_MAX: u32 = 32;
@@ -40,7 +41,8 @@ const UNBLOCKED: &[u8] = b"UNBLOCKED client unblocked via CLIENT UNBLOCK";
 
 /// A waiter that may be served by a key.
 struct Candidate {
-    key: Key,
+    /// The key, and the waiter's own ticket.
+    key: Ready,
     waiter: Arc<Waiter>,
     client: Arc<Shared>,
 }
@@ -52,7 +54,7 @@ impl Exec {
         ctx: &mut Ctx<'_>,
         command: &Registered,
         argv: Argv<'_>,
-        block: &Block,
+        block: Block,
     ) -> Arc<Waiter> {
         let mut found: SmallVec<[usize; 4]> = SmallVec::new();
         // The handler has found the same keys, or it would not block.
@@ -65,15 +67,18 @@ impl Exec {
                 destination
             }
         };
+        let is_tracked = command.row.flags.has(Flags::READONLY) && ctx.client.tracking.is_on();
         let waiter = Waiter::new(Waiting {
             client_id: ctx.client.shared.id,
             db: ctx.client.db,
             command: command.id,
-            request: Request::new(argv),
+            request: block.kept.unwrap_or_else(|| Request::new(argv)),
             is_resp3: ctx.out.is_resp3(),
             type_: block.type_,
             keys: found.iter().map(|&at| argv[at].to_vec()).collect(),
             destination,
+            gone: block.gone,
+            is_tracked: is_tracked && ctx.client.tracking.remembers(),
             deadline_ms: block.deadline_ms,
         });
         for key in &waiter.waiting.keys {
@@ -88,10 +93,10 @@ impl Exec {
     pub(super) fn serve_ready(
         &self,
         mut db: Access<'_>,
-        ready: Vec<Key>,
+        ready: Vec<Ready>,
         config: &Config,
         moment: &mut Moment,
-        later: &mut Vec<Key>,
+        later: &mut Vec<Ready>,
     ) -> Effects {
         db.set_partial(true);
         self.serve_round(db, config, moment, ready, later, ROUNDS_MAX)
@@ -102,18 +107,19 @@ impl Exec {
         mut db: Access<'_>,
         config: &Config,
         moment: &mut Moment,
-        ready: Vec<Key>,
-        later: &mut Vec<Key>,
+        ready: Vec<Ready>,
+        later: &mut Vec<Ready>,
         rounds: u32,
     ) -> Effects {
-        let candidates = self.candidates(&mut db, ready);
+        let candidates = self.candidates(&mut db, merged(ready));
         // Keys that were found expired.
         db.settle();
         let Some(first) = candidates.first() else {
             return db.effects;
         };
         if rounds == 0 {
-            later.extend(candidates.into_iter().map(|candidate| candidate.key));
+            let keys = candidates.into_iter().map(|candidate| candidate.key);
+            keys.for_each(|key| push_new(later, key));
             return db.effects;
         }
         let mut out = ReplyWriter::new();
@@ -130,60 +136,71 @@ impl Exec {
             command,
             may_block: true,
         };
-        let mut next_round: Vec<Key> = Vec::new();
+        let mut next_round: Vec<Ready> = Vec::new();
         for candidate in &candidates {
-            if later.contains(&candidate.key) {
+            if later.iter().any(|key| key.is_of(&candidate.key)) {
                 continue;
             }
             match self.serve(&mut ctx, candidate, moment) {
-                Served::Yes => {
-                    // There may be more in the key than this round has candidates for.
-                    if next_round.last() != Some(&candidate.key) {
-                        next_round.push(candidate.key.clone());
-                    }
-                }
+                // Those who read a stream have all had their turn.
+                Served::Yes if candidate.waiter.waiting.type_ == Type::Stream => {}
+                // There may be more in the key than this round has candidates for.
+                Served::Yes => push_new(&mut next_round, candidate.key.clone()),
                 Served::No => {}
-                Served::NotHeld => later.push(candidate.key.clone()),
+                Served::NotHeld => push_new(later, candidate.key.clone()),
             }
         }
         let mut db = ctx.db;
         db.settle();
+        next_round.iter_mut().for_each(|key| key.from = 0);
         next_round.append(&mut db.effects.take_ready());
         self.serve_round(db, config, moment, next_round, later, rounds - 1)
     }
 
-    /// Those who wait for keys that are there, as many as a key may serve, in order.
-    fn candidates(&self, db: &mut Access<'_>, ready: Vec<Key>) -> Vec<Candidate> {
+    /// Those who wait for keys that are there, as many as a key may serve, and those whose wait ends
+    /// with keys that are not; in order.
+    fn candidates(&self, db: &mut Access<'_>, ready: Vec<Ready>) -> Vec<Candidate> {
         let mut candidates: Vec<Candidate> = Vec::new();
-        let mut seen: Vec<Key> = Vec::new();
         for key in ready {
-            if seen.contains(&key) {
-                continue;
-            }
-            db.select(key.0);
-            let Some((type_, mut left)) = waited_for(db, &key.1) else {
-                continue;
+            db.select(key.db);
+            let found = waited_for(db, &key.key);
+            let mut left = match found {
+                Some(_) if key.if_gone => 0,
+                Some((Type::Stream, _)) => usize::MAX,
+                Some((_, elements)) => elements,
+                None => 0,
             };
-            let mut after = None;
-            while left > 0 {
-                let next = db.side(&key.1).waiters.next(key.0, &key.1, after);
-                let Some((ticket, waiter)) = next else { break };
-                after = Some(ticket);
-                if waiter.waiting.type_ != type_ {
-                    continue;
+            let mut from = key.from;
+            loop {
+                let waiters = &db.side(&key.key).waiters;
+                if left == 0 && waiters.none_ends_with_key() {
+                    break;
                 }
-                if let Some(client) = self.server.clients.get(waiter.waiting.client_id)
+                let Some((ticket, waiter)) = waiters.next(key.db, &key.key, from) else {
+                    break;
+                };
+                from = ticket + 1;
+                let is_there = found.is_some_and(|(type_, _)| type_ == waiter.waiting.type_);
+                let may_end = if is_there {
+                    left > 0
+                } else {
+                    waiter.waiting.gone.is_some()
+                };
+                if may_end
+                    && let Some(client) = self.server.clients.get(waiter.waiting.client_id)
                     && waiter.hold().is_some()
                 {
-                    left -= 1;
+                    left -= is_there as usize;
                     candidates.push(Candidate {
-                        key: key.clone(),
+                        key: Ready {
+                            from: ticket,
+                            ..key.clone()
+                        },
                         waiter,
                         client,
                     });
                 }
             }
-            seen.push(key);
         }
         candidates
     }
@@ -202,12 +219,17 @@ impl Exec {
         } = candidate;
         let waiting = &waiter.waiting;
         ctx.db.select(waiting.db);
-        if waited_for(&mut ctx.db, &key.1).map(|(type_, _)| type_) != Some(waiting.type_) {
+        let found = waited_for(&mut ctx.db, &key.key).map(|(type_, _)| type_);
+        if found != Some(waiting.type_) && waiting.gone.is_none() {
             return Served::No;
         }
         // The other keys it waits for are looked at, too, unless somebody uses them just now.
+        let mut held: SmallVec<[bool; 4]> = SmallVec::new();
         for other in &waiting.keys {
-            ctx.db.try_hold(other);
+            held.push(ctx.db.try_hold(other));
+        }
+        if waiting.gone.is_some() && held.contains(&false) {
+            return Served::NotHeld;
         }
         if let Some(destination) = &waiting.destination
             && !ctx.db.try_hold(destination)
@@ -229,7 +251,17 @@ impl Exec {
         ctx.db.set_client(waiting.client_id);
         let result = (ctx.command.row.run)(ctx);
         if matches!(result, Ok(Next::Block(_))) {
+            // It may have changed something all the same, but its request is not repeated.
+            if ctx.db.is_logged() {
+                let request = waiting.request.argv();
+                self.append(&mut ctx.db.effects, waiting.db, request, false);
+            }
             return Served::No;
+        }
+        if waiting.is_tracked {
+            let keys = waiting.keys.iter().zip(&held);
+            let keys = keys.filter(|(_, held)| **held).map(|(key, _)| &key[..]);
+            self.remember_keys(&mut ctx.db, waiting.client_id, keys, moment);
         }
         if let Err(error) = &result {
             ctx.out.truncate(mark);
@@ -254,16 +286,14 @@ impl Exec {
     /// Serves waiters that needed a shard which the writer could not get, each with locks of its
     /// own.
     #[cold]
-    pub(super) fn serve_later(&self, moment: &mut Moment, config: &Config, mut later: Vec<Key>) {
+    pub(super) fn serve_later(&self, moment: &mut Moment, config: &Config, mut later: Vec<Ready>) {
         let keyspace = &self.server.keyspace;
-        while let Some((db, key)) = later.pop() {
-            let destination = destination_of_next(keyspace, db, &key, moment.now_ms);
-            let hashes = [Some(&key), destination.as_ref()];
-            let hashes = hashes.into_iter().flatten().map(|key| keyspace.hash(key));
-            let locks = keyspace.lock_many(hashes);
-            let access = Access::new(keyspace, locks, db, moment.now_ms, true);
-            let ready = vec![(db, key)];
-            let effects = self.serve_ready(access, ready, config, moment, &mut later);
+        while let Some(ready) = later.pop() {
+            let others = others_of_next(keyspace, &ready, moment.now_ms);
+            let keys = others.iter().chain([&ready.key]);
+            let locks = keyspace.lock_many(keys.map(|key| keyspace.hash(key)));
+            let access = Access::new(keyspace, locks, ready.db, moment.now_ms, true);
+            let effects = self.serve_ready(access, vec![ready], config, moment, &mut later);
             super::fanout::fan_out(&self.server, moment, effects);
         }
     }
@@ -290,6 +320,10 @@ impl Exec {
             }
             Outcome::Unblocked => {
                 self.write_error(&CmdError::Text(UNBLOCKED.into()), out);
+                self.count_wait(waiter, true);
+            }
+            Outcome::Failed(error) => {
+                self.write_error(&error, out);
                 self.count_wait(waiter, true);
             }
             Outcome::Gone => {}
@@ -340,26 +374,49 @@ fn waited_for(db: &mut Access<'_>, key: &[u8]) -> Option<(Type, usize)> {
     Some((type_, elements.unwrap_or(bytes).max(1)))
 }
 
-/// The key that the first waiter of a key writes besides.
-fn destination_of_next(
-    keyspace: &Keyspace,
-    db: DbIndex,
-    key: &[u8],
-    now_ms: u64,
-) -> Option<Vec<u8>> {
+/// What the first waiter of a key that may be served needs besides: the key that it writes, or all that
+/// it waits for.
+fn others_of_next(keyspace: &Keyspace, ready: &Ready, now_ms: u64) -> Vec<Vec<u8>> {
+    let (db, key) = (ready.db, &ready.key);
     let locks = keyspace.lock_one(keyspace.hash(key));
     let mut access = Access::new(keyspace, locks, db, now_ms, false);
     let found = waited_for(&mut access, key);
     access.settle();
-    let (type_, _) = found?;
     let waiters = &access.side(key).waiters;
-    let mut after = None;
-    loop {
-        let (ticket, waiter) = waiters.next(db, key, after)?;
-        after = Some(ticket);
-        if waiter.waiting.type_ == type_ && waiter.hold().is_some() {
-            return waiter.waiting.destination.clone();
+    let mut from = ready.from;
+    while let Some((ticket, waiter)) = waiters.next(db, key, from) {
+        from = ticket + 1;
+        let waiting = &waiter.waiting;
+        let is_there = found.is_some_and(|(type_, _)| type_ == waiting.type_);
+        if (is_there || waiting.gone.is_some()) && waiter.hold().is_some() {
+            return match waiting.gone {
+                Some(_) => waiting.keys.clone(),
+                None => waiting.destination.iter().cloned().collect(),
+            };
         }
+    }
+    Vec::new()
+}
+
+/// Each key once, with what is known of it at all.
+fn merged(ready: Vec<Ready>) -> Vec<Ready> {
+    let mut all: Vec<Ready> = Vec::with_capacity(ready.len());
+    for key in ready {
+        match all.iter_mut().find(|known| known.is_of(&key)) {
+            Some(known) => {
+                known.if_gone &= key.if_gone;
+                known.from = known.from.min(key.from);
+            }
+            None => all.push(key),
+        }
+    }
+    all
+}
+
+/// Adds a key unless it is there.
+fn push_new(keys: &mut Vec<Ready>, key: Ready) {
+    if !keys.iter().any(|known| known.is_of(&key)) {
+        keys.push(key);
     }
 }
 

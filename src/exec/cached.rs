@@ -10,6 +10,7 @@ use std::cell::RefCell;
 use smallvec::SmallVec;
 
 use crate::commands::Ctx;
+use crate::db::Access;
 use crate::db::notice::Afterwards;
 use crate::resp::parse::Argv;
 use crate::server::Server;
@@ -70,12 +71,23 @@ impl Exec {
             // Nothing was locked, and nothing read.
             return;
         }
-        let (id, tracking) = (ctx.client.shared.id, &self.server.tracking);
-        for at in &found {
-            let is_gone = |id| tracking.is_gone(id);
-            ctx.db.track(&argv[*at], id, is_gone);
+        let keys = found.iter().map(|at| &argv[*at]);
+        self.remember_keys(&mut ctx.db, ctx.client.shared.id, keys, moment);
+    }
+
+    /// Remembers that a client keeps copies of these keys. Their shards are held.
+    pub(super) fn remember_keys<'k>(
+        &self,
+        db: &mut Access<'_>,
+        client_id: u64,
+        keys: impl Iterator<Item = &'k [u8]>,
+        moment: &mut Moment,
+    ) {
+        let tracking = &self.server.tracking;
+        for key in keys {
+            db.track(key, client_id, |id| tracking.is_gone(id));
+            moment.cached.remembered += 1;
         }
-        moment.cached.remembered += found.len();
     }
 
     /// Tells those who cache what a batch has done so far; true if anybody was told anything. To be

@@ -20,7 +20,7 @@ use crate::client::{Client, ReplyMode};
 use crate::commands::table::Found;
 use crate::commands::{Chore, CmdResult, CommandTable, Ctx, Next, Registered};
 use crate::config::Config;
-use crate::db::{Access, DbIndex, Effects, GateGuard, Keyspace, Locks, Waiter};
+use crate::db::{Access, DbIndex, Effects, GateGuard, Keyspace, Locks, Ready, Waiter};
 use crate::resp::parse::{Argv, Batch};
 use crate::resp::write::{Mark, ReplyWriter};
 use crate::server::Server;
@@ -438,9 +438,12 @@ impl Exec {
             ctx.db.see_expired();
         }
         let result = self.invoke(&mut ctx, argv, moment);
-        let waiter = match &result {
-            Ok(Next::Block(block)) => Some(self.wait(&mut ctx, command, argv, block)),
-            _ => None,
+        let (result, waiter) = match result {
+            Ok(Next::Block(block)) => (
+                Ok(Next::Done),
+                Some(self.wait(&mut ctx, command, argv, block)),
+            ),
+            result => (result, None),
         };
         let Ctx { mut db, .. } = ctx;
         let ready = db.effects.take_ready();
@@ -512,7 +515,7 @@ impl Exec {
     fn serve_waiters(
         &self,
         db: Access<'_>,
-        ready: Vec<(DbIndex, Vec<u8>)>,
+        ready: Vec<Ready>,
         gate: Option<GateGuard<'_>>,
         config: &Config,
         moment: &mut Moment,

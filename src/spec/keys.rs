@@ -79,6 +79,9 @@ pub enum Find {
         last: i32,
         /// Distance between keys.
         step: u16,
+        /// If not 0, only so many times fewer arguments than there are belong to the keys, and a
+        /// negative `last` counts from the end of those: 2 for half of them.
+        limit: u16,
     },
     /// The number of keys is itself an argument.
     Keynum {
@@ -93,7 +96,7 @@ pub enum Find {
     Unknown,
 }
 
-/// Finds the one key of an unknown spec, or of one behind a keyword, in a request: its position.
+/// Finds the key of an unknown spec, or the first one behind a keyword, in a request: its position.
 pub type Finder = fn(Argv<'_>) -> Option<usize>;
 
 /// One key specification.
@@ -110,7 +113,7 @@ pub struct KeySpec {
     /// What happens to the keys of one request, when that depends on its arguments; see
     /// [`KeySpec::varying`].
     pub varying: Option<fn(Argv<'_>) -> KeyFlags>,
-    /// How the key of an unknown spec, or of one behind a keyword, is found.
+    /// How the key of an unknown spec, or the first one behind a keyword, is found.
     pub finder: Option<Finder>,
 }
 
@@ -125,7 +128,11 @@ impl KeySpec {
         KeySpec {
             flags,
             begin: Begin::Index(index),
-            find: Find::Range { last, step },
+            find: Find::Range {
+                last,
+                step,
+                limit: 0,
+            },
             notes: "",
             varying: None,
             finder: None,
@@ -171,7 +178,29 @@ impl KeySpec {
     ) -> KeySpec {
         KeySpec {
             begin: Begin::Keyword { keyword, from },
-            find: Find::Range { last: 0, step: 1 },
+            find: Find::Range {
+                last: 0,
+                step: 1,
+                limit: 0,
+            },
+            ..KeySpec::unknown(Some(finder), flags)
+        }
+    }
+
+    /// Keys in the first half of what follows a word (XREAD's STREAMS); see [`KeySpec::keyword`].
+    pub const fn halves(
+        keyword: &'static str,
+        from: i16,
+        finder: Finder,
+        flags: KeyFlags,
+    ) -> KeySpec {
+        KeySpec {
+            begin: Begin::Keyword { keyword, from },
+            find: Find::Range {
+                last: -1,
+                step: 1,
+                limit: 2,
+            },
             ..KeySpec::unknown(Some(finder), flags)
         }
     }
@@ -215,20 +244,21 @@ pub fn for_each_key(
     mut found: impl FnMut(usize, &'static KeySpec),
 ) -> Result<(), BadKeys> {
     for spec in specs {
-        let Begin::Index(begin) = spec.begin else {
-            if let Some(position) = spec.finder.and_then(|finder| finder(argv)) {
-                found(position, spec);
-            }
-            continue;
+        let begin = match spec.begin {
+            Begin::Index(begin) => Some(begin as usize),
+            _ => spec.finder.and_then(|finder| finder(argv)),
         };
-        let begin = begin as usize;
+        let Some(begin) = begin else { continue };
         let (first, last, step) = match spec.find {
-            Find::Unknown => continue,
-            Find::Range { last, step } => {
+            Find::Unknown => (begin, begin, 1),
+            Find::Range { last, step, limit } => {
+                let end = match limit {
+                    0 => argv.len(),
+                    limit => begin + argv.len().saturating_sub(begin) / limit as usize,
+                };
                 let last = match last {
                     0.. => begin + last as usize,
-                    _ => argv
-                        .len()
+                    _ => end
                         .checked_sub(last.unsigned_abs() as usize)
                         .ok_or(BadKeys)?,
                 };
@@ -282,6 +312,28 @@ mod tests {
         assert_eq!(keys(DEL, &["del", "a", "b"]), Ok(vec![1, 2]));
         assert_eq!(keys(MSET, &["mset", "a", "1", "b", "2"]), Ok(vec![1, 3]));
         assert_eq!(keys(DEL, &["del"]), Err(BadKeys));
+    }
+
+    #[test]
+    fn keys_may_be_half_of_what_follows_a_word() {
+        let behind = |argv: Argv<'_>| {
+            let at = argv.iter().position(|arg| arg == b"STREAMS");
+            Some(at.map_or(argv.len(), |at| at + 1))
+        };
+        static READ: std::sync::OnceLock<[KeySpec; 1]> = std::sync::OnceLock::new();
+        let read = READ.get_or_init(|| [KeySpec::halves("STREAMS", 1, behind, KeyFlags::RO)]);
+        let cases: &[(&str, Result<Vec<usize>, BadKeys>)] = &[
+            ("x STREAMS a 0", Ok(vec![2])),
+            ("x COUNT 1 STREAMS a b 0 0", Ok(vec![4, 5])),
+            ("x STREAMS a b 0", Ok(vec![2])),
+            ("x STREAMS a", Err(BadKeys)),
+            ("x STREAMS", Err(BadKeys)),
+            ("x a 0", Err(BadKeys)),
+        ];
+        for (line, expected) in cases {
+            let argv: Vec<&str> = line.split(' ').collect();
+            assert_eq!(&keys(read, &argv), expected, "{line}");
+        }
     }
 
     #[test]

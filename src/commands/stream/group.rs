@@ -10,12 +10,10 @@
 
 use smallvec::SmallVec;
 
-use super::info;
+use super::{info, interval_end, interval_start, is, reply_entry, reply_id, strict_id};
 use crate::commands::{Command, c_text, command, container};
 use crate::db::{Access, KeyMut};
 use crate::ds::stream::Pending;
-use crate::resp::write::ReplyWriter;
-use crate::spec::args::c_str;
 use crate::spec::{AclCategories, Args, CmdError, Flags, Group as Of, KeyFlags, KeySpec};
 use crate::value::Type;
 use crate::value::stream::StreamId;
@@ -27,6 +25,8 @@ mod pending;
 
 #[cfg(test)]
 mod tests;
+
+pub(super) use claim::log_claim;
 
 /// Writes, in constant or logarithmic time.
 const FAST_WRITE: Flags = Flags::WRITE.and(Flags::FAST);
@@ -292,64 +292,4 @@ pub(super) fn bad_subcommand(container: &str, args: &Args<'_>) -> CmdError {
 /// For how long an entry has been pending since it was delivered; below 0 if that is still to come.
 fn idle_ms(pending: &Pending, now_ms: u64) -> i64 {
     (now_ms as i64).saturating_sub(pending.delivered_at_ms as i64)
-}
-
-/// Whether an argument is this word, as Redis compares them.
-fn is(arg: &[u8], word: &str) -> bool {
-    c_str(arg).eq_ignore_ascii_case(word.as_bytes())
-}
-
-// ---- to be replaced by those of the family
-const INVALID_ID: CmdError =
-    CmdError::text("ERR Invalid stream ID specified as stream command argument");
-
-pub(super) fn strict_id(arg: &[u8], seq: u64) -> Result<StreamId, CmdError> {
-    let text = std::str::from_utf8(arg).map_err(|_| INVALID_ID)?;
-    let number = |text: &str| {
-        let is_digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-        text.parse::<u64>()
-            .ok()
-            .filter(|_| is_digits)
-            .ok_or(INVALID_ID)
-    };
-    Ok(match text.split_once('-') {
-        Some((ms, seq)) => StreamId::new(number(ms)?, number(seq)?),
-        None => StreamId::new(number(text)?, seq),
-    })
-}
-
-pub(super) fn interval_start(arg: &[u8]) -> Result<StreamId, CmdError> {
-    const NONE: CmdError = CmdError::text("ERR invalid start ID for the interval");
-    match arg {
-        b"-" => Ok(StreamId::MIN),
-        b"+" => Ok(StreamId::MAX),
-        [b'(', rest @ ..] => strict_id(rest, 0)?.next().ok_or(NONE),
-        _ => strict_id(arg, 0),
-    }
-}
-
-pub(super) fn interval_end(arg: &[u8]) -> Result<StreamId, CmdError> {
-    const NONE: CmdError = CmdError::text("ERR invalid end ID for the interval");
-    match arg {
-        b"-" => Ok(StreamId::MIN),
-        b"+" => Ok(StreamId::MAX),
-        [b'(', rest @ ..] => strict_id(rest, u64::MAX)?.prev().ok_or(NONE),
-        _ => strict_id(arg, u64::MAX),
-    }
-}
-
-pub(super) fn reply_id(out: &mut ReplyWriter, id: StreamId) {
-    out.bulk(id.to_string().as_bytes());
-}
-
-pub(super) fn reply_entry(out: &mut ReplyWriter, entry: &crate::ds::stream::Entry<'_>) {
-    out.array(2);
-    reply_id(out, entry.id);
-    let fields = entry.fields();
-    out.array(2 * fields.len());
-    let mut digits = itoa::Buffer::new();
-    for (field, value) in fields {
-        out.bulk(field.bytes(&mut digits));
-        out.bulk(value.bytes(&mut digits));
-    }
 }

@@ -1,6 +1,7 @@
 //! XINFO: what is known of a stream, its groups and their consumers.
 
-use super::group::{bad_subcommand, no_group, reply_entry, reply_id};
+use super::group::{bad_subcommand, no_group};
+use super::{reply_entry, reply_id};
 use crate::commands::{CmdResult, Ctx, Next, typed};
 use crate::db::Access;
 use crate::ds::stream::{ConsumerId, Entries, Group, Stream};

@@ -3,7 +3,7 @@
 
 use smallvec::SmallVec;
 
-use super::group::strict_id;
+use super::strict_id;
 use crate::ds::stream::References;
 use crate::spec::args::c_str;
 use crate::spec::{Args, CmdError};

@@ -231,9 +231,9 @@ fn block(ctx: &mut Ctx<'_>, deadline_ms: Option<u64>) -> CmdResult {
         ctx.out.null_array();
         return Ok(Next::Done);
     }
-    Ok(Next::Block(Block {
+    Ok(Next::Block(Block::new(
+        Type::Zset,
+        BlockOn::All,
         deadline_ms,
-        type_: Type::Zset,
-        keys: BlockOn::All,
-    }))
+    )))
 }

@@ -10,6 +10,7 @@ use crate::ds::entry::Entry;
 use crate::ds::table::Table;
 
 use super::super::keyspace::{DbIndex, ShardData, ShardId};
+use super::super::wait::Ready;
 use super::{Access, held};
 
 impl Access<'_> {
@@ -50,6 +51,7 @@ impl Access<'_> {
     pub fn flush(&mut self, db: Option<DbIndex>) -> Vec<Table<Entry>> {
         let (bits, hash) = (self.keyspace.shard_bits(), self.keyspace.key_hash());
         let (keyspace, mut removed, mut changes) = (self.keyspace, Vec::new(), 0);
+        let mut ready = Vec::new();
         self.for_each_shard(|_, shard| {
             shard.side.listeners.untrack_all(&keyspace.tracked);
             let flushed: SmallVec<[DbIndex; 16]> = match db {
@@ -58,6 +60,10 @@ impl Access<'_> {
             };
             for db in flushed {
                 shard.touch_flushed(db);
+                if !shard.side.waiters.none_ends_with_key() {
+                    let keys = shard.side.waiters.keys_of(db);
+                    ready.extend(keys.map(|key| Ready::new(db, key)));
+                }
                 shard.side.forget_all_collections(db);
                 let Some(table) = shard.tables.get_mut(db.0 as usize) else {
                     continue;
@@ -69,6 +75,7 @@ impl Access<'_> {
             }
         });
         removed.retain(|table| !table.is_empty());
+        self.add_ready(ready);
         self.effects.changes += changes;
         if self.keyspace.observer.get().is_some() {
             self.effects.flushed();
@@ -124,17 +131,19 @@ impl Access<'_> {
             shard.side.swap_collections(a, b);
             for db in [a, b] {
                 let keys = shard.side.waiters.keys_of(db);
-                ready.extend(keys.map(|key| (db, key.to_vec())));
+                ready.extend(keys.map(|key| Ready::new(db, key)));
             }
         });
         self.keyspace.snapshot.note_swapped(a, b);
-        if !ready.is_empty() {
-            self.effects
-                .rare
-                .get_or_insert_default()
-                .ready
-                .append(&mut ready);
-        }
+        self.add_ready(ready);
         self.effects.changes += 1;
+    }
+
+    /// Has those looked at who wait for these keys.
+    fn add_ready(&mut self, mut ready: Vec<Ready>) {
+        if !ready.is_empty() {
+            let rare = self.effects.rare.get_or_insert_default();
+            rare.ready.append(&mut ready);
+        }
     }
 }
