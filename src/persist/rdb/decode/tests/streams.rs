@@ -253,10 +253,19 @@ fn entries_are_checked() {
         ("1", "a node ends too early"),
         ("0 0 1 f 0", "a node without entries"),
         // The master entry.
-        ("1 0 2 f 0 2 0 0 v 4", "the master entry does not end with 0"),
-        ("1 0 1 f 1 2 0 0 v 4", "the master entry does not end with 0"),
+        (
+            "1 0 2 f 0 2 0 0 v 4",
+            "the master entry does not end with 0",
+        ),
+        (
+            "1 0 1 f 1 2 0 0 v 4",
+            "the master entry does not end with 0",
+        ),
         ("1 0 -1 0 2 0 0 v 4", "a node has a count below 0"),
-        ("1 0 9223372036854775807 f 0 2 0 0 v 4", "a node ends too early"),
+        (
+            "1 0 9223372036854775807 f 0 2 0 0 v 4",
+            "a node ends too early",
+        ),
         ("1 0 x f 0 2 0 0 v 4", "a node has a text for a number"),
         // Counts of entries.
         ("2 0 1 f 0 2 0 0 v 4", "a node's counts are wrong"),
@@ -269,7 +278,10 @@ fn entries_are_checked() {
         ("1 0 1 f 0 -1 0 0 v 4", "an entry has unknown flags"),
         ("1 0 1 f 0 x 0 0 v 4", "a node has a text for a number"),
         ("1 0 1 f 0 2 x 0 v 4", "a node has a text for a number"),
-        ("1 0 1 f 0 2 0 0 v 5", "an entry has a wrong number of elements"),
+        (
+            "1 0 1 f 0 2 0 0 v 5",
+            "an entry has a wrong number of elements",
+        ),
         ("1 0 1 f 0 2 0 0 v", "a node ends too early"),
         ("1 0 1 f 0 2 0 0", "a node ends too early"),
         ("1 0 1 f 0 2", "a node ends too early"),
