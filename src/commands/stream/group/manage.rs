@@ -105,7 +105,12 @@ pub(super) fn setid(ctx: &mut Ctx<'_>) -> CmdResult {
     if ctx.args.argv().len() > SETID_ARGS_MAX {
         return Err(bad_subcommand("XGROUP", &ctx.args));
     }
-    group.last_id = id_or_last(id, Some(entries))?;
+    // Only here Redis takes the ends for ids.
+    group.last_id = match c_str(id) {
+        b"-" => StreamId::MIN,
+        b"+" => StreamId::MAX,
+        _ => id_or_last(id, Some(entries))?,
+    };
     group.entries_read = options.entries_read;
     found.add_untold_changes(1);
     found.notify(EventClass::STREAM, "xgroup-setid");
