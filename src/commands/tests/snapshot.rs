@@ -342,6 +342,7 @@ fn a_snapshot_as_commands_makes_the_same_keyspace() {
         "XGROUP CREATECONSUMER stream g idle",
         "XADD empty 3-3 a b",
         "XDEL empty 3-3",
+        "XGROUP CREATE new g $ MKSTREAM",
     ] {
         test.run(line);
     }
@@ -371,7 +372,7 @@ fn a_snapshot_as_commands_makes_the_same_keyspace() {
     let digest = test.run("DEBUG DIGEST").text();
     copy.run("DEBUG DIGEST").is(&digest);
     copy.run("SELECT 0").is("+OK");
-    for key in ["stream", "empty", "long:x"] {
+    for key in ["stream", "empty", "new", "long:x"] {
         for what in ["XINFO STREAM", "XINFO GROUPS"] {
             let line = format!("{what} {key}");
             let expected = test.run(&line).text();
