@@ -62,11 +62,16 @@ fn existing<'d>(db: &'d mut Access<'_>, key: &[u8]) -> Result<KeyMut<'d>, CmdErr
 /// `XGROUP CREATE key group <id | $> [MKSTREAM] [ENTRIESREAD entries-read]`
 pub(super) fn create(ctx: &mut Ctx<'_>) -> CmdResult {
     const EXISTS: CmdError = CmdError::text("BUSYGROUP Consumer Group name already exists");
+    // All options once; Redis counts when it has found the key.
+    const CREATE_ARGS_MAX: usize = 8;
     let (key, name, id) = (ctx.args.bytes()?, ctx.args.bytes()?, ctx.args.bytes()?);
     let options = Options::parse(&mut ctx.args, true)?;
     let found = typed_mut(&mut ctx.db, key, Type::Stream)?;
     if found.is_none() && !options.creates_stream {
         return Err(NO_KEY);
+    }
+    if ctx.args.argv().len() > CREATE_ARGS_MAX {
+        return Err(bad_subcommand("XGROUP", &ctx.args));
     }
     let stream = found.as_ref().and_then(|it| stream(it.entry().value()));
     let id = id_or_last(id, stream.map(Stream::entries))?;
@@ -90,13 +95,22 @@ pub(super) fn create(ctx: &mut Ctx<'_>) -> CmdResult {
 
 /// `XGROUP SETID key group <id | $> [ENTRIESREAD entries-read]`
 pub(super) fn setid(ctx: &mut Ctx<'_>) -> CmdResult {
+    const SETID_ARGS_MAX: usize = 7;
     let (key, name, id) = (ctx.args.bytes()?, ctx.args.bytes()?, ctx.args.bytes()?);
     let options = Options::parse(&mut ctx.args, false)?;
     let mut found = existing(&mut ctx.db, key)?;
     let mut slot = found.slot_mut();
     let (entries, groups) = stream_mut(&mut slot).ok_or(NO_KEY)?.split_mut();
     let group = groups.get_mut(name).ok_or_else(|| no_group(key, name))?;
-    group.last_id = id_or_last(id, Some(entries))?;
+    if ctx.args.argv().len() > SETID_ARGS_MAX {
+        return Err(bad_subcommand("XGROUP", &ctx.args));
+    }
+    // Only here Redis takes the ends for ids.
+    group.last_id = match c_str(id) {
+        b"-" => StreamId::MIN,
+        b"+" => StreamId::MAX,
+        _ => id_or_last(id, Some(entries))?,
+    };
     group.entries_read = options.entries_read;
     found.add_untold_changes(1);
     found.notify(EventClass::STREAM, "xgroup-setid");

@@ -52,7 +52,7 @@ fn everything_is_as_valkey_answers_it() {
             }
         }
     }
-    assert!(requests > 2000, "{requests}");
+    assert!(requests > 1000, "{requests}");
     assert!(faults.is_empty(), "Valkey's, then Kivi's:\n{faults}");
 }
 
