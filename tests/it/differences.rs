@@ -448,7 +448,7 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
 ];
 
 /// Commands that Redis 8.2 has, but neither of the peers.
-const STREAM_8_2: &[&str] = &["xackdel"];
+const STREAM_8_2: &[&str] = &["xackdel", "xdelex"];
 
 /// Commands on hashes that Redis 7.0 does not have.
 const HASH_9: &[&str] = &[
