@@ -38,6 +38,7 @@ mod smoke;
 mod store;
 mod stream_facts;
 mod stream_queues;
+mod stream_readers;
 mod stream_snapshots;
 mod templates;
 mod together;

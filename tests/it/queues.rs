@@ -99,6 +99,8 @@ struct Side {
 struct Waiter {
     client: Client,
     id: i64,
+    /// The commands so far.
+    sent: Vec<String>,
     /// How many replies are to come.
     due: usize,
     /// All replies so far.
@@ -121,6 +123,7 @@ impl Side {
                 Waiter {
                     client: patient,
                     id,
+                    sent: Vec::new(),
                     due: 0,
                     replies: Vec::new(),
                     waits: false,
@@ -137,6 +140,7 @@ impl Side {
             .flat_map(|text| encode(&fill_ids(text, &id)))
             .collect();
         self.clients[client].client.send(&bytes);
+        self.clients[client].sent.extend_from_slice(commands);
         self.clients[client].due += commands.len();
     }
 
@@ -265,12 +269,19 @@ impl<'a> Episode<'a> {
 
     /// Panics with what happened last and what a client was told on both.
     fn fail(&self, client: usize, what: &str) -> ! {
-        let last = |all: &[Reply]| format!("{:?}", &all[all.len().saturating_sub(6)..]);
+        let (ours, theirs) = (&self.kivi.clients[client], &self.real.clients[client]);
+        let same = ours.replies.iter().zip(&theirs.replies);
+        let same = same.take_while(|(ours, theirs)| ours == theirs).count();
+        let differ = match (ours.replies.get(same), theirs.replies.get(same)) {
+            (Some(a), Some(b)) => Some(where_they_differ(a, b)),
+            _ => None,
+        };
         panic!(
-            "KIVI_TEST_SEED={} client {client}: {what}\n  kivi: {}\n  real: {}\n{}",
+            "KIVI_TEST_SEED={} client {client}: {what}: {:?}\n  kivi: {:?}\n  real: {:?}\n{}",
             self.seed,
-            last(&self.kivi.clients[client].replies),
-            last(&self.real.clients[client].replies),
+            ours.sent.get(same),
+            differ.map(|(ours, _)| ours),
+            differ.map(|(_, theirs)| theirs),
             self.history[self.history.len().saturating_sub(60)..].join("\n")
         );
     }
@@ -291,19 +302,44 @@ impl<'a> Episode<'a> {
                 side.control.cmd(&["SELECT", db]);
                 self.script.keyspace(&mut side.control)
             });
-            assert_eq!(
-                ours,
-                theirs,
-                "KIVI_TEST_SEED={}: keyspace {db}\n{}",
-                self.seed,
-                self.history.join("\n")
-            );
+            if ours != theirs {
+                let keys = |all: &[(String, Reply)]| -> Vec<String> {
+                    all.iter().map(|(key, _)| key.clone()).collect()
+                };
+                let differ = ours
+                    .iter()
+                    .zip(&theirs)
+                    .find(|(ours, theirs)| ours != theirs);
+                let differ = differ.map(|(ours, theirs)| {
+                    let (ours, theirs) = where_they_differ(&ours.1, &theirs.1);
+                    format!("\n  kivi: {ours:?}\n  real: {theirs:?}")
+                });
+                panic!(
+                    "KIVI_TEST_SEED={}: keyspace {db}: {:?}, {:?}{}\n{}",
+                    self.seed,
+                    keys(&ours),
+                    keys(&theirs),
+                    differ.unwrap_or_default(),
+                    self.history.join("\n"),
+                );
+            }
         }
         for side in [&mut self.kivi, &mut self.real] {
             let info = side.control.cmd(&["INFO", "clients"]).text();
             assert!(info.contains("blocked_clients:0\r\n"), "{info}");
         }
     }
+}
+
+/// The smallest parts of two replies that differ.
+fn where_they_differ<'a>(ours: &'a Reply, theirs: &'a Reply) -> (&'a Reply, &'a Reply) {
+    if let (Reply::Array(a) | Reply::Map(a), Reply::Array(b) | Reply::Map(b)) = (ours, theirs)
+        && a.len() == b.len()
+        && let Some((a, b)) = a.iter().zip(b).find(|(a, b)| a != b)
+    {
+        return where_they_differ(a, b);
+    }
+    (ours, theirs)
 }
 
 /// What waits for lists and sorted sets.

@@ -7,7 +7,7 @@
 //!
 //! To add a case: a line in one of the tables in `reference/misuse`, or a table with its test.
 
-use crate::client::{Client, show, show_command};
+use crate::client::{Client, Reply, show, show_command};
 use crate::generate::Rng;
 use crate::harness::{Server, env_number};
 
@@ -19,9 +19,11 @@ struct Pair {
 
 impl Pair {
     fn start() -> Option<Pair> {
+        // Two compressors need not find the same.
+        let args = ["--rdbcompression", "no"];
         Some(Pair {
-            valkey: Server::valkey(&[])?,
-            kivi: Server::kivi(&[]),
+            valkey: Server::valkey(&args)?,
+            kivi: Server::kivi(&args),
         })
     }
 
@@ -394,7 +396,7 @@ fn values_that_are_nearly_hyperloglogs() {
         .map(str::trim)
         .filter(|line| !line.is_empty())
     {
-        same(&mut clients, &words(line));
+        same_or_refused(&mut clients, &words(line));
     }
     let mut rng = Rng::new(env_number("KIVI_TEST_SEED", 1));
     for round in 0..env_number("KIVI_TEST_ROUNDS", 1500) / 5 {
@@ -427,11 +429,63 @@ fn values_that_are_nearly_hyperloglogs() {
         ] {
             same(&mut clients, &set);
             same(&mut clients, &words("DEL d"));
-            same(&mut clients, &words(command));
+            same_or_refused(&mut clients, &words(command));
             same(&mut clients, &words("MGET k d other"));
         }
     }
     pair.kivi.assert_alive();
+}
+
+/// [`same`], but Kivi looks at all of a value before it believes any of it, where Valkey's commands
+/// find out what is wrong when they come to it, or never: then the keys are made equal again.
+fn same_or_refused(clients: &mut [Client; 2], argv: &[Vec<u8>]) {
+    let [ours, theirs] = clients.each_mut().map(|client| client.raw(argv));
+    if ours == theirs {
+        return;
+    }
+    let value = clients[0].cmd(&["GET", "k"]);
+    assert!(
+        ours.starts_with(b"-INVALIDOBJ ") && !is_sound(value.bytes()),
+        "{}\n  Kivi:   {}\n  Valkey: {}\n  k: {}",
+        show_command(argv),
+        show(&ours),
+        show(&theirs),
+        show(value.bytes())
+    );
+    for key in ["k", "d", "h", "other"] {
+        match clients[0].cmd(&["GET", key]) {
+            Reply::Nil => clients[1].cmd(&["DEL", key]),
+            value => clients[1].cmd(&[b"SET".as_slice(), key.as_bytes(), value.bytes()]),
+        };
+    }
+}
+
+/// Whether it is a HyperLogLog: dense, or with runs for exactly 16384 registers.
+fn is_sound(value: &[u8]) -> bool {
+    let (Some(b"HYLL"), Some(body)) = (value.get(..4), value.get(16..)) else {
+        return false;
+    };
+    match value[4] {
+        0 => body.len() == 16384 * 6 / 8,
+        1 => {
+            let (mut registers, mut at) = (0, 0);
+            while at < body.len() {
+                let first = usize::from(body[at]);
+                let (run, length) = match first >> 6 {
+                    0 => ((first & 63) + 1, 1),
+                    1 => match body.get(at + 1) {
+                        Some(second) => (((first & 63) << 8 | usize::from(*second)) + 1, 2),
+                        None => return false,
+                    },
+                    _ => ((first & 3) + 1, 1),
+                };
+                registers += run;
+                at += length;
+            }
+            registers == 16384
+        }
+        _ => false,
+    }
 }
 
 /// Changes, removes or adds bytes.

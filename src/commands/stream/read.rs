@@ -247,10 +247,10 @@ fn read_after(ctx: &mut Ctx<'_>, key: &[u8], id: &[u8]) -> Result<StreamId, CmdE
     let stream = find(&mut ctx.db, key)?;
     match c_str(id) {
         b"$" => Ok(stream.map_or(StreamId::MIN, |stream| stream.entries().last_id())),
+        // The last entry, unless it has been deleted since.
         b"+" => {
-            let entries = stream.map(|stream| stream.entries());
-            let last = entries.and_then(|all| all.range_back(StreamId::MIN, StreamId::MAX).next());
-            Ok(last.and_then(|last| last.id.prev()).unwrap_or_default())
+            let last = stream.and_then(|stream| stream.entries().last_id().prev());
+            Ok(last.unwrap_or_default())
         }
         b">" => Err(ONLY_FOR_GROUPS),
         _ => strict_id(id, 0),
