@@ -11,11 +11,12 @@ use anyhow::{Context, Result, ensure};
 
 use crate::Bench;
 use crate::data::{Data, FIRST_INTEGER, Kind};
-use crate::load::{self, Draw, Outcome, Run, Step, Stop};
+use crate::load::{self, By, Draw, Outcome, Run, Step, Stop};
 use crate::options::{Mode, Options};
 use crate::process;
 use crate::report::{Row, Table, Target};
 use crate::server::{Contender, Server};
+use crate::types::Fill;
 
 /// Elements of a small value at the start.
 const SMALL: u64 = 10;
@@ -24,12 +25,30 @@ const OPS_LIMIT: f64 = 0.6;
 /// The same for commands over many elements.
 const RANGES_LIMIT: f64 = 0.8;
 
+/// What is there before a load begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Filling {
+    /// Collections, or strings.
+    Elements(Data),
+    /// What has commands of its own.
+    Types(Fill),
+}
+
+impl Filling {
+    fn write(self, server: &Server) -> Result<()> {
+        match self {
+            Self::Elements(data) => data.write(server),
+            Self::Types(fill) => fill.write(server),
+        }
+    }
+}
+
 /// One kind of request over one kind of data.
 #[derive(Clone, Debug)]
 pub(crate) struct Load {
     pub(crate) label: String,
     pub(crate) step: Step,
-    pub(crate) data: Data,
+    pub(crate) data: Filling,
     pub(crate) pipeline: u64,
     /// The requests add elements, so that each run needs the data anew.
     pub(crate) grows: bool,
@@ -45,8 +64,18 @@ impl Load {
             1 => format!("one key of {}", data.elements),
             keys => format!("{keys} keys of {}", data.elements),
         };
+        let filling = Filling::Elements(data);
+        Self::of(format!("{label}, {what}"), filling, commands, draws)
+    }
+
+    /// The same over what is no collection; the label says what that is.
+    pub(crate) fn over(label: &str, fill: Fill, commands: &[&str], draws: &[Draw]) -> Result<Self> {
+        Self::of(label.into(), Filling::Types(fill), commands, draws)
+    }
+
+    fn of(label: String, data: Filling, commands: &[&str], draws: &[Draw]) -> Result<Self> {
         Ok(Self {
-            label: format!("{label}, {what}"),
+            label,
             step: Step::parse(commands, draws)?,
             data,
             pipeline: 16,
@@ -55,11 +84,12 @@ impl Load {
         })
     }
 
-    /// The same with at most as many requests as there are elements at first.
-    fn growing(self) -> Self {
+    /// The same with data that are changed for good: written anew for each run, which makes at most
+    /// so many requests.
+    pub(crate) fn growing(self, most: u64) -> Self {
         Self {
             grows: true,
-            most: self.data.total(),
+            most,
             ..self
         }
     }
@@ -76,7 +106,7 @@ impl Load {
 /// A running server and the data that it holds.
 pub(crate) struct Bed {
     pub(crate) server: Server,
-    holds: Option<Data>,
+    holds: Option<Filling>,
 }
 
 impl Bed {
@@ -143,8 +173,14 @@ type Short<'a> = (&'a str, Kind, bool, &'a [&'a str], &'a [Draw]);
 /// Loads over `keys` keys of `elements` elements each.
 fn spell_out(shorts: &[Short], keys: u64, elements: u64) -> Result<Vec<Load>> {
     let spell = |&(label, kind, grows, commands, draws): &Short| {
-        let load = Load::new(label, Data::new(kind, keys, elements), commands, draws)?;
-        Ok(if grows { load.growing() } else { load })
+        let data = Data::new(kind, keys, elements);
+        let load = Load::new(label, data, commands, draws)?;
+        // At most as many requests as there are elements at first.
+        Ok(if grows {
+            load.growing(data.total())
+        } else {
+            load
+        })
     };
     shorts.iter().map(spell).collect()
 }
@@ -222,12 +258,18 @@ fn integers(count: u64) -> Draw {
 }
 
 fn draw(low: u64, high: u64, width: usize) -> Draw {
-    Draw { low, high, width }
+    let by = By::Chance;
+    Draw {
+        low,
+        high,
+        width,
+        by,
+    }
 }
 
 /// The start of a stretch of `span` elements among `elements`, without leading zeros: hence not
 /// from the very first elements.
-fn start_of(span: u64, elements: u64) -> Draw {
+pub(crate) fn start_of(span: u64, elements: u64) -> Draw {
     let width = (elements - 1).to_string().len();
     draw(10u64.pow(width as u32 - 1), elements - span, width)
 }
@@ -292,7 +334,7 @@ fn ranges(options: &Options) -> Result<Vec<Load>> {
 }
 
 /// Runs loads: one table per mode.
-fn run(bench: &Bench, title: &str, loads: &[Load], limit: f64) -> Result<Vec<Table>> {
+pub(crate) fn run(bench: &Bench, title: &str, loads: &[Load], limit: f64) -> Result<Vec<Table>> {
     let modes = bench.options.modes_or(&[Mode::Pinned]);
     let tables = modes.into_iter().map(|mode| {
         let mut beds = start_all(bench, mode)?;

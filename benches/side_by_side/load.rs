@@ -32,12 +32,24 @@ const RUN_LIMIT: Duration = Duration::from_secs(120);
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 const RECEIVE_BYTES: usize = 64 * 1024;
 
-/// A number that is drawn anew for every step: uniform in `low .. high`, written with leading zeros.
+/// A number that is drawn anew for every step, in `low .. high`, written with leading zeros.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Draw {
     pub(crate) low: u64,
     pub(crate) high: u64,
     pub(crate) width: usize,
+    pub(crate) by: By,
+}
+
+/// How a number is drawn.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum By {
+    /// Any of them is as likely.
+    Chance,
+    /// `low` and the number of the connection.
+    Connection,
+    /// `low` in a connection's first step, then so much more in each.
+    Count(u64),
 }
 
 impl Draw {
@@ -47,6 +59,25 @@ impl Draw {
             low: 0,
             high: high.max(1),
             width: 12,
+            by: By::Chance,
+        }
+    }
+
+    /// The number of the connection, of so many, with twelve digits.
+    pub(crate) fn connection(connections: u64) -> Self {
+        Self {
+            by: By::Connection,
+            ..Self::below(connections)
+        }
+    }
+
+    /// From `low` on, `step` more in each step of a connection, with twelve digits. A run that goes
+    /// beyond `most` is an error of its replies.
+    pub(crate) fn counted(low: u64, step: u64, most: u64) -> Self {
+        Self {
+            low,
+            by: By::Count(step),
+            ..Self::below(most + 1)
         }
     }
 
@@ -62,6 +93,7 @@ impl Draw {
             low,
             high: low * 10,
             width,
+            by: By::Chance,
         }
     }
 }
@@ -119,7 +151,9 @@ impl Step {
                 0 => (0, rest),
                 _ => (rest[1..=digits].parse()?, &rest[1 + digits..]),
             };
-            let Draw { low, high, width } = *self.draws.get(draw).context("no such draw")?;
+            let Draw {
+                low, high, width, ..
+            } = *self.draws.get(draw).context("no such draw")?;
             let most = high - 1 + add;
             ensure!(
                 low < high && most < 10u64.pow(width as u32),
@@ -147,16 +181,22 @@ struct Batch {
     steps: usize,
     random: Random,
     drawn: Vec<u64>,
+    /// The number of its connection.
+    connection: u64,
+    /// Steps that have been made.
+    made: u64,
 }
 
 impl Batch {
-    fn new(step: &Step, steps: usize, seed: u64) -> Self {
+    fn new(step: &Step, steps: usize, seed: u64, connection: u64) -> Self {
         Self {
             bytes: step.bytes.repeat(steps),
             step: step.clone(),
             steps,
             random: Random(seed),
             drawn: vec![0; step.draws.len()],
+            connection,
+            made: 0,
         }
     }
 
@@ -168,8 +208,14 @@ impl Batch {
     fn renew(&mut self) {
         for index in 0..self.steps {
             for (value, draw) in self.drawn.iter_mut().zip(&self.step.draws) {
-                *value = draw.low + self.random.below(draw.high - draw.low);
+                *value = draw.low
+                    + match draw.by {
+                        By::Chance => self.random.below(draw.high - draw.low),
+                        By::Connection => self.connection,
+                        By::Count(step) => self.made * step,
+                    };
             }
+            self.made += 1;
             let begin = index * self.step.bytes.len();
             for place in &self.step.places {
                 let at = begin + place.at;
@@ -356,13 +402,16 @@ fn work(run: &Run, index: usize, streams: Vec<TcpStream>, shared: &Arc<Shared>) 
     shared.start.wait();
     let runtime = ready?;
     let before = own_cpu_ns()?;
+    let threads = run.threads.clamp(1, run.connections);
     let begin_seed = Random(run.seed ^ (index as u64) << 32).next();
     let mut sum = runtime.block_on(async {
         let mut tasks = Vec::new();
         for (number, stream) in streams.into_iter().enumerate() {
             let requests = run.step.requests;
             let steps = usize::try_from((run.pipeline / requests).max(1))?;
-            let batch = Batch::new(run.step, steps, begin_seed.wrapping_add(number as u64));
+            let seed = begin_seed.wrapping_add(number as u64);
+            let connection = (number * threads + index) as u64;
+            let batch = Batch::new(run.step, steps, seed, connection);
             let stream = tokio::net::TcpStream::from_std(stream)?;
             tasks.push(tokio::spawn(converse(stream, batch, Arc::clone(shared))));
         }

@@ -1,6 +1,6 @@
 //! Kivi beside a real server, on this machine, in one run: what a request costs, what a key costs,
 //! how long a reader waits, how late a key expires, what more threads bring, what snapshots and the
-//! log cost, and transactions, messages and tracking.
+//! log cost, transactions, messages and tracking, and streams, bitmaps, HyperLogLogs and geo indexes.
 //!
 //! `cargo bench --bench side_by_side -- [what] [options]`; `--help` lists them, benches/README.md
 //! explains the tables.
@@ -46,6 +46,7 @@ mod scaling;
 mod server;
 mod syscalls;
 mod tracking;
+mod types;
 
 use std::fs;
 use std::process::{Command, ExitCode};
@@ -205,6 +206,7 @@ fn measure(bench: &Bench, what: What, emit: Emit) -> Result<()> {
         What::Watch => multi::run_watch(bench),
         What::Publish => publish::run(bench),
         What::Tracking => tracking::run(bench),
+        What::Types => types::run(bench),
         What::All | What::Collections | What::Persist | What::Coordination => {
             unreachable!("`parts` never yields a group")
         }

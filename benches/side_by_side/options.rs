@@ -41,6 +41,7 @@ WHAT (default: all)
   publish   messages delivered per CPU second of the server, to 1, 100, 1,000 subscribers
   tracking  what GET and SET cost more while others track keys, or with notifications
   coordination  the last four
+  types     server CPU per request of streams, bitmaps, HyperLogLogs, geo; RSS per entry of a stream
 
 WHO
   --kivi PATH         the binary under test (or KIVI_BENCH_BINARY; default: the one cargo built)
@@ -62,17 +63,18 @@ HOW (several of the first three may be given)
   --rounds N          alternating rounds per figure (default 3)
   --seconds S         length of one load run (default 2.5)
   --only WORD         only the rows of ops, ranges, elements, grow, scaling, fsync, multi,
-                      publish, tracking that hold this word
-  --keys N            keys of cpu, memory, expiry, scaling; a tenth in ops, a quarter in elements
-                      (default 1000000)
+                      publish, tracking, types that hold this word
+  --keys N            keys of cpu, memory, expiry, scaling; a tenth in ops, a quarter in elements;
+                      entries that are added, or read by groups, in types (default 1000000)
   --save-keys N       keys of bgsave, loading (default 5000000)
   --cut-keys N        keys of cut (default 20000000; 2.5 GB for each server)
   --overwrites N      overwrites per second while bgsave saves (default 40000)
-  --elements N        elements of the large value of ops and elements (default 1000000)
+  --elements N        elements of the large value of ops and elements, entries of the stream whose
+                      memory is measured in types (default 1000000)
   --fill-keys N       keys of fill, elements of grow (default 5000000)
   --connections N     connections of idle (default 10000)
   --due N             keys due at once in expiry (default 1000)
-  --clients N         connections of ops, ranges, scaling, coordination (default 50)
+  --clients N         connections of ops, ranges, scaling, coordination, types (default 50)
   --subscribers LIST  of publish (default 1,100,1000)
   --trackers N        tracking clients (default 1000)
   --server-threads LIST  I/O threads of scaling (default 1,2,4,8,12 as far as there are cores)
@@ -113,6 +115,7 @@ pub(crate) enum What {
     Publish,
     Tracking,
     Coordination,
+    Types,
     All,
 }
 
@@ -144,6 +147,7 @@ impl What {
             "publish" => Self::Publish,
             "tracking" => Self::Tracking,
             "coordination" => Self::Coordination,
+            "types" => Self::Types,
             "all" => Self::All,
             _ => return None,
         })
@@ -191,6 +195,7 @@ impl What {
             Self::Watch => &[Self::Watch],
             Self::Publish => &[Self::Publish],
             Self::Tracking => &[Self::Tracking],
+            Self::Types => &[Self::Types],
             Self::Coordination => &[Self::Multi, Self::Watch, Self::Publish, Self::Tracking],
         }
     }

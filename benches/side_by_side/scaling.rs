@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
-use crate::collections::{Bed, Load};
+use crate::collections::{Bed, Filling, Load};
 use crate::data::{Data, Kind};
 use crate::load::{Draw, Run, Stop};
 use crate::options::{Mode, Options};
@@ -99,7 +99,7 @@ fn loads(options: &Options) -> Result<Vec<Load>> {
     let draws = [key, Draw::below(100_000).wide(5)];
     add("LPUSH", lists, "LPUSH key:%0 item:%1", &draws, 16)?;
     for load in &mut loads {
-        load.grows = load.data == lists;
+        load.grows = load.data == Filling::Elements(lists);
     }
     Ok(loads)
 }

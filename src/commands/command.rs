@@ -235,7 +235,7 @@ fn key_spec(out: &mut ReplyWriter, spec: &KeySpec) {
     out.bulk(b"begin_search");
     match spec.begin {
         Begin::Index(index) => typed_map(out, "index", &[("index", index.into())]),
-        Begin::Keyword { keyword, from, .. } => {
+        Begin::Keyword { keyword, from } => {
             out.map(2);
             out.bulk(b"type");
             out.bulk(b"keyword");

@@ -186,19 +186,19 @@ fn count_one(ctx: &mut Ctx<'_>) -> Result<u64, CmdError> {
     {
         return Ok(estimate);
     }
-    let estimate = match stored {
-        Some(estimate) => estimate,
-        None => hll::count(bytes)?,
+    let counted = match stored {
+        Some(estimate) => Ok(estimate),
+        None => hll::count(bytes),
     };
     if let Some(mut found) = ctx.db.find_mut(key) {
         let mut value = found.slot_mut();
         value.set_enc(RAW);
-        if stored.is_none() {
+        if let (None, Ok(estimate)) = (stored, counted) {
             hll::store_estimate(value.bytes_mut(), estimate);
             found.add_changes(1);
         }
     }
-    Ok(estimate)
+    Ok(counted?)
 }
 
 /// Raises registers to those of all keys; says whether one of these is dense.

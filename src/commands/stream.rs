@@ -52,9 +52,6 @@ const REMOVE: KeyFlags = KeyFlags::RW.and(KeyFlags::DELETE);
 /// Changes the stream.
 const UPDATE: KeyFlags = KeyFlags::RW.and(KeyFlags::UPDATE);
 
-/// The options of XREAD and XREADGROUP in front of the keys, with the number of their arguments.
-const READ_OPTIONS: &[(&str, u16)] = &[("BLOCK", 1), ("COUNT", 1), ("GROUP", 2)];
-
 /// The rows of this family.
 pub const COMMANDS: &[Command] = &[
     command("xadd", -5, STORE.and(Flags::FAST), add::xadd)
@@ -116,7 +113,7 @@ pub const COMMANDS: &[Command] = &[
         .syntax("key#0 start end COUNT=count:integer?"),
     command("xread", -4, READ.and(WAIT), read::xread)
         .acl(AclCategories::STREAM)
-        .keys(&[KeySpec::halves("STREAMS", 1, READ_OPTIONS, FETCH)])
+        .keys(&[KeySpec::halves("STREAMS", 1, read::xread_streams, FETCH)])
         .docs(
             Group::Stream,
             "5.0.0",
@@ -127,7 +124,12 @@ pub const COMMANDS: &[Command] = &[
         .syntax("COUNT=count:integer? BLOCK=milliseconds:integer? STREAMS=streams{key#0* id*}"),
     command("xreadgroup", -7, WRITE.and(WAIT), read::xreadgroup)
         .acl(AclCategories::STREAM)
-        .keys(&[KeySpec::halves("STREAMS", 4, READ_OPTIONS, FETCH)])
+        .keys(&[KeySpec::halves(
+            "STREAMS",
+            4,
+            read::xreadgroup_streams,
+            FETCH,
+        )])
         .docs(
             Group::Stream,
             "5.0.0",

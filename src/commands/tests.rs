@@ -14,7 +14,7 @@ use crate::util::clock::Clock;
 
 mod events;
 mod fuzz;
-mod propagation;
+pub(crate) mod propagation;
 mod script;
 mod snapshot;
 mod transactions;

@@ -2,8 +2,8 @@
 //!
 //! Many clients make changes that keep an invariant (a transfer from one key to another by a single
 //! command, a collection that moves as a whole) while BGSAVE and BGREWRITEAOF run again and again.
-//! Every file that comes out is loaded by a second Kivi and by Debian's Redis, which must find every
-//! invariant. In the end the log alone must lead to the very state that was there (DEBUG DIGEST).
+//! Every file that comes out is loaded by a second Kivi and by Debian's Redis, or by Valkey if it is of
+//! a newer version; they must find every invariant. In the end the log alone must lead to the very state that was there (DEBUG DIGEST).
 //!
 //! A kind of change is a row of [`THEMES`]: its keys, one step of one client, and the invariant.
 //! What needs a command that a server may lack says so (`needs`), and is left out there.
@@ -18,7 +18,8 @@ use crate::client::{Client, Reply, encode};
 use crate::generate::Rng;
 use crate::harness::{Server, env_number, eventually};
 use crate::large;
-use crate::store::{EVERY_SECOND, Store, bgrewriteaof, bgsave};
+use crate::store::{EVERY_SECOND, Store, bgrewriteaof, bgsave, newer_than_redis_7};
+use crate::stream_snapshots;
 
 /// Clients of each theme.
 const CLIENTS: usize = 2;
@@ -401,7 +402,11 @@ impl Drop for StopOnDrop<'_> {
 /// Panics unless servers that load the file find every invariant.
 fn check_file(store: &Store, file: &std::path::Path, themes: &[&Theme], what: &str) {
     store.accepted("check-rdb", file);
-    for kind in ["kivi", "redis"] {
+    let peer = match newer_than_redis_7("check-rdb", file) {
+        Some(_) => "valkey",
+        None => "redis",
+    };
+    for kind in ["kivi", peer] {
         let Some(other) = Store::of(kind) else {
             continue;
         };
@@ -484,6 +489,13 @@ fn transfers_keep_their_sums_with_one_thread() {
 #[test]
 fn large_collections_are_whole_in_every_snapshot() {
     let themes: Vec<&Theme> = large::THEMES.iter().collect();
+    let snapshots = env_number("KIVI_TEST_SNAPSHOTS", 8) / 2;
+    every_snapshot_is_one_moment(&themes, snapshots, "4");
+}
+
+#[test]
+fn streams_are_whole_in_every_snapshot() {
+    let themes: Vec<&Theme> = stream_snapshots::THEMES.iter().collect();
     let snapshots = env_number("KIVI_TEST_SNAPSHOTS", 8) / 2;
     every_snapshot_is_one_moment(&themes, snapshots, "4");
 }

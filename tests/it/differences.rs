@@ -384,6 +384,24 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
     },
     Difference {
         peer: None,
+        when: |w| w.is("pfselftest") && w.0.len() == 1,
+        allow: Allow::NotSent,
+        reason: "it takes seconds there, and fails with a low hll-sparse-max-bytes",
+    },
+    Difference {
+        peer: None,
+        when: |w| w.are("pfdebug", "simd") && w.0.get(2).is_some_and(|s| s != "on" && s != "off"),
+        allow: Allow::NotSent,
+        reason: "Valkey sends two replies to one request",
+    },
+    Difference {
+        peer: Some(Peer::Redis7),
+        when: |w| w.are("pfdebug", "simd"),
+        allow: Allow::AnyReply,
+        reason: "it has no such subcommand",
+    },
+    Difference {
+        peer: None,
         when: |w| w.among(STREAM_8_2),
         allow: Allow::NotSent,
         reason: "Redis 8.2's: none of the peers has it",

@@ -446,6 +446,7 @@ fn fill_collection(rng: &mut Rng, word: &str) -> Vec<u8> {
         ),
         word if word.starts_with('b') => fill_bits(rng, word),
         word if word.starts_with('t') => fill_group(rng, word),
+        word if word.starts_with('p') => fill_hyperloglog(rng, word),
         literal if rng.chance(10) => literal.to_lowercase().into_bytes(),
         literal => literal.as_bytes().to_vec(),
     }
@@ -480,6 +481,21 @@ fn stream_id(rng: &mut Rng) -> Vec<u8> {
         2 => nasty(rng),
         3..=5 => format!("{}-{}", rng.below(9), rng.below(3)).into_bytes(),
         _ => format!("9-{}", rng.below(40)).into_bytes(),
+    }
+}
+
+/// [`fill`] for HyperLogLogs.
+fn fill_hyperloglog(rng: &mut Rng, word: &str) -> Vec<u8> {
+    match word {
+        "pkey" if rng.chance(5) => key(rng),
+        "pkey" => typed_key(rng, "p"),
+        "pelem" if rng.chance(80) => numbered(rng, "e", 4000),
+        "pelem" => element(rng),
+        "plimit" => word_of(
+            rng,
+            &["3000", "3000", "300", "60", "20", "16000", "0", "-1", "x"],
+        ),
+        _ => panic!("unknown placeholder {word}"),
     }
 }
 
@@ -593,7 +609,7 @@ fn key(rng: &mut Rng) -> Vec<u8> {
 
 /// A key of any type; which one it has follows from its first letter, mostly.
 fn any_key(rng: &mut Rng) -> Vec<u8> {
-    match *rng.pick(&["k", "h", "l", "s", "z", "b"]) {
+    match *rng.pick(&["k", "h", "l", "s", "z", "b", "p"]) {
         "k" => key(rng),
         prefix => numbered(rng, prefix, 5),
     }

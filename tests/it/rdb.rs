@@ -22,6 +22,7 @@ use kivi::util::clock::Clock;
 
 use crate::client::{Client, Reply, parse};
 use crate::harness::{Launch, Server, kivi_to_end, needs, oracle};
+use crate::stream_facts;
 
 /// Far enough in the future.
 const EXPIRE_AT_MS: u64 = 7_000_000_000_123;
@@ -316,35 +317,16 @@ impl Writer {
     }
 }
 
-/// What XINFO says of a stream, as text. Redis 7.0 knows no times of activity.
+/// What XINFO says of a stream. Redis 7.0 knows no times of activity; how a radix tree has grown is not
+/// written into files.
 fn stream_text(ask: &mut dyn FnMut(&str) -> Reply, key: &str, name: &str) -> String {
     let full = ask(&format!("XINFO STREAM {key} FULL COUNT 0"));
-    let mut lines = Vec::new();
-    flatten(&full, &mut lines);
-    let is_time = |line: &String| line == "active-time" || line == "seen-time";
-    while let Some(at) = lines.iter().position(is_time) {
-        let pair: Vec<String> = lines.drain(at..at + 2).collect();
-        if name != "redis" {
-            lines.push(pair.join(" "));
-        }
-    }
-    // How a radix tree has grown is not written into files.
-    let nodes = lines.iter().position(|line| line == "radix-tree-nodes");
-    let nodes = nodes.expect("the figure of a radix tree");
-    lines.drain(nodes..nodes + 2);
-    lines.join(" ")
-}
-
-fn flatten(reply: &Reply, lines: &mut Vec<String>) {
-    match reply {
-        Reply::Array(items) => {
-            lines.push(format!("[{}", items.len()));
-            items.iter().for_each(|item| flatten(item, lines));
-        }
-        Reply::Int(number) => lines.push(number.to_string()),
-        Reply::Nil => lines.push("nil".to_owned()),
-        other => lines.push(other.bytes().escape_ascii().to_string()),
-    }
+    let times = if name == "redis" {
+        stream_facts::TIMES
+    } else {
+        &[]
+    };
+    stream_facts::text(&full, &[&["radix-tree-nodes"], times].concat())
 }
 
 /// The fields of a hash, each with its value and its expiry.

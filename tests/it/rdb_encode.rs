@@ -24,6 +24,7 @@ use tempfile::TempDir;
 
 use crate::client::{Client, Reply};
 use crate::harness::{Launch, needs, oracle, run_tool};
+use crate::stream_facts;
 
 /// Up to where nodes of streams are filled.
 const NODE: Limits = Limits {
@@ -383,27 +384,10 @@ fn streams(data: &mut Dataset, consumers: bool) {
     }
 }
 
-/// What XINFO says of a stream but for the times of its consumers, which commands do not choose.
+/// What XINFO says of a stream but for the times of its consumers.
 fn stream_text(client: &mut Client, key: &str) -> String {
-    fn flatten(reply: &Reply, words: &mut Vec<String>) {
-        match reply {
-            Reply::Array(items) => {
-                words.push(format!("[{}", items.len()));
-                items.iter().for_each(|item| flatten(item, words));
-            }
-            Reply::Int(number) => words.push(number.to_string()),
-            Reply::Nil => words.push("nil".to_owned()),
-            other => words.push(other.bytes().escape_ascii().to_string()),
-        }
-    }
-    let mut words = Vec::new();
     let full = client.cmd(&["XINFO", "STREAM", key, "FULL", "COUNT", "0"]);
-    flatten(&full, &mut words);
-    let is_time = |word: &String| word == "active-time" || word == "seen-time";
-    while let Some(at) = words.iter().position(is_time) {
-        words.drain(at..at + 2);
-    }
-    words.join(" ")
+    stream_facts::text(&full, stream_facts::TIMES)
 }
 
 fn dataset(version: Version) -> Dataset {

@@ -3,7 +3,8 @@
 //!
 //! Several clients send the commands of `generate` to the same few keys at the same time, so a log
 //! whose order is not the order in which the commands were done leads elsewhere. States are compared
-//! key by key: the value's digest, the expiries of the key and of its fields.
+//! key by key: the value's digest, the expiries of the key and of its fields, what XINFO says of a
+//! stream.
 //!
 //! Environment: `KIVI_TEST_STEPS` commands in all (default 40,000); `KIVI_TEST_SEED` runs one episode
 //! only.
@@ -17,6 +18,7 @@ use crate::client::{Client, Reply, encode, show_command};
 use crate::generate::Generator;
 use crate::harness::{Server, env_number};
 use crate::store::{EVERY_SECOND, Store, await_rest};
+use crate::stream_facts;
 
 const STEPS_PER_CLIENT: usize = 250;
 const DATABASES: usize = 16;
@@ -31,6 +33,8 @@ struct Facts {
     expire_at_ms: i64,
     /// Of the fields of a hash, in the order of their names.
     fields_expire_at_ms: Vec<(String, i64)>,
+    /// Of a stream. When its consumers were seen is in no log.
+    stream: String,
 }
 
 /// All keys of all databases.
@@ -68,11 +72,18 @@ fn facts(client: &mut Client, key: &[u8]) -> Facts {
         }
         fields_expire_at_ms.sort();
     }
+    let mut stream = String::new();
+    if kind == "stream" {
+        let argv: [&[u8]; 6] = [b"XINFO", b"STREAM", key, b"FULL", b"COUNT", b"0"];
+        let without = [stream_facts::TIMES, stream_facts::TREE].concat();
+        stream = stream_facts::text(&client.cmd(&argv), &without);
+    }
     Facts {
         kind,
         digest: digest.items()[0].text(),
         expire_at_ms: expires,
         fields_expire_at_ms,
+        stream,
     }
 }
 

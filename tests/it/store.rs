@@ -131,15 +131,24 @@ impl Store {
     }
 
     /// What the checking program (`check-rdb`, `check-aof`) says against a file in the folder: that
-    /// of Debian's Redis, or Valkey's of the oracle for Valkey's own files. Nothing without it.
-    /// (Valkey 9.1's check of logs takes a base of its own for a log of commands: not asked.)
+    /// of Debian's Redis, or Valkey's of the oracle for what it wrote and for what is too new for
+    /// Redis 7.0. Nothing without it. (Valkey 9.1's check of logs takes a base of its own for a log of
+    /// commands: not asked.)
     pub(crate) fn complaint(&self, program: &str, file: &Path) -> Option<String> {
         let output = if self.kind == "valkey" {
             let oracle = oracle().filter(|_| program != "check-aof")?;
-            let inside = Path::new("/").join(file.strip_prefix(&oracle).expect("in the oracle"));
-            let (root, file) = (oracle.display().to_string(), inside.display().to_string());
-            let program = format!("valkey-{program}");
-            run_tool(Path::new("chroot"), &[&root, &program, &file], &[], b"")
+            check_in_oracle(&oracle, program, file)
+        } else if let Some(magic) = newer_than_redis_7(program, file) {
+            let oracle = oracle().filter(|_| program != "check-aof" || !magic.is_valkeys)?;
+            let folder = TempDir::new_in(oracle.join("tmp")).expect("temporary folder");
+            let from = file.parent().expect("a folder");
+            for entry in std::fs::read_dir(from).expect("the folder") {
+                let path = entry.expect("an entry").path();
+                if path.is_file() {
+                    std::fs::copy(&path, folder.path().join(name_of(&path))).expect("a copy");
+                }
+            }
+            check_in_oracle(&oracle, program, &folder.path().join(name_of(file)))
         } else {
             let program = format!("redis-{program}");
             if !needs(&program) {
@@ -183,6 +192,39 @@ impl Store {
             .unwrap_or_else(|| panic!("no {ending} in {}", folder.display()))
             .1
     }
+}
+
+/// Runs Valkey's checking program on a file in the oracle.
+fn check_in_oracle(oracle: &Path, program: &str, file: &Path) -> Output {
+    let inside = Path::new("/").join(file.strip_prefix(oracle).expect("in the oracle"));
+    let (root, file) = (oracle.display().to_string(), inside.display().to_string());
+    let program = format!("valkey-{program}");
+    run_tool(Path::new("chroot"), &[&root, &program, &file], &[], b"")
+}
+
+/// The beginning of an RDB file.
+pub(crate) struct Magic {
+    /// Of Valkey's line of the format, not of Redis's.
+    pub(crate) is_valkeys: bool,
+}
+
+/// The beginning of a snapshot, or of the base beside the manifest of a log, if it is of a version
+/// that Redis 7.0 does not read.
+pub(crate) fn newer_than_redis_7(program: &str, file: &Path) -> Option<Magic> {
+    let base = |name: &Path| name.to_string_lossy().ends_with("base.rdb");
+    let file = match program {
+        "check-aof" => {
+            let entries = std::fs::read_dir(file.parent()?).ok()?;
+            let mut paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
+            paths.find(|path| base(path))?
+        }
+        _ => file.to_owned(),
+    };
+    let bytes = std::fs::read(file).ok()?;
+    let magic = bytes.get(..9)?;
+    (magic > &b"REDIS0010"[..]).then(|| Magic {
+        is_valkeys: magic.starts_with(b"VALKEY"),
+    })
 }
 
 fn name_of(path: &Path) -> String {

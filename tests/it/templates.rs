@@ -47,6 +47,7 @@ pub(crate) const GROUPS: &[&[Template]] = &[
     ZSETS,
     STREAM_GROUPS,
     BITMAPS,
+    HYPERLOGLOGS,
     SORT,
     GENERIC,
     CONNECTION,
@@ -56,7 +57,7 @@ pub(crate) const GROUPS: &[&[Template]] = &[
 ];
 
 /// How many of [`GROUPS`] an episode may dwell on, from the first.
-pub(crate) const DWELLINGS: usize = 8;
+pub(crate) const DWELLINGS: usize = 9;
 
 /// Strings.
 const STRINGS: &[Template] = &[
@@ -506,6 +507,31 @@ const BITMAPS: &[Template] = &[
     t(2, "EXPIRE bkey secs", Exact),
     t(3, "APPEND bkey val", Exact),
     t(4, "OBJECT ENCODING bkey", Exact),
+];
+
+/// HyperLogLogs, some of them dense.
+const HYPERLOGLOGS: &[Template] = &[
+    t(20, "PFADD pkey (pelem)+", Exact),
+    t(8, "PFADD pkey (pelem)#", Exact),
+    t(3, "PFADD pkey", Exact),
+    t(14, "PFCOUNT pkey", Exact),
+    t(8, "PFCOUNT pkey (pkey)+", Exact),
+    t(10, "PFMERGE pkey (pkey)+", Exact),
+    t(2, "PFMERGE pkey", Exact),
+    t(6, "PFDEBUG DECODE pkey", Exact),
+    t(3, "PFDEBUG ENCODING pkey", Exact),
+    t(2, "PFDEBUG TODENSE pkey", Exact),
+    t(1, "PFDEBUG GETREG pkey", Exact),
+    fixed(1, "PFDEBUG SIMD ON", Exact),
+    fixed(1, "PFDEBUG SIMD OFF", Exact),
+    fixed(1, "PFSELFTEST", Exact),
+    fixed(3, "CONFIG SET hll-sparse-max-bytes plimit", Exact),
+    t(8, "GET pkey", Exact),
+    t(3, "SET pkey val", Exact),
+    t(4, "DEL pkey", Exact),
+    t(2, "EXPIRE pkey secs", Exact),
+    t(2, "APPEND pkey val", Exact),
+    t(4, "OBJECT ENCODING pkey", Exact),
 ];
 
 /// SORT, and what its patterns find.

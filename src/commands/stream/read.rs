@@ -121,6 +121,38 @@ impl<'a> Request<'a> {
     }
 }
 
+/// Where the keys of XREAD begin.
+pub(super) fn xread_streams(argv: Argv<'_>) -> Option<usize> {
+    Some(streams(argv, 1))
+}
+
+/// Where the keys of XREADGROUP begin.
+pub(super) fn xreadgroup_streams(argv: Argv<'_>) -> Option<usize> {
+    Some(streams(argv, 4))
+}
+
+/// Where the keys begin: behind the first STREAMS at `from` or later that is no option's argument,
+/// which is where [`Request::parse`] finds it. Of a request that is not in order behind any; at its end
+/// if there is none.
+fn streams(argv: Argv<'_>, from: usize) -> usize {
+    let is = |at: usize, word| is(&argv[at], word);
+    let mut at = 1;
+    while at < argv.len() {
+        if at >= from && is(at, "STREAMS") {
+            return at + 1;
+        }
+        at += if is(at, "GROUP") {
+            3
+        } else if is(at, "BLOCK") || is(at, "COUNT") {
+            2
+        } else {
+            1
+        };
+    }
+    let any = (from..argv.len()).find(|&at| is(at, "STREAMS"));
+    any.map_or(argv.len(), |at| at + 1)
+}
+
 fn only_for_groups(option: &str) -> CmdError {
     CmdError::owned(format!(
         "ERR The {option} option is only supported by XREADGROUP. You called XREAD instead."

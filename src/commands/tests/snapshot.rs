@@ -135,9 +135,34 @@ fn word(rng: &mut Rng, of: u64) -> String {
     format!("e{}", rng.below(of))
 }
 
+/// A random command that changes a stream, perhaps. Its ids are small, so that many are met again.
+fn change_stream(key: &str, way: u64, rng: &mut Rng) -> String {
+    let id = format!("{}-{}", rng.below(30), rng.below(3));
+    let (group, consumer) = (["g", "g2"][rng.index(2)], ["c1", "c2", "c3"][rng.index(3)]);
+    let more = rng.below(16);
+    match (way, more) {
+        (6, 0..4) => format!("XDEL {key} {id}"),
+        (6, 4..6) => format!("XTRIM {key} MAXLEN {more}"),
+        (6, 6..8) => format!("XTRIM {key} MINID ~ {id}"),
+        (6, 8) => format!("XSETID {key} {id}"),
+        (6, 9) => format!("XGROUP DESTROY {key} {group}"),
+        (6, 10) => format!("XGROUP DELCONSUMER {key} {group} {consumer}"),
+        (6, 11) => format!("XGROUP SETID {key} {group} {id}"),
+        (6, _) => format!("XGROUP CREATECONSUMER {key} {group} {consumer}"),
+        (7, 0..6) => format!("XGROUP CREATE {key} {group} {id} MKSTREAM"),
+        (7, 6..9) => format!("XCLAIM {key} {group} {consumer} 0 {id} RETRYCOUNT {more} FORCE"),
+        (7, _) => format!("XAUTOCLAIM {key} {group} {consumer} 0 {id} COUNT {more}"),
+        (8, _) => format!("XREADGROUP GROUP {group} {consumer} COUNT {more} STREAMS {key} >"),
+        (9, _) => format!("XACK {key} {group} {id}"),
+        (_, 0..3) => format!("XADD {key} {id} f {more}"),
+        (_, 3) => format!("XADD {key} MAXLEN 8 * f {more}"),
+        (_, _) => format!("XADD {key} 30-* f {more} g {id}"),
+    }
+}
+
 /// A random command that changes something, perhaps.
 fn change(test: &mut Test, rng: &mut Rng) {
-    let kind = ["s", "l", "t", "z", "h"][rng.index(5)];
+    let kind = ["s", "l", "t", "z", "h", "x"][rng.index(6)];
     let key = format!("{kind}{}", rng.below(6));
     let other = format!("{kind}{}", rng.below(6));
     let (a, b) = (word(rng, 40), word(rng, 40));
@@ -169,6 +194,7 @@ fn change(test: &mut Test, rng: &mut Rng) {
         ("z", 7) => format!("ZINCRBY {key} {number} {a}"),
         ("z", 8) => format!("ZREM {key} {a} {b}"),
         ("z", _) => format!("ZADD {key} {number} {a} 3 {b} 2 {a}{b}"),
+        ("x", way) => change_stream(&key, way, rng),
         (_, 6) => format!("HDEL {key} {a} {b}"),
         (_, 7) => format!("HPEXPIRE {key} {} FIELDS 1 {a}", 1 + rng.below(100)),
         (_, _) => format!("HSET {key} {a} {number} {b} {a} {a}{b} {b}"),
@@ -192,6 +218,7 @@ fn a_snapshot_is_the_keyspace_of_its_moment() {
             args.extend(["--set-max-listpack-entries", "2"]);
             args.extend(["--hash-max-listpack-entries", "2"]);
             args.extend(["--zset-max-listpack-entries", "2"]);
+            args.extend(["--stream-node-max-entries", "3"]);
         }
         let mut test = Test::with(&args);
         let server = test.session.server().clone();
@@ -304,6 +331,17 @@ fn a_snapshot_as_commands_makes_the_same_keyspace() {
         "HSET fields a 1 b 2 c 3",
         "HPEXPIRE fields 100000 FIELDS 1 b",
         "PEXPIRE fields 200000",
+        "XADD stream 5-1 a 1 b x",
+        "XADD stream 5-2 c 70000000000",
+        "XADD stream 6-1 a 2 b y",
+        "XDEL stream 6-1",
+        "XGROUP CREATE stream unread 0",
+        "XGROUP CREATE stream g 0",
+        "XREADGROUP GROUP g one COUNT 1 STREAMS stream >",
+        "XREADGROUP GROUP g two COUNT 1 STREAMS stream >",
+        "XGROUP CREATECONSUMER stream g idle",
+        "XADD empty 3-3 a b",
+        "XDEL empty 3-3",
     ] {
         test.run(line);
     }
@@ -312,7 +350,10 @@ fn a_snapshot_as_commands_makes_the_same_keyspace() {
         test.run(&format!("SADD long:t m{number}"));
         test.run(&format!("HSET long:h f{number} {number}"));
         test.run(&format!("ZADD long:z {number}.5 m{number}"));
+        test.run(&format!("XADD long:x {number}-1 n {number}"));
     }
+    test.run("XGROUP CREATE long:x g 0");
+    test.run("XREADGROUP GROUP g c COUNT 150 STREAMS long:x >");
     let server = test.session.server().clone();
     let mut text = Text(Vec::new());
     let summary = snapshot::write(
@@ -329,12 +370,51 @@ fn a_snapshot_as_commands_makes_the_same_keyspace() {
     assert!(replay(&mut copy, &text.0) > 20);
     let digest = test.run("DEBUG DIGEST").text();
     copy.run("DEBUG DIGEST").is(&digest);
+    for key in ["stream", "empty", "long:x"] {
+        for what in ["XINFO STREAM", "XINFO GROUPS"] {
+            let line = format!("{what} {key}");
+            let expected = test.run(&line).text();
+            copy.run(&line).is(&expected);
+        }
+    }
+    for group in ["stream g", "long:x g"] {
+        let line = format!("XPENDING {group} - + 1000");
+        let expected = test.run(&line).text();
+        copy.run(&line).is(&expected);
+    }
     // No command has more than 64 elements.
     let longest = text
         .0
         .split(|byte| *byte == b'\n')
         .filter_map(|line| num::parse_u64(line.strip_prefix(b"*")?.strip_suffix(b"\r")?));
     assert_eq!(longest.max(), Some(2 + 2 * 64));
+}
+
+#[test]
+fn a_snapshot_knows_whether_groups_have_consumers() {
+    let mut test = Test::new();
+    let server = test.session.server().clone();
+    let knows = || {
+        let (walk, cut, ()) = server.keyspace.begin_snapshot(|| ()).unwrap();
+        walk.abandon();
+        cut.consumers
+    };
+    test.run("XGROUP CREATE s g $ MKSTREAM").is("+OK");
+    test.run("XADD s 1-1 a b").is("1-1");
+    assert!(!knows());
+    test.run("XGROUP CREATECONSUMER s g c").is(":1");
+    assert!(knows());
+    test.run("SWAPDB 0 1").is("+OK");
+    test.run("FLUSHDB").is("+OK");
+    assert!(knows(), "they are in the other database");
+    test.run("SELECT 1").is("+OK");
+    test.run("COPY s s2").is(":1");
+    test.run("FLUSHDB").is("+OK");
+    assert!(!knows());
+    test.run("XADD s 1-1 a b").is("1-1");
+    test.run("XGROUP CREATE s g 0").is("+OK");
+    test.run("XREADGROUP GROUP g c STREAMS s >");
+    assert!(knows());
 }
 
 #[test]

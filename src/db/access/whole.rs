@@ -61,13 +61,8 @@ impl Access<'_> {
             for db in flushed {
                 shard.touch_flushed(db);
                 if !shard.side.waiters.none_ends_with_key() {
-                    ready.extend(
-                        shard
-                            .side
-                            .waiters
-                            .keys_of(db)
-                            .map(|key| Ready::new(db, key)),
-                    );
+                    let keys = shard.side.waiters.keys_of(db);
+                    ready.extend(keys.map(|key| Ready::new(db, key)));
                 }
                 shard.side.forget_all_collections(db);
                 let Some(table) = shard.tables.get_mut(db.0 as usize) else {

@@ -219,19 +219,21 @@ impl Area {
 
     /// The cells that cover the shape, in the order in which they are searched; none of them twice.
     pub(super) fn cells(&self) -> SmallVec<[Cell; 9]> {
-        // The middle of a polygon around a pole. Redis finds nothing there.
-        if !self.centre.is_on_map() {
-            return SmallVec::new();
-        }
         let bounds = self.bounds();
-        let steps = steps_for(self.reach_m(&bounds), self.centre.latitude);
-        let mut cell = Cell::of(self.centre, steps);
+        let centre = self.centre.on_map();
+        let steps = match centre == self.centre {
+            true => steps_for(self.reach_m(&bounds), centre.latitude),
+            // The middle of a polygon around a pole. Redis makes up a cell from what it finds in its
+            // memory; this is the whole map.
+            false => 1,
+        };
+        let mut cell = Cell::of(centre, steps);
         let falls_short = cell.beside(0, 1).extent().north < bounds.north
             || cell.beside(0, -1).extent().south > bounds.south
             || cell.beside(1, 0).extent().east < bounds.east
             || cell.beside(-1, 0).extent().west > bounds.west;
         if steps > 1 && falls_short {
-            cell = Cell::of(self.centre, steps - 1);
+            cell = Cell::of(centre, steps - 1);
         }
         let extent = cell.extent();
         let is_reached = |(east, north): (i32, i32)| {

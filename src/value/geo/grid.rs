@@ -38,6 +38,14 @@ impl Position {
             && (-LATITUDE_MAX..=LATITUDE_MAX).contains(&self.latitude)
     }
 
+    /// The nearest position on the map.
+    pub fn on_map(self) -> Position {
+        Position {
+            longitude: self.longitude.clamp(-LONGITUDE_MAX, LONGITUDE_MAX),
+            latitude: self.latitude.clamp(-LATITUDE_MAX, LATITUDE_MAX),
+        }
+    }
+
     /// The position that a score stands for: the middle of its cell.
     #[inline]
     pub fn of_score(score: f64) -> Position {
@@ -223,9 +231,10 @@ impl Cell {
             south,
             north,
         } = self.extent();
-        Position {
-            longitude: ((west + east) / 2.0).clamp(-LONGITUDE_MAX, LONGITUDE_MAX),
-            latitude: ((south + north) / 2.0).clamp(-LATITUDE_MAX, LATITUDE_MAX),
-        }
+        let middle = Position {
+            longitude: (west + east) / 2.0,
+            latitude: (south + north) / 2.0,
+        };
+        middle.on_map()
     }
 }

@@ -26,6 +26,16 @@ const STEPS_PER_ELEMENT: usize = 256;
 
 /// Puts points in order and leaves the first `wanted` ones.
 pub fn sort(found: &mut Vec<Found<'_>>, order: Order, wanted: usize) {
+    sort_within(found, order, wanted, STEPS_PER_ELEMENT);
+}
+
+/// The same with another limit of steps.
+pub(super) fn sort_within(
+    found: &mut Vec<Found<'_>>,
+    order: Order,
+    wanted: usize,
+    steps_per_element: usize,
+) {
     let key = |distance_m: f64| match order {
         Order::Ascending => distance_m,
         Order::Descending => -distance_m,
@@ -43,7 +53,7 @@ pub fn sort(found: &mut Vec<Found<'_>>, order: Order, wanted: usize) {
         .collect();
     let mut sort = Partial {
         wanted,
-        steps_left: items.len().saturating_mul(STEPS_PER_ELEMENT),
+        steps_left: items.len().saturating_mul(steps_per_element),
     };
     if sort.sort(&mut items, 0).is_err() {
         items.sort_by(|a, b| a.key.total_cmp(&b.key).then(a.place.cmp(&b.place)));

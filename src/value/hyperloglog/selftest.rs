@@ -6,9 +6,13 @@ use crate::ds::hll::{self, PACKED_BYTES, VALUES};
 use crate::util::rng::Rng;
 
 /// How often all registers are set at random.
-const ROUNDS: usize = 100;
-/// Elements that are added in all.
-const ELEMENTS: u64 = 1_000_000;
+const ROUNDS: usize = if cfg!(debug_assertions) { 10 } else { 100 };
+/// Elements that are added in all; fewer where code is slow.
+const ELEMENTS: u64 = if cfg!(debug_assertions) {
+    100_000
+} else {
+    1_000_000
+};
 /// Bytes of a sparse value in the test.
 const SPARSE_BYTES_MAX: u64 = 3000;
 /// As long as there are this many elements the sparse form is compared: it becomes dense by itself.

@@ -8,7 +8,7 @@ use crate::ds::stream::{Entries, Stream, StreamId};
 use crate::spec::args::c_str;
 use crate::spec::{Args, CmdError};
 use crate::value::Type;
-use crate::value::stream::{self, Bound, stream, stream_mut};
+use crate::value::stream::{self, stream, stream_mut};
 
 const NO_KEY: CmdError = CmdError::text(
     "ERR The XGROUP subcommand requires the key to exist. Note that for CREATE you may want to use \
@@ -105,9 +105,10 @@ pub(super) fn setid(ctx: &mut Ctx<'_>) -> CmdResult {
     if ctx.args.argv().len() > SETID_ARGS_MAX {
         return Err(bad_subcommand("XGROUP", &ctx.args));
     }
-    // `-` and `+` are ids here, though not in CREATE.
-    group.last_id = match Bound::parse(id, 0) {
-        Some(Bound::Inclusive(id)) => id,
+    // Only here Redis takes the ends for ids.
+    group.last_id = match c_str(id) {
+        b"-" => StreamId::MIN,
+        b"+" => StreamId::MAX,
         _ => id_or_last(id, Some(entries))?,
     };
     group.entries_read = options.entries_read;

@@ -6,6 +6,7 @@ use crate::ds::listpack::{self, Listpack};
 use crate::util::rng::Rng;
 use model::Model;
 
+mod chunks;
 mod model;
 mod nodes;
 mod snapshots;
@@ -224,17 +225,17 @@ fn one_change(pair: &mut Pair, rng: &mut Rng, limits: &Limits) {
 #[test]
 fn entries_and_groups_are_those_of_the_model() {
     let mut rng = Rng::from_seed(5);
-    for round in 0..60 {
+    for round in 0..30 {
         let mut pair = Pair::default();
         for step in 0..400 {
             let limits = random_limits(&mut rng);
             one_change(&mut pair, &mut rng, &limits);
-            if step % 10 == 0 {
+            if step % 25 == 0 {
                 pair.check(&mut rng);
             }
         }
         pair.check(&mut rng);
-        if round % 10 == 0 {
+        if round % 6 == 0 {
             pair.clone().check(&mut rng);
         }
     }

@@ -41,7 +41,7 @@ fn walk_on(stream: &mut Stream, budget: usize, got: &mut Vec<String>) -> bool {
 #[test]
 fn a_snapshot_is_the_moment_it_began_in() {
     let mut rng = Rng::from_seed(8);
-    for _ in 0..80 {
+    for _ in 0..25 {
         let mut pair = filled(&mut rng);
         for _ in 0..2 {
             let wanted = all(&pair.stream);
@@ -82,7 +82,7 @@ fn a_slice_is_no_larger_than_it_may_be() {
 #[test]
 fn a_dropped_stream_is_walked_to_its_end() {
     let mut rng = Rng::from_seed(10);
-    for _ in 0..40 {
+    for _ in 0..20 {
         let mut pair = filled(&mut rng);
         let wanted = all(&pair.stream);
         let heir: StreamHeir = pair.stream.begin_save();

@@ -222,32 +222,87 @@ fn refused(change: impl Fn(&mut Parts)) -> String {
 #[test]
 fn nodes_are_checked() {
     let is = |change: &dyn Fn(&mut Parts), reason: &str| assert_eq!(refused(change), reason);
-    let ascend = "Stream entries whose IDs do not ascend";
-    is(&|parts| parts.nodes.swap(0, 1), ascend);
-    is(&|parts| parts.nodes[1] = parts.nodes[0].clone(), ascend);
+    let not_in_order = "stream: nodes are not in order";
+    is(&|parts| parts.nodes.swap(0, 1), not_in_order);
+    is(
+        &|parts| parts.nodes[1] = parts.nodes[0].clone(),
+        not_in_order,
+    );
     let within = node(7, 2, "1 0 1 f 0 2 0 0 v 4");
-    is(&|parts| parts.nodes[1] = within.clone(), ascend);
+    is(&|parts| parts.nodes[1] = within.clone(), not_in_order);
+    let key = "Stream node key entry is not the size of a stream ID";
     is(
         &|parts| parts.nodes[0] = [text(b"short"), text(b"x")].concat(),
-        "Stream node key entry is not the size of a stream ID",
+        key,
+    );
+    // As an integer: no string of sixteen bytes.
+    is(
+        &|parts| parts.nodes[0] = [&[0xC0, 1][..], &text(b"x")].concat(),
+        key,
     );
     is(
         &|parts| parts.nodes[0] = [text(&id_bytes(7, 1)), text(b"")].concat(),
         "Stream listpack integrity check failed.",
     );
-    is(
-        &|parts| parts.nodes[0] = node(7, 1, ""),
-        "Empty listpack inside stream",
-    );
-    is(
-        &|parts| parts.nodes[0] = node(7, 1, "0 1 1 f 0 3 0 0 v 4"),
-        "Empty listpack inside stream",
-    );
-    // As an integer: no string of sixteen bytes, and no listpack.
-    is(
-        &|parts| parts.nodes[0] = [&[0xC0, 1][..], &text(b"x")].concat(),
-        "Stream node key entry is not the size of a stream ID",
-    );
+}
+
+#[test]
+fn entries_are_checked() {
+    for (elements, reason) in [
+        ("", "a node ends too early"),
+        ("1", "a node ends too early"),
+        ("0 0 1 f 0", "a node without entries"),
+        // The master entry.
+        (
+            "1 0 2 f 0 2 0 0 v 4",
+            "the master entry does not end with 0",
+        ),
+        (
+            "1 0 1 f 1 2 0 0 v 4",
+            "the master entry does not end with 0",
+        ),
+        ("1 0 -1 0 2 0 0 v 4", "a node has a count below 0"),
+        (
+            "1 0 9223372036854775807 f 0 2 0 0 v 4",
+            "a node ends too early",
+        ),
+        ("1 0 x f 0 2 0 0 v 4", "a node has a text for a number"),
+        // Counts of entries.
+        ("2 0 1 f 0 2 0 0 v 4", "a node's counts are wrong"),
+        ("1 1 1 f 0 2 0 0 v 4", "a node's counts are wrong"),
+        ("0 1 1 f 0 2 0 0 v 4", "a node's counts are wrong"),
+        ("-1 2 1 f 0 2 0 0 v 4", "a node has a count below 0"),
+        ("1 0 1 f 0 2 0 0 v 4 2 0 1 v 4", "a node's counts are wrong"),
+        // Entries.
+        ("1 0 1 f 0 4 0 0 v 4", "an entry has unknown flags"),
+        ("1 0 1 f 0 -1 0 0 v 4", "an entry has unknown flags"),
+        ("1 0 1 f 0 x 0 0 v 4", "a node has a text for a number"),
+        ("1 0 1 f 0 2 x 0 v 4", "a node has a text for a number"),
+        (
+            "1 0 1 f 0 2 0 0 v 5",
+            "an entry has a wrong number of elements",
+        ),
+        ("1 0 1 f 0 2 0 0 v", "a node ends too early"),
+        ("1 0 1 f 0 2 0 0", "a node ends too early"),
+        ("1 0 1 f 0 2", "a node ends too early"),
+        ("1 0 1 f 0 2 0 0 v 4 rest", "a node has a text for a number"),
+        ("1 0 1 f 0 0 0 0 2 a b c 6", "a node ends too early"),
+        ("1 0 1 f 0 0 0 0 0 4", "an entry has no fields"),
+        ("1 0 1 f 0 0 0 0 -1 2", "a node has a count below 0"),
+        (
+            "1 0 1 f 0 0 0 0 9223372036854775807 a b 6",
+            "a node ends too early",
+        ),
+        ("1 0 0 0 2 0 0 3", "an entry has no fields"),
+        // Ids.
+        ("1 0 1 f 0 2 0 -1 v 4", "ids do not ascend"),
+        ("1 0 1 f 0 2 -1 0 v 4", "ids do not ascend"),
+        ("2 0 1 f 0 2 0 0 v 4 2 0 0 v 4", "ids do not ascend"),
+        ("2 0 1 f 0 2 1 0 v 4 2 0 9 v 4", "ids do not ascend"),
+    ] {
+        let reason_found = refused(|parts| parts.nodes[0] = node(7, 1, elements));
+        assert_eq!(reason_found, format!("stream: {reason}"), "{elements}");
+    }
 }
 
 #[test]
