@@ -237,7 +237,6 @@ impl Walk {
                 });
                 if !more {
                     groups.end_save(number, &group.name);
-                    f(Element::Consumers(group.consumers.len()));
                     self.stage = Stage::Consumer(0);
                 }
             }
