@@ -412,6 +412,18 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
         allow: Allow::AnyReply,
         reason: "7.0 shows fewer times, has other names, and counts what groups have read otherwise",
     },
+    Difference {
+        peer: Some(Peer::Redis7),
+        when: |w| w.is("xread") && w.has("+"),
+        allow: Allow::AnyReply,
+        reason: "7.0 knows no last entry",
+    },
+    Difference {
+        peer: Some(Peer::Redis7),
+        when: |w| w.is("xreadgroup") && w.has("+"),
+        allow: Allow::OtherError,
+        reason: "7.0 knows no last entry",
+    },
 ];
 
 /// Commands that Redis 8.2 has, but neither of the peers.
