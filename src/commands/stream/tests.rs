@@ -24,7 +24,7 @@ fn everything_is_as_valkey_answers_it() {
             let reply = replies[protocol.min(replies.len() - 1)];
             requests += 1;
             let before = t.counts();
-            let answer = t.run(&request.replace("\\0", "\0")).text();
+            let answer = t.run(&request.replace("\\0", "\\x00")).text();
             let answer = answer.replace('\0', "\\0");
             let after = t.counts();
             let counts: Vec<String> = (0..3).map(|i| (after[i] - before[i]).to_string()).collect();

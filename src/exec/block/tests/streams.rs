@@ -26,12 +26,13 @@ fn grouped() -> Test {
 #[test]
 fn everybody_who_reads_is_served_whatever_there_was() {
     let mut t = Test::new();
+    let mut list = Blocked::new(&t, "BLPOP s 0");
     t.run("XADD s 1-1 a 1");
+    list.waits();
     let mut waiting: Vec<Blocked> = (0..3)
         .map(|_| Blocked::new(&t, "XREAD BLOCK 0 STREAMS s $"))
         .collect();
     let mut later = Blocked::new(&t, "XREAD BLOCK 0 COUNT 1 STREAMS s 2-0");
-    let mut list = Blocked::new(&t, "BLPOP s 0");
     t.run("XADD s 1-2 a 1").is("$3 1-2");
     waiting
         .iter_mut()
@@ -39,7 +40,6 @@ fn everybody_who_reads_is_served_whatever_there_was() {
     later.waits();
     t.run("XADD s 2-1 a 1");
     later.got(&entry("2-1"));
-    list.waits();
 }
 
 /// `$` is what it was when the wait began, also when nothing was added for the waiter.
