@@ -423,6 +423,18 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
     },
     Difference {
         peer: Some(Peer::Redis7),
+        when: |w| w.is("xread") && w.has("+"),
+        allow: Allow::AnyReply,
+        reason: "7.0 knows no last entry",
+    },
+    Difference {
+        peer: Some(Peer::Redis7),
+        when: |w| w.is("xreadgroup") && w.has("+"),
+        allow: Allow::OtherError,
+        reason: "7.0 knows no last entry",
+    },
+    Difference {
+        peer: Some(Peer::Redis7),
         when: |w| w.0[0].starts_with("geo") && (w.has("bypolygon") || w.stores_some()),
         allow: Allow::NotSent,
         reason: "7.0 has no polygons; of equally distant points it stores others where a COUNT leaves some",

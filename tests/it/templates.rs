@@ -45,6 +45,7 @@ pub(crate) const GROUPS: &[&[Template]] = &[
     LISTS,
     SETS,
     ZSETS,
+    STREAMS,
     STREAM_GROUPS,
     BITMAPS,
     GEO,
@@ -273,6 +274,75 @@ const SETS: &[Template] = &[
     t(4, "SUNION (skey)+", AnyOrder),
     t(4, "SUNIONSTORE skey (skey)+", Exact),
     t(10, "OBJECT ENCODING skey", Exact),
+];
+
+/// Streams. Their ids are mostly small, so that groups, other streams and ranges meet them; whatever
+/// comes by the clock differs between two servers.
+const STREAMS: &[Template] = &[
+    t(24, "XADD tkey 9-* (field val)+", Exact),
+    t(12, "XADD tkey tid (field val)+", Exact),
+    t(
+        8,
+        "XADD tkey [NOMKSTREAM]? [MAXLEN|MINID]? [~|=]? small [LIMIT small]? 9-* (field val)+",
+        Exact,
+    ),
+    t(
+        8,
+        "XADD tkey [NOMKSTREAM|MAXLEN small|MAXLEN ~ small|MAXLEN = count|MINID tid|MINID ~ tid|\
+         LIMIT small]* 9-* field val",
+        Exact,
+    ),
+    t(
+        3,
+        "XTRIM tkey [MAXLEN small|MAXLEN ~ small|MAXLEN = small|MINID tid|MINID ~ tid|LIMIT count]+",
+        Exact,
+    ),
+    t(8, "XDEL tkey (tid)+", Exact),
+    t(
+        3,
+        "XDELEX tkey [KEEPREF|DELREF|ACKED]? IDS 2 tid tid",
+        Exact,
+    ),
+    t(6, "XLEN tkey", Exact),
+    t(16, "XRANGE tkey trange trange [COUNT count]?", Exact),
+    t(12, "XREVRANGE tkey trange trange [COUNT count]?", Exact),
+    t(
+        4,
+        "XSETID tkey tid [ENTRIESADDED small|MAXDELETEDID tid]*",
+        Exact,
+    ),
+    t(
+        10,
+        "XREAD [COUNT count|BLOCK twait]* STREAMS tkey tread",
+        Exact,
+    ),
+    t(
+        8,
+        "XREAD [COUNT count|BLOCK twait]* STREAMS tkey tkey tread tread",
+        Exact,
+    ),
+    t(
+        16,
+        "XREADGROUP GROUP tgroup tconsumer [COUNT count|BLOCK twait|NOACK]* STREAMS tkey >",
+        Exact,
+    ),
+    t(
+        8,
+        "XREADGROUP GROUP tgroup tconsumer [COUNT small|NOACK]* STREAMS tkey tread",
+        Exact,
+    ),
+    t(
+        6,
+        "XREADGROUP GROUP tgroup tconsumer [COUNT small]? STREAMS tkey tkey > tread",
+        Exact,
+    ),
+    t(6, "XGROUP CREATE tkey tgroup tfrom [MKSTREAM]?", Exact),
+    t(6, "XACK tkey tgroup (tid)+", Exact),
+    t(3, "XINFO STREAM tkey", Exact),
+    t(3, "XINFO STREAM tkey FULL [COUNT small]?", Times),
+    t(3, "XINFO GROUPS tkey", Exact),
+    t(2, "OBJECT ENCODING tkey", Exact),
+    t(1, "TYPE tkey", Exact),
 ];
 
 /// Consumer groups of streams, whose ids are mostly `9-0`, `9-1`, ...
