@@ -199,7 +199,8 @@ impl ConfigStore {
         let mut seen = BTreeSet::new();
         let mut found = Vec::with_capacity(pairs.len());
         for (spelled, _) in pairs {
-            let spelled_text = String::from_utf8_lossy(spelled);
+            let shown = spelled.split(|&byte| byte == 0).next();
+            let spelled_text = String::from_utf8_lossy(shown.unwrap_or_default());
             let name = find_name(spelled)
                 .filter(|name| name.row.directive().mutability != Mutability::FileOnly)
                 .ok_or_else(|| format!("{UNKNOWN} - '{spelled_text}'"))?;

@@ -13,6 +13,7 @@
 use std::collections::BTreeSet;
 
 use crate::differences::{DIFFERENCES, Difference, Peer, Words};
+use crate::positions;
 use crate::templates::{DWELLINGS, GROUPS, Template};
 
 /// A small deterministic generator (splitmix64).
@@ -446,6 +447,7 @@ fn fill_collection(rng: &mut Rng, word: &str) -> Vec<u8> {
         ),
         word if word.starts_with('b') => fill_bits(rng, word),
         word if word.starts_with('t') => fill_group(rng, word),
+        word if word.starts_with('g') => positions::fill(rng, word),
         word if word.starts_with('p') => fill_hyperloglog(rng, word),
         literal if rng.chance(10) => literal.to_lowercase().into_bytes(),
         literal => literal.as_bytes().to_vec(),
@@ -558,7 +560,7 @@ pub(crate) fn commands_with_templates() -> BTreeSet<String> {
     .collect()
 }
 
-fn word_of(rng: &mut Rng, words: &[&str]) -> Vec<u8> {
+pub(crate) fn word_of(rng: &mut Rng, words: &[&str]) -> Vec<u8> {
     rng.pick(words).as_bytes().to_vec()
 }
 
@@ -609,14 +611,14 @@ fn key(rng: &mut Rng) -> Vec<u8> {
 
 /// A key of any type; which one it has follows from its first letter, mostly.
 fn any_key(rng: &mut Rng) -> Vec<u8> {
-    match *rng.pick(&["k", "h", "l", "s", "z", "b", "p"]) {
+    match *rng.pick(&["k", "h", "l", "s", "z", "b", "p", "g"]) {
         "k" => key(rng),
         prefix => numbered(rng, prefix, 5),
     }
 }
 
 /// A key of the type that `prefix` stands for, mostly.
-fn typed_key(rng: &mut Rng, prefix: &str) -> Vec<u8> {
+pub(crate) fn typed_key(rng: &mut Rng, prefix: &str) -> Vec<u8> {
     match rng.below(40) {
         0..=1 => any_key(rng),
         2 => [prefix.as_bytes(), b"\x00\xff\r\n"].concat(),

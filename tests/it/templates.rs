@@ -47,6 +47,7 @@ pub(crate) const GROUPS: &[&[Template]] = &[
     ZSETS,
     STREAM_GROUPS,
     BITMAPS,
+    GEO,
     HYPERLOGLOGS,
     SORT,
     GENERIC,
@@ -57,7 +58,7 @@ pub(crate) const GROUPS: &[&[Template]] = &[
 ];
 
 /// How many of [`GROUPS`] an episode may dwell on, from the first.
-pub(crate) const DWELLINGS: usize = 9;
+pub(crate) const DWELLINGS: usize = 10;
 
 /// Strings.
 const STRINGS: &[Template] = &[
@@ -507,6 +508,93 @@ const BITMAPS: &[Template] = &[
     t(2, "EXPIRE bkey secs", Exact),
     t(3, "APPEND bkey val", Exact),
     t(4, "OBJECT ENCODING bkey", Exact),
+];
+
+/// Positions in sorted sets.
+const GEO: &[Template] = &[
+    t(24, "GEOADD gkey (glon glat member)+", Exact),
+    t(8, "GEOADD gkey [NX|XX|CH]* (glon glat member)+", Exact),
+    t(3, "GEOADD gkey (glon glat nmember)#", Exact),
+    t(8, "GEODIST gkey member member [gunit]?", Exact),
+    t(6, "GEOHASH gkey (member)+", Exact),
+    t(6, "GEOPOS gkey (member)+", Exact),
+    t(
+        8,
+        "GEORADIUS gkey glon glat gsize gunit \
+         [dir|WITHDIST|WITHCOORD|WITHHASH|COUNT gcount|COUNT gcount ANY]*",
+        Exact,
+    ),
+    t(
+        3,
+        "GEORADIUS gkey glon glat gsize gunit \
+         [dir|COUNT gcount|STORE gkey|STOREDIST gkey|WITHDIST]*",
+        Exact,
+    ),
+    t(
+        4,
+        "GEORADIUS_RO gkey glon glat gsize gunit [dir|WITHDIST|COUNT gcount ANY|STORE gkey]*",
+        Exact,
+    ),
+    t(
+        8,
+        "GEORADIUSBYMEMBER gkey member gsize gunit \
+         [dir|WITHDIST|WITHCOORD|WITHHASH|COUNT gcount|COUNT gcount ANY]*",
+        Exact,
+    ),
+    t(
+        3,
+        "GEORADIUSBYMEMBER gkey member gsize gunit \
+         [dir|COUNT gcount|STORE gkey|STOREDIST gkey|WITHHASH]*",
+        Exact,
+    ),
+    t(
+        4,
+        "GEORADIUSBYMEMBER_RO gkey member gsize gunit [dir|WITHCOORD|COUNT gcount|STORE gkey]*",
+        Exact,
+    ),
+    t(
+        10,
+        "GEOSEARCH gkey [FROMMEMBER member|FROMLONLAT glon glat]+ BYRADIUS gsize gunit \
+         [dir|WITHDIST|WITHCOORD|WITHHASH|COUNT gcount|COUNT gcount ANY]*",
+        Exact,
+    ),
+    t(
+        10,
+        "GEOSEARCH gkey FROMMEMBER member BYBOX gsize gsize gunit \
+         [dir|WITHDIST|WITHCOORD|WITHHASH|COUNT gcount|COUNT gcount ANY]*",
+        Exact,
+    ),
+    t(
+        8,
+        "GEOSEARCH gkey BYPOLYGON 3 glon glat glon glat glon glat \
+         [dir|WITHDIST|COUNT gcount|BYBOX gsize gsize gunit]*",
+        Exact,
+    ),
+    t(
+        6,
+        "GEOSEARCH gkey BYPOLYGON 4 glon glat glon glat glon glat glon glat [dir|WITHDIST]*",
+        Exact,
+    ),
+    t(2, "GEOSEARCH gkey BYPOLYGON int (glon glat)+", Exact),
+    t(
+        4,
+        "GEOSEARCH gkey [FROMMEMBER member|FROMLONLAT glon glat|BYRADIUS gsize gunit]* \
+         [BYBOX gsize gsize gunit|BYPOLYGON 3 glon glat glon glat glon glat]*",
+        Exact,
+    ),
+    t(
+        6,
+        "GEOSEARCHSTORE gkey gkey [FROMMEMBER member|FROMLONLAT glon glat]+ \
+         [BYRADIUS gsize gunit|BYBOX gsize gsize gunit]+ [dir|COUNT gcount|STOREDIST|ANY]*",
+        Exact,
+    ),
+    t(
+        3,
+        "GEOSEARCHSTORE gkey gkey BYPOLYGON 3 glon glat glon glat glon glat [STOREDIST|dir]*",
+        Exact,
+    ),
+    t(4, "ZRANGE gkey 0 -1 WITHSCORES", Exact),
+    t(3, "ZREM gkey (member)+", Exact),
 ];
 
 /// HyperLogLogs, some of them dense.

@@ -6,6 +6,7 @@ use super::is;
 use crate::commands::{CmdResult, Ctx, Next, typed};
 use crate::ds::bits;
 use crate::spec::{Args, CmdError};
+use crate::util::num;
 use crate::value::{Type, string};
 
 /// What part of a value is looked at.
@@ -26,20 +27,16 @@ impl Part {
         if args.remaining() > 3 {
             return Err(CmdError::Syntax);
         }
-        let mut part = Part {
-            start: args.int()?,
-            end: None,
-            in_bits: false,
+        let start = args.int()?;
+        let end = args.option();
+        // The unit is looked at before the end.
+        let in_bits = args.option().map(unit_is_bit).transpose()?;
+        let end = end.map(|end| num::parse_i64(end).ok_or(CmdError::NotInteger));
+        let part = Part {
+            start,
+            end: end.transpose()?,
+            in_bits: in_bits.unwrap_or_default(),
         };
-        if !args.is_empty() {
-            part.end = Some(args.int()?);
-        }
-        if let Some(unit) = args.option() {
-            part.in_bits = is(unit, "BIT");
-            if !part.in_bits && !is(unit, "BYTE") {
-                return Err(CmdError::Syntax);
-            }
-        }
         Ok(Some(part))
     }
 
@@ -56,6 +53,14 @@ impl Part {
             .map_or(units, |end| from_start(end).saturating_add(1));
         let start = from_start(self.start);
         start.min(units) * unit_bits..end.min(units) * unit_bits
+    }
+}
+
+/// Whether positions are those of bits, not of bytes.
+fn unit_is_bit(word: &[u8]) -> Result<bool, CmdError> {
+    match is(word, "BIT") {
+        false if !is(word, "BYTE") => Err(CmdError::Syntax),
+        is_bit => Ok(is_bit),
     }
 }
 

@@ -287,10 +287,7 @@ fn progress_is_counted_as_valkey_does() {
         while words[at..].contains(&"last-delivered-id") {
             let id = after(at, "last-delivered-id");
             let (read, lag) = (after(id, "entries-read"), after(id, "lag"));
-            let figure = |at: usize| match words[at].strip_prefix(':') {
-                Some(number) => number,
-                None => "?",
-            };
+            let figure = |at: usize| words[at].strip_prefix(':').unwrap_or("?");
             ours.push(format!(
                 "{} {} {}",
                 words[id + 1],
@@ -300,7 +297,7 @@ fn progress_is_counted_as_valkey_does() {
             at = lag;
         }
         assert_eq!(ours.join(", "), groups, "{request}");
-        known += groups.matches(|c: char| c == ',').count() + 1;
+        known += groups.matches(',').count() + 1;
     }
     assert!(known > 500, "{known}");
 }
