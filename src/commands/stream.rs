@@ -117,7 +117,8 @@ pub const COMMANDS: &[Command] = &[
         .docs(
             Group::Stream,
             "5.0.0",
-            "",
+            "O(N) for each stream, where N is the number of entries that are returned. Who adds \
+             an entry spends O(M) on M clients that wait for it.",
             "Returns the entries of several streams that are above given ids; on request waits \
              for one if there is none.",
         )

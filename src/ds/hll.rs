@@ -123,18 +123,34 @@ mod scalar {
     const STEP_BYTES: usize = 6;
 
     pub(super) fn raise(registers: &mut Registers, packed: &Packed) {
-        let steps = registers.chunks_exact_mut(STEP);
-        for (registers, packed) in steps.zip(packed.chunks_exact(STEP_BYTES)) {
-            for (register, value) in registers.iter_mut().zip(spread(packed)) {
-                *register = (*register).max(value);
-            }
+        let (steps, _) = registers.as_chunks_mut::<STEP>();
+        let (packed, _) = packed.as_chunks::<STEP_BYTES>();
+        for (registers, packed) in steps.iter_mut().zip(packed) {
+            *registers = max(u64::from_le_bytes(*registers), spread(packed)).to_le_bytes();
         }
     }
 
+    /// The larger ones of eight pairs of registers.
+    #[inline]
+    fn max(a: u64, b: u64) -> u64 {
+        const TOPS: u64 = 0x8080_8080_8080_8080;
+        // A register leaves the top bit free: it stays set where nothing had to be borrowed from it.
+        let not_less = ((a | TOPS) - b & TOPS) >> 7;
+        let mask = not_less * 0xFF;
+        a & mask | b & !mask
+    }
+
     pub(super) fn pack(registers: &Registers, packed: &mut Packed) {
-        let steps = registers.chunks_exact(STEP);
-        for (registers, packed) in steps.zip(packed.chunks_exact_mut(STEP_BYTES)) {
-            gather(registers, packed);
+        pack_some(registers, packed);
+    }
+
+    /// Packs as many registers as there are, a multiple of eight.
+    #[inline]
+    pub(super) fn pack_some(registers: &[u8], packed: &mut [u8]) {
+        let (steps, _) = registers.as_chunks::<STEP>();
+        let (packed, _) = packed.as_chunks_mut::<STEP_BYTES>();
+        for (registers, packed) in steps.iter().zip(packed) {
+            *packed = gather(registers);
         }
     }
 
@@ -150,27 +166,24 @@ mod scalar {
         std::array::from_fn(|value| parts.iter().map(|part| part[value]).sum())
     }
 
-    /// Six bytes as eight registers: halves move apart, then their halves, then theirs.
+    /// Six bytes as eight registers, the first one lowest: halves move apart, then their halves, then theirs.
     #[inline]
-    fn spread(packed: &[u8]) -> [u8; STEP] {
-        let mut bytes = [0; 8];
-        bytes[..STEP_BYTES].copy_from_slice(packed);
-        let all = u64::from_le_bytes(bytes);
+    fn spread(packed: &[u8; STEP_BYTES]) -> u64 {
+        let [a, b, c, d, e, f] = *packed;
+        let all = u64::from_le_bytes([a, b, c, d, e, f, 0, 0]);
         let halves = all & 0x00FF_FFFF | (all & 0xFFFF_FF00_0000) << 8;
         let quarters = halves & 0x0000_0FFF_0000_0FFF | (halves & 0x00FF_F000_00FF_F000) << 4;
-        let eighths = quarters & 0x003F_003F_003F_003F | (quarters & 0x0FC0_0FC0_0FC0_0FC0) << 2;
-        eighths.to_le_bytes()
+        quarters & 0x003F_003F_003F_003F | (quarters & 0x0FC0_0FC0_0FC0_0FC0) << 2
     }
 
     /// The other way round.
     #[inline]
-    pub(super) fn gather(registers: &[u8], packed: &mut [u8]) {
-        let mut bytes = [0; STEP];
-        bytes.copy_from_slice(registers);
-        let eighths = u64::from_le_bytes(bytes);
+    fn gather(registers: &[u8; STEP]) -> [u8; STEP_BYTES] {
+        let eighths = u64::from_le_bytes(*registers);
         let quarters = eighths & 0x003F_003F_003F_003F | (eighths & 0x3F00_3F00_3F00_3F00) >> 2;
         let halves = quarters & 0x0000_0FFF_0000_0FFF | (quarters & 0x0FFF_0000_0FFF_0000) >> 4;
         let all = halves & 0x00FF_FFFF | (halves & 0x00FF_FFFF_0000_0000) >> 8;
-        packed.copy_from_slice(&all.to_le_bytes()[..STEP_BYTES]);
+        let [a, b, c, d, e, f, ..] = all.to_le_bytes();
+        [a, b, c, d, e, f]
     }
 }

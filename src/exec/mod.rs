@@ -378,19 +378,19 @@ impl Exec {
         }
     }
 
-    /// The locks of a command without keys, with several, or on the exclusive path; `None` when
-    /// someone else has the keyspace for himself.
+    /// The locks of a command without keys, with several, with one that has to be looked for, or on
+    /// the exclusive path; `None` when someone else has the keyspace for himself.
     #[inline(never)]
-    fn hold_several(&self, command: &Registered, argv: Argv<'_>) -> Option<Held<'_>> {
+    fn hold_several(&self, command: &Registered, argv: Argv<'_>) -> Option<(Held<'_>, OnlyKey)> {
         let keyspace = &self.server.keyspace;
         let needs_all = command.row.exclusive_if.is_some_and(|needs| needs(argv));
         if needs_all || command.row.flags.has(Flags::EXCLUSIVE) {
             let gate = Some(keyspace.gate.try_close()?);
             let locks = keyspace.lock_all();
-            return Some(Held { locks, gate });
+            return Some((Held { locks, gate }, None));
         }
-        let locks = lock_keys(keyspace, command, argv);
-        Some(Held { locks, gate: None })
+        let (locks, only) = lock_keys(keyspace, command, argv);
+        Some((Held { locks, gate: None }, only))
     }
 
     /// Locks and runs; `None` when someone else has the keyspace for himself.
@@ -415,9 +415,13 @@ impl Exec {
                 Access::new(keyspace, locks, client.db, now_ms, touch).with_first_key(key, hash)
             }
             None => {
-                let held = self.hold_several(command, argv)?;
+                let (held, only) = self.hold_several(command, argv)?;
                 gate = held.gate;
-                Access::new(keyspace, held.locks, client.db, now_ms, touch)
+                let db = Access::new(keyspace, held.locks, client.db, now_ms, touch);
+                match only {
+                    Some((at, hash)) => db.with_first_key(&argv[at], hash),
+                    None => db,
+                }
             }
         };
         let skip = 1 + command.is_subcommand() as usize;
@@ -579,20 +583,30 @@ struct Held<'k> {
     gate: Option<GateGuard<'k>>,
 }
 
+/// Where the only key of a request stands, and its hash; `None` if there is not just one.
+type OnlyKey = Option<(usize, u64)>;
+
 /// Locks the shards of the keys that a request names.
-fn lock_keys<'k>(keyspace: &'k Keyspace, command: &Registered, argv: Argv<'_>) -> Locks<'k> {
-    let mut hashes: SmallVec<[u64; 16]> = SmallVec::new();
+fn lock_keys<'k>(
+    keyspace: &'k Keyspace,
+    command: &Registered,
+    argv: Argv<'_>,
+) -> (Locks<'k>, OnlyKey) {
+    let mut keys: SmallVec<[(usize, u64); 16]> = SmallVec::new();
     // Specs that lead nowhere: mostly the handler finds the same fault and answers it, without touching
     // a key. But some commands need no keys of their last spec (PFMERGE without sources).
     let _ = keys::for_each_key(command.row.keys, argv, |at, spec| {
         if spec.is_key() {
-            hashes.push(keyspace.hash(&argv[at]));
+            keys.push((at, keyspace.hash(&argv[at])));
         }
     });
-    match hashes.len() {
-        0 => keyspace.lock_none(),
-        1 => keyspace.lock_one(hashes[0]),
-        _ => keyspace.lock_many(hashes.into_iter()),
+    match keys.as_slice() {
+        [] => (keyspace.lock_none(), None),
+        &[only] => (keyspace.lock_one(only.1), Some(only)),
+        _ => {
+            let hashes = keys.iter().map(|&(_, hash)| hash);
+            (keyspace.lock_many(hashes), None)
+        }
     }
 }
 

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use crate::db::snapshot::{Cut, Large, Progress, Walk};
 use crate::db::{DbIndex, Keyspace};
-use crate::ds::collection::Element;
+use crate::ds::collection::{Collection, Element};
 use crate::ds::entry::{Entry, EntryRef, Meta, NewValue, ValueRef};
 use crate::sys::process;
 use crate::value::Type;
@@ -34,7 +34,7 @@ pub use file::FileSink;
 const SLICE_KEYS: usize = 48;
 /// Elements of a large collection per hold.
 const SLICE_ELEMENTS: usize = 64;
-/// Nodes of a large list per hold.
+/// Nodes of a large list or stream per hold.
 const SLICE_NODES: usize = 2;
 /// Longer values are copied under the lock and encoded after it, bytes.
 const COPIED_BYTES_MIN: usize = 512;
@@ -365,10 +365,14 @@ impl Recorder<'_> {
     /// A key, mostly under the lock of its shard.
     #[inline]
     fn key(&mut self, db: DbIndex, entry: EntryRef<'_>) {
-        let is_long = entry
-            .value()
-            .as_bytes()
-            .is_some_and(|bytes| bytes.len() >= COPIED_BYTES_MIN);
+        let is_long = match entry.value() {
+            // Its form in a file has to be made, node by node.
+            ValueRef::Collection(Collection::Stream(stream)) => !stream.entries().is_empty(),
+            value => {
+                let bytes = value.as_bytes();
+                bytes.is_some_and(|bytes| bytes.len() >= COPIED_BYTES_MIN)
+            }
+        };
         if is_long {
             self.copies.push((db, entry.duplicate()));
             return;
@@ -414,7 +418,7 @@ impl Recorder<'_> {
             Type::Zset => (LargeKind::Zset, SLICE_ELEMENTS),
             Type::Stream => {
                 let has_consumers = large.has_consumers;
-                (LargeKind::Stream { has_consumers }, SLICE_ELEMENTS)
+                (LargeKind::Stream { has_consumers }, SLICE_NODES)
             }
             Type::Hash | Type::String => {
                 let fields_expire = large.fields_expire;

@@ -59,10 +59,10 @@ impl NewId {
     /// Reads what XADD takes for an id.
     #[inline]
     pub fn parse(text: &[u8]) -> Option<NewId> {
+        let text = readable(text)?;
         if text == b"*" {
             return Some(NewId::Now);
         }
-        let text = readable(text)?;
         match memchr::memchr(b'-', text) {
             Some(at) if &text[at + 1..] == b"*" => Some(NewId::NextOf(parse_number(&text[..at])?)),
             at => parse_at(text, at, 0).map(NewId::Is),

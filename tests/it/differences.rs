@@ -4,6 +4,8 @@
 //!
 //! To add a difference: one row in [`DIFFERENCES`], as narrow as can be.
 
+use crate::positions;
+
 /// Whom Kivi is compared with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Peer {
@@ -71,6 +73,12 @@ impl Words {
     fn is_blocking(&self) -> bool {
         let name = self.0[0].as_str();
         self.among(&["blmove", "brpoplpush"]) || name.starts_with('b') && name.contains("pop")
+    }
+
+    /// Stores a part of what a search finds.
+    fn stores_some(&self) -> bool {
+        let stores = self.has("store") || self.has("storedist") || self.is("geosearchstore");
+        stores && self.has("count")
     }
 
     pub(crate) fn among(&self, names: &[&str]) -> bool {
@@ -344,7 +352,8 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
                 let score = word.trim_start_matches('(');
                 score.starts_with(' ') || score.starts_with("0x")
             };
-            w.0[0].starts_with('z') && w.0.iter().any(odd)
+            let is_scored = w.0[0].starts_with('z') || w.0[0].starts_with("geo");
+            is_scored && w.0.iter().any(odd)
         },
         allow: Allow::NotSent,
         reason: "7.0 takes scores with spaces before them, and hexadecimal ones",
@@ -412,10 +421,46 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
         allow: Allow::AnyReply,
         reason: "7.0 shows fewer times, has other names, and counts what groups have read otherwise",
     },
+    Difference {
+        peer: Some(Peer::Redis7),
+        when: |w| w.is("xread") && w.has("+"),
+        allow: Allow::AnyReply,
+        reason: "7.0 knows no last entry",
+    },
+    Difference {
+        peer: Some(Peer::Redis7),
+        when: |w| w.is("xreadgroup") && w.has("+"),
+        allow: Allow::OtherError,
+        reason: "7.0 knows no last entry",
+    },
+    Difference {
+        peer: Some(Peer::Redis7),
+        when: |w| w.0[0].starts_with("geo") && (w.has("bypolygon") || w.stores_some()),
+        allow: Allow::NotSent,
+        reason: "7.0 has no polygons; of equally distant points it stores others where a COUNT leaves some",
+    },
+    Difference {
+        peer: Some(Peer::Redis7),
+        when: |w| w.0[0].starts_with("geo") && w.has("count"),
+        allow: Allow::AsMany,
+        reason: "of equally distant points 7.0 shows others where a COUNT leaves some",
+    },
+    Difference {
+        peer: Some(Peer::Redis7),
+        when: |w| w.0[0].starts_with("geo"),
+        allow: Allow::OtherError,
+        reason: "7.0 has other texts for a member that is missing, and knows two shapes",
+    },
+    Difference {
+        peer: Some(Peer::Valkey9),
+        when: |w| positions::has_polygon_around_a_pole(&w.0),
+        allow: Allow::NotSent,
+        reason: "Valkey searches where its memory happens to say",
+    },
 ];
 
 /// Commands that Redis 8.2 has, but neither of the peers.
-const STREAM_8_2: &[&str] = &["xackdel"];
+const STREAM_8_2: &[&str] = &["xackdel", "xdelex"];
 
 /// Commands on hashes that Redis 7.0 does not have.
 const HASH_9: &[&str] = &[

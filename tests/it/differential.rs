@@ -57,6 +57,7 @@ const LIMITS: &[(&str, &str, &[&str])] = &[
     ("set-max-listpack-value", "64", &["4", "20", "64"]),
     ("zset-max-listpack-entries", "128", &["3", "8", "0", "128"]),
     ("zset-max-listpack-value", "64", &["4", "20", "64"]),
+    ("hll-sparse-max-bytes", "3000", &["20", "60", "300", "3000"]),
 ];
 
 /// A disagreement, with what is needed to understand it.

@@ -13,6 +13,7 @@
 use std::collections::BTreeSet;
 
 use crate::differences::{DIFFERENCES, Difference, Peer, Words};
+use crate::positions;
 use crate::templates::{DWELLINGS, GROUPS, Template};
 
 /// A small deterministic generator (splitmix64).
@@ -248,6 +249,22 @@ fn unfit(argv: &[Vec<u8>]) -> bool {
         || has_ties(argv)
         || sets_far_bits(argv)
         || asks_for_young(argv)
+        || takes_the_time(argv)
+}
+
+/// Whether the id of an entry comes by the clock.
+fn takes_the_time(argv: &[Vec<u8>]) -> bool {
+    argv[0].eq_ignore_ascii_case(b"xadd") && argv.iter().any(|arg| arg.starts_with(b"*"))
+}
+
+/// Whether XREAD's or XREADGROUP's timeout is none of [`STREAM_WAITS`].
+fn waits_for_streams(argv: &[Vec<u8>]) -> bool {
+    let is_wait = |arg: &[u8]| STREAM_WAITS.iter().any(|wait| wait.as_bytes() == arg);
+    let name = argv[0].to_ascii_lowercase();
+    name.starts_with(b"xread")
+        && argv
+            .windows(2)
+            .any(|pair| pair[0].eq_ignore_ascii_case(b"block") && !is_wait(&pair[1]))
 }
 
 /// Whether a blocking command's timeout is none of [`WAITS`].
@@ -255,7 +272,7 @@ fn waits(argv: &[Vec<u8>]) -> bool {
     let timeout = match argv[0].to_ascii_lowercase().as_slice() {
         b"blpop" | b"brpop" | b"blmove" | b"brpoplpush" | b"bzpopmin" | b"bzpopmax" => argv.last(),
         b"blmpop" | b"bzmpop" => argv.get(1),
-        _ => return false,
+        _ => return waits_for_streams(argv),
     };
     !timeout.is_some_and(|timeout| WAITS.iter().any(|wait| wait.as_bytes() == timeout))
 }
@@ -446,6 +463,7 @@ fn fill_collection(rng: &mut Rng, word: &str) -> Vec<u8> {
         ),
         word if word.starts_with('b') => fill_bits(rng, word),
         word if word.starts_with('t') => fill_group(rng, word),
+        word if word.starts_with('g') => positions::fill(rng, word),
         word if word.starts_with('p') => fill_hyperloglog(rng, word),
         literal if rng.chance(10) => literal.to_lowercase().into_bytes(),
         literal => literal.as_bytes().to_vec(),
@@ -463,6 +481,9 @@ fn fill_group(rng: &mut Rng, word: &str) -> Vec<u8> {
         "tfrom" => stream_id(rng),
         "trange" if rng.chance(50) => word_of(rng, &["-", "+", "-", "+", "(9-3"]),
         "trange" => stream_id(rng),
+        "tread" if rng.chance(50) => word_of(rng, &["0", "0", "$", "+", ">", "9", "9-5"]),
+        "tread" => stream_id(rng),
+        "twait" => word_of(rng, STREAM_WAITS),
         // What is delivered while a test runs stays younger than 1000 s; more is said of some.
         "tidle" => word_of(rng, &["0", "0", "0", "1000000", "1000000", "-1", "x"]),
         "tage" => word_of(rng, &["0", "-1", "x", "100000000", "100000000"]),
@@ -558,7 +579,7 @@ pub(crate) fn commands_with_templates() -> BTreeSet<String> {
     .collect()
 }
 
-fn word_of(rng: &mut Rng, words: &[&str]) -> Vec<u8> {
+pub(crate) fn word_of(rng: &mut Rng, words: &[&str]) -> Vec<u8> {
     rng.pick(words).as_bytes().to_vec()
 }
 
@@ -567,6 +588,22 @@ fn numbered(rng: &mut Rng, prefix: &str, count: usize) -> Vec<u8> {
 }
 
 /// Timeouts that are over in a moment, or none: nothing else waits for the test.
+const STREAM_WAITS: &[&str] = &[
+    "1",
+    "2",
+    "1",
+    "2",
+    "1",
+    "2",
+    "-1",
+    "x",
+    "1.5",
+    "9223372036854775807",
+    "9223372036854775808",
+    "",
+];
+
+/// See [`waits`].
 const WAITS: &[&str] = &[
     "0.001", "0.002", "0.001", "0.002", "0.001", "0.002", "0.001", "0.002", "0.0001", "1e-3",
     "0x0.004", "1e-10", "-1", "nan", "inf", "-inf", "abc", "", " 0.001", "0.001 ", "1e20", "1e400",
@@ -609,14 +646,14 @@ fn key(rng: &mut Rng) -> Vec<u8> {
 
 /// A key of any type; which one it has follows from its first letter, mostly.
 fn any_key(rng: &mut Rng) -> Vec<u8> {
-    match *rng.pick(&["k", "h", "l", "s", "z", "b", "p"]) {
+    match *rng.pick(&["k", "h", "l", "s", "z", "b", "p", "g"]) {
         "k" => key(rng),
         prefix => numbered(rng, prefix, 5),
     }
 }
 
 /// A key of the type that `prefix` stands for, mostly.
-fn typed_key(rng: &mut Rng, prefix: &str) -> Vec<u8> {
+pub(crate) fn typed_key(rng: &mut Rng, prefix: &str) -> Vec<u8> {
     match rng.below(40) {
         0..=1 => any_key(rng),
         2 => [prefix.as_bytes(), b"\x00\xff\r\n"].concat(),

@@ -24,6 +24,7 @@ mod misuse;
 mod monitor;
 mod persist_faults;
 mod persistence;
+mod positions;
 mod propagation;
 mod protocol;
 mod protocol_cases;

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Output;
 
-use crate::harness::{Server, needs, python, run_tool};
+use crate::harness::{Server, is_stand_in, needs, python, run_tool};
 
 /// Runs redis-cli on `server`; panics unless it succeeds.
 fn cli(server: &Server, args: &[&str], stdin: &[u8]) -> Option<String> {
@@ -402,4 +402,39 @@ fn redis_cli_shows_the_same_of_the_types_as_of_valkey() {
         Some(lines)
     });
     assert_eq!(said[0], said[1], "redis-cli --bigkeys");
+}
+
+/// What redis-py gets of Redis 8.2's commands, which no real server here has: as they are documented.
+const OF_REDIS_8_2: &str = "\
+xdelex ('refs', '1-1', '99-1') {} -> [1, -1]
+xdelex ('refs', '1-1', '2-1') {'ref_policy': 'DELREF'} -> [-1, 1]
+xdelex ('refs', '3-1', '8-1') {'ref_policy': 'ACKED'} -> [2, 2]
+xackdel ('refs', 'one', '3-1', '4-1') {'ref_policy': 'ACKED'} -> [2, 2]
+xackdel ('refs', 'one', '5-1') {'ref_policy': 'DELREF'} -> [1]
+xackdel ('refs', 'one', '6-1', '77-1') {} -> [1, -1]
+bitop ('DIFF', 'd', 'b1', 'b2', 'b3') {} -> 1
+b'\\x08'
+bitop ('DIFF1', 'd', 'b1', 'b2', 'b3') {} -> 1
+b'p'
+bitop ('ANDOR', 'd', 'b1', 'b2', 'b3') {} -> 1
+b'\\x07'
+bitop ('ONE', 'd', 'b1', 'b2', 'b3') {} -> 1
+b'h'
+";
+
+#[test]
+fn redis_py_uses_commands_of_redis_8_2() {
+    if is_stand_in() {
+        return;
+    }
+    let kivi = Server::kivi(&[]);
+    for protocol in ["2", "3"] {
+        let Some(said) = types_by_redis_py(&kivi, &[protocol, "python", "new"]) else {
+            return;
+        };
+        let lines: Vec<&str> = said.lines().collect();
+        for line in OF_REDIS_8_2.lines() {
+            assert!(lines.contains(&line), "no {line:?} in\n{said}");
+        }
+    }
 }

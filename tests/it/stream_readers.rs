@@ -1,15 +1,16 @@
-//! Readers of streams in large numbers: who follows one misses nothing, and who waits is served.
+//! Readers of streams: who follows one misses nothing, who waits is served, and told when there is
+//! nothing left to wait for.
 //!
 //! Producers on several threads let the server choose the ids; so the ids of a stream must be unique and
 //! ascend in the order in which readers see the entries, whatever the threads do.
 
 use std::thread;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::client::{Client, Reply, encode};
 use crate::concurrency::{rounds, with_threads};
 use crate::expiry::info_number;
-use crate::harness::{Server, eventually, is_stand_in};
+use crate::harness::{PATIENCE, Server, eventually, is_stand_in};
 
 const STREAMS: [&str; 2] = ["events:a", "events:b"];
 const PRODUCERS: usize = 3;
@@ -205,6 +206,112 @@ fn hundreds_wait_for_one_stream() {
         }
         assert_eq!(info_number(&mut client, "blocked_clients"), 0);
     });
+}
+
+/// What may happen to the key `s` that a reader waits for, one after the other where there are bars.
+const ENDS: &str = "DEL s
+UNLINK s
+EXPIREAT s 1
+SET s x
+RPUSH s x
+RENAME s t
+RENAME t s
+RENAME new s
+RENAMENX new s
+COPY new s REPLACE
+MOVE s 1
+FLUSHDB
+FLUSHALL
+SWAPDB 0 1
+SORT list STORE s
+SUNIONSTORE s set
+ZUNIONSTORE s 1 zset
+BITOP NOT s str
+GEOSEARCHSTORE s zset FROMLONLAT 0 0 BYRADIUS 1 km
+XGROUP DESTROY s g
+XGROUP DELCONSUMER s g c
+XGROUP SETID s g 0
+XSETID s 100-1
+XTRIM s MAXLEN 0
+XDEL s 1-1
+XADD s 5-5 f v
+XADD s 100-5 f v
+XADD s MAXLEN 0 100-5 f v
+XADD t 100-1 f v
+XCLAIM s g c 0 1-1 FORCE
+XAUTOCLAIM s g c 0 0
+DEL t
+XGROUP CREATE t g 0 MKSTREAM
+MULTI|XADD s 100-1 f v|XDEL s 100-1|EXEC
+MULTI|XADD s 100-1 f v|DEL s|EXEC
+MULTI|XADD s 100-1 f v|XGROUP DESTROY s g|EXEC
+MULTI|XADD s 100-1 f v|XADD s 100-2 f v|EXEC
+MULTI|DEL s|XGROUP CREATE s g $ MKSTREAM|EXEC
+MULTI|DEL s|XADD s 100-1 f v|EXEC
+MULTI|DEL s|RPUSH s a|EXEC
+MULTI|XGROUP DESTROY s g|XGROUP CREATE s g 0|EXEC
+MULTI|XGROUP DESTROY s g|XGROUP CREATE s g 0|XADD s 100-1 f v|EXEC";
+
+const WAITS: &str = "XREADGROUP GROUP g c BLOCK 0 STREAMS s >
+XREADGROUP GROUP g c BLOCK 0 NOACK STREAMS s t > >
+XREAD BLOCK 0 STREAMS s $
+XREAD BLOCK 0 STREAMS s +
+XREAD BLOCK 0 STREAMS t s 99 99
+BLPOP s 0";
+
+/// What a reader in `wait` is told when `end` happens, and all replies: on any server the same.
+fn what_comes_of(server: &Server, wait: &str, end: &str, setup: &str) -> Vec<Reply> {
+    let mut control = server.connect();
+    let before = "FLUSHALL|XADD new 50-1 f v|XGROUP CREATE new g 0|RPUSH list 1 2|SADD set a|\
+                  ZADD zset 1 a|SET str abc|XGROUP CREATE t g 0 MKSTREAM";
+    for command in before.split('|').chain(setup.split('|')) {
+        let reply = control.cmd(&words(command));
+        assert!(!reply.is_error(), "{command}: {reply:?}");
+    }
+    let mut reader = server.connect();
+    let id = reader.cmd(&["CLIENT", "ID"]).int().to_string();
+    reader.send(&encode(&words(wait)));
+    let blocks = |control: &mut Client| {
+        let line = control.cmd(&["CLIENT", "LIST", "ID", &id]).text();
+        line.contains(" flags=b ")
+    };
+    let mut told = Vec::new();
+    // It waits, or has been answered.
+    reader.set_read_timeout(Duration::from_millis(2));
+    eventually("the reader to wait", || {
+        told.extend(reader.try_read().ok().map(|(_, reply)| reply));
+        (!told.is_empty() || blocks(&mut control)).then_some(())
+    });
+    told.extend(end.split('|').map(|command| control.cmd(&words(command))));
+    // Who is served is served before the next command.
+    if told.len() == end.split('|').count() && !blocks(&mut control) {
+        reader.set_read_timeout(PATIENCE);
+        told.push(reader.read().1);
+    }
+    for look in ["XINFO GROUPS s", "XINFO GROUPS t", "XLEN s"] {
+        told.push(control.cmd(&words(look)));
+    }
+    told
+}
+
+#[test]
+fn whatever_becomes_of_a_stream_readers_are_told_as_in_valkey() {
+    let Some(valkey) = Server::valkey(&[]) else {
+        return;
+    };
+    let kivi = Server::kivi(&["--io-threads", "2"]);
+    for setup in [
+        "XGROUP CREATE s g $ MKSTREAM",
+        "XADD s 1-1 f v|XGROUP CREATE s g $",
+    ] {
+        for wait in WAITS.lines() {
+            for end in ENDS.lines() {
+                let [ours, theirs] =
+                    [&kivi, &valkey].map(|server| what_comes_of(server, wait, end, setup));
+                assert_eq!(ours, theirs, "{setup} / {wait} / {end}");
+            }
+        }
+    }
 }
 
 #[test]

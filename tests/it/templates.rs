@@ -45,8 +45,10 @@ pub(crate) const GROUPS: &[&[Template]] = &[
     LISTS,
     SETS,
     ZSETS,
+    STREAMS,
     STREAM_GROUPS,
     BITMAPS,
+    GEO,
     HYPERLOGLOGS,
     SORT,
     GENERIC,
@@ -57,7 +59,7 @@ pub(crate) const GROUPS: &[&[Template]] = &[
 ];
 
 /// How many of [`GROUPS`] an episode may dwell on, from the first.
-pub(crate) const DWELLINGS: usize = 9;
+pub(crate) const DWELLINGS: usize = 10;
 
 /// Strings.
 const STRINGS: &[Template] = &[
@@ -272,6 +274,75 @@ const SETS: &[Template] = &[
     t(4, "SUNION (skey)+", AnyOrder),
     t(4, "SUNIONSTORE skey (skey)+", Exact),
     t(10, "OBJECT ENCODING skey", Exact),
+];
+
+/// Streams. Their ids are mostly small, so that groups, other streams and ranges meet them; whatever
+/// comes by the clock differs between two servers.
+const STREAMS: &[Template] = &[
+    t(24, "XADD tkey 9-* (field val)+", Exact),
+    t(12, "XADD tkey tid (field val)+", Exact),
+    t(
+        8,
+        "XADD tkey [NOMKSTREAM]? [MAXLEN|MINID]? [~|=]? small [LIMIT small]? 9-* (field val)+",
+        Exact,
+    ),
+    t(
+        8,
+        "XADD tkey [NOMKSTREAM|MAXLEN small|MAXLEN ~ small|MAXLEN = count|MINID tid|MINID ~ tid|\
+         LIMIT small]* 9-* field val",
+        Exact,
+    ),
+    t(
+        3,
+        "XTRIM tkey [MAXLEN small|MAXLEN ~ small|MAXLEN = small|MINID tid|MINID ~ tid|LIMIT count]+",
+        Exact,
+    ),
+    t(8, "XDEL tkey (tid)+", Exact),
+    t(
+        3,
+        "XDELEX tkey [KEEPREF|DELREF|ACKED]? IDS 2 tid tid",
+        Exact,
+    ),
+    t(6, "XLEN tkey", Exact),
+    t(16, "XRANGE tkey trange trange [COUNT count]?", Exact),
+    t(12, "XREVRANGE tkey trange trange [COUNT count]?", Exact),
+    t(
+        4,
+        "XSETID tkey tid [ENTRIESADDED small|MAXDELETEDID tid]*",
+        Exact,
+    ),
+    t(
+        10,
+        "XREAD [COUNT count|BLOCK twait]* STREAMS tkey tread",
+        Exact,
+    ),
+    t(
+        8,
+        "XREAD [COUNT count|BLOCK twait]* STREAMS tkey tkey tread tread",
+        Exact,
+    ),
+    t(
+        16,
+        "XREADGROUP GROUP tgroup tconsumer [COUNT count|BLOCK twait|NOACK]* STREAMS tkey >",
+        Exact,
+    ),
+    t(
+        8,
+        "XREADGROUP GROUP tgroup tconsumer [COUNT small|NOACK]* STREAMS tkey tread",
+        Exact,
+    ),
+    t(
+        6,
+        "XREADGROUP GROUP tgroup tconsumer [COUNT small]? STREAMS tkey tkey > tread",
+        Exact,
+    ),
+    t(6, "XGROUP CREATE tkey tgroup tfrom [MKSTREAM]?", Exact),
+    t(6, "XACK tkey tgroup (tid)+", Exact),
+    t(3, "XINFO STREAM tkey", Exact),
+    t(3, "XINFO STREAM tkey FULL [COUNT small]?", Times),
+    t(3, "XINFO GROUPS tkey", Exact),
+    t(2, "OBJECT ENCODING tkey", Exact),
+    t(1, "TYPE tkey", Exact),
 ];
 
 /// Consumer groups of streams, whose ids are mostly `9-0`, `9-1`, ...
@@ -507,6 +578,93 @@ const BITMAPS: &[Template] = &[
     t(2, "EXPIRE bkey secs", Exact),
     t(3, "APPEND bkey val", Exact),
     t(4, "OBJECT ENCODING bkey", Exact),
+];
+
+/// Positions in sorted sets.
+const GEO: &[Template] = &[
+    t(24, "GEOADD gkey (glon glat member)+", Exact),
+    t(8, "GEOADD gkey [NX|XX|CH]* (glon glat member)+", Exact),
+    t(3, "GEOADD gkey (glon glat nmember)#", Exact),
+    t(8, "GEODIST gkey member member [gunit]?", Exact),
+    t(6, "GEOHASH gkey (member)+", Exact),
+    t(6, "GEOPOS gkey (member)+", Exact),
+    t(
+        8,
+        "GEORADIUS gkey glon glat gsize gunit \
+         [dir|WITHDIST|WITHCOORD|WITHHASH|COUNT gcount|COUNT gcount ANY]*",
+        Exact,
+    ),
+    t(
+        3,
+        "GEORADIUS gkey glon glat gsize gunit \
+         [dir|COUNT gcount|STORE gkey|STOREDIST gkey|WITHDIST]*",
+        Exact,
+    ),
+    t(
+        4,
+        "GEORADIUS_RO gkey glon glat gsize gunit [dir|WITHDIST|COUNT gcount ANY|STORE gkey]*",
+        Exact,
+    ),
+    t(
+        8,
+        "GEORADIUSBYMEMBER gkey member gsize gunit \
+         [dir|WITHDIST|WITHCOORD|WITHHASH|COUNT gcount|COUNT gcount ANY]*",
+        Exact,
+    ),
+    t(
+        3,
+        "GEORADIUSBYMEMBER gkey member gsize gunit \
+         [dir|COUNT gcount|STORE gkey|STOREDIST gkey|WITHHASH]*",
+        Exact,
+    ),
+    t(
+        4,
+        "GEORADIUSBYMEMBER_RO gkey member gsize gunit [dir|WITHCOORD|COUNT gcount|STORE gkey]*",
+        Exact,
+    ),
+    t(
+        10,
+        "GEOSEARCH gkey [FROMMEMBER member|FROMLONLAT glon glat]+ BYRADIUS gsize gunit \
+         [dir|WITHDIST|WITHCOORD|WITHHASH|COUNT gcount|COUNT gcount ANY]*",
+        Exact,
+    ),
+    t(
+        10,
+        "GEOSEARCH gkey FROMMEMBER member BYBOX gsize gsize gunit \
+         [dir|WITHDIST|WITHCOORD|WITHHASH|COUNT gcount|COUNT gcount ANY]*",
+        Exact,
+    ),
+    t(
+        8,
+        "GEOSEARCH gkey BYPOLYGON 3 glon glat glon glat glon glat \
+         [dir|WITHDIST|COUNT gcount|BYBOX gsize gsize gunit]*",
+        Exact,
+    ),
+    t(
+        6,
+        "GEOSEARCH gkey BYPOLYGON 4 glon glat glon glat glon glat glon glat [dir|WITHDIST]*",
+        Exact,
+    ),
+    t(2, "GEOSEARCH gkey BYPOLYGON int (glon glat)+", Exact),
+    t(
+        4,
+        "GEOSEARCH gkey [FROMMEMBER member|FROMLONLAT glon glat|BYRADIUS gsize gunit]* \
+         [BYBOX gsize gsize gunit|BYPOLYGON 3 glon glat glon glat glon glat]*",
+        Exact,
+    ),
+    t(
+        6,
+        "GEOSEARCHSTORE gkey gkey [FROMMEMBER member|FROMLONLAT glon glat]+ \
+         [BYRADIUS gsize gunit|BYBOX gsize gsize gunit]+ [dir|COUNT gcount|STOREDIST|ANY]*",
+        Exact,
+    ),
+    t(
+        3,
+        "GEOSEARCHSTORE gkey gkey BYPOLYGON 3 glon glat glon glat glon glat [STOREDIST|dir]*",
+        Exact,
+    ),
+    t(4, "ZRANGE gkey 0 -1 WITHSCORES", Exact),
+    t(3, "ZREM gkey (member)+", Exact),
 ];
 
 /// HyperLogLogs, some of them dense.

@@ -129,6 +129,8 @@ def equalise(reply, side):
         if [item[1] for item in value[:2]] == [b"message", b"__redis__:invalidate"] and value[2][0] == b"_":
             # Valkey says it in the protocol of the one who tracks.
             value = (*value[:2], (b"$", None))
+        if len(value) == 2 and value[0][1] == b"invalidate" and value[1] == (b"$", None):
+            value = (value[0], (b"_", b""))
         return (kind, tuple(equalise(item, side) for item in value))
     if kind == b":" and value.lstrip(b"-").isdigit() and int(value) >= FIRST_ID:
         return (kind, names[side].get(int(value), b"?"))

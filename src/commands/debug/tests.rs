@@ -450,3 +450,46 @@ fn digests_leave_no_trace_and_see_no_expired_field() {
         [0; 4],
     );
 }
+
+/// Figures that Valkey 9.1.2 gives for the same commands.
+#[test]
+fn streams_are_measured_and_digested_as_in_valkey() {
+    let mut t = Test::new();
+    for line in [
+        "XADD s1 1-1 a 1 b 2",
+        "XADD s1 2-1 a 1 b 3",
+        "XADD s1 2-2 c 5",
+        "XDEL s1 2-1",
+        "XADD s2 5-5 f v",
+        "XGROUP CREATE s2 g 0",
+        "XGROUP CREATE s2 g2 $",
+        "XADD s3 5-5 f v",
+        "XADD s3 6-5 f v2",
+        "XGROUP CREATE s3 g 0",
+        "XREADGROUP GROUP g c1 COUNT 1 STREAMS s3 >",
+        "XGROUP CREATECONSUMER s3 g c0",
+        "XGROUP CREATE s4 g $ MKSTREAM",
+        "XADD s5 1-1 a b",
+        "XDEL s5 1-1",
+    ] {
+        let reply = t.run(line).text();
+        assert!(!reply.starts_with('-'), "{line}: {reply}");
+    }
+    for (key, length, digest) in [
+        // Valkey compresses the node, which makes it five bytes less.
+        ("s1", 88, "481180682b4821ff7d6203c6f1e47a90d3b8c0d0"),
+        ("s2", 88, "e0b42ffdb3a953c885acd413e988f80c9019c61a"),
+        ("s3", 157, "93a900f3c8c33896cf35773cae0260237dac227c"),
+        // Groups and figures are no part of it.
+        ("s4", 25, "06bd01623de1d087bbd377851096317b1af476a2"),
+        ("s5", 10, "06bd01623de1d087bbd377851096317b1af476a2"),
+    ] {
+        let text = object(&mut t, key);
+        let expected = format!("1 encoding:stream serializedlength:{length} ");
+        assert!(text.starts_with(&expected), "{key}: {text}");
+        t.run(&format!("DEBUG DIGEST-VALUE {key}"))
+            .is(&format!("*1 +{digest}"));
+    }
+    t.run("DEBUG DIGEST")
+        .is("+423568c0796328216816fced4e3649879ab2804e");
+}

@@ -450,7 +450,14 @@ impl Reading<'_> {
         };
         self.group.set_pending(id, pending);
         if self.record.is_logged() {
-            log_claim(&mut self.record, self.names, self.group, id, pending);
+            let id = IdText::new(id);
+            log_claim(
+                &mut self.record,
+                self.names,
+                self.group,
+                id.as_bytes(),
+                pending,
+            );
         }
     }
 

@@ -12,6 +12,7 @@ use crate::db::notice::EventClass;
 use crate::ds::stream::{Entries, References, Trim, Until};
 use crate::resp::parse::Argv;
 use crate::spec::CmdError;
+use crate::spec::args::c_str;
 use crate::util::num;
 use crate::value::Type;
 use crate::value::stream::{IdText, StreamId, stream_mut};
@@ -76,7 +77,8 @@ impl Options {
             if self.trimming.is_some() {
                 return Err(INCOMPATIBLE);
             }
-            let has_operator = argv.len() > at + 2 && matches!(next, b"~" | b"=");
+            let operator = c_str(next);
+            let has_operator = argv.len() > at + 2 && matches!(operator, b"~" | b"=");
             let threshold_at = at + 1 + has_operator as usize;
             let threshold = &argv[threshold_at];
             let until = match is_maxlen {
@@ -85,7 +87,7 @@ impl Options {
             };
             let trim = Trim {
                 until,
-                approximate: has_operator && next == b"~",
+                approximate: has_operator && operator == b"~",
                 limit: 0,
             };
             self.trimming = Some(Trimming { trim, threshold_at });

@@ -342,6 +342,7 @@ fn a_snapshot_as_commands_makes_the_same_keyspace() {
         "XGROUP CREATECONSUMER stream g idle",
         "XADD empty 3-3 a b",
         "XDEL empty 3-3",
+        "XGROUP CREATE new g $ MKSTREAM",
     ] {
         test.run(line);
     }
@@ -370,7 +371,8 @@ fn a_snapshot_as_commands_makes_the_same_keyspace() {
     assert!(replay(&mut copy, &text.0) > 20);
     let digest = test.run("DEBUG DIGEST").text();
     copy.run("DEBUG DIGEST").is(&digest);
-    for key in ["stream", "empty", "long:x"] {
+    copy.run("SELECT 0").is("+OK");
+    for key in ["stream", "empty", "new", "long:x"] {
         for what in ["XINFO STREAM", "XINFO GROUPS"] {
             let line = format!("{what} {key}");
             let expected = test.run(&line).text();
@@ -400,7 +402,7 @@ fn a_snapshot_knows_whether_groups_have_consumers() {
         cut.consumers
     };
     test.run("XGROUP CREATE s g $ MKSTREAM").is("+OK");
-    test.run("XADD s 1-1 a b").is("1-1");
+    test.run("XADD s 1-1 a b").is("$3 1-1");
     assert!(!knows());
     test.run("XGROUP CREATECONSUMER s g c").is(":1");
     assert!(knows());
@@ -411,7 +413,7 @@ fn a_snapshot_knows_whether_groups_have_consumers() {
     test.run("COPY s s2").is(":1");
     test.run("FLUSHDB").is("+OK");
     assert!(!knows());
-    test.run("XADD s 1-1 a b").is("1-1");
+    test.run("XADD s 1-1 a b").is("$3 1-1");
     test.run("XGROUP CREATE s g 0").is("+OK");
     test.run("XREADGROUP GROUP g c STREAMS s >");
     assert!(knows());

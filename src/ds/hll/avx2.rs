@@ -96,11 +96,10 @@ pub(super) fn pack(registers: &Registers, packed: &mut Packed) {
             _mm_storeu_si128(to.add(STEP_BYTES / 2).cast(), high);
         }
     }
-    let registers = registers[REGISTERS - STEP..].chunks_exact(8);
-    let packed = packed[PACKED_BYTES - STEP_BYTES..].chunks_exact_mut(6);
-    for (registers, packed) in registers.zip(packed) {
-        scalar::gather(registers, packed);
-    }
+    scalar::pack_some(
+        &registers[REGISTERS - STEP..],
+        &mut packed[PACKED_BYTES - STEP_BYTES..],
+    );
 }
 
 /// Counts how often each value occurs: some values in each pass, up to the largest one that occurs.

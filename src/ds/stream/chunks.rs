@@ -184,6 +184,26 @@ impl<T: Item> Chunks<T> {
         found.then_some(pos)
     }
 
+    /// As [`Chunks::find`], in no time if it is where `near` was, or in the next chunk.
+    #[inline]
+    pub(super) fn find_near(&self, near: Pos, id: StreamId) -> Option<Pos> {
+        let from = |chunk: usize| self.chunks.get(chunk).map(|chunk| chunk.from);
+        let is_in = |chunk: usize| {
+            from(chunk).is_some_and(|from| from <= id)
+                && from(chunk + 1).is_none_or(|next| id < next)
+        };
+        let chunk = match near.chunk {
+            chunk if is_in(chunk) => chunk,
+            chunk if is_in(chunk + 1) => chunk + 1,
+            _ => return self.find(id),
+        };
+        let at = self.chunks[chunk].items.binary_search_by_key(&id, T::id);
+        Some(Pos {
+            chunk,
+            at: at.ok()?,
+        })
+    }
+
     fn bound(&self, id: StreamId, is_below: impl Fn(StreamId) -> bool) -> Pos {
         let chunk = self.locate(id);
         let Some(there) = self.chunks.get(chunk) else {
@@ -278,6 +298,22 @@ impl<T: Item> Chunks<T> {
             self.join(pos.chunk);
         }
         item
+    }
+
+    /// Takes all items out that are not to stay.
+    pub(super) fn retain(&mut self, stays: impl Fn(&T) -> bool) {
+        for chunk in 0..self.chunks.len() {
+            if self.chunks[chunk].items.iter().all(&stays) {
+                continue;
+            }
+            self.keep(chunk);
+            let items = &mut self.chunks[chunk].items;
+            let before = items.len();
+            items.retain(&stays);
+            self.len -= before - items.len();
+            items.shrink_to(items.len() * 2);
+        }
+        self.chunks.retain(|chunk| !chunk.items.is_empty());
     }
 
     /// Joins a sparse chunk with the next one, or with the one before, if both together are no more

@@ -85,6 +85,16 @@ pub(super) fn push_number(out: &mut Vec<u8>, mut number: u64) {
 /// Takes a number from the front of `bytes`.
 #[inline]
 pub(super) fn read_number(bytes: &mut &[u8]) -> u64 {
+    match bytes.split_first() {
+        Some((&byte @ 0..0x80, rest)) => {
+            *bytes = rest;
+            u64::from(byte)
+        }
+        _ => read_long_number(bytes),
+    }
+}
+
+fn read_long_number(bytes: &mut &[u8]) -> u64 {
     let (mut number, mut shift) = (0, 0);
     loop {
         let (&byte, rest) = bytes.split_first().expect("a number is there");

@@ -138,7 +138,10 @@ impl<'a> Iterator for Fields<'a> {
     #[inline]
     fn next(&mut self) -> Option<Self::Item> {
         self.left = self.left.checked_sub(1)?;
-        let name = element::read(self.names.as_mut().unwrap_or(&mut self.values));
+        let name = match &mut self.names {
+            Some(names) => element::read(names),
+            None => element::read(&mut self.values),
+        };
         Some((name, element::read(&mut self.values)))
     }
 

@@ -54,6 +54,10 @@ pub(super) struct Stored {
 /// The count is larger than fits: what nobody reaches by delivering, only by RETRYCOUNT.
 const LARGE_COUNT: u32 = u32::MAX;
 
+/// If more than this part of what is pending goes, all of it is looked at once instead of looking each
+/// one up.
+const RETAIN_PART: usize = 16;
+
 /// How often entries were delivered whose count is large.
 pub(super) type LargeCounts = BTreeMap<StreamId, u64>;
 
@@ -313,8 +317,15 @@ impl Group {
         self.by_name.remove(&consumer.name);
         self.free.push(id.0);
         let ids = &consumer.pending;
-        for &id in ids.iter(ids.start(), ids.end()) {
-            self.take_pending(id);
+        if ids.len() > self.pending_len() / RETAIN_PART {
+            self.pending.retain(|stored| stored.consumer != id);
+            let pending = &self.pending;
+            self.large_counts
+                .retain(|&id, _| pending.find(id).is_some());
+        } else {
+            for &id in ids.iter(ids.start(), ids.end()) {
+                self.take_pending(id);
+            }
         }
         ids.len()
     }
@@ -432,7 +443,12 @@ impl Group {
         end: StreamId,
     ) -> impl DoubleEndedIterator<Item = (StreamId, Pending)> {
         let ids = self.consumer(consumer).pending.range(start, end);
-        ids.filter_map(|&id| self.pending(id).map(|pending| (id, pending)))
+        let mut near = self.pending.start();
+        ids.filter_map(move |&id| {
+            near = self.pending.find_near(near, id)?;
+            let stored = self.pending.get(near)?;
+            Some(stored.open(&self.large_counts))
+        })
     }
 
     fn alloc_bytes(&self) -> usize {

@@ -317,17 +317,16 @@ impl Node {
     /// The entry at `at`; none at the end.
     #[inline]
     pub(super) fn raw(&self, at: usize) -> Option<Raw<'_>> {
-        let flags = *self.data.get(at)?;
-        let (len, body_at, back_bytes) = match flags & LONG {
-            0 => (usize::from(self.data[at + 1]), at + 2, 1),
-            _ => {
-                let data = &self.data[at + 1..at + 5];
-                let len = u32::from_le_bytes([data[0], data[1], data[2], data[3]]);
-                (len as usize, at + 5, 5)
+        let data = self.data.get(at..)?;
+        let (len, mut body) = match *data {
+            [] => return None,
+            [flags, len, ..] if flags & LONG == 0 => {
+                let len = usize::from(len);
+                (len, &data[2..len - 1])
             }
+            _ => long_parts(data),
         };
-        let next = at + len;
-        let mut body = &self.data[body_at..next - back_bytes];
+        let (flags, next) = (data[0], at + len);
         let delta = match flags & ID {
             ID_NEXT => (0, 1),
             ID_SEQ => (0, element::read_number(&mut body)),
@@ -411,12 +410,37 @@ impl Node {
                 _ => self.walk_from(self.data.len(), self.last),
             };
         }
+        // The id is sought from the end that is nearer by the time.
+        let (all_ms, ahead_ms) = (self.last.ms - self.master.ms, self.last.ms - id.ms);
+        if ahead_ms < all_ms / 2 {
+            return self.walk_to_near_end(id);
+        }
         let mut walk = self.walk();
         while let Some(raw) = self.raw(walk.at)
             && (raw.is_deleted() || raw.id(walk.before) < id)
         {
             walk.before = raw.id(walk.before);
             walk.at = raw.next;
+        }
+        walk
+    }
+
+    /// As [`Node::walk_to`], sought from the end.
+    fn walk_to_near_end(&self, id: StreamId) -> Walk<'_> {
+        let mut walk = self.walk_from(self.data.len(), self.last);
+        let (mut at, mut its_id) = (self.last_at as usize, self.last);
+        while let Some(raw) = self.raw(at)
+            && (raw.is_deleted() || its_id >= id)
+        {
+            let before = raw.id_before(its_id);
+            if !raw.is_deleted() {
+                (walk.at, walk.before) = (at, before);
+            }
+            its_id = before;
+            match self.before(at) {
+                Some(before_at) => at = before_at,
+                None => break,
+            }
         }
         walk
     }
@@ -532,6 +556,12 @@ impl Node {
         node.shrink();
         Ok(node)
     }
+}
+
+/// Length and body of a long entry.
+fn long_parts(data: &[u8]) -> (usize, &[u8]) {
+    let len = u32::from_le_bytes([data[1], data[2], data[3], data[4]]) as usize;
+    (len, &data[5..len - 5])
 }
 
 /// Writes the lengths of the entry that begins at `at` and ends where `data` ends.

@@ -236,7 +236,6 @@ impl Walk {
                     })
                 });
                 if !more {
-                    f(Element::Consumers(group.consumers.len()));
                     groups.end_save(number, &group.name);
                     f(Element::Consumers(group.consumers.len()));
                     self.stage = Stage::Consumer(0);

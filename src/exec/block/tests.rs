@@ -8,6 +8,8 @@ use crate::client::Signal;
 use crate::commands::tests::{START_MS, Test};
 use crate::db::{Access, DbIndex, Lookup, Waiter};
 
+mod streams;
+
 /// A client that waits.
 struct Blocked {
     test: Test,

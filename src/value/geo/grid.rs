@@ -78,7 +78,7 @@ impl Position {
 pub fn bits_of(score: f64) -> u64 {
     const HALF: f64 = 9_223_372_036_854_775_808.0;
     // What the instruction gives for what is out of a signed integer's range.
-    let signed = |value: f64| match value >= -HALF && value < HALF {
+    let signed = |value: f64| match (-HALF..HALF).contains(&value) {
         true => value as i64 as u64,
         false => 1 << 63,
     };

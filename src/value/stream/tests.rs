@@ -61,6 +61,7 @@ fn new_ids_are_above_the_last() {
     assert_eq!(NewId::Now.after(last_of_ms, 5), Some(id(6, 0)));
     assert_eq!(NewId::NextOf(5).after(last_of_ms, 5), None);
     assert_eq!(NewId::Now.after(StreamId::MAX, 5), None);
+    assert_eq!(NewId::parse(b"*\0x"), Some(NewId::Now));
     for bad in ["", "-*", "*-*", "5-*x", "x-*", "**", "$", "+"] {
         assert_eq!(NewId::parse(bad.as_bytes()), None, "{bad}");
     }

@@ -16,7 +16,7 @@ use crate::ds::entry::EntrySlot;
 use crate::ds::stream::{ConsumerId, Entries, Group, Pending, Stream};
 use crate::resp::write::ReplyWriter;
 use crate::spec::{Args, CmdError};
-use crate::value::stream::{StreamId, stream_mut};
+use crate::value::stream::{IdText, StreamId, stream_mut};
 
 /// Of which group of which key, and for whom.
 #[derive(Clone, Copy)]
@@ -145,41 +145,52 @@ impl<'a> Claimer<'a> {
     }
 
     /// Takes an entry over, and answers it.
-    fn take(&mut self, id: StreamId, how: Pending, just_id: bool, out: &mut ReplyWriter) {
-        self.group.set_pending(id, how);
+    fn take(&mut self, entry: Named<'_>, how: Pending, just_id: bool, out: &mut ReplyWriter) {
+        self.group.set_pending(entry.id, how);
         self.group.consumer_mut(self.consumer).active_at_ms = Some(self.now_ms);
-        match self.entries.get(id).filter(|_| !just_id) {
+        match self.entries.get(entry.id).filter(|_| !just_id) {
             Some(entry) => reply_entry(out, &entry),
-            None => reply_id(out, id),
+            None => reply_id(out, entry.id),
         }
-        self.log(id, how);
+        self.log(entry, how);
         self.changes += 1;
     }
 
     /// Has an entry that was deleted not be pending any more.
-    fn forget(&mut self, id: StreamId, was: Pending) {
-        self.log(id, was);
-        self.group.ack(id);
+    fn forget(&mut self, entry: Named<'_>, was: Pending) {
+        self.log(entry, was);
+        self.group.ack(entry.id);
         self.changes += 1;
     }
 
-    fn log(&mut self, id: StreamId, pending: Pending) {
+    fn log(&mut self, entry: Named<'_>, pending: Pending) {
         if self.record.is_logged() {
             let Names { key, group, .. } = self.names;
+            let id = IdText::new(entry.id);
+            let id = entry.text.unwrap_or(id.as_bytes());
             log_claim(&mut self.record, (key, group), self.group, id, pending);
         }
     }
 }
 
-/// Has the log repeat what a group knows of a pending entry, by the names of key and group.
+/// An entry's id, and how it was written, which is how Redis has the log repeat it.
+#[derive(Clone, Copy)]
+struct Named<'a> {
+    id: StreamId,
+    text: Option<&'a [u8]>,
+}
+
+/// Has the log repeat what a group knows of a pending entry, by the names of key and group and the
+/// text of its id.
 #[cold]
 pub(in crate::commands::stream) fn log_claim(
     record: &mut Record<'_>,
     (key, name): (&[u8], &[u8]),
     group: &Group,
-    id: StreamId,
+    id: &[u8],
     pending: Pending,
 ) {
+    let last_id = IdText::new(group.last_id);
     let (mut time, mut count) = (itoa::Buffer::new(), itoa::Buffer::new());
     record.propagate_as([
         &b"XCLAIM"[..],
@@ -187,7 +198,7 @@ pub(in crate::commands::stream) fn log_claim(
         name,
         &group.consumer(pending.consumer).name,
         b"0",
-        id.to_string().as_bytes(),
+        id,
         b"TIME",
         time.format(pending.delivered_at_ms as i64).as_bytes(),
         b"RETRYCOUNT",
@@ -195,7 +206,7 @@ pub(in crate::commands::stream) fn log_claim(
         b"FORCE",
         b"JUSTID",
         b"LASTID",
-        group.last_id.to_string().as_bytes(),
+        last_id.as_bytes(),
     ]);
 }
 
@@ -206,6 +217,7 @@ pub(in crate::commands::stream) fn log_last_id(
     (key, name): (&[u8], &[u8]),
     group: &Group,
 ) {
+    let last_id = IdText::new(group.last_id);
     let mut read = itoa::Buffer::new();
     let entries_read = group.entries_read.map_or(-1, |read| read as i64);
     record.propagate_as([
@@ -213,7 +225,7 @@ pub(in crate::commands::stream) fn log_last_id(
         b"SETID",
         key,
         name,
-        group.last_id.to_string().as_bytes(),
+        last_id.as_bytes(),
         b"ENTRIESREAD",
         read.format(entries_read).as_bytes(),
     ]);
@@ -245,6 +257,7 @@ pub(super) fn xclaim(ctx: &mut Ctx<'_>) -> CmdResult {
     let parts = parts(&mut slot, names.group);
     let (entries, group) = parts.ok_or_else(|| names.no_group())?;
     let min_idle_ms = min_idle_ms(&mut ctx.args, "XCLAIM")?;
+    let texts = ctx.args.rest();
     let mut ids = Ids::new();
     while let Some(Ok(id)) = ctx.args.peek().map(|arg| strict_id(arg, 0)) {
         ids.push(id);
@@ -257,8 +270,10 @@ pub(super) fn xclaim(ctx: &mut Ctx<'_>) -> CmdResult {
     let before = claimer.changes;
     let list = ctx.out.deferred_array();
     let mut count = 0;
-    for id in ids {
-        count += claim(&mut claimer, id, min_idle_ms, &options, ctx.out) as usize;
+    for (id, text) in ids.into_iter().zip(texts.iter()) {
+        let text = Some(text);
+        let entry = Named { id, text };
+        count += claim(&mut claimer, entry, min_idle_ms, &options, ctx.out) as usize;
     }
     ctx.out.set_deferred(list, count);
     if is_ahead && claimer.changes == before {
@@ -275,15 +290,15 @@ pub(super) fn xclaim(ctx: &mut Ctx<'_>) -> CmdResult {
 /// Claims an entry; whether it was.
 fn claim(
     claimer: &mut Claimer<'_>,
-    id: StreamId,
+    entry: Named<'_>,
     min_idle_ms: i64,
     options: &Options,
     out: &mut ReplyWriter,
 ) -> bool {
-    let pending = claimer.group.pending(id);
-    if !claimer.entries.contains(id) {
+    let pending = claimer.group.pending(entry.id);
+    if !claimer.entries.contains(entry.id) {
         if let Some(pending) = pending {
-            claimer.forget(id, pending);
+            claimer.forget(entry, pending);
         }
         return false;
     }
@@ -303,7 +318,7 @@ fn claim(
         delivered_at_ms: options.delivered_at_ms,
         deliveries: options.deliveries.unwrap_or(counted),
     };
-    claimer.take(id, how, options.just_id, out);
+    claimer.take(entry, how, options.just_id, out);
     true
 }
 
@@ -401,8 +416,9 @@ pub(super) fn xautoclaim(ctx: &mut Ctx<'_>) -> CmdResult {
     reply_id(ctx.out, finds.next);
     ctx.out.array(finds.live);
     for &(id, was, is_live) in &finds.all {
+        let entry = Named { id, text: None };
         if !is_live {
-            claimer.forget(id, was);
+            claimer.forget(entry, was);
             continue;
         }
         let one_more = !wanted.just_id as u64;
@@ -411,7 +427,7 @@ pub(super) fn xautoclaim(ctx: &mut Ctx<'_>) -> CmdResult {
             delivered_at_ms: now_ms,
             deliveries: was.deliveries.wrapping_add(one_more),
         };
-        claimer.take(id, how, wanted.just_id, ctx.out);
+        claimer.take(entry, how, wanted.just_id, ctx.out);
     }
     ctx.out.array(finds.all.len() - finds.live);
     for &(id, _, _) in finds.all.iter().filter(|(_, _, is_live)| !is_live) {

@@ -156,6 +156,33 @@ fn groups_are_not_what_watchers_watch() {
     }
 }
 
+/// Who waits for entries of a group that is destroyed is told so; whoever else waits goes on.
+#[test]
+fn destroying_a_group_ends_waits_for_it() {
+    let mut t = Test::new();
+    t.run("XGROUP CREATE s g $ MKSTREAM");
+    t.run("XGROUP CREATE s h $");
+    let (mut a, mut b) = (t.client(), t.client());
+    let for_g = a.blocks("XREADGROUP GROUP g c BLOCK 0 STREAMS s >");
+    let for_h = b.blocks("XREADGROUP GROUP h c BLOCK 0 STREAMS s >");
+    for line in [
+        "XGROUP DELCONSUMER s g c",
+        "XGROUP SETID s g 0",
+        "XGROUP CREATECONSUMER s h d",
+        "XAUTOCLAIM s h d 0 0",
+    ] {
+        t.run(line);
+        assert!(a.waited(&for_g).is_none() && b.waited(&for_h).is_none());
+    }
+    t.run("XGROUP DESTROY s g").is(":1");
+    let told = a.waited(&for_g).expect("an error");
+    told.is("-NOGROUP No such key 's' or consumer group 'g' in XREADGROUP with GROUP option");
+    assert!(b.waited(&for_h).is_none());
+    t.run("XADD s 1-1 f v");
+    let told = b.waited(&for_h).expect("the entry");
+    told.is("*1 *2 $1 s *1 *2 $3 1-1 *2 $1 f $1 v");
+}
+
 #[test]
 fn xackdel_deletes_what_it_acknowledges() {
     let mut t = read();
@@ -287,10 +314,7 @@ fn progress_is_counted_as_valkey_does() {
         while words[at..].contains(&"last-delivered-id") {
             let id = after(at, "last-delivered-id");
             let (read, lag) = (after(id, "entries-read"), after(id, "lag"));
-            let figure = |at: usize| match words[at].strip_prefix(':') {
-                Some(number) => number,
-                None => "?",
-            };
+            let figure = |at: usize| words[at].strip_prefix(':').unwrap_or("?");
             ours.push(format!(
                 "{} {} {}",
                 words[id + 1],
@@ -300,7 +324,7 @@ fn progress_is_counted_as_valkey_does() {
             at = lag;
         }
         assert_eq!(ours.join(", "), groups, "{request}");
-        known += groups.matches(|c: char| c == ',').count() + 1;
+        known += groups.matches(',').count() + 1;
     }
     assert!(known > 500, "{known}");
 }

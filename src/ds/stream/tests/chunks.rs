@@ -46,6 +46,14 @@ impl Pair {
         }
     }
 
+    /// Many go at once.
+    fn thin_out(&mut self, rng: &mut Rng) {
+        let (part, modulus) = (rng.below(3), 2 + rng.below(300));
+        let stays = |id: &StreamId| !id.seq.is_multiple_of(modulus) && id.ms % 3 != part;
+        self.chunks.retain(stays);
+        self.model.retain(stays);
+    }
+
     fn save(&mut self, rng: &mut Rng) {
         match &mut self.unsaved {
             None => {
@@ -92,6 +100,9 @@ impl Pair {
             let before = all.before(all.lower_bound(start));
             let before = before.and_then(|pos| all.get(pos));
             assert_eq!(before, self.model.range(..start).next_back());
+            for near in [all.start(), all.lower_bound(end), all.end()] {
+                assert_eq!(all.find_near(near, start), all.find(start));
+            }
             if start <= end {
                 assert!(all.range(start, end).eq(self.model.range(start..=end)));
             } else {
@@ -111,6 +122,9 @@ fn chunks_are_a_set_and_snapshots_its_moments() {
             pair.change(&mut rng, grows);
             if rng.below(60) == 0 {
                 pair.save(&mut rng);
+            }
+            if rng.below(2000) == 0 {
+                pair.thin_out(&mut rng);
             }
             if step % 400 == 0 {
                 pair.check(&mut rng);
