@@ -237,6 +237,7 @@ impl Walk {
                 });
                 if !more {
                     groups.end_save(number, &group.name);
+                    f(Element::Consumers(group.consumers.len()));
                     self.stage = Stage::Consumer(0);
                 }
             }
