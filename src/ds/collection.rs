@@ -136,6 +136,8 @@ pub enum Element<'a> {
     Consumers(usize),
     /// A consumer of the group.
     Consumer(ConsumerHead<'a>),
+    /// Some of what is pending with the consumer, in order; it may come in several pieces.
+    PendingWith(&'a [(StreamId, Pending)]),
 }
 
 /// Two collections are equal if they are the same one.

@@ -98,7 +98,7 @@ pub struct GroupHead<'a> {
     pub pending: usize,
 }
 
-/// A consumer with the ids that are pending with it.
+/// A consumer without what is pending with it.
 #[derive(Clone, Copy, Debug)]
 pub struct ConsumerHead<'a> {
     /// Its name.
@@ -107,8 +107,8 @@ pub struct ConsumerHead<'a> {
     pub seen_at_ms: u64,
     /// See [`super::Consumer::active_at_ms`].
     pub active_at_ms: Option<u64>,
-    /// What is pending with it.
-    pub pending: &'a [(StreamId, Pending)],
+    /// How many pending entries follow.
+    pub pending: usize,
 }
 
 /// A snapshot that is going on, and how far it is.
@@ -129,6 +129,8 @@ enum Stage {
     Pending,
     /// The consumer with this index.
     Consumer(usize),
+    /// What is pending with it, from this one on.
+    PendingWith(usize, usize),
 }
 
 impl Stream {
@@ -154,8 +156,8 @@ impl Stream {
         saving.is_some_and(|walk| Arc::ptr_eq(&walk.heir, heir))
     }
 
-    /// Hands out up to `budget` unsaved nodes, chunks of pending entries, or consumers with a chunk of
-    /// those, and what stands between them, in the order of [`Stream::for_each_element`]; false at
+    /// Hands out up to `budget` unsaved nodes, chunks of pending entries, or chunks of what is pending
+    /// with a consumer, and what stands between them, in the order of [`Stream::for_each_element`]; false at
     /// the end, when the snapshot has ended.
     pub fn save_slice(&mut self, budget: usize, f: &mut dyn FnMut(Element<'_>)) -> bool {
         let Some(walk) = &mut self.saving else {
@@ -184,7 +186,7 @@ impl Stream {
 
     /// Hands out everything in the order of RDB: [`Element::Node`] for each node,
     /// [`Element::Figures`], then for each group [`Element::Group`], its [`Element::Pending`],
-    /// [`Element::Consumers`], its [`Element::Consumer`]s.
+    /// [`Element::Consumers`], its [`Element::Consumer`]s, each with its [`Element::PendingWith`].
     pub fn for_each_element(&self, f: &mut dyn FnMut(Element<'_>)) {
         self.entries
             .for_each_node(&mut |node| f(Element::Node(node)));
@@ -243,16 +245,28 @@ impl Walk {
             }
             Stage::Consumer(at) => match group.consumers.get(at) {
                 Some(consumer) => {
-                    let pending = self.gathered.remove(&consumer.id).unwrap_or_default();
-                    f(Element::Consumer(consumer.head(&pending)));
-                    self.stage = Stage::Consumer(at + 1);
-                    return 1 + pending.len() / PENDING_PER_UNIT;
+                    let pending = self.gathered.get(&consumer.id).map_or(0, Vec::len);
+                    f(Element::Consumer(consumer.head(pending)));
+                    self.stage = Stage::PendingWith(at, 0);
                 }
                 None => {
                     self.groups.pop();
                     self.stage = Stage::Group;
                 }
             },
+            Stage::PendingWith(at, from) => {
+                let consumer = group.consumers.get(at).map(|consumer| consumer.id);
+                let pending = consumer.and_then(|id| self.gathered.get(&id));
+                let mut rest = pending.map_or(&[][..], |all| &all[from.min(all.len())..]);
+                rest = &rest[..rest.len().min(PENDING_PER_UNIT)];
+                self.stage = match rest {
+                    [] => Stage::Consumer(at + 1),
+                    some => {
+                        f(Element::PendingWith(some));
+                        Stage::PendingWith(at, from + some.len())
+                    }
+                };
+            }
         }
         1
     }
@@ -270,7 +284,7 @@ impl SavedGroup {
 }
 
 impl SavedConsumer {
-    fn head<'a>(&'a self, pending: &'a [(StreamId, Pending)]) -> ConsumerHead<'a> {
+    fn head(&self, pending: usize) -> ConsumerHead<'_> {
         ConsumerHead {
             name: &self.name,
             seen_at_ms: self.seen_at_ms,
@@ -293,12 +307,16 @@ fn hand_out_group(name: &[u8], group: &Group, f: &mut dyn FnMut(Element<'_>)) {
     f(Element::Consumers(group.consumers().len()));
     for (id, consumer) in group.consumers() {
         let pending = group.pending_range_of(id, StreamId::MIN, StreamId::MAX);
+        let pending: Vec<_> = pending.collect();
         f(Element::Consumer(ConsumerHead {
             name: &consumer.name,
             seen_at_ms: consumer.seen_at_ms,
             active_at_ms: consumer.active_at_ms,
-            pending: &pending.collect::<Vec<_>>(),
+            pending: pending.len(),
         }));
+        for some in pending.chunks(PENDING_PER_UNIT) {
+            f(Element::PendingWith(some));
+        }
     }
 }
 

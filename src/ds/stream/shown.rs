@@ -46,16 +46,15 @@ pub fn element(element: Element<'_>) -> Vec<String> {
         )],
         Element::Consumers(count) => vec![format!("consumers {count}")],
         Element::Consumer(consumer) => {
-            let ids = consumer.pending.iter().map(|(id, _)| id.to_string());
-            let ids: Vec<String> = ids.collect();
             vec![format!(
                 "consumer {} seen {} active {:?} has {}",
                 consumer.name.escape_ascii(),
                 consumer.seen_at_ms,
                 consumer.active_at_ms,
-                ids.join(" ")
+                consumer.pending
             )]
         }
+        Element::PendingWith(some) => some.iter().map(|(id, _)| id.to_string()).collect(),
         other => panic!("not of a stream: {other:?}"),
     }
 }

@@ -38,8 +38,9 @@ pub struct Commands {
     gathered: Vec<u8>,
     args: usize,
     elements: usize,
-    /// The group that consumers are of.
+    /// The group that consumers are of, and the consumer with whom entries are pending.
     group: Vec<u8>,
+    consumer: Vec<u8>,
 }
 
 fn command(out: &mut Vec<u8>, args: &[&[u8]]) {
@@ -128,7 +129,12 @@ impl Commands {
             // They are written with their consumers.
             Element::Pending(..) | Element::Consumers(_) => return,
             Element::Consumer(consumer) => {
+                self.consumer.clear();
+                self.consumer.extend_from_slice(consumer.name);
                 return stream::consumer(out, key, &self.group, &consumer);
+            }
+            Element::PendingWith(some) => {
+                return stream::pending_with(out, key, (&self.group, &self.consumer), some);
             }
         }
         self.gathered(out, key, kind);

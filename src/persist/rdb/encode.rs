@@ -192,6 +192,7 @@ pub fn large_element(
         Element::Group(group) => stream::group(out, &group, compress),
         Element::Pending(id, pending) => stream::pending(out, id, &pending),
         Element::Consumers(count) => text::length(out, count as u64),
+        Element::PendingWith(some) => stream::pending_with(out, some),
         Element::Consumer(consumer) => {
             stream::consumer(out, &consumer, kind == LargeKind::CONSUMED_STREAM, compress);
         }

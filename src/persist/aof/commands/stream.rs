@@ -5,8 +5,8 @@
 //! were deleted: no command can say so. The RDB form loses nothing.
 
 use super::command;
-use crate::ds::stream::StreamId;
 use crate::ds::stream::save::{ConsumerHead, Figures, GroupHead, Node};
+use crate::ds::stream::{Pending, StreamId};
 use crate::resp::request::{argc, bulk};
 
 /// The text of an id.
@@ -70,11 +70,20 @@ pub(super) fn group(out: &mut Vec<u8>, key: &[u8], group: &GroupHead<'_>) {
 }
 
 pub(super) fn consumer(out: &mut Vec<u8>, key: &[u8], group: &[u8], consumer: &ConsumerHead<'_>) {
-    let name = consumer.name;
-    if consumer.pending.is_empty() {
-        return command(out, &[b"XGROUP", b"CREATECONSUMER", key, group, name]);
+    // The first claim creates one that has something.
+    if consumer.pending == 0 {
+        let name = consumer.name;
+        command(out, &[b"XGROUP", b"CREATECONSUMER", key, group, name]);
     }
-    for (id, pending) in consumer.pending {
+}
+
+pub(super) fn pending_with(
+    out: &mut Vec<u8>,
+    key: &[u8],
+    (group, name): (&[u8], &[u8]),
+    some: &[(StreamId, Pending)],
+) {
+    for (id, pending) in some {
         let (at_ms, deliveries) = (pending.delivered_at_ms, pending.deliveries);
         command(
             out,

@@ -68,7 +68,7 @@ pub(super) fn pending(out: &mut Vec<u8>, id: StreamId, pending: &Pending) {
     text::length(out, pending.deliveries);
 }
 
-/// A consumer with the ids that are pending with it; `active` if the form has that time.
+/// A consumer, up to the number of ids that are pending with it; `active` if the form has that time.
 pub(super) fn consumer(
     out: &mut Vec<u8>,
     consumer: &ConsumerHead<'_>,
@@ -80,8 +80,12 @@ pub(super) fn consumer(
     if active {
         time(out, consumer.active_at_ms.map_or(NEVER_ACTIVE, unix_ms));
     }
-    text::length(out, consumer.pending.len() as u64);
-    for (id, _) in consumer.pending {
+    text::length(out, consumer.pending as u64);
+}
+
+/// Some of the ids that are pending with a consumer.
+pub(super) fn pending_with(out: &mut Vec<u8>, some: &[(StreamId, Pending)]) {
+    for (id, _) in some {
         out.extend_from_slice(&id_bytes(*id));
     }
 }
