@@ -33,6 +33,8 @@ const BITS_BYTES: u64 = 1 << 20;
 const POINTS: u64 = 100_000;
 /// Entries that a group's reader takes at once.
 const TAKEN: u64 = 10;
+/// Keys of loads over several.
+const FEW: u64 = 1000;
 /// Fewest entries for each of a group's readers: no run is shorter.
 const ENTRIES_MIN: u64 = 4000;
 /// Commands per batch of a fill.
@@ -168,7 +170,12 @@ pub(crate) fn run(bench: &Bench) -> Result<Vec<Table>> {
 
 /// Loads whose requests touch little.
 fn short(options: &Options) -> Result<Vec<Load>> {
-    let few = 1000;
+    let mut loads = streams(options)?;
+    loads.extend(others(options)?);
+    Ok(loads)
+}
+
+fn streams(options: &Options) -> Result<Vec<Load>> {
     let connections = options.clients as u64;
     // Twice what is read, since connections are not served quite alike.
     let entries = (options.keys / connections).max(ENTRIES_MIN);
@@ -179,7 +186,7 @@ fn short(options: &Options) -> Result<Vec<Load>> {
         entries,
         group,
     };
-    let (any_key, one_key) = (Draw::below(few), Draw::below(1));
+    let (any_key, one_key) = (Draw::below(FEW), Draw::below(1));
     let value = Draw::digits(5);
     let xadd = "XADD key:%0 * user %1 action clicked";
     let acknowledged: Vec<String> = (0..TAKEN).map(|add| format!("%1+{add}")).collect();
@@ -192,11 +199,6 @@ fn short(options: &Options) -> Result<Vec<Load>> {
         Draw::connection(connections),
         Draw::counted(1, TAKEN, entries),
     ];
-    let hlls = |keys, members| Fill::Hlls { keys, members };
-    let member = Draw::below(1_000_000);
-    // Without leading zeros, which are no numbers to a bitmap.
-    let bit = collections::start_of(1, BITS_BYTES * 8);
-    let degrees = [member, Draw::digits(2), Draw::digits(6), Draw::digits(6)];
     Ok(vec![
         Load::over(
             "XADD, one stream",
@@ -207,7 +209,7 @@ fn short(options: &Options) -> Result<Vec<Load>> {
         .growing(options.keys),
         Load::over(
             "XADD, 1000 streams",
-            stream(few, 10, false),
+            stream(FEW, 10, false),
             &[xadd],
             &[any_key, value],
         )?
@@ -225,22 +227,33 @@ fn short(options: &Options) -> Result<Vec<Load>> {
             &["XRANGE key:%0 %1 %1+99"],
             &[one_key, collections::start_of(100, long)],
         )?,
+    ])
+}
+
+fn others(options: &Options) -> Result<Vec<Load>> {
+    let any_key = Draw::below(FEW);
+    let hlls = |keys, members| Fill::Hlls { keys, members };
+    let member = Draw::below(1_000_000);
+    // Without leading zeros, which are no numbers to a bitmap.
+    let bit = collections::start_of(1, BITS_BYTES * 8);
+    let degrees = [member, Draw::digits(2), Draw::digits(6), Draw::digits(6)];
+    Ok(vec![
         Load::over(
             "PFADD, dense",
-            hlls(few, 10_000.min(options.elements / 10)),
+            hlls(FEW, 10_000.min(options.elements / 10)),
             &["PFADD key:%0 mem:%1"],
             &[any_key, member],
         )?,
         Load::over(
             "PFADD, sparse",
-            hlls(few, 10),
+            hlls(FEW, 10),
             &["PFADD key:%0 mem:%1"],
             &[any_key, member],
         )?
-        .growing(few * 100),
+        .growing(FEW * 100),
         Load::over(
             "PFCOUNT",
-            hlls(few, 1000.min(options.elements / 10)),
+            hlls(FEW, 1000.min(options.elements / 10)),
             &["PFCOUNT key:%0"],
             &[any_key],
         )?,
