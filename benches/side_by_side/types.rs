@@ -33,6 +33,8 @@ const BITS_BYTES: u64 = 1 << 20;
 const POINTS: u64 = 100_000;
 /// Entries that a group's reader takes at once.
 const TAKEN: u64 = 10;
+/// Fewest entries for each of a group's readers: no run is shorter.
+const ENTRIES_MIN: u64 = 4000;
 /// Commands per batch of a fill.
 const BATCH: u64 = 100;
 
@@ -169,7 +171,7 @@ fn short(options: &Options) -> Result<Vec<Load>> {
     let few = 1000;
     let connections = options.clients as u64;
     // Twice what is read, since connections are not served quite alike.
-    let entries = (options.keys / connections).max(2 * TAKEN);
+    let entries = (options.keys / connections).max(ENTRIES_MIN);
     let reads = (connections * entries / TAKEN / 2).max(1);
     let long = (options.elements / 10).max(1000);
     let stream = |keys, entries, group| Fill::Streams {
@@ -192,7 +194,8 @@ fn short(options: &Options) -> Result<Vec<Load>> {
     ];
     let hlls = |keys, members| Fill::Hlls { keys, members };
     let member = Draw::below(1_000_000);
-    let bit = Draw::below(BITS_BYTES * 8).wide(8);
+    // Without leading zeros, which are no numbers to a bitmap.
+    let bit = collections::start_of(1, BITS_BYTES * 8);
     let degrees = [member, Draw::digits(2), Draw::digits(6), Draw::digits(6)];
     Ok(vec![
         Load::over(

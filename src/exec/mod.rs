@@ -593,8 +593,8 @@ fn lock_keys<'k>(
     argv: Argv<'_>,
 ) -> (Locks<'k>, OnlyKey) {
     let mut keys: SmallVec<[(usize, u64); 16]> = SmallVec::new();
-    // Specs that lead nowhere: mostly the handler finds the same fault and answers it, without touching
-    // a key. But some commands need no keys of their last spec (PFMERGE without sources).
+    // Specs that lead nowhere: the handler finds the same fault and answers it, without touching a
+    // key; or it needs no more than was found before (PFMERGE without sources).
     let _ = keys::for_each_key(command.row.keys, argv, |at, spec| {
         if spec.is_key() {
             keys.push((at, keyspace.hash(&argv[at])));
@@ -603,7 +603,7 @@ fn lock_keys<'k>(
     match keys.as_slice() {
         [] => (keyspace.lock_none(), None),
         &[only] => (keyspace.lock_one(only.1), Some(only)),
-        _ => {
+        [_, _, ..] => {
             let hashes = keys.iter().map(|&(_, hash)| hash);
             (keyspace.lock_many(hashes), None)
         }

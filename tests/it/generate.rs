@@ -462,9 +462,11 @@ fn fill_collection(rng: &mut Rng, word: &str) -> Vec<u8> {
             &["-1", "-2", "-3", "-5", "0", "1", "3", "10", "128", "x"],
         ),
         word if word.starts_with('b') => fill_bits(rng, word),
-        word if word.starts_with('t') => fill_group(rng, word),
+        "tkey" | "tgroup" | "tconsumer" | "tid" | "tfrom" | "trange" | "tidle" | "tage" => {
+            fill_group(rng, word)
+        }
         word if word.starts_with('g') => positions::fill(rng, word),
-        word if word.starts_with('p') => fill_hyperloglog(rng, word),
+        "pkey" | "pelem" | "plimit" => fill_hyperloglog(rng, word),
         literal if rng.chance(10) => literal.to_lowercase().into_bytes(),
         literal => literal.as_bytes().to_vec(),
     }

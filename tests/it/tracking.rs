@@ -20,6 +20,9 @@ use crate::harness::{Server, env_number};
 const STEPS_DEFAULT: u64 = 3_000;
 const STEPS_PER_EPISODE: u64 = 150;
 
+/// Longer requests are left out, bytes: the commands of a step come to a server at once.
+const LONG_BYTES: usize = 2_000;
+
 /// What clients there are: the number of the one that is told instead, and the options.
 const ROLES: &[(Protocol, Option<usize>, &str)] = &[
     (Protocol::Resp3, None, ""),
@@ -194,7 +197,10 @@ fn is_comparable(argv: &Argv) -> bool {
             && known.peer.is_none_or(|peer| peer == Peer::Valkey9)
             && (known.when)(&words)
     });
+    // What Valkey reads in pieces it executes in pieces, too, and tells in between.
+    let is_long = argv.iter().map(Vec::len).sum::<usize>() > LONG_BYTES;
     !(words.among(OTHERS)
+        || is_long
         || is_garbled(&words)
         || expires
         || has_time

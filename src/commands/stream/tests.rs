@@ -144,7 +144,7 @@ fn what_is_trimmed_may_depend_on_groups() {
     t.run("XADD s KEEPREF DELREF MAXLEN 2 8-0 a 1")
         .is("-ERR syntax error");
     t.run("XADD s ACKED 8-0 a 1").is("$3 8-0");
-    t.run("XTRIM s ACKED")
+    t.run("XTRIM s ACKED LIMIT 0")
         .is("-ERR syntax error, XTRIM must be called with a trimming strategy");
 }
 

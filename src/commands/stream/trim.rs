@@ -161,12 +161,10 @@ impl Trimming {
             Until::MinId(_) if references == References::Acked => {
                 (Some(&b"MAXLEN"[..]), IdText::of_number(entries.len()))
             }
+            // Redis takes entries for first that were deleted before and are still stored.
             Until::MinId(_) => {
-                let first = match entries.is_empty() {
-                    true => StreamId::MAX,
-                    false => entries.first_id(),
-                };
-                (None, IdText::new(first))
+                let first = entries.first_stored_id();
+                (None, IdText::new(first.unwrap_or(StreamId::MAX)))
             }
         };
         Some(LoggedTrim {

@@ -172,6 +172,12 @@ impl Entries {
         self.first_id
     }
 
+    /// The id of the oldest entry that is still stored, be it as a deleted one; `None` if there is none.
+    pub fn first_stored_id(&self) -> Option<StreamId> {
+        let first = self.nodes.get(self.nodes.start());
+        first.map(Node::master_id)
+    }
+
     /// The id of the last entry that was ever added, or one above that was set: new ones must be above.
     #[inline]
     pub fn last_id(&self) -> StreamId {
