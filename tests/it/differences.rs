@@ -472,6 +472,25 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
         allow: Allow::NotSent,
         reason: "Valkey searches where its memory happens to say",
     },
+    Difference {
+        peer: Some(Peer::Redis7),
+        when: |w| {
+            let is_huge = |word: &String| word.parse::<i64>().is_ok_and(|ms| ms > 1 << 60);
+            w.among(&["xread", "xreadgroup"]) && w.has("block") && w.0.iter().any(is_huge)
+        },
+        allow: Allow::NotSent,
+        reason: "7.0 adds a timeout to the time without looking whether it can, and waits for ever",
+    },
+    Difference {
+        peer: Some(Peer::Redis7),
+        when: |w| {
+            let streams = w.0.iter().position(|word| word == "streams");
+            let behind = streams.map_or(0, |at| w.0.len() - at - 1);
+            w.among(&["xread", "xreadgroup"]) && !behind.is_multiple_of(2)
+        },
+        allow: Allow::OtherError,
+        reason: "7.0 names XREAD in the error of both",
+    },
 ];
 
 /// Commands that Redis 8.2 has, but neither of the peers.

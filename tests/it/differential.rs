@@ -270,7 +270,10 @@ impl Episode {
         }
         let theirs = replies(&mut self.real, &sentinel);
         let ours = ours.map_err(|e| self.fail("connection", steps, &e))?;
-        let theirs = theirs.expect("the real server answers");
+        let theirs = theirs.unwrap_or_else(|e| {
+            let sent: Vec<String> = steps.iter().map(|s| show_command(&s.argv)).collect();
+            panic!("the real server answers: {e}\n{}", sent.join("\n"))
+        });
         let answered: Vec<&Step> = steps.iter().filter(|s| !s.silent).collect();
         assert_eq!(
             theirs.len(),
