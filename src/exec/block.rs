@@ -223,19 +223,9 @@ impl Exec {
         if found != Some(waiting.type_) && waiting.gone.is_none() {
             return Served::No;
         }
-        // The other keys it waits for are looked at, too, unless somebody uses them just now.
-        let mut held: SmallVec<[bool; 4]> = SmallVec::new();
-        for other in &waiting.keys {
-            held.push(ctx.db.try_hold(other));
-        }
-        if waiting.gone.is_some() && held.contains(&false) {
+        let Some(held) = hold_others(&mut ctx.db, waiting) else {
             return Served::NotHeld;
-        }
-        if let Some(destination) = &waiting.destination
-            && !ctx.db.try_hold(destination)
-        {
-            return Served::NotHeld;
-        }
+        };
         let Some(undecided) = waiter.hold() else {
             return Served::No;
         };
@@ -362,6 +352,19 @@ enum Served {
     No,
     /// A shard that it needs is somebody else's at the moment.
     NotHeld,
+}
+
+/// Holds what a waiter's command looks at besides the key that is ready, unless somebody uses it just
+/// now: which of the keys it waits for are held. `None` if one is not that it cannot do without.
+fn hold_others(db: &mut Access<'_>, waiting: &Waiting) -> Option<SmallVec<[bool; 4]>> {
+    let held: SmallVec<[bool; 4]> = waiting.keys.iter().map(|key| db.try_hold(key)).collect();
+    if waiting.gone.is_some() && held.contains(&false) {
+        return None;
+    }
+    match &waiting.destination {
+        Some(destination) if !db.try_hold(destination) => None,
+        _ => Some(held),
+    }
 }
 
 /// Type and number of elements of a key that may end a wait.

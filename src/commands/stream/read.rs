@@ -334,7 +334,7 @@ fn read_group_after(
     group: &[u8],
 ) -> Result<Option<StreamId>, CmdError> {
     let stream = find(&mut ctx.db, key)?;
-    if !stream.is_some_and(|stream| stream.groups().get(group).is_some()) {
+    if stream.is_none_or(|stream| stream.groups().get(group).is_none()) {
         return Err(no_group(key, group));
     }
     match c_str(id) {

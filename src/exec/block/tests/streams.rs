@@ -210,7 +210,7 @@ fn keys_that_are_held_are_waited_for() {
                 let mut access = Access::new(keyspace, locks, DbIndex(0), START_MS, false);
                 let stream = access.find(k.as_bytes(), Lookup::Silent);
                 let stream = stream.and_then(|entry| crate::value::stream::stream(entry.value()));
-                stream.is_some_and(|stream| stream.entries().len() > 0)
+                stream.is_some_and(|stream| !stream.entries().is_empty())
             };
             while !is_there() {
                 thread::yield_now();
