@@ -168,7 +168,8 @@ impl Seen {
         let said = match element {
             Element::Node(node) => {
                 let entries = node.entries().map(|entry| {
-                    let fields = entry.fields().map(|(name, value)| [name.to_vec(), value.to_vec()]);
+                    let fields = entry.fields();
+                    let fields = fields.map(|(name, value)| [name.to_vec(), value.to_vec()]);
                     format!("{} {:?}", entry.id, fields.collect::<Vec<_>>())
                 });
                 self.0.extend(entries);
@@ -263,7 +264,9 @@ fuzz_target!(|data: &[u8]| {
         let expected = seen(&stream);
         let heir = stream.begin_save();
         let mut walked = Seen::default();
-        while stream.save_slice(1 + usize::from(input.byte() % 5), &mut |element| walked.add(element)) {
+        let mut budget = 1;
+        while stream.save_slice(budget, &mut |element| walked.add(element)) {
+            budget = 1 + usize::from(input.byte() % 5);
             change(&mut stream, &mut input);
             if input.byte() % 32 == 0 {
                 stream = Stream::new();

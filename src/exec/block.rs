@@ -205,6 +205,18 @@ impl Exec {
         candidates
     }
 
+    /// Makes a context that of a waiter's command.
+    fn go_in_for<'a>(&'a self, ctx: &mut Ctx<'a>, waiting: &'a Waiting, client: &Arc<Shared>) {
+        *ctx.client = Client::new(client.clone(), true);
+        ctx.client.db = waiting.db;
+        ctx.command = self.table.by_id(waiting.command);
+        ctx.args = Args::new(waiting.request.argv(), 1);
+        ctx.out.set_resp3(waiting.is_resp3);
+        // What was recorded so far is somebody else's doing.
+        ctx.db.tell();
+        ctx.db.set_client(waiting.client_id);
+    }
+
     /// Runs a waiter's command again.
     fn serve<'a>(
         &'a self,
@@ -229,16 +241,9 @@ impl Exec {
         let Some(undecided) = waiter.hold() else {
             return Served::No;
         };
-        *ctx.client = Client::new(client.clone(), true);
-        ctx.client.db = waiting.db;
-        ctx.command = self.table.by_id(waiting.command);
-        ctx.args = Args::new(waiting.request.argv(), 1);
-        ctx.out.set_resp3(waiting.is_resp3);
+        self.go_in_for(ctx, waiting, client);
         let mark = ctx.out.mark();
         let changes = ctx.db.effects.changes;
-        // What was recorded so far is somebody else's doing.
-        ctx.db.tell();
-        ctx.db.set_client(waiting.client_id);
         let result = (ctx.command.row.run)(ctx);
         if matches!(result, Ok(Next::Block(_))) {
             // It may have changed something all the same, but its request is not repeated.

@@ -213,17 +213,7 @@ async fn work(
         desk,
     });
     let waiting = worker.clone();
-    let relayed = tokio::task::spawn_local(async move {
-        let server = &waiting.exec.server;
-        let oplog = &server.keyspace.oplog;
-        oplog.write_here();
-        let write = || {
-            if let Some(aof) = server.persist.aof() {
-                aof.write_through(oplog, server.clock.unix_ms());
-            }
-        };
-        waiting.relay.run(oplog, write).await;
-    });
+    let relayed = tokio::task::spawn_local(async move { relay(&waiting).await });
     let ringing = worker.clone();
     let answered = tokio::task::spawn_local(async move {
         if let Some(bell) = ringing.exec.server.clients.bell(index) {
@@ -254,4 +244,17 @@ async fn work(
     while connections.join_next().await.is_some() {}
     relayed.abort();
     answered.abort();
+}
+
+/// Lets replies go that wait for the log, and writes the log for them where that is left to workers.
+async fn relay(worker: &Worker) {
+    let server = &worker.exec.server;
+    let oplog = &server.keyspace.oplog;
+    oplog.write_here();
+    let write = || {
+        if let Some(aof) = server.persist.aof() {
+            aof.write_through(oplog, server.clock.unix_ms());
+        }
+    };
+    worker.relay.run(oplog, write).await;
 }
