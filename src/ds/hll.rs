@@ -135,7 +135,7 @@ mod scalar {
     fn max(a: u64, b: u64) -> u64 {
         const TOPS: u64 = 0x8080_8080_8080_8080;
         // A register leaves the top bit free: it stays set where nothing had to be borrowed from it.
-        let not_less = ((a | TOPS) - b & TOPS) >> 7;
+        let not_less = (((a | TOPS) - b) & TOPS) >> 7;
         let mask = not_less * 0xFF;
         a & mask | b & !mask
     }

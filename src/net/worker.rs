@@ -213,7 +213,7 @@ async fn work(
         desk,
     });
     let waiting = worker.clone();
-    let relayed = tokio::task::spawn_local(async move { relay(&waiting).await });
+    let relayed = tokio::task::spawn_local(async move { relay_replies(&waiting).await });
     let ringing = worker.clone();
     let answered = tokio::task::spawn_local(async move {
         if let Some(bell) = ringing.exec.server.clients.bell(index) {
@@ -247,7 +247,7 @@ async fn work(
 }
 
 /// Lets replies go that wait for the log, and writes the log for them where that is left to workers.
-async fn relay(worker: &Worker) {
+async fn relay_replies(worker: &Worker) {
     let server = &worker.exec.server;
     let oplog = &server.keyspace.oplog;
     oplog.write_here();
