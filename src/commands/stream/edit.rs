@@ -94,7 +94,11 @@ struct Figures {
 }
 
 impl Figures {
-    fn parse(args: &mut Args<'_>) -> Result<Figures, CmdError> {
+    /// Reads all arguments that are left; `last` is the id to set.
+    fn parse(args: &mut Args<'_>, last: StreamId) -> Result<Figures, CmdError> {
+        const BELOW_GIVEN: CmdError = CmdError::text(
+            "ERR The ID specified in XSETID is smaller than the provided max_deleted_entry_id",
+        );
         const NEGATIVE: CmdError = CmdError::text("ERR entries_added must be positive");
         let mut figures = Figures::default();
         while let Some(option) = args.option() {
@@ -102,7 +106,11 @@ impl Figures {
                 let added = u64::try_from(args.int()?).map_err(|_| NEGATIVE)?;
                 figures.entries_added = Some(added);
             } else if is(option, "MAXDELETEDID") && !args.is_empty() {
-                figures.max_deleted_id = Some(strict_id(args.bytes()?, 0)?);
+                let deleted = strict_id(args.bytes()?, 0)?;
+                if last < deleted {
+                    return Err(BELOW_GIVEN);
+                }
+                figures.max_deleted_id = Some(deleted);
             } else {
                 return Err(CmdError::Syntax);
             }
@@ -142,15 +150,9 @@ impl Figures {
 
 /// `XSETID key last-id [ENTRIESADDED entries-added] [MAXDELETEDID max-deleted-id]`
 pub(super) fn xsetid(ctx: &mut Ctx<'_>) -> CmdResult {
-    const BELOW_GIVEN: CmdError = CmdError::text(
-        "ERR The ID specified in XSETID is smaller than the provided max_deleted_entry_id",
-    );
     let key = ctx.args.bytes()?;
     let last = strict_id(ctx.args.bytes()?, 0)?;
-    let figures = Figures::parse(&mut ctx.args)?;
-    if figures.max_deleted_id.is_some_and(|deleted| last < deleted) {
-        return Err(BELOW_GIVEN);
-    }
+    let figures = Figures::parse(&mut ctx.args, last)?;
     let found = typed_mut(&mut ctx.db, key, Type::Stream)?;
     let mut found = found.ok_or(CmdError::NoSuchKey)?;
     let mut slot = found.slot_mut();

@@ -116,6 +116,7 @@ impl Options {
         let Some(mut trimming) = self.trimming else {
             return match self.limit {
                 Some(1..) => Err(NO_STRATEGY),
+                Some(0) if !obeys => Err(NOT_APPROXIMATE),
                 _ => Ok(None),
             };
         };
@@ -193,6 +194,9 @@ pub(super) fn xtrim(ctx: &mut Ctx<'_>) -> CmdResult {
     let (mut options, mut at) = (Options::default(), 2);
     while at < argv.len() {
         at = options.take(argv, at)?.ok_or(CmdError::Syntax)?;
+    }
+    if options.trimming.is_none() && options.limit.is_none_or(|limit| limit == 0) {
+        return Err(NOT_CALLED_WITH);
     }
     let trimming = options.finish(ctx.config, ctx.db.is_replaying())?;
     let trimming = trimming.ok_or(NOT_CALLED_WITH)?;
