@@ -76,7 +76,13 @@ fn a_position_is_in_the_middle_of_its_score() {
         let score = position.score();
         let middle = Position::of_score(score);
         assert!((middle.longitude - position.longitude).abs() < 361.0 / 2f64.powi(27));
-        assert!((middle.latitude - position.latitude).abs() < 171.0 / 2f64.powi(27));
+        // On the very east edge a score has 54 bits, of which a double loses the row's last.
+        let rows = if position.longitude == LONGITUDE_MAX {
+            3.0
+        } else {
+            1.0
+        };
+        assert!((middle.latitude - position.latitude).abs() < rows * 171.0 / 2f64.powi(27));
         assert!(middle.is_on_map());
         let is_inside = position.longitude < LONGITUDE_MAX && position.latitude < LATITUDE_MAX;
         if is_inside {

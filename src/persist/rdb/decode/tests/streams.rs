@@ -172,15 +172,18 @@ fn lines(type_: u8) -> Vec<String> {
         "pending 7-2 at 1700000000000 times 3",
         "pending 7-9 at 0 times 1099511627776",
         "consumers 3",
+        &format!("consumer 12 seen 1700000000000 active {} has 2", active[0]),
+        "7-1",
+        "7-9",
         &format!(
-            "consumer 12 seen 1700000000000 active {} has 7-1 7-9",
-            active[0]
+            "consumer idle seen 1700000000000 active {} has 0",
+            active[1]
         ),
-        &format!("consumer idle seen 1700000000000 active {} has ", active[1]),
         &format!(
-            "consumer late seen 1700000000000 active {} has 7-2",
+            "consumer late seen 1700000000000 active {} has 1",
             active[2]
         ),
+        "7-2",
     ]
     .map(str::to_owned)
     .to_vec()
