@@ -9,7 +9,6 @@
 //! up. Positions are counted in `u64`, since a value may have more bits than a 32-bit `usize` counts.
 
 use super::{CmdResult, Command, Ctx, Next, command, typed, typed_or_create};
-use crate::config::Config;
 use crate::db::notice::EventClass;
 use crate::db::{Access, KeyMut};
 use crate::ds::buf::Buf;
@@ -143,16 +142,16 @@ fn is(arg: &[u8], word: &str) -> bool {
 
 /// The position of a bit. It may be anywhere in the longest value there may be.
 #[inline]
-fn offset(text: &[u8], config: &Config) -> Result<u64, CmdError> {
+fn offset(text: &[u8], bytes_max: u64) -> Result<u64, CmdError> {
     let offset = num::parse_i64(text).ok_or(NOT_OFFSET)?;
-    checked_offset(offset, config)
+    checked_offset(offset, bytes_max)
 }
 
 #[inline]
-fn checked_offset(offset: i64, config: &Config) -> Result<u64, CmdError> {
+fn checked_offset(offset: i64, bytes_max: u64) -> Result<u64, CmdError> {
     u64::try_from(offset)
         .ok()
-        .filter(|offset| offset / 8 < config.proto_max_bulk_len)
+        .filter(|offset| offset / 8 < bytes_max)
         .ok_or(NOT_OFFSET)
 }
 
@@ -188,7 +187,7 @@ fn value_to_change<'d>(
 /// `SETBIT key offset value`
 fn setbit(ctx: &mut Ctx<'_>) -> CmdResult {
     let key = ctx.args.bytes()?;
-    let offset = offset(ctx.args.bytes()?, ctx.config)?;
+    let offset = offset(ctx.args.bytes()?, ctx.value_bytes_max())?;
     let bit = match ctx.args.bytes()? {
         b"0" => 0,
         b"1" => 1,
@@ -216,7 +215,7 @@ fn setbit(ctx: &mut Ctx<'_>) -> CmdResult {
 /// `GETBIT key offset`
 fn getbit(ctx: &mut Ctx<'_>) -> CmdResult {
     let key = ctx.args.bytes()?;
-    let offset = offset(ctx.args.bytes()?, ctx.config)?;
+    let offset = offset(ctx.args.bytes()?, ctx.value_bytes_max())?;
     let mut bit = 0;
     if let Some(entry) = typed(&mut ctx.db, key, Type::String)? {
         let mut digits = itoa::Buffer::new();

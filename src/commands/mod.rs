@@ -178,11 +178,26 @@ impl Ctx<'_> {
         self.db.now_ms()
     }
 
+    /// Most bytes of a value: `proto-max-bulk-len`. What a log repeats was allowed when it was written,
+    /// perhaps under another limit.
+    #[inline]
+    fn value_bytes_max(&self) -> u64 {
+        let max = self.config.proto_max_bulk_len;
+        match self.db.is_replaying() {
+            true => max.max(LOGGED_BYTES_MAX),
+            false => max,
+        }
+    }
+
     /// The time from which relative times count, see [`Access::clock_ms`].
     pub fn clock_ms(&self) -> u64 {
         self.db.clock_ms()
     }
 }
+
+/// Most bytes of a value that a log may ask for, whatever the limit is by now: the default one. More
+/// are not allocated because a damaged log says so.
+const LOGGED_BYTES_MAX: u64 = 512 << 20;
 
 /// Rows of all families.
 pub const FAMILIES: &[&[Command]] = &[

@@ -7,7 +7,6 @@ use smallvec::SmallVec;
 
 use super::{Changing, checked_offset, is, value_to_change};
 use crate::commands::{CmdResult, Ctx, Next, typed};
-use crate::config::Config;
 use crate::db::notice::EventClass;
 use crate::ds::buf::Buf;
 use crate::resp::parse::Argv;
@@ -62,7 +61,7 @@ pub(super) fn key_flags(argv: Argv<'_>) -> KeyFlags {
 }
 
 impl Operations {
-    fn parse(args: &mut Args<'_>, config: &Config) -> Result<Operations, CmdError> {
+    fn parse(args: &mut Args<'_>, bytes_max: u64) -> Result<Operations, CmdError> {
         let mut operations = Operations {
             all: SmallVec::new(),
             last_written: None,
@@ -71,7 +70,7 @@ impl Operations {
         while let Some(word) = args.option() {
             let behind = args.remaining();
             if is(word, "GET") && behind >= 2 {
-                let (field, offset) = place(args, config)?;
+                let (field, offset) = place(args, bytes_max)?;
                 operations.all.push(Operation {
                     field,
                     offset,
@@ -79,7 +78,7 @@ impl Operations {
                     overflow,
                 });
             } else if (is(word, "SET") || is(word, "INCRBY")) && behind >= 3 {
-                let (field, offset) = place(args, config)?;
+                let (field, offset) = place(args, bytes_max)?;
                 let number = args.int()?;
                 let action = match is(word, "SET") {
                     true => Action::Set(number),
@@ -117,7 +116,7 @@ fn overflow(word: &[u8]) -> Result<Overflow, CmdError> {
 }
 
 /// The next two arguments: which field, and where it begins.
-fn place(args: &mut Args<'_>, config: &Config) -> Result<(Field, u64), CmdError> {
+fn place(args: &mut Args<'_>, bytes_max: u64) -> Result<(Field, u64), CmdError> {
     const NO_FIELD: CmdError = CmdError::text(
         "ERR Invalid bitfield type. Use something like i16 u8. \
          Note that u64 is not supported but i64 is.",
@@ -132,7 +131,7 @@ fn place(args: &mut Args<'_>, config: &Config) -> Result<(Field, u64), CmdError>
             number.wrapping_mul(field.width().into())
         }
     };
-    Ok((field, checked_offset(offset, config)?))
+    Ok((field, checked_offset(offset, bytes_max)?))
 }
 
 /// `u8`, `i64`
@@ -150,7 +149,8 @@ fn field(text: &[u8]) -> Option<Field> {
 /// INCRBY encoding offset increment> ...]`
 pub(super) fn bitfield(ctx: &mut Ctx<'_>) -> CmdResult {
     let key = ctx.args.bytes()?;
-    let operations = Operations::parse(&mut ctx.args, ctx.config)?;
+    let bytes_max = ctx.value_bytes_max();
+    let operations = Operations::parse(&mut ctx.args, bytes_max)?;
     let Some(last_bit) = operations.last_written else {
         return read(ctx, key, &operations.all);
     };
@@ -213,7 +213,8 @@ fn run(operation: &Operation, bitmap: &mut [u8], has_grown: bool, out: &mut Repl
 pub(super) fn bitfield_ro(ctx: &mut Ctx<'_>) -> CmdResult {
     const WRITES: CmdError = CmdError::text("ERR BITFIELD_RO only supports the GET subcommand");
     let key = ctx.args.bytes()?;
-    let operations = Operations::parse(&mut ctx.args, ctx.config)?;
+    let bytes_max = ctx.value_bytes_max();
+    let operations = Operations::parse(&mut ctx.args, bytes_max)?;
     if operations.last_written.is_some() {
         return Err(WRITES);
     }

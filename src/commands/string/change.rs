@@ -15,7 +15,7 @@ const OUT_OF_MEMORY: CmdError = CmdError::text("ERR Insufficient memory, failed 
 pub(super) fn append(ctx: &mut Ctx<'_>) -> CmdResult {
     let key = ctx.args.bytes()?;
     let tail = ctx.args.bytes()?;
-    let len_max = ctx.config.proto_max_bulk_len;
+    let len_max = ctx.value_bytes_max();
     let new_len = if let Some(mut found) = ctx.db.find_mut(key) {
         let old_len = string::len(string_value(found.entry())?);
         let new_len = checked_len(old_len as u64, tail, len_max)?;
@@ -36,7 +36,7 @@ pub(super) fn setrange(ctx: &mut Ctx<'_>) -> CmdResult {
     let offset = ctx.args.int()?;
     let patch = ctx.args.bytes()?;
     let offset = u64::try_from(offset).map_err(|_| CmdError::OffsetOutOfRange)?;
-    let len_max = ctx.config.proto_max_bulk_len;
+    let len_max = ctx.value_bytes_max();
     let new_len = if let Some(mut found) = ctx.db.find_mut(key) {
         let old_len = string::len(string_value(found.entry())?);
         if patch.is_empty() {

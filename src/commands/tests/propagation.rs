@@ -55,8 +55,17 @@ impl Logged {
     /// Asserts that a fresh server that repeats the log has the same keyspace.
     #[track_caller]
     pub(crate) fn repeats(&mut self) {
+        self.repeats_with(&[]);
+    }
+
+    /// The same, of one that was configured by these lines first.
+    #[track_caller]
+    fn repeats_with(&mut self, configuration: &[&str]) {
         self.records();
         let mut fresh = self.test.fresh();
+        for line in configuration {
+            fresh.run(line).is("+OK");
+        }
         let server = fresh.session.server().clone();
         server.keyspace.expire_clock.set_loading(true);
         let mut replay = Replay::new(server.clone(), fresh.table.clone());
@@ -362,4 +371,20 @@ fn whatever_is_logged_can_be_repeated() {
         }
         logged.repeats();
     }
+}
+
+/// What was allowed when it was logged is repeated, though the limit is lower by now.
+#[test]
+fn a_log_is_repeated_whatever_the_limit_of_values_is() {
+    let mut logged = Logged::new();
+    for line in [
+        "SETBIT bits 16000000 1",
+        "SETRANGE text 2000000 x",
+        "APPEND text y",
+        "BITFIELD bits SET u8 #1999999 7",
+    ] {
+        let reply = logged.test.run(line).text();
+        assert!(!reply.starts_with('-'), "{line}: {reply}");
+    }
+    logged.repeats_with(&["CONFIG SET proto-max-bulk-len 1mb"]);
 }
