@@ -444,6 +444,12 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
     },
     Difference {
         peer: Some(Peer::Redis7),
+        when: |w| w.is("xsetid"),
+        allow: Allow::OtherError,
+        reason: "7.0 looks at the last entry before it looks at what was deleted",
+    },
+    Difference {
+        peer: Some(Peer::Redis7),
         when: |w| w.is("xreadgroup") && w.has("+"),
         allow: Allow::OtherError,
         reason: "7.0 knows no last entry",
