@@ -3,7 +3,7 @@
 //!
 //! A geo set is a sorted set; no type of value knows that its scores are positions. [`grid`] turns
 //! positions into cells of a grid and those into scores, [`Area`] is what a search looks for
-//! (`area`), [`search`] finds it in a sorted set, and `order` puts what was found in order.
+//! (`area`), `search` finds it in a sorted set, and `order` puts what was found in order.
 //!
 //! Replies show all digits of positions and distances, and results come in the order in which they
 //! are found, so the arithmetic is Redis's, operation by operation: which factor is multiplied first

@@ -2,7 +2,7 @@
 //!
 //! The structure is `ds::stream`'s; a stream has no compact encoding. Ids are read as Redis reads
 //! them: two numbers as C's `strtoull` takes them, so `007-+1` is an id, too; what follows a NUL is
-//! not seen, and more than [`ID_BYTES_MAX`] bytes are no id.
+//! not seen, and more than `ID_BYTES_MAX` bytes are no id.
 
 use super::Encoding;
 use crate::ds::collection::Collection;
