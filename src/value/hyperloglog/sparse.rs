@@ -8,7 +8,8 @@
 //!
 //! A register is raised by replacing its run by up to three others; then the runs around it that have
 //! become equal are put together, as far as Redis looks. Most of the time goes into finding the run:
-//! eight runs are passed over at a time while each is one byte long.
+//! eight runs are passed over at a time while each is one byte long, two where few elements are spread
+//! over long runs of zeros.
 //!
 //! Invariants: an index is found where Redis finds it, also in runs that do not make up all registers;
 //! a half run at the end counts as if a zero followed, which Redis finds there, too, but is never
@@ -154,6 +155,20 @@ struct Found {
 fn find(runs: &[u8], index: usize, from: Mark) -> Result<Found, Corrupt> {
     let (mut before, mut here) = (None, from);
     loop {
+        // With few elements nearly all runs are these two in turns.
+        while let Some((zeros, values)) = zeros_and_values(runs, here.at) {
+            if here.first + zeros + values > index {
+                break;
+            }
+            before = Some(Mark {
+                at: here.at + 2,
+                first: here.first + zeros,
+            });
+            here = Mark {
+                at: here.at + 3,
+                first: here.first + zeros + values,
+            };
+        }
         while let Some(step) = runs.get(here.at..).and_then(|rest| rest.first_chunk()) {
             let Some(total) = registers_of_bytes(u64::from_le_bytes(*step)) else {
                 break;
@@ -184,6 +199,15 @@ fn find(runs: &[u8], index: usize, from: Mark) -> Result<Found, Corrupt> {
             first: here.first + run.len,
         };
     }
+}
+
+/// The lengths of a long run of zeros and of the run behind it, which is not zero, if such stand here.
+#[inline]
+fn zeros_and_values(runs: &[u8], at: usize) -> Option<(usize, usize)> {
+    let &[high, low, next] = runs.get(at..)?.first_chunk()?;
+    let are_these = high >> 6 == 1 && next >> 7 == 1;
+    let zeros = usize::from(high & 0x3F) << 8 | usize::from(low);
+    are_these.then_some((zeros + 1, usize::from(next & 0x03) + 1))
 }
 
 /// How many registers eight runs make up, if each of the bytes is one.
