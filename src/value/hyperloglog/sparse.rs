@@ -8,7 +8,7 @@
 //!
 //! A register is raised by replacing its run by up to three others; then the runs around it that have
 //! become equal are put together, as far as Redis looks. Most of the time goes into finding the run:
-//! eight runs are passed over at a time while each is one byte long, two where few elements are spread
+//! eight runs are passed over at a time while each is one byte long, four where few elements are spread
 //! over long runs of zeros.
 //!
 //! Invariants: an index is found where Redis finds it, also in runs that do not make up all registers;
@@ -156,17 +156,18 @@ fn find(runs: &[u8], index: usize, from: Mark) -> Result<Found, Corrupt> {
     let (mut before, mut here) = (None, from);
     loop {
         // With few elements nearly all runs are these two in turns.
-        while let Some((zeros, values)) = zeros_and_values(runs, here.at) {
-            if here.first + zeros + values > index {
+        while let Some([first, second]) = zeros_and_values(runs, here.at) {
+            let total = first.0 + first.1 + second.0 + second.1;
+            if here.first + total > index {
                 break;
             }
             before = Some(Mark {
-                at: here.at + 2,
-                first: here.first + zeros,
+                at: here.at + 5,
+                first: here.first + total - second.1,
             });
             here = Mark {
-                at: here.at + 3,
-                first: here.first + zeros + values,
+                at: here.at + 6,
+                first: here.first + total,
             };
         }
         while let Some(step) = runs.get(here.at..).and_then(|rest| rest.first_chunk()) {
@@ -201,13 +202,18 @@ fn find(runs: &[u8], index: usize, from: Mark) -> Result<Found, Corrupt> {
     }
 }
 
-/// The lengths of a long run of zeros and of the run behind it, which is not zero, if such stand here.
+/// The lengths of a long run of zeros and of the run behind it, which is not zero, and of two more, if
+/// such stand here.
 #[inline]
-fn zeros_and_values(runs: &[u8], at: usize) -> Option<(usize, usize)> {
-    let &[high, low, next] = runs.get(at..)?.first_chunk()?;
-    let are_these = high >> 6 == 1 && next >> 7 == 1;
-    let zeros = usize::from(high & 0x3F) << 8 | usize::from(low);
-    are_these.then_some((zeros + 1, usize::from(next & 0x03) + 1))
+fn zeros_and_values(runs: &[u8], at: usize) -> Option<[(usize, usize); 2]> {
+    const KINDS: u64 = 0x8000_C080_00C0;
+    const THESE: u64 = 0x8000_4080_0040;
+    let bytes = u64::from_le_bytes(*runs.get(at..)?.first_chunk()?);
+    let lens = |pair: u64| {
+        let zeros = ((pair & 0x3F) << 8) | ((pair >> 8) & 0xFF);
+        (zeros as usize + 1, (pair >> 16 & 0x03) as usize + 1)
+    };
+    (bytes & KINDS == THESE).then(|| [lens(bytes), lens(bytes >> 24)])
 }
 
 /// How many registers eight runs make up, if each of the bytes is one.
