@@ -130,8 +130,11 @@ fn pfadd(ctx: &mut Ctx<'_>) -> CmdResult {
     let mut found = typed_or_create(&mut ctx.db, key, Type::String, Encoding::Raw, empty)?;
     checked(found.entry().value())?;
     let mut changes = u64::from(found.is_new());
+    let is_raw = found.entry().enc() == RAW;
     let mut value = found.slot_mut();
-    value.set_enc(RAW);
+    if !is_raw {
+        value.set_enc(RAW);
+    }
     let mut result = Ok(());
     for element in ctx.args.rest().iter() {
         let mut mark = Mark::START;

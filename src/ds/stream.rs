@@ -93,12 +93,12 @@ impl Stream {
         (&self.entries, &mut self.groups)
     }
 
-    /// What the work of saving or freeing it is measured by: entries and pending entries.
+    /// What the work of saving or freeing it is measured by: entries, pending entries, consumers.
     pub fn weight(&self) -> usize {
         self.groups
             .iter()
             .fold(self.entries.len() as usize, |sum, group| {
-                sum + group.pending_len()
+                sum + group.pending_len() + group.consumers().len()
             })
     }
 

@@ -8,8 +8,7 @@
 //!
 //! A register is raised by replacing its run by up to three others; then the runs around it that have
 //! become equal are put together, as far as Redis looks. Most of the time goes into finding the run:
-//! eight runs are passed over at a time while each is one byte long, four where few elements are spread
-//! over long runs of zeros.
+//! eight bytes are passed over at a time, whatever runs they are.
 //!
 //! Invariants: an index is found where Redis finds it, also in runs that do not make up all registers;
 //! a half run at the end counts as if a zero followed, which Redis finds there, too, but is never
@@ -28,8 +27,6 @@ const VALUE_MAX: u8 = 32;
 const VALUES_MAX: usize = 4;
 /// How many runs Redis looks at to put equal ones together.
 const MERGED_RUNS_MAX: usize = 5;
-/// Runs that are passed over at a time.
-const STEP: usize = 8;
 
 /// A run and the index of its first register.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -153,45 +150,26 @@ struct Found {
 /// The run of a register, sought from a run that is not behind it.
 #[inline]
 fn find(runs: &[u8], index: usize, from: Mark) -> Result<Found, Corrupt> {
-    let (mut before, mut here) = (None, from);
-    loop {
-        // With few elements nearly all runs are these two in turns.
-        while let Some([first, second]) = zeros_and_values(runs, here.at) {
-            let total = first.0 + first.1 + second.0 + second.1;
-            if here.first + total > index {
-                break;
-            }
-            before = Some(Mark {
-                at: here.at + 5,
-                first: here.first + total - second.1,
-            });
-            here = Mark {
-                at: here.at + 6,
-                first: here.first + total,
-            };
+    // Where the runs of the last step began, and where those begin that are left.
+    let (mut stepped, mut here) = (None, from);
+    while let Some(bytes) = runs.get(here.at..).and_then(|rest| rest.first_chunk()) {
+        let step = Step::of(u64::from_le_bytes(*bytes));
+        if here.first + step.registers > index {
+            break;
         }
-        while let Some(step) = runs.get(here.at..).and_then(|rest| rest.first_chunk()) {
-            let Some(total) = registers_of_bytes(u64::from_le_bytes(*step)) else {
-                break;
-            };
-            if here.first + total > index {
-                break;
-            }
-            let last = run(runs, here.at + STEP - 1);
-            before = Some(Mark {
-                at: here.at + STEP - 1,
-                first: here.first + total - last.len,
-            });
-            here = Mark {
-                at: here.at + STEP,
-                first: here.first + total,
-            };
-        }
-        if here.at >= runs.len() {
-            return Err(Corrupt);
-        }
+        stepped = Some(here);
+        here = Mark {
+            at: here.at + step.bytes,
+            first: here.first + step.registers,
+        };
+    }
+    let (mut before, start) = (None, here.at);
+    while here.at < runs.len() {
         let run = run(runs, here.at);
         if index < here.first + run.len {
+            if here.at == start {
+                before = stepped.map(|stepped| last_before(runs, stepped, start));
+            }
             return Ok(Found { before, here, run });
         }
         before = Some(here);
@@ -200,37 +178,104 @@ fn find(runs: &[u8], index: usize, from: Mark) -> Result<Found, Corrupt> {
             first: here.first + run.len,
         };
     }
+    Err(Corrupt)
 }
 
-/// The lengths of a long run of zeros and of the run behind it, which is not zero, and of two more, if
-/// such stand here.
-#[inline]
-fn zeros_and_values(runs: &[u8], at: usize) -> Option<[(usize, usize); 2]> {
-    const KINDS: u64 = 0x8000_C080_00C0;
-    const THESE: u64 = 0x8000_4080_0040;
-    let bytes = u64::from_le_bytes(*runs.get(at..)?.first_chunk()?);
-    let lens = |pair: u64| {
-        let zeros = ((pair & 0x3F) << 8) | ((pair >> 8) & 0xFF);
-        (zeros as usize + 1, (pair >> 16 & 0x03) as usize + 1)
-    };
-    (bytes & KINDS == THESE).then(|| [lens(bytes), lens(bytes >> 24)])
-}
-
-/// How many registers eight runs make up, if each of the bytes is one.
-#[inline]
-fn registers_of_bytes(bytes: u64) -> Option<usize> {
-    const TOPS: u64 = 0x8080_8080_8080_8080;
-    const EVEN: u64 = 0x00FF_00FF_00FF_00FF;
-    if !bytes & bytes << 1 & TOPS != 0 {
-        return None;
+/// The last run that begins in front of `end`, where another one begins.
+fn last_before(runs: &[u8], mut here: Mark, end: usize) -> Mark {
+    loop {
+        let run = run(runs, here.at);
+        let next = Mark {
+            at: here.at + run.bytes,
+            first: here.first + run.len,
+        };
+        if next.at >= end {
+            return here;
+        }
+        here = next;
     }
-    // A set top bit becomes 0x3C: of a value only the lowest two of the six bits are a length.
-    let values = (bytes & TOPS) >> 7;
-    let no_length = values << 2 | values << 3 | values << 4 | values << 5;
-    let lens = bytes & 0x3F3F_3F3F_3F3F_3F3F & !no_length;
-    let pairs = (lens & EVEN) + (lens >> 8 & EVEN);
-    let sum = pairs.wrapping_mul(0x0001_0001_0001_0001) >> 48;
-    Some(sum as usize + STEP)
+}
+
+/// The runs that make up the first seven or eight of eight bytes.
+struct Step {
+    bytes: usize,
+    registers: usize,
+}
+
+const ONES: u64 = 0x0101_0101_0101_0101;
+const TOPS: u64 = ONES << 7;
+const LENS: u64 = ONES * 0x3F;
+
+impl Step {
+    /// The first byte begins a run. All eight are looked at together: what kind of run each byte would
+    /// begin, then which do, since the one behind a long run's first byte does not, whatever it is.
+    #[inline]
+    fn of(bytes: u64) -> Step {
+        // Bits are told apart by the top bit of their byte.
+        let values = bytes & TOPS;
+        let longs = !bytes & bytes << 1 & TOPS;
+        // Of a run that is not zero only the lowest two of the six bits are a length.
+        let lens = bytes & LENS & !((values >> 7) * 0x3C);
+        if longs == 0 {
+            return Step {
+                bytes: 8,
+                registers: sum(lens) + 8,
+            };
+        }
+        let longs = gathered(longs);
+        let (starts, width) = STARTS[usize::from(longs)];
+        let begin_long = spread(starts & longs);
+        let short = lens & spread(starts) & !begin_long;
+        let low = bytes & begin_long << 8;
+        Step {
+            bytes: usize::from(width),
+            registers: sum(short | low)
+                + (sum(lens & begin_long) << 8)
+                + starts.count_ones() as usize,
+        }
+    }
+}
+
+/// Which of eight bytes begin runs that end within them, and how many bytes these are, by which look
+/// like the first of a long run.
+const STARTS: [(u8, u8); 256] = {
+    let mut all = [(0, 0); 256];
+    let mut longs = 0;
+    while longs < all.len() {
+        let (mut starts, mut at) = (0, 0);
+        while at < 8 {
+            let len = 1 + (longs >> at & 1);
+            if at + len > 8 {
+                break;
+            }
+            starts |= 1 << at;
+            at += len;
+        }
+        all[longs] = (starts, at as u8);
+        longs += 1;
+    }
+    all
+};
+
+/// The top bits of eight bytes, the first byte's as the lowest.
+#[inline]
+fn gathered(tops: u64) -> u8 {
+    ((tops >> 7).wrapping_mul(0x0102_0408_1020_4080) >> 56) as u8
+}
+
+/// The opposite: bytes that are all ones where the bit is set.
+#[inline]
+fn spread(bits: u8) -> u64 {
+    let apart = (u64::from(bits) * ONES) & 0x8040_2010_0804_0201;
+    (((apart + ONES * 0x7F) & TOPS) >> 7) * 0xFF
+}
+
+/// The sum of eight bytes.
+#[inline]
+fn sum(bytes: u64) -> usize {
+    const EVEN: u64 = 0x00FF_00FF_00FF_00FF;
+    let pairs = (bytes & EVEN) + (bytes >> 8 & EVEN);
+    (pairs.wrapping_mul(0x0001_0001_0001_0001) >> 48) as usize
 }
 
 /// What takes the place of one run.
@@ -327,5 +372,32 @@ fn join_equal(value: &mut impl Buf, mut at: usize) {
             }
         }
         at += here.bytes;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::util::rng::Rng;
+
+    #[test]
+    fn a_step_is_its_runs_one_by_one() {
+        let mut rng = Rng::from_seed(1);
+        for _ in 0..100_000 {
+            // Of each kind in turn there are many.
+            let mask = [0xFF, 0x7F, 0xBF][rng.index(3)];
+            let bytes: [u8; 8] = std::array::from_fn(|_| rng.next_u64() as u8 & mask);
+            let (mut at, mut registers) = (0, 0);
+            while at < bytes.len() {
+                let run = run(&bytes, at);
+                if at + run.bytes > bytes.len() {
+                    break;
+                }
+                at += run.bytes;
+                registers += run.len;
+            }
+            let step = Step::of(u64::from_le_bytes(bytes));
+            assert_eq!((step.bytes, step.registers), (at, registers), "{bytes:x?}");
+        }
     }
 }
