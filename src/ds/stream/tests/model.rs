@@ -94,8 +94,12 @@ impl Model {
         for ((_, group), wanted) in groups.iter_named().zip(self.groups.values()) {
             wanted.check(group);
         }
-        let pending = self.groups.values().map(|group| group.pending.len());
-        assert_eq!(stream.weight(), self.entries.len() + pending.sum::<usize>());
+        let of_groups = self.groups.values();
+        let of_groups = of_groups.map(|group| group.pending.len() + group.consumers.len());
+        assert_eq!(
+            stream.weight(),
+            self.entries.len() + of_groups.sum::<usize>()
+        );
     }
 }
 
