@@ -8,7 +8,8 @@
 //! - `everysec`: what is there is written in one piece, [`OpLog::publish_written`]; what arrives
 //!   meanwhile is the next piece. Mostly a worker does that itself when it has run what its clients
 //!   have sent ([`write_through`]), as Redis does before it sleeps: a write into the page cache costs
-//!   less than to wake another thread. Once a second another thread syncs (`sync`).
+//!   less than to wake another thread. But no worker writes while a sync is on its way, for which the
+//!   write might have to wait. Once a second another thread syncs (`sync`).
 //! - `always`: write, sync, [`OpLog::publish_durable`].
 //! - Going over to another INCR file happens behind a given record: everything up to it is in the old
 //!   file and durable before the first byte is in the new one, so that a crash never leaves a gap
@@ -235,7 +236,9 @@ impl<'a> Log<'a> {
         pen.settings = control.settings;
         let is_always = pen.settings.appendfsync == AppendFsync::Always;
         let is_usual = pen.file.is_some() && pen.switch.is_none() && pen.out.is_empty();
-        if has_orders || is_always || !is_usual || self.is_failing() {
+        // A write may have to wait for a sync of the same file: not a worker with all its clients.
+        let may_wait = self.shared.sync.is_busy();
+        if has_orders || is_always || !is_usual || may_wait || self.is_failing() {
             return false;
         }
         // Under the lock, as in `take_orders`.

@@ -693,18 +693,27 @@ fn a_worker_writes_in_the_place_of_the_thread_what_only_has_to_be_written() {
     aof.abort_rewrite(&oplog, rewrite);
     settle(&mut Log::new(shared, &oplog), &aof, NOW_MS + 2000).unwrap();
     assert!(!oplog.must_wait(seq));
+    // A write might wait for a sync that is on its way.
+    append(&oplog, "SET k l");
+    Log::new(shared, &oplog).step(NOW_MS + 4000).unwrap();
+    assert!(aof.is_sync_pending());
+    let seq = append(&oplog, "SET m n");
+    aof.write_through(&oplog, NOW_MS + 4000);
+    assert!(oplog.must_wait(seq));
+    settle(&mut Log::new(shared, &oplog), &aof, NOW_MS + 4000).unwrap();
+    assert!(!oplog.must_wait(seq));
     // A full disk is the thread's matter.
     fail_next(&disk, 1, FaultKind::NoSpace);
     append(&oplog, "SET g h");
-    aof.write_through(&oplog, NOW_MS + 2000);
+    aof.write_through(&oplog, NOW_MS + 6000);
     assert!(aof.disk_error().is_some());
     let seq = append(&oplog, "SET i j");
-    aof.write_through(&oplog, NOW_MS + 2000);
+    aof.write_through(&oplog, NOW_MS + 6000);
     assert!(oplog.must_wait(seq));
-    settle(&mut Log::new(shared, &oplog), &aof, NOW_MS + 4000).unwrap();
+    settle(&mut Log::new(shared, &oplog), &aof, NOW_MS + 8000).unwrap();
     assert!(!oplog.must_wait(seq) && aof.disk_error().is_none());
     let lines = [
-        "SELECT 0", "SET a b", "SET c d", "SET e f", "SET g h", "SET i j",
+        "SELECT 0", "SET a b", "SET c d", "SET e f", "SET k l", "SET m n", "SET g h", "SET i j",
     ];
     let all = text(&disk, INCR) + &text(&disk, "appendonly.aof.2.incr.aof");
     let selects = all.matches("SELECT").count();
