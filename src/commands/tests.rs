@@ -18,6 +18,7 @@ pub(crate) mod propagation;
 mod script;
 mod snapshot;
 mod transactions;
+pub(crate) mod transcript;
 
 /// The fake clock's first moment, Unix ms.
 pub(crate) const START_MS: u64 = 1_700_000_000_000;

@@ -4,6 +4,7 @@
 //! and in RESP3; or four, the last two with zset-max-listpack-entries 0.
 
 use crate::commands::tests::Test;
+use crate::commands::tests::transcript::Transcript;
 use crate::resp::read::Reply as Parsed;
 use crate::util::rng::Rng;
 
@@ -19,36 +20,16 @@ fn tests() -> [Test; 2] {
 
 #[test]
 fn everything_is_as_valkey_answers_it() {
-    let mut requests = 0;
-    for variant in 0..4 {
-        let mut t = Test::new();
-        for line in TRANSCRIPT.lines() {
-            if line.starts_with("## ") {
-                let entries = if variant < 2 { "128" } else { "0" };
-                t = Test::with(&["--zset-max-listpack-entries", entries]);
-                let protocol = ["HELLO 2", "HELLO 3"][variant % 2];
-                t.run(protocol);
-                continue;
-            }
-            let mut fields = line.split('\t');
-            let mut field = || fields.next().expect("three fields");
-            let (request, moved) = (field(), field());
-            let replies: Vec<&str> = fields.collect();
-            let reply = match replies.len() {
-                1 => replies[0],
-                2 => replies[variant % 2],
-                _ => replies[variant],
-            };
-            requests += 1;
-            let before = t.counts();
-            let answer = t.run(request).text();
-            assert_eq!(answer, reply, "{request}");
-            let after = t.counts();
-            let counts: Vec<String> = (0..3).map(|i| (after[i] - before[i]).to_string()).collect();
-            assert_eq!(counts.join(" "), moved, "{request}");
-        }
-    }
-    assert!(requests > 2000, "{requests}");
+    let transcript = Transcript {
+        text: TRANSCRIPT,
+        variants: 4,
+        least: 2000,
+    };
+    let start = |variant| {
+        let entries = if variant < 2 { "128" } else { "0" };
+        Test::with(&["--zset-max-listpack-entries", entries])
+    };
+    transcript.replay(start, str::to_owned);
 }
 
 #[test]

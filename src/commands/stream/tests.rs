@@ -3,39 +3,17 @@
 //! in RESP2 and, if it is another one, in RESP3), and what Redis 8.2 has added.
 
 use crate::commands::tests::propagation::Logged;
+use crate::commands::tests::transcript::Transcript;
 use crate::commands::tests::{START_MS, Test};
 
 #[test]
 fn everything_is_as_valkey_answers_it() {
-    let mut requests = 0;
-    let mut faults = String::new();
-    for (protocol, hello) in ["HELLO 2", "HELLO 3"].into_iter().enumerate() {
-        let mut t = Test::new();
-        for line in include_str!("tests/valkey.txt").lines() {
-            if line.starts_with("## ") {
-                t = Test::new();
-                t.run(hello);
-                continue;
-            }
-            let mut fields = line.split('\t');
-            let mut field = || fields.next().expect("three fields");
-            let (request, moved) = (field(), field());
-            let replies: Vec<&str> = fields.collect();
-            let reply = replies[protocol.min(replies.len() - 1)];
-            requests += 1;
-            let before = t.counts();
-            let answer = t.run(&request.replace("\\0", "\\x00")).text();
-            let answer = answer.replace('\0', "\\0");
-            let after = t.counts();
-            let counts: Vec<String> = (0..3).map(|i| (after[i] - before[i]).to_string()).collect();
-            let counts = counts.join(" ");
-            if answer != reply || counts != moved {
-                faults += &format!("{request}\n  {moved} {reply}\n  {counts} {answer}\n");
-            }
-        }
-    }
-    assert!(requests > 800, "{requests}");
-    assert!(faults.is_empty(), "Valkey's, then Kivi's:\n{faults}");
+    let transcript = Transcript {
+        text: include_str!("tests/valkey.txt"),
+        variants: 2,
+        least: 800,
+    };
+    transcript.replay(|_| Test::new(), str::to_owned);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 //! rdb_changes_since_last_save, then its reply in RESP2 and, if it differs, in RESP3. Lines below a
 //! heading ran within one millisecond on an empty keyspace; `@5` is a time 5 ms after it.
 
+use crate::commands::tests::transcript::Transcript;
 use crate::commands::tests::{START_MS, Test};
 
 /// A word of the transcript that may be a time: what it is when it is `now_ms`.
@@ -25,35 +26,12 @@ fn timed(text: &str, now_ms: u64) -> String {
 
 #[test]
 fn everything_is_as_valkey_answers_it() {
-    let mut requests = 0;
-    let mut faults = String::new();
-    for (protocol, hello) in ["HELLO 2", "HELLO 3"].into_iter().enumerate() {
-        let mut t = Test::new();
-        for line in include_str!("valkey.txt").lines() {
-            if line.starts_with("## ") {
-                t = Test::new();
-                t.run(hello);
-                continue;
-            }
-            let mut fields = line.split('\t');
-            let mut field = || fields.next().expect("three fields");
-            let (request, moved) = (timed(field(), START_MS), field());
-            let replies: Vec<&str> = fields.collect();
-            let reply = timed(replies[protocol.min(replies.len() - 1)], START_MS);
-            requests += 1;
-            let before = t.counts();
-            let answer = t.run(&request).text().replace('\0', "\\0");
-            let after = t.counts();
-            let counts: Vec<String> = (0..3).map(|i| (after[i] - before[i]).to_string()).collect();
-            let counts = counts.join(" ");
-            if answer != reply || counts != moved {
-                let said = format!("{request}\n  {moved} {reply}\n  {counts} {answer}\n");
-                faults += &said;
-            }
-        }
-    }
-    assert!(requests > 1000, "{requests}");
-    assert!(faults.is_empty(), "Valkey's, then Kivi's:\n{faults}");
+    let transcript = Transcript {
+        text: include_str!("valkey.txt"),
+        variants: 2,
+        least: 1000,
+    };
+    transcript.replay(|_| Test::new(), |text| timed(text, START_MS));
 }
 
 #[test]
