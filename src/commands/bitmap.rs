@@ -8,12 +8,11 @@
 //! own that are long enough, and `raw`, as in Valkey. All arguments are read before the key is looked
 //! up. Positions are counted in `u64`, since a value may have more bits than a 32-bit `usize` counts.
 
-use super::{CmdResult, Command, Ctx, Next, command, typed, typed_or_create};
+use super::{CmdResult, Command, Ctx, Next, command, is, typed, typed_or_create};
 use crate::db::notice::EventClass;
 use crate::db::{Access, KeyMut};
 use crate::ds::buf::Buf;
 use crate::ds::entry::NewValue;
-use crate::spec::args::c_str;
 use crate::spec::{AclCategories, CmdError, Flags, Group, KeyFlags, KeySpec};
 use crate::util::num;
 use crate::value::{Encoding, Type, string};
@@ -133,12 +132,6 @@ pub const COMMANDS: &[Command] = &[
         )
         .syntax("key#0 offset:integer value:integer"),
 ];
-
-/// Whether an argument is this word, in any case, as C compares them.
-#[inline]
-fn is(arg: &[u8], word: &str) -> bool {
-    c_str(arg).eq_ignore_ascii_case(word.as_bytes())
-}
 
 /// The position of a bit. It may be anywhere in the longest value there may be.
 #[inline]

@@ -216,7 +216,7 @@ fn position(args: &mut Args<'_>) -> Result<Position, CmdError> {
 /// The next argument as a unit of length: its metres.
 fn unit_m(args: &mut Args<'_>) -> Result<f64, CmdError> {
     let unit = args.bytes()?;
-    let is = |word| zset::is(unit, word);
+    let is = |word| super::is(unit, word);
     if is("m") {
         Ok(1.0)
     } else if is("km") {
@@ -259,11 +259,11 @@ fn geoadd(ctx: &mut Ctx<'_>) -> CmdResult {
         if !word.first().is_some_and(u8::is_ascii_alphabetic) {
             break;
         }
-        if zset::is(word, "NX") {
+        if super::is(word, "NX") {
             request.options.only_new = true;
-        } else if zset::is(word, "XX") {
+        } else if super::is(word, "XX") {
             request.options.only_old = true;
-        } else if zset::is(word, "CH") {
+        } else if super::is(word, "CH") {
             request.counts_changes = true;
         } else {
             break;

@@ -16,6 +16,7 @@ use crate::db::{Access, GoneError, KeyMut, Lookup, Request};
 use crate::ds::entry::{EntryRef, NewValue};
 use crate::resp::write::ReplyWriter;
 use crate::server::Server;
+use crate::spec::args::c_str;
 use crate::spec::{self, Args, CmdError, Flags};
 use crate::value::{Encoding, Type};
 
@@ -296,6 +297,12 @@ const fn command(name: &'static str, arity: i32, flags: Flags, run: Handler) -> 
 /// The handler of a container: never called, since `exec` looks its subcommands up.
 fn container(ctx: &mut Ctx<'_>) -> CmdResult {
     Err(CmdError::WrongArity(ctx.command.full_name.clone().into()))
+}
+
+/// Whether an argument is this word, in any case, as C compares them.
+#[inline]
+fn is(arg: &[u8], word: &str) -> bool {
+    c_str(arg).eq_ignore_ascii_case(word.as_bytes())
 }
 
 /// What C's `%s` shows of an argument in an error: nothing from a NUL on.

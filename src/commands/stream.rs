@@ -10,12 +10,11 @@
 //! Invariants: fields go from the stream straight into the reply; what is added to a stream wakes those
 //! who wait for it, also if the key was there (`KeyMut::signal_ready`).
 
-use super::{Command, command, typed};
+use super::{Command, command, is, typed};
 use crate::db::Access;
 use crate::ds::listpack::Value;
 use crate::ds::stream::{Entry, Stream};
 use crate::resp::write::ReplyWriter;
-use crate::spec::args::c_str;
 use crate::spec::{AclCategories, CmdError, Flags, Group, KeyFlags, KeySpec};
 use crate::value::Type;
 use crate::value::stream::{self, Bound, IdText, StreamId};
@@ -242,10 +241,4 @@ fn reply_value(out: &mut ReplyWriter, value: Value<'_>) {
         Value::Bytes(bytes) => out.bulk(bytes),
         Value::Int(int) => out.bulk_int(int),
     }
-}
-
-/// Whether an argument is this word, in any case, as C compares them.
-#[inline]
-fn is(arg: &[u8], word: &str) -> bool {
-    c_str(arg).eq_ignore_ascii_case(word.as_bytes())
 }

@@ -7,10 +7,9 @@
 //! Invariants: members go from the set straight into the reply; a set that is emptied is removed
 //! with its key when its guard is dropped.
 
-use super::{CmdResult, Command, Ctx, Next, command, scan, typed};
+use super::{CmdResult, Command, Ctx, Next, command, is, scan, typed};
 use crate::db::Access;
 use crate::resp::write::ReplyWriter;
-use crate::spec::args::c_str;
 use crate::spec::{AclCategories, Args, CmdError, Flags, Group, KeyFlags, KeySpec};
 use crate::util::num;
 use crate::value::Type;
@@ -563,12 +562,6 @@ fn parse_score(text: &[u8]) -> Option<f64> {
         Some(int) => Some(int as f64),
         None => num::parse_f64(text).filter(|_| memchr::memchr2(b'x', b'X', text).is_none()),
     }
-}
-
-/// Whether an argument is this word, in any case, as C compares them.
-#[inline]
-pub(super) fn is(arg: &[u8], word: &str) -> bool {
-    c_str(arg).eq_ignore_ascii_case(word.as_bytes())
 }
 
 /// ZCARD key

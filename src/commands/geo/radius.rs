@@ -10,7 +10,7 @@
 //! written in every request that is not refused.
 
 use super::{position, reply_distance, reply_position, unit_m};
-use crate::commands::{CmdResult, Ctx, Next, c_text, zset};
+use crate::commands::{self, CmdResult, Ctx, Next, c_text, zset};
 use crate::db::Expire;
 use crate::db::notice::EventClass;
 use crate::resp::parse::Argv;
@@ -50,9 +50,9 @@ impl Form {
 
 /// Whether an argument says where to store, and whether that is to be distances.
 fn store_word(arg: &[u8]) -> Option<bool> {
-    if zset::is(arg, "STORE") {
+    if commands::is(arg, "STORE") {
         Some(false)
-    } else if zset::is(arg, "STOREDIST") {
+    } else if commands::is(arg, "STOREDIST") {
         Some(true)
     } else {
         None
@@ -158,7 +158,7 @@ impl<'a> Request<'a> {
         args: &mut Args<'a>,
         form: Form,
     ) -> Result<bool, CmdError> {
-        let is = |name| zset::is(word, name);
+        let is = |name| commands::is(word, name);
         if is("WITHDIST") {
             self.with_distance = true;
         } else if is("WITHHASH") {
@@ -199,7 +199,7 @@ impl<'a> Request<'a> {
         args: &mut Args<'a>,
         zset: Option<ZsetRef<'_>>,
     ) -> Result<bool, CmdError> {
-        let is = |name, arguments| zset::is(word, name) && args.remaining() >= arguments;
+        let is = |name, arguments| commands::is(word, name) && args.remaining() >= arguments;
         let (origin, shape) = (self.origin, self.shape.as_ref().map(|(shape, _)| shape));
         let is_polygon = matches!(shape, Some(Shape::Polygon(_)));
         let may_be = |new| !is_polygon && origin.is_none_or(|origin| origin == new);

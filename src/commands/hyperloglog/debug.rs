@@ -1,11 +1,10 @@
 //! PFDEBUG: how a HyperLogLog is stored.
 
 use super::{Form, RAW, checked, hll};
-use crate::commands::{CmdResult, Ctx, Next, c_text, typed_mut};
+use crate::commands::{self, CmdResult, Ctx, Next, c_text, typed_mut};
 use crate::db::KeyMut;
 use crate::ds::hll::set_simd;
 use crate::spec::CmdError;
-use crate::spec::args::c_str;
 use crate::value::Type;
 
 const NO_KEY: CmdError = CmdError::text("ERR The specified key does not exist");
@@ -16,7 +15,7 @@ const ON_OR_OFF: CmdError = CmdError::text("ERR Argument must be ON or OFF");
 pub(super) fn pfdebug(ctx: &mut Ctx<'_>) -> CmdResult {
     let subcommand = ctx.args.bytes()?;
     let key = ctx.args.bytes()?;
-    let is = |word: &str| c_str(subcommand).eq_ignore_ascii_case(word.as_bytes());
+    let is = |word: &str| commands::is(subcommand, word);
     if is("simd") {
         return simd(ctx, key);
     }
@@ -72,7 +71,7 @@ fn make_dense(found: &mut KeyMut<'_>) -> Result<bool, CmdError> {
 
 /// `PFDEBUG SIMD ON|OFF`
 fn simd(ctx: &mut Ctx<'_>, word: &[u8]) -> CmdResult {
-    let is = |known: &str| c_str(word).eq_ignore_ascii_case(known.as_bytes());
+    let is = |known: &str| commands::is(word, known);
     let on = match (is("on"), is("off")) {
         (true, _) => true,
         (_, true) => false,

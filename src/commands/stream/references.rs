@@ -3,7 +3,7 @@
 
 use smallvec::SmallVec;
 
-use super::strict_id;
+use super::{is, strict_id};
 use crate::ds::stream::References;
 use crate::spec::args::c_str;
 use crate::spec::{Args, CmdError};
@@ -35,7 +35,7 @@ pub(super) fn ids(args: &mut Args<'_>) -> Result<(References, SmallVec<[StreamId
             if references.replace(policy).is_some() {
                 return Err(CmdError::Syntax);
             }
-        } else if c_str(word).eq_ignore_ascii_case(b"IDS") && ids.is_empty() {
+        } else if is(word, "IDS") && ids.is_empty() {
             let count = match args.int().map_err(|_| NOT_POSITIVE)? {
                 count @ 1.. => usize::try_from(count).unwrap_or(usize::MAX),
                 _ => return Err(NOT_POSITIVE),

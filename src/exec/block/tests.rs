@@ -6,7 +6,7 @@ use std::thread;
 
 use crate::client::Signal;
 use crate::commands::tests::{START_MS, Test};
-use crate::db::{Access, DbIndex, Lookup, Waiter};
+use crate::db::{Access, DbIndex, Keyspace, Lookup, Waiter};
 
 mod streams;
 
@@ -239,6 +239,17 @@ fn replies_are_in_the_protocol_of_who_waits() {
     assert_eq!(selected.waiter.waiting.db, DbIndex(3));
 }
 
+/// Two keys in different shards. Shards are locked in ascending order, also by a test's threads: the
+/// first one is to be locked first.
+fn keys_of_two_shards(keyspace: &Keyspace) -> (String, String) {
+    let shard = |key: &String| keyspace.shard_of(keyspace.hash(key.as_bytes()));
+    let mut keys: Vec<String> = (0..100).map(|n| format!("k{n}")).collect();
+    keys.sort_by_key(shard);
+    let (last, first) = (keys.swap_remove(99), keys.swap_remove(0));
+    assert_ne!(shard(&first), shard(&last));
+    (first, last)
+}
+
 /// The destination's shard is somebody else's while the key becomes ready: the waiter is served
 /// once it is free, by the writer, who has released its own shard by then.
 #[test]
@@ -246,12 +257,7 @@ fn a_destination_that_is_held_is_waited_for_without_the_writers_locks() {
     let mut t = Test::new();
     let server = t.session.server().clone();
     let keyspace = &server.keyspace;
-    // Shards are locked in ascending order, also by the thread below, which holds the destination's.
-    let shard = |key: &String| keyspace.shard_of(keyspace.hash(key.as_bytes()));
-    let mut keys: Vec<String> = (0..100).map(|n| format!("k{n}")).collect();
-    keys.sort_by_key(shard);
-    let (destination, k) = (&keys[0], &keys[99]);
-    assert_ne!(shard(destination), shard(k));
+    let (destination, k) = &keys_of_two_shards(keyspace);
     let mut first = Blocked::new(&t, &format!("BLMOVE {k} {destination} LEFT LEFT 0"));
     let mut second = Blocked::new(&t, &format!("BLPOP {k} 0"));
     let (held, is_held) = mpsc::channel();

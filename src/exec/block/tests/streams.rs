@@ -3,7 +3,7 @@
 use std::sync::mpsc;
 use std::thread;
 
-use super::Blocked;
+use super::{Blocked, keys_of_two_shards};
 use crate::commands::tests::{START_MS, Test};
 use crate::db::{Access, DbIndex, Lookup};
 
@@ -185,12 +185,7 @@ fn keys_that_are_held_are_waited_for() {
     let mut t = Test::new();
     let server = t.session.server().clone();
     let keyspace = &server.keyspace;
-    // Shards are locked in ascending order, also by the thread below.
-    let shard = |key: &String| keyspace.shard_of(keyspace.hash(key.as_bytes()));
-    let mut keys: Vec<String> = (0..100).map(|n| format!("k{n}")).collect();
-    keys.sort_by_key(shard);
-    let (other, k) = (&keys[0], &keys[99]);
-    assert_ne!(shard(other), shard(k));
+    let (other, k) = &keys_of_two_shards(keyspace);
     for key in [other, k] {
         t.run(&format!("XGROUP CREATE {key} g $ MKSTREAM"))
             .is("+OK");
