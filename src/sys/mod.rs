@@ -7,6 +7,7 @@
 pub mod alloc;
 pub mod files;
 pub mod local_time;
+pub mod lua;
 pub mod process;
 pub mod title;
 pub mod tsc;

@@ -1,0 +1,910 @@
+//! The stack of one call into or out of Lua, see [`super`].
+//!
+//! Indexes are Lua's: 1 is the lowest value of the call, -1 the topmost. One that names no value is
+//! [`Kind::None`] to what asks, and a panic to what takes a value: a fault of ours, never of a script.
+
+use std::ffi::{CStr, c_char, c_int};
+use std::marker::PhantomData;
+use std::mem::MaybeUninit;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+
+use mlua_sys::lua51 as ffi;
+
+use super::{Extra, Host, SOURCE_BYTES_MAX, Tie, extra_of};
+
+/// Free places that a function finds at least, as many as it may use without [`Stack::reserve`].
+const ROOM: c_int = 64;
+/// Most entries that a new table gets room for at once.
+const TABLE_HINT_MAX: usize = 1 << 16;
+/// Most values in the array of a table: Lua raises when it shall grow beyond.
+const ARRAY_MAX: i64 = 1 << 26;
+
+/// A function for scripts: its arguments are the values on the stack; how many values on top of it
+/// are its results.
+pub type Function = fn(&mut Stack<'_>) -> Result<i32, Raise>;
+
+/// A function has failed: the value on top of the stack is the error.
+#[derive(Debug, PartialEq, Eq)]
+#[must_use]
+pub struct Raise;
+
+/// Why a protected call failed; the error's value is on top of the stack.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum CallError {
+    /// An error was raised.
+    Runtime,
+    /// More memory was wanted than the interpreter may have.
+    Memory,
+    /// The error handler failed, too.
+    Handler,
+}
+
+/// What a value is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// There is no value.
+    None,
+    /// `nil`
+    Nil,
+    /// `true` or `false`
+    Boolean,
+    /// A number that Lua takes for a pointer; there is only [`Stack::push_null`]'s.
+    Light,
+    /// A double.
+    Number,
+    /// Bytes.
+    String,
+    /// A table.
+    Table,
+    /// A function.
+    Function,
+    /// Memory of C's.
+    Userdata,
+    /// A coroutine.
+    Thread,
+}
+
+impl Kind {
+    /// Its name in error texts (`luaL_typename`).
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::None => "no value",
+            Kind::Nil => "nil",
+            Kind::Boolean => "boolean",
+            Kind::Light | Kind::Userdata => "userdata",
+            Kind::Number => "number",
+            Kind::String => "string",
+            Kind::Table => "table",
+            Kind::Function => "function",
+            Kind::Thread => "thread",
+        }
+    }
+}
+
+/// A value kept in the interpreter's registry until [`Stack::forget`] is told of it.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Ref(c_int);
+
+/// See the module's text.
+pub struct Stack<'s> {
+    raw: *mut ffi::lua_State,
+    extra: *mut Extra,
+    /// What is at or below may not be removed or replaced.
+    floor: c_int,
+    tie: Tie<'s>,
+}
+
+impl Stack<'_> {
+    /// # Safety
+    /// The interpreter of `raw` has this `extra`, lives as long as the result, and nobody else uses it
+    /// meanwhile.
+    pub(super) unsafe fn new<'s>(raw: *mut ffi::lua_State, extra: *mut Extra) -> Stack<'s> {
+        Stack {
+            raw,
+            extra,
+            floor: 0,
+            tie: PhantomData,
+        }
+    }
+
+    fn extra(&mut self) -> &mut Extra {
+        // SAFETY: see `new`; the reference ends before Lua, or anybody else, can use it.
+        unsafe { &mut *self.extra }
+    }
+
+    // --- places -------------------------------------------------------------------------------------
+
+    /// Number of values.
+    #[inline]
+    pub fn top(&self) -> i32 {
+        // SAFETY: cannot fail.
+        unsafe { ffi::lua_gettop(self.raw) }
+    }
+
+    /// The index counted from below, 0 if there is no such value.
+    #[inline]
+    fn find(&self, index: i32) -> c_int {
+        let top = self.top();
+        match index {
+            1.. if index <= top => index,
+            ..=-1 if index >= -top => top + index + 1,
+            _ => 0,
+        }
+    }
+
+    /// The index counted from below of a value that is there.
+    #[inline]
+    pub fn at(&self, index: i32) -> i32 {
+        let at = self.find(index);
+        assert!(at != 0, "no value {index} on a Lua stack");
+        at
+    }
+
+    /// The index of a value that may be changed.
+    #[inline]
+    fn at_own(&self, index: i32) -> c_int {
+        let at = self.at(index);
+        assert!(at > self.floor, "value {index} of a Lua stack is in use");
+        at
+    }
+
+    /// Makes sure that so many values can be pushed; an error (`stack overflow`) if that is too many.
+    pub fn reserve(&mut self, count: usize) -> Result<(), Raise> {
+        let count = c_int::try_from(count).unwrap_or(c_int::MAX / 2);
+        // SAFETY: checks by itself.
+        match unsafe { ffi::lua_checkstack(self.raw, count.saturating_add(4)) } {
+            0 => Err(self.error("stack overflow")),
+            _ => Ok(()),
+        }
+    }
+
+    /// Room for one value.
+    #[inline]
+    fn room(&mut self) {
+        // SAFETY: checks by itself.
+        let has_room = unsafe { ffi::lua_checkstack(self.raw, 1) } != 0;
+        assert!(has_room, "a Lua stack is full: reserve");
+    }
+
+    /// Has the stack end with value `top` (0 for none).
+    pub fn set_top(&mut self, top: i32) {
+        assert!(top >= self.floor && top <= self.top(), "values to drop");
+        // SAFETY: the stack has that many values.
+        unsafe { ffi::lua_settop(self.raw, top) };
+    }
+
+    /// Drops values from the top.
+    #[inline]
+    pub fn pop(&mut self, count: i32) {
+        self.set_top(self.top() - count);
+    }
+
+    /// Removes one value; those above move down.
+    pub fn remove(&mut self, index: i32) {
+        let at = self.at_own(index);
+        // SAFETY: a valid index.
+        unsafe { ffi::lua_remove(self.raw, at) };
+    }
+
+    /// Moves the topmost value to this place; those above move up.
+    pub fn insert(&mut self, index: i32) {
+        let at = self.at_own(index);
+        // SAFETY: a valid index.
+        unsafe { ffi::lua_insert(self.raw, at) };
+    }
+
+    /// Moves the topmost value to this place instead of what is there.
+    pub fn replace(&mut self, index: i32) {
+        let at = self.at_own(index);
+        // SAFETY: a valid index.
+        unsafe { ffi::lua_replace(self.raw, at) };
+    }
+
+    // --- what values are ----------------------------------------------------------------------------
+
+    /// What a value is.
+    #[inline]
+    pub fn kind(&self, index: i32) -> Kind {
+        let at = self.find(index);
+        if at == 0 {
+            return Kind::None;
+        }
+        // SAFETY: a valid index.
+        match unsafe { ffi::lua_type(self.raw, at) } {
+            ffi::LUA_TNIL => Kind::Nil,
+            ffi::LUA_TBOOLEAN => Kind::Boolean,
+            ffi::LUA_TLIGHTUSERDATA => Kind::Light,
+            ffi::LUA_TNUMBER => Kind::Number,
+            ffi::LUA_TSTRING => Kind::String,
+            ffi::LUA_TTABLE => Kind::Table,
+            ffi::LUA_TFUNCTION => Kind::Function,
+            ffi::LUA_TTHREAD => Kind::Thread,
+            _ => Kind::Userdata,
+        }
+    }
+
+    /// Whether Lua takes it for true: all but `nil` and `false`.
+    pub fn is_true(&self, index: i32) -> bool {
+        let at = self.find(index);
+        // SAFETY: a valid index.
+        at != 0 && unsafe { ffi::lua_toboolean(self.raw, at) } != 0
+    }
+
+    /// A number that is one; a string that looks like one is not.
+    #[inline]
+    pub fn number(&self, index: i32) -> Option<f64> {
+        match self.kind(index) {
+            // SAFETY: a valid index of a number, which is not converted.
+            Kind::Number => Some(unsafe { ffi::lua_tonumber(self.raw, self.at(index)) }),
+            _ => None,
+        }
+    }
+
+    /// A number, or a string that Lua takes for one.
+    pub fn to_number(&self, index: i32) -> Option<f64> {
+        let at = self.find(index);
+        // SAFETY: a valid index; nothing is changed.
+        (at != 0 && unsafe { ffi::lua_isnumber(self.raw, at) } != 0)
+            // SAFETY: as above.
+            .then(|| unsafe { ffi::lua_tonumber(self.raw, at) })
+    }
+
+    /// The bytes of a string; see [`Stack::with_string`] to go on working with the stack.
+    #[inline]
+    pub fn string(&self, index: i32) -> Option<&[u8]> {
+        if self.kind(index) != Kind::String {
+            return None;
+        }
+        let mut len = 0;
+        // SAFETY: a valid index of a string. Its bytes stay while it is on the stack, which only
+        // changes through `&mut self`.
+        unsafe {
+            let bytes = ffi::lua_tolstring(self.raw, self.at(index), &mut len);
+            Some(std::slice::from_raw_parts(bytes.cast(), len))
+        }
+    }
+
+    /// Does `work` with the bytes of a string; what is on the stack by now stays there meanwhile.
+    /// `None` if it is no string.
+    pub fn with_string<R>(
+        &mut self,
+        index: i32,
+        work: impl FnOnce(&mut Stack<'_>, &[u8]) -> R,
+    ) -> Option<R> {
+        let bytes: *const [u8] = self.string(index)?;
+        let mut inner = Stack {
+            floor: self.top(),
+            ..*self
+        };
+        // SAFETY: the string stays on the stack, below the floor of the only way to change it.
+        Some(work(&mut inner, unsafe { &*bytes }))
+    }
+
+    /// Makes a number a string, as Lua does (`%.14g`); false if it is neither.
+    pub fn make_string(&mut self, index: i32) -> bool {
+        match self.kind(index) {
+            Kind::String => true,
+            Kind::Number => {
+                let at = self.at_own(index);
+                // SAFETY: a valid index of a number; memory is not refused now.
+                unsafe { ffi::lua_tolstring(self.raw, at, std::ptr::null_mut()) };
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// The length of a string; of a table, what `#` gives.
+    pub fn len(&self, index: i32) -> usize {
+        match self.kind(index) {
+            // SAFETY: a valid index.
+            Kind::String | Kind::Table => unsafe { ffi::lua_objlen(self.raw, self.at(index)) },
+            _ => 0,
+        }
+    }
+
+    /// Whether two values are the same, without asking them.
+    pub fn is_same(&self, one: i32, other: i32) -> bool {
+        let (one, other) = (self.find(one), self.find(other));
+        // SAFETY: valid indexes.
+        one != 0 && other != 0 && unsafe { ffi::lua_rawequal(self.raw, one, other) } != 0
+    }
+
+    /// A number that tells values apart which are not numbers, strings or booleans; 0 for these.
+    pub fn identity(&self, index: i32) -> usize {
+        let at = self.find(index);
+        if at == 0 {
+            return 0;
+        }
+        // SAFETY: a valid index.
+        unsafe { ffi::lua_topointer(self.raw, at) }.addr()
+    }
+
+    // --- new values ---------------------------------------------------------------------------------
+
+    /// Pushes `nil`.
+    #[inline]
+    pub fn push_nil(&mut self) {
+        self.room();
+        // SAFETY: there is room.
+        unsafe { ffi::lua_pushnil(self.raw) };
+    }
+
+    /// Pushes a boolean.
+    #[inline]
+    pub fn push_bool(&mut self, value: bool) {
+        self.room();
+        // SAFETY: there is room.
+        unsafe { ffi::lua_pushboolean(self.raw, value as c_int) };
+    }
+
+    /// Pushes a number.
+    #[inline]
+    pub fn push_number(&mut self, value: f64) {
+        self.room();
+        // SAFETY: there is room.
+        unsafe { ffi::lua_pushnumber(self.raw, value) };
+    }
+
+    /// Pushes a string.
+    #[inline]
+    pub fn push_string(&mut self, bytes: impl AsRef<[u8]>) {
+        let bytes = bytes.as_ref();
+        self.room();
+        // SAFETY: there is room; the bytes are copied, and memory is not refused now.
+        unsafe { ffi::lua_pushlstring_(self.raw, bytes.as_ptr().cast(), bytes.len()) };
+    }
+
+    /// Pushes what `cjson.null` is: a userdata that no other is equal to.
+    pub fn push_null(&mut self) {
+        self.room();
+        // SAFETY: there is room.
+        unsafe { ffi::lua_pushlightuserdata(self.raw, std::ptr::null_mut()) };
+    }
+
+    /// Pushes a copy of a value.
+    #[inline]
+    pub fn push_value(&mut self, index: i32) {
+        let at = self.at(index);
+        self.room();
+        // SAFETY: there is room, and a value.
+        unsafe { ffi::lua_pushvalue(self.raw, at) };
+    }
+
+    /// Pushes an empty table with room for so many values in order, and others.
+    #[inline]
+    pub fn push_table(&mut self, array: usize, rest: usize) {
+        self.room();
+        let (array, rest) = (array.min(TABLE_HINT_MAX), rest.min(TABLE_HINT_MAX));
+        // SAFETY: there is room, and the sizes are none at which Lua raises.
+        unsafe { ffi::lua_createtable(self.raw, array as c_int, rest as c_int) };
+    }
+
+    /// Pushes the table of globals.
+    pub fn push_globals(&mut self) {
+        self.room();
+        // SAFETY: there is room, and a pseudo-index is a valid one.
+        unsafe { ffi::lua_pushvalue(self.raw, ffi::LUA_GLOBALSINDEX) };
+    }
+
+    /// Makes the table on top that of globals for what is loaded from now on; takes it from the stack.
+    pub fn replace_globals(&mut self) {
+        assert!(self.kind(-1) == Kind::Table && self.top() > self.floor);
+        // SAFETY: a table is on top.
+        unsafe { ffi::lua_replace(self.raw, ffi::LUA_GLOBALSINDEX) };
+    }
+
+    /// Pushes a function for scripts.
+    pub fn push_function(&mut self, function: Function) {
+        self.room();
+        self.room();
+        // SAFETY: there is room; `call_function` takes back what is given it here.
+        unsafe {
+            ffi::lua_pushlightuserdata(self.raw, function as *mut std::ffi::c_void);
+            ffi::lua_pushcclosure(self.raw, call_function, 1);
+        }
+    }
+
+    /// Pushes a function for scripts that calls the [`Host`] with this number.
+    pub fn push_host_function(&mut self, number: u32) {
+        self.room();
+        // SAFETY: there is room; `call_host` takes back what is given it here.
+        unsafe {
+            ffi::lua_pushnumber(self.raw, f64::from(number));
+            ffi::lua_pushcclosure(self.raw, call_host, 1);
+        }
+    }
+
+    // --- tables -------------------------------------------------------------------------------------
+
+    /// Index of a table.
+    #[inline]
+    fn table(&self, index: i32) -> c_int {
+        assert!(self.kind(index) == Kind::Table, "a table at {index}");
+        self.at(index)
+    }
+
+    /// Replaces the key on top by its value in a table, `nil` if there is none. Asks no metatable.
+    #[inline]
+    pub fn raw_get(&mut self, table: i32) {
+        let at = self.table(table);
+        assert!(self.top() > self.floor);
+        // SAFETY: a table, and a key on top.
+        unsafe { ffi::lua_rawget_(self.raw, at) };
+    }
+
+    /// Pushes the value of a name in a table.
+    pub fn raw_get_name(&mut self, table: i32, name: impl AsRef<[u8]>) {
+        let at = self.table(table);
+        self.push_string(name);
+        self.raw_get(at);
+    }
+
+    /// Pushes a value of the array in a table.
+    #[inline]
+    pub fn raw_get_index(&mut self, table: i32, index: i32) {
+        let at = self.table(table);
+        self.room();
+        // SAFETY: a table, and room.
+        unsafe { ffi::lua_rawgeti_(self.raw, at, index) };
+    }
+
+    /// Sets a value in a table: the key below the top, the value on top; takes both. An error if the key
+    /// is `nil` or NaN, or memory has come to its limit.
+    #[inline]
+    pub fn raw_set(&mut self, table: i32) -> Result<(), Raise> {
+        let at = self.table(table);
+        assert!(self.top() > self.floor + 1);
+        match self.kind(-2) {
+            Kind::Nil => return Err(self.error("table index is nil")),
+            Kind::Number if self.number(-2).is_some_and(f64::is_nan) => {
+                return Err(self.error("table index is NaN"));
+            }
+            _ => {}
+        }
+        self.may_grow()?;
+        // SAFETY: a table, a key that is allowed, and a value; the table is not as large as it would
+        // have to be for Lua to raise, or memory would have come to its limit.
+        unsafe { ffi::lua_rawset(self.raw, at) };
+        Ok(())
+    }
+
+    /// Sets the value of a name in a table to what is on top; takes it.
+    pub fn raw_set_name(&mut self, table: i32, name: impl AsRef<[u8]>) -> Result<(), Raise> {
+        let at = self.table(table);
+        self.push_string(name);
+        self.insert(-2);
+        self.raw_set(at)
+    }
+
+    /// Sets a value of the array in a table to what is on top; takes it.
+    #[inline]
+    pub fn raw_set_index(&mut self, table: i32, index: i32) -> Result<(), Raise> {
+        let at = self.table(table);
+        assert!(self.top() > self.floor);
+        self.may_grow()?;
+        if i64::from(index) >= ARRAY_MAX {
+            return Err(self.error("table overflow"));
+        }
+        // SAFETY: a table and a value; as for `raw_set`.
+        unsafe { ffi::lua_rawseti_(self.raw, at, index) };
+        Ok(())
+    }
+
+    #[inline]
+    fn may_grow(&mut self) -> Result<(), Raise> {
+        let extra = self.extra();
+        extra.changes += 1;
+        match extra.memory.is_exceeded() {
+            true => {
+                self.push_string("not enough memory");
+                Err(Raise)
+            }
+            false => Ok(()),
+        }
+    }
+
+    /// Calls `visit` for each entry of a table, with the key at -2 and the value at -1, which stay. Ends
+    /// with what `visit` fails with, and if a table was changed meanwhile.
+    pub fn for_each(
+        &mut self,
+        table: i32,
+        mut visit: impl FnMut(&mut Stack<'_>) -> Result<(), Raise>,
+    ) -> Result<(), Raise> {
+        let at = self.table(table);
+        self.push_nil();
+        let changes = self.extra().changes;
+        loop {
+            self.room();
+            // SAFETY: a table; the key on top is nil or was its last one, since nothing was changed.
+            if unsafe { ffi::lua_next(self.raw, at) } == 0 {
+                return Ok(());
+            }
+            let value = self.top();
+            let floor = std::mem::replace(&mut self.floor, value);
+            let visited = visit(self);
+            self.floor = floor;
+            visited?;
+            if self.extra().changes != changes {
+                return Err(self.error("a table was changed while it was walked"));
+            }
+            self.set_top(value - 1);
+        }
+    }
+
+    /// The entry of a table behind this key (on top; `nil` for the first): replaces the key by the next one
+    /// and pushes its value; or takes it and says false at the end. An error if there is no such key.
+    pub fn next(&mut self, table: i32) -> Result<bool, Raise> {
+        let at = self.table(table);
+        assert!(self.top() > self.floor);
+        self.room();
+        self.room();
+        // SAFETY: functions for Lua, called protected; the results are those of `next_entry`.
+        unsafe {
+            ffi::lua_pushcclosure(self.raw, next_entry, 0);
+            ffi::lua_insert(self.raw, -2);
+            ffi::lua_pushvalue(self.raw, at);
+            ffi::lua_insert(self.raw, -2);
+            match ffi::lua_pcall(self.raw, 2, 2, 0) {
+                ffi::LUA_OK => {}
+                _ => return Err(Raise),
+            }
+        }
+        let has_more = self.kind(-2) != Kind::Nil;
+        if !has_more {
+            self.pop(2);
+        }
+        Ok(has_more)
+    }
+
+    /// Pushes a value's metatable; false, and nothing, if it has none.
+    pub fn push_metatable(&mut self, index: i32) -> bool {
+        let at = self.at(index);
+        self.room();
+        // SAFETY: a value, and room.
+        unsafe { ffi::lua_getmetatable(self.raw, at) != 0 }
+    }
+
+    /// Makes the table (or `nil`) on top the metatable of a value; takes it. One of a string is that of
+    /// all strings.
+    pub fn set_metatable(&mut self, index: i32) {
+        let at = self.at(index);
+        assert!(matches!(self.kind(-1), Kind::Table | Kind::Nil) && self.top() > self.floor);
+        self.extra().changes += 1;
+        // SAFETY: a value, and a table or nil on top.
+        unsafe { ffi::lua_setmetatable(self.raw, at) };
+    }
+
+    /// Makes the table on top the environment of a function; takes it.
+    pub fn set_environment(&mut self, function: i32) {
+        let at = self.at(function);
+        assert!(self.kind(function) == Kind::Function && self.kind(-1) == Kind::Table);
+        // SAFETY: a function, and a table on top.
+        unsafe { ffi::lua_setfenv(self.raw, at) };
+    }
+
+    // --- values that stay ---------------------------------------------------------------------------
+
+    /// Keeps the value on top, and takes it from the stack.
+    pub fn keep(&mut self) -> Ref {
+        assert!(self.top() > self.floor);
+        // SAFETY: a value; the registry is a table that is never as large as Lua raises at.
+        Ref(unsafe { ffi::luaL_ref(self.raw, ffi::LUA_REGISTRYINDEX) })
+    }
+
+    /// Pushes a value that was kept.
+    #[inline]
+    pub fn push_ref(&mut self, kept: &Ref) {
+        self.room();
+        // SAFETY: room; whatever the number, some value is pushed.
+        unsafe { ffi::lua_rawgeti_(self.raw, ffi::LUA_REGISTRYINDEX, kept.0) };
+    }
+
+    /// Ends the keeping of a value.
+    pub fn forget(&mut self, kept: Ref) {
+        // SAFETY: a number from `luaL_ref`.
+        unsafe { ffi::luaL_unref(self.raw, ffi::LUA_REGISTRYINDEX, kept.0) };
+    }
+
+    // --- code ---------------------------------------------------------------------------------------
+
+    /// Compiles a source, and pushes it as a function, or the error's text. `name` is shown in errors, see
+    /// `lua_load` (`@user_script`).
+    pub fn load(&mut self, source: &[u8], name: &CStr) -> Result<(), Raise> {
+        self.room();
+        if source.first() == Some(&ffi::LUA_SIGNATURE[0]) {
+            // What Lua's own compiler says to the first byte of compiled code.
+            let name = chunk_id(name);
+            let text = [&name, &b":1: unexpected symbol near 'char(27)'"[..]].concat();
+            self.push_string(text);
+            return Err(Raise);
+        }
+        if source.len() > SOURCE_BYTES_MAX {
+            self.push_string("not enough memory");
+            return Err(Raise);
+        }
+        // SAFETY: the source and its name are read now; nothing is collected meanwhile, since the
+        // compiler of 5.1.5 does not hold on to all that it makes.
+        let status = unsafe {
+            ffi::lua_gc(self.raw, ffi::LUA_GCSTOP, 0);
+            let (bytes, len) = (source.as_ptr().cast::<c_char>(), source.len());
+            let held = (*self.extra).memory.hold(true);
+            let status = ffi::luaL_loadbuffer(self.raw, bytes, len, name.as_ptr());
+            (*self.extra).memory.hold(held);
+            ffi::lua_gc(self.raw, ffi::LUA_GCRESTART, 0);
+            status
+        };
+        match status {
+            ffi::LUA_OK => Ok(()),
+            _ => Err(Raise),
+        }
+    }
+
+    /// Calls the function below so many arguments on top; takes them, and pushes so many results (all of
+    /// them: -1), or the error's value. `handler` is the index of a function that is given the error
+    /// first. While it runs the memory limit holds.
+    pub fn call(
+        &mut self,
+        arguments: i32,
+        results: i32,
+        handler: Option<i32>,
+    ) -> Result<(), CallError> {
+        assert!(arguments >= 0 && self.top() > self.floor + arguments);
+        let handler = handler.map_or(0, |handler| self.at(handler));
+        if results > 0 {
+            // SAFETY: checks by itself.
+            assert!(unsafe { ffi::lua_checkstack(self.raw, results) } != 0);
+        }
+        self.extra().changes += 1;
+        // SAFETY: a function (or what raises an error when it is called) and its arguments are on top.
+        let status = unsafe {
+            let held = (*self.extra).memory.hold(true);
+            let status = ffi::lua_pcall(self.raw, arguments, results.max(-1), handler);
+            (*self.extra).memory.hold(held);
+            status
+        };
+        if let Some(panic) = self.extra().panic.take() {
+            resume_unwind(panic);
+        }
+        match status {
+            ffi::LUA_OK => Ok(()),
+            ffi::LUA_ERRMEM => Err(CallError::Memory),
+            ffi::LUA_ERRERR => Err(CallError::Handler),
+            _ => Err(CallError::Runtime),
+        }
+    }
+
+    /// Where the function `level` calls up stands by now: its source's short name and line (`-1` if it is
+    /// none of Lua's). `None` if there are not that many.
+    pub fn location(&self, level: i32) -> Option<(Vec<u8>, i32)> {
+        let debug = self.debug(level, c"Sl")?;
+        // SAFETY: filled in by Lua, and ended by a NUL.
+        let source = unsafe { CStr::from_ptr(debug.short_src.as_ptr()) };
+        Some((source.to_bytes().to_vec(), debug.currentline))
+    }
+
+    /// The name by which the function `level` calls up was called, if that is known, and whether as a
+    /// method.
+    pub fn called_as(&self, level: i32) -> Option<(Vec<u8>, bool)> {
+        let debug = self.debug(level, c"n")?;
+        if debug.name.is_null() {
+            return None;
+        }
+        // SAFETY: texts that Lua has, ended by a NUL, copied at once.
+        unsafe {
+            let is_method = CStr::from_ptr(debug.namewhat).to_bytes() == b"method";
+            Some((CStr::from_ptr(debug.name).to_bytes().to_vec(), is_method))
+        }
+    }
+
+    fn debug(&self, level: i32, what: &CStr) -> Option<ffi::lua_Debug> {
+        let mut debug = MaybeUninit::<ffi::lua_Debug>::zeroed();
+        // SAFETY: zeros are a valid `lua_Debug`; Lua fills in what is asked for.
+        unsafe {
+            if level < 0 || ffi::lua_getstack(self.raw, level, debug.as_mut_ptr()) == 0 {
+                return None;
+            }
+            ffi::lua_getinfo(self.raw, what.as_ptr(), debug.as_mut_ptr());
+            Some(debug.assume_init())
+        }
+    }
+
+    // --- errors -------------------------------------------------------------------------------------
+
+    /// An error whose text begins with the line of the script that has called (`luaL_error`).
+    #[cold]
+    pub fn error(&mut self, text: impl AsRef<[u8]>) -> Raise {
+        let mut whole = Vec::new();
+        if let Some((source, line)) = self.location(1)
+            && line > 0
+        {
+            whole.extend_from_slice(&source);
+            whole.extend_from_slice(format!(":{line}: ").as_bytes());
+        }
+        whole.extend_from_slice(text.as_ref());
+        self.push_string(whole);
+        Raise
+    }
+
+    /// An error about an argument (`luaL_argerror`): `bad argument #1 to 'encode' (...)`.
+    #[cold]
+    pub fn argument_error(&mut self, argument: i32, text: impl AsRef<[u8]>) -> Raise {
+        let text = String::from_utf8_lossy(text.as_ref()).into_owned();
+        let Some((name, is_method)) = self.called_as(0) else {
+            return match self.location(0) {
+                None => self.error(format!("bad argument #{argument} ({text})")),
+                Some(_) => self.error(format!("bad argument #{argument} to '?' ({text})")),
+            };
+        };
+        let name = String::from_utf8_lossy(&name).into_owned();
+        match argument - is_method as i32 {
+            0 => self.error(format!("calling '{name}' on bad self ({text})")),
+            argument => self.error(format!("bad argument #{argument} to '{name}' ({text})")),
+        }
+    }
+
+    /// An error about the type of an argument (`luaL_typerror`).
+    #[cold]
+    pub fn type_error(&mut self, argument: i32, expected: &str) -> Raise {
+        let got = self.kind(argument).name();
+        self.argument_error(argument, format!("{expected} expected, got {got}"))
+    }
+
+    // --- garbage ------------------------------------------------------------------------------------
+
+    /// Collects all garbage.
+    pub fn collect_garbage(&mut self) {
+        // SAFETY: nothing has a finalizer.
+        unsafe { ffi::lua_gc(self.raw, ffi::LUA_GCCOLLECT, 0) };
+    }
+}
+
+/// How Lua shows a chunk's name in errors (`luaO_chunkid`).
+fn chunk_id(name: &CStr) -> Vec<u8> {
+    let name = name.to_bytes();
+    match name.first() {
+        Some(b'@' | b'=') => name[1..].to_vec(),
+        _ => {
+            let line = name.split(|&byte| byte == b'\n').next().unwrap_or_default();
+            [&b"[string \""[..], line, &b"\"]"[..]].concat()
+        }
+    }
+}
+
+/// `next`, to be called protected.
+unsafe extern "C-unwind" fn next_entry(raw: *mut ffi::lua_State) -> c_int {
+    // SAFETY: a function of Lua's with a table and a key.
+    unsafe {
+        match ffi::lua_next(raw, 1) {
+            0 => 0,
+            _ => 2,
+        }
+    }
+}
+
+/// Runs a Rust function that Lua has called, with what has to be so meanwhile.
+///
+/// # Safety
+/// `raw` is what Lua gave a function of an interpreter of ours.
+unsafe fn enter(
+    raw: *mut ffi::lua_State,
+    floor: impl FnOnce(&Stack<'_>) -> c_int,
+    work: impl FnOnce(&mut Stack<'_>, *mut Extra) -> Result<i32, Raise>,
+) -> Option<c_int> {
+    // SAFETY: asked for by the caller; during the call the stack is the function's.
+    let (extra, mut stack) = unsafe {
+        let extra = extra_of(raw);
+        (extra, Stack::new(raw, extra))
+    };
+    // SAFETY: `extra` lives as long as the interpreter.
+    let held = unsafe { (*extra).memory.hold(false) };
+    stack.floor = floor(&stack);
+    // SAFETY: checks by itself.
+    let has_room = unsafe { ffi::lua_checkstack(raw, ROOM) } != 0;
+    let done = match has_room {
+        true => match catch_unwind(AssertUnwindSafe(|| work(&mut stack, extra))) {
+            Ok(done) => done,
+            Err(panic) => {
+                stack.extra().panic = Some(panic);
+                // SAFETY: the place below the limit of the stack that Lua keeps.
+                unsafe { ffi::lua_pushnil(raw) };
+                Err(Raise)
+            }
+        },
+        // The error's text takes the place of an argument.
+        false => {
+            // SAFETY: the stack is full, so it has a value.
+            unsafe {
+                ffi::lua_settop(raw, -2);
+            }
+            stack.push_string("stack overflow");
+            Err(Raise)
+        }
+    };
+    // SAFETY: as above.
+    unsafe { (*extra).memory.hold(held) };
+    match done {
+        Ok(results) => {
+            assert!(results >= 0 && results <= stack.top());
+            Some(results)
+        }
+        Err(Raise) => {
+            assert!(stack.top() > 0, "an error has a value");
+            None
+        }
+    }
+}
+
+/// What [`Stack::push_function`] makes Lua call.
+unsafe extern "C-unwind" fn call_function(raw: *mut ffi::lua_State) -> c_int {
+    // SAFETY: the upvalue was made of a `Function`; when `enter` has returned no frame is left that
+    // has anything to drop.
+    unsafe {
+        let function = ffi::lua_touserdata(raw, ffi::lua_upvalueindex(1));
+        let function = std::mem::transmute::<*mut std::ffi::c_void, Function>(function);
+        match enter(raw, |_| 0, |stack, _| function(stack)) {
+            Some(results) => results,
+            None => ffi::lua_error(raw),
+        }
+    }
+}
+
+/// What [`Stack::push_host_function`] makes Lua call.
+unsafe extern "C-unwind" fn call_host(raw: *mut ffi::lua_State) -> c_int {
+    // SAFETY: as for `call_function`; the upvalue was made of a u32.
+    unsafe {
+        let number = ffi::lua_tonumber(raw, ffi::lua_upvalueindex(1)) as u32;
+        let call = |stack: &mut Stack<'_>, extra| {
+            with_host(extra, |host| match host {
+                Some(host) => host.call(number, stack),
+                None => Err(stack.error("this function is only for scripts that run")),
+            })
+        };
+        match enter(raw, |_| 0, call) {
+            Some(results) => results,
+            None => ffi::lua_error(raw),
+        }
+    }
+}
+
+/// The hook that counts instructions.
+pub(super) unsafe extern "C-unwind" fn on_count(raw: *mut ffi::lua_State, _: *mut ffi::lua_Debug) {
+    // SAFETY: as for `call_function`. The values of the function that was interrupted are below the
+    // floor.
+    unsafe {
+        let tick = |stack: &mut Stack<'_>, extra| {
+            with_host(extra, |host| match host {
+                Some(host) => host.tick(stack).map(|()| 0),
+                None => Ok(0),
+            })
+        };
+        let extra = extra_of(raw);
+        let ticks = (*extra).tick;
+        match enter(raw, |stack| stack.top(), tick) {
+            Some(_) => {
+                if ffi::lua_gethookcount(raw) != ticks {
+                    ffi::lua_sethook(raw, Some(on_count), ffi::LUA_MASKCOUNT, ticks);
+                }
+            }
+            None => {
+                ffi::lua_sethook(raw, Some(on_count), ffi::LUA_MASKCOUNT, 1);
+                ffi::lua_error(raw)
+            }
+        }
+    }
+}
+
+/// Lends the host, who is not reached a second time meanwhile.
+///
+/// # Safety
+/// `extra` is an interpreter's.
+unsafe fn with_host<R>(extra: *mut Extra, work: impl FnOnce(Option<&mut dyn Host>) -> R) -> R {
+    // SAFETY: the pointer is there only while the host is borrowed by `State::with_host`, and taken out
+    // while it is used.
+    unsafe {
+        let host = (*extra).host.take();
+        let result = work(host.map(|host| &mut *host.as_ptr()));
+        (*extra).host = host;
+        result
+    }
+}
