@@ -20,6 +20,7 @@ pub mod tracking;
 pub mod client;
 pub mod config;
 pub mod persist;
+pub mod script;
 pub mod stats;
 // The keyspace.
 pub mod db;

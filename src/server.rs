@@ -17,6 +17,7 @@ use crate::persist::disk::Disk;
 #[cfg(not(test))]
 use crate::persist::disk::RealDisk;
 use crate::pubsub::PubSub;
+use crate::script::Scripts;
 use crate::stats::Stats;
 use crate::tracking::Tracking;
 use crate::util::clock::Clock;
@@ -72,6 +73,8 @@ pub struct Server {
     pub stats: Stats,
     /// What is written to disk, and what was.
     pub persist: persist::State,
+    /// Scripts and functions.
+    pub scripts: Scripts,
     /// Time.
     pub clock: Clock,
     /// 40 hexadecimal digits, new with every start.
@@ -141,6 +144,7 @@ impl Server {
             pause: Pause::default(),
             stats: Stats::default(),
             persist: persist::State::new(disk, cfg!(not(test)), clock.unix_ms()),
+            scripts: Scripts::default(),
             run_id: rng::hex_id(40),
             replication_id: rng::hex_id(40),
             started_at_ms: clock.unix_ms(),

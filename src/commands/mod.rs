@@ -30,6 +30,7 @@ mod connection;
 mod debug;
 mod dump;
 mod expire;
+mod function;
 mod generic;
 mod geo;
 mod hash;
@@ -41,6 +42,7 @@ pub(crate) mod monitor;
 pub(crate) mod persistence;
 mod pubsub;
 mod scan;
+mod scripting;
 mod server;
 mod set;
 mod sort;
@@ -80,6 +82,31 @@ pub enum Next {
     Block(Block),
     /// Run what the client has queued (EXEC).
     Exec,
+    /// Run a script (EVAL, FCALL). No reply was written.
+    Script(ScriptCall),
+}
+
+/// A call of a script. The request says the rest: the source, SHA1 or name is its second argument, the
+/// keys begin with the fourth.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ScriptCall {
+    /// What the second argument is.
+    pub code: ScriptCode,
+    /// How many of the arguments are keys.
+    pub numkeys: usize,
+    /// Commands that write are refused (EVAL_RO and its like).
+    pub is_read_only: bool,
+}
+
+/// What names a script.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ScriptCode {
+    /// Its source (EVAL).
+    Source,
+    /// The SHA1 of its source (EVALSHA).
+    Sha,
+    /// The name of a function (FCALL).
+    Function,
 }
 
 /// What takes long or touches files: done on a thread of its own. The reply is a line, mostly OK, or
@@ -228,6 +255,8 @@ pub const FAMILIES: &[&[Command]] = &[
     command::COMMANDS,
     lolwut::COMMANDS,
     transaction::COMMANDS,
+    scripting::COMMANDS,
+    function::COMMANDS,
     monitor::COMMANDS,
 ];
 

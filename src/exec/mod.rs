@@ -615,7 +615,7 @@ fn lock_keys<'k>(
 fn flow_of(next: Next) -> Flow {
     match next {
         // What blocks has a waiter, EXEC has run its queue: both were dealt with.
-        Next::Done | Next::Block(_) | Next::Exec => Flow::Done,
+        Next::Done | Next::Block(_) | Next::Exec | Next::Script(_) => Flow::Done,
         Next::Close => Flow::Close,
         Next::Sleep(duration) => Flow::Sleep(duration),
         Next::Chore(chore) => Flow::Chore(chore),

@@ -289,7 +289,9 @@ impl Exec {
                 return;
             }
             // What takes long, or waits: handlers that can do with less do so.
-            Ok(Next::Chore(_) | Next::Block(_) | Next::Exec) => admit::not_in_multi(command),
+            Ok(Next::Chore(_) | Next::Block(_) | Next::Exec | Next::Script(_)) => {
+                admit::not_in_multi(command)
+            }
             Err(error) => error,
         };
         ctx.out.truncate(mark);

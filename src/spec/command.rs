@@ -108,6 +108,8 @@ pub enum Group {
     PubSub,
     /// `transactions`
     Transactions,
+    /// `scripting`
+    Scripting,
     /// `server`
     Server,
 }
@@ -129,6 +131,7 @@ impl Group {
             Group::Connection => "connection",
             Group::PubSub => "pubsub",
             Group::Transactions => "transactions",
+            Group::Scripting => "scripting",
             Group::Server => "server",
         }
     }

@@ -91,6 +91,8 @@ bit_set! {
         ALLOW_BUSY = 17;
         /// Refused on asynchronous connections of modules.
         NO_ASYNC_LOADING = 18;
+        /// Runs a script (EVAL, FCALL): what it locks is decided when the script is known.
+        RUNS_SCRIPT = 19;
         /// The whole of the keyspace: runs on the exclusive path (FLUSHALL, SWAPDB).
         EXCLUSIVE = 24;
         /// Cuts the connection off: a sign of cross-protocol scripting (`POST`, `Host:`).

@@ -1,0 +1,5 @@
+//! FUNCTION and FCALL.
+
+use super::Command;
+
+pub(super) const COMMANDS: &[Command] = &[];

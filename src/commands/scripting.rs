@@ -1,0 +1,5 @@
+//! EVAL, EVALSHA and SCRIPT.
+
+use super::Command;
+
+pub(super) const COMMANDS: &[Command] = &[];

@@ -1,0 +1,1 @@
+//! Replies to Lua values and back.

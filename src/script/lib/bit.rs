@@ -1,0 +1,1 @@
+//! `bit`: operations on 32-bit integers.

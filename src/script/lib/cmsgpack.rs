@@ -1,0 +1,1 @@
+//! `cmsgpack`: MessagePack.

@@ -1,0 +1,1 @@
+//! Patterns of strings: `string.find`, `match`, `gmatch`, `gsub`.

@@ -1,0 +1,1 @@
+//! The globals that scripts see, which none of them can change.
