@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use crate::script::running::Kind;
 use crate::script::{Script, cache};
 use crate::spec::{AclCategories, CmdError, Flags, Group, KeyFlags, KeySpec};
 use crate::sys::lua::State;
