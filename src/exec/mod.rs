@@ -435,6 +435,7 @@ impl Exec {
             table: &self.table,
             command,
             may_block,
+            script: None,
         };
 
         ctx.db.set_client(ctx.client.shared.id);

@@ -127,6 +127,7 @@ impl Replay {
             table: &self.table,
             command,
             may_block: false,
+            script: None,
         };
         let _ = (command.row.run)(&mut ctx);
         ctx.db.tell();

@@ -226,6 +226,7 @@ impl Exec {
             table: &self.table,
             command: run.exec,
             may_block: false,
+            script: None,
         };
         for queued in run.queue.iter() {
             self.run_queued(&mut ctx, queued, moment, &mut rest);
