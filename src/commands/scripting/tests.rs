@@ -1,0 +1,1 @@
+//! SCRIPT, and what EVAL makes of its arguments.
