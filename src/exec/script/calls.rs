@@ -12,7 +12,7 @@ use crate::client::Client;
 use crate::commands::table::Found;
 use crate::commands::{Chore, Ctx, Next, Registered, ScriptClock};
 use crate::config::Config;
-use crate::db::{Access, Needs};
+use crate::db::{Access, Effects, Needs};
 use crate::resp::parse::Argv;
 use crate::resp::write::ReplyWriter;
 use crate::script::{Caller, Repl, Tick};
@@ -186,7 +186,7 @@ impl Calls<'_, '_> {
             script: Some(&self.clock),
         };
         let result = exec.invoke(&mut ctx, argv, self.moment);
-        let effects = ctx.db.into_effects();
+        let effects = end_loan(ctx);
         self.db.take_back(effects);
         self.changes += std::mem::take(&mut self.db.effects.changes);
         self.commands += 1;
@@ -217,8 +217,14 @@ impl Calls<'_, '_> {
             return Err(self.begin_again());
         }
         out.clear();
-        exec_error(self.exec, &error);
+        self.count_error(&error);
         Err(error)
+    }
+
+    /// Counts an error that the script is told.
+    #[cold]
+    fn count_error(&self, error: &CmdError) {
+        self.exec.worker.lock().error(&error.reply());
     }
 
     /// Has the figures catch up with what has run, before they are read, or when there is much to count.
@@ -295,8 +301,8 @@ fn needs<'n>(
     }
 }
 
-/// Counts an error that a script is told.
-#[cold]
-fn exec_error(exec: &Exec, error: &CmdError) {
-    exec.worker.lock().error(&error.reply());
+/// What a command did with what was lent to it.
+#[inline]
+fn end_loan(ctx: Ctx<'_>) -> Effects {
+    ctx.db.into_effects()
 }
