@@ -287,6 +287,13 @@ impl Cache {
         Flushed(std::mem::take(&mut *known))
     }
 
+    /// How often it was flushed: whoever keeps more than the cache does, by a script's number, lets go of it
+    /// then.
+    #[inline]
+    pub fn flushes(&self) -> u64 {
+        self.flushes.load(Ordering::Acquire)
+    }
+
     /// Grows whenever something has left: whoever keeps something by a script's number looks through it
     /// then, see [`Cache::has`].
     #[inline]
