@@ -35,7 +35,7 @@ const KEPT_BYTES_MAX: usize = 256 << 10;
 
 /// Pushes the table.
 pub fn open(stack: &mut Stack<'_>) {
-    stack.push_table(0, 8);
+    stack.push_table(0, 0);
     for (name, function) in [
         ("pack", pack as crate::sys::lua::Function),
         ("unpack", unpack_all),
@@ -209,9 +209,9 @@ impl Packer {
             stack.set_top(top);
         }
         self.out.truncate(start);
-        match count == 0 || !is_array(stack, index)? {
-            true => self.map(stack, index, level, taken),
-            false => self.array(stack, index, level, taken),
+        match is_array(stack, index)? {
+            true => self.array(stack, index, level, taken),
+            false => self.map(stack, index, level, taken),
         }
     }
 

@@ -751,7 +751,7 @@ impl Stack<'_> {
         };
         let name = String::from_utf8_lossy(&name).into_owned();
         match argument - is_method as i32 {
-            0 => self.error(format!("calling '{name}' on bad self ({text})")),
+            0 if is_method => self.error(format!("calling '{name}' on bad self ({text})")),
             argument => self.error(format!("bad argument #{argument} to '{name}' ({text})")),
         }
     }

@@ -101,9 +101,15 @@ impl<'b> Unpacker<'b> {
                 if self.taken + 1 > STACK_MAX {
                     return Err("stack overflow (in function mp_decode_to_lua_array)");
                 }
-                let room = (len as usize).min(self.bytes.len() - self.at).min(self.room);
+                let room = (len as usize)
+                    .min(self.bytes.len() - self.at)
+                    .min(self.room);
                 self.room -= room;
-                let room = if room == 0 { 0 } else { room.next_power_of_two() };
+                let room = if room == 0 {
+                    0
+                } else {
+                    room.next_power_of_two()
+                };
                 stack.push_table(room, 0);
                 // There the index of the element is on the stack, too.
                 self.taken += 1;
