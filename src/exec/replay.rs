@@ -113,7 +113,12 @@ impl Replay {
         let needs_all = command.row.exclusive_if.is_some_and(|needs| needs(argv));
         let locks = match needs_all || command.row.flags.has(Flags::EXCLUSIVE) {
             true => keyspace.lock_all(),
-            false => lock_keys(keyspace, command, argv).0,
+            false => loop {
+                // Nobody has the keyspace for himself while a log is repeated.
+                if let Some((locks, _)) = lock_keys(keyspace, command, argv) {
+                    break locks;
+                }
+            },
         };
         self.client.db = db;
         let now_ms = self.server.clock.unix_ms();
