@@ -146,7 +146,10 @@ const SCRIPT: &[Command] = &[
         "O(N), N being the scripts asked for",
         "Tells which scripts the server has.",
     )
-    .tips(&["request_policy:all_shards", "response_policy:agg_logical_and"])
+    .tips(&[
+        "request_policy:all_shards",
+        "response_policy:agg_logical_and",
+    ])
     .syntax("sha1*"),
     script(
         "flush",
@@ -310,9 +313,7 @@ fn script_flush(ctx: &mut Ctx<'_>) -> CmdResult {
 
 /// `SCRIPT KILL`
 fn script_kill(_: &mut Ctx<'_>) -> CmdResult {
-    Err(CmdError::text(
-        "NOTBUSY No scripts in execution right now.",
-    ))
+    Err(CmdError::text("NOTBUSY No scripts in execution right now."))
 }
 
 /// `SCRIPT DEBUG YES | SYNC | NO [engine]`
