@@ -47,10 +47,7 @@ fn commands_run_and_fail_in_scripts() {
     for (source, reply) in [
         ("return redis.call('set','k','v')", "+OK"),
         ("return redis.call('get','k')", "$1 v"),
-        (
-            "return redis.call('mget','k','x','k')",
-            "*3 $1 v $-1 $1 v",
-        ),
+        ("return redis.call('mget','k','x','k')", "*3 $1 v $-1 $1 v"),
         (
             "return redis.pcall('incr','k').err",
             "$43 ERR value is not an integer or out of range",
@@ -60,7 +57,7 @@ fn commands_run_and_fail_in_scripts() {
         ("return redis.call('scan',0)", "*2 $1 0 *1 $1 k"),
         (
             "redis.call('rpush','l',2,1) redis.call('mset','w1','a','w2','b') \
-             return redis.call('sort','l','by','w*','get','w*')",
+             return redis.call('sort','l','by','w*','alpha','get','w*')",
             "*2 $1 a $1 b",
         ),
         ("return redis.call('flushall')", "+OK"),
@@ -197,7 +194,8 @@ fn waiting_clients_are_served_when_it_is_over() {
     let nothing = "redis.call('rpush','l','a') redis.call('del','l')";
     assert_eq!(eval(&mut test, nothing), "$-1");
     assert!(blocked.waited(&waiter).is_none());
-    let source = "redis.call('rpush','m',1) redis.call('rpush','l','a','b') return redis.call('llen','l')";
+    let source =
+        "redis.call('rpush','m',1) redis.call('rpush','l','a','b') return redis.call('llen','l')";
     assert_eq!(eval(&mut test, source), ":2");
     // The command runs again: its first key comes first.
     blocked.waited(&waiter).unwrap().is("*2 $1 l $1 a");
@@ -224,17 +222,26 @@ fn what_runs_in_scripts_is_counted() {
     for (source, calls, errors) in [
         (
             "return redis.call('incr','s')",
-            vec!["eval:calls=1,rejected_calls=0,failed_calls=1", "incr:calls=1,rejected_calls=0,failed_calls=1"],
+            vec![
+                "eval:calls=1,rejected_calls=0,failed_calls=1",
+                "incr:calls=1,rejected_calls=0,failed_calls=1",
+            ],
             vec!["ERR:count=1"],
         ),
         (
             "redis.pcall('incr','s') return 1",
-            vec!["eval:calls=1,rejected_calls=0,failed_calls=0", "incr:calls=1,rejected_calls=0,failed_calls=1"],
+            vec![
+                "eval:calls=1,rejected_calls=0,failed_calls=0",
+                "incr:calls=1,rejected_calls=0,failed_calls=1",
+            ],
             vec!["ERR:count=1"],
         ),
         (
             "return {{redis.pcall('incr','s')},redis.pcall('incr','s'),redis.error_reply('FOO x')}",
-            vec!["eval:calls=1,rejected_calls=0,failed_calls=3", "incr:calls=2,rejected_calls=0,failed_calls=2"],
+            vec![
+                "eval:calls=1,rejected_calls=0,failed_calls=3",
+                "incr:calls=2,rejected_calls=0,failed_calls=2",
+            ],
             vec!["ERR:count=2", "FOO:count=1"],
         ),
         (
@@ -244,7 +251,10 @@ fn what_runs_in_scripts_is_counted() {
         ),
         (
             "return redis.pcall('multi')",
-            vec!["eval:calls=1,rejected_calls=0,failed_calls=1", "multi:calls=0,rejected_calls=1,failed_calls=0"],
+            vec![
+                "eval:calls=1,rejected_calls=0,failed_calls=1",
+                "multi:calls=0,rejected_calls=1,failed_calls=0",
+            ],
             vec!["ERR:count=1"],
         ),
         (
@@ -273,7 +283,11 @@ fn what_runs_in_scripts_is_counted() {
         seen.retain(|line| !line.starts_with("info:") && !line.starts_with("config"));
         seen.sort();
         assert_eq!(seen, calls, "{source}");
-        assert_eq!(figures(&mut test, "errorstats", "errorstat_"), errors, "{source}");
+        assert_eq!(
+            figures(&mut test, "errorstats", "errorstat_"),
+            errors,
+            "{source}"
+        );
     }
     // Those of one that begins again are counted once.
     test.run("CONFIG RESETSTAT").is("+OK");
@@ -331,11 +345,13 @@ fn what_a_script_reads_is_tracked_and_what_it_changes_told() {
     eval(&mut test, "return redis.call('get','a')");
     eval_ro(&mut test, "return redis.call('get','b')");
     let mut other = test.client();
-    eval(&mut other, "redis.call('set','a',1) redis.call('set','b',1)");
+    eval(
+        &mut other,
+        "redis.call('set','a',1) redis.call('set','b',1)",
+    );
     let told = String::from_utf8(test.session.take_pushes()).unwrap();
-    let keys = [b'a', b'b'].map(|key| {
-        format!(">2\r\n$10\r\ninvalidate\r\n*1\r\n$1\r\n{}\r\n", key as char)
-    });
+    let keys = [b'a', b'b']
+        .map(|key| format!(">2\r\n$10\r\ninvalidate\r\n*1\r\n$1\r\n{}\r\n", key as char));
     assert_eq!(told, keys.concat());
     // What is declared is not read for that.
     eval_with(&mut test, "return 1", &["c"]);
@@ -396,14 +412,23 @@ fn the_log_has_what_the_commands_did_as_one() {
              redis.set_repl(redis.REPL_ALL) redis.call('set','d',1)",
             &["SELECT 0", "set d 1"],
         ),
-        ("redis.set_repl(redis.REPL_SLAVE) redis.call('set','c',1)", &[]),
-        ("redis.set_repl(redis.REPL_AOF) redis.call('set','c',2)", &["set c 2"]),
+        (
+            "redis.set_repl(redis.REPL_SLAVE) redis.call('set','c',1)",
+            &[],
+        ),
+        (
+            "redis.set_repl(redis.REPL_AOF) redis.call('set','c',2)",
+            &["set c 2"],
+        ),
         ("redis.call('set','c',3)", &["set c 3"]),
         (
             "redis.call('rpush','l','a') redis.call('blpop','l',0)",
             &["MULTI", "rpush l a", "LPOP l", "EXEC"],
         ),
-        ("redis.call('set','a','x') redis.call('incr','a')", &["set a x"]),
+        (
+            "redis.call('set','a','x') redis.call('incr','a')",
+            &["set a x"],
+        ),
         ("redis.call('set','a','x') error('x')", &["set a x"]),
         ("return redis.call('get','a')", &[]),
         ("redis.call('publish','a','x')", &[]),
@@ -452,11 +477,16 @@ fn scripts_are_parts_of_transactions() {
     let expected = "*7 +OK :3 -ERR Unknown command called from script script: on @user_script:1. \
                     -NOSCRIPT No matching script. $1 3 -ERR value is not an integer or out of range +OK";
     assert_eq!(reply, expected);
-    let expected = ["SELECT 0", "MULTI", "SET x 1", "incr x", "incr x", "SET y 1", "EXEC"];
+    let expected = [
+        "SELECT 0", "MULTI", "SET x 1", "incr x", "incr x", "SET y 1", "EXEC",
+    ];
     assert_eq!(logged.records(), expected);
     let test = &mut logged.test;
     test.run("CONFIG RESETSTAT");
-    for line in ["MULTI", "EVAL \"return {redis.pcall('x'),redis.pcall('incr','x')}\" 0"] {
+    for line in [
+        "MULTI",
+        "EVAL \"return {redis.pcall('x'),redis.pcall('incr','x')}\" 0",
+    ] {
         test.run(line);
     }
     test.run("EXEC");
@@ -558,7 +588,8 @@ fn nobody_sees_half_of_a_script() {
     }
     let transfer = "local from, to = ARGV[1], ARGV[2] \
                     redis.call('decrby',from,ARGV[3]) redis.call('incrby',to,ARGV[3])";
-    let sum = "local sum = 0 for i = 0, 7 do sum = sum + redis.call('get','acct'..i) end return sum";
+    let sum =
+        "local sum = 0 for i = 0, 7 do sum = sum + redis.call('get','acct'..i) end return sum";
     thread::scope(|scope| {
         for number in 0..4 {
             let mut client = test.client();
@@ -605,7 +636,8 @@ fn nobody_sees_half_of_a_script() {
                         _ => {
                             let reply = loop {
                                 let keys = (0..KEYS).map(|key| format!("acct{key}"));
-                                let line = keys.fold("MGET".to_owned(), |line, key| line + " " + &key);
+                                let line =
+                                    keys.fold("MGET".to_owned(), |line, key| line + " " + &key);
                                 let reply = client.run(&line).text();
                                 if !reply.is_empty() {
                                     break reply;
