@@ -44,13 +44,29 @@ pub struct Failure {
 pub struct Vm;
 impl Vm {
     /// x
-    pub fn new(_: &Settings) -> Vm { Vm }
+    pub fn new(_: &Settings) -> Vm {
+        Vm
+    }
     /// x
-    pub fn script(&mut self, _: &Script, _epoch: u64) -> Result<Code, CmdError> { Ok(Code(0)) }
+    pub fn script(&mut self, _: &Script, _epoch: u64) -> Result<Code, CmdError> {
+        Ok(Code(0))
+    }
     /// x
-    pub fn run(&mut self, _: Code, _: Argv<'_>, _: usize, _: &mut dyn Caller) -> Result<(), Failure> { Ok(()) }
+    pub fn run(
+        &mut self,
+        _: Code,
+        _: Argv<'_>,
+        _: usize,
+        _: &mut dyn Caller,
+    ) -> Result<(), Failure> {
+        Ok(())
+    }
     /// x
-    pub fn reply(&mut self, out: &mut ReplyWriter, _: &mut dyn FnMut(&[u8], bool)) { out.null() }
+    pub fn reply(&mut self, out: &mut ReplyWriter, _: &mut dyn FnMut(&[u8], bool)) {
+        out.null()
+    }
     /// x
-    pub fn used_bytes(&self) -> u64 { 0 }
+    pub fn used_bytes(&self) -> u64 {
+        0
+    }
 }
