@@ -455,7 +455,10 @@ impl<'k> Locks<'k> {
 
     /// Holds one more shard, which comes behind all that are held: waits for it.
     pub(super) fn hold_next(&mut self, keyspace: &'k Keyspace, id: ShardId) {
-        debug_assert!(self.highest() < Some(id), "shards are locked in ascending order");
+        debug_assert!(
+            self.highest() < Some(id),
+            "shards are locked in ascending order"
+        );
         self.add(id, Hold::Own(keyspace.shard(id).data.lock()));
     }
 
