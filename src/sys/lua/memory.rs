@@ -47,6 +47,12 @@ impl Memory {
         self.used_bytes > self.limit_bytes
     }
 
+    /// Whether so much more would not exceed the limit.
+    #[inline]
+    pub(super) fn has_left(&self, bytes: usize) -> bool {
+        self.used_bytes.saturating_add(bytes) <= self.limit_bytes
+    }
+
     /// Has the limit hold, or not; what was before.
     #[inline]
     pub(super) fn hold(&mut self, is_held: bool) -> bool {

@@ -31,7 +31,7 @@ mod stack;
 #[cfg(test)]
 mod tests;
 
-pub use stack::{CallError, Function, Kind, Raise, Ref, Stack};
+pub use stack::{CallError, Cells, Function, Kind, Raise, Ref, Stack};
 
 use memory::Memory;
 

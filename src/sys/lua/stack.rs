@@ -12,6 +12,10 @@ use mlua_sys::lua51 as ffi;
 
 use super::{Extra, Host, SOURCE_BYTES_MAX, Tie, extra_of};
 
+mod cells;
+
+pub use cells::Cells;
+
 /// Free places that a function finds at least, as many as it may use without [`Stack::reserve`].
 const ROOM: c_int = 64;
 /// Most entries that a new table gets room for at once.
@@ -91,6 +95,8 @@ pub struct Stack<'s> {
     extra: *mut Extra,
     /// What is at or below may not be removed or replaced.
     floor: c_int,
+    /// A function that Lua has called works with it, so there are upvalues.
+    is_function: bool,
     tie: Tie<'s>,
 }
 
@@ -103,6 +109,7 @@ impl Stack<'_> {
             raw,
             extra,
             floor: 0,
+            is_function: false,
             tie: PhantomData,
         }
     }
@@ -156,6 +163,14 @@ impl Stack<'_> {
             0 => Err(self.error("stack overflow")),
             _ => Ok(()),
         }
+    }
+
+    /// Makes sure that so many values can be pushed; false if that is too many. Where exact numbers are
+    /// to be as with C's libraries; else [`Stack::reserve`].
+    #[inline]
+    pub fn has_room(&mut self, count: u8) -> bool {
+        // SAFETY: checks by itself.
+        unsafe { ffi::lua_checkstack(self.raw, c_int::from(count)) != 0 }
     }
 
     /// Room for one value.
@@ -397,7 +412,6 @@ impl Stack<'_> {
     /// Pushes a function for scripts.
     pub fn push_function(&mut self, function: Function) {
         self.room();
-        self.room();
         // SAFETY: there is room; `call_function` takes back what is given it here.
         unsafe {
             ffi::lua_pushlightuserdata(self.raw, function as *mut std::ffi::c_void);
@@ -504,6 +518,19 @@ impl Stack<'_> {
         }
     }
 
+    /// Whether a value of this size may be pushed; an error if memory would come to its limit. To be asked
+    /// where a script makes much of little.
+    #[inline]
+    pub fn allow(&mut self, bytes: usize) -> Result<(), Raise> {
+        match self.extra().memory.has_left(bytes) {
+            true => Ok(()),
+            false => {
+                self.push_string("not enough memory");
+                Err(Raise)
+            }
+        }
+    }
+
     /// Calls `visit` for each entry of a table, with the key at -2 and the value at -1, which stay. Ends
     /// with what `visit` fails with, and if a table was changed meanwhile.
     pub fn for_each(
@@ -532,13 +559,56 @@ impl Stack<'_> {
         }
     }
 
+    /// Calls `visit` for each key of a table, while they are numbers and it says true; false if not all
+    /// were visited. Whether a table is an array is told in no time by this.
+    pub fn number_keys(&mut self, table: i32, mut visit: impl FnMut(f64) -> bool) -> bool {
+        let at = self.table(table);
+        self.room();
+        // SAFETY: checks by itself.
+        assert!(unsafe { ffi::lua_checkstack(self.raw, 2) } != 0);
+        // SAFETY: a table, room for a key and a value, and keys that it has: `visit` cannot reach it.
+        unsafe {
+            ffi::lua_pushnil(self.raw);
+            while ffi::lua_next(self.raw, at) != 0 {
+                let is_number = ffi::lua_type(self.raw, -2) == ffi::LUA_TNUMBER;
+                if !is_number || !visit(ffi::lua_tonumber(self.raw, -2)) {
+                    ffi::lua_settop(self.raw, -3);
+                    return false;
+                }
+                ffi::lua_settop(self.raw, -2);
+            }
+        }
+        true
+    }
+
     /// The entry of a table behind this key (on top; `nil` for the first): replaces the key by the next one
     /// and pushes its value; or takes it and says false at the end. An error if there is no such key.
     pub fn next(&mut self, table: i32) -> Result<bool, Raise> {
         let at = self.table(table);
         assert!(self.top() > self.floor);
         self.room();
-        self.room();
+        // SAFETY: there is room. A key that is nil, or has a value, is one for which `lua_next` does not
+        // raise.
+        unsafe {
+            let is_known = ffi::lua_type(self.raw, -1) == ffi::LUA_TNIL || {
+                ffi::lua_pushvalue(self.raw, -1);
+                ffi::lua_rawget_(self.raw, at);
+                let is_known = ffi::lua_type(self.raw, -1) != ffi::LUA_TNIL;
+                ffi::lua_settop(self.raw, -2);
+                is_known
+            };
+            if is_known {
+                return Ok(ffi::lua_next(self.raw, at) != 0);
+            }
+        }
+        self.next_protected(at)
+    }
+
+    /// [`Stack::next`] for a key whose value was taken away.
+    #[cold]
+    fn next_protected(&mut self, at: c_int) -> Result<bool, Raise> {
+        // SAFETY: checks by itself.
+        assert!(unsafe { ffi::lua_checkstack(self.raw, 2) } != 0);
         // SAFETY: functions for Lua, called protected; the results are those of `next_entry`.
         unsafe {
             ffi::lua_pushcclosure(self.raw, next_entry, 0);
@@ -729,17 +799,38 @@ impl Stack<'_> {
     /// An error about an argument (`luaL_argerror`): `bad argument #1 to 'encode' (...)`.
     #[cold]
     pub fn argument_error(&mut self, argument: i32, text: impl AsRef<[u8]>) -> Raise {
-        let text = String::from_utf8_lossy(text.as_ref()).into_owned();
-        let Some((name, is_method)) = self.called_as(0) else {
-            return match self.location(0) {
-                None => self.error(format!("bad argument #{argument} ({text})")),
-                Some(_) => self.error(format!("bad argument #{argument} to '?' ({text})")),
-            };
+        let mut whole = match (self.called_as(0), self.location(0)) {
+            (None, None) => format!("bad argument #{argument}").into_bytes(),
+            (None, Some(_)) => format!("bad argument #{argument} to '?'").into_bytes(),
+            (Some((name, is_method)), _) => match argument - i32::from(is_method) {
+                0 => [&b"calling '"[..], &name, b"' on bad self"].concat(),
+                argument => {
+                    let argument = format!("bad argument #{argument} to '");
+                    [argument.as_bytes(), &name, b"'"].concat()
+                }
+            },
         };
-        let name = String::from_utf8_lossy(&name).into_owned();
-        match argument - is_method as i32 {
-            0 => self.error(format!("calling '{name}' on bad self ({text})")),
-            argument => self.error(format!("bad argument #{argument} to '{name}' ({text})")),
+        whole.extend_from_slice(b" (");
+        whole.extend_from_slice(text.as_ref());
+        whole.push(b')');
+        self.error(whole)
+    }
+
+    /// A number as an argument, or a string that looks like one (`luaL_checknumber`).
+    #[inline]
+    pub fn number_argument(&mut self, argument: i32) -> Result<f64, Raise> {
+        match self.to_number(argument) {
+            Some(number) => Ok(number),
+            None => Err(self.type_error(argument, "number")),
+        }
+    }
+
+    /// Makes sure that an argument is a string; a number becomes one (`luaL_checklstring`).
+    #[inline]
+    pub fn string_argument(&mut self, argument: i32) -> Result<(), Raise> {
+        match self.kind(argument) != Kind::None && self.make_string(argument) {
+            true => Ok(()),
+            false => Err(self.type_error(argument, "string")),
         }
     }
 
@@ -842,7 +933,11 @@ unsafe extern "C-unwind" fn call_function(raw: *mut ffi::lua_State) -> c_int {
     unsafe {
         let function = ffi::lua_touserdata(raw, ffi::lua_upvalueindex(1));
         let function = std::mem::transmute::<*mut std::ffi::c_void, Function>(function);
-        match enter(raw, |_| 0, |stack, _| function(stack)) {
+        let call = |stack: &mut Stack<'_>, _| {
+            stack.is_function = true;
+            function(stack)
+        };
+        match enter(raw, |_| 0, call) {
             Some(results) => results,
             None => ffi::lua_error(raw),
         }
