@@ -41,16 +41,15 @@ impl Memory {
         self.used_bytes as u64
     }
 
+    /// Bytes up to the limit.
+    pub(super) fn free_bytes(&self) -> u64 {
+        self.limit_bytes.saturating_sub(self.used_bytes) as u64
+    }
+
     /// Whether more is in use than the limit.
     #[inline]
     pub(super) fn is_exceeded(&self) -> bool {
         self.used_bytes > self.limit_bytes
-    }
-
-    /// Whether so much more would not exceed the limit.
-    #[inline]
-    pub(super) fn has_left(&self, bytes: usize) -> bool {
-        self.used_bytes.saturating_add(bytes) <= self.limit_bytes
     }
 
     /// Has the limit hold, or not; what was before.

@@ -13,6 +13,7 @@ use mlua_sys::lua51 as ffi;
 use super::{Extra, Host, SOURCE_BYTES_MAX, Tie, extra_of};
 
 mod cells;
+mod errors;
 
 pub use cells::Cells;
 
@@ -179,6 +180,17 @@ impl Stack<'_> {
         // SAFETY: checks by itself.
         let has_room = unsafe { ffi::lua_checkstack(self.raw, 1) } != 0;
         assert!(has_room, "a Lua stack is full: reserve");
+    }
+
+    /// Room for an error's value, which takes the place of the topmost value if the stack is full.
+    #[cold]
+    fn room_for_error(&mut self) {
+        // SAFETY: checks by itself; a stack that is full has a value.
+        unsafe {
+            if ffi::lua_checkstack(self.raw, 1) == 0 {
+                ffi::lua_settop(self.raw, -2);
+            }
+        }
     }
 
     /// Has the stack end with value `top` (0 for none).
@@ -511,23 +523,11 @@ impl Stack<'_> {
         extra.changes += 1;
         match extra.memory.is_exceeded() {
             true => {
+                self.room_for_error();
                 self.push_string("not enough memory");
                 Err(Raise)
             }
             false => Ok(()),
-        }
-    }
-
-    /// Whether a value of this size may be pushed; an error if memory would come to its limit. To be asked
-    /// where a script makes much of little.
-    #[inline]
-    pub fn allow(&mut self, bytes: usize) -> Result<(), Raise> {
-        match self.extra().memory.has_left(bytes) {
-            true => Ok(()),
-            false => {
-                self.push_string("not enough memory");
-                Err(Raise)
-            }
         }
     }
 
@@ -779,69 +779,25 @@ impl Stack<'_> {
         }
     }
 
-    // --- errors -------------------------------------------------------------------------------------
+    // --- memory -------------------------------------------------------------------------------------
 
-    /// An error whose text begins with the line of the script that has called (`luaL_error`).
-    #[cold]
-    pub fn error(&mut self, text: impl AsRef<[u8]>) -> Raise {
-        let mut whole = Vec::new();
-        if let Some((source, line)) = self.location(1)
-            && line > 0
-        {
-            whole.extend_from_slice(&source);
-            whole.extend_from_slice(format!(":{line}: ").as_bytes());
-        }
-        whole.extend_from_slice(text.as_ref());
-        self.push_string(whole);
-        Raise
+    /// Bytes up to the limit of memory: what a function makes should not be larger.
+    pub fn free_bytes(&self) -> u64 {
+        // SAFETY: see `new`; nobody else uses it now.
+        unsafe { (*self.extra).memory.free_bytes() }
     }
 
-    /// An error about an argument (`luaL_argerror`): `bad argument #1 to 'encode' (...)`.
-    #[cold]
-    pub fn argument_error(&mut self, argument: i32, text: impl AsRef<[u8]>) -> Raise {
-        let mut whole = match (self.called_as(0), self.location(0)) {
-            (None, None) => format!("bad argument #{argument}").into_bytes(),
-            (None, Some(_)) => format!("bad argument #{argument} to '?'").into_bytes(),
-            (Some((name, is_method)), _) => match argument - i32::from(is_method) {
-                0 => [&b"calling '"[..], &name, b"' on bad self"].concat(),
-                argument => {
-                    let argument = format!("bad argument #{argument} to '");
-                    [argument.as_bytes(), &name, b"'"].concat()
-                }
-            },
-        };
-        whole.extend_from_slice(b" (");
-        whole.extend_from_slice(text.as_ref());
-        whole.push(b')');
-        self.error(whole)
-    }
-
-    /// A number as an argument, or a string that looks like one (`luaL_checknumber`).
-    #[inline]
-    pub fn number_argument(&mut self, argument: i32) -> Result<f64, Raise> {
-        match self.to_number(argument) {
-            Some(number) => Ok(number),
-            None => Err(self.type_error(argument, "number")),
-        }
-    }
-
-    /// Makes sure that an argument is a string; a number becomes one (`luaL_checklstring`).
-    #[inline]
-    pub fn string_argument(&mut self, argument: i32) -> Result<(), Raise> {
-        match self.kind(argument) != Kind::None && self.make_string(argument) {
+    /// An error if a value of this size is too large. To be asked where a script makes much of little.
+    pub fn allow(&mut self, bytes: usize) -> Result<(), Raise> {
+        match bytes as u64 <= self.free_bytes() {
             true => Ok(()),
-            false => Err(self.type_error(argument, "string")),
+            false => {
+                self.room_for_error();
+                self.push_string("not enough memory");
+                Err(Raise)
+            }
         }
     }
-
-    /// An error about the type of an argument (`luaL_typerror`).
-    #[cold]
-    pub fn type_error(&mut self, argument: i32, expected: &str) -> Raise {
-        let got = self.kind(argument).name();
-        self.argument_error(argument, format!("{expected} expected, got {got}"))
-    }
-
-    // --- garbage ------------------------------------------------------------------------------------
 
     /// Collects all garbage.
     pub fn collect_garbage(&mut self) {
