@@ -299,7 +299,8 @@ fn function_flush(ctx: &mut Ctx<'_>) -> CmdResult {
 
 /// What Valkey answers to too many arguments where it counts them itself.
 fn wrong_arguments(ctx: &Ctx<'_>) -> CmdError {
-    let name = c_text(&ctx.args.argv()[1]);
+    let argv = ctx.args.argv();
+    let name = c_text(argv.get(1).unwrap_or_default());
     let before: &[u8] = b"ERR unknown subcommand or wrong number of arguments for '";
     CmdError::owned([before, name, b"'. Try FUNCTION HELP."].concat())
 }

@@ -251,8 +251,9 @@ impl Libraries {
         }
         let library = self.at_home(options, |home| {
             let library = load::library(home, header, source, options.limit)?;
-            former.check_functions(&library, replaced).inspect_err(|_| home.forget(library.id))?;
-            Ok(library)
+            let checked = former.check_functions(&library, replaced);
+            checked.inspect_err(|_| home.forget(library.id))?;
+            Ok::<_, CmdError>(library)
         })?;
         drop(former);
         self.change(|registry| {
