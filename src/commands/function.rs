@@ -7,7 +7,7 @@
 use crate::config::RdbVersionCheck;
 use crate::persist::rdb::decode::{self, LibrariesError};
 use crate::persist::rdb::encode;
-use crate::script::functions::{Library, LoadOptions, RestorePolicy};
+use crate::script::functions::{Library, LoadOptions, NO_FUNCTION, RestorePolicy};
 use crate::script::running::Kind;
 use crate::server::functions;
 use crate::spec::{AclCategories, CmdError, Flags, Group, KeyFlags, KeySpec};
@@ -183,9 +183,6 @@ const FUNCTION: &[Command] = &[
         "response_policy:special",
     ]),
 ];
-
-/// What is answered to a name that no function has.
-pub const NO_FUNCTION: CmdError = CmdError::text("ERR Function not found");
 
 fn fcall(ctx: &mut Ctx<'_>) -> CmdResult {
     call(ctx, false)

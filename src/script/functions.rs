@@ -7,7 +7,7 @@
 //!
 //! A function lives in interpreters: a [`Shelf`] is one with the libraries that it has loaded so far. Every
 //! worker has its own, for libraries that keep nothing between two calls. A library that does
-//! ([`Library::is_stateless`] is false) is loaded once, into the shelf of [`Libraries::home`], where
+//! ([`Proven::is_stateless`] is false) is loaded once, into the shelf of [`Libraries::home`], where
 //! FUNCTION LOAD runs all of them.
 //!
 //! - `load`: a source becomes a library. `shelf`: interpreters.
@@ -16,8 +16,8 @@
 //! crashes over two functions of one library that differ in case only; here the second one is refused.)
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
@@ -45,8 +45,24 @@ pub struct Library {
     pub source: Arc<[u8]>,
     /// What it has registered, in its order.
     pub functions: Vec<Function>,
+    proven: OnceLock<Proven>,
+}
+
+/// What can be told of a library before its functions run.
+#[derive(Debug, Default)]
+pub struct Proven {
     /// Its functions keep nothing between calls, so that every interpreter may have its own.
     pub is_stateless: bool,
+    /// Of each function, in their order.
+    pub functions: Vec<Proof>,
+}
+
+impl Library {
+    /// What can be told of it; found out by `prove` when it is first asked for.
+    #[inline]
+    pub fn proven(&self, prove: impl FnOnce(&Library) -> Proven) -> &Proven {
+        self.proven.get_or_init(|| prove(self))
+    }
 }
 
 /// A function of a library.
@@ -58,8 +74,6 @@ pub struct Function {
     pub description: Option<Arc<[u8]>>,
     /// Its flags.
     pub flags: ScriptFlags,
-    /// What can be told of it before it runs.
-    pub proof: Proof,
 }
 
 /// A function that was found.
@@ -77,6 +91,9 @@ impl Found {
         &self.library.functions[self.index]
     }
 }
+
+/// What is answered to a name that no function has.
+pub const NO_FUNCTION: CmdError = CmdError::text("ERR Function not found");
 
 /// Names that are longer than this are looked up with an allocation.
 const SHORT_NAME_BYTES: usize = 128;
@@ -207,17 +224,22 @@ pub enum RestorePolicy {
 pub struct Libraries {
     current: RwLock<Arc<Registry>>,
     epoch: AtomicU64,
-    /// The one interpreter for libraries that keep state, and in which all are loaded at first. Whoever
-    /// has it holds all shards. It is not here while one of its functions runs.
+    /// The one interpreter for libraries that keep state, and in which all are loaded at first. Who holds
+    /// all shards may wait for it; who does not only tries, and gives it back before he waits for
+    /// anything.
     pub home: Mutex<Option<Box<Shelf>>>,
-    /// What it took when that was last told, bytes.
-    pub home_bytes: AtomicU64,
+    home_bytes: AtomicU64,
 }
 
 impl Libraries {
     /// The libraries that there are now.
     pub fn current(&self) -> Arc<Registry> {
         self.current.read().clone()
+    }
+
+    /// What [`Libraries::home`] takes, bytes.
+    pub fn home_bytes(&self) -> u64 {
+        self.home_bytes.load(Ordering::Relaxed)
     }
 
     /// The sources of all libraries, in the order in which they were loaded.
@@ -347,6 +369,11 @@ impl Libraries {
         (former, home)
     }
 
+    /// Tells what [`Libraries::home`] takes by now.
+    pub fn note_home_bytes(&self, home: &Shelf) {
+        self.home_bytes.store(home.vm.used_bytes(), Ordering::Relaxed);
+    }
+
     fn change(&self, change: impl FnOnce(&mut Registry)) {
         let mut current = self.current.write();
         change(Arc::make_mut(&mut current));
@@ -360,7 +387,7 @@ impl Libraries {
         let (epoch, registry) = (self.epoch(), self.current());
         home.follow(epoch, &registry);
         let result = work(home);
-        self.home_bytes.store(home.vm.used_bytes(), Ordering::Relaxed);
+        self.note_home_bytes(home);
         result
     }
 }

@@ -2,15 +2,15 @@
 //!
 //! All texts are Valkey's.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use super::{Function, Library, Shelf};
 use crate::script::redis_api::push_error;
 use crate::script::shebang::{self, ENGINE};
 use crate::script::vm::{Code, Loader, Loading};
-use crate::script::{Proof, ScriptFlags, Vm};
+use crate::script::{ScriptFlags, Vm};
 use crate::spec::CmdError;
 use crate::spec::args::c_str;
 use crate::sys::lua::{Kind, Raise, Stack};
@@ -89,7 +89,7 @@ pub(super) fn library(
         name: header.name,
         source: source.into(),
         functions,
-        is_stateless: false,
+        proven: OnceLock::new(),
     }))
 }
 
@@ -109,7 +109,6 @@ fn functions(registered: Vec<Registered>) -> Result<Vec<Function>, CmdError> {
             name,
             description: each.description.map(Arc::from),
             flags: each.flags,
-            proof: Proof::default(),
         });
     }
     Ok(functions)

@@ -31,10 +31,11 @@ impl Shelf {
         }
     }
 
-    /// Forgets what is no more.
+    /// Forgets what is no more. A registry that is older than the last one that was followed has nothing
+    /// to tell.
     #[inline]
     pub fn follow(&mut self, epoch: u64, registry: &Registry) {
-        if self.epoch != epoch {
+        if self.epoch < epoch {
             self.epoch = epoch;
             self.sweep(registry);
         }
