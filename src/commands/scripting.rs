@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use crate::script::running::Kind;
 use crate::script::{Script, cache};
 use crate::spec::{AclCategories, CmdError, Flags, Group, KeyFlags, KeySpec};
 use crate::sys::lua::State;
@@ -146,7 +147,10 @@ const SCRIPT: &[Command] = &[
         "O(N), N being the scripts asked for",
         "Tells which scripts the server has.",
     )
-    .tips(&["request_policy:all_shards", "response_policy:agg_logical_and"])
+    .tips(&[
+        "request_policy:all_shards",
+        "response_policy:agg_logical_and",
+    ])
     .syntax("sha1*"),
     script(
         "flush",
@@ -309,10 +313,10 @@ fn script_flush(ctx: &mut Ctx<'_>) -> CmdResult {
 }
 
 /// `SCRIPT KILL`
-fn script_kill(_: &mut Ctx<'_>) -> CmdResult {
-    Err(CmdError::text(
-        "NOTBUSY No scripts in execution right now.",
-    ))
+fn script_kill(ctx: &mut Ctx<'_>) -> CmdResult {
+    ctx.server.scripts.running.kill(Kind::Eval)?;
+    ctx.out.ok();
+    Ok(Next::Done)
 }
 
 /// `SCRIPT DEBUG YES | SYNC | NO [engine]`

@@ -665,7 +665,7 @@ const SCRIPTS: &[Directive] = &[
     row(
         "lua-memory-limit",
         memory(1048576, 2147483648),
-        "1gb",
+        "1073741824",
         Working,
     )
     .doc(

@@ -16,7 +16,10 @@ use super::listen::WatchFlag;
 use super::notice::EventClass;
 use super::side::Side;
 
+mod lend;
 mod whole;
+
+pub use lend::Needs;
 
 /// Most keys that [`Access::prefetch`] takes at once: the cache has only so many line-fill slots,
 /// and lines that come too early are gone again when they are needed.

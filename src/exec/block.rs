@@ -135,6 +135,7 @@ impl Exec {
             table: &self.table,
             command,
             may_block: true,
+            script: None,
         };
         let mut next_round: Vec<Ready> = Vec::new();
         for candidate in &candidates {

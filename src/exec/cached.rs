@@ -14,7 +14,7 @@ use crate::db::Access;
 use crate::db::notice::Afterwards;
 use crate::resp::parse::Argv;
 use crate::server::Server;
-use crate::spec::keys;
+use crate::spec::{Flags, keys};
 use crate::tracking::Change;
 use crate::util::rng::Rng;
 
@@ -62,7 +62,9 @@ impl Exec {
     #[cold]
     #[inline(never)]
     pub(super) fn remember(&self, ctx: &mut Ctx<'_>, argv: Argv<'_>, moment: &mut Moment) {
-        if !ctx.client.tracking.remembers() {
+        // Scripts have no shards yet; what they read is remembered by their commands.
+        let is_script = ctx.command.row.flags.has(Flags::RUNS_SCRIPT);
+        if is_script || !ctx.client.tracking.remembers() {
             return;
         }
         let mut found: SmallVec<[usize; 8]> = SmallVec::new();

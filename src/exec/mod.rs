@@ -37,6 +37,7 @@ mod chore;
 mod fanout;
 pub mod load;
 pub mod replay;
+mod script;
 pub mod session;
 mod transaction;
 
@@ -55,6 +56,8 @@ pub struct Exec {
     pub worker: Arc<stats::Worker>,
     config: RefCell<Arc<Config>>,
     config_epoch: Cell<u64>,
+    /// What it has for scripts.
+    desk: script::Desk,
 }
 
 /// What became of a command.
@@ -153,6 +156,19 @@ impl Exec {
     /// A worker's way into `server`.
     pub fn new(server: Arc<Server>, table: Arc<CommandTable>) -> Exec {
         let worker = server.stats.add_worker();
+        Exec::counted_by(worker, server, table)
+    }
+
+    /// The same, of which nobody sees the figures.
+    fn uncounted(server: Arc<Server>, table: Arc<CommandTable>) -> Exec {
+        Exec::counted_by(Arc::default(), server, table)
+    }
+
+    fn counted_by(
+        worker: Arc<stats::Worker>,
+        server: Arc<Server>,
+        table: Arc<CommandTable>,
+    ) -> Exec {
         let config_epoch = Cell::new(server.config_epoch());
         let config = RefCell::new(server.config());
         Exec {
@@ -161,6 +177,7 @@ impl Exec {
             worker,
             config,
             config_epoch,
+            desk: script::Desk::default(),
         }
     }
 
@@ -305,7 +322,7 @@ impl Exec {
             end_caching(Some(command), client);
             return Flow::Block(waiter);
         }
-        let failed = called.result.is_err();
+        let mut failed = called.result.is_err();
         let flow = match called.result {
             Ok(Next::Exec) => {
                 let Some(flow) = self.run_queue(command, argv, moment, client, out) else {
@@ -314,6 +331,16 @@ impl Exec {
                 };
                 moment.tick = started;
                 flow
+            }
+            Ok(Next::Script(call)) => {
+                let call = (argv, call);
+                let Some(ended) = self.run_script(command, call, moment, client, out) else {
+                    client.reply = reply;
+                    return Flow::Wait(Wait::Gate);
+                };
+                moment.tick = started;
+                failed = ended.1;
+                ended.0
             }
             Ok(next) => flow_of(next),
             Err(error) => {
@@ -389,6 +416,11 @@ impl Exec {
             let locks = keyspace.lock_all();
             return Some((Held { locks, gate }, None));
         }
+        if command.row.flags.has(Flags::RUNS_SCRIPT) {
+            // What it needs is known when the script is.
+            let locks = keyspace.lock_none();
+            return Some((Held { locks, gate: None }, None));
+        }
         let (locks, only) = lock_keys(keyspace, command, argv);
         Some((Held { locks, gate: None }, only))
     }
@@ -435,6 +467,7 @@ impl Exec {
             table: &self.table,
             command,
             may_block,
+            script: None,
         };
 
         ctx.db.set_client(ctx.client.shared.id);
@@ -477,24 +510,28 @@ impl Exec {
             moment.logged(seq.unwrap_or(0));
         }
         ctx.db.tell();
-        // EXEC is shown behind what it has run.
-        if ctx.db.effects.is_monitored() && !matches!(result, Ok(Next::Exec)) {
-            self.show(ctx.command, ctx.client, argv);
+        // EXEC is shown behind what it has run, a script before that.
+        let is_shown_elsewhere = matches!(result, Ok(Next::Exec | Next::Script(_)));
+        if ctx.db.effects.is_monitored() && !is_shown_elsewhere {
+            self.show(ctx.command, ctx.client, argv, ctx.script.is_some());
         }
         result
     }
 
     /// Shows a command that has run to those who look at all of them (MONITOR).
     #[cold]
-    fn show(&self, command: &Registered, client: &Client, argv: Argv<'_>) {
+    fn show(&self, command: &Registered, client: &Client, argv: Argv<'_>, by_script: bool) {
         let row = &command.row;
-        if row.flags.any(Flags::ADMIN.and(Flags::SKIP_MONITOR)) {
+        // What runs a script is shown all the same, only not behind what that has run.
+        let skips = row.flags.has(Flags::SKIP_MONITOR) && !row.flags.has(Flags::RUNS_SCRIPT);
+        if skips || row.flags.has(Flags::ADMIN) {
             return;
         }
         let args = argv.iter().enumerate();
         let argv = args.map(|(at, arg)| (arg, row.secrets.hides(argv, at)));
         let shown = Shown {
             client: &client.shared,
+            by_script,
             db: client.db.0,
             argv,
         };
@@ -569,6 +606,12 @@ impl Exec {
     }
 }
 
+impl Drop for Exec {
+    fn drop(&mut self) {
+        self.desk.close(&self.server.scripts);
+    }
+}
+
 /// What became of a call.
 struct Called {
     result: Result<Next, CmdError>,
@@ -614,7 +657,7 @@ fn lock_keys<'k>(
 #[inline]
 fn flow_of(next: Next) -> Flow {
     match next {
-        // What blocks has a waiter, EXEC has run its queue: both were dealt with.
+        // What blocks has a waiter, EXEC has run its queue, a script has run: all were dealt with.
         Next::Done | Next::Block(_) | Next::Exec | Next::Script(_) => Flow::Done,
         Next::Close => Flow::Close,
         Next::Sleep(duration) => Flow::Sleep(duration),

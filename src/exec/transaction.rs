@@ -31,9 +31,14 @@ use crate::spec::{Args, CmdError, Flags, keys};
 
 use super::{Exec, Flow, Held, Moment, admit, begin_reply, fanout, silence};
 
+/// Commands that may touch any shard.
+const WHOLE: Flags = Flags::EXCLUSIVE
+    .and(Flags::ALL_SHARDS)
+    .and(Flags::RUNS_SCRIPT);
+
 /// What a transaction leaves to be done when its locks are released.
 #[derive(Default)]
-struct Rest {
+pub(super) struct Rest {
     /// Changes of the commands that have run.
     changes: u64,
     /// The client is to be closed, and is told no more.
@@ -41,6 +46,14 @@ struct Rest {
     /// DEBUG SLEEP.
     sleep: Duration,
     chore: Option<Chore>,
+}
+
+impl Rest {
+    /// A script has run.
+    pub(super) fn note_script(&mut self, changes: u64, chore: Option<Chore>) {
+        self.changes += changes;
+        self.chore = chore.or(self.chore);
+    }
 }
 
 /// A transaction that runs.
@@ -123,7 +136,7 @@ impl Exec {
             flags,
             first_hash: None,
             hashes: SmallVec::new(),
-            whole: needs_all || flags.any(Flags::EXCLUSIVE.and(Flags::ALL_SHARDS)),
+            whole: needs_all || flags.any(WHOLE),
         };
         if let Some(key) = command.single_key.and_then(|at| argv.get(at as usize)) {
             let hash = hash.unwrap_or_else(|| keyspace.hash(key));
@@ -226,6 +239,7 @@ impl Exec {
             table: &self.table,
             command: run.exec,
             may_block: false,
+            script: None,
         };
         for queued in run.queue.iter() {
             self.run_queued(&mut ctx, queued, moment, &mut rest);
@@ -263,9 +277,20 @@ impl Exec {
         ctx.args = Args::new(argv, 1 + command.is_subcommand() as usize);
         ctx.command = command;
         let mark = ctx.out.mark();
-        let result = self.invoke(ctx, argv, moment);
+        let started = moment.tick;
+        let (result, failed) = match self.invoke(ctx, argv, moment) {
+            Ok(Next::Script(call)) => {
+                let failed = self.run_script_in(ctx, (argv, call), moment, rest);
+                moment.tick = started;
+                (Ok(Next::Done), failed)
+            }
+            result => {
+                let failed = result.is_err();
+                (result, failed)
+            }
+        };
         rest.changes += std::mem::take(&mut ctx.db.effects.changes);
-        moment.ran(command, result.is_err());
+        moment.ran(command, failed);
         ctx.client.ran();
         if rest.is_closed || (ctx.out.len() > OUTPUT_SOFT_BYTES && self.is_too_much(ctx)) {
             // What else it does is done, but nobody is told of it.
@@ -313,7 +338,7 @@ impl Exec {
     }
 
     /// Does what is to be done once for all commands, and releases the locks.
-    fn end_group(
+    pub(super) fn end_group(
         &self,
         mut db: Access<'_>,
         gate: Option<GateGuard<'_>>,
@@ -335,7 +360,7 @@ impl Exec {
     /// Shows EXEC itself to those who look at all commands, behind what it has run.
     fn show_exec(&self, db: &Access<'_>, command: &Registered, client: &Client, argv: Argv<'_>) {
         if db.effects.is_monitored() {
-            self.show(command, client, argv);
+            self.show(command, client, argv, false);
         }
     }
 
@@ -376,7 +401,7 @@ impl Exec {
         };
         self.end_transaction(client);
         if self.server.keyspace.interest.is_monitored() {
-            self.show(command, client, argv);
+            self.show(command, client, argv, false);
         }
         let reason = error.reply();
         let reason = reason.strip_prefix(b"ERR ").unwrap_or(&reason);

@@ -195,6 +195,7 @@ impl Known {
 pub struct Cache {
     known: RwLock<Known>,
     flushes: AtomicU64,
+    epoch: AtomicU64,
     evicted: AtomicU64,
 }
 
@@ -215,7 +216,7 @@ pub struct CacheFigures {
     pub scripts: usize,
     /// Memory of sources and all that is known of them, bytes.
     pub bytes: u64,
-    /// Scripts of EVAL that had to go, ever.
+    /// Scripts of EVAL that had to go.
     pub evicted: u64,
 }
 
@@ -259,7 +260,8 @@ impl Cache {
                 && let Some(gone) = known.evict()
             {
                 gone.is_cached.store(false, Ordering::Release);
-                self.evicted.fetch_add(1, Ordering::AcqRel);
+                self.epoch.fetch_add(1, Ordering::AcqRel);
+                self.evicted.fetch_add(1, Ordering::Relaxed);
             }
             known.evaluated += 1;
             let used_at = script.used_at.load(Ordering::Relaxed);
@@ -281,15 +283,27 @@ impl Cache {
     pub fn flush(&self) -> Flushed {
         let mut known = self.known.write();
         self.flushes.fetch_add(1, Ordering::AcqRel);
+        self.epoch.fetch_add(1, Ordering::AcqRel);
         Flushed(std::mem::take(&mut *known))
+    }
+
+    /// How often it was flushed: whoever keeps more than the cache does, by a script's number, lets go of it
+    /// then.
+    #[inline]
+    pub fn flushes(&self) -> u64 {
+        self.flushes.load(Ordering::Acquire)
     }
 
     /// Grows whenever something has left: whoever keeps something by a script's number looks through it
     /// then, see [`Cache::has`].
     #[inline]
     pub fn epoch(&self) -> u64 {
-        let flushes = self.flushes.load(Ordering::Acquire);
-        flushes.wrapping_add(self.evicted.load(Ordering::Acquire))
+        self.epoch.load(Ordering::Acquire)
+    }
+
+    /// Begins to count evictions anew (CONFIG RESETSTAT).
+    pub fn reset_stats(&self) {
+        self.evicted.store(0, Ordering::Relaxed);
     }
 
     /// Its figures.

@@ -169,7 +169,7 @@ mod tests {
                 "#!lua flags=no-cluster,allow-cross-slot-keys\n",
                 "44 no-cluster allow-cross-slot-keys",
             ),
-            ("#!lua \"flags=no-writes\\x00-not\"\n", "32 no-writes"),
+            ("#!lua \"flags=no-writes\\x00-not\"\n", "31 no-writes"),
         ] {
             assert_eq!(read(source), expected, "{source:?}");
         }

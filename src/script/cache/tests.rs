@@ -109,10 +109,7 @@ fn a_worker_follows_the_cache() {
     for _ in 0..2 {
         let found = recent.by_source(&cache, b"return 1", 1).unwrap();
         assert!(Arc::ptr_eq(found, &kept));
-        assert!(Arc::ptr_eq(
-            recent.by_sha(&cache, &sha, 1).unwrap(),
-            &kept
-        ));
+        assert!(Arc::ptr_eq(recent.by_sha(&cache, &sha, 1).unwrap(), &kept));
     }
     drop(cache.flush());
     assert!(recent.by_source(&cache, b"return 1", 1).is_none());

@@ -41,6 +41,11 @@ impl Memory {
         self.used_bytes as u64
     }
 
+    /// Bytes up to the limit.
+    pub(super) fn free_bytes(&self) -> u64 {
+        self.limit_bytes.saturating_sub(self.used_bytes) as u64
+    }
+
     /// Whether more is in use than the limit.
     #[inline]
     pub(super) fn is_exceeded(&self) -> bool {

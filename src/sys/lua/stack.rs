@@ -177,6 +177,17 @@ impl Stack<'_> {
         assert!(has_room, "a Lua stack is full: reserve");
     }
 
+    /// Room for an error's value, which takes the place of the topmost value if the stack is full.
+    #[cold]
+    fn room_for_error(&mut self) {
+        // SAFETY: checks by itself; a stack that is full has a value.
+        unsafe {
+            if ffi::lua_checkstack(self.raw, 1) == 0 {
+                ffi::lua_settop(self.raw, -2);
+            }
+        }
+    }
+
     /// Has the stack end with value `top` (0 for none).
     pub fn set_top(&mut self, top: i32) {
         assert!(top >= self.floor && top <= self.top(), "values to drop");
@@ -525,6 +536,7 @@ impl Stack<'_> {
         extra.changes += 1;
         match extra.memory.is_exceeded() {
             true => {
+                self.room_for_error();
                 self.push_string("not enough memory");
                 Err(Raise)
             }
@@ -764,6 +776,7 @@ impl Stack<'_> {
             whole.extend_from_slice(format!(":{line}: ").as_bytes());
         }
         whole.extend_from_slice(text.as_ref());
+        self.room_for_error();
         self.push_string(whole);
         Raise
     }
@@ -780,7 +793,7 @@ impl Stack<'_> {
         };
         let name = String::from_utf8_lossy(&name).into_owned();
         match argument - is_method as i32 {
-            0 => self.error(format!("calling '{name}' on bad self ({text})")),
+            0 if is_method => self.error(format!("calling '{name}' on bad self ({text})")),
             argument => self.error(format!("bad argument #{argument} to '{name}' ({text})")),
         }
     }
@@ -792,7 +805,13 @@ impl Stack<'_> {
         self.argument_error(argument, format!("{expected} expected, got {got}"))
     }
 
-    // --- garbage ------------------------------------------------------------------------------------
+    // --- memory -------------------------------------------------------------------------------------
+
+    /// Bytes up to the limit of memory: what a function makes should not be larger.
+    pub fn free_bytes(&self) -> u64 {
+        // SAFETY: see `new`; nobody else uses it now.
+        unsafe { (*self.extra).memory.free_bytes() }
+    }
 
     /// Collects all garbage.
     pub fn collect_garbage(&mut self) {
