@@ -334,14 +334,14 @@ pub(super) fn trim_line_ends(text: &[u8]) -> &[u8] {
 
 // --- values to replies ------------------------------------------------------------------------------
 
-/// Writes the value on top of the stack as a reply, and takes it. `on_error` is told the texts of errors
-/// that were not counted before.
+/// Writes the value on top of the stack as a reply, and takes it. `on_error` is told the texts of the
+/// errors in it, and whether they were counted before.
 pub(super) fn reply(
     stack: &mut Stack<'_>,
     names: &Names,
     is_resp3: bool,
     out: &mut ReplyWriter,
-    on_error: &mut dyn FnMut(&[u8]),
+    on_error: &mut dyn FnMut(&[u8], bool),
 ) {
     let mut answer = Answer {
         names,
@@ -358,7 +358,7 @@ pub(super) fn reply(
         out.truncate(start);
         let text = b"ERR The reply of the script is too large";
         out.error(text);
-        on_error(text);
+        on_error(text, false);
     }
 }
 
@@ -368,7 +368,7 @@ struct Answer<'a> {
     is_resp3: bool,
     start: Mark,
     out: &'a mut ReplyWriter,
-    on_error: &'a mut dyn FnMut(&[u8]),
+    on_error: &'a mut dyn FnMut(&[u8], bool),
     /// Tables that are being walked, the outermost first.
     open: Vec<Open>,
     values: usize,
@@ -449,9 +449,7 @@ impl Answer<'_> {
     fn error(&mut self, text: &[u8], is_counted: bool) {
         self.bytes += text.len();
         self.out.error(text);
-        if !is_counted {
-            (self.on_error)(text);
-        }
+        (self.on_error)(text, is_counted);
     }
 
     /// Pushes a field of the table on top; false, and nothing, if it is of another kind.

@@ -368,9 +368,9 @@ impl Vm {
         }
     }
 
-    /// Writes what the last [`Vm::run`] has left, and forgets it. `on_error` is told the texts of those
-    /// errors in it that were not counted before.
-    pub fn reply(&mut self, out: &mut ReplyWriter, on_error: &mut dyn FnMut(&[u8])) {
+    /// Writes what the last [`Vm::run`] has left, and forgets it. `on_error` is told the texts of the
+    /// errors in it, and whether they were counted before.
+    pub fn reply(&mut self, out: &mut ReplyWriter, on_error: &mut dyn FnMut(&[u8], bool)) {
         let mut stack = self.state.stack();
         if stack.top() > 0 {
             convert::reply(&mut stack, &self.names, self.is_resp3, out, on_error);

@@ -3,7 +3,7 @@
 use super::{Code, Failure, Loader, Loading, Settings, Use, Vm};
 use crate::resp::parse::{Argv, Span};
 use crate::resp::write::ReplyWriter;
-use crate::script::{Caller, Proof, Repl, Script, ScriptFlags, Tick};
+use crate::script::{Caller, Repl, Script, Tick};
 use crate::spec::CmdError;
 use crate::sys::lua::{Raise, Stack};
 
@@ -67,14 +67,9 @@ fn vm(used_for: Use) -> Vm {
 }
 
 fn script(id: u64, source: &str) -> Script {
-    Script {
-        id,
-        sha: [b'0'; 40],
-        source: source.as_bytes().into(),
-        flags: ScriptFlags::default(),
-        proof: Proof::default(),
-        used_at: Default::default(),
-    }
+    let mut script = Script::new(source.as_bytes()).expect("a script");
+    script.id = id;
+    script
 }
 
 /// Words as arguments.
@@ -93,7 +88,7 @@ fn spans(words: &[&str]) -> (Vec<u8>, Vec<Span>) {
 fn run(vm: &mut Vm, code: Code, fake: &mut Fake, out: &mut ReplyWriter) -> Result<(), Failure> {
     let (bytes, spans) = spans(&["k1", "a1", "a2"]);
     vm.run(code, Argv::new(&bytes, &spans), 1, fake)?;
-    vm.reply(out, &mut |_| {});
+    vm.reply(out, &mut |_, _| {});
     Ok(())
 }
 
@@ -146,7 +141,7 @@ fn lines_are_counted_with_the_shebang() {
         eval("#!lua flags=no-writes\n\nerror('x')"),
         "-ERR user_script:3: x script: on @user_script:3.|"
     );
-    assert_eq!(eval("#!lua"), "$-1|");
+    assert_eq!(eval("#!lua\n"), "$-1|");
 }
 
 #[test]

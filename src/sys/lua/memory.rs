@@ -2,7 +2,7 @@
 //! runs.
 //!
 //! A refusal makes Lua raise an error, so there must be none while a Rust function runs that Lua has
-//! called: [`Memory::hold`] and [`Memory::release`] say when that is.
+//! called: [`Memory::hold`] says when that is.
 
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error, realloc};
 use std::ffi::c_void;
@@ -39,6 +39,11 @@ impl Memory {
 
     pub(super) fn used_bytes(&self) -> u64 {
         self.used_bytes as u64
+    }
+
+    /// How much there is below the limit.
+    pub(super) fn left_bytes(&self) -> usize {
+        self.limit_bytes.saturating_sub(self.used_bytes)
     }
 
     /// Whether more is in use than the limit.
