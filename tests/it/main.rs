@@ -33,6 +33,7 @@ mod queues;
 mod rdb;
 mod rdb_encode;
 mod replay;
+mod scripts;
 mod server;
 mod shop;
 mod smoke;
