@@ -230,9 +230,13 @@ pub(super) fn call(run: &mut Run<'_>, number: u32, stack: &mut Stack<'_>) -> Res
             run.failure = Some(convert::failure(stack, run.names));
             Ok(1)
         }
-        Some(Ask::RegisterFunction) | None => Err(stack.error("only while a library is loaded")),
+        Some(Ask::RegisterFunction) | None => fail(stack, NOT_LOADING),
     }
 }
+
+/// What `register_function` fails with when it is called by a function.
+const NOT_LOADING: &str =
+    "ERR server.register_function can only be called on FUNCTION LOAD command";
 
 /// What a command has answered, which is on top of the stack.
 enum Answered {

@@ -4,7 +4,6 @@
 //! lately, so that the usual case asks nobody else.
 
 use std::cell::{Cell, RefCell};
-use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -55,8 +54,8 @@ pub(in crate::exec) struct Desk {
 #[derive(Clone, Default)]
 struct Known {
     epoch: u64,
-    /// Counted by this worker alone.
-    registry: Rc<Arc<Registry>>,
+    /// The outer count is this worker's alone.
+    registry: Arc<Arc<Registry>>,
 }
 
 impl Desk {
@@ -68,7 +67,7 @@ impl Desk {
         if known.epoch != epoch {
             *known = Known {
                 epoch,
-                registry: Rc::new(libraries.current()),
+                registry: Arc::new(libraries.current()),
             };
         }
         known.clone()
