@@ -10,6 +10,7 @@ use std::sync::atomic::Ordering;
 use crate::commands::{ScriptCall, ScriptCode};
 use crate::config::Config;
 use crate::resp::parse::Argv;
+use crate::script::proof::{self, Facts};
 use crate::script::vm::{Code, Settings, Use, Vm};
 use crate::script::{Proof, Recent, Script, ScriptFlags, Scripts, cache};
 use crate::server::{KIVI_VERSION, REDIS_VERSION};
@@ -118,8 +119,17 @@ impl Exec {
     /// What can be told of a script before it runs.
     #[cold]
     fn prove(&self, script: &Script) -> Proof {
-        let _ = script;
-        Proof::default()
+        proof::analyse(&script.source, &|name, second| self.facts(name, second))
+    }
+
+    /// What is known of the command that a script names with one literal, or two.
+    pub(super) fn facts(&self, name: &[u8], second: Option<&[u8]>) -> Option<Facts> {
+        let command = self.table.get(name)?;
+        let command = match command.subcommands.is_empty() {
+            true => command,
+            false => command.subcommand(second?)?,
+        };
+        Some(Facts::of(command.row))
     }
 
     /// Whether a script may run that says itself what it does.

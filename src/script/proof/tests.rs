@@ -1,7 +1,7 @@
 use super::*;
 use crate::spec::{Begin, Find, KeyFlags};
 
-
+mod random;
 
 const ONE: &[KeySpec] = &[KeySpec::at(1, KeyFlags::RW)];
 const TWO: &[KeySpec] = &[KeySpec::range(1, 1, 1, KeyFlags::RW)];
