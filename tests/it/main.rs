@@ -20,6 +20,7 @@ mod harness;
 mod isolation;
 mod large;
 mod lifecycle;
+mod lualibs;
 mod misuse;
 mod monitor;
 mod persist_faults;

@@ -12,6 +12,11 @@ use mlua_sys::lua51 as ffi;
 
 use super::{Extra, Host, SOURCE_BYTES_MAX, Tie, extra_of};
 
+mod cells;
+mod errors;
+
+pub use cells::Cells;
+
 /// Free places that a function finds at least, as many as it may use without [`Stack::reserve`].
 const ROOM: c_int = 64;
 /// Most entries that a new table gets room for at once.
@@ -172,6 +177,14 @@ impl Stack<'_> {
             0 => Err(self.error("stack overflow")),
             _ => Ok(()),
         }
+    }
+
+    /// Makes sure that so many values can be pushed; false if that is too many. Where exact numbers are
+    /// to be as with C's libraries; else [`Stack::reserve`].
+    #[inline]
+    pub fn has_room(&mut self, count: u8) -> bool {
+        // SAFETY: checks by itself.
+        unsafe { ffi::lua_checkstack(self.raw, c_int::from(count)) != 0 }
     }
 
     /// Room for one value.
@@ -609,6 +622,28 @@ impl Stack<'_> {
         }
     }
 
+    /// Calls `visit` for each key of a table, while they are numbers and it says true; false if not all
+    /// were visited. Whether a table is an array is told in no time by this.
+    pub fn number_keys(&mut self, table: i32, mut visit: impl FnMut(f64) -> bool) -> bool {
+        let at = self.table(table);
+        self.room();
+        // SAFETY: checks by itself.
+        assert!(unsafe { ffi::lua_checkstack(self.raw, 2) } != 0);
+        // SAFETY: a table, room for a key and a value, and keys that it has: `visit` cannot reach it.
+        unsafe {
+            ffi::lua_pushnil(self.raw);
+            while ffi::lua_next(self.raw, at) != 0 {
+                let is_number = ffi::lua_type(self.raw, -2) == ffi::LUA_TNUMBER;
+                if !is_number || !visit(ffi::lua_tonumber(self.raw, -2)) {
+                    ffi::lua_settop(self.raw, -3);
+                    return false;
+                }
+                ffi::lua_settop(self.raw, -2);
+            }
+        }
+        true
+    }
+
     /// Pushes a value's metatable; false, and nothing, if it has none.
     pub fn push_metatable(&mut self, index: i32) -> bool {
         let at = self.at(index);
@@ -772,46 +807,18 @@ impl Stack<'_> {
         }
     }
 
-    // --- errors -------------------------------------------------------------------------------------
+    // --- memory -------------------------------------------------------------------------------------
 
-    /// An error whose text begins with the line of the script that has called (`luaL_error`).
-    #[cold]
-    pub fn error(&mut self, text: impl AsRef<[u8]>) -> Raise {
-        let mut whole = Vec::new();
-        if let Some((source, line)) = self.location(1)
-            && line > 0
-        {
-            whole.extend_from_slice(&source);
-            whole.extend_from_slice(format!(":{line}: ").as_bytes());
+    /// An error if a value of this size is too large. To be asked where a script makes much of little.
+    pub fn allow(&mut self, bytes: usize) -> Result<(), Raise> {
+        match bytes <= self.memory_left_bytes() {
+            true => Ok(()),
+            false => {
+                self.room_for_error();
+                self.push_string("not enough memory");
+                Err(Raise)
+            }
         }
-        whole.extend_from_slice(text.as_ref());
-        self.room_for_error();
-        self.push_string(whole);
-        Raise
-    }
-
-    /// An error about an argument (`luaL_argerror`): `bad argument #1 to 'encode' (...)`.
-    #[cold]
-    pub fn argument_error(&mut self, argument: i32, text: impl AsRef<[u8]>) -> Raise {
-        let text = String::from_utf8_lossy(text.as_ref()).into_owned();
-        let Some((name, is_method)) = self.called_as(0) else {
-            return match self.location(0) {
-                None => self.error(format!("bad argument #{argument} ({text})")),
-                Some(_) => self.error(format!("bad argument #{argument} to '?' ({text})")),
-            };
-        };
-        let name = String::from_utf8_lossy(&name).into_owned();
-        match argument - is_method as i32 {
-            0 if is_method => self.error(format!("calling '{name}' on bad self ({text})")),
-            argument => self.error(format!("bad argument #{argument} to '{name}' ({text})")),
-        }
-    }
-
-    /// An error about the type of an argument (`luaL_typerror`).
-    #[cold]
-    pub fn type_error(&mut self, argument: i32, expected: &str) -> Raise {
-        let got = self.kind(argument).name();
-        self.argument_error(argument, format!("{expected} expected, got {got}"))
     }
 }
 
