@@ -15,6 +15,7 @@ use crate::load::{self, By, Draw, Outcome, Run, Step, Stop};
 use crate::options::{Mode, Options};
 use crate::process;
 use crate::report::{Row, Table, Target};
+use crate::scripts;
 use crate::server::{Contender, Server};
 use crate::types::Fill;
 
@@ -32,6 +33,8 @@ pub(crate) enum Filling {
     Elements(Data),
     /// What has commands of its own.
     Types(Fill),
+    /// What scripts need.
+    Scripts(scripts::Fill),
 }
 
 impl Filling {
@@ -39,6 +42,7 @@ impl Filling {
         match self {
             Self::Elements(data) => data.write(server),
             Self::Types(fill) => fill.write(server),
+            Self::Scripts(fill) => fill.write(server),
         }
     }
 }
@@ -71,6 +75,12 @@ impl Load {
     /// The same over what is no collection; the label says what that is.
     pub(crate) fn over(label: &str, fill: Fill, commands: &[&str], draws: &[Draw]) -> Result<Self> {
         Self::of(label.into(), Filling::Types(fill), commands, draws)
+    }
+
+    /// The same of scripts.
+    pub(crate) fn scripted(label: &str, commands: &[&str], draws: &[Draw]) -> Result<Self> {
+        let data = Filling::Scripts(scripts::Fill);
+        Self::of(label.into(), data, commands, draws)
     }
 
     fn of(label: String, data: Filling, commands: &[&str], draws: &[Draw]) -> Result<Self> {

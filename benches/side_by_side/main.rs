@@ -1,6 +1,7 @@
 //! Kivi beside a real server, on this machine, in one run: what a request costs, what a key costs,
 //! how long a reader waits, how late a key expires, what more threads bring, what snapshots and the
-//! log cost, transactions, messages and tracking, and streams, bitmaps, HyperLogLogs and geo indexes.
+//! log cost, transactions, messages and tracking, streams, bitmaps, HyperLogLogs and geo indexes, and
+//! scripts.
 //!
 //! `cargo bench --bench side_by_side -- [what] [options]`; `--help` lists them, benches/README.md
 //! explains the tables.
@@ -43,6 +44,7 @@ mod publish;
 mod replies;
 mod report;
 mod scaling;
+mod scripts;
 mod server;
 mod syscalls;
 mod tracking;
@@ -207,6 +209,7 @@ fn measure(bench: &Bench, what: What, emit: Emit) -> Result<()> {
         What::Publish => publish::run(bench),
         What::Tracking => tracking::run(bench),
         What::Types => types::run(bench),
+        What::Scripts => scripts::run(bench),
         What::All | What::Collections | What::Persist | What::Coordination => {
             unreachable!("`parts` never yields a group")
         }

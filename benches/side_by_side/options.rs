@@ -42,6 +42,7 @@ WHAT (default: all)
   tracking  what GET and SET cost more while others track keys, or with notifications
   coordination  the last four
   types     server CPU per request of streams, bitmaps, HyperLogLogs, geo; RSS per entry of a stream
+  scripts   server CPU per request of EVAL, EVALSHA, FCALL, and of cjson and cmsgpack
 
 WHO
   --kivi PATH         the binary under test (or KIVI_BENCH_BINARY; default: the one cargo built)
@@ -63,7 +64,7 @@ HOW (several of the first three may be given)
   --rounds N          alternating rounds per figure (default 3)
   --seconds S         length of one load run (default 2.5)
   --only WORD         only the rows of ops, ranges, elements, grow, scaling, fsync, multi,
-                      publish, tracking, types that hold this word
+                      publish, tracking, types, scripts that hold this word
   --keys N            keys of cpu, memory, expiry, scaling; a tenth in ops, a quarter in elements;
                       entries that are added, or read by groups, in types (default 1000000)
   --save-keys N       keys of bgsave, loading (default 5000000)
@@ -74,7 +75,7 @@ HOW (several of the first three may be given)
   --fill-keys N       keys of fill, elements of grow (default 5000000)
   --connections N     connections of idle (default 10000)
   --due N             keys due at once in expiry (default 1000)
-  --clients N         connections of ops, ranges, scaling, coordination, types (default 50)
+  --clients N         connections of ops, ranges, scaling, coordination, types, scripts (default 50)
   --subscribers LIST  of publish (default 1,100,1000)
   --trackers N        tracking clients (default 1000)
   --server-threads LIST  I/O threads of scaling (default 1,2,4,8,12 as far as there are cores)
@@ -116,6 +117,7 @@ pub(crate) enum What {
     Tracking,
     Coordination,
     Types,
+    Scripts,
     All,
 }
 
@@ -148,6 +150,7 @@ impl What {
             "tracking" => Self::Tracking,
             "coordination" => Self::Coordination,
             "types" => Self::Types,
+            "scripts" => Self::Scripts,
             "all" => Self::All,
             _ => return None,
         })
@@ -196,6 +199,7 @@ impl What {
             Self::Publish => &[Self::Publish],
             Self::Tracking => &[Self::Tracking],
             Self::Types => &[Self::Types],
+            Self::Scripts => &[Self::Scripts],
             Self::Coordination => &[Self::Multi, Self::Watch, Self::Publish, Self::Tracking],
         }
     }

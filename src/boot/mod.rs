@@ -332,6 +332,11 @@ fn apply_config(
             rewriting::dir_changed(server);
             Ok(())
         }
+        // What was compiled under the other settings is not run again.
+        Field::LuaEnableInsecureApi | Field::LuaEnableDeprecatedApi => {
+            drop(server.scripts.cache.flush());
+            Ok(())
+        }
         Field::AppendOnly if after.appendonly => rewriting::switch_on(server, after),
         Field::AppendOnly => {
             rewriting::switch_off(server);

@@ -163,6 +163,11 @@ impl Client {
         add_as_owner(&self.shared.commands, 1);
     }
 
+    /// Counts commands that a script of it has run.
+    pub fn ran_times(&self, commands: u64) {
+        add_as_owner(&self.shared.commands, commands);
+    }
+
     /// Counts bytes that were read from it.
     #[inline]
     pub fn sent(&self, bytes: u64) {

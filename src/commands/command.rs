@@ -373,7 +373,7 @@ fn each_key<'a>(
         found(ctx.out, key, spec.flags_in(argv));
         keys += 1;
     });
-    if all.is_err() {
+    if all.is_err() && !command.row.flags.has(Flags::NO_MANDATORY_KEYS) {
         return Err(CmdError::text(
             "ERR Invalid arguments specified for command",
         ));

@@ -28,6 +28,7 @@ use crate::util::rng::Rng;
 use super::{CmdResult, Command, CommandTable, Ctx, Next, command};
 
 mod persistence;
+mod scripts;
 
 /// The rows of this family.
 pub const COMMANDS: &[Command] = &[command(
@@ -92,6 +93,12 @@ const SECTIONS: &[Section] = &[
     section("cluster", "Cluster", true, |report| {
         report.line("cluster_enabled", 0)
     }),
+    section(
+        "scriptingengines",
+        "Scripting Engines",
+        false,
+        scripts::engines,
+    ),
     section("keyspace", "Keyspace", true, keyspace),
 ];
 
@@ -174,6 +181,11 @@ impl Report<'_, '_> {
     /// `name:bytes` and `name_human:1.44M`.
     fn bytes(&mut self, name: &str, bytes: u64) {
         self.line(name, bytes);
+        self.human(name, bytes);
+    }
+
+    /// `name_human:1.44M`.
+    fn human(&mut self, name: &str, bytes: u64) {
         self.text.push_str(name);
         self.text.push_str("_human");
         self.field(human_bytes(bytes));
@@ -377,6 +389,7 @@ fn memory(report: &mut Report<'_, '_>) {
     report.line("allocator_resident", heap.resident);
     report.line("allocator_muzzy", heap.muzzy);
     report.bytes("total_system_memory", process::total_system_memory_bytes());
+    scripts::memory(report);
     report.bytes("maxmemory", 0);
     report.line("maxmemory_policy", "noeviction");
     ratio(report, "allocator_frag", heap.active, heap.allocated);
@@ -498,6 +511,8 @@ fn keyspace_stats(report: &mut Report<'_, '_>) {
     report.line("evicted_keys", 0);
     let evicted = &report.server.clients.memory.evicted;
     report.line("evicted_clients", evicted.load(Ordering::Relaxed));
+    let scripts = report.server.scripts.cache.figures();
+    report.line("evicted_scripts", scripts.evicted);
     report.zeros(&[
         "total_eviction_exceeded_time",
         "current_eviction_exceeded_time",

@@ -7,6 +7,7 @@
 //!
 //! To add a command: one row, one function, tests, in one file. A new family: its file, and its rows in [`FAMILIES`].
 
+use std::cell::OnceCell;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -198,6 +199,20 @@ pub struct Ctx<'a> {
     /// The client can wait: what would block it elsewhere (in a transaction, in a script) finds
     /// nothing there and replies as if the time were over.
     pub may_block: bool,
+    /// A script runs the command.
+    pub script: Option<&'a ScriptClock>,
+}
+
+/// The time of a script stands still: what TIME tells it, read when it is first asked, Unix time in
+/// microseconds.
+#[derive(Default, Debug)]
+pub struct ScriptClock(OnceCell<u64>);
+
+impl ScriptClock {
+    /// The time of the script, which is `now_us` if it was not asked before.
+    pub fn unix_us(&self, now_us: impl FnOnce() -> u64) -> u64 {
+        *self.0.get_or_init(now_us)
+    }
 }
 
 impl Ctx<'_> {

@@ -193,7 +193,11 @@ fn db_number(ctx: &mut Ctx<'_>, otherwise: &'static str) -> Result<i32, CmdError
 
 fn time(ctx: &mut Ctx<'_>) -> CmdResult {
     // The moment of the batch has milliseconds only.
-    let now_us = ctx.server.clock.unix_us();
+    let now_us = || ctx.server.clock.unix_us();
+    let now_us = match ctx.script {
+        Some(script) => script.unix_us(now_us),
+        None => now_us(),
+    };
     ctx.out.array(2);
     ctx.out.bulk_int((now_us / 1_000_000) as i64);
     ctx.out.bulk_int((now_us % 1_000_000) as i64);

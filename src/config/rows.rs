@@ -659,14 +659,24 @@ const MONITORING: &[Directive] = &[
 ];
 
 const SCRIPTS: &[Directive] = &[
-    row("busy-reply-threshold", int(0, MAX), "5000", Later)
+    row("busy-reply-threshold", int(0, MAX), "5000", Working)
         .aliases(&["lua-time-limit"])
         .doc("Milliseconds after which other clients are told that a script is running."),
-    row("lua-enable-insecure-api", Kind::Bool, "no", Later)
+    row(
+        "lua-memory-limit",
+        memory(1048576, 2147483648),
+        "1073741824",
+        Working,
+    )
+    .doc(
+        "Most memory that the Lua interpreter of one thread may use; a script that wants \
+         more ends with an error. Kivi's own.",
+    ),
+    row("lua-enable-insecure-api", Kind::Bool, "no", Working)
         .protected()
         .hidden()
         .doc("Gives scripts functions that let them leave the sandbox."),
-    row("lua-enable-deprecated-api", Kind::Bool, "no", Later)
+    row("lua-enable-deprecated-api", Kind::Bool, "no", Working)
         .protected()
         .hidden()
         .doc("Gives scripts functions that are deprecated."),

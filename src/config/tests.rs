@@ -126,6 +126,8 @@ fn config_get_names_exactly_what_the_servers_name() {
         .collect();
     let mut theirs: BTreeSet<String> = valkey().into_keys().chain(redis().into_keys()).collect();
     theirs.insert("io-threads-do-reads".to_owned());
+    // Kivi's own.
+    theirs.insert("lua-memory-limit".to_owned());
     assert_eq!(ours, theirs);
 }
 

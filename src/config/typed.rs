@@ -133,6 +133,14 @@ fields! {
         = "latency-tracking-info-percentiles";
     /// Keep keys and values of users out of the log.
     HideUserDataFromLog hide_user_data_from_log: bool = "hide-user-data-from-log";
+    /// Milliseconds after which others are told that a script is running.
+    BusyReplyThreshold busy_reply_threshold_ms: u64 = "busy-reply-threshold";
+    /// Most memory of one Lua interpreter, in bytes.
+    LuaMemoryLimit lua_memory_limit_bytes: u64 = "lua-memory-limit";
+    /// Scripts have functions with which they can leave the sandbox.
+    LuaEnableInsecureApi lua_enable_insecure_api: bool = "lua-enable-insecure-api";
+    /// Scripts have functions that are deprecated.
+    LuaEnableDeprecatedApi lua_enable_deprecated_api: bool = "lua-enable-deprecated-api";
     /// FLUSHALL and FLUSHDB without a mode free in the background.
     LazyfreeLazyUserFlush lazyfree_lazy_user_flush: bool = "lazyfree-lazy-user-flush";
     /// Fields up to which a hash stays compact.

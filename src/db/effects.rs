@@ -27,6 +27,8 @@ pub struct Effects {
     is_logged: bool,
     /// Several commands become one record: what each has to say is put together.
     is_grouped: bool,
+    /// What is done is not to be repeated: a script has said so.
+    is_muted: bool,
     /// What anybody wants to know of every key, see [`notice::Interest`].
     interest: u32,
     /// Number of the client that asks, 0 for the server itself.
@@ -134,6 +136,12 @@ impl Effects {
     /// appended by [`Effects::append_draft_to`].
     pub fn set_grouped(&mut self, grouped: bool) {
         self.is_grouped = grouped;
+    }
+
+    /// Has what is done from now on repeated, or not (`redis.set_repl`). That keys were found expired is
+    /// logged in any case.
+    pub fn set_muted(&mut self, muted: bool) {
+        self.is_muted = muted;
     }
 
     /// The next command of a group begins, with what anybody wants to know by now.
@@ -314,7 +322,7 @@ impl Effects {
 
     /// Has the log repeat this command instead of the request, behind what it was told before.
     pub fn propagate_as<'a>(&mut self, db: DbIndex, argv: impl Iterator<Item = &'a [u8]> + Clone) {
-        if self.is_logged {
+        if self.is_logged && !self.is_muted {
             let log = self.log();
             log.replaces = true;
             log.draft.push(db, argv);
@@ -327,7 +335,7 @@ impl Effects {
         db: DbIndex,
         argv: impl Iterator<Item = &'a [u8]> + Clone,
     ) {
-        if self.is_logged {
+        if self.is_logged && !self.is_muted {
             self.log().draft.push(db, argv);
         }
     }
@@ -363,7 +371,10 @@ impl Effects {
     /// Records that a key was found expired, and deleted.
     #[cold]
     pub(super) fn log_expired(&mut self, db: DbIndex, key: &[u8]) {
-        self.also_propagate(db, [&b"UNLINK"[..], key].into_iter());
+        if self.is_logged {
+            let argv = [&b"UNLINK"[..], key].into_iter();
+            self.log().draft.push(db, argv);
+        }
     }
 
     fn log(&mut self) -> &mut LogEffects {
@@ -381,14 +392,15 @@ impl Effects {
         request: impl ExactSizeIterator<Item = &'a [u8]> + Clone,
         has_changed: bool,
     ) -> Option<u64> {
-        let is_grouped = self.is_grouped;
+        let (is_grouped, is_muted) = (self.is_grouped, self.is_muted);
+        let has_changed = has_changed && !is_muted;
         let log = match &mut self.log {
             Some(log) => log,
             None if !has_changed => return None,
             None if is_grouped => self.log(),
             None => return Some(oplog.append(db, request)),
         };
-        if (has_changed || log.is_forced) && !log.replaces {
+        if (has_changed || log.is_forced && !is_muted) && !log.replaces {
             log.draft.push(db, request);
         }
         if is_grouped {

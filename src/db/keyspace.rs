@@ -1,5 +1,6 @@
 //! Shards, their locks, and what a command holds of them.
 
+use std::ops::{Deref, DerefMut};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -7,7 +8,7 @@ use smallvec::SmallVec;
 
 use crate::ds::entry::{Entry, EntryRef};
 use crate::ds::hash::KeyHash;
-use crate::ds::lock::{ShardGuard, ShardLock};
+use crate::ds::lock::{ShardGuard, ShardLock, lock_unless};
 use crate::ds::table::Table;
 
 use super::expire::ExpireClock;
@@ -39,6 +40,7 @@ pub struct Shard {
 }
 
 /// What a shard's mutex guards.
+#[derive(Default)]
 pub struct ShardData {
     /// Tables by database; shorter than the number of databases until one of them is written.
     pub(super) tables: Vec<Table<Entry>>,
@@ -234,7 +236,7 @@ impl Keyspace {
     pub fn lock_one(&self, hash: u64) -> Locks<'_> {
         let id = self.shard_of(hash);
         Locks {
-            first: Some((id, self.shard(id).data.lock())),
+            first: Some((id, Hold::Own(self.shard(id).data.lock()))),
             rest: Vec::new(),
         }
     }
@@ -244,16 +246,49 @@ impl Keyspace {
         let mut ids: SmallVec<[ShardId; 16]> = hashes.map(|hash| self.shard_of(hash)).collect();
         ids.sort_unstable();
         ids.dedup();
-        let mut guards = ids.into_iter().map(|id| (id, self.shard(id).data.lock()));
+        let lock = |id| (id, Hold::Own(self.shard(id).data.lock()));
+        let mut guards = ids.into_iter().map(lock);
         Locks {
             first: guards.next(),
             rest: guards.collect(),
         }
     }
 
+    /// As [`Keyspace::lock_one`]; `None` when someone has the keyspace for himself, for long.
+    #[inline(always)]
+    pub fn claim_one(&self, hash: u64) -> Option<Locks<'_>> {
+        let id = self.shard_of(hash);
+        Some(Locks {
+            first: Some((id, Hold::Own(self.claim(id)?))),
+            rest: Vec::new(),
+        })
+    }
+
+    /// As [`Keyspace::lock_many`]; `None` when someone has the keyspace for himself, for long.
+    pub fn claim_many(&self, hashes: impl Iterator<Item = u64>) -> Option<Locks<'_>> {
+        let mut ids: SmallVec<[ShardId; 16]> = hashes.map(|hash| self.shard_of(hash)).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        let mut ids = ids.into_iter();
+        let mut locks = self.lock_none();
+        if let Some(id) = ids.next() {
+            locks.first = Some((id, Hold::Own(self.claim(id)?)));
+        }
+        for id in ids {
+            locks.rest.push((id, Hold::Own(self.claim(id)?)));
+        }
+        Some(locks)
+    }
+
+    /// A shard; `None` when someone has the keyspace for himself, for long.
+    #[inline(always)]
+    pub(super) fn claim(&self, id: ShardId) -> Option<ShardGuard<'_, ShardData>> {
+        lock_unless(&self.shard(id).data, || self.gate.is_held_long())
+    }
+
     /// Locks every shard. Only for the exclusive path: see [`Gate`].
     pub fn lock_all(&self) -> Locks<'_> {
-        let lock = |(id, shard)| (ShardId(id as u32), Shard::lock(shard));
+        let lock = |(id, shard)| (ShardId(id as u32), Hold::Own(Shard::lock(shard)));
         let mut guards = self.shards.iter().enumerate().map(lock);
         Locks {
             first: guards.next(),
@@ -320,8 +355,38 @@ impl Shard {
 
 /// The shards that a command holds, ascending but for the first. Mostly one, so that has a place of its own.
 pub struct Locks<'k> {
-    first: Option<(ShardId, ShardGuard<'k, ShardData>)>,
-    rest: Vec<(ShardId, ShardGuard<'k, ShardData>)>,
+    first: Option<(ShardId, Hold<'k>)>,
+    rest: Vec<(ShardId, Hold<'k>)>,
+}
+
+/// How a shard is held.
+enum Hold<'k> {
+    /// It is locked.
+    Own(ShardGuard<'k, ShardData>),
+    /// Somebody else has locked it, and lends it.
+    Lent(&'k mut ShardData),
+}
+
+impl Deref for Hold<'_> {
+    type Target = ShardData;
+
+    #[inline(always)]
+    fn deref(&self) -> &ShardData {
+        match self {
+            Hold::Own(guard) => guard,
+            Hold::Lent(data) => data,
+        }
+    }
+}
+
+impl DerefMut for Hold<'_> {
+    #[inline(always)]
+    fn deref_mut(&mut self) -> &mut ShardData {
+        match self {
+            Hold::Own(guard) => guard,
+            Hold::Lent(data) => data,
+        }
+    }
 }
 
 impl<'k> Locks<'k> {
@@ -336,8 +401,75 @@ impl<'k> Locks<'k> {
 
     #[inline(never)]
     fn get_of_rest(&mut self, id: ShardId) -> Option<&mut ShardData> {
-        let at = self.rest.binary_search_by_key(&id, |(held, _)| *held);
-        at.ok().map(|at| &mut *self.rest[at].1)
+        let at = self.place_in_rest(id)?;
+        Some(&mut self.rest[at].1)
+    }
+
+    fn place_in_rest(&self, id: ShardId) -> Option<usize> {
+        // Of all shards, which are all in order, each is where its number says.
+        let guess = (id.0 as usize).wrapping_sub(1);
+        match self.rest.get(guess) {
+            Some((held, _)) if *held == id => Some(guess),
+            _ => self.rest.binary_search_by_key(&id, |(held, _)| *held).ok(),
+        }
+    }
+
+    /// Lends one shard, if it is held.
+    #[inline]
+    pub(super) fn lend_one(&mut self, id: ShardId) -> Option<Locks<'_>> {
+        let data = self.get(id)?;
+        Some(Locks {
+            first: Some((id, Hold::Lent(data))),
+            rest: Vec::new(),
+        })
+    }
+
+    /// Lends these shards, which ascend, each named once, if all of them are held.
+    pub(super) fn lend_many(&mut self, ids: &[ShardId]) -> Option<Locks<'_>> {
+        let is_asked = |held: &ShardId| ids.binary_search(held).is_ok();
+        let first = self.first.iter_mut();
+        let held = first.chain(&mut self.rest);
+        let asked = held.filter(|(held, _)| is_asked(held));
+        let mut rest: Vec<_> = asked.map(|(id, hold)| (*id, Hold::Lent(hold))).collect();
+        // The first of a lender need not be the lowest.
+        rest.sort_unstable_by_key(|(id, _)| *id);
+        (rest.len() == ids.len()).then_some(Locks { first: None, rest })
+    }
+
+    /// Lends all that is held.
+    pub(super) fn lend_all(&mut self) -> Locks<'_> {
+        fn lend<'a>((id, hold): &'a mut (ShardId, Hold<'_>)) -> (ShardId, Hold<'a>) {
+            (*id, Hold::Lent(hold))
+        }
+        Locks {
+            first: self.first.as_mut().map(lend),
+            rest: self.rest.iter_mut().map(lend).collect(),
+        }
+    }
+
+    /// The highest shard that is held.
+    pub(super) fn highest(&self) -> Option<ShardId> {
+        let first = self.first.as_ref().map(|(id, _)| *id);
+        first.max(self.rest.last().map(|(id, _)| *id))
+    }
+
+    /// Holds one more shard, which comes behind all that are held: waits for it.
+    pub(super) fn hold_next(&mut self, keyspace: &'k Keyspace, id: ShardId) {
+        debug_assert!(
+            self.highest() < Some(id),
+            "shards are locked in ascending order"
+        );
+        self.add(id, Hold::Own(keyspace.shard(id).data.lock()));
+    }
+
+    fn add(&mut self, id: ShardId, hold: Hold<'k>) {
+        match self.first {
+            None => self.first = Some((id, hold)),
+            Some(_) => {
+                let at = self.rest.partition_point(|(held, _)| *held < id);
+                self.rest.insert(at, (id, hold));
+            }
+        }
     }
 
     /// The data of a shard, if held, to be read.
@@ -348,8 +480,8 @@ impl<'k> Locks<'k> {
         {
             return Some(guard);
         }
-        let at = self.rest.binary_search_by_key(&id, |(held, _)| *held);
-        at.ok().map(|at| &*self.rest[at].1)
+        let at = self.place_in_rest(id)?;
+        Some(&self.rest[at].1)
     }
 
     /// Holds one more shard, if it is held already or free: nobody waits, so the order does not
@@ -361,19 +493,13 @@ impl<'k> Locks<'k> {
         let Some(guard) = keyspace.shard(id).data.try_lock() else {
             return false;
         };
-        match self.first {
-            None => self.first = Some((id, guard)),
-            Some(_) => {
-                let at = self.rest.partition_point(|(held, _)| *held < id);
-                self.rest.insert(at, (id, guard));
-            }
-        }
+        self.add(id, Hold::Own(guard));
         true
     }
 
     /// True when no shard is held.
     pub fn is_empty(&self) -> bool {
-        self.first.is_none()
+        self.first.is_none() && self.rest.is_empty()
     }
 
     /// Number of shards that are held.

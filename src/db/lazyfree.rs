@@ -4,6 +4,7 @@
 //! It starts with the first piece of work. Kivi always frees large things here: the `lazyfree-*` directives have nothing
 //! left to choose but FLUSHALL's default.
 
+use std::any::Any;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, mpsc};
 
@@ -24,6 +25,7 @@ pub(super) fn is_large(entry: &Entry) -> bool {
 enum Work {
     Tables(Vec<Table<Entry>>),
     Values(Vec<Entry>),
+    Other(u64, Box<dyn Any + Send>),
 }
 
 /// See the module's text.
@@ -54,6 +56,11 @@ impl LazyFree {
         if !values.is_empty() {
             self.send(values.len() as u64, Work::Values(values));
         }
+    }
+
+    /// Drops in the background what is no value; it counts as so many objects.
+    pub fn free_other(&self, objects: u64, what: Box<dyn Any + Send>) {
+        self.send(objects, Work::Other(objects, what));
     }
 
     fn send(&self, objects: u64, work: Work) {
@@ -94,6 +101,10 @@ impl LazyFree {
                         drop(value);
                         counters.done(1);
                     }),
+                    Work::Other(objects, what) => {
+                        drop(what);
+                        counters.done(objects);
+                    }
                 }
             }
         };

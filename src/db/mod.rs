@@ -29,7 +29,7 @@ pub mod side;
 pub mod snapshot;
 pub mod wait;
 
-pub use access::{Access, Expire, KeyMut, Lookup, PREFETCH_KEYS_MAX, Record};
+pub use access::{Access, Expire, KeyMut, Lookup, Needs, PREFETCH_KEYS_MAX, Record};
 pub use census::{Census, DbCensus};
 pub use effects::Effects;
 pub use gate::{Gate, GateGuard};

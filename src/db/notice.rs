@@ -109,6 +109,12 @@ impl Interest {
         self.set(MONITORED, wanted);
     }
 
+    /// Whether anything is told at all.
+    #[inline]
+    pub fn is_any(&self) -> bool {
+        self.load() != 0
+    }
+
     /// See [`Interest::set_monitored`].
     #[inline]
     pub fn is_monitored(&self) -> bool {

@@ -54,6 +54,7 @@ const RULES: &[Rule] = &[
     no_multi,
     dataset,
     subscribed,
+    busy,
     monitor,
     paused,
     gate,
@@ -175,14 +176,8 @@ fn out_of_the_ordinary(server: &Server, marks: Marks, admission: &Admission<'_>)
     } = admission;
     // PING tells whoever watches the server that it is not well.
     if flags.has(Flags::WRITE) || command.row.name == "ping" {
-        let rdb_counts = config.stop_writes_on_bgsave_error && !config.save.is_empty();
-        if marks.has(Marks::RDB_FAILED) && rdb_counts {
-            return Verdict::Refuse(CmdError::text(RDB_FAILED));
-        }
-        if marks.has(Marks::AOF_FAILED) && config.appendonly {
-            let why = &server.persist.book().aof_error;
-            let text = format!("MISCONF Errors writing to the AOF file: {why}");
-            return Verdict::Refuse(CmdError::owned(text));
+        if let Some(error) = unsaved(server, marks, config) {
+            return Verdict::Refuse(error);
         }
     }
     match marks.has(Marks::LOADING) && !flags.has(Flags::LOADING) {
@@ -190,6 +185,31 @@ fn out_of_the_ordinary(server: &Server, marks: Marks, admission: &Admission<'_>)
         true if must_stay_subscribed(admission) => Verdict::Run,
         true => Verdict::Refuse(CmdError::Loading),
         false => Verdict::Run,
+    }
+}
+
+/// Why writes are refused while the dataset cannot be kept.
+#[cold]
+fn unsaved(server: &Server, marks: Marks, config: &Config) -> Option<CmdError> {
+    let rdb_counts = config.stop_writes_on_bgsave_error && !config.save.is_empty();
+    if marks.has(Marks::RDB_FAILED) && rdb_counts {
+        return Some(CmdError::text(RDB_FAILED));
+    }
+    if marks.has(Marks::AOF_FAILED) && config.appendonly {
+        let why = &server.persist.book().aof_error;
+        let text = format!("MISCONF Errors writing to the AOF file: {why}");
+        return Some(CmdError::owned(text));
+    }
+    None
+}
+
+/// Whether writes of a script are refused now, and why.
+#[inline]
+pub(super) fn writes_refused(server: &Server, config: &Config) -> Option<CmdError> {
+    let marks = server.persist.marks();
+    match marks.is_empty() {
+        true => None,
+        false => unsaved(server, marks, config),
     }
 }
 
@@ -245,12 +265,35 @@ fn paused(server: &Server, admission: &Admission<'_>, now_ms: u64) -> Verdict {
     }
 }
 
+/// While a script runs for too long, hardly anything is served.
 #[inline]
-fn gate(server: &Server, _: &Admission<'_>, _: u64) -> Verdict {
-    if server.keyspace.gate.is_closed() {
-        Verdict::Wait(Wait::Gate)
-    } else {
-        Verdict::Run
+fn busy(server: &Server, admission: &Admission<'_>, _: u64) -> Verdict {
+    match server.keyspace.gate.is_closed() {
+        true => while_closed(server, admission),
+        false => Verdict::Run,
+    }
+}
+
+#[cold]
+fn while_closed(server: &Server, admission: &Admission<'_>) -> Verdict {
+    if admission.command.row.flags.has(Flags::ALLOW_BUSY) {
+        return Verdict::Run;
+    }
+    match server.scripts.running.busy_error() {
+        Some(error) => Verdict::Refuse(error),
+        None => Verdict::Run,
+    }
+}
+
+#[inline]
+fn gate(server: &Server, admission: &Admission<'_>, _: u64) -> Verdict {
+    let gate = &server.keyspace.gate;
+    if !gate.is_closed() {
+        return Verdict::Run;
+    }
+    match gate.is_busy() && admission.command.row.flags.has(Flags::ALLOW_BUSY) {
+        true => Verdict::Run,
+        false => Verdict::Wait(Wait::Gate),
     }
 }
 

@@ -14,7 +14,7 @@ use crate::db::Access;
 use crate::db::notice::Afterwards;
 use crate::resp::parse::Argv;
 use crate::server::Server;
-use crate::spec::keys;
+use crate::spec::{Flags, keys};
 use crate::tracking::Change;
 use crate::util::rng::Rng;
 
@@ -31,6 +31,14 @@ pub(super) struct Cached {
     changes: Vec<Change>,
     /// Keys that it has read and that are remembered.
     remembered: usize,
+}
+
+impl Cached {
+    /// Adds what another command means.
+    pub(super) fn join(&mut self, mut other: Cached) {
+        self.changes.append(&mut other.changes);
+        self.remembered += other.remembered;
+    }
 }
 
 thread_local! {
@@ -62,7 +70,9 @@ impl Exec {
     #[cold]
     #[inline(never)]
     pub(super) fn remember(&self, ctx: &mut Ctx<'_>, argv: Argv<'_>, moment: &mut Moment) {
-        if !ctx.client.tracking.remembers() {
+        // Scripts have no shards yet; what they read is remembered by their commands.
+        let is_script = ctx.command.row.flags.has(Flags::RUNS_SCRIPT);
+        if is_script || !ctx.client.tracking.remembers() {
             return;
         }
         let mut found: SmallVec<[usize; 8]> = SmallVec::new();

@@ -4,13 +4,14 @@
 //! Times in a log are absolute, so the moment at which it is read does not matter; those that are
 //! relative (a log that somebody else has written) count from now.
 
+use std::cell::OnceCell;
 use std::sync::Arc;
 
 use smallvec::SmallVec;
 
 use crate::client::{Client, Endpoint};
 use crate::commands::table::Found;
-use crate::commands::{CommandTable, Ctx};
+use crate::commands::{CommandTable, Ctx, Next};
 use crate::config::Config;
 use crate::db::{Access, DbIndex};
 use crate::resp::parse::{Argv, Span};
@@ -18,7 +19,10 @@ use crate::resp::write::ReplyWriter;
 use crate::server::Server;
 use crate::spec::{Args, Flags};
 
-use super::lock_keys;
+use super::{Exec, lock_keys};
+
+/// Commands that need all shards.
+const WHOLE: Flags = Flags::EXCLUSIVE.and(Flags::RUNS_SCRIPT);
 
 /// See the module's text. One client, of one thread.
 pub struct Replay {
@@ -27,6 +31,8 @@ pub struct Replay {
     config: Arc<Config>,
     client: Client,
     out: ReplyWriter,
+    /// Runs scripts: logs of times in which those themselves were logged have some.
+    exec: OnceCell<Exec>,
     /// The request that runs, when it came in pieces.
     bytes: Vec<u8>,
     spans: Vec<Span>,
@@ -46,6 +52,7 @@ impl Replay {
             table,
             client,
             out: ReplyWriter::new(),
+            exec: OnceCell::new(),
             bytes: Vec::new(),
             spans: Vec::new(),
         }
@@ -111,9 +118,15 @@ impl Replay {
         }
         let keyspace = &self.server.keyspace;
         let needs_all = command.row.exclusive_if.is_some_and(|needs| needs(argv));
-        let locks = match needs_all || command.row.flags.has(Flags::EXCLUSIVE) {
+        let needs_all = needs_all || command.row.flags.any(WHOLE);
+        let locks = match needs_all {
             true => keyspace.lock_all(),
-            false => lock_keys(keyspace, command, argv).0,
+            false => loop {
+                // Nobody has the keyspace for himself while a log is repeated.
+                if let Some((locks, _)) = lock_keys(keyspace, command, argv) {
+                    break locks;
+                }
+            },
         };
         self.client.db = db;
         let now_ms = self.server.clock.unix_ms();
@@ -127,8 +140,13 @@ impl Replay {
             table: &self.table,
             command,
             may_block: false,
+            script: None,
         };
-        let _ = (command.row.run)(&mut ctx);
+        if let Ok(Next::Script(call)) = (command.row.run)(&mut ctx) {
+            let uncounted = || Exec::uncounted(self.server.clone(), self.table.clone());
+            let exec = self.exec.get_or_init(uncounted);
+            exec.replay_script(command, (argv, call), &mut ctx.db, ctx.client);
+        }
         ctx.db.tell();
         let Ctx { db, out, .. } = ctx;
         if let Some(rare) = db.into_effects().rare {

@@ -10,7 +10,8 @@
 //! Each command runs through [`Exec::invoke`] as any other does. What is theirs together: one record
 //! of the log, one service of waiting clients, at the end. Nothing waits meanwhile: commands that block
 //! elsewhere find nothing and say so (`Ctx::may_block`), and what would be done on a thread of its own
-//! is left for afterwards or refused.
+//! is left for afterwards or refused. With a script in it EXEC may take for ever, so it runs on a stack
+//! of its own ([`alone`](super::alone)).
 
 use std::cell::OnceCell;
 use std::sync::Arc;
@@ -31,9 +32,14 @@ use crate::spec::{Args, CmdError, Flags, keys};
 
 use super::{Exec, Flow, Held, Moment, admit, begin_reply, fanout, silence};
 
+/// Commands that may touch any shard.
+const WHOLE: Flags = Flags::EXCLUSIVE
+    .and(Flags::ALL_SHARDS)
+    .and(Flags::RUNS_SCRIPT);
+
 /// What a transaction leaves to be done when its locks are released.
 #[derive(Default)]
-struct Rest {
+pub(super) struct Rest {
     /// Changes of the commands that have run.
     changes: u64,
     /// The client is to be closed, and is told no more.
@@ -41,6 +47,14 @@ struct Rest {
     /// DEBUG SLEEP.
     sleep: Duration,
     chore: Option<Chore>,
+}
+
+impl Rest {
+    /// A script has run.
+    pub(super) fn note_script(&mut self, changes: u64, chore: Option<Chore>) {
+        self.changes += changes;
+        self.chore = chore.or(self.chore);
+    }
 }
 
 /// A transaction that runs.
@@ -123,7 +137,7 @@ impl Exec {
             flags,
             first_hash: None,
             hashes: SmallVec::new(),
-            whole: needs_all || flags.any(Flags::EXCLUSIVE.and(Flags::ALL_SHARDS)),
+            whole: needs_all || flags.any(WHOLE),
         };
         if let Some(key) = command.single_key.and_then(|at| argv.get(at as usize)) {
             let hash = hash.unwrap_or_else(|| keyspace.hash(key));
@@ -195,12 +209,10 @@ impl Exec {
         let keyspace = &self.server.keyspace;
         let queue = transaction.queue();
         if queue.needs_whole() {
-            let gate = Some(keyspace.gate.try_close()?);
-            let locks = keyspace.lock_all();
-            return Some(Held { locks, gate });
+            return self.hold_whole(queue.has_any(Flags::RUNS_SCRIPT));
         }
         let watched = transaction.watched_hashes(|key| keyspace.hash(key));
-        let locks = keyspace.lock_many(queue.hashes().iter().copied().chain(watched));
+        let locks = keyspace.claim_many(queue.hashes().iter().copied().chain(watched))?;
         Some(Held { locks, gate: None })
     }
 
@@ -226,6 +238,7 @@ impl Exec {
             table: &self.table,
             command: run.exec,
             may_block: false,
+            script: None,
         };
         for queued in run.queue.iter() {
             self.run_queued(&mut ctx, queued, moment, &mut rest);
@@ -263,9 +276,20 @@ impl Exec {
         ctx.args = Args::new(argv, 1 + command.is_subcommand() as usize);
         ctx.command = command;
         let mark = ctx.out.mark();
-        let result = self.invoke(ctx, argv, moment);
+        let started = moment.tick;
+        let (result, failed) = match self.invoke(ctx, argv, moment) {
+            Ok(Next::Script(call)) => {
+                let failed = self.run_script_in(ctx, (argv, call), moment, rest);
+                moment.tick = started;
+                (Ok(Next::Done), failed)
+            }
+            result => {
+                let failed = result.is_err();
+                (result, failed)
+            }
+        };
         rest.changes += std::mem::take(&mut ctx.db.effects.changes);
-        moment.ran(command, result.is_err());
+        moment.ran(command, failed);
         ctx.client.ran();
         if rest.is_closed || (ctx.out.len() > OUTPUT_SOFT_BYTES && self.is_too_much(ctx)) {
             // What else it does is done, but nobody is told of it.
@@ -313,7 +337,7 @@ impl Exec {
     }
 
     /// Does what is to be done once for all commands, and releases the locks.
-    fn end_group(
+    pub(super) fn end_group(
         &self,
         mut db: Access<'_>,
         gate: Option<GateGuard<'_>>,
@@ -322,7 +346,10 @@ impl Exec {
         db.effects.set_grouped(false);
         let seq = db.effects.append_draft_to(&self.server.keyspace.oplog);
         moment.logged(seq.unwrap_or(0));
-        let ready = db.effects.take_ready();
+        let mut ready = db.effects.take_ready();
+        if let Some(gate) = &gate {
+            ready.append(&mut gate.end_long());
+        }
         match ready.is_empty() {
             true => db.into_effects(),
             false => {
@@ -335,7 +362,7 @@ impl Exec {
     /// Shows EXEC itself to those who look at all commands, behind what it has run.
     fn show_exec(&self, db: &Access<'_>, command: &Registered, client: &Client, argv: Argv<'_>) {
         if db.effects.is_monitored() {
-            self.show(command, client, argv);
+            self.show(command, client, argv, false);
         }
     }
 
@@ -352,12 +379,14 @@ impl Exec {
         }
     }
 
-    /// Ends a client's transaction, if there is one: while nothing is held.
-    pub(super) fn end_transaction(&self, client: &mut Client) {
+    /// Ends a client's transaction, if there is one: while nothing is held. False if some shard, which
+    /// cannot be had now, still knows of it: to be called again.
+    pub fn end_transaction(&self, client: &mut Client) -> bool {
         let keyspace = &self.server.keyspace;
         let locks = keyspace.lock_none();
         let mut db = Access::new(keyspace, locks, DbIndex::default(), 0, false);
         client.end_transaction(&mut db);
+        client.has_left_nothing()
     }
 
     /// A command was refused: a transaction that it was to be part of will not take place, and EXEC
@@ -376,7 +405,7 @@ impl Exec {
         };
         self.end_transaction(client);
         if self.server.keyspace.interest.is_monitored() {
-            self.show(command, client, argv);
+            self.show(command, client, argv, false);
         }
         let reason = error.reply();
         let reason = reason.strip_prefix(b"ERR ").unwrap_or(&reason);

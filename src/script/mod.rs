@@ -7,7 +7,7 @@
 //! - `sandbox`: the globals, which no script can change. `redis_api`: `redis.*`, `server.*`.
 //! - `convert`: replies to Lua values and back.
 //! - `lib`: cjson, cmsgpack, struct, bit, and patterns of strings.
-//! - `cache`: scripts by their SHA1, for EVALSHA. `functions`: libraries.
+//! - `cache`: scripts by their SHA1, for EVALSHA. `functions`: libraries. `shebang`: the first line of both.
 //! - `proof`: what can be told of a script before it runs.
 //! - `running`: what runs now, for SCRIPT KILL and its like.
 
@@ -25,9 +25,10 @@ pub mod proof;
 pub mod redis_api;
 pub mod running;
 pub mod sandbox;
+pub mod shebang;
 pub mod vm;
 
-pub use cache::{Cache, Script};
+pub use cache::{Cache, Recent, Script};
 pub use functions::{Function, Libraries, Library};
 pub use proof::Proof;
 pub use running::Running;

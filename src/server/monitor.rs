@@ -30,6 +30,8 @@ pub struct Monitors {
 pub struct Shown<'a, A> {
     /// Who has asked for it.
     pub client: &'a Shared,
+    /// A script of his has.
+    pub by_script: bool,
     /// The database that the client works in.
     pub db: u32,
     /// The whole request, each argument with whether it is a secret.
@@ -73,7 +75,10 @@ impl Monitors {
         // The clock is read under the lock, so that later lines have later times.
         let now_us = clock.unix_us();
         let (secs, us) = (now_us / 1_000_000, now_us % 1_000_000);
-        let origin = origin(shown.client);
+        let origin = match shown.by_script {
+            true => "lua".into(),
+            false => origin(shown.client),
+        };
         let mut line = format!("+{secs}.{us:06} [{} {origin}]", shown.db).into_bytes();
         line.extend_from_slice(&args);
         line.extend_from_slice(b"\r\n");

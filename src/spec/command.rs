@@ -255,7 +255,13 @@ impl<H: Copy> Command<H> {
 impl<H> Command<H> {
     /// All its ACL categories.
     pub const fn acl_categories(&self) -> AclCategories {
-        self.acl.and(AclCategories::implied(self.flags))
+        let implied = AclCategories::implied(self.flags);
+        // To read in a script is not to read: what it calls is looked at.
+        let implied = match self.acl.has(AclCategories::SCRIPTING) {
+            true => implied.without(AclCategories::READ),
+            false => implied,
+        };
+        self.acl.and(implied)
     }
 
     /// True when `argc` (names included) fits the arity.

@@ -93,6 +93,8 @@ bit_set! {
         NO_ASYNC_LOADING = 18;
         /// Runs a script (EVAL, FCALL): what it locks is decided when the script is known.
         RUNS_SCRIPT = 19;
+        /// Need not have keys although there are key specs (EVAL).
+        NO_MANDATORY_KEYS = 20;
         /// The whole of the keyspace: runs on the exclusive path (FLUSHALL, SWAPDB).
         EXCLUSIVE = 24;
         /// Cuts the connection off: a sign of cross-protocol scripting (`POST`, `Host:`).
@@ -134,6 +136,7 @@ impl Flags {
         (Flags::NO_AUTH, "no_auth"),
         (Flags::NO_ASYNC_LOADING, "no_async_loading"),
         (Flags::NO_MULTI, "no_multi"),
+        (Flags::NO_MANDATORY_KEYS, "no_mandatory_keys"),
         (Flags::MOVABLEKEYS, "movablekeys"),
         (Flags::ALLOW_BUSY, "allow_busy"),
     ];

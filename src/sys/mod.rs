@@ -5,6 +5,7 @@
 #![allow(unsafe_code)]
 
 pub mod alloc;
+pub mod fiber;
 pub mod files;
 pub mod local_time;
 pub mod lua;

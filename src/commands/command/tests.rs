@@ -300,7 +300,7 @@ fn what_is_no_command_is_null() {
 #[test]
 fn lists_are_filtered() {
     let mut test = Test::new();
-    test.run("COMMAND LIST FILTERBY PATTERN *t|KILL")
+    test.run("COMMAND LIST FILTERBY PATTERN *ent|KILL")
         .is("*1 $11 client|kill");
     test.run("COMMAND LIST FILTERBY PATTERN GET")
         .is("*1 $3 get");
@@ -339,6 +339,11 @@ fn keys_of_a_command() {
         ("msetex 1 a b ex", "*1 $1 a"),
         ("lcs a b", "*2 $1 a $1 b"),
         ("set a b get", "*1 $1 a"),
+        ("eval x 1 a b", "*1 $1 a"),
+        // There need be none.
+        ("eval x 0 a", "*0"),
+        ("eval x 2 a", "*0"),
+        ("evalsha_ro x -1 a", "*0"),
         (
             "get",
             "-ERR Invalid number of arguments specified for command",

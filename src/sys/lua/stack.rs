@@ -83,6 +83,17 @@ impl Kind {
     }
 }
 
+/// Where a function stands, see [`Stack::place`].
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Place {
+    /// The name of its source, as it was loaded (`@user_script`); `=[C]` if it is none of Lua's.
+    pub source: Vec<u8>,
+    /// The line; -1 if it is none of Lua's.
+    pub line: i32,
+    /// It is none of Lua's.
+    pub is_native: bool,
+}
+
 /// A value kept in the interpreter's registry until [`Stack::forget`] is told of it.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Ref(c_int);
@@ -169,6 +180,17 @@ impl Stack<'_> {
         // SAFETY: checks by itself.
         let has_room = unsafe { ffi::lua_checkstack(self.raw, 1) } != 0;
         assert!(has_room, "a Lua stack is full: reserve");
+    }
+
+    /// Room for an error's value, which takes the place of the topmost value if the stack is full.
+    #[cold]
+    fn room_for_error(&mut self) {
+        // SAFETY: checks by itself; a stack that is full has a value.
+        unsafe {
+            if ffi::lua_checkstack(self.raw, 1) == 0 {
+                ffi::lua_settop(self.raw, -2);
+            }
+        }
     }
 
     /// Has the stack end with value `top` (0 for none).
@@ -551,6 +573,7 @@ impl Stack<'_> {
         extra.changes += 1;
         match extra.memory.is_exceeded() {
             true => {
+                self.room_for_error();
                 self.push_string("not enough memory");
                 Err(Raise)
             }
@@ -723,6 +746,20 @@ impl Stack<'_> {
         }
     }
 
+    /// Where the function `level` calls up stands by now, with the whole name of its source. `None` if
+    /// there are not that many.
+    pub fn place(&self, level: i32) -> Option<Place> {
+        let debug = self.debug(level, c"Sl")?;
+        // SAFETY: texts that Lua has, ended by a NUL, copied at once.
+        unsafe {
+            Some(Place {
+                source: CStr::from_ptr(debug.source).to_bytes().to_vec(),
+                line: debug.currentline,
+                is_native: CStr::from_ptr(debug.what).to_bytes() == b"C",
+            })
+        }
+    }
+
     fn debug(&self, level: i32, what: &CStr) -> Option<ffi::lua_Debug> {
         let mut debug = MaybeUninit::<ffi::lua_Debug>::zeroed();
         // SAFETY: zeros are a valid `lua_Debug`; Lua fills in what is asked for.
@@ -748,6 +785,7 @@ impl Stack<'_> {
             whole.extend_from_slice(format!(":{line}: ").as_bytes());
         }
         whole.extend_from_slice(text.as_ref());
+        self.room_for_error();
         self.push_string(whole);
         Raise
     }
@@ -764,7 +802,7 @@ impl Stack<'_> {
         };
         let name = String::from_utf8_lossy(&name).into_owned();
         match argument - is_method as i32 {
-            0 => self.error(format!("calling '{name}' on bad self ({text})")),
+            0 if is_method => self.error(format!("calling '{name}' on bad self ({text})")),
             argument => self.error(format!("bad argument #{argument} to '{name}' ({text})")),
         }
     }

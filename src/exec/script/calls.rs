@@ -1,0 +1,308 @@
+//! What a script asks of the server: `redis.call` and its like.
+//!
+//! A command of a script passes checks of its own, in the order and with the texts of Valkey, then runs
+//! through [`Exec::invoke`] as any other, on shards that the script lends it (`db::access::lend`). What
+//! the script does not hold is added, or the script has to begin again: see [`Way`].
+//!
+//! Invariant: a script that may begin again has done nothing that anybody could tell.
+
+use smallvec::SmallVec;
+
+use crate::client::Client;
+use crate::commands::table::Found;
+use crate::commands::{Chore, Ctx, Next, Registered, ScriptClock};
+use crate::config::Config;
+use crate::db::{Access, Effects, Needs};
+use crate::resp::parse::Argv;
+use crate::resp::write::ReplyWriter;
+use crate::script::{Caller, Repl, Tick};
+use crate::spec::{Args, CmdError, Flags, keys};
+use crate::sys::tsc;
+
+use super::super::{Exec, Moment, admit};
+use super::Way;
+
+/// Commands that are counted together.
+const COUNTED_TOGETHER: usize = 256;
+/// How often somebody else's shard is asked for by a script that cannot begin again.
+const ATTEMPTS_MAX: u32 = 100_000;
+
+const UNKNOWN: CmdError = CmdError::text("ERR Unknown command called from script");
+const WRONG_ARITY: CmdError =
+    CmdError::text("ERR Wrong number of args calling command from script");
+const NOT_FROM_SCRIPTS: CmdError =
+    CmdError::text("ERR This Redis command is not allowed from script");
+const READ_ONLY: CmdError =
+    CmdError::text("ERR Write commands are not allowed from read-only scripts.");
+const UNKNOWN_TO_ACL: CmdError =
+    CmdError::text("ERR Invalid command passed to server.acl_check_cmd()");
+/// Seen by nobody: what a script is told that has to begin again.
+const BEGINS_AGAIN: CmdError = CmdError::text("ERR the script begins again");
+/// Seen by nobody, unless what was proven of a script is wrong.
+const NOT_DECLARED: CmdError =
+    CmdError::text("ERR Script attempted to access a key that was not declared");
+
+/// What a script that only reads may not call: also what would be repeated without being a write.
+const WRITES: Flags = Flags::WRITE.and(Flags::MAY_REPLICATE);
+/// What needs all shards.
+const WHOLE: Flags = Flags::EXCLUSIVE.and(Flags::ALL_SHARDS);
+
+/// See the module's text.
+pub(super) struct Calls<'c, 'k> {
+    pub(super) exec: &'c Exec,
+    /// What the script holds.
+    pub(super) db: &'c mut Access<'k>,
+    pub(super) client: &'c mut Client,
+    pub(super) moment: &'c mut Moment,
+    pub(super) config: &'c Config,
+    pub(super) way: Way,
+    /// Commands that write are refused.
+    pub(super) is_read_only: bool,
+    pub(super) clock: ScriptClock,
+    /// Commands that have run, and what they have changed.
+    pub(super) commands: u64,
+    pub(super) changes: u64,
+    /// The script has to begin again, with all shards.
+    pub(super) begins_again: bool,
+    /// What is to be done when it has ended.
+    pub(super) chore: Option<Chore>,
+}
+
+impl Caller for Calls<'_, '_> {
+    fn call(&mut self, argv: Argv<'_>, out: &mut ReplyWriter) -> Result<(), CmdError> {
+        let exec = self.exec;
+        let command = match exec.table.find(argv) {
+            Found::Command(command) if !command.row.flags.has(Flags::HTTP) => command,
+            Found::UnknownSubcommand(container) => {
+                return self.refuse(None, admit::unknown_subcommand(container, argv));
+            }
+            Found::Command(_) | Found::Unknown => return self.refuse(None, UNKNOWN),
+        };
+        match self.admit(command, argv) {
+            Ok(()) => self.run(command, argv, out),
+            Err(error) => self.refuse(Some(command), error),
+        }
+    }
+
+    fn tick(&mut self) -> Tick {
+        match self.way {
+            Way::Reading => Tick::End(self.begin_again()),
+            Way::Bounded | Way::Whole => Tick::Continue,
+        }
+    }
+
+    fn set_repl(&mut self, repl: Repl) {
+        self.db.effects.set_muted(!repl.aof);
+    }
+
+    fn acl_check_cmd(&mut self, argv: Argv<'_>) -> Result<bool, CmdError> {
+        match self.exec.table.find(argv) {
+            Found::Command(command) if !command.row.flags.has(Flags::HTTP) => Ok(true),
+            _ => Err(UNKNOWN_TO_ACL),
+        }
+    }
+}
+
+impl Calls<'_, '_> {
+    /// Whether a script may call this, asked in Valkey's order.
+    #[inline]
+    fn admit(&mut self, command: &Registered, argv: Argv<'_>) -> Result<(), CmdError> {
+        let flags = command.row.flags;
+        if !command.row.arity_fits(argv.len()) {
+            return Err(WRONG_ARITY);
+        }
+        if flags.has(Flags::NOSCRIPT) {
+            return Err(NOT_FROM_SCRIPTS);
+        }
+        if !flags.any(WRITES) {
+            return Ok(());
+        }
+        if self.is_read_only {
+            return Err(READ_ONLY);
+        }
+        if flags.has(Flags::WRITE) {
+            if let Some(error) = admit::writes_refused(&self.exec.server, self.config) {
+                return Err(error);
+            }
+            if self.way == Way::Whole && !self.db.is_replaying() {
+                self.exec.server.scripts.running.begin_write()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A call that is refused counts as that, and its error as one that was told.
+    #[cold]
+    fn refuse(&mut self, command: Option<&Registered>, error: CmdError) -> Result<(), CmdError> {
+        if self.way == Way::Reading {
+            return Err(self.begin_again());
+        }
+        let mut local = self.exec.worker.lock();
+        if let Some(command) = command {
+            local.rejected(command.id);
+        }
+        local.error(&error.reply());
+        Err(error)
+    }
+
+    /// What has to be told or counted is left to the second attempt.
+    #[cold]
+    fn begin_again(&mut self) -> CmdError {
+        self.begins_again = true;
+        BEGINS_AGAIN
+    }
+
+    fn run(
+        &mut self,
+        command: &Registered,
+        argv: Argv<'_>,
+        out: &mut ReplyWriter,
+    ) -> Result<(), CmdError> {
+        let exec = self.exec;
+        self.count(command);
+        let mut hashes: SmallVec<[u64; 8]> = SmallVec::new();
+        let needs = needs(exec, command, argv, &mut hashes);
+        if self.way != Way::Whole {
+            self.hold(command, needs)?;
+        }
+        let touch = !self.client.no_touch;
+        let Some(mut db) = self.db.lend(needs, self.client.db, touch) else {
+            return Err(NOT_DECLARED);
+        };
+        if self.client.is_import_source {
+            db.see_expired();
+        }
+        self.moment.tick = tsc::ticks();
+        let mut ctx = Ctx {
+            args: Args::new(argv, 1 + command.is_subcommand() as usize),
+            db,
+            out,
+            client: self.client,
+            server: &exec.server,
+            config: self.config,
+            table: &exec.table,
+            command,
+            may_block: false,
+            script: Some(&self.clock),
+        };
+        let result = exec.invoke(&mut ctx, argv, self.moment);
+        let effects = end_loan(ctx);
+        self.db.take_back(effects);
+        self.changes += std::mem::take(&mut self.db.effects.changes);
+        self.commands += 1;
+        self.moment.ran(command, result.is_err());
+        self.end(command, result, out)
+    }
+
+    /// What is told the script.
+    #[inline]
+    fn end(
+        &mut self,
+        command: &Registered,
+        result: Result<Next, CmdError>,
+        out: &mut ReplyWriter,
+    ) -> Result<(), CmdError> {
+        let error = match result {
+            Ok(Next::Done) => return Ok(()),
+            Ok(Next::Chore(chore @ Chore::SaveFlushed)) => {
+                self.chore = Some(chore);
+                out.ok();
+                return Ok(());
+            }
+            // Rows of what takes long, or waits, say that it is not for scripts.
+            Ok(_) => admit::not_in_multi(command),
+            Err(error) => error,
+        };
+        if self.way == Way::Reading {
+            return Err(self.begin_again());
+        }
+        out.clear();
+        self.count_error(&error);
+        Err(error)
+    }
+
+    /// Counts an error that the script is told.
+    #[cold]
+    fn count_error(&self, error: &CmdError) {
+        self.exec.worker.lock().error(&error.reply());
+    }
+
+    /// Has the figures catch up with what has run, before they are read, or when there is much to count.
+    #[inline]
+    fn count(&mut self, command: &Registered) {
+        let reads_figures = command.row.keys.is_empty() && !command.row.flags.has(Flags::FAST);
+        let is_due = reads_figures || self.moment.executed.len() >= COUNTED_TOGETHER;
+        if is_due && self.way != Way::Reading {
+            self.moment.changes += std::mem::take(&mut self.changes);
+            self.exec.end(self.moment);
+        }
+    }
+
+    /// Holds what a command needs, in a script that does not hold everything.
+    fn hold(&mut self, command: &Registered, needs: Needs<'_>) -> Result<(), CmdError> {
+        let is_reading = self.way == Way::Reading;
+        if self.begins_again || is_reading && command.row.flags.any(WRITES) {
+            return Err(self.begin_again());
+        }
+        let one;
+        let hashes = match needs {
+            Needs::Nothing => return Ok(()),
+            Needs::One(_, hash) => {
+                one = [hash];
+                &one[..]
+            }
+            Needs::Many(hashes) => hashes,
+            Needs::All if is_reading => return Err(self.begin_again()),
+            Needs::All => return Err(NOT_DECLARED),
+        };
+        if self.db.hold_more(hashes) {
+            return Ok(());
+        }
+        if is_reading {
+            return Err(self.begin_again());
+        }
+        // It was proven that this cannot be.
+        debug_assert!(false, "{} of an undeclared key", command.full_name);
+        for _ in 0..ATTEMPTS_MAX {
+            std::thread::yield_now();
+            if self.db.hold_more(hashes) {
+                return Ok(());
+            }
+        }
+        Err(NOT_DECLARED)
+    }
+}
+
+/// What a command needs to hold.
+#[inline]
+fn needs<'n>(
+    exec: &Exec,
+    command: &Registered,
+    argv: Argv<'n>,
+    hashes: &'n mut SmallVec<[u64; 8]>,
+) -> Needs<'n> {
+    let keyspace = &exec.server.keyspace;
+    let needs_all = command.row.exclusive_if.is_some_and(|needs| needs(argv));
+    if needs_all || command.row.flags.any(WHOLE) {
+        return Needs::All;
+    }
+    if let Some(key) = command.single_key.and_then(|at| argv.get(at as usize)) {
+        return Needs::One(key, keyspace.hash(key));
+    }
+    // As for a command alone, keys count up to a spec that leads nowhere.
+    let _ = keys::for_each_key(command.row.keys, argv, |at, spec| {
+        if spec.is_key() {
+            hashes.push(keyspace.hash(&argv[at]));
+        }
+    });
+    match hashes.is_empty() {
+        true => Needs::Nothing,
+        false => Needs::Many(hashes),
+    }
+}
+
+/// What a command did with what was lent to it.
+#[inline]
+fn end_loan(ctx: Ctx<'_>) -> Effects {
+    ctx.db.into_effects()
+}
