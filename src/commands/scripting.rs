@@ -313,8 +313,10 @@ fn script_flush(ctx: &mut Ctx<'_>) -> CmdResult {
 }
 
 /// `SCRIPT KILL`
-fn script_kill(_: &mut Ctx<'_>) -> CmdResult {
-    Err(CmdError::text("NOTBUSY No scripts in execution right now."))
+fn script_kill(ctx: &mut Ctx<'_>) -> CmdResult {
+    ctx.server.scripts.running.kill(Kind::Eval)?;
+    ctx.out.ok();
+    Ok(Next::Done)
 }
 
 /// `SCRIPT DEBUG YES | SYNC | NO [engine]`

@@ -273,9 +273,7 @@ impl Exec {
         }
         let arguments = run.argv.from(ARGUMENTS_AT);
         let numkeys = run.call.numkeys;
-        let result = run
-            .vm
-            .run(run.found.code, arguments, numkeys, &mut calls);
+        let result = run.vm.run(run.found.code, arguments, numkeys, &mut calls);
         if way == Way::Whole {
             running.end();
         }
@@ -292,30 +290,34 @@ impl Exec {
         }
     }
 
-    /// Writes what a script has resulted in; whether that is an error, or has one in it.
+    /// Writes what a script has resulted in; whether that is an error, or has some in it. Each counts as
+    /// one failure.
     fn reply_of(
         &self,
         run: &mut Run<'_>,
         result: Result<(), Failure>,
         out: &mut ReplyWriter,
     ) -> bool {
-        let mut has_failed = false;
+        let mut failures = 0u64;
         match result {
             Ok(()) => run.vm.reply(out, &mut |text, is_counted| {
-                has_failed = true;
+                failures += 1;
                 if !is_counted {
                     self.worker.lock().error(text);
                 }
             }),
             Err(failure) => {
-                has_failed = true;
+                failures = 1;
                 match failure.is_counted {
                     true => out.error(&failure.error.reply()),
                     false => self.write_error(&failure.error, out),
                 }
             }
         }
-        has_failed
+        if failures > 1 {
+            self.worker.lock().failed(run.command.id, failures - 1);
+        }
+        failures > 0
     }
 
     /// Shows a call of a script to those who look at all commands, in front of what it will run.

@@ -1,1 +1,504 @@
-//! `redis.*` and `server.*`.
+//! `redis.*` and `server.*`, and `pcall`.
+//!
+//! Two kinds of functions: those that need nobody are functions on the stack; those that need whoever runs
+//! the script have a number ([`Call`]), by which [`call`] finds them. Errors are tables with a field `err`,
+//! which `redis.call` and its like raise and `redis.pcall` returns; `pcall` gives a script their text, as
+//! before Redis 7.
+//!
+//! To add a function: a row in [`FUNCTIONS`], of a plain function or of a [`Call`] with its arm in [`call`].
+//!
+//! Source: <https://redis.io/docs/latest/develop/programmability/lua-api/>.
+
+use sha1::{Digest as _, Sha1};
+
+use super::Repl;
+use super::convert;
+use super::vm::{Run, Settings, Use};
+use crate::resp::parse::{Argv, Span};
+use crate::sys::lua::{Function, Kind, Raise, Ref, Stack};
+
+/// Most bytes that the arguments of one call may have together.
+const ARGUMENT_BYTES_MAX: usize = 1 << 30;
+/// Longest text that is logged, bytes.
+const LOG_BYTES_MAX: usize = 1024;
+
+/// Functions that need whoever runs the script.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u32)]
+pub(super) enum Call {
+    /// `redis.call`
+    Call,
+    /// `redis.pcall`
+    Pcall,
+    Log,
+    SetResp,
+    SetRepl,
+    AclCheckCmd,
+    /// What Lua calls with an error that nobody has caught.
+    Handler,
+    RegisterFunction,
+}
+
+impl Call {
+    const ALL: [Call; 8] = [
+        Call::Call,
+        Call::Pcall,
+        Call::Log,
+        Call::SetResp,
+        Call::SetRepl,
+        Call::AclCheckCmd,
+        Call::Handler,
+        Call::RegisterFunction,
+    ];
+
+    /// By its number.
+    pub(super) fn of(number: u32) -> Option<Call> {
+        Call::ALL.get(number as usize).copied()
+    }
+}
+
+enum Value {
+    Function(Function),
+    Call(Call),
+    Number(f64),
+}
+
+/// Who sees something of `redis`.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Seen {
+    /// Scripts and functions.
+    Always,
+    /// Scripts of EVAL.
+    Scripts,
+    /// Scripts, functions, and libraries while they are loaded.
+    Loading,
+    /// Libraries while they are loaded.
+    OnlyLoading,
+}
+
+impl Seen {
+    fn by(self, used_for: Use, is_loading: bool) -> bool {
+        match self {
+            Seen::Loading => true,
+            Seen::OnlyLoading => is_loading,
+            Seen::Scripts => used_for == Use::Scripts && !is_loading,
+            Seen::Always => !is_loading,
+        }
+    }
+}
+
+/// What is in `redis`, versions aside.
+const FUNCTIONS: &[(&str, Seen, Value)] = &[
+    ("call", Seen::Always, Value::Call(Call::Call)),
+    ("pcall", Seen::Always, Value::Call(Call::Pcall)),
+    ("log", Seen::Loading, Value::Call(Call::Log)),
+    ("LOG_DEBUG", Seen::Loading, Value::Number(0.0)),
+    ("LOG_VERBOSE", Seen::Loading, Value::Number(1.0)),
+    ("LOG_NOTICE", Seen::Loading, Value::Number(2.0)),
+    ("LOG_WARNING", Seen::Loading, Value::Number(3.0)),
+    ("setresp", Seen::Always, Value::Call(Call::SetResp)),
+    ("sha1hex", Seen::Always, Value::Function(sha1hex)),
+    ("error_reply", Seen::Always, Value::Function(error_reply)),
+    ("status_reply", Seen::Always, Value::Function(status_reply)),
+    ("set_repl", Seen::Always, Value::Call(Call::SetRepl)),
+    ("REPL_NONE", Seen::Always, Value::Number(0.0)),
+    ("REPL_AOF", Seen::Always, Value::Number(1.0)),
+    ("REPL_SLAVE", Seen::Always, Value::Number(2.0)),
+    ("REPL_REPLICA", Seen::Always, Value::Number(2.0)),
+    ("REPL_ALL", Seen::Always, Value::Number(3.0)),
+    (
+        "acl_check_cmd",
+        Seen::Always,
+        Value::Call(Call::AclCheckCmd),
+    ),
+    // There is no debugger: as Valkey's without a session of it.
+    ("breakpoint", Seen::Scripts, Value::Function(say_false)),
+    ("debug", Seen::Scripts, Value::Function(say_nothing)),
+    (
+        "replicate_commands",
+        Seen::Scripts,
+        Value::Function(say_true),
+    ),
+    (
+        "register_function",
+        Seen::OnlyLoading,
+        Value::Call(Call::RegisterFunction),
+    ),
+];
+
+/// Sets `redis`, `server`, and what else scripts find as globals.
+pub(super) fn open(stack: &mut Stack<'_>, settings: &Settings) {
+    let set = |stack: &mut Stack<'_>, name: &str| {
+        stack
+            .raw_set_name(1, name)
+            .expect("memory is not refused yet");
+    };
+    stack.set_top(0);
+    stack.push_globals();
+    push_api(stack, settings, false);
+    stack.push_value(-1);
+    set(stack, "server");
+    set(stack, "redis");
+    stack.push_function(pcall);
+    set(stack, "pcall");
+    stack.set_top(0);
+}
+
+/// The metatable of the globals that functions see, and one like it with which libraries see only
+/// `redis` and `server`, and there only what they may use while they are loaded.
+pub(super) fn globals_metas(stack: &mut Stack<'_>, settings: &Settings) -> (Ref, Ref) {
+    let set = |stack: &mut Stack<'_>, table: i32, name: &str| {
+        stack
+            .raw_set_name(table, name)
+            .expect("memory is not refused yet");
+    };
+    stack.set_top(0);
+    stack.push_globals();
+    assert!(stack.push_metatable(1), "globals are guarded");
+    let all = stack.top();
+    stack.push_table(0, 4);
+    let loading = stack.top();
+    stack.push_nil();
+    while stack.next(all) == Ok(true) {
+        stack.push_value(-2);
+        stack.insert(-2);
+        stack.raw_set(loading).expect("memory is not refused yet");
+    }
+    stack.push_table(0, 2);
+    push_api(stack, settings, true);
+    stack.push_value(-1);
+    set(stack, -3, "redis");
+    set(stack, -2, "server");
+    set(stack, loading, "__index");
+    let loading = stack.keep();
+    let all = stack.keep();
+    stack.set_top(0);
+    (all, loading)
+}
+
+/// Pushes the table `redis`.
+fn push_api(stack: &mut Stack<'_>, settings: &Settings, is_loading: bool) {
+    stack.push_table(0, 32);
+    let table = stack.top();
+    let set = |stack: &mut Stack<'_>, name: &str| {
+        stack
+            .raw_set_name(table, name)
+            .expect("memory is not refused yet");
+    };
+    for (name, seen, value) in FUNCTIONS {
+        if seen.by(settings.used_for, is_loading) {
+            match *value {
+                Value::Function(function) => stack.push_function(function),
+                Value::Call(call) => stack.push_host_function(call as u32),
+                Value::Number(number) => stack.push_number(number),
+            }
+            set(stack, name);
+        }
+    }
+    for (name, version) in [
+        ("REDIS_VERSION", settings.redis_version),
+        ("KIVI_VERSION", settings.kivi_version),
+    ] {
+        stack.push_string(version);
+        set(stack, name);
+        stack.push_number(version_number(version));
+        set(stack, &format!("{name}_NUM"));
+    }
+    stack.push_string("kivi");
+    set(stack, "SERVER_NAME");
+}
+
+/// A version of three numbers as one: a byte each.
+fn version_number(version: &str) -> f64 {
+    let parts = version.split(['.', '-']).take(3);
+    let number = parts.fold(0, |number, part| {
+        number << 8 | part.parse::<u32>().unwrap_or_default() & 0xff
+    });
+    f64::from(number)
+}
+
+/// Calls a function by its number.
+#[inline]
+pub(super) fn call(run: &mut Run<'_>, number: u32, stack: &mut Stack<'_>) -> Result<i32, Raise> {
+    match Call::of(number) {
+        Some(Call::Call) => match command(run, stack)? {
+            Answered::Value => Ok(1),
+            Answered::Error => Err(Raise),
+        },
+        Some(Call::Pcall) => command(run, stack).map(|_| 1),
+        Some(Call::Log) => log(stack),
+        Some(Call::SetResp) => set_resp(run, stack),
+        Some(Call::SetRepl) => set_repl(run, stack),
+        Some(Call::AclCheckCmd) => acl_check_cmd(run, stack),
+        Some(Call::Handler) => {
+            run.failure = Some(convert::failure(stack, run.names));
+            Ok(1)
+        }
+        Some(Call::RegisterFunction) | None => Err(stack.error("only while a library is loaded")),
+    }
+}
+
+/// What a command has answered, which is on top of the stack.
+enum Answered {
+    Value,
+    Error,
+}
+
+/// Runs the command whose arguments are on the stack.
+fn command(run: &mut Run<'_>, stack: &mut Stack<'_>) -> Result<Answered, Raise> {
+    let scratch = &mut run.scratch;
+    if let Err(text) = read_arguments(stack, &mut scratch.arguments, &mut scratch.spans) {
+        push_error(stack, text, false)?;
+        return Ok(Answered::Error);
+    }
+    scratch.reply.clear();
+    scratch.reply.set_resp3(run.is_resp3);
+    let argv = Argv::new(&scratch.arguments, &scratch.spans);
+    if let Err(error) = run.caller.call(argv, &mut scratch.reply) {
+        convert::push_error(stack, run.names, &error.reply())?;
+        return Ok(Answered::Error);
+    }
+    let bytes = match scratch.reply.as_contiguous() {
+        Some(bytes) => bytes,
+        None => {
+            scratch.joined = scratch.reply.to_vec();
+            &scratch.joined
+        }
+    };
+    convert::push_reply(stack, run.names, bytes)?;
+    match bytes.first() {
+        Some(b'-') => Ok(Answered::Error),
+        _ => Ok(Answered::Value),
+    }
+}
+
+/// Collects the arguments of a command from the stack; what is wrong with them, else.
+#[inline]
+fn read_arguments(
+    stack: &Stack<'_>,
+    bytes: &mut Vec<u8>,
+    spans: &mut Vec<Span>,
+) -> Result<(), &'static [u8]> {
+    bytes.clear();
+    spans.clear();
+    let count = stack.top();
+    if count == 0 {
+        return Err(b"ERR Please specify at least one argument for this call");
+    }
+    for index in 1..=count {
+        let start = bytes.len();
+        if stack.len(index).saturating_add(start) > ARGUMENT_BYTES_MAX {
+            return Err(b"ERR The arguments of this call are too long");
+        }
+        if !convert::push_argument(stack, index, bytes) {
+            return Err(b"ERR Command arguments must be strings or integers");
+        }
+        spans.push(Span {
+            start: start as u32,
+            len: (bytes.len() - start) as u32,
+        });
+    }
+    Ok(())
+}
+
+/// Pushes an error as the table that scripts know: the text, code first, and whether it was counted.
+pub fn push_error(stack: &mut Stack<'_>, text: &[u8], is_counted: bool) -> Result<(), Raise> {
+    stack.push_table(0, 1);
+    stack.push_string(text);
+    stack.raw_set_name(-2, "err")?;
+    if is_counted {
+        stack.push_bool(true);
+        stack.raw_set_name(-2, "ignore_error_stats_update")?;
+    }
+    Ok(())
+}
+
+/// Raises an error as a table with this text.
+#[cold]
+fn fail<T>(stack: &mut Stack<'_>, text: &str) -> Result<T, Raise> {
+    push_error(stack, text.as_bytes(), false)?;
+    Err(Raise)
+}
+
+/// A number as C's `(int)lua_tonumber` has it: 0 for what is none.
+fn to_int(stack: &Stack<'_>, index: i32) -> i32 {
+    let number = stack.to_number(index).unwrap_or_default();
+    let range = f64::from(i32::MIN) - 1.0..f64::from(i32::MAX) + 1.0;
+    match number > range.start && number < range.end {
+        true => number as i32,
+        false => i32::MIN,
+    }
+}
+
+/// `redis.log(level, ...)`
+pub(super) fn log(stack: &mut Stack<'_>) -> Result<i32, Raise> {
+    let count = stack.top();
+    if count < 2 {
+        return fail(stack, "ERR server.log() requires two arguments or more.");
+    }
+    if stack.to_number(1).is_none() {
+        return fail(stack, "ERR First argument must be a number (log level).");
+    }
+    let level = to_int(stack, 1);
+    if !(0..=3).contains(&level) {
+        return fail(stack, "ERR Invalid log level.");
+    }
+    let mut text = Vec::new();
+    for index in 2..=count {
+        if !stack.make_string(index) {
+            continue;
+        }
+        if !text.is_empty() {
+            text.push(b' ');
+        }
+        let part = convert::until_nul(stack.string(index).unwrap_or_default());
+        let room = LOG_BYTES_MAX.saturating_sub(text.len());
+        text.extend_from_slice(&part[..part.len().min(room)]);
+    }
+    let text = String::from_utf8_lossy(&text);
+    match level {
+        0 => tracing::trace!("<lua> {text}"),
+        1 => tracing::debug!("<lua> {text}"),
+        2 => tracing::info!("<lua> {text}"),
+        _ => tracing::warn!("<lua> {text}"),
+    }
+    Ok(0)
+}
+
+/// `redis.setresp(version)`
+fn set_resp(run: &mut Run<'_>, stack: &mut Stack<'_>) -> Result<i32, Raise> {
+    if stack.top() != 1 {
+        return fail(stack, "ERR server.setresp() requires one argument.");
+    }
+    run.is_resp3 = match to_int(stack, 1) {
+        2 => false,
+        3 => true,
+        _ => return fail(stack, "ERR RESP version must be 2 or 3."),
+    };
+    Ok(0)
+}
+
+/// `redis.set_repl(where)`
+fn set_repl(run: &mut Run<'_>, stack: &mut Stack<'_>) -> Result<i32, Raise> {
+    if stack.top() != 1 {
+        return fail(stack, "ERR server.set_repl() requires one argument.");
+    }
+    let flags = to_int(stack, 1);
+    if flags & !3 != 0 {
+        return fail(
+            stack,
+            "ERR Invalid replication flags. Use REPL_AOF, REPL_REPLICA, REPL_ALL or REPL_NONE.",
+        );
+    }
+    run.caller.set_repl(Repl {
+        aof: flags & 1 != 0,
+        replica: flags & 2 != 0,
+    });
+    Ok(0)
+}
+
+/// `redis.acl_check_cmd(...)`
+fn acl_check_cmd(run: &mut Run<'_>, stack: &mut Stack<'_>) -> Result<i32, Raise> {
+    let scratch = &mut run.scratch;
+    if let Err(text) = read_arguments(stack, &mut scratch.arguments, &mut scratch.spans) {
+        push_error(stack, text, false)?;
+        return Err(Raise);
+    }
+    let argv = Argv::new(&scratch.arguments, &scratch.spans);
+    match run.caller.acl_check_cmd(argv) {
+        Ok(may) => {
+            stack.push_bool(may);
+            Ok(1)
+        }
+        Err(_) => fail(
+            stack,
+            "ERR Invalid command passed to server.acl_check_cmd()",
+        ),
+    }
+}
+
+/// `redis.sha1hex(text)`; what is neither a string nor a number is taken for an empty one.
+fn sha1hex(stack: &mut Stack<'_>) -> Result<i32, Raise> {
+    if stack.top() != 1 {
+        return fail(stack, "ERR wrong number of arguments");
+    }
+    stack.make_string(1);
+    let digest = Sha1::digest(stack.string(1).unwrap_or_default());
+    let mut text = [0; 40];
+    for (digits, byte) in text.chunks_exact_mut(2).zip(digest) {
+        for (digit, value) in digits.iter_mut().zip([byte >> 4, byte & 15]) {
+            *digit = b"0123456789abcdef"[usize::from(value)];
+        }
+    }
+    stack.push_string(text);
+    Ok(1)
+}
+
+/// `redis.error_reply(text)`
+fn error_reply(stack: &mut Stack<'_>) -> Result<i32, Raise> {
+    let Some(text) = only_string(stack) else {
+        return wrong_argument(stack);
+    };
+    let text = convert::coded(text.strip_prefix(b"-").unwrap_or(text));
+    push_error(stack, &text, false)?;
+    Ok(1)
+}
+
+/// `redis.status_reply(text)`
+fn status_reply(stack: &mut Stack<'_>) -> Result<i32, Raise> {
+    if only_string(stack).is_none() {
+        return wrong_argument(stack);
+    }
+    stack.push_table(0, 1);
+    stack.push_value(1);
+    stack.raw_set_name(-2, "ok")?;
+    Ok(1)
+}
+
+fn only_string<'a>(stack: &'a Stack<'_>) -> Option<&'a [u8]> {
+    (stack.top() == 1).then(|| stack.string(1))?
+}
+
+/// This error is returned, not raised.
+fn wrong_argument(stack: &mut Stack<'_>) -> Result<i32, Raise> {
+    push_error(stack, b"ERR wrong number or type of arguments", false)?;
+    Ok(1)
+}
+
+fn say_true(stack: &mut Stack<'_>) -> Result<i32, Raise> {
+    stack.push_bool(true);
+    Ok(1)
+}
+
+fn say_false(stack: &mut Stack<'_>) -> Result<i32, Raise> {
+    stack.push_bool(false);
+    Ok(1)
+}
+
+fn say_nothing(_: &mut Stack<'_>) -> Result<i32, Raise> {
+    Ok(0)
+}
+
+/// `pcall(function, ...)`: of an error that is a table it gives the field `err`, if that is a text.
+fn pcall(stack: &mut Stack<'_>) -> Result<i32, Raise> {
+    if stack.top() == 0 {
+        stack.push_bool(false);
+        stack.push_string("attempt to call a boolean value");
+        return Ok(2);
+    }
+    stack.push_bool(true);
+    stack.insert(1);
+    if stack.call(stack.top() - 2, -1, None).is_err() {
+        if stack.kind(-1) == Kind::Table {
+            stack.push_string("err");
+            stack.get(-2)?;
+            if matches!(stack.kind(-1), Kind::String | Kind::Number) {
+                stack.replace(-2);
+            }
+            // Else both stay: the value of the field follows the error, as in Valkey.
+        }
+        stack.push_bool(false);
+        stack.replace(1);
+    }
+    Ok(stack.top())
+}

@@ -88,6 +88,11 @@ impl Local {
         }
     }
 
+    /// Counts further failures of an execution that is counted with one.
+    pub fn failed(&mut self, command: u16, failures: u64) {
+        self.command(command).failed += failures;
+    }
+
     /// Counts one refusal.
     pub fn rejected(&mut self, command: u16) {
         self.command(command).rejected += 1;

@@ -67,6 +67,7 @@ impl<'k> Access<'k> {
             lru_clock: self.lru_clock,
             touch,
             partial: false,
+            gave_up: false,
             replays: self.replays,
             first,
             effects,

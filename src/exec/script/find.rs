@@ -123,12 +123,7 @@ impl Exec {
     }
 
     /// Whether a script may run that says itself what it does.
-    fn may_run(
-        &self,
-        found: Found,
-        call: ScriptCall,
-        config: &Config,
-    ) -> Result<Found, CmdError> {
+    fn may_run(&self, found: Found, call: ScriptCall, config: &Config) -> Result<Found, CmdError> {
         if found.flags.is_legacy || found.flags.no_writes {
             return Ok(found);
         }

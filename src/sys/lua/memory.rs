@@ -52,6 +52,11 @@ impl Memory {
         self.used_bytes > self.limit_bytes
     }
 
+    /// Whether less than a quarter of the limit is left.
+    pub(super) fn is_short(&self) -> bool {
+        self.used_bytes > self.limit_bytes / 4 * 3
+    }
+
     /// Has the limit hold, or not; what was before.
     #[inline]
     pub(super) fn hold(&mut self, is_held: bool) -> bool {

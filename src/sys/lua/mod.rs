@@ -31,7 +31,7 @@ mod stack;
 #[cfg(test)]
 mod tests;
 
-pub use stack::{CallError, Cells, Function, Kind, Raise, Ref, Stack};
+pub use stack::{CallError, Cells, Function, Kind, Place, Raise, Ref, Stack};
 
 use memory::Memory;
 
@@ -158,6 +158,12 @@ impl State {
     pub fn used_bytes(&self) -> u64 {
         // SAFETY: see `State`.
         unsafe { self.extra.as_ref().memory.used_bytes() }
+    }
+
+    /// Whether less than a quarter of the memory is left that the limit allows.
+    pub fn is_memory_short(&self) -> bool {
+        // SAFETY: see `State`.
+        unsafe { self.extra.as_ref().memory.is_short() }
     }
 
     /// Changes the limit, see [`State::new`].

@@ -86,6 +86,17 @@ impl Kind {
     }
 }
 
+/// Where a function stands, see [`Stack::place`].
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Place {
+    /// The name of its source, as it was loaded (`@user_script`); `=[C]` if it is none of Lua's.
+    pub source: Vec<u8>,
+    /// The line; -1 if it is none of Lua's.
+    pub line: i32,
+    /// It is none of Lua's.
+    pub is_native: bool,
+}
+
 /// A value kept in the interpreter's registry until [`Stack::forget`] is told of it.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Ref(c_int);
@@ -475,6 +486,23 @@ impl Stack<'_> {
         unsafe { ffi::lua_rawgeti_(self.raw, at, index) };
     }
 
+    /// Replaces the key on top by its value in whatever is at `index`, asking metatables: this may run Lua
+    /// code. Fails with whatever that raises.
+    pub fn get(&mut self, index: i32) -> Result<(), Raise> {
+        let at = self.at(index);
+        assert!(self.top() > self.floor);
+        self.room();
+        self.room();
+        // SAFETY: there is room for a function of Lua's and a copy of a value; they end up below the key.
+        unsafe {
+            ffi::lua_pushcclosure(self.raw, get_entry, 0);
+            ffi::lua_insert(self.raw, -2);
+            ffi::lua_pushvalue(self.raw, at);
+            ffi::lua_insert(self.raw, -2);
+        }
+        self.call(2, 1, None).map_err(|_| Raise)
+    }
+
     /// Sets a value in a table: the key below the top, the value on top; takes both. An error if the key
     /// is `nil` or NaN, or memory has come to its limit.
     #[inline]
@@ -767,6 +795,20 @@ impl Stack<'_> {
         }
     }
 
+    /// Where the function `level` calls up stands by now, with the whole name of its source. `None` if
+    /// there are not that many.
+    pub fn place(&self, level: i32) -> Option<Place> {
+        let debug = self.debug(level, c"Sl")?;
+        // SAFETY: texts that Lua has, ended by a NUL, copied at once.
+        unsafe {
+            Some(Place {
+                source: CStr::from_ptr(debug.source).to_bytes().to_vec(),
+                line: debug.currentline,
+                is_native: CStr::from_ptr(debug.what).to_bytes() == b"C",
+            })
+        }
+    }
+
     fn debug(&self, level: i32, what: &CStr) -> Option<ffi::lua_Debug> {
         let mut debug = MaybeUninit::<ffi::lua_Debug>::zeroed();
         // SAFETY: zeros are a valid `lua_Debug`; Lua fills in what is asked for.
@@ -827,6 +869,13 @@ unsafe extern "C-unwind" fn next_entry(raw: *mut ffi::lua_State) -> c_int {
             _ => 2,
         }
     }
+}
+
+/// Indexing, to be called protected.
+unsafe extern "C-unwind" fn get_entry(raw: *mut ffi::lua_State) -> c_int {
+    // SAFETY: a function of Lua's with a value and a key.
+    unsafe { ffi::lua_gettable_(raw, 1) };
+    1
 }
 
 /// Runs a Rust function that Lua has called, with what has to be so meanwhile.
