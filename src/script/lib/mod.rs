@@ -6,6 +6,7 @@
 
 use crate::sys::lua::{Function, Stack};
 
+pub mod arguments;
 pub mod bit;
 pub mod cjson;
 pub mod cmsgpack;

@@ -124,7 +124,7 @@ fn instance(stack: &mut Stack<'_>) -> Config {
     stack.push_cells(Settings::default().0);
     for &(name, function) in FUNCTIONS {
         stack.push_value(table + 1);
-        stack.push_closure(function);
+        stack.push_closure(function, 1);
         super::set_field(stack, table, name);
     }
     let kept = stack.keep();
@@ -139,14 +139,14 @@ fn instance(stack: &mut Stack<'_>) -> Config {
 
 /// The settings of the instance whose function runs.
 fn settings(stack: &mut Stack<'_>) -> Cells {
-    stack.push_shared();
+    stack.push_upvalue(1);
     let cells = stack.cells(-1);
     stack.pop(1);
     cells.unwrap_or(Settings::default().0)
 }
 
 fn change(stack: &mut Stack<'_>, setting: usize, value: i32) {
-    stack.push_shared();
+    stack.push_upvalue(1);
     if let Some(mut cells) = stack.cells(-1) {
         cells[setting] = value;
         stack.set_cells(-1, cells);

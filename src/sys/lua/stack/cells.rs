@@ -3,44 +3,17 @@
 //! The numbers are a userdata without a finalizer; scripts do not get to see it, nothing else is a
 //! userdata of its size, and any bits are numbers.
 
-use std::ffi::c_int;
-
 use mlua_sys::lua51 as ffi;
 
-use super::{Function, Stack, call_function};
+use super::Stack;
 
 /// So many.
 const CELLS: usize = 12;
-/// Where [`Stack::push_closure`] puts what its function shares.
-const SHARED: c_int = 2;
 
 /// Numbers that functions share, see [`Stack::push_cells`].
 pub type Cells = [i32; CELLS];
 
 impl Stack<'_> {
-    /// Pushes a function for scripts that finds the value on top by [`Stack::push_shared`]; takes it.
-    pub fn push_closure(&mut self, function: Function) {
-        assert!(self.top() > self.floor);
-        self.room();
-        // SAFETY: there is room, and a value; `call_function` takes back what is given it here.
-        unsafe {
-            ffi::lua_pushlightuserdata(self.raw, function as *mut std::ffi::c_void);
-            ffi::lua_insert(self.raw, -2);
-            ffi::lua_pushcclosure(self.raw, call_function, SHARED);
-        }
-    }
-
-    /// Pushes what this function was given by [`Stack::push_closure`], `nil` if nothing.
-    pub fn push_shared(&mut self) {
-        self.room();
-        match self.is_function {
-            // SAFETY: there is room; a function of C's runs, so its upvalues can be asked for, also if
-            // there are not that many.
-            true => unsafe { ffi::lua_pushvalue(self.raw, ffi::lua_upvalueindex(SHARED)) },
-            false => self.push_nil(),
-        }
-    }
-
     /// Pushes numbers that functions can share ([`Stack::push_closure`]). No script must get to see them.
     pub fn push_cells(&mut self, cells: Cells) {
         self.room();

@@ -132,7 +132,7 @@ impl Stack<'_> {
 
     /// An error if a value of this size is too large. To be asked where a script makes much of little.
     pub fn allow(&mut self, bytes: usize) -> Result<(), Raise> {
-        match bytes as u64 <= self.free_bytes() {
+        match bytes <= self.memory_left_bytes() {
             true => Ok(()),
             false => {
                 self.room_for_error();
