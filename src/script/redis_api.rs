@@ -11,9 +11,8 @@
 
 use sha1::{Digest as _, Sha1};
 
-use super::lib::cjson;
 use super::vm::{Run, Settings, Use};
-use super::{Repl, convert, lib, sandbox};
+use super::{Repl, convert, sandbox};
 use crate::resp::parse::{Argv, Span};
 use crate::sys::lua::{Function, Kind, Raise, Ref, Stack};
 
@@ -122,15 +121,8 @@ const FUNCTIONS: &[(&str, Seen, Value)] = &[
     ),
 ];
 
-/// Our own libraries but for cjson: each function pushes a table.
-const LIBRARIES: &[(&str, fn(&mut Stack<'_>))] = &[
-    ("bit", lib::bit::open),
-    ("cmsgpack", lib::cmsgpack::open),
-    ("struct", lib::structs::open),
-];
-
-/// Sets `redis`, `server`, and what else scripts find as globals besides Lua's own; how cjson is set.
-pub(super) fn open(stack: &mut Stack<'_>, settings: &Settings) -> cjson::Config {
+/// Sets `redis`, `server`, and what else scripts find as globals besides libraries.
+pub(super) fn open(stack: &mut Stack<'_>, settings: &Settings) {
     stack.set_top(0);
     stack.push_globals();
     push_api(stack, settings, false);
@@ -139,20 +131,13 @@ pub(super) fn open(stack: &mut Stack<'_>, settings: &Settings) -> cjson::Config 
     set(stack, 1, "redis");
     stack.push_function(pcall);
     set(stack, 1, "pcall");
-    for (name, open) in LIBRARIES {
-        open(stack);
-        set(stack, 1, name);
-    }
     if settings.used_for == Use::Scripts {
         stack.push_function(error_handler);
         stack.push_value(-1);
         set(stack, 1, "__redis__err__handler");
         set(stack, 1, "__server__err__handler");
     }
-    let config = cjson::open(stack);
-    set(stack, 1, "cjson");
     stack.set_top(0);
-    config
 }
 
 /// Sets a name in a table to what is on top, and takes it.
@@ -240,9 +225,13 @@ pub(super) fn call(run: &mut Run<'_>, number: u32, stack: &mut Stack<'_>) -> Res
             run.failure = Some(convert::failure(stack, run.names));
             Ok(1)
         }
-        Some(Ask::RegisterFunction) | None => Err(stack.error("only while a library is loaded")),
+        Some(Ask::RegisterFunction) | None => fail(stack, NOT_LOADING),
     }
 }
+
+/// What `register_function` fails with when it is called by a function.
+const NOT_LOADING: &str =
+    "ERR server.register_function can only be called on FUNCTION LOAD command";
 
 /// What a command has answered, which is on top of the stack.
 enum Answered {
