@@ -419,8 +419,7 @@ impl Answer<'_> {
     /// Writes the value on top of the stack and takes it; a table that contains values is opened instead,
     /// and stays.
     fn value(&mut self, stack: &mut Stack<'_>) {
-        // Valkey has one more value below.
-        if stack.top() + 1 + 4 > STACK_VALUES_MAX {
+        if stack.top() + 4 > STACK_VALUES_MAX {
             self.error(b"ERR reached lua stack limit", false);
             return stack.pop(1);
         }
@@ -670,3 +669,6 @@ pub(super) fn failure(stack: &mut Stack<'_>, names: &Names) -> Failure {
         is_counted,
     }
 }
+
+#[cfg(test)]
+mod tests;
