@@ -9,12 +9,15 @@
 //! queuing.
 //!
 //! Invariant: a key is in [`Transaction`]'s list of watched keys as long as its shard may know the
-//! flag. So who ends a connection ends its transaction, too ([`Client::end_transaction`]).
+//! flag. So who ends a connection ends its transaction, too ([`Client::end_transaction`]). Where a
+//! shard cannot be had, since a script has the keyspace for itself, the client takes a new flag, and
+//! the old one is taken out of the shard some time later.
 
 use std::cell::RefCell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 
+use parking_lot::Mutex;
 use smallvec::SmallVec;
 
 use crate::db::{Access, DbIndex, Lookup, WATCHED_KEY_BYTES, WatchFlag};
@@ -37,7 +40,7 @@ pub struct Figures {
     queue_bytes: AtomicUsize,
     watched: AtomicU32,
     watched_bytes: AtomicUsize,
-    flag: Arc<WatchFlag>,
+    flag: Mutex<Arc<WatchFlag>>,
 }
 
 impl Figures {
@@ -48,7 +51,7 @@ impl Figures {
 
     /// A watched key was touched: EXEC will do nothing.
     pub fn is_stale(&self) -> bool {
-        self.flag.is_raised()
+        self.flag.lock().is_raised()
     }
 
     /// Commands that wait for EXEC.
@@ -62,7 +65,7 @@ impl Figures {
 
     /// Keys that are watched.
     pub fn watched(&self) -> u32 {
-        match self.flag.is_forgotten() {
+        match self.flag.lock().is_forgotten() {
             true => 0,
             false => self.watched.load(Ordering::Relaxed),
         }
@@ -226,6 +229,11 @@ impl Queue {
         self.needs_whole
     }
 
+    /// Whether any command has one of these flags.
+    pub fn has_any(&self, flags: Flags) -> bool {
+        self.any.any(flags)
+    }
+
     /// Bytes that its commands take, with what is known of them.
     fn used_bytes(&self) -> usize {
         self.bytes.len()
@@ -250,15 +258,46 @@ struct Watched {
     key: Box<[u8]>,
 }
 
+impl Watched {
+    /// Takes the flag out of the key's shard; false if that cannot be had.
+    fn forget(&self, flag: &Arc<WatchFlag>, db: &mut Access<'_>) -> bool {
+        db.select(self.db);
+        let forgotten = db.with_key_if_free(&self.key, |db| db.unwatch(&self.key, flag));
+        forgotten.is_some()
+    }
+}
+
 /// See the module's text. Made when the client first says MULTI or WATCH.
-#[derive(Default, Debug)]
+#[derive(Debug)]
 pub struct Transaction {
     is_open: bool,
     /// Something could not be queued: EXEC will refuse.
     is_refused: bool,
     queue: Queue,
     watched: Vec<Watched>,
+    flag: Arc<WatchFlag>,
+    /// What is not watched any more, but some shards do not know yet.
+    left_behind: Vec<(Arc<WatchFlag>, Vec<Watched>)>,
     figures: Arc<Figures>,
+}
+
+impl Default for Transaction {
+    fn default() -> Transaction {
+        let flag = Arc::<WatchFlag>::default();
+        let figures = Figures {
+            flag: Mutex::new(flag.clone()),
+            ..Figures::default()
+        };
+        Transaction {
+            is_open: false,
+            is_refused: false,
+            queue: Queue::default(),
+            watched: Vec::new(),
+            flag,
+            left_behind: Vec::new(),
+            figures: Arc::new(figures),
+        }
+    }
 }
 
 impl Transaction {
@@ -289,7 +328,7 @@ impl Transaction {
 
     /// Whether EXEC can only fail by now, so that nothing need be queued.
     pub fn is_lost(&self) -> bool {
-        self.is_refused || self.figures.is_stale()
+        self.is_refused || self.flag.is_raised()
     }
 
     /// Queues a command, unless that is useless.
@@ -325,10 +364,14 @@ impl Transaction {
     }
 
     /// WATCH: a key of the database that `db` works in; its shard is held. One that has expired is
-    /// deleted first, so that nobody takes that for a change.
+    /// deleted first, so that nobody takes that for a change. If the shard cannot be had, the key may
+    /// be changed by a script at any time, and is taken for touched.
     pub fn watch(&mut self, db: &mut Access<'_>, key: &[u8]) {
+        if db.gave_up() {
+            return self.flag.raise();
+        }
         db.find(key, Lookup::Silent);
-        if !db.watch(key, &self.figures.flag) {
+        if !db.watch(key, &self.flag) {
             return;
         }
         self.watched.push(Watched {
@@ -360,32 +403,48 @@ impl Transaction {
     pub fn is_stale(&self, db: &mut Access<'_>) -> bool {
         let before = db.db();
         for watched in &self.watched {
-            if self.figures.is_stale() {
+            if self.flag.is_raised() {
                 break;
             }
             db.select(watched.db);
             db.find(&watched.key, Lookup::Silent);
         }
         db.select(before);
-        self.figures.is_stale()
+        self.flag.is_raised()
     }
 
     /// UNWATCH. The shards of the watched keys are held, or none is.
     pub fn unwatch(&mut self, db: &mut Access<'_>) {
         let before = db.db();
-        for watched in self.watched.drain(..) {
-            db.select(watched.db);
-            db.with_key(&watched.key, |db| {
-                db.unwatch(&watched.key, &self.figures.flag);
+        let flag = &self.flag;
+        self.watched.retain(|watched| !watched.forget(flag, db));
+        if !self.left_behind.is_empty() && db.holds_none() {
+            self.left_behind.retain_mut(|(flag, watched)| {
+                watched.retain(|watched| !watched.forget(flag, db));
+                !watched.is_empty()
             });
         }
         db.select(before);
-        self.watched
-            .shrink_to(SPARE_BYTES_MAX / size_of::<Watched>());
+        if self.watched.is_empty() {
+            self.watched
+                .shrink_to(SPARE_BYTES_MAX / size_of::<Watched>());
+        } else {
+            self.leave_behind();
+        }
         // Nobody knows the flag any more.
-        self.figures.flag.lower();
+        self.flag.lower();
         self.figures.watched.store(0, Ordering::Relaxed);
         self.figures.watched_bytes.store(0, Ordering::Relaxed);
+    }
+
+    /// Has another flag for what is watched from now on.
+    #[cold]
+    fn leave_behind(&mut self) {
+        let flag = std::mem::take(&mut self.flag);
+        flag.raise();
+        let watched = std::mem::take(&mut self.watched);
+        self.left_behind.push((flag, watched));
+        *self.figures.flag.lock() = self.flag.clone();
     }
 
     /// Ends it, whatever came of it, when nothing is watched any more.
@@ -430,6 +489,12 @@ impl Client {
         if let Some(transaction) = &mut self.transaction {
             transaction.close();
         }
+    }
+
+    /// Nothing that it has watched is known to any shard any more.
+    pub fn has_left_nothing(&self) -> bool {
+        let transaction = self.transaction.as_ref();
+        transaction.is_none_or(|transaction| transaction.left_behind.is_empty())
     }
 
     /// Something that is part of its transaction was refused.

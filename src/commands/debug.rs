@@ -224,7 +224,7 @@ fn object(ctx: &mut Ctx<'_>) -> CmdResult {
              lru_seconds_idle:{idle_secs}{nodes}"
         ))
     });
-    ctx.out.simple(&text.ok_or(CmdError::NoSuchKey)?);
+    ctx.out.simple(&text.flatten().ok_or(CmdError::NoSuchKey)?);
     Ok(Next::Done)
 }
 
@@ -278,12 +278,15 @@ fn populate(ctx: &mut Ctx<'_>) -> CmdResult {
             value.resize(size, 0);
         }
         let enc = string::encoding(key.len(), value.len(), false) as u8;
-        ctx.db.with_key(&key, |db| {
+        let added = ctx.db.with_key(&key, |db| {
             if !db.exists(&key, Lookup::Silent) {
                 let value = NewValue::Bytes(&value);
                 db.set(&key, Type::String as u8, enc, value, Expire::Never);
             }
         });
+        if added.is_none() {
+            break;
+        }
     }
     ctx.db.effects.changes = changes;
     ctx.out.ok();

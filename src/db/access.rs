@@ -73,6 +73,8 @@ pub struct Access<'k> {
     partial: bool,
     /// A log is repeated.
     replays: bool,
+    /// Someone has the keyspace for himself, and the command had to do without some shard.
+    gave_up: bool,
     first: FirstKey,
     /// What the command did so far.
     pub effects: Effects,
@@ -113,6 +115,7 @@ impl<'k> Access<'k> {
             touch,
             partial: false,
             replays: false,
+            gave_up: false,
             first,
             effects: Effects::new(keyspace.oplog.is_on(), keyspace.interest.load()),
         }
@@ -139,6 +142,25 @@ impl<'k> Access<'k> {
         if self.keyspace.expire_clock.is_importing() {
             self.now_ms = 0;
         }
+    }
+
+    /// The command runs although the shards of its keys cannot be had: someone has the keyspace for
+    /// himself, and the command is one that is served meanwhile.
+    #[cold]
+    pub fn set_barred(&mut self) {
+        self.gave_up = true;
+    }
+
+    /// Someone has the keyspace for himself, for long: the command had to do without some shard, and
+    /// has to be run again when that is over.
+    #[inline]
+    pub fn gave_up(&self) -> bool {
+        self.gave_up
+    }
+
+    /// Whether no shard is held.
+    pub fn holds_none(&self) -> bool {
+        self.locks.is_empty()
     }
 
     /// Says for whom the command runs, by the client's number.

@@ -18,11 +18,12 @@ use std::time::{Duration, Instant};
 
 use crate::ds::collection::Collection;
 use crate::ds::entry::Entry;
+use crate::ds::lock::ShardGuard;
 use crate::ds::table::NO_EXPIRY;
 use crate::util::clock::Clock;
 
 use super::effects::Effects;
-use super::keyspace::{DbIndex, Keyspace, Shard, ShardData};
+use super::keyspace::{DbIndex, Keyspace, Shard, ShardData, ShardId};
 use super::lazyfree::is_large;
 use super::notice::EventClass;
 use super::oplog::Draft;
@@ -210,16 +211,18 @@ impl Keyspace {
         }
         let mut started = None;
         let mut pass = Pass::Done;
-        for shard in self.all() {
-            if shard.next_expire_at_ms.load(Ordering::Relaxed) > now_ms {
+        for id in (0..self.shards() as u32).map(ShardId) {
+            let next_at_ms = &self.shard(id).next_expire_at_ms;
+            if next_at_ms.load(Ordering::Relaxed) > now_ms {
                 continue;
             }
-            if self.gate.is_closed() {
+            let is_open = !self.gate.is_closed();
+            let Some(data) = is_open.then(|| self.claim(id)).flatten() else {
                 pass = Pass::Held(now_ms.saturating_add(GATE_WAIT_MS));
                 break;
-            }
+            };
             started.get_or_insert_with(Instant::now);
-            if expire_slice(self, shard, now_ms, removed) {
+            if expire_slice(self, id, data, now_ms, removed) {
                 pass = Pass::More;
             }
             self.free_removed(removed);
@@ -268,8 +271,13 @@ impl Keyspace {
 }
 
 /// Removes up to [`SLICE_KEYS`] due keys and fields of a shard; true when more may be due.
-fn expire_slice(keyspace: &Keyspace, shard: &Shard, now_ms: u64, removed: &mut Vec<Entry>) -> bool {
-    let mut guard = shard.lock();
+fn expire_slice(
+    keyspace: &Keyspace,
+    id: ShardId,
+    mut guard: ShardGuard<'_, ShardData>,
+    now_ms: u64,
+    removed: &mut Vec<Entry>,
+) -> bool {
     let data = &mut *guard;
     let mut next_ms = u64::MAX;
     let mut effects = Effects::new(false, keyspace.interest.load());
@@ -300,7 +308,8 @@ fn expire_slice(keyspace: &Keyspace, shard: &Shard, now_ms: u64, removed: &mut V
     if let Some(notices) = effects.take_notices() {
         keyspace.tell(notices, 0);
     }
-    shard.next_expire_at_ms.store(next_ms, Ordering::SeqCst);
+    let next_at_ms = &keyspace.shard(id).next_expire_at_ms;
+    next_at_ms.store(next_ms, Ordering::SeqCst);
     next_ms <= now_ms
 }
 

@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 
 use crate::ds::entry::{Entry, EntryRef};
 use crate::ds::hash::KeyHash;
-use crate::ds::lock::{ShardGuard, ShardLock};
+use crate::ds::lock::{ShardGuard, ShardLock, lock_unless};
 use crate::ds::table::Table;
 
 use super::expire::ExpireClock;
@@ -40,6 +40,7 @@ pub struct Shard {
 }
 
 /// What a shard's mutex guards.
+#[derive(Default)]
 pub struct ShardData {
     /// Tables by database; shorter than the number of databases until one of them is written.
     pub(super) tables: Vec<Table<Entry>>,
@@ -253,6 +254,38 @@ impl Keyspace {
         }
     }
 
+    /// As [`Keyspace::lock_one`]; `None` when someone has the keyspace for himself, for long.
+    #[inline(always)]
+    pub fn claim_one(&self, hash: u64) -> Option<Locks<'_>> {
+        let id = self.shard_of(hash);
+        Some(Locks {
+            first: Some((id, Hold::Own(self.claim(id)?))),
+            rest: Vec::new(),
+        })
+    }
+
+    /// As [`Keyspace::lock_many`]; `None` when someone has the keyspace for himself, for long.
+    pub fn claim_many(&self, hashes: impl Iterator<Item = u64>) -> Option<Locks<'_>> {
+        let mut ids: SmallVec<[ShardId; 16]> = hashes.map(|hash| self.shard_of(hash)).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        let mut ids = ids.into_iter();
+        let mut locks = self.lock_none();
+        if let Some(id) = ids.next() {
+            locks.first = Some((id, Hold::Own(self.claim(id)?)));
+        }
+        for id in ids {
+            locks.rest.push((id, Hold::Own(self.claim(id)?)));
+        }
+        Some(locks)
+    }
+
+    /// A shard; `None` when someone has the keyspace for himself, for long.
+    #[inline(always)]
+    pub(super) fn claim(&self, id: ShardId) -> Option<ShardGuard<'_, ShardData>> {
+        lock_unless(&self.shard(id).data, || self.gate.is_held_long())
+    }
+
     /// Locks every shard. Only for the exclusive path: see [`Gate`].
     pub fn lock_all(&self) -> Locks<'_> {
         let lock = |(id, shard)| (ShardId(id as u32), Hold::Own(Shard::lock(shard)));
@@ -420,13 +453,18 @@ impl<'k> Locks<'k> {
         first.max(self.rest.last().map(|(id, _)| *id))
     }
 
-    /// Holds one more shard, which comes behind all that are held: waits for it.
-    pub(super) fn hold_next(&mut self, keyspace: &'k Keyspace, id: ShardId) {
+    /// Holds one more shard, which comes behind all that are held: waits for it. False if someone has the
+    /// keyspace for himself.
+    pub(super) fn hold_next(&mut self, keyspace: &'k Keyspace, id: ShardId) -> bool {
         debug_assert!(
             self.highest() < Some(id),
             "shards are locked in ascending order"
         );
-        self.add(id, Hold::Own(keyspace.shard(id).data.lock()));
+        let Some(guard) = keyspace.claim(id) else {
+            return false;
+        };
+        self.add(id, Hold::Own(guard));
+        true
     }
 
     fn add(&mut self, id: ShardId, hold: Hold<'k>) {

@@ -22,7 +22,7 @@ use smallvec::SmallVec;
 
 use crate::util::rng::Rng;
 
-use super::keyspace::{DbIndex, Keyspace};
+use super::keyspace::{DbIndex, Keyspace, ShardId};
 use super::notice::{Invalidated, Notices};
 use super::prefixes::PrefixFilter;
 
@@ -379,7 +379,8 @@ impl Listeners {
 
 impl Keyspace {
     /// Makes random keys untracked until no more than `keys_max` are tracked, or it has done so
-    /// `budget` times; those who track them are told. No shard is held.
+    /// `budget` times, or someone has the keyspace for himself; those who track them are told. No
+    /// shard is held.
     pub fn limit_tracked(&self, keys_max: u64, budget: usize, rng: &mut Rng) {
         let shards = self.all();
         for _ in 0..budget {
@@ -389,8 +390,11 @@ impl Keyspace {
             // Keys are spread evenly over shards, so the first one mostly has some.
             let first = rng.below(shards.len() as u64) as usize;
             let (before, after) = shards.split_at(first);
-            for shard in after.iter().chain(before) {
-                let mut data = shard.lock();
+            let ids = (first..first + after.len()).chain(0..before.len());
+            for id in ids {
+                let Some(mut data) = self.claim(ShardId(id as u32)) else {
+                    return;
+                };
                 let listeners = &mut data.side.listeners;
                 if let Some(invalidated) = listeners.untrack_random(rng, &self.tracked) {
                     let notices = Notices {

@@ -64,19 +64,50 @@ impl RawShardLock {
     #[cold]
     fn wait(&self) {
         use lock_api::RawMutex;
-        let mut rounds = 0u32;
+        let mut rounds = 0;
         loop {
-            if rounds < SPINS {
-                std::hint::spin_loop();
-            } else if rounds < SPINS + YIELDS {
-                std::thread::yield_now();
-            } else {
-                std::thread::sleep(NAP);
-            }
-            rounds = rounds.saturating_add(1);
+            pass_time(&mut rounds);
             if self.try_lock() {
                 return;
             }
+        }
+    }
+}
+
+/// One round of waiting.
+fn pass_time(rounds: &mut u32) {
+    if *rounds < SPINS {
+        std::hint::spin_loop();
+    } else if *rounds < SPINS + YIELDS {
+        std::thread::yield_now();
+    } else {
+        std::thread::sleep(NAP);
+    }
+    *rounds = rounds.saturating_add(1);
+}
+
+/// Takes a lock, unless that takes long and `gives_up` says then that it is not to be waited for.
+#[inline(always)]
+pub fn lock_unless<T>(
+    lock: &ShardLock<T>,
+    gives_up: impl Fn() -> bool,
+) -> Option<ShardGuard<'_, T>> {
+    match lock.try_lock() {
+        Some(held) => Some(held),
+        None => wait_unless(lock, gives_up),
+    }
+}
+
+#[cold]
+fn wait_unless<T>(lock: &ShardLock<T>, gives_up: impl Fn() -> bool) -> Option<ShardGuard<'_, T>> {
+    let mut rounds = 0;
+    loop {
+        pass_time(&mut rounds);
+        if let Some(held) = lock.try_lock() {
+            return Some(held);
+        }
+        if rounds > SPINS && gives_up() {
+            return None;
         }
     }
 }
@@ -116,5 +147,17 @@ mod tests {
         assert!(lock.try_lock().is_none());
         drop(held);
         assert!(lock.try_lock().is_some());
+    }
+
+    #[test]
+    fn who_need_not_wait_does_not() {
+        let lock = ShardLock::new(());
+        assert!(lock_unless(&lock, || true).is_some(), "it is free");
+        let held = lock.lock();
+        assert!(lock_unless(&lock, || true).is_none());
+        let rounds = std::cell::Cell::new(0);
+        let later = || rounds.replace(rounds.get() + 1) == 10;
+        assert!(lock_unless(&lock, later).is_none());
+        drop(held);
     }
 }

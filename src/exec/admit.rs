@@ -54,6 +54,7 @@ const RULES: &[Rule] = &[
     no_multi,
     dataset,
     subscribed,
+    busy,
     monitor,
     paused,
     gate,
@@ -264,12 +265,35 @@ fn paused(server: &Server, admission: &Admission<'_>, now_ms: u64) -> Verdict {
     }
 }
 
+/// While a script runs for too long, hardly anything is served.
 #[inline]
-fn gate(server: &Server, _: &Admission<'_>, _: u64) -> Verdict {
-    if server.keyspace.gate.is_closed() {
-        Verdict::Wait(Wait::Gate)
-    } else {
-        Verdict::Run
+fn busy(server: &Server, admission: &Admission<'_>, _: u64) -> Verdict {
+    match server.keyspace.gate.is_closed() {
+        true => while_closed(server, admission),
+        false => Verdict::Run,
+    }
+}
+
+#[cold]
+fn while_closed(server: &Server, admission: &Admission<'_>) -> Verdict {
+    if admission.command.row.flags.has(Flags::ALLOW_BUSY) {
+        return Verdict::Run;
+    }
+    match server.scripts.running.busy_error() {
+        Some(error) => Verdict::Refuse(error),
+        None => Verdict::Run,
+    }
+}
+
+#[inline]
+fn gate(server: &Server, admission: &Admission<'_>, _: u64) -> Verdict {
+    let gate = &server.keyspace.gate;
+    if !gate.is_closed() {
+        return Verdict::Run;
+    }
+    match gate.is_busy() && admission.command.row.flags.has(Flags::ALLOW_BUSY) {
+        true => Verdict::Run,
+        false => Verdict::Wait(Wait::Gate),
     }
 }
 

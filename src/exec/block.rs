@@ -285,16 +285,23 @@ impl Exec {
     pub(super) fn serve_later(&self, moment: &mut Moment, config: &Config, mut later: Vec<Ready>) {
         let keyspace = &self.server.keyspace;
         while let Some(ready) = later.pop() {
-            let others = others_of_next(keyspace, &ready, moment.now_ms);
-            let keys = others.iter().chain([&ready.key]);
-            let locks = keyspace.lock_many(keys.map(|key| keyspace.hash(key)));
+            let locks = others_of_next(keyspace, &ready, moment.now_ms).and_then(|others| {
+                let keys = others.iter().chain([&ready.key]);
+                keyspace.claim_many(keys.map(|key| keyspace.hash(key)))
+            });
+            let Some(locks) = locks else {
+                // Whoever has the keyspace for himself serves them, unless he has done with it.
+                later.extend(keyspace.gate.postpone(ready));
+                continue;
+            };
             let access = Access::new(keyspace, locks, ready.db, moment.now_ms, true);
             let effects = self.serve_ready(access, vec![ready], config, moment, &mut later);
             super::fanout::fan_out(&self.server, moment, effects);
         }
     }
 
-    /// Ends a wait whose outcome is there: writes its reply. The client may send on.
+    /// Ends a wait whose outcome is there: writes its reply. The client may send on. It is in no queue
+    /// any more ([`Exec::leave_queues`]).
     pub fn end_wait(
         &self,
         waiter: &Waiter,
@@ -303,7 +310,7 @@ impl Exec {
         out: &mut ReplyWriter,
         moment: &mut Moment,
     ) {
-        self.leave_queues(waiter, client);
+        client.shared.set_waiter(None);
         let mark = out.mark();
         match outcome {
             Outcome::Served { mut reply, seq } => {
@@ -329,20 +336,24 @@ impl Exec {
     }
 
     /// Ends the wait of a client whose connection has ended. What it was served is lost with it, as
-    /// any reply that does not arrive.
+    /// any reply that does not arrive. It is to leave the queues, too.
     pub fn give_up_wait(&self, waiter: &Waiter, client: &Client) {
         waiter.decide(Outcome::Gone);
-        self.leave_queues(waiter, client);
+        client.shared.set_waiter(None);
     }
 
-    fn leave_queues(&self, waiter: &Waiter, client: &Client) {
+    /// Takes a waiter out of the queues of its keys. False if someone has the keyspace for himself: to
+    /// be called again, when the gate is open.
+    pub fn leave_queues(&self, waiter: &Waiter) -> bool {
         let keyspace = &self.server.keyspace;
-        for key in &waiter.waiting.keys {
-            let locks = keyspace.lock_one(keyspace.hash(key));
+        waiter.waiting.keys.iter().all(|key| {
+            let Some(locks) = keyspace.claim_one(keyspace.hash(key)) else {
+                return false;
+            };
             let mut access = Access::new(keyspace, locks, waiter.waiting.db, 0, false);
             access.side(key).waiters.remove(key, waiter);
-        }
-        client.shared.set_waiter(None);
+            true
+        })
     }
 
     /// A wait that found nothing was a call of its command, too.
@@ -384,10 +395,10 @@ fn waited_for(db: &mut Access<'_>, key: &[u8]) -> Option<(Type, usize)> {
 }
 
 /// What the first waiter of a key that may be served needs besides: the key that it writes, or all that
-/// it waits for.
-fn others_of_next(keyspace: &Keyspace, ready: &Ready, now_ms: u64) -> Vec<Vec<u8>> {
+/// it waits for. `None` when someone has the keyspace for himself.
+fn others_of_next(keyspace: &Keyspace, ready: &Ready, now_ms: u64) -> Option<Vec<Vec<u8>>> {
     let (db, key) = (ready.db, &ready.key);
-    let locks = keyspace.lock_one(keyspace.hash(key));
+    let locks = keyspace.claim_one(keyspace.hash(key))?;
     let mut access = Access::new(keyspace, locks, db, now_ms, false);
     let found = waited_for(&mut access, key);
     access.settle();
@@ -398,13 +409,13 @@ fn others_of_next(keyspace: &Keyspace, ready: &Ready, now_ms: u64) -> Vec<Vec<u8
         let waiting = &waiter.waiting;
         let is_there = found.is_some_and(|(type_, _)| type_ == waiting.type_);
         if (is_there || waiting.gone.is_some()) && waiter.hold().is_some() {
-            return match waiting.gone {
+            return Some(match waiting.gone {
                 Some(_) => waiting.keys.clone(),
                 None => waiting.destination.iter().cloned().collect(),
-            };
+            });
         }
     }
-    Vec::new()
+    Some(Vec::new())
 }
 
 /// Each key once, with what is known of it at all.

@@ -33,6 +33,14 @@ pub(super) struct Cached {
     remembered: usize,
 }
 
+impl Cached {
+    /// Adds what another command means.
+    pub(super) fn join(&mut self, mut other: Cached) {
+        self.changes.append(&mut other.changes);
+        self.remembered += other.remembered;
+    }
+}
+
 thread_local! {
     static RNG: RefCell<Rng> = RefCell::new(Rng::from_os());
 }

@@ -20,14 +20,16 @@ pub(super) fn fan_out(server: &Server, moment: &mut Moment, effects: Effects) {
 }
 
 impl Exec {
-    /// Forgets a client whose connection has ended, and what it has left behind elsewhere.
-    pub fn disconnect(&self, client: &mut Client) {
-        self.end_transaction(client);
+    /// Forgets a client whose connection has ended, and what it has left behind elsewhere. False if
+    /// there is something left: [`Exec::end_transaction`] has to be called again, when the gate is open.
+    pub fn disconnect(&self, client: &mut Client) -> bool {
+        let has_left_nothing = self.end_transaction(client);
         stop_monitor(&self.server, client);
         self.server.pubsub.unsubscribe_all(client);
         let (tracking, keyspace) = (&self.server.tracking, &self.server.keyspace);
         tracking.disable(client, keyspace);
         self.server.clients.disconnect(client.shared.id);
+        has_left_nothing
     }
 
     /// Writes what others have for a client, behind the reply that it has got.

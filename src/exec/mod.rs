@@ -28,10 +28,13 @@ use crate::server::monitor::Shown;
 use crate::spec::limits::BATCH_COMMANDS;
 use crate::spec::{Args, CmdError, Flags, keys};
 use crate::stats;
-use crate::sys::tsc;
+use crate::sys::{fiber, tsc};
 
 mod admit;
+pub mod alone;
 mod block;
+#[allow(dead_code)]
+mod busy;
 mod cached;
 mod chore;
 mod fanout;
@@ -77,18 +80,22 @@ pub enum Flow {
     Chore(Chore),
     /// No reply yet: wait until this has an outcome, see [`Exec::end_wait`].
     Block(Arc<Waiter>),
+    /// Not run: it needs a stack of its own, see [`Alone`](alone::Alone).
+    Alone,
 }
 
 /// What a command waits for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Wait {
-    /// Someone works on the whole keyspace.
+    /// Someone works on the whole keyspace: until he has done so, or others are told that it takes
+    /// long.
     Gate,
     /// CLIENT PAUSE.
     Pause,
 }
 
 /// One batch: its moment, and its executions until they are counted.
+#[derive(Default)]
 pub struct Moment {
     now_ms: u64,
     tick: u64,
@@ -143,6 +150,24 @@ impl Moment {
         let ticks = tick.saturating_sub(self.tick);
         self.executed.push((command.id, failed, ticks));
         self.tick = tick;
+    }
+
+    /// The same moment, for a command that runs on a stack of its own.
+    fn branch(&self) -> Moment {
+        Moment {
+            now_ms: self.now_ms,
+            tick: self.tick,
+            ..Moment::default()
+        }
+    }
+
+    /// What came of such a command is part of the batch.
+    fn join(&mut self, branch: Moment) {
+        self.tick = branch.tick;
+        self.executed.extend(branch.executed);
+        self.changes += branch.changes;
+        self.logged(branch.logged_seq);
+        self.cached.join(branch.cached);
     }
 
     /// Counts the keys that were prefetched for it.
@@ -200,14 +225,7 @@ impl Exec {
         Moment {
             now_ms: self.server.clock.unix_ms(),
             tick: tsc::ticks(),
-            executed: SmallVec::new(),
-            changes: 0,
-            prefetched: 0,
-            logged_seq: 0,
-            cached: Cached::default(),
-            net_in_bytes: 0,
-            net_out_bytes: 0,
-            writes: 0,
+            ..Moment::default()
         }
     }
 
@@ -318,12 +336,21 @@ impl Exec {
             return Flow::Wait(Wait::Gate);
         };
         fanout::fan_out(&self.server, moment, called.effects);
+        if called.gave_up {
+            out.truncate(mark);
+            client.reply = reply;
+            return Flow::Wait(Wait::Gate);
+        }
         if let Some(waiter) = called.waiter {
             end_caching(Some(command), client);
             return Flow::Block(waiter);
         }
         let mut failed = called.result.is_err();
         let flow = match called.result {
+            Ok(Next::Exec) if !fiber::is_inside() && has_script(client) => {
+                client.reply = reply;
+                return Flow::Alone;
+            }
             Ok(Next::Exec) => {
                 let Some(flow) = self.run_queue(command, argv, moment, client, out) else {
                     client.reply = reply;
@@ -334,13 +361,18 @@ impl Exec {
             }
             Ok(Next::Script(call)) => {
                 let call = (argv, call);
-                let Some(ended) = self.run_script(command, call, moment, client, out) else {
-                    client.reply = reply;
-                    return Flow::Wait(Wait::Gate);
-                };
+                match self.run_script(command, call, moment, client, out) {
+                    Some(ended) => failed = ended,
+                    None => {
+                        client.reply = reply;
+                        return match fiber::is_inside() {
+                            true => Flow::Wait(Wait::Gate),
+                            false => Flow::Alone,
+                        };
+                    }
+                }
                 moment.tick = started;
-                failed = ended.1;
-                ended.0
+                Flow::Done
             }
             Ok(next) => flow_of(next),
             Err(error) => {
@@ -412,17 +444,42 @@ impl Exec {
         let keyspace = &self.server.keyspace;
         let needs_all = command.row.exclusive_if.is_some_and(|needs| needs(argv));
         if needs_all || command.row.flags.has(Flags::EXCLUSIVE) {
-            let gate = Some(keyspace.gate.try_close()?);
-            let locks = keyspace.lock_all();
-            return Some((Held { locks, gate }, None));
+            return Some((self.hold_whole(false)?, None));
         }
         if command.row.flags.has(Flags::RUNS_SCRIPT) {
             // What it needs is known when the script is.
             let locks = keyspace.lock_none();
             return Some((Held { locks, gate: None }, None));
         }
-        let (locks, only) = lock_keys(keyspace, command, argv);
+        let (locks, only) = lock_keys(keyspace, command, argv)?;
         Some((Held { locks, gate: None }, only))
+    }
+
+    /// The whole keyspace, for something that may take very long, or not; `None` when someone else has it
+    /// for himself.
+    fn hold_whole(&self, may_take_long: bool) -> Option<Held<'_>> {
+        let keyspace = &self.server.keyspace;
+        let gate = keyspace.gate.try_close()?;
+        if may_take_long {
+            gate.may_take_long();
+        }
+        let locks = keyspace.lock_all();
+        Some(Held {
+            locks,
+            gate: Some(gate),
+        })
+    }
+
+    /// What a command holds that is served although someone has the keyspace for himself, and others are
+    /// refused: nothing.
+    #[cold]
+    fn barred(&self, command: &Registered) -> Option<Held<'_>> {
+        let keyspace = &self.server.keyspace;
+        let is_served = keyspace.gate.is_busy() && command.row.flags.has(Flags::ALLOW_BUSY);
+        is_served.then(|| Held {
+            locks: keyspace.lock_none(),
+            gate: None,
+        })
     }
 
     /// Locks and runs; `None` when someone else has the keyspace for himself.
@@ -439,15 +496,21 @@ impl Exec {
         let config = self.config.borrow();
         let keyspace = &self.server.keyspace;
         let (touch, may_block) = (!client.no_touch, client.may_block);
-        let mut gate = None;
-        let db = match command.single_key.and_then(|at| argv.get(at as usize)) {
+        let (mut gate, mut is_barred) = (None, false);
+        let mut db = match command.single_key.and_then(|at| argv.get(at as usize)) {
             Some(key) => {
                 let hash = hash.unwrap_or_else(|| keyspace.hash(key));
-                let locks = keyspace.lock_one(hash);
+                let locks = keyspace.claim_one(hash)?;
                 Access::new(keyspace, locks, client.db, now_ms, touch).with_first_key(key, hash)
             }
             None => {
-                let (held, only) = self.hold_several(command, argv)?;
+                let (held, only) = match self.hold_several(command, argv) {
+                    Some(held) => held,
+                    None => {
+                        is_barred = true;
+                        (self.barred(command)?, None)
+                    }
+                };
                 gate = held.gate;
                 let db = Access::new(keyspace, held.locks, client.db, now_ms, touch);
                 match only {
@@ -456,6 +519,9 @@ impl Exec {
                 }
             }
         };
+        if is_barred {
+            db.set_barred();
+        }
         let skip = 1 + command.is_subcommand() as usize;
         let mut ctx = Ctx {
             args: Args::new(argv, skip),
@@ -483,6 +549,7 @@ impl Exec {
             result => (result, None),
         };
         let Ctx { mut db, .. } = ctx;
+        let gave_up = db.gave_up() && !is_barred;
         let ready = db.effects.take_ready();
         let effects = match ready.is_empty() {
             true => db.effects,
@@ -492,6 +559,7 @@ impl Exec {
             result,
             effects,
             waiter,
+            gave_up,
         })
     }
 
@@ -511,8 +579,8 @@ impl Exec {
         }
         ctx.db.tell();
         // EXEC is shown behind what it has run, a script before that.
-        let is_shown_elsewhere = matches!(result, Ok(Next::Exec | Next::Script(_)));
-        if ctx.db.effects.is_monitored() && !is_shown_elsewhere {
+        let is_over = !matches!(result, Ok(Next::Exec | Next::Script(_))) && !ctx.db.gave_up();
+        if is_over && ctx.db.effects.is_monitored() {
             self.show(ctx.command, ctx.client, argv, ctx.script.is_some());
         }
         result
@@ -618,6 +686,8 @@ struct Called {
     effects: Effects,
     /// The client waits.
     waiter: Option<Arc<Waiter>>,
+    /// It has to be run again, see [`Access::gave_up`].
+    gave_up: bool,
 }
 
 /// What a command holds while it runs.
@@ -629,12 +699,12 @@ struct Held<'k> {
 /// Where the only key of a request stands, and its hash; `None` if there is not just one.
 type OnlyKey = Option<(usize, u64)>;
 
-/// Locks the shards of the keys that a request names.
+/// Locks the shards of the keys that a request names; `None` when someone has the keyspace for himself.
 fn lock_keys<'k>(
     keyspace: &'k Keyspace,
     command: &Registered,
     argv: Argv<'_>,
-) -> (Locks<'k>, OnlyKey) {
+) -> Option<(Locks<'k>, OnlyKey)> {
     let mut keys: SmallVec<[(usize, u64); 16]> = SmallVec::new();
     // Specs that lead nowhere: the handler finds the same fault and answers it, without touching a
     // key; or it needs no more than was found before (PFMERGE without sources).
@@ -643,14 +713,20 @@ fn lock_keys<'k>(
             keys.push((at, keyspace.hash(&argv[at])));
         }
     });
-    match keys.as_slice() {
+    Some(match keys.as_slice() {
         [] => (keyspace.lock_none(), None),
-        &[only] => (keyspace.lock_one(only.1), Some(only)),
+        &[only] => (keyspace.claim_one(only.1)?, Some(only)),
         [_, _, ..] => {
             let hashes = keys.iter().map(|&(_, hash)| hash);
-            (keyspace.lock_many(hashes), None)
+            (keyspace.claim_many(hashes)?, None)
         }
-    }
+    })
+}
+
+/// Whether the client's EXEC runs a script.
+fn has_script(client: &Client) -> bool {
+    let transaction = client.transaction.as_ref();
+    transaction.is_some_and(|transaction| transaction.queue().has_any(Flags::RUNS_SCRIPT))
 }
 
 /// What is left to do after a command that did not fail.

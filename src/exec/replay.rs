@@ -121,7 +121,12 @@ impl Replay {
         let needs_all = needs_all || command.row.flags.any(WHOLE);
         let locks = match needs_all {
             true => keyspace.lock_all(),
-            false => lock_keys(keyspace, command, argv).0,
+            false => loop {
+                // Nobody has the keyspace for himself while a log is repeated.
+                if let Some((locks, _)) = lock_keys(keyspace, command, argv) {
+                    break locks;
+                }
+            },
         };
         self.client.db = db;
         let now_ms = self.server.clock.unix_ms();

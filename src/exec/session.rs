@@ -1,6 +1,7 @@
 //! A connection without a socket: requests in, replies out, through the same [`Exec`] as everyone. Command tests run on
 //! it with a fake clock; later, scripts and the replay of logs do.
 
+use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::client::{Client, Endpoint};
@@ -10,13 +11,16 @@ use crate::resp::parse::{Argv, Span};
 use crate::resp::write::ReplyWriter;
 use crate::server::Server;
 
-use super::{Exec, Flow};
+use super::alone::{self, Alone};
+use super::{Exec, Flow, Moment};
 
 /// See the module's text.
 pub struct Session {
-    exec: Exec,
+    exec: Rc<Exec>,
     client: Client,
     out: ReplyWriter,
+    /// What runs on a stack of its own.
+    alone: Option<Alone>,
 }
 
 impl Session {
@@ -32,9 +36,10 @@ impl Session {
         let shared = server.clients.connect(endpoint, -1, server.clock.unix_ms());
         let exec = Exec::new(server, table);
         Session {
-            exec,
+            exec: Rc::new(exec),
             client: Client::new(shared, authenticated),
             out: ReplyWriter::new(),
+            alone: None,
         }
     }
 
@@ -61,6 +66,7 @@ impl Session {
             waiter.decide(Outcome::TimedOut);
         }
         let outcome = waiter.take_outcome()?;
+        self.leave_queues(waiter);
         let mut moment = self.exec.begin();
         self.exec.end_wait(
             waiter,
@@ -77,6 +83,12 @@ impl Session {
     /// Ends a wait as the end of a connection does.
     pub fn give_up_wait(&mut self, waiter: &Waiter) {
         self.exec.give_up_wait(waiter, &self.client);
+        self.leave_queues(waiter);
+    }
+
+    fn leave_queues(&self, waiter: &Waiter) {
+        let has_left = self.exec.leave_queues(waiter);
+        assert!(has_left, "somebody has the keyspace for himself");
     }
 
     /// Does here and now what a connection has done elsewhere.
@@ -90,7 +102,8 @@ impl Session {
         Flow::Done
     }
 
-    /// Runs one request; the reply as bytes, and what became of the command.
+    /// Runs one request; the reply as bytes, and what became of the command. One that was left in the
+    /// middle ([`Flow::Alone`]) is gone on with by [`Session::resume`].
     pub fn call(&mut self, request: &[&[u8]]) -> (Vec<u8>, Flow) {
         let mut bytes = Vec::new();
         let mut spans = Vec::new();
@@ -108,14 +121,42 @@ impl Session {
             .run(&mut moment, argv, None, &mut self.client, &mut self.out);
         let flow = match flow {
             Flow::Chore(chore) => self.end_chore(chore),
+            Flow::Alone => {
+                let (client, out) = (&mut self.client, &mut self.out);
+                match alone::start(&self.exec, argv, client, out, &mut moment) {
+                    Ok(flow) => flow,
+                    Err(alone) => {
+                        self.alone = Some(alone);
+                        Flow::Alone
+                    }
+                }
+            }
             flow => flow,
         };
+        (self.end_call(moment), flow)
+    }
+
+    /// Goes on with a command that was left in the middle; as [`Session::call`].
+    pub fn resume(&mut self) -> (Vec<u8>, Flow) {
+        let mut moment = self.exec.begin();
+        let alone = self.alone.as_mut().expect("a command to go on with");
+        let flow = match alone.resume() {
+            Some(finished) => {
+                self.alone = None;
+                finished.hand_over(&mut self.client, &mut self.out, &mut moment)
+            }
+            None => Flow::Alone,
+        };
+        (self.end_call(moment), flow)
+    }
+
+    fn end_call(&mut self, mut moment: Moment) -> Vec<u8> {
         self.exec.tell_cached(&mut moment);
         self.exec.deliver(&self.client, &mut self.out);
         self.exec.end(&mut moment);
         let reply = self.out.to_vec();
         self.out.clear();
-        (reply, flow)
+        reply
     }
 
     /// What others have for the client, as bytes.

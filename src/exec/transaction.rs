@@ -10,7 +10,8 @@
 //! Each command runs through [`Exec::invoke`] as any other does. What is theirs together: one record
 //! of the log, one service of waiting clients, at the end. Nothing waits meanwhile: commands that block
 //! elsewhere find nothing and say so (`Ctx::may_block`), and what would be done on a thread of its own
-//! is left for afterwards or refused.
+//! is left for afterwards or refused. With a script in it EXEC may take for ever, so it runs on a stack
+//! of its own ([`alone`](super::alone)).
 
 use std::cell::OnceCell;
 use std::sync::Arc;
@@ -208,12 +209,10 @@ impl Exec {
         let keyspace = &self.server.keyspace;
         let queue = transaction.queue();
         if queue.needs_whole() {
-            let gate = Some(keyspace.gate.try_close()?);
-            let locks = keyspace.lock_all();
-            return Some(Held { locks, gate });
+            return self.hold_whole(queue.has_any(Flags::RUNS_SCRIPT));
         }
         let watched = transaction.watched_hashes(|key| keyspace.hash(key));
-        let locks = keyspace.lock_many(queue.hashes().iter().copied().chain(watched));
+        let locks = keyspace.claim_many(queue.hashes().iter().copied().chain(watched))?;
         Some(Held { locks, gate: None })
     }
 
@@ -347,7 +346,10 @@ impl Exec {
         db.effects.set_grouped(false);
         let seq = db.effects.append_draft_to(&self.server.keyspace.oplog);
         moment.logged(seq.unwrap_or(0));
-        let ready = db.effects.take_ready();
+        let mut ready = db.effects.take_ready();
+        if let Some(gate) = &gate {
+            ready.append(&mut gate.end_long());
+        }
         match ready.is_empty() {
             true => db.into_effects(),
             false => {
@@ -377,12 +379,14 @@ impl Exec {
         }
     }
 
-    /// Ends a client's transaction, if there is one: while nothing is held.
-    pub(super) fn end_transaction(&self, client: &mut Client) {
+    /// Ends a client's transaction, if there is one: while nothing is held. False if some shard, which
+    /// cannot be had now, still knows of it: to be called again.
+    pub fn end_transaction(&self, client: &mut Client) -> bool {
         let keyspace = &self.server.keyspace;
         let locks = keyspace.lock_none();
         let mut db = Access::new(keyspace, locks, DbIndex::default(), 0, false);
         client.end_transaction(&mut db);
+        client.has_left_nothing()
     }
 
     /// A command was refused: a transaction that it was to be part of will not take place, and EXEC

@@ -24,6 +24,7 @@ use crate::client::inbox;
 use crate::client::{Client, ClientId, Signal};
 use crate::commands::Chore;
 use crate::db::{Outcome, Waiter};
+use crate::exec::alone::{self, Alone};
 use crate::exec::{Exec, Flow, Moment, Plan, Wait};
 use crate::resp::parse::{Parser, Tail};
 use crate::resp::write::ReplyWriter;
@@ -79,6 +80,8 @@ struct Connection {
     held: Option<Held>,
     /// The last batch has added to the log.
     has_logged: bool,
+    /// A command that was left in the middle; it has the client.
+    alone: Option<Box<Alone>>,
 }
 
 /// What keeps replies back: the record of the log that has to be on the disk before they are sent.
@@ -106,6 +109,8 @@ enum Turn {
     Chore(Chore),
     /// Wait for a key, then run the rest of the tail.
     Block(Arc<Waiter>),
+    /// Go on with what was left in the middle, then run the rest of the tail.
+    Alone,
     /// Look at the signals.
     Signalled,
 }
@@ -125,7 +130,7 @@ pub async fn run(worker: Rc<Worker>, parcel: Parcel) {
                 "Error registering a connection of {}: {error}",
                 shared.endpoint.addr
             );
-            worker.exec.disconnect(&mut client);
+            disconnect(&worker, &mut client).await;
             return;
         }
     };
@@ -138,13 +143,47 @@ pub async fn run(worker: Rc<Worker>, parcel: Parcel) {
         pending: None,
         held: None,
         has_logged: false,
+        alone: None,
     };
     let waker = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
     shared.set_waker(waker);
     match connection.serve(&worker).await {
-        Leave::Close => worker.exec.disconnect(&mut connection.client),
-        Leave::Move => connection.depart(&worker),
+        Leave::Close => {
+            // The peer learns of it at once, whatever remains to be done.
+            let Connection {
+                stream, mut client, ..
+            } = connection;
+            drop(stream);
+            disconnect(&worker, &mut client).await;
+        }
+        Leave::Move => {
+            if let Some(mut client) = connection.depart(&worker) {
+                disconnect(&worker, &mut client).await;
+            }
+        }
     }
+}
+
+/// Forgets a client, and what it has left behind elsewhere.
+async fn disconnect(worker: &Worker, client: &mut Client) {
+    if worker.exec.disconnect(client) {
+        return;
+    }
+    while until_open(worker).await && !worker.exec.end_transaction(client) {}
+}
+
+/// Waits until nobody has the keyspace for himself; false if the server stops before.
+async fn until_open(worker: &Worker) -> bool {
+    let server = &worker.exec.server;
+    tokio::select! {
+        () = server.keyspace.gate.opened() => true,
+        () = server.reached(Lifecycle::Stopping) => false,
+    }
+}
+
+/// Takes a waiter out of the queues.
+async fn leave_queues(worker: &Worker, waiter: &Waiter) {
+    while !worker.exec.leave_queues(waiter) && until_open(worker).await {}
 }
 
 /// Why a connection's task ends.
@@ -193,7 +232,7 @@ impl Connection {
             match turn {
                 Turn::Read => return None,
                 Turn::Wait(Wait::Gate) => {
-                    let opened = server.keyspace.gate.opened();
+                    let opened = server.keyspace.gate.opened_or_busy();
                     self.unless_killed(worker, opened).await;
                 }
                 Turn::Wait(Wait::Pause) => {
@@ -214,11 +253,15 @@ impl Connection {
                         .await;
                 }
                 Turn::Block(waiter) => match self.wait_blocked(&waiter, worker).await {
-                    Some(outcome) => self.end_wait(worker, |exec, client, out, moment| {
-                        exec.end_wait(&waiter, outcome, client, out, moment);
-                    }),
+                    Some(outcome) => {
+                        leave_queues(worker, &waiter).await;
+                        self.end_wait(worker, |exec, client, out, moment| {
+                            exec.end_wait(&waiter, outcome, client, out, moment);
+                        });
+                    }
                     None => {
                         worker.exec.give_up_wait(&waiter, &self.client);
+                        leave_queues(worker, &waiter).await;
                         let killed = self.client.shared.has(Signal::Kill);
                         return Some(if killed { Turn::Signalled } else { Turn::Drop });
                     }
@@ -240,6 +283,13 @@ impl Connection {
                         exec.end_chore(outcome, client, out);
                     });
                 }
+                Turn::Alone => match self.go_on(worker).await {
+                    Turn::Read => {}
+                    other => {
+                        turn = other;
+                        continue;
+                    }
+                },
                 other => return Some(other),
             }
             if self.client.shared.has(Signal::Kill) {
@@ -247,6 +297,45 @@ impl Connection {
             }
             turn = worker.with_desk(|desk| self.work_on_tail(worker, desk));
         }
+    }
+
+    /// Goes on with a command that was left in the middle, in turns with all others of the worker, until it
+    /// has ended; what is to be done then. It ends, whatever becomes of the client: but when the server
+    /// stops it is abandoned.
+    async fn go_on(&mut self, worker: &Worker) -> Turn {
+        let finished = loop {
+            tokio::task::yield_now().await;
+            if worker.exec.server.lifecycle() >= Lifecycle::Stopping {
+                return Turn::Drop;
+            }
+            let Some(alone) = &mut self.alone else {
+                return Turn::Read;
+            };
+            // It is not idle.
+            let last_interaction = &self.client.shared.last_interaction_ms;
+            last_interaction.store(worker.exec.server.clock.unix_ms(), Ordering::Relaxed);
+            if let Some(finished) = alone.resume() {
+                break finished;
+            }
+        };
+        self.alone = None;
+        let mut flow = Flow::Done;
+        worker.with_desk(|desk| {
+            let mut moment = worker.exec.begin();
+            desk.out.set_resp3(self.resp3);
+            flow = finished.hand_over(&mut self.client, &mut desk.out, &mut moment);
+            self.resp3 = desk.out.is_resp3();
+            self.has_logged |= moment.logged_seq() > 0;
+            self.tell_cached(worker, desk, &mut moment);
+            let sent = self.send(worker, desk, &mut moment);
+            if sent.is_err() {
+                self.client.shared.raise(Signal::Kill);
+            }
+            desk.out.clear();
+            worker.exec.end(&mut moment);
+            worker.exec.server.clients.account(&self.client.shared);
+        });
+        turn_of(flow)
     }
 
     /// Waits, if the last batch has added to the log, until that is on the disk, should replies have to
@@ -592,11 +681,11 @@ impl Connection {
             _ => self.send(worker, desk, &mut moment),
         };
         if sent.is_err() {
-            if let Turn::Block(waiter) = &turn {
-                // Nobody else takes it out of the queues.
-                exec.give_up_wait(waiter, &self.client);
+            match turn {
+                // Somebody has to take it out of the queues, or to go on with it.
+                Turn::Block(_) | Turn::Alone => self.client.shared.raise(Signal::Kill),
+                _ => turn = Turn::Drop,
             }
-            turn = Turn::Drop;
         }
         // What was not sent must never reach the next connection that uses the desk.
         desk.out.clear();
@@ -618,18 +707,21 @@ impl Connection {
             let argv = desk.batch.argv(index, bytes);
             let ahead = plan.get(index).copied().flatten();
             let out = &mut desk.out;
-            let flow = worker.exec.run(moment, argv, ahead, &mut self.client, out);
+            let client = &mut self.client;
+            let mut flow = worker.exec.run(moment, argv, ahead, client, out);
+            if flow == Flow::Alone {
+                match alone::start(&worker.exec, argv, client, out, moment) {
+                    Ok(done) => flow = done,
+                    Err(alone) => self.alone = Some(Box::new(alone)),
+                }
+            }
             if let Flow::Wait(wait) = flow {
                 return (used, Turn::Wait(wait));
             }
             used = desk.batch.end(index);
-            match flow {
-                Flow::Close => return (used, Turn::Close),
-                Flow::Abort => return (used, Turn::Drop),
-                Flow::Sleep(duration) => return (used, Turn::Sleep(duration)),
-                Flow::Chore(chore) => return (used, Turn::Chore(chore)),
-                Flow::Block(waiter) => return (used, Turn::Block(waiter)),
-                Flow::Done | Flow::Wait(_) => {}
+            let turn = turn_of(flow);
+            if turn != Turn::Read {
+                return (used, turn);
             }
             if self.client.shared.signalled() {
                 if self.client.shared.has(Signal::Kill) {
@@ -774,8 +866,8 @@ impl Connection {
         self.tail.is_empty() && self.pending.is_none()
     }
 
-    /// Hands the connection to the worker that was chosen for it.
-    fn depart(mut self, worker: &Worker) {
+    /// Hands the connection to the worker that was chosen for it; its client if that is impossible.
+    fn depart(self, worker: &Worker) -> Option<Client> {
         self.client.shared.lower(Signal::Move);
         match self.stream.into_socket() {
             Ok(socket) => {
@@ -788,8 +880,9 @@ impl Connection {
                         resp3: self.resp3,
                     },
                 );
+                None
             }
-            Err(_) => worker.exec.disconnect(&mut self.client),
+            Err(_) => Some(self.client),
         }
     }
 
@@ -804,6 +897,20 @@ impl Connection {
             }
         });
         let _ = tokio::time::timeout(LAST_WRITE_MAX, write).await;
+    }
+}
+
+/// What a connection does when a command has run.
+fn turn_of(flow: Flow) -> Turn {
+    match flow {
+        Flow::Done => Turn::Read,
+        Flow::Close => Turn::Close,
+        Flow::Abort => Turn::Drop,
+        Flow::Wait(wait) => Turn::Wait(wait),
+        Flow::Sleep(duration) => Turn::Sleep(duration),
+        Flow::Chore(chore) => Turn::Chore(chore),
+        Flow::Block(waiter) => Turn::Block(waiter),
+        Flow::Alone => Turn::Alone,
     }
 }
 

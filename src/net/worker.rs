@@ -36,7 +36,7 @@ const EVENTS_MAX: usize = 1024;
 /// What the connections of one worker share, on its thread.
 pub struct Worker {
     /// The way into the server.
-    pub exec: Exec,
+    pub exec: Rc<Exec>,
     /// All workers.
     pub crew: Arc<Crew>,
     /// Waits for the log on behalf of all connections.
@@ -204,7 +204,7 @@ async fn work(
         missing_bytes: 0,
         read_bytes: 0,
     });
-    let exec = Exec::new(server.clone(), table);
+    let exec = Rc::new(Exec::new(server.clone(), table));
     let relay = Relay::default();
     let worker = Rc::new(Worker {
         exec,

@@ -50,19 +50,27 @@ pub fn is_inside() -> bool {
     !CURRENT.get().is_null()
 }
 
+/// A stack for a [`Fiber`].
+pub struct Stack(DefaultStack);
+
+impl Stack {
+    /// One that was used before, or a new one; an error if there is no memory for it.
+    pub fn get() -> io::Result<Stack> {
+        match SPARE.with_borrow_mut(Vec::pop) {
+            Some(stack) => Ok(Stack(stack)),
+            None => DefaultStack::new(STACK_BYTES).map(Stack),
+        }
+    }
+}
+
 impl<R: 'static> Fiber<R> {
-    /// A fiber that has not begun; an error if there is no memory for a stack.
-    pub fn new(work: impl FnOnce() -> R + 'static) -> io::Result<Fiber<R>> {
-        let spare = SPARE.with_borrow_mut(Vec::pop);
-        let stack = match spare {
-            Some(stack) => stack,
-            None => DefaultStack::new(STACK_BYTES)?,
-        };
-        let inner = Coroutine::with_stack(stack, move |way_out: &Yielder<(), ()>, ()| {
+    /// A fiber that has not begun.
+    pub fn new(stack: Stack, work: impl FnOnce() -> R + 'static) -> Fiber<R> {
+        let work = move |way_out: &Yielder<(), ()>, ()| {
             CURRENT.set(way_out);
             work()
-        });
-        Ok(Fiber(ManuallyDrop::new(inner)))
+        };
+        Fiber(ManuallyDrop::new(Coroutine::with_stack(stack.0, work)))
     }
 
     /// Begins or goes on with the work; what it results in, if it has ended. Not to be called after
@@ -106,6 +114,10 @@ mod tests {
 
     use super::*;
 
+    fn fiber<R: 'static>(work: impl FnOnce() -> R + 'static) -> Fiber<R> {
+        Fiber::new(Stack::get().unwrap(), work)
+    }
+
     #[test]
     fn work_is_left_and_gone_on_with() {
         let seen = Rc::new(Cell::new(0));
@@ -118,7 +130,7 @@ mod tests {
             }
             "end"
         };
-        let mut fiber = Fiber::new(work).unwrap();
+        let mut fiber = fiber(work);
         assert_eq!(seen.get(), 0);
         for round in 1..=3 {
             assert_eq!(fiber.resume(), None);
@@ -131,13 +143,13 @@ mod tests {
     #[test]
     fn one_fiber_may_run_another() {
         let inner = || {
-            let mut inner = Fiber::new(|| assert!(suspend())).unwrap();
+            let mut inner = fiber(|| assert!(suspend()));
             assert_eq!(inner.resume(), None);
             assert!(suspend(), "the outer one");
             assert_eq!(inner.resume(), Some(()));
             assert!(suspend());
         };
-        let mut outer = Fiber::new(inner).unwrap();
+        let mut outer = fiber(inner);
         assert_eq!(outer.resume(), None);
         assert_eq!(outer.resume(), None);
         assert_eq!(outer.resume(), Some(()));
@@ -155,9 +167,7 @@ mod tests {
                 sum
             }
         };
-        let mut fibers: Vec<_> = (0..8)
-            .map(|number| Fiber::new(make(number)).unwrap())
-            .collect();
+        let mut fibers: Vec<_> = (0..8).map(|number| fiber(make(number))).collect();
         for _ in 0..100 {
             for fiber in &mut fibers {
                 assert_eq!(fiber.resume(), None);
@@ -179,7 +189,7 @@ mod tests {
         }
         for _ in 0..3 {
             // Some megabytes.
-            let mut fiber = Fiber::new(|| deep(1_500)).unwrap();
+            let mut fiber = fiber(|| deep(1_500));
             assert_eq!(fiber.resume(), Some(1_500 * 1_501 / 2));
             drop(fiber);
             SPARE.with_borrow(|spare| assert_eq!(spare.len(), 1));
@@ -190,28 +200,26 @@ mod tests {
     fn an_abandoned_one_runs_no_more() {
         let held = Rc::new(());
         let own = held.clone();
-        let mut fiber = Fiber::new(move || {
+        let mut fiber = fiber(move || {
             let _own = own;
             suspend();
             panic!("it goes on");
-        })
-        .unwrap();
+        });
         assert_eq!(fiber.resume(), None);
         drop(fiber);
         assert_eq!(Rc::strong_count(&held), 2, "what it had stays");
         // One that has not begun is just dropped.
         let own = held.clone();
-        drop(Fiber::new(move || drop(own)).unwrap());
+        drop(self::fiber(move || drop(own)));
         assert_eq!(Rc::strong_count(&held), 2);
     }
 
     #[test]
     fn a_panic_comes_through() {
-        let mut fiber = Fiber::new(|| {
+        let mut fiber = fiber(|| {
             suspend();
             panic!("of the work");
-        })
-        .unwrap();
+        });
         assert_eq!(fiber.resume(), None);
         let resume = std::panic::AssertUnwindSafe(|| fiber.resume());
         assert!(std::panic::catch_unwind(resume).is_err());

@@ -99,7 +99,7 @@ pub(super) fn digest_value(ctx: &mut Ctx<'_>) -> CmdResult {
             }
             digest
         });
-        ctx.out.simple(&digest.hex());
+        ctx.out.simple(&digest.unwrap_or_default().hex());
     }
     Ok(Next::Done)
 }

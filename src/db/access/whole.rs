@@ -16,14 +16,21 @@ use super::{Access, held};
 impl Access<'_> {
     /// Calls `visit` with every shard's data in ascending order: shards that the command holds as
     /// they are, the others locked one at a time. What is seen is no cut through all shards unless
-    /// the command holds them all.
+    /// the command holds them all. It ends early if the command has to give up
+    /// ([`Access::gave_up`]).
     pub fn for_each_shard(&mut self, mut visit: impl FnMut(ShardId, &mut ShardData)) {
         self.check_order();
-        for (index, shard) in self.keyspace.all().iter().enumerate() {
-            let id = ShardId(index as u32);
-            match self.locks.get(id) {
-                Some(data) => visit(id, data),
-                None => visit(id, &mut shard.lock()),
+        for id in (0..self.keyspace.shards() as u32).map(ShardId) {
+            if let Some(data) = self.locks.get(id) {
+                visit(id, data);
+                continue;
+            }
+            match self.keyspace.claim(id) {
+                Some(mut data) => visit(id, &mut data),
+                None => {
+                    self.gave_up = true;
+                    return;
+                }
             }
         }
     }
@@ -37,12 +44,19 @@ impl Access<'_> {
         );
     }
 
-    /// Calls `visit` with one shard's data, locked for the call unless the command holds it.
+    /// Calls `visit` with one shard's data, locked for the call unless the command holds it; with an
+    /// empty one if the command has to give up ([`Access::gave_up`]).
     pub fn with_shard<R>(&mut self, id: ShardId, visit: impl FnOnce(&mut ShardData) -> R) -> R {
         self.check_order();
-        match self.locks.get(id) {
-            Some(data) => visit(data),
-            None => visit(&mut self.keyspace.shard(id).lock()),
+        if let Some(data) = self.locks.get(id) {
+            return visit(data);
+        }
+        match self.keyspace.claim(id) {
+            Some(mut data) => visit(&mut data),
+            None => {
+                self.gave_up = true;
+                visit(&mut ShardData::default())
+            }
         }
     }
 
@@ -94,20 +108,32 @@ impl Access<'_> {
     }
 
     /// Runs `work` while the shard of `key` is held, for commands whose rows name no keys (DEBUG).
-    /// Only while nothing is held, or this shard among others: that keeps the order of locking.
-    pub fn with_key<R>(&mut self, key: &[u8], work: impl FnOnce(&mut Self) -> R) -> R {
+    /// Only while nothing is held, or this shard among others: that keeps the order of locking. `None`
+    /// if the command has to give up ([`Access::gave_up`]).
+    pub fn with_key<R>(&mut self, key: &[u8], work: impl FnOnce(&mut Self) -> R) -> Option<R> {
+        let result = self.with_key_if_free(key, work);
+        self.gave_up |= result.is_none();
+        result
+    }
+
+    /// As [`Access::with_key`], but the command can do without.
+    pub fn with_key_if_free<R>(
+        &mut self,
+        key: &[u8],
+        work: impl FnOnce(&mut Self) -> R,
+    ) -> Option<R> {
         if !self.locks.is_empty() {
             debug_assert!({
                 let id = self.keyspace.shard_of(self.keyspace.hash(key));
                 self.locks.peek(id).is_some()
             });
-            return work(self);
+            return Some(work(self));
         }
-        self.locks = self.keyspace.lock_one(self.keyspace.hash(key));
+        self.locks = self.keyspace.claim_one(self.keyspace.hash(key))?;
         let result = work(self);
         self.settle();
         self.locks = self.keyspace.lock_none();
-        result
+        Some(result)
     }
 
     /// The share of one key in the memory of the table that holds it (or would hold it), bytes,
