@@ -579,7 +579,8 @@ impl Exec {
         }
         ctx.db.tell();
         // EXEC is shown behind what it has run, a script before that.
-        let is_over = !matches!(result, Ok(Next::Exec | Next::Script(_))) && !ctx.db.gave_up();
+        let is_shown_elsewhere = matches!(result, Ok(Next::Exec | Next::Script(_)));
+        let is_over = !is_shown_elsewhere && !ctx.db.gave_up();
         if is_over && ctx.db.effects.is_monitored() {
             self.show(ctx.command, ctx.client, argv, ctx.script.is_some());
         }

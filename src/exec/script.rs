@@ -93,7 +93,7 @@ impl Exec {
         out: &mut ReplyWriter,
     ) -> Option<bool> {
         let config = self.config();
-        self.with_script(&config, argv, call, |found, vm| {
+        let ran = self.with_script(&config, argv, call, false, |found, vm| {
             let found = match found {
                 Ok(found) => found,
                 Err(error) => {
@@ -123,14 +123,21 @@ impl Exec {
             }
             let held = self.hold_whole(true)?;
             self.run_held(&mut run, Way::Whole, held, moment, client, out)
-        })
+        });
+        ran.flatten()
     }
 
     /// What a script has to hold.
     fn way_of(&self, run: &Run<'_>) -> Way {
+        if run.found.keeps_state {
+            return Way::Whole;
+        }
         let proof = run.found.proof;
         if proof.is_bounded {
-            return Way::Bounded;
+            let given = run.argv.iter().skip(ARGUMENTS_AT);
+            if proof.is_bounded_for(given.len(), given.map(<[u8]>::len).sum()) {
+                return Way::Bounded;
+            }
         }
         // What others are told would be told twice.
         let is_told = self.server.keyspace.interest.is_any();
@@ -199,7 +206,7 @@ impl Exec {
             db, out, client, ..
         } = ctx;
         let (command, config) = (ctx.command, ctx.config);
-        self.with_script(config, argv, call, |found, vm| {
+        let ran = self.with_script(config, argv, call, true, |found, vm| {
             self.show_script(command, client, argv);
             let found = match found {
                 Ok(found) => found,
@@ -220,7 +227,8 @@ impl Exec {
             rest.note_script(played.changes, played.chore);
             client.ran_times(played.commands);
             self.reply_of(&mut run, played.result, out)
-        })
+        });
+        ran.unwrap_or(true)
     }
 
     /// Runs a script that a log repeats. `db` holds everything. What it results in nobody wants to know.
@@ -232,7 +240,7 @@ impl Exec {
         client: &mut Client,
     ) {
         let (config, mut moment) = (self.config(), self.begin());
-        self.with_script(&config, argv, call, |found, vm| {
+        self.with_script(&config, argv, call, true, |found, vm| {
             let Ok(found) = found else { return };
             let mut run = Run {
                 command,

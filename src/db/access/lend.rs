@@ -67,8 +67,8 @@ impl<'k> Access<'k> {
             lru_clock: self.lru_clock,
             touch,
             partial: false,
-            replays: self.replays,
             gave_up: false,
+            replays: self.replays,
             first,
             effects,
         })

@@ -76,7 +76,7 @@ fn pack(stack: &mut Stack<'_>) -> Result<i32, Raise> {
     let mut out = BUFFER.take();
     out.clear();
     let mut packer = Packer {
-        bytes_max: usize::try_from(stack.free_bytes()).unwrap_or(usize::MAX),
+        bytes_max: stack.memory_left_bytes(),
         out,
     };
     let mut packed = Ok(());

@@ -2,7 +2,7 @@
 //! runs.
 //!
 //! A refusal makes Lua raise an error, so there must be none while a Rust function runs that Lua has
-//! called: [`Memory::hold`] and [`Memory::release`] say when that is.
+//! called: [`Memory::hold`] says when that is.
 
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error, realloc};
 use std::ffi::c_void;
@@ -41,9 +41,9 @@ impl Memory {
         self.used_bytes as u64
     }
 
-    /// Bytes up to the limit.
-    pub(super) fn free_bytes(&self) -> u64 {
-        self.limit_bytes.saturating_sub(self.used_bytes) as u64
+    /// How much there is below the limit.
+    pub(super) fn left_bytes(&self) -> usize {
+        self.limit_bytes.saturating_sub(self.used_bytes)
     }
 
     /// Whether more is in use than the limit.

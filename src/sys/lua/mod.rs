@@ -27,11 +27,12 @@ use std::ptr::{self, NonNull};
 use mlua_sys::lua51 as ffi;
 
 mod memory;
+mod protected;
 mod stack;
 #[cfg(test)]
 mod tests;
 
-pub use stack::{CallError, Function, Kind, Place, Raise, Ref, Stack};
+pub use stack::{CallError, Cells, Function, Kind, Place, Raise, Ref, Stack};
 
 use memory::Memory;
 
@@ -60,6 +61,10 @@ struct Extra {
     tick: c_int,
     /// Grows whenever a table may have been changed: walks look at it.
     changes: u64,
+    /// Steps that Rust functions have done since the host was last asked, see [`Stack::spend`].
+    steps: u32,
+    /// See [`Stack::word`].
+    word: u64,
     /// What was panicked with in a function, until the protected call has ended.
     panic: Option<Box<dyn std::any::Any + Send>>,
 }
@@ -83,6 +88,8 @@ impl State {
             host: None,
             tick: c_int::try_from(tick).unwrap_or(c_int::MAX).max(1),
             changes: 0,
+            steps: 0,
+            word: 0,
             panic: None,
         });
         let extra = NonNull::from(Box::leak(extra));

@@ -12,10 +12,17 @@ use mlua_sys::lua51 as ffi;
 
 use super::{Extra, Host, SOURCE_BYTES_MAX, Tie, extra_of};
 
+mod cells;
+mod errors;
+
+pub use cells::Cells;
+
 /// Free places that a function finds at least, as many as it may use without [`Stack::reserve`].
 const ROOM: c_int = 64;
 /// Most entries that a new table gets room for at once.
 const TABLE_HINT_MAX: usize = 1 << 16;
+/// Most values that a function has for itself.
+const UPVALUES_MAX: c_int = 16;
 /// Most values in the array of a table: Lua raises when it shall grow beyond.
 const ARRAY_MAX: i64 = 1 << 26;
 
@@ -98,11 +105,13 @@ pub struct Ref(c_int);
 
 /// See the module's text.
 pub struct Stack<'s> {
-    raw: *mut ffi::lua_State,
-    extra: *mut Extra,
+    pub(super) raw: *mut ffi::lua_State,
+    pub(super) extra: *mut Extra,
     /// What is at or below may not be removed or replaced.
-    floor: c_int,
-    tie: Tie<'s>,
+    pub(super) floor: c_int,
+    /// It is that of a Rust function that Lua has called: there are upvalues.
+    pub(super) is_function: bool,
+    pub(super) tie: Tie<'s>,
 }
 
 impl Stack<'_> {
@@ -114,11 +123,12 @@ impl Stack<'_> {
             raw,
             extra,
             floor: 0,
+            is_function: false,
             tie: PhantomData,
         }
     }
 
-    fn extra(&mut self) -> &mut Extra {
+    pub(super) fn extra(&mut self) -> &mut Extra {
         // SAFETY: see `new`; the reference ends before Lua, or anybody else, can use it.
         unsafe { &mut *self.extra }
     }
@@ -169,9 +179,17 @@ impl Stack<'_> {
         }
     }
 
+    /// Makes sure that so many values can be pushed; false if that is too many. Where exact numbers are
+    /// to be as with C's libraries; else [`Stack::reserve`].
+    #[inline]
+    pub fn has_room(&mut self, count: u8) -> bool {
+        // SAFETY: checks by itself.
+        unsafe { ffi::lua_checkstack(self.raw, c_int::from(count)) != 0 }
+    }
+
     /// Room for one value.
     #[inline]
-    fn room(&mut self) {
+    pub(super) fn room(&mut self) {
         // SAFETY: checks by itself.
         let has_room = unsafe { ffi::lua_checkstack(self.raw, 1) } != 0;
         assert!(has_room, "a Lua stack is full: reserve");
@@ -384,6 +402,22 @@ impl Stack<'_> {
         unsafe { ffi::lua_pushlightuserdata(self.raw, std::ptr::null_mut()) };
     }
 
+    /// Pushes a value that no script can have: a key for what only Rust shall find.
+    pub fn push_hidden(&mut self, number: u8) {
+        self.room();
+        let address = std::ptr::without_provenance_mut(1 + usize::from(number));
+        // SAFETY: there is room.
+        unsafe { ffi::lua_pushlightuserdata(self.raw, address) };
+    }
+
+    /// Pushes the table of what is kept in the interpreter and no script finds. Its keys that are numbers
+    /// belong to [`Stack::keep`].
+    pub fn push_registry(&mut self) {
+        self.room();
+        // SAFETY: there is room, and a pseudo-index is a valid one.
+        unsafe { ffi::lua_pushvalue(self.raw, ffi::LUA_REGISTRYINDEX) };
+    }
+
     /// Pushes a copy of a value.
     #[inline]
     pub fn push_value(&mut self, index: i32) {
@@ -418,13 +452,46 @@ impl Stack<'_> {
 
     /// Pushes a function for scripts.
     pub fn push_function(&mut self, function: Function) {
+        self.push_closure(function, 0);
+    }
+
+    /// Makes so many values on top those that a new function has for itself ([`Stack::push_upvalue`]), and
+    /// pushes the function instead.
+    pub fn push_closure(&mut self, function: Function, upvalues: i32) {
+        assert!((0..=UPVALUES_MAX).contains(&upvalues) && self.top() >= self.floor + upvalues);
         self.room();
-        self.room();
-        // SAFETY: there is room; `call_function` takes back what is given it here.
+        // SAFETY: there is room, and there are the values; `call_function` takes back what is given it
+        // here.
         unsafe {
             ffi::lua_pushlightuserdata(self.raw, function as *mut std::ffi::c_void);
-            ffi::lua_pushcclosure(self.raw, call_function, 1);
+            ffi::lua_insert(self.raw, -1 - upvalues);
+            ffi::lua_pushcclosure(self.raw, call_function, 1 + upvalues);
         }
+    }
+
+    /// Pushes a value that the function which runs has for itself, counted from 1.
+    pub fn push_upvalue(&mut self, number: i32) {
+        let at = self.upvalue(number);
+        self.room();
+        // SAFETY: there is room, and such an upvalue.
+        unsafe { ffi::lua_pushvalue(self.raw, at) };
+    }
+
+    /// Moves the value on top to where the function which runs has one for itself.
+    pub fn replace_upvalue(&mut self, number: i32) {
+        let at = self.upvalue(number);
+        assert!(self.top() > self.floor);
+        // SAFETY: a value, and there is such an upvalue.
+        unsafe { ffi::lua_replace(self.raw, at) };
+    }
+
+    fn upvalue(&self, number: i32) -> c_int {
+        assert!(self.is_function && (1..=UPVALUES_MAX).contains(&number));
+        // The first one is the Rust function's address.
+        let at = ffi::lua_upvalueindex(1 + number);
+        // SAFETY: a C function runs, which has upvalues or not.
+        assert!(unsafe { ffi::lua_type(self.raw, at) } != ffi::LUA_TNONE);
+        at
     }
 
     /// Pushes a function for scripts that calls the [`Host`] with this number.
@@ -441,7 +508,7 @@ impl Stack<'_> {
 
     /// Index of a table.
     #[inline]
-    fn table(&self, index: i32) -> c_int {
+    pub(super) fn table(&self, index: i32) -> c_int {
         assert!(self.kind(index) == Kind::Table, "a table at {index}");
         self.at(index)
     }
@@ -469,23 +536,6 @@ impl Stack<'_> {
         self.room();
         // SAFETY: a table, and room.
         unsafe { ffi::lua_rawgeti_(self.raw, at, index) };
-    }
-
-    /// Replaces the key on top by its value in whatever is at `index`, asking metatables: this may run Lua
-    /// code. Fails with whatever that raises.
-    pub fn get(&mut self, index: i32) -> Result<(), Raise> {
-        let at = self.at(index);
-        assert!(self.top() > self.floor);
-        self.room();
-        self.room();
-        // SAFETY: there is room for a function of Lua's and a copy of a value; they end up below the key.
-        unsafe {
-            ffi::lua_pushcclosure(self.raw, get_entry, 0);
-            ffi::lua_insert(self.raw, -2);
-            ffi::lua_pushvalue(self.raw, at);
-            ffi::lua_insert(self.raw, -2);
-        }
-        self.call(2, 1, None).map_err(|_| Raise)
     }
 
     /// Sets a value in a table: the key below the top, the value on top; takes both. An error if the key
@@ -572,29 +622,26 @@ impl Stack<'_> {
         }
     }
 
-    /// The entry of a table behind this key (on top; `nil` for the first): replaces the key by the next one
-    /// and pushes its value; or takes it and says false at the end. An error if there is no such key.
-    pub fn next(&mut self, table: i32) -> Result<bool, Raise> {
+    /// Calls `visit` for each key of a table, while they are numbers and it says true; false if not all
+    /// were visited. Whether a table is an array is told in no time by this.
+    pub fn number_keys(&mut self, table: i32, mut visit: impl FnMut(f64) -> bool) -> bool {
         let at = self.table(table);
-        assert!(self.top() > self.floor);
         self.room();
-        self.room();
-        // SAFETY: functions for Lua, called protected; the results are those of `next_entry`.
+        // SAFETY: checks by itself.
+        assert!(unsafe { ffi::lua_checkstack(self.raw, 2) } != 0);
+        // SAFETY: a table, room for a key and a value, and keys that it has: `visit` cannot reach it.
         unsafe {
-            ffi::lua_pushcclosure(self.raw, next_entry, 0);
-            ffi::lua_insert(self.raw, -2);
-            ffi::lua_pushvalue(self.raw, at);
-            ffi::lua_insert(self.raw, -2);
-            match ffi::lua_pcall(self.raw, 2, 2, 0) {
-                ffi::LUA_OK => {}
-                _ => return Err(Raise),
+            ffi::lua_pushnil(self.raw);
+            while ffi::lua_next(self.raw, at) != 0 {
+                let is_number = ffi::lua_type(self.raw, -2) == ffi::LUA_TNUMBER;
+                if !is_number || !visit(ffi::lua_tonumber(self.raw, -2)) {
+                    ffi::lua_settop(self.raw, -3);
+                    return false;
+                }
+                ffi::lua_settop(self.raw, -2);
             }
         }
-        let has_more = self.kind(-2) != Kind::Nil;
-        if !has_more {
-            self.pop(2);
-        }
-        Ok(has_more)
+        true
     }
 
     /// Pushes a value's metatable; false, and nothing, if it has none.
@@ -653,11 +700,8 @@ impl Stack<'_> {
     pub fn load(&mut self, source: &[u8], name: &CStr) -> Result<(), Raise> {
         self.room();
         if source.first() == Some(&ffi::LUA_SIGNATURE[0]) {
-            // What Lua's own compiler says to the first byte of compiled code.
-            let name = chunk_id(name);
-            let text = [&name, &b":1: unexpected symbol near 'char(27)'"[..]].concat();
-            self.push_string(text);
-            return Err(Raise);
+            // What the compiler says to this byte where it does not stand for compiled code.
+            return self.load(b" \x1b", name);
         }
         if source.len() > SOURCE_BYTES_MAX {
             self.push_string("not enough memory");
@@ -763,91 +807,19 @@ impl Stack<'_> {
         }
     }
 
-    // --- errors -------------------------------------------------------------------------------------
-
-    /// An error whose text begins with the line of the script that has called (`luaL_error`).
-    #[cold]
-    pub fn error(&mut self, text: impl AsRef<[u8]>) -> Raise {
-        let mut whole = Vec::new();
-        if let Some((source, line)) = self.location(1)
-            && line > 0
-        {
-            whole.extend_from_slice(&source);
-            whole.extend_from_slice(format!(":{line}: ").as_bytes());
-        }
-        whole.extend_from_slice(text.as_ref());
-        self.room_for_error();
-        self.push_string(whole);
-        Raise
-    }
-
-    /// An error about an argument (`luaL_argerror`): `bad argument #1 to 'encode' (...)`.
-    #[cold]
-    pub fn argument_error(&mut self, argument: i32, text: impl AsRef<[u8]>) -> Raise {
-        let text = String::from_utf8_lossy(text.as_ref()).into_owned();
-        let Some((name, is_method)) = self.called_as(0) else {
-            return match self.location(0) {
-                None => self.error(format!("bad argument #{argument} ({text})")),
-                Some(_) => self.error(format!("bad argument #{argument} to '?' ({text})")),
-            };
-        };
-        let name = String::from_utf8_lossy(&name).into_owned();
-        match argument - is_method as i32 {
-            0 if is_method => self.error(format!("calling '{name}' on bad self ({text})")),
-            argument => self.error(format!("bad argument #{argument} to '{name}' ({text})")),
-        }
-    }
-
-    /// An error about the type of an argument (`luaL_typerror`).
-    #[cold]
-    pub fn type_error(&mut self, argument: i32, expected: &str) -> Raise {
-        let got = self.kind(argument).name();
-        self.argument_error(argument, format!("{expected} expected, got {got}"))
-    }
-
     // --- memory -------------------------------------------------------------------------------------
 
-    /// Bytes up to the limit of memory: what a function makes should not be larger.
-    pub fn free_bytes(&self) -> u64 {
-        // SAFETY: see `new`; nobody else uses it now.
-        unsafe { (*self.extra).memory.free_bytes() }
-    }
-
-    /// Collects all garbage.
-    pub fn collect_garbage(&mut self) {
-        // SAFETY: nothing has a finalizer.
-        unsafe { ffi::lua_gc(self.raw, ffi::LUA_GCCOLLECT, 0) };
-    }
-}
-
-/// How Lua shows a chunk's name in errors (`luaO_chunkid`).
-fn chunk_id(name: &CStr) -> Vec<u8> {
-    let name = name.to_bytes();
-    match name.first() {
-        Some(b'@' | b'=') => name[1..].to_vec(),
-        _ => {
-            let line = name.split(|&byte| byte == b'\n').next().unwrap_or_default();
-            [&b"[string \""[..], line, &b"\"]"[..]].concat()
+    /// An error if a value of this size is too large. To be asked where a script makes much of little.
+    pub fn allow(&mut self, bytes: usize) -> Result<(), Raise> {
+        match bytes <= self.memory_left_bytes() {
+            true => Ok(()),
+            false => {
+                self.room_for_error();
+                self.push_string("not enough memory");
+                Err(Raise)
+            }
         }
     }
-}
-
-/// `next`, to be called protected.
-unsafe extern "C-unwind" fn next_entry(raw: *mut ffi::lua_State) -> c_int {
-    // SAFETY: a function of Lua's with a table and a key.
-    unsafe {
-        match ffi::lua_next(raw, 1) {
-            0 => 0,
-            _ => 2,
-        }
-    }
-}
-
-/// Indexing, to be called protected.
-unsafe extern "C-unwind" fn get_entry(raw: *mut ffi::lua_State) -> c_int {
-    // SAFETY: a function of Lua's with a value and a key.
-    unsafe { ffi::lua_gettable_(raw, 1) };
-    1
 }
 
 /// Runs a Rust function that Lua has called, with what has to be so meanwhile.
@@ -910,7 +882,11 @@ unsafe extern "C-unwind" fn call_function(raw: *mut ffi::lua_State) -> c_int {
     unsafe {
         let function = ffi::lua_touserdata(raw, ffi::lua_upvalueindex(1));
         let function = std::mem::transmute::<*mut std::ffi::c_void, Function>(function);
-        match enter(raw, |_| 0, |stack, _| function(stack)) {
+        let call = |stack: &mut Stack<'_>, _| {
+            stack.is_function = true;
+            function(stack)
+        };
+        match enter(raw, |_| 0, call) {
             Some(results) => results,
             None => ffi::lua_error(raw),
         }
@@ -966,7 +942,10 @@ pub(super) unsafe extern "C-unwind" fn on_count(raw: *mut ffi::lua_State, _: *mu
 ///
 /// # Safety
 /// `extra` is an interpreter's.
-unsafe fn with_host<R>(extra: *mut Extra, work: impl FnOnce(Option<&mut dyn Host>) -> R) -> R {
+pub(super) unsafe fn with_host<R>(
+    extra: *mut Extra,
+    work: impl FnOnce(Option<&mut dyn Host>) -> R,
+) -> R {
     // SAFETY: the pointer is there only while the host is borrowed by `State::with_host`, and taken out
     // while it is used.
     unsafe {

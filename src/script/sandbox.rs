@@ -1,1 +1,0 @@
-//! The globals that scripts see, which none of them can change.

@@ -1,0 +1,135 @@
+use super::{Globals, Options, install};
+use crate::sys::lua::{Kind, Raise, Stack, State};
+
+/// An interpreter as scripts see it, without the libraries that are not of this module.
+fn sandbox() -> (State, Globals) {
+    let mut state = State::new(64 << 20, 1_000);
+    state.open_libraries();
+    let globals = install(&mut state, &Options::default());
+    (state, globals)
+}
+
+/// What a source returns, or its error with a `!` in front.
+fn eval(state: &mut State, source: &str) -> String {
+    let mut stack = state.stack();
+    let sign = match stack.load(source.as_bytes(), c"@user_script") {
+        Err(Raise) => "!",
+        Ok(()) => match stack.call(0, 1, None) {
+            Ok(()) => "",
+            Err(_) => "!",
+        },
+    };
+    let text = show(&mut stack);
+    stack.set_top(0);
+    format!("{sign}{text}")
+}
+
+/// The value on top, strings as they are, values in order of a table in brackets.
+fn show(stack: &mut Stack<'_>) -> String {
+    match stack.kind(-1) {
+        Kind::Boolean => stack.is_true(-1).to_string(),
+        Kind::Table => {
+            let at = stack.top();
+            let mut texts = Vec::new();
+            for index in 1..=stack.len(at) as i32 {
+                stack.raw_get_index(at, index);
+                texts.push(show(stack));
+                stack.pop(1);
+            }
+            format!("[{}]", texts.join(" "))
+        }
+        _ => match stack.make_string(-1) {
+            true => String::from_utf8_lossy(stack.string(-1).unwrap_or_default()).into_owned(),
+            false => stack.kind(-1).name().to_owned(),
+        },
+    }
+}
+
+#[test]
+fn globals_are_those_of_redis() {
+    let (mut state, _globals) = sandbox();
+    let source = "
+        local names = {}
+        for name in pairs(_G) do names[#names + 1] = name end
+        table.sort(names)
+        return table.concat(names, ' ')";
+    assert_eq!(
+        eval(&mut state, source),
+        "_G _VERSION assert collectgarbage coroutine error gcinfo getmetatable ipairs load \
+         loadstring math next os pairs pcall rawequal rawget rawset select setmetatable string \
+         table tonumber tostring type unpack xpcall"
+    );
+}
+
+#[test]
+fn a_global_is_set_by_rust_alone() {
+    let (mut state, globals) = sandbox();
+    let mut stack = state.stack();
+    stack.push_string("value");
+    globals.set(&mut stack, "name");
+    assert_eq!(stack.top(), 0);
+    assert_eq!(
+        eval(&mut state, "return {name, _G.name, rawget(_G, 'name')}"),
+        "[value value value]"
+    );
+    let refused = eval(&mut state, "name = 1");
+    assert_eq!(
+        refused,
+        "!user_script:1: Attempt to modify a readonly table"
+    );
+    state.stack().push_nil();
+    globals.set(&mut state.stack(), "name");
+    let unknown = eval(&mut state, "return name");
+    assert_eq!(
+        unknown,
+        "!user_script:1: Script attempted to access nonexistent global variable 'name'"
+    );
+}
+
+#[test]
+fn fronts_cannot_be_changed_in_any_way() {
+    let (mut state, _globals) = sandbox();
+    let ways = [
+        "string.len = 1",
+        "_G.string = 1",
+        "rawset(string, 'len', 1)",
+        "rawset(_G, 'x', 1)",
+        "setmetatable(string, {})",
+        "setmetatable(_G, nil)",
+        "table.insert(string, 1)",
+        "table.insert(string, 1, 1)",
+        "getmetatable('').__index = nil",
+        "getmetatable('').__index.len = nil",
+        "getmetatable(_G).__index = nil",
+        "rawset(getmetatable(''), '__index', 1)",
+        "setmetatable(getmetatable(''), {})",
+        "for k in pairs(_G) do _G[k] = nil end",
+        "table.foreach(math, function(k) math[k] = nil end)",
+        "setmetatable({}, {__newindex = string}).x = 1",
+        "coroutine.wrap(function() string.x = 1 end)()",
+        "loadstring('string.x = 1')()",
+    ];
+    for way in ways {
+        let answer = eval(&mut state, way);
+        assert!(
+            answer.ends_with("Attempt to modify a readonly table"),
+            "{way}: {answer}"
+        );
+    }
+    assert_eq!(eval(&mut state, "return ('abc'):len()"), "3");
+}
+
+#[test]
+fn fronts_look_like_the_tables_behind_them() {
+    let (mut state, _globals) = sandbox();
+    let source = "
+        local found = {}
+        for name, value in pairs(os) do found[#found + 1] = name .. type(value) end
+        return {
+            next(os), #found, found[1], rawget(string, 'len') == string.len, getmetatable(string),
+            getmetatable('').__index == string, string == _G.string, _G == _G._G}";
+    assert_eq!(
+        eval(&mut state, source),
+        "[clock 1 clockfunction true nil true true true]"
+    );
+}
