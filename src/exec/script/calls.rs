@@ -10,15 +10,17 @@ use smallvec::SmallVec;
 
 use crate::client::Client;
 use crate::commands::table::Found;
-use crate::commands::{Chore, Ctx, Next, Registered, ScriptClock};
+use crate::commands::{Chore, Ctx, Next, Registered, ScriptClock, ScriptCode};
 use crate::config::Config;
 use crate::db::{Access, Effects, Needs};
 use crate::resp::parse::Argv;
 use crate::resp::write::ReplyWriter;
-use crate::script::{Caller, Repl, Tick};
+use crate::script::running::Kind;
+use crate::script::{Caller, Repl, Tick, cache};
 use crate::spec::{Args, CmdError, Flags, keys};
 use crate::sys::tsc;
 
+use super::super::busy::Course;
 use super::super::{Exec, Moment, admit};
 use super::Way;
 
@@ -50,6 +52,11 @@ const WHOLE: Flags = Flags::EXCLUSIVE.and(Flags::ALL_SHARDS);
 /// See the module's text.
 pub(super) struct Calls<'c, 'k> {
     pub(super) exec: &'c Exec,
+    /// The request that runs the script, and what names that in it.
+    pub(super) request: Argv<'c>,
+    pub(super) code: ScriptCode,
+    /// The time of one that holds everything.
+    pub(super) course: Option<Course<'c>>,
     /// What the script holds.
     pub(super) db: &'c mut Access<'k>,
     pub(super) client: &'c mut Client,
@@ -85,9 +92,13 @@ impl Caller for Calls<'_, '_> {
     }
 
     fn tick(&mut self) -> Tick {
-        match self.way {
-            Way::Reading => Tick::End(self.begin_again()),
-            Way::Bounded | Way::Whole => Tick::Continue,
+        if self.way == Way::Reading {
+            return Tick::End(self.begin_again());
+        }
+        let (request, code) = (self.request, self.code);
+        match &mut self.course {
+            Some(course) => course.tick(|| shown(request, code)),
+            None => Tick::Continue,
         }
     }
 
@@ -124,8 +135,8 @@ impl Calls<'_, '_> {
             if let Some(error) = admit::writes_refused(&self.exec.server, self.config) {
                 return Err(error);
             }
-            if self.way == Way::Whole && !self.db.is_replaying() {
-                self.exec.server.scripts.running.begin_write()?;
+            if let Some(course) = &mut self.course {
+                course.begin_write()?;
             }
         }
         Ok(())
@@ -271,6 +282,17 @@ impl Calls<'_, '_> {
         }
         Err(NOT_DECLARED)
     }
+}
+
+/// How a script is shown to others: its kind, its name, the request.
+#[cold]
+fn shown(request: Argv<'_>, code: ScriptCode) -> (Kind, Vec<u8>, Vec<Vec<u8>>) {
+    let (kind, name) = match code {
+        ScriptCode::Source => (Kind::Eval, cache::hex(&cache::sha_of(&request[1])).to_vec()),
+        ScriptCode::Sha => (Kind::Eval, request[1].to_ascii_lowercase()),
+        ScriptCode::Function => (Kind::Function, request[1].to_vec()),
+    };
+    (kind, name, request.iter().map(<[u8]>::to_vec).collect())
 }
 
 /// What a command needs to hold.
