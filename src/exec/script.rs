@@ -131,7 +131,10 @@ impl Exec {
         }
         let proof = run.found.proof;
         if proof.is_bounded {
-            return Way::Bounded;
+            let given = run.argv.iter().skip(ARGUMENTS_AT);
+            if proof.is_bounded_for(given.len(), given.map(<[u8]>::len).sum()) {
+                return Way::Bounded;
+            }
         }
         // What others are told would be told twice.
         let is_told = self.server.keyspace.interest.is_any();

@@ -11,6 +11,7 @@ use crate::commands::{ScriptCall, ScriptCode};
 use crate::config::Config;
 use crate::resp::parse::Argv;
 use crate::script::functions::{Libraries, NO_FUNCTION, Proven, Registry, Shelf};
+use crate::script::proof::{self, Facts};
 use crate::script::vm::{Code, Use, Vm};
 use crate::script::{Proof, Recent, Script, ScriptFlags, Scripts, cache, functions};
 use crate::server::functions::settings;
@@ -218,8 +219,17 @@ impl Exec {
     /// What can be told of a script before it runs.
     #[cold]
     fn prove(&self, script: &Script) -> Proof {
-        let _ = script;
-        Proof::default()
+        proof::analyse(&script.source, &|name, second| self.facts(name, second))
+    }
+
+    /// What is known of the command that a script names with one literal, or two.
+    pub(super) fn facts(&self, name: &[u8], second: Option<&[u8]>) -> Option<Facts> {
+        let command = self.table.get(name)?;
+        let command = match command.subcommands.is_empty() {
+            true => command,
+            false => command.subcommand(second?)?,
+        };
+        Some(Facts::of(command.row))
     }
 
     /// Whether a script may run that says itself what it does.
