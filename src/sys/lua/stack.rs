@@ -5,7 +5,6 @@
 
 use std::ffi::{CStr, c_char, c_int};
 use std::marker::PhantomData;
-use std::mem::MaybeUninit;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use mlua_sys::lua51 as ffi;
@@ -16,6 +15,7 @@ mod cells;
 mod errors;
 
 pub use cells::Cells;
+pub use errors::Place;
 
 /// Free places that a function finds at least, as many as it may use without [`Stack::reserve`].
 const ROOM: c_int = 64;
@@ -86,17 +86,6 @@ impl Kind {
             Kind::Thread => "thread",
         }
     }
-}
-
-/// Where a function stands, see [`Stack::place`].
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Place {
-    /// The name of its source, as it was loaded (`@user_script`); `=[C]` if it is none of Lua's.
-    pub source: Vec<u8>,
-    /// The line; -1 if it is none of Lua's.
-    pub line: i32,
-    /// It is none of Lua's.
-    pub is_native: bool,
 }
 
 /// A value kept in the interpreter's registry until [`Stack::forget`] is told of it.
@@ -626,9 +615,7 @@ impl Stack<'_> {
     /// were visited. Whether a table is an array is told in no time by this.
     pub fn number_keys(&mut self, table: i32, mut visit: impl FnMut(f64) -> bool) -> bool {
         let at = self.table(table);
-        self.room();
-        // SAFETY: checks by itself.
-        assert!(unsafe { ffi::lua_checkstack(self.raw, 2) } != 0);
+        assert!(self.has_room(2));
         // SAFETY: a table, room for a key and a value, and keys that it has: `visit` cannot reach it.
         unsafe {
             ffi::lua_pushnil(self.raw);
@@ -755,69 +742,6 @@ impl Stack<'_> {
             ffi::LUA_ERRMEM => Err(CallError::Memory),
             ffi::LUA_ERRERR => Err(CallError::Handler),
             _ => Err(CallError::Runtime),
-        }
-    }
-
-    /// Where the function `level` calls up stands by now: its source's short name and line (`-1` if it is
-    /// none of Lua's). `None` if there are not that many.
-    pub fn location(&self, level: i32) -> Option<(Vec<u8>, i32)> {
-        let debug = self.debug(level, c"Sl")?;
-        // SAFETY: filled in by Lua, and ended by a NUL.
-        let source = unsafe { CStr::from_ptr(debug.short_src.as_ptr()) };
-        Some((source.to_bytes().to_vec(), debug.currentline))
-    }
-
-    /// The name by which the function `level` calls up was called, if that is known, and whether as a
-    /// method.
-    pub fn called_as(&self, level: i32) -> Option<(Vec<u8>, bool)> {
-        let debug = self.debug(level, c"n")?;
-        if debug.name.is_null() {
-            return None;
-        }
-        // SAFETY: texts that Lua has, ended by a NUL, copied at once.
-        unsafe {
-            let is_method = CStr::from_ptr(debug.namewhat).to_bytes() == b"method";
-            Some((CStr::from_ptr(debug.name).to_bytes().to_vec(), is_method))
-        }
-    }
-
-    /// Where the function `level` calls up stands by now, with the whole name of its source. `None` if
-    /// there are not that many.
-    pub fn place(&self, level: i32) -> Option<Place> {
-        let debug = self.debug(level, c"Sl")?;
-        // SAFETY: texts that Lua has, ended by a NUL, copied at once.
-        unsafe {
-            Some(Place {
-                source: CStr::from_ptr(debug.source).to_bytes().to_vec(),
-                line: debug.currentline,
-                is_native: CStr::from_ptr(debug.what).to_bytes() == b"C",
-            })
-        }
-    }
-
-    fn debug(&self, level: i32, what: &CStr) -> Option<ffi::lua_Debug> {
-        let mut debug = MaybeUninit::<ffi::lua_Debug>::zeroed();
-        // SAFETY: zeros are a valid `lua_Debug`; Lua fills in what is asked for.
-        unsafe {
-            if level < 0 || ffi::lua_getstack(self.raw, level, debug.as_mut_ptr()) == 0 {
-                return None;
-            }
-            ffi::lua_getinfo(self.raw, what.as_ptr(), debug.as_mut_ptr());
-            Some(debug.assume_init())
-        }
-    }
-
-    // --- memory -------------------------------------------------------------------------------------
-
-    /// An error if a value of this size is too large. To be asked where a script makes much of little.
-    pub fn allow(&mut self, bytes: usize) -> Result<(), Raise> {
-        match bytes <= self.memory_left_bytes() {
-            true => Ok(()),
-            false => {
-                self.room_for_error();
-                self.push_string("not enough memory");
-                Err(Raise)
-            }
         }
     }
 }
