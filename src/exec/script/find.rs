@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::commands::{ScriptCall, ScriptCode};
 use crate::config::Config;
 use crate::resp::parse::Argv;
-use crate::script::functions::{Libraries, NO_FUNCTION, Proven, Registry, Shelf};
+use crate::script::functions::{Libraries, Library, NO_FUNCTION, Proven, Registry, Shelf};
 use crate::script::proof::{self, Facts};
 use crate::script::vm::{Code, Use, Vm};
 use crate::script::{Proof, Recent, Script, ScriptFlags, Scripts, cache, functions};
@@ -193,7 +193,25 @@ impl Exec {
     /// What can be told of the library of a function.
     #[inline]
     fn proven<'f>(&self, found: &'f functions::Found) -> &'f Proven {
-        found.library.proven(|_| Proven::default())
+        found.library.proven(|library| self.prove_library(library))
+    }
+
+    #[cold]
+    fn prove_library(&self, library: &Library) -> Proven {
+        let commands = |name: &[u8], second: Option<&[u8]>| self.facts(name, second);
+        let proof = proof::analyse_library(&library.source, &commands);
+        let of = |name: &[u8]| {
+            let mut functions = proof.functions.iter();
+            functions
+                .find(|(known, _)| known == name)
+                .map(|(_, proof)| *proof)
+        };
+        let functions = library.functions.iter();
+        let functions = functions.map(|function| of(function.name.as_bytes()).unwrap_or_default());
+        Proven {
+            is_stateless: proof.is_stateless,
+            functions: functions.collect(),
+        }
     }
 
     /// The script with this source, which is kept from now on.
