@@ -196,20 +196,17 @@ impl Exec {
         found.library.proven(|library| self.prove_library(library))
     }
 
+    /// What can be told of a library before its functions run.
     #[cold]
     fn prove_library(&self, library: &Library) -> Proven {
-        let commands = |name: &[u8], second: Option<&[u8]>| self.facts(name, second);
-        let proof = proof::analyse_library(&library.source, &commands);
-        let of = |name: &[u8]| {
-            let mut functions = proof.functions.iter();
-            functions
-                .find(|(known, _)| known == name)
-                .map(|(_, proof)| *proof)
-        };
-        let functions = library.functions.iter();
-        let functions = functions.map(|function| of(function.name.as_bytes()).unwrap_or_default());
+        let facts = |name: &[u8], second: Option<&[u8]>| self.facts(name, second);
+        let proven = proof::analyse_library(&library.source, &facts);
+        let functions = library
+            .functions
+            .iter()
+            .map(|function| proven.function(&function.name));
         Proven {
-            is_stateless: proof.is_stateless,
+            is_stateless: proven.is_stateless,
             functions: functions.collect(),
         }
     }
