@@ -13,6 +13,9 @@ const VALUES_MAX: i64 = 8000;
 /// Longest source that `load` takes from a function, bytes: nothing bounds it but memory that nobody counts.
 const LOAD_BYTES_MAX: usize = 16 << 20;
 
+/// What compiled code begins with: it is refused, whatever follows.
+const COMPILED: u8 = 0x1b;
+
 pub(super) fn open(stack: &mut Stack<'_>, globals: i32) {
     front::open_base(stack, globals);
     set_functions(
@@ -97,6 +100,9 @@ fn read_source(stack: &mut Stack<'_>) -> Result<Vec<u8>, Raise> {
         }
         source.extend_from_slice(piece);
         stack.pop(1);
+        if source[0] == COMPILED {
+            return Ok(source);
+        }
     }
 }
 
