@@ -20,7 +20,8 @@ use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
 use super::convert::{self, Names};
-use super::redis_api::{self, Call};
+use super::lib::{bit, cjson, cmsgpack, structs};
+use super::redis_api::{self, Ask};
 use super::{Caller, Script, Tick};
 use crate::resp::parse::{Argv, Span};
 use crate::resp::write::ReplyWriter;
@@ -87,13 +88,16 @@ pub trait Loader {
 /// What a [`Loader`] can do.
 pub struct Loading<'a> {
     codes: &'a mut Codes,
+    kept: &'a mut Vec<Code>,
 }
 
 impl Loading<'_> {
     /// Keeps the function on top of the stack, and takes it from there.
     pub fn keep(&mut self, stack: &mut Stack<'_>) -> Code {
         assert!(stack.kind(-1) == Kind::Function, "a function to keep");
-        self.codes.add(stack.keep())
+        let code = self.codes.add(stack.keep());
+        self.kept.push(code);
+        code
     }
 }
 
@@ -110,6 +114,8 @@ pub struct Vm {
     /// What is called first with an error that nobody has caught.
     handler: Ref,
     names: Names,
+    /// Settings of `cjson`: set before each run, so that no script sees what another has left.
+    json: cjson::Config,
     codes: Codes,
     scripts: HashMap<u64, Compiled, BuildHasherDefault<IdHasher>>,
     /// Counts runs, for [`Compiled::ran_at`].
@@ -161,9 +167,10 @@ impl Vm {
         let mut stack = state.stack();
         stack.push_globals();
         let globals = stack.keep();
-        stack.push_host_function(Call::Handler as u32);
+        stack.push_host_function(Ask::Handler as u32);
         let handler = stack.keep();
         let names = Names::new(&mut stack);
+        let json = open_libraries(&mut stack);
         redis_api::open(&mut stack, settings);
         front_globals(&mut stack);
         let globals_metas = (settings.used_for == Use::Functions)
@@ -177,6 +184,7 @@ impl Vm {
             globals_metas,
             handler,
             names,
+            json,
             codes: Codes::default(),
             scripts: HashMap::default(),
             runs: 0,
@@ -250,10 +258,13 @@ impl Vm {
         if stack.load(body(source), c"@user_function") == Err(Raise) {
             return Err(compile_error(&mut stack, "Error compiling function: "));
         }
+        self.json.set(&mut stack, cjson::Settings::default());
         self.show_globals_of_loading(true);
+        let mut kept = Vec::new();
         let mut load = Load {
             loader,
             codes: &mut self.codes,
+            kept: &mut kept,
             end: None,
         };
         let ended = self
@@ -262,6 +273,11 @@ impl Vm {
         let end = load.end.take();
         self.show_globals_of_loading(false);
         let mut stack = self.state.stack();
+        // What the library has set is so for its functions.
+        let settings = self.json.get(&mut stack);
+        for code in kept {
+            self.codes.set_json(code, settings);
+        }
         let result = match (ended, end) {
             (Ok(()), _) => Ok(()),
             (Err(_), Some(error)) => Err(error.reply().into_owned()),
@@ -301,6 +317,8 @@ impl Vm {
     ) -> Result<(), Failure> {
         self.make_room();
         self.is_resp3 = false;
+        let settings = self.codes.json(code);
+        self.json.set(&mut self.state.stack(), settings);
         let mut run = Run {
             caller,
             names: &self.names,
@@ -420,6 +438,31 @@ impl Vm {
     }
 }
 
+/// Makes our libraries globals.
+fn open_libraries(stack: &mut Stack<'_>) -> cjson::Config {
+    let json = cjson::open(stack);
+    set_global(stack, "cjson");
+    for (name, open) in [
+        ("cmsgpack", cmsgpack::open as fn(&mut Stack<'_>)),
+        ("struct", structs::open),
+        ("bit", bit::open),
+    ] {
+        open(stack);
+        set_global(stack, name);
+    }
+    json
+}
+
+/// Makes the value on top a global; takes it.
+fn set_global(stack: &mut Stack<'_>, name: &str) {
+    stack.push_globals();
+    stack.insert(-2);
+    stack
+        .raw_set_name(-2, name)
+        .expect("memory is not refused yet");
+    stack.pop(1);
+}
+
 /// Puts an empty table in front of that of globals.
 fn front_globals(stack: &mut Stack<'_>) {
     stack.push_table(0, 0);
@@ -484,18 +527,23 @@ impl Host for Run<'_> {
 struct Load<'a> {
     loader: &'a mut dyn Loader,
     codes: &'a mut Codes,
+    /// Functions that it has registered.
+    kept: &'a mut Vec<Code>,
     /// What has ended it.
     end: Option<CmdError>,
 }
 
 impl Host for Load<'_> {
     fn call(&mut self, number: u32, stack: &mut Stack<'_>) -> Result<i32, Raise> {
-        match redis_api::Call::of(number) {
-            Some(Call::RegisterFunction) => {
-                let mut loading = Loading { codes: self.codes };
+        match Ask::of(number) {
+            Some(Ask::RegisterFunction) => {
+                let mut loading = Loading {
+                    codes: self.codes,
+                    kept: self.kept,
+                };
                 self.loader.register(&mut loading, stack).map(|()| 0)
             }
-            Some(Call::Log) => redis_api::log(stack),
+            Some(Ask::Log) => redis_api::log(stack),
             _ => Err(stack.error("only for scripts that run")),
         }
     }
@@ -513,35 +561,61 @@ impl Host for Load<'_> {
 /// What was compiled: values kept in the interpreter, by number.
 #[derive(Default)]
 struct Codes {
-    kept: Vec<Option<Ref>>,
+    kept: Vec<Option<Kept>>,
     free: Vec<u32>,
 }
 
 impl Codes {
-    fn add(&mut self, kept: Ref) -> Code {
+    fn add(&mut self, function: Ref) -> Code {
+        let kept = Some(Kept {
+            function,
+            json: cjson::Settings::default(),
+        });
         match self.free.pop() {
             Some(at) => {
-                self.kept[at as usize] = Some(kept);
+                self.kept[at as usize] = kept;
                 Code(at)
             }
             None => {
-                self.kept.push(Some(kept));
+                self.kept.push(kept);
                 Code(self.kept.len() as u32 - 1)
             }
         }
     }
 
-    fn get(&self, code: Code) -> &Ref {
+    fn kept(&self, code: Code) -> &Kept {
         let kept = self.kept.get(code.0 as usize).and_then(Option::as_ref);
         kept.expect("code of this interpreter that is kept")
     }
 
+    fn get(&self, code: Code) -> &Ref {
+        &self.kept(code).function
+    }
+
+    fn json(&self, code: Code) -> cjson::Settings {
+        self.kept(code).json
+    }
+
+    fn set_json(&mut self, code: Code, settings: cjson::Settings) {
+        if let Some(Some(kept)) = self.kept.get_mut(code.0 as usize) {
+            kept.json = settings;
+        }
+    }
+
     fn remove(&mut self, code: Code, stack: &mut Stack<'_>) {
         if let Some(kept) = self.kept.get_mut(code.0 as usize).and_then(Option::take) {
-            stack.forget(kept);
+            stack.forget(kept.function);
             self.free.push(code.0);
         }
     }
+}
+
+/// A function that is kept.
+#[derive(Debug)]
+struct Kept {
+    function: Ref,
+    /// Settings of `cjson` when it begins.
+    json: cjson::Settings,
 }
 
 /// Hashes the numbers of scripts, which are all different: no more than is needed to spread them.

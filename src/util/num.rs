@@ -5,6 +5,8 @@
 //! zero or is not a number is refused. Answers are Valkey's: the shortest digits that read back the
 //! same. INCRBYFLOAT is different, see [`crate::util::long_double`].
 
+use super::c_num::fmt_g;
+
 /// Parses an integer in its only valid spelling.
 pub fn parse_i64(text: &[u8]) -> Option<i64> {
     // i64::MIN has 20 bytes; anything longer is refused before it is read.
@@ -135,7 +137,7 @@ fn parse_hex_f64(hex: &[u8]) -> Option<f64> {
 }
 
 /// `2^exponent`, for exponents of normal doubles.
-fn pow2(exponent: i64) -> f64 {
+pub(crate) fn pow2(exponent: i64) -> f64 {
     f64::from_bits(((exponent + 1023) as u64) << 52)
 }
 
@@ -265,46 +267,7 @@ pub fn fmt_double_17(value: f64, out: &mut Vec<u8>) {
     if !value.is_finite() || value == 0.0 {
         return fmt_double(value, out);
     }
-    let text = format!("{:.16e}", value.abs());
-    let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
-    let exponent: i32 = exponent.parse().unwrap_or_default();
-    let digits: Vec<u8> = mantissa.bytes().filter(u8::is_ascii_digit).collect();
-    let len = digits
-        .iter()
-        .rposition(|&b| b != b'0')
-        .map_or(1, |at| at + 1);
-    let digits = &digits[..len];
-    if value < 0.0 {
-        out.push(b'-');
-    }
-    match exponent {
-        0..=16 => {
-            let whole = exponent as usize + 1;
-            out.extend_from_slice(&digits[..whole.min(len)]);
-            out.resize(out.len() + whole.saturating_sub(len), b'0');
-            if len > whole {
-                out.push(b'.');
-                out.extend_from_slice(&digits[whole..]);
-            }
-        }
-        -4..=-1 => {
-            out.extend_from_slice(b"0.");
-            out.resize(out.len() + exponent.unsigned_abs() as usize - 1, b'0');
-            out.extend_from_slice(digits);
-        }
-        _ => {
-            out.push(digits[0]);
-            if len > 1 {
-                out.push(b'.');
-                out.extend_from_slice(&digits[1..]);
-            }
-            out.extend_from_slice(if exponent < 0 { b"e-" } else { b"e+" });
-            if exponent.abs() < 10 {
-                out.push(b'0');
-            }
-            fmt_u64(exponent.unsigned_abs().into(), out);
-        }
-    }
+    fmt_g(value, 17, out);
 }
 
 /// Appends a number with four digits after the point, as distances are answered.
@@ -371,7 +334,7 @@ fn push_padded(value: u64, len: usize, out: &mut Vec<u8>) {
 
 /// The shortest decimal digits that read back as `value` (finite, above 0): digits without leading
 /// or trailing zeros, how many, and the power of ten of the last one.
-fn shortest_digits(value: f64) -> ([u8; 20], usize, i32) {
+pub(crate) fn shortest_digits(value: f64) -> ([u8; 20], usize, i32) {
     let mut buffer = zmij::Buffer::new();
     let text = buffer.format_finite(value).as_bytes();
     let (mut digits, mut len, mut exponent) = ([0u8; 20], 0usize, 0i32);

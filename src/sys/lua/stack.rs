@@ -5,12 +5,17 @@
 
 use std::ffi::{CStr, c_char, c_int};
 use std::marker::PhantomData;
-use std::mem::MaybeUninit;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use mlua_sys::lua51 as ffi;
 
 use super::{Extra, Host, SOURCE_BYTES_MAX, Tie, extra_of};
+
+mod cells;
+mod errors;
+
+pub use cells::Cells;
+pub use errors::Place;
 
 /// Free places that a function finds at least, as many as it may use without [`Stack::reserve`].
 const ROOM: c_int = 64;
@@ -79,17 +84,6 @@ impl Kind {
             Kind::Thread => "thread",
         }
     }
-}
-
-/// Where a function stands, see [`Stack::place`].
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Place {
-    /// The name of its source, as it was loaded (`@user_script`); `=[C]` if it is none of Lua's.
-    pub source: Vec<u8>,
-    /// The line; -1 if it is none of Lua's.
-    pub line: i32,
-    /// It is none of Lua's.
-    pub is_native: bool,
 }
 
 /// A value kept in the interpreter's registry until [`Stack::forget`] is told of it.
@@ -170,6 +164,14 @@ impl Stack<'_> {
             0 => Err(self.error("stack overflow")),
             _ => Ok(()),
         }
+    }
+
+    /// Makes sure that so many values can be pushed; false if that is too many. Where exact numbers are
+    /// to be as with C's libraries; else [`Stack::reserve`].
+    #[inline]
+    pub fn has_room(&mut self, count: u8) -> bool {
+        // SAFETY: checks by itself.
+        unsafe { ffi::lua_checkstack(self.raw, c_int::from(count)) != 0 }
     }
 
     /// Room for one value.
@@ -606,6 +608,26 @@ impl Stack<'_> {
         }
     }
 
+    /// Calls `visit` for each key of a table, while they are numbers and it says true; false if not all
+    /// were visited. Whether a table is an array is told in no time by this.
+    pub fn number_keys(&mut self, table: i32, mut visit: impl FnMut(f64) -> bool) -> bool {
+        let at = self.table(table);
+        assert!(self.has_room(2));
+        // SAFETY: a table, room for a key and a value, and keys that it has: `visit` cannot reach it.
+        unsafe {
+            ffi::lua_pushnil(self.raw);
+            while ffi::lua_next(self.raw, at) != 0 {
+                let is_number = ffi::lua_type(self.raw, -2) == ffi::LUA_TNUMBER;
+                if !is_number || !visit(ffi::lua_tonumber(self.raw, -2)) {
+                    ffi::lua_settop(self.raw, -3);
+                    return false;
+                }
+                ffi::lua_settop(self.raw, -2);
+            }
+        }
+        true
+    }
+
     /// Pushes a value's metatable; false, and nothing, if it has none.
     pub fn push_metatable(&mut self, index: i32) -> bool {
         let at = self.at(index);
@@ -718,97 +740,6 @@ impl Stack<'_> {
             ffi::LUA_ERRERR => Err(CallError::Handler),
             _ => Err(CallError::Runtime),
         }
-    }
-
-    /// Where the function `level` calls up stands by now: its source's short name and line (`-1` if it is
-    /// none of Lua's). `None` if there are not that many.
-    pub fn location(&self, level: i32) -> Option<(Vec<u8>, i32)> {
-        let debug = self.debug(level, c"Sl")?;
-        // SAFETY: filled in by Lua, and ended by a NUL.
-        let source = unsafe { CStr::from_ptr(debug.short_src.as_ptr()) };
-        Some((source.to_bytes().to_vec(), debug.currentline))
-    }
-
-    /// The name by which the function `level` calls up was called, if that is known, and whether as a
-    /// method.
-    pub fn called_as(&self, level: i32) -> Option<(Vec<u8>, bool)> {
-        let debug = self.debug(level, c"n")?;
-        if debug.name.is_null() {
-            return None;
-        }
-        // SAFETY: texts that Lua has, ended by a NUL, copied at once.
-        unsafe {
-            let is_method = CStr::from_ptr(debug.namewhat).to_bytes() == b"method";
-            Some((CStr::from_ptr(debug.name).to_bytes().to_vec(), is_method))
-        }
-    }
-
-    /// Where the function `level` calls up stands by now, with the whole name of its source. `None` if
-    /// there are not that many.
-    pub fn place(&self, level: i32) -> Option<Place> {
-        let debug = self.debug(level, c"Sl")?;
-        // SAFETY: texts that Lua has, ended by a NUL, copied at once.
-        unsafe {
-            Some(Place {
-                source: CStr::from_ptr(debug.source).to_bytes().to_vec(),
-                line: debug.currentline,
-                is_native: CStr::from_ptr(debug.what).to_bytes() == b"C",
-            })
-        }
-    }
-
-    fn debug(&self, level: i32, what: &CStr) -> Option<ffi::lua_Debug> {
-        let mut debug = MaybeUninit::<ffi::lua_Debug>::zeroed();
-        // SAFETY: zeros are a valid `lua_Debug`; Lua fills in what is asked for.
-        unsafe {
-            if level < 0 || ffi::lua_getstack(self.raw, level, debug.as_mut_ptr()) == 0 {
-                return None;
-            }
-            ffi::lua_getinfo(self.raw, what.as_ptr(), debug.as_mut_ptr());
-            Some(debug.assume_init())
-        }
-    }
-
-    // --- errors -------------------------------------------------------------------------------------
-
-    /// An error whose text begins with the line of the script that has called (`luaL_error`).
-    #[cold]
-    pub fn error(&mut self, text: impl AsRef<[u8]>) -> Raise {
-        let mut whole = Vec::new();
-        if let Some((source, line)) = self.location(1)
-            && line > 0
-        {
-            whole.extend_from_slice(&source);
-            whole.extend_from_slice(format!(":{line}: ").as_bytes());
-        }
-        whole.extend_from_slice(text.as_ref());
-        self.room_for_error();
-        self.push_string(whole);
-        Raise
-    }
-
-    /// An error about an argument (`luaL_argerror`): `bad argument #1 to 'encode' (...)`.
-    #[cold]
-    pub fn argument_error(&mut self, argument: i32, text: impl AsRef<[u8]>) -> Raise {
-        let text = String::from_utf8_lossy(text.as_ref()).into_owned();
-        let Some((name, is_method)) = self.called_as(0) else {
-            return match self.location(0) {
-                None => self.error(format!("bad argument #{argument} ({text})")),
-                Some(_) => self.error(format!("bad argument #{argument} to '?' ({text})")),
-            };
-        };
-        let name = String::from_utf8_lossy(&name).into_owned();
-        match argument - is_method as i32 {
-            0 if is_method => self.error(format!("calling '{name}' on bad self ({text})")),
-            argument => self.error(format!("bad argument #{argument} to '{name}' ({text})")),
-        }
-    }
-
-    /// An error about the type of an argument (`luaL_typerror`).
-    #[cold]
-    pub fn type_error(&mut self, argument: i32, expected: &str) -> Raise {
-        let got = self.kind(argument).name();
-        self.argument_error(argument, format!("{expected} expected, got {got}"))
     }
 }
 

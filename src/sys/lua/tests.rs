@@ -1,3 +1,5 @@
+//! The interface to Lua: calls both ways, limits, errors.
+
 use super::{CallError, Function, Host, Kind, Raise, Stack, State};
 
 /// An interpreter with libraries, a limit of 64 MB, that ticks every 1,000 instructions.
@@ -96,4 +98,107 @@ fn a_loop_is_ended_by_the_host_whatever_it_protects() {
         ended
     });
     assert_eq!(ended, Err(CallError::Runtime));
+}
+
+#[test]
+fn functions_share_numbers() {
+    let mut state = state();
+    let mut stack = state.stack();
+    stack.push_globals();
+    stack.push_cells([7; 12]);
+    for name in ["count", "other"] {
+        stack.push_value(2);
+        let count = |stack: &mut Stack<'_>| {
+            stack.push_upvalue(1);
+            let mut cells = stack.cells(-1).expect("what was given");
+            cells[0] += 1;
+            assert!(stack.set_cells(-1, cells));
+            stack.push_number(f64::from(cells[0]));
+            Ok(1)
+        };
+        stack.push_closure(count, 1);
+        stack.raw_set_name(1, name).expect("a name");
+    }
+    stack.set_top(0);
+    assert_eq!(
+        eval(&mut state, "return count() .. other() .. count()"),
+        "8910"
+    );
+    let mut stack = state.stack();
+    stack.push_nil();
+    assert_eq!(stack.cells(-1), None);
+    assert!(!stack.set_cells(-1, [0; 12]));
+}
+
+#[test]
+fn a_walk_goes_over_all_entries_also_while_values_are_taken_away() {
+    let mut state = state();
+    let source = b"local t = {1, 2, 3, a = 4, b = 5, [2.5] = 6} return t";
+    let mut stack = state.stack();
+    stack.load(source, c"@test").expect("it compiles");
+    stack.call(0, 1, None).expect("a table");
+    let mut sum = 0.0;
+    stack.push_nil();
+    while stack.next(1).expect("keys that are there") {
+        sum += stack.number(-1).expect("numbers");
+        stack.pop(1);
+        stack.push_value(-1);
+        stack.push_nil();
+        stack.raw_set(1).expect("a key");
+    }
+    assert_eq!((sum, stack.top()), (21.0, 1));
+    stack.push_string("no key of it");
+    assert!(stack.next(1).is_err());
+    assert_eq!(
+        stack.string(-1),
+        Some(&b"invalid key to 'next'"[..]),
+        "Lua's own error"
+    );
+}
+
+#[test]
+fn keys_that_are_numbers_are_visited() {
+    let mut state = state();
+    let mut stack = state.stack();
+    for (source, is_all, want) in [
+        (&b"return {5, 5, [10] = 5, [-0.5] = 5}"[..], true, 12.5),
+        (b"return {}", true, 0.0),
+        (b"return {5, 5, 5, x = 5}", false, 6.0),
+    ] {
+        stack.load(source, c"@test").expect("it compiles");
+        stack.call(0, 1, None).expect("a table");
+        let mut sum = 0.0;
+        let all = stack.number_keys(-1, |key| {
+            sum += key;
+            true
+        });
+        assert_eq!((all, sum, stack.top()), (is_all, want, 1));
+        assert!(is_all && sum == 0.0 || !stack.number_keys(-1, |_| false));
+        stack.set_top(0);
+    }
+}
+
+#[test]
+fn what_would_be_too_large_is_an_error_before_it_is_made() {
+    let mut state = State::new(1 << 20, 1_000);
+    let mut stack = state.stack();
+    assert!(stack.allow(100_000).is_ok());
+    assert!(stack.allow(1 << 20).is_err());
+    assert_eq!(stack.string(-1), Some(&b"not enough memory"[..]));
+    assert!(stack.has_room(64) && stack.top() == 1);
+}
+
+#[test]
+fn argument_errors_have_any_bytes() {
+    let mut state = state();
+    register(&mut state, "odd", |stack| {
+        Err(stack.argument_error(2, b"\xff".as_slice()))
+    });
+    let mut stack = state.stack();
+    stack.load(b"odd()", c"@test").expect("it compiles");
+    assert!(stack.call(0, 0, None).is_err());
+    assert_eq!(
+        stack.string(-1),
+        Some(&b"test:1: bad argument #2 to 'odd' (\xff)"[..])
+    );
 }
