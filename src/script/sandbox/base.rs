@@ -3,7 +3,7 @@
 
 use std::ffi::CString;
 
-use crate::script::lib::arguments::{expect, expect_string, int_or, is_given};
+use crate::script::lib::arguments::{expect, int_or, is_given};
 use crate::sys::lua::{Kind, Raise, Stack};
 
 use super::{front, set_functions};
@@ -50,10 +50,10 @@ fn unpack(stack: &mut Stack<'_>) -> Result<i32, Raise> {
 }
 
 fn loadstring(stack: &mut Stack<'_>) -> Result<i32, Raise> {
-    expect_string(stack, 1)?;
+    stack.string_argument(1)?;
     let name = match is_given(stack, 2) {
         true => {
-            expect_string(stack, 2)?;
+            stack.string_argument(2)?;
             c_string(stack.string(2))
         }
         false => c_string(stack.string(1)),
@@ -65,7 +65,7 @@ fn loadstring(stack: &mut Stack<'_>) -> Result<i32, Raise> {
 fn load(stack: &mut Stack<'_>) -> Result<i32, Raise> {
     let name = match is_given(stack, 2) {
         true => {
-            expect_string(stack, 2)?;
+            stack.string_argument(2)?;
             c_string(stack.string(2))
         }
         false => c"=(load)".to_owned(),
@@ -128,7 +128,7 @@ fn c_string(bytes: Option<&[u8]>) -> CString {
 /// What changes how the collector works changes nothing, since it would for those who come after.
 fn collectgarbage(stack: &mut Stack<'_>) -> Result<i32, Raise> {
     if is_given(stack, 1) {
-        expect_string(stack, 1)?;
+        stack.string_argument(1)?;
     }
     let option = stack.string(1).unwrap_or(b"collect").to_vec();
     let option = &option[..];

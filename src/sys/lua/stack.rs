@@ -845,6 +845,11 @@ pub(super) unsafe extern "C-unwind" fn on_count(raw: *mut ffi::lua_State, _: *mu
         };
         let extra = extra_of(raw);
         let ticks = (*extra).tick;
+        if ffi::lua_checkstack(raw, ROOM) == 0 {
+            // The function is about to pass very many values on: it is asked behind that.
+            ffi::lua_sethook(raw, Some(on_count), ffi::LUA_MASKCOUNT, 1);
+            return;
+        }
         match enter(raw, |stack| stack.top(), tick) {
             Some(_) => {
                 if ffi::lua_gethookcount(raw) != ticks {
