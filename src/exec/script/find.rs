@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::commands::{ScriptCall, ScriptCode};
 use crate::config::Config;
 use crate::resp::parse::Argv;
-use crate::script::functions::{Libraries, NO_FUNCTION, Proven, Registry, Shelf};
+use crate::script::functions::{Libraries, Library, NO_FUNCTION, Proven, Registry, Shelf};
 use crate::script::proof::{self, Facts};
 use crate::script::vm::{Code, Use, Vm};
 use crate::script::{Proof, Recent, Script, ScriptFlags, Scripts, cache, functions};
@@ -115,7 +115,11 @@ impl Exec {
         };
         let found = found.and_then(|found| self.may_run(found, call, config));
         let result = work(found, &mut vm);
-        tell_bytes(&desk.told_bytes, &self.server.scripts.vm_bytes, vm.used_bytes());
+        tell_bytes(
+            &desk.told_bytes,
+            &self.server.scripts.vm_bytes,
+            vm.used_bytes(),
+        );
         *desk.scripts.borrow_mut() = Some(vm);
         Some(result)
     }
@@ -155,7 +159,11 @@ impl Exec {
         let mut shelf = shelf.unwrap_or_else(new);
         let result = run(&mut shelf);
         let bytes = shelf.vm.used_bytes();
-        tell_bytes(&desk.told_functions_bytes, &scripts.functions_vm_bytes, bytes);
+        tell_bytes(
+            &desk.told_functions_bytes,
+            &scripts.functions_vm_bytes,
+            bytes,
+        );
         *desk.functions.borrow_mut() = Some(shelf);
         Some(result)
     }
@@ -173,7 +181,11 @@ impl Exec {
         Ok(Found {
             code: shelf.function(found)?,
             flags: found.function().flags,
-            proof: proven.functions.get(found.index).copied().unwrap_or_default(),
+            proof: proven
+                .functions
+                .get(found.index)
+                .copied()
+                .unwrap_or_default(),
             keeps_state: !proven.is_stateless,
         })
     }
@@ -181,7 +193,25 @@ impl Exec {
     /// What can be told of the library of a function.
     #[inline]
     fn proven<'f>(&self, found: &'f functions::Found) -> &'f Proven {
-        found.library.proven(|_| Proven::default())
+        found.library.proven(|library| self.prove_library(library))
+    }
+
+    #[cold]
+    fn prove_library(&self, library: &Library) -> Proven {
+        let commands = |name: &[u8], second: Option<&[u8]>| self.facts(name, second);
+        let proof = proof::analyse_library(&library.source, &commands);
+        let of = |name: &[u8]| {
+            let mut functions = proof.functions.iter();
+            functions
+                .find(|(known, _)| known == name)
+                .map(|(_, proof)| *proof)
+        };
+        let functions = library.functions.iter();
+        let functions = functions.map(|function| of(function.name.as_bytes()).unwrap_or_default());
+        Proven {
+            is_stateless: proof.is_stateless,
+            functions: functions.collect(),
+        }
     }
 
     /// The script with this source, which is kept from now on.
