@@ -23,6 +23,7 @@ use crate::tracking::Tracking;
 use crate::util::clock::Clock;
 use crate::util::rng;
 
+pub mod functions;
 pub mod monitor;
 mod observe;
 pub mod rewriting;

@@ -10,7 +10,7 @@
 //! nothing; [`start`] runs it again, in a fiber, where it gets through. One that is never gone on with
 //! is abandoned with all that it holds: only when the server stops.
 
-use std::rc::Rc;
+use std::borrow::Borrow;
 
 use crate::client::Client;
 use crate::db::Request;
@@ -23,11 +23,13 @@ use super::{Exec, Flow, Moment};
 
 const NO_STACK: CmdError = CmdError::text("OOM not enough memory to run the script");
 
-/// A command that was left in the middle.
-pub struct Alone(Fiber<Finished>);
+/// A command that was left in the middle. `E` is how it has its [`Exec`].
+pub struct Alone<E>(Fiber<Finished<E>>);
 
 /// A command that has run, with what it has worked with.
-pub struct Finished {
+pub struct Finished<E> {
+    /// By what it was run.
+    pub exec: E,
     flow: Flow,
     client: Client,
     out: ReplyWriter,
@@ -36,20 +38,20 @@ pub struct Finished {
 
 /// Runs a command until it has ended, or was left in the middle; then the client is out of use until
 /// [`Finished::hand_over`] gives it back.
-pub fn start(
-    exec: &Rc<Exec>,
+pub fn start<E: Borrow<Exec> + 'static>(
+    exec: E,
     argv: Argv<'_>,
     client: &mut Client,
     out: &mut ReplyWriter,
     moment: &mut Moment,
-) -> Result<Flow, Alone> {
+) -> Result<(E, Flow), Alone<E>> {
     debug_assert!(!fiber::is_inside());
     let stack = match Stack::get() {
         Ok(stack) => stack,
         Err(error) => {
             tracing::warn!("No memory for the stack of a script: {error}");
-            exec.write_error(&NO_STACK, out);
-            return Ok(Flow::Done);
+            exec.borrow().write_error(&NO_STACK, out);
+            return Ok((exec, Flow::Done));
         }
     };
     let stand_in = Client::new(client.shared.clone(), client.authenticated);
@@ -57,11 +59,13 @@ pub fn start(
     let mut replies = ReplyWriter::new();
     replies.set_resp3(out.is_resp3());
     let mut moment_of_it = moment.branch();
-    let (exec, request) = (exec.clone(), Request::new(argv));
+    let request = Request::new(argv);
     let work = move || {
         let (client, out) = (&mut client_of_it, &mut replies);
-        let flow = exec.run(&mut moment_of_it, request.argv(), None, client, out);
+        let (argv, moment) = (request.argv(), &mut moment_of_it);
+        let flow = exec.borrow().run(moment, argv, None, client, out);
         Finished {
+            exec,
             flow,
             client: client_of_it,
             out: replies,
@@ -75,14 +79,14 @@ pub fn start(
     }
 }
 
-impl Alone {
+impl<E: 'static> Alone<E> {
     /// Goes on with the command; what there is to hand over when it has ended.
-    pub fn resume(&mut self) -> Option<Finished> {
+    pub fn resume(&mut self) -> Option<Finished<E>> {
         self.0.resume()
     }
 }
 
-impl Finished {
+impl<E> Finished<E> {
     /// Gives back what the command has worked with, its replies behind what is in `out`; what became
     /// of it.
     pub fn hand_over(
@@ -90,11 +94,11 @@ impl Finished {
         client: &mut Client,
         out: &mut ReplyWriter,
         moment: &mut Moment,
-    ) -> Flow {
+    ) -> (E, Flow) {
         *client = self.client;
         out.set_resp3(self.out.is_resp3());
         out.append(&mut self.out);
         moment.join(self.moment);
-        self.flow
+        (self.exec, self.flow)
     }
 }

@@ -18,7 +18,7 @@ use crate::persist::rdb::decode::{self, LoadError, LoadOptions, LoadSummary, Rec
 use crate::persist::rdb::{self};
 use crate::persist::state::Marks;
 use crate::resp::parse::Argv;
-use crate::server::{Server, rewriting, saving};
+use crate::server::{Server, functions, rewriting, saving};
 use crate::spec::CmdError;
 
 use super::replay::Replay;
@@ -145,8 +145,12 @@ fn load_rdb(server: &Server, config: &Config, merge: bool) -> Result<(), NotLoad
     let input = FileReader { file, offset: 0 };
     let options = load_options(server, config, true);
     let loaded = match merge {
-        true => merge_into(server, input, &options),
-        false => rdb::load_into(&server.keyspace, input, &options, &server.persist.loading),
+        true => merge_into(server, config, input, &options),
+        false => {
+            let progress = &server.persist.loading;
+            let mut on_library = |source: &[u8]| load_library(server, config, source, false);
+            rdb::load_into(&server.keyspace, input, &options, progress, &mut on_library)
+        }
     };
     match loaded {
         Ok(summary) => {
@@ -187,9 +191,24 @@ fn note_loaded(server: &Server, summary: &LoadSummary) {
     book.loaded_expired_keys = *expired;
 }
 
+/// Loads a library of functions of a snapshot.
+fn load_library(
+    server: &Server,
+    config: &Config,
+    source: &[u8],
+    replace: bool,
+) -> Result<(), String> {
+    let libraries = &server.scripts.libraries;
+    match libraries.load(source, replace, &functions::of_file(config)) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(format!("Failed creating the library: {error}")),
+    }
+}
+
 /// Loads a snapshot key by key; what is there already is replaced.
 fn merge_into(
     server: &Server,
+    config: &Config,
     input: FileReader,
     options: &LoadOptions,
 ) -> Result<LoadSummary, LoadError> {
@@ -209,7 +228,8 @@ fn merge_into(
                 let inserted = keyspace.insert_loaded(db, vec![entry], options.now_ms);
                 inserted.map_err(|duplicate| format!("{duplicate:?}"))?;
             }
-            _ => {}
+            Record::Function(source) => load_library(server, config, &source, true)?,
+            Record::Aux(..) | Record::Resize { .. } => {}
         }
         Ok(())
     })
@@ -274,7 +294,9 @@ impl Target for Log<'_> {
         // What has expired may be needed by the commands that follow.
         let options = load_options(server, self.config, false);
         let progress = &server.persist.loading;
-        let loaded = rdb::load_into(&server.keyspace, input, &options, progress);
+        let mut on_library = |source: &[u8]| load_library(server, self.config, source, false);
+        let keyspace = &server.keyspace;
+        let loaded = rdb::load_into(keyspace, input, &options, progress, &mut on_library);
         let summary = loaded.map_err(|error| error.to_string())?;
         note_loaded(server, &summary);
         Ok(summary.bytes)
@@ -298,6 +320,7 @@ fn empty(server: &Server) {
     let removed = access.flush(None);
     access.drop_unlocked(removed);
     access.tell();
+    server.scripts.libraries.flush();
 }
 
 /// DEBUG RELOAD: saves, empties, loads.

@@ -91,7 +91,7 @@ impl Exec {
         out: &mut ReplyWriter,
     ) -> Option<(Flow, bool)> {
         let config = self.config();
-        self.with_script(&config, argv, call, |found, vm| {
+        let ran = self.with_script(&config, argv, call, false, |found, vm| {
             let found = match found {
                 Ok(found) => found,
                 Err(error) => {
@@ -120,14 +120,21 @@ impl Exec {
             let locks = self.server.keyspace.lock_all();
             let held = Held { locks, gate };
             self.run_held(&mut run, Way::Whole, held, moment, client, out)
-        })
+        });
+        ran.flatten()
     }
 
     /// What a script has to hold.
     fn way_of(&self, run: &Run<'_>) -> Way {
+        if run.found.keeps_state {
+            return Way::Whole;
+        }
         let proof = run.found.proof;
         if proof.is_bounded {
-            return Way::Bounded;
+            let given = run.argv.iter().skip(ARGUMENTS_AT);
+            if proof.is_bounded_for(given.len(), given.map(<[u8]>::len).sum()) {
+                return Way::Bounded;
+            }
         }
         // What others are told would be told twice.
         let is_told = self.server.keyspace.interest.is_any();
@@ -195,7 +202,7 @@ impl Exec {
             db, out, client, ..
         } = ctx;
         let (command, config) = (ctx.command, ctx.config);
-        self.with_script(config, argv, call, |found, vm| {
+        let ran = self.with_script(config, argv, call, true, |found, vm| {
             self.show_script(command, client, argv);
             let found = match found {
                 Ok(found) => found,
@@ -216,7 +223,8 @@ impl Exec {
             rest.note_script(played.changes, played.chore);
             client.ran_times(played.commands);
             self.reply_of(&mut run, played.result, out)
-        })
+        });
+        ran.unwrap_or(true)
     }
 
     /// Runs a script that a log repeats. `db` holds everything. What it results in nobody wants to know.
@@ -228,7 +236,7 @@ impl Exec {
         client: &mut Client,
     ) {
         let (config, mut moment) = (self.config(), self.begin());
-        self.with_script(&config, argv, call, |found, vm| {
+        self.with_script(&config, argv, call, true, |found, vm| {
             let Ok(found) = found else { return };
             let mut run = Run {
                 command,

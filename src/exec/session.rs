@@ -1,10 +1,11 @@
 //! A connection without a socket: requests in, replies out, through the same [`Exec`] as everyone. Command tests run on
 //! it with a fake clock; later, scripts and the replay of logs do.
 
-use std::rc::Rc;
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::client::{Client, Endpoint};
+use crate::client::{Client, ClientId, Endpoint};
 use crate::commands::{Chore, CommandTable};
 use crate::db::{Outcome, Waiter};
 use crate::resp::parse::{Argv, Span};
@@ -16,11 +17,16 @@ use super::{Exec, Flow, Moment};
 
 /// See the module's text.
 pub struct Session {
-    exec: Rc<Exec>,
+    server: Arc<Server>,
+    /// None while a command is left in the middle.
+    exec: Option<Exec>,
     client: Client,
     out: ReplyWriter,
-    /// What runs on a stack of its own.
-    alone: Option<Alone>,
+}
+
+thread_local! {
+    /// Commands that were left in the middle, by their clients: they stay on their threads.
+    static ALONE: RefCell<HashMap<ClientId, Alone<Exec>>> = RefCell::default();
 }
 
 impl Session {
@@ -34,18 +40,23 @@ impl Session {
     pub fn at(server: Arc<Server>, table: Arc<CommandTable>, endpoint: Endpoint) -> Session {
         let authenticated = server.config().requirepass.is_empty();
         let shared = server.clients.connect(endpoint, -1, server.clock.unix_ms());
-        let exec = Exec::new(server, table);
+        let exec = Exec::new(server.clone(), table);
         Session {
-            exec: Rc::new(exec),
+            server,
+            exec: Some(exec),
             client: Client::new(shared, authenticated),
             out: ReplyWriter::new(),
-            alone: None,
         }
     }
 
     /// The server that it talks to.
     pub fn server(&self) -> &Arc<Server> {
-        &self.exec.server
+        &self.server
+    }
+
+    fn exec(&self) -> &Exec {
+        let exec = self.exec.as_ref();
+        exec.expect("no command is left in the middle")
     }
 
     /// Its client.
@@ -62,19 +73,15 @@ impl Session {
     /// bytes.
     pub fn end_wait(&mut self, waiter: &Waiter) -> Option<Vec<u8>> {
         let deadline_ms = waiter.waiting.deadline_ms;
-        if deadline_ms.is_some_and(|at_ms| at_ms <= self.exec.server.clock.unix_ms()) {
+        if deadline_ms.is_some_and(|at_ms| at_ms <= self.server.clock.unix_ms()) {
             waiter.decide(Outcome::TimedOut);
         }
         let outcome = waiter.take_outcome()?;
         self.leave_queues(waiter);
-        let mut moment = self.exec.begin();
-        self.exec.end_wait(
-            waiter,
-            outcome,
-            &mut self.client,
-            &mut self.out,
-            &mut moment,
-        );
+        let exec = self.exec.as_ref()?;
+        let mut moment = exec.begin();
+        let (client, out) = (&mut self.client, &mut self.out);
+        exec.end_wait(waiter, outcome, client, out, &mut moment);
         let reply = self.out.to_vec();
         self.out.clear();
         Some(reply)
@@ -82,23 +89,24 @@ impl Session {
 
     /// Ends a wait as the end of a connection does.
     pub fn give_up_wait(&mut self, waiter: &Waiter) {
-        self.exec.give_up_wait(waiter, &self.client);
+        self.exec().give_up_wait(waiter, &self.client);
         self.leave_queues(waiter);
     }
 
     fn leave_queues(&self, waiter: &Waiter) {
-        let has_left = self.exec.leave_queues(waiter);
+        let has_left = self.exec().leave_queues(waiter);
         assert!(has_left, "somebody has the keyspace for himself");
     }
 
     /// Does here and now what a connection has done elsewhere.
     fn end_chore(&mut self, chore: Chore) -> Flow {
-        let done = self.exec.run_chore(chore);
+        let done = self.exec().run_chore(chore);
         if done.is_ok() && matches!(chore, Chore::Shutdown(_)) {
             return Flow::Close;
         }
-        let (client, out) = (&mut self.client, &mut self.out);
-        self.exec.end_chore(done, client, out);
+        if let Some(exec) = &self.exec {
+            exec.end_chore(done, &mut self.client, &mut self.out);
+        }
         Flow::Done
     }
 
@@ -114,23 +122,28 @@ impl Session {
             });
             bytes.extend_from_slice(arg);
         }
-        let mut moment = self.exec.begin();
+        let exec = self.exec.take().expect("no command is left in the middle");
+        let mut moment = exec.begin();
         let argv = Argv::new(&bytes, &spans);
-        let flow = self
-            .exec
-            .run(&mut moment, argv, None, &mut self.client, &mut self.out);
+        let (client, out) = (&mut self.client, &mut self.out);
+        let flow = match exec.run(&mut moment, argv, None, client, out) {
+            Flow::Alone => match alone::start(exec, argv, client, out, &mut moment) {
+                Ok((exec, flow)) => {
+                    self.exec = Some(exec);
+                    flow
+                }
+                Err(alone) => {
+                    self.leave(alone);
+                    Flow::Alone
+                }
+            },
+            flow => {
+                self.exec = Some(exec);
+                flow
+            }
+        };
         let flow = match flow {
             Flow::Chore(chore) => self.end_chore(chore),
-            Flow::Alone => {
-                let (client, out) = (&mut self.client, &mut self.out);
-                match alone::start(&self.exec, argv, client, out, &mut moment) {
-                    Ok(flow) => flow,
-                    Err(alone) => {
-                        self.alone = Some(alone);
-                        Flow::Alone
-                    }
-                }
-            }
             flow => flow,
         };
         (self.end_call(moment), flow)
@@ -138,22 +151,30 @@ impl Session {
 
     /// Goes on with a command that was left in the middle; as [`Session::call`].
     pub fn resume(&mut self) -> (Vec<u8>, Flow) {
-        let mut moment = self.exec.begin();
-        let alone = self.alone.as_mut().expect("a command to go on with");
-        let flow = match alone.resume() {
-            Some(finished) => {
-                self.alone = None;
-                finished.hand_over(&mut self.client, &mut self.out, &mut moment)
-            }
-            None => Flow::Alone,
+        let id = self.client.shared.id;
+        let alone = ALONE.with_borrow_mut(|alone| alone.remove(&id));
+        let mut alone = alone.expect("a command to go on with, on this thread");
+        let Some(finished) = alone.resume() else {
+            self.leave(alone);
+            return (Vec::new(), Flow::Alone);
         };
+        let mut moment = finished.exec.begin();
+        let (exec, flow) = finished.hand_over(&mut self.client, &mut self.out, &mut moment);
+        self.exec = Some(exec);
         (self.end_call(moment), flow)
     }
 
+    fn leave(&mut self, alone: Alone<Exec>) {
+        let id = self.client.shared.id;
+        ALONE.with_borrow_mut(|left| left.insert(id, alone));
+    }
+
     fn end_call(&mut self, mut moment: Moment) -> Vec<u8> {
-        self.exec.tell_cached(&mut moment);
-        self.exec.deliver(&self.client, &mut self.out);
-        self.exec.end(&mut moment);
+        if let Some(exec) = &self.exec {
+            exec.tell_cached(&mut moment);
+            exec.deliver(&self.client, &mut self.out);
+            exec.end(&mut moment);
+        }
         let reply = self.out.to_vec();
         self.out.clear();
         reply
@@ -161,7 +182,7 @@ impl Session {
 
     /// What others have for the client, as bytes.
     pub fn take_pushes(&mut self) -> Vec<u8> {
-        self.exec.deliver(&self.client, &mut self.out);
+        self.client.shared.deliver(&mut self.out);
         let pushes = self.out.to_vec();
         self.out.clear();
         pushes
@@ -170,6 +191,8 @@ impl Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
-        self.exec.disconnect(&mut self.client);
+        if let Some(exec) = &self.exec {
+            exec.disconnect(&mut self.client);
+        }
     }
 }

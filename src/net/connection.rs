@@ -81,7 +81,7 @@ struct Connection {
     /// The last batch has added to the log.
     has_logged: bool,
     /// A command that was left in the middle; it has the client.
-    alone: Option<Box<Alone>>,
+    alone: Option<Box<Alone<Rc<Exec>>>>,
 }
 
 /// What keeps replies back: the record of the log that has to be on the disk before they are sent.
@@ -323,7 +323,7 @@ impl Connection {
         worker.with_desk(|desk| {
             let mut moment = worker.exec.begin();
             desk.out.set_resp3(self.resp3);
-            flow = finished.hand_over(&mut self.client, &mut desk.out, &mut moment);
+            (_, flow) = finished.hand_over(&mut self.client, &mut desk.out, &mut moment);
             self.resp3 = desk.out.is_resp3();
             self.has_logged |= moment.logged_seq() > 0;
             self.tell_cached(worker, desk, &mut moment);
@@ -710,8 +710,8 @@ impl Connection {
             let client = &mut self.client;
             let mut flow = worker.exec.run(moment, argv, ahead, client, out);
             if flow == Flow::Alone {
-                match alone::start(&worker.exec, argv, client, out, moment) {
-                    Ok(done) => flow = done,
+                match alone::start(worker.exec.clone(), argv, client, out, moment) {
+                    Ok((_, done)) => flow = done,
                     Err(alone) => self.alone = Some(Box::new(alone)),
                 }
             }

@@ -10,6 +10,7 @@
 //! Invariant: whatever fails, the walk is brought to its end: else the next snapshot would be wrong.
 
 use std::io;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
@@ -63,8 +64,13 @@ pub trait Sink: Send {
     fn write(&mut self, bytes: &[u8]) -> io::Result<()>;
 }
 
-/// What the records of a snapshot look like. All functions append to a buffer.
+/// Tells the sources of all libraries of functions, in their order.
+pub type Sources<'a> = &'a dyn Fn() -> Vec<Arc<[u8]>>;
+
+/// What the records of a snapshot look like. All functions but the first append to a buffer.
 pub trait Format {
+    /// The moment of the snapshot, while all shards are held: notes what is no key.
+    fn at_cut(&mut self);
     /// The beginning.
     fn header(&mut self, out: &mut Vec<u8>, cut: &Cut);
     /// What follows is in this database, which had so many keys, and keys with an expiry.
@@ -91,16 +97,48 @@ pub enum Checksum {
 }
 
 /// A snapshot as an RDB file.
-pub struct Rdb {
+pub struct Rdb<'a> {
     /// How keys are written.
     pub encode: EncodeOptions,
     /// What the file tells of itself.
     pub aux: Aux,
     /// `rdbchecksum`
     pub checksum: bool,
+    /// Libraries.
+    pub libraries: Libraries<'a>,
 }
 
-impl Format for Rdb {
+/// The libraries of functions that go into a snapshot.
+pub struct Libraries<'a> {
+    sources: Sources<'a>,
+    at_cut: Vec<Arc<[u8]>>,
+}
+
+impl<'a> Libraries<'a> {
+    /// Those that `sources` tells in the moment of the snapshot.
+    pub fn new(sources: Sources<'a>) -> Libraries<'a> {
+        Libraries {
+            sources,
+            at_cut: Vec::new(),
+        }
+    }
+
+    /// The moment of the snapshot.
+    pub fn at_cut(&mut self) {
+        self.at_cut = (self.sources)();
+    }
+
+    /// Their sources in that moment.
+    pub fn sources(&self) -> impl Iterator<Item = &[u8]> {
+        self.at_cut.iter().map(|source| &**source)
+    }
+}
+
+impl Format for Rdb<'_> {
+    fn at_cut(&mut self) {
+        self.libraries.at_cut();
+    }
+
     fn header(&mut self, out: &mut Vec<u8>, cut: &Cut) {
         let version = match (cut.fields_expire, cut.consumers) {
             (true, _) => Version::Valkey80,
@@ -108,6 +146,9 @@ impl Format for Rdb {
             (false, false) => Version::Redis10,
         };
         encode::header(out, version, &self.aux);
+        for source in self.libraries.sources() {
+            encode::library(out, source, self.encode.compress);
+        }
     }
 
     fn select(&mut self, out: &mut Vec<u8>, db: DbIndex, sizes: Option<(u64, u64)>) {
@@ -211,7 +252,10 @@ pub fn write<R>(
     cancel: &AtomicBool,
     at_cut: impl FnOnce() -> R,
 ) -> Result<Summary<R>, SnapshotError> {
-    let begun = keyspace.begin_snapshot(at_cut);
+    let begun = keyspace.begin_snapshot(|| {
+        format.at_cut();
+        at_cut()
+    });
     let (walk, cut, at_cut) = begun.ok_or(SnapshotError::Busy)?;
     if options.is_background {
         // Not before: in that moment everybody waits for this thread.
@@ -408,7 +452,7 @@ impl Recorder<'_> {
     }
 
     /// A large collection, in slices.
-    fn large(&mut self, walk: &Walk<'_>, large: &std::sync::Arc<Large>) {
+    fn large(&mut self, walk: &Walk<'_>, large: &Arc<Large>) {
         if self.db != Some(large.db) {
             self.select(large.db);
         }

@@ -43,8 +43,10 @@ pub struct Scripts {
     pub libraries: Libraries,
     /// What runs now.
     pub running: Running,
-    /// Memory of all interpreters, bytes.
+    /// Memory of all interpreters for scripts, bytes.
     pub vm_bytes: AtomicU64,
+    /// Of all of workers for functions; there is another one, see [`Libraries::home`].
+    pub functions_vm_bytes: AtomicU64,
 }
 
 /// What a script or a function says of itself (`#!lua flags=...`).

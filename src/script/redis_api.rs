@@ -1,11 +1,11 @@
 //! `redis.*` and `server.*`, and `pcall`.
 //!
 //! Two kinds of functions: those that need nobody are functions on the stack; those that need whoever runs
-//! the script have a number ([`Call`]), by which [`call`] finds them. Errors are tables with a field `err`,
+//! the script have a number ([`Ask`]), by which [`call`] finds them. Errors are tables with a field `err`,
 //! which `redis.call` and its like raise and `redis.pcall` returns; `pcall` gives a script their text, as
 //! before Redis 7.
 //!
-//! To add a function: a row in [`FUNCTIONS`], of a plain function or of a [`Call`] with its arm in [`call`].
+//! To add a function: a row in [`FUNCTIONS`], of a plain function or of a [`Ask`] with its arm in [`call`].
 //!
 //! Source: <https://redis.io/docs/latest/develop/programmability/lua-api/>.
 
@@ -25,7 +25,7 @@ const LOG_BYTES_MAX: usize = 1024;
 /// Functions that need whoever runs the script.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u32)]
-pub(super) enum Call {
+pub(super) enum Ask {
     /// `redis.call`
     Call,
     /// `redis.pcall`
@@ -39,27 +39,27 @@ pub(super) enum Call {
     RegisterFunction,
 }
 
-impl Call {
-    const ALL: [Call; 8] = [
-        Call::Call,
-        Call::Pcall,
-        Call::Log,
-        Call::SetResp,
-        Call::SetRepl,
-        Call::AclCheckCmd,
-        Call::Handler,
-        Call::RegisterFunction,
+impl Ask {
+    const ALL: [Ask; 8] = [
+        Ask::Call,
+        Ask::Pcall,
+        Ask::Log,
+        Ask::SetResp,
+        Ask::SetRepl,
+        Ask::AclCheckCmd,
+        Ask::Handler,
+        Ask::RegisterFunction,
     ];
 
     /// By its number.
-    pub(super) fn of(number: u32) -> Option<Call> {
-        Call::ALL.get(number as usize).copied()
+    pub(super) fn of(number: u32) -> Option<Ask> {
+        Ask::ALL.get(number as usize).copied()
     }
 }
 
 enum Value {
     Function(Function),
-    Call(Call),
+    Ask(Ask),
     Number(f64),
 }
 
@@ -89,28 +89,24 @@ impl Seen {
 
 /// What is in `redis`, versions aside.
 const FUNCTIONS: &[(&str, Seen, Value)] = &[
-    ("call", Seen::Always, Value::Call(Call::Call)),
-    ("pcall", Seen::Always, Value::Call(Call::Pcall)),
-    ("log", Seen::Loading, Value::Call(Call::Log)),
+    ("call", Seen::Always, Value::Ask(Ask::Call)),
+    ("pcall", Seen::Always, Value::Ask(Ask::Pcall)),
+    ("log", Seen::Loading, Value::Ask(Ask::Log)),
     ("LOG_DEBUG", Seen::Loading, Value::Number(0.0)),
     ("LOG_VERBOSE", Seen::Loading, Value::Number(1.0)),
     ("LOG_NOTICE", Seen::Loading, Value::Number(2.0)),
     ("LOG_WARNING", Seen::Loading, Value::Number(3.0)),
-    ("setresp", Seen::Always, Value::Call(Call::SetResp)),
+    ("setresp", Seen::Always, Value::Ask(Ask::SetResp)),
     ("sha1hex", Seen::Always, Value::Function(sha1hex)),
     ("error_reply", Seen::Always, Value::Function(error_reply)),
     ("status_reply", Seen::Always, Value::Function(status_reply)),
-    ("set_repl", Seen::Always, Value::Call(Call::SetRepl)),
+    ("set_repl", Seen::Always, Value::Ask(Ask::SetRepl)),
     ("REPL_NONE", Seen::Always, Value::Number(0.0)),
     ("REPL_AOF", Seen::Always, Value::Number(1.0)),
     ("REPL_SLAVE", Seen::Always, Value::Number(2.0)),
     ("REPL_REPLICA", Seen::Always, Value::Number(2.0)),
     ("REPL_ALL", Seen::Always, Value::Number(3.0)),
-    (
-        "acl_check_cmd",
-        Seen::Always,
-        Value::Call(Call::AclCheckCmd),
-    ),
+    ("acl_check_cmd", Seen::Always, Value::Ask(Ask::AclCheckCmd)),
     // There is no debugger: as Valkey's without a session of it.
     ("breakpoint", Seen::Scripts, Value::Function(say_false)),
     ("debug", Seen::Scripts, Value::Function(say_nothing)),
@@ -122,7 +118,7 @@ const FUNCTIONS: &[(&str, Seen, Value)] = &[
     (
         "register_function",
         Seen::OnlyLoading,
-        Value::Call(Call::RegisterFunction),
+        Value::Ask(Ask::RegisterFunction),
     ),
 ];
 
@@ -189,7 +185,7 @@ fn push_api(stack: &mut Stack<'_>, settings: &Settings, is_loading: bool) {
         if seen.by(settings.used_for, is_loading) {
             match *value {
                 Value::Function(function) => stack.push_function(function),
-                Value::Call(call) => stack.push_host_function(call as u32),
+                Value::Ask(ask) => stack.push_host_function(ask as u32),
                 Value::Number(number) => stack.push_number(number),
             }
             set(stack, name);
@@ -220,23 +216,27 @@ fn version_number(version: &str) -> f64 {
 /// Calls a function by its number.
 #[inline]
 pub(super) fn call(run: &mut Run<'_>, number: u32, stack: &mut Stack<'_>) -> Result<i32, Raise> {
-    match Call::of(number) {
-        Some(Call::Call) => match command(run, stack)? {
+    match Ask::of(number) {
+        Some(Ask::Call) => match command(run, stack)? {
             Answered::Value => Ok(1),
             Answered::Error => Err(Raise),
         },
-        Some(Call::Pcall) => command(run, stack).map(|_| 1),
-        Some(Call::Log) => log(stack),
-        Some(Call::SetResp) => set_resp(run, stack),
-        Some(Call::SetRepl) => set_repl(run, stack),
-        Some(Call::AclCheckCmd) => acl_check_cmd(run, stack),
-        Some(Call::Handler) => {
+        Some(Ask::Pcall) => command(run, stack).map(|_| 1),
+        Some(Ask::Log) => log(stack),
+        Some(Ask::SetResp) => set_resp(run, stack),
+        Some(Ask::SetRepl) => set_repl(run, stack),
+        Some(Ask::AclCheckCmd) => acl_check_cmd(run, stack),
+        Some(Ask::Handler) => {
             run.failure = Some(convert::failure(stack, run.names));
             Ok(1)
         }
-        Some(Call::RegisterFunction) | None => Err(stack.error("only while a library is loaded")),
+        Some(Ask::RegisterFunction) | None => fail(stack, NOT_LOADING),
     }
 }
+
+/// What `register_function` fails with when it is called by a function.
+const NOT_LOADING: &str =
+    "ERR server.register_function can only be called on FUNCTION LOAD command";
 
 /// What a command has answered, which is on top of the stack.
 enum Answered {

@@ -21,7 +21,7 @@ use std::hash::{BuildHasherDefault, Hasher};
 
 use super::convert::{self, Names};
 use super::lib::{bit, cjson, cmsgpack, structs};
-use super::redis_api::{self, Call};
+use super::redis_api::{self, Ask};
 use super::{Caller, Script, Tick};
 use crate::resp::parse::{Argv, Span};
 use crate::resp::write::ReplyWriter;
@@ -167,7 +167,7 @@ impl Vm {
         let mut stack = state.stack();
         stack.push_globals();
         let globals = stack.keep();
-        stack.push_host_function(Call::Handler as u32);
+        stack.push_host_function(Ask::Handler as u32);
         let handler = stack.keep();
         let names = Names::new(&mut stack);
         let json = open_libraries(&mut stack);
@@ -535,15 +535,15 @@ struct Load<'a> {
 
 impl Host for Load<'_> {
     fn call(&mut self, number: u32, stack: &mut Stack<'_>) -> Result<i32, Raise> {
-        match redis_api::Call::of(number) {
-            Some(Call::RegisterFunction) => {
+        match Ask::of(number) {
+            Some(Ask::RegisterFunction) => {
                 let mut loading = Loading {
                     codes: self.codes,
                     kept: self.kept,
                 };
                 self.loader.register(&mut loading, stack).map(|()| 0)
             }
-            Some(Call::Log) => redis_api::log(stack),
+            Some(Ask::Log) => redis_api::log(stack),
             _ => Err(stack.error("only for scripts that run")),
         }
     }

@@ -12,7 +12,9 @@ use std::sync::Arc;
 use crate::config::{self, Config};
 use crate::persist::aof::commands::Commands;
 use crate::persist::aof::{Aof, AofError, AofState, AppendFsync, Place, Rewrite, Settings};
-use crate::persist::snapshot::{self, FileSink, Format, SaveProgress, SnapshotError};
+use crate::persist::snapshot::{
+    self, FileSink, Format, Libraries, SaveProgress, SnapshotError,
+};
 use crate::persist::state::{Job, JobEnd, JobKind, Marks};
 use crate::sys::process;
 
@@ -323,17 +325,18 @@ fn write_base(
     let temporary = path.with_file_name(name);
     let is_incremental = config.aof_rewrite_incremental_fsync;
     let mut sink = FileSink::create(&*persist.disk, &temporary, is_incremental)?;
+    let sources = || server.scripts.libraries.sources();
     let mut rdb;
     let mut commands;
     let format: &mut dyn Format = match config.aof_use_rdb_preamble {
         true => {
-            rdb = saving::rdb(server, config, true);
+            rdb = saving::rdb(server, config, true, &sources);
             &mut rdb
         }
         false => {
             let secs = server.clock.unix_ms() / 1000;
-            commands = Commands::default();
-            commands.timestamp_secs = config.aof_timestamp_enabled.then_some(secs);
+            let secs = config.aof_timestamp_enabled.then_some(secs);
+            commands = Commands::new(Libraries::new(&sources), secs);
             &mut commands
         }
     };

@@ -14,7 +14,9 @@ use std::time::Duration;
 use crate::client::pause::PauseMode;
 use crate::config::{Config, SavePoint, ShutdownFlags};
 use crate::persist::rdb::encode::{Aux, EncodeOptions, Idle};
-use crate::persist::snapshot::{self, FileSink, Rdb, SnapshotError, SnapshotOptions, Summary};
+use crate::persist::snapshot::{
+    self, FileSink, Libraries, Rdb, SnapshotError, SnapshotOptions, Sources, Summary,
+};
 use crate::persist::state::{Book, Job, JobEnd, JobKind, Marks};
 use crate::sys::{alloc, process};
 
@@ -200,8 +202,13 @@ fn temporary_name(config: &Config) -> PathBuf {
     config.dir.join(name)
 }
 
-/// What is asked of a snapshot's records.
-pub(super) fn rdb(server: &Server, config: &Config, aof_base: bool) -> Rdb {
+/// What is asked of a snapshot's records; `sources` are the libraries of functions.
+pub(super) fn rdb<'a>(
+    server: &Server,
+    config: &Config,
+    aof_base: bool,
+    sources: Sources<'a>,
+) -> Rdb<'a> {
     Rdb {
         encode: EncodeOptions {
             compress: config.rdbcompression,
@@ -215,6 +222,7 @@ pub(super) fn rdb(server: &Server, config: &Config, aof_base: bool) -> Rdb {
             aof_base,
         },
         checksum: config.rdbchecksum,
+        libraries: Libraries::new(sources),
     }
 }
 
@@ -249,9 +257,10 @@ fn write_file(
         config.rdb_save_incremental_fsync,
     )
     .map_err(|error| open_failed(os_text(&error)))?;
+    let sources = || server.scripts.libraries.sources();
     let summary = snapshot::write(
         &server.keyspace,
-        &mut rdb(server, config, false),
+        &mut rdb(server, config, false, &sources),
         &mut sink,
         &snapshot_options(config, job.kind),
         &persist.saving,

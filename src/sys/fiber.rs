@@ -114,7 +114,7 @@ mod tests {
 
     use super::*;
 
-    fn fiber<R: 'static>(work: impl FnOnce() -> R + 'static) -> Fiber<R> {
+    fn make<R: 'static>(work: impl FnOnce() -> R + 'static) -> Fiber<R> {
         Fiber::new(Stack::get().unwrap(), work)
     }
 
@@ -130,7 +130,7 @@ mod tests {
             }
             "end"
         };
-        let mut fiber = fiber(work);
+        let mut fiber = make(work);
         assert_eq!(seen.get(), 0);
         for round in 1..=3 {
             assert_eq!(fiber.resume(), None);
@@ -143,13 +143,13 @@ mod tests {
     #[test]
     fn one_fiber_may_run_another() {
         let inner = || {
-            let mut inner = fiber(|| assert!(suspend()));
+            let mut inner = make(|| assert!(suspend()));
             assert_eq!(inner.resume(), None);
             assert!(suspend(), "the outer one");
             assert_eq!(inner.resume(), Some(()));
             assert!(suspend());
         };
-        let mut outer = fiber(inner);
+        let mut outer = make(inner);
         assert_eq!(outer.resume(), None);
         assert_eq!(outer.resume(), None);
         assert_eq!(outer.resume(), Some(()));
@@ -157,7 +157,7 @@ mod tests {
 
     #[test]
     fn several_take_turns() {
-        let make = |number: usize| {
+        let work = |number: usize| {
             move || {
                 let mut sum = 0;
                 for step in 0..100 {
@@ -167,7 +167,7 @@ mod tests {
                 sum
             }
         };
-        let mut fibers: Vec<_> = (0..8).map(|number| fiber(make(number))).collect();
+        let mut fibers: Vec<_> = (0..8).map(|number| make(work(number))).collect();
         for _ in 0..100 {
             for fiber in &mut fibers {
                 assert_eq!(fiber.resume(), None);
@@ -189,7 +189,7 @@ mod tests {
         }
         for _ in 0..3 {
             // Some megabytes.
-            let mut fiber = fiber(|| deep(1_500));
+            let mut fiber = make(|| deep(1_500));
             assert_eq!(fiber.resume(), Some(1_500 * 1_501 / 2));
             drop(fiber);
             SPARE.with_borrow(|spare| assert_eq!(spare.len(), 1));
@@ -200,7 +200,7 @@ mod tests {
     fn an_abandoned_one_runs_no_more() {
         let held = Rc::new(());
         let own = held.clone();
-        let mut fiber = fiber(move || {
+        let mut fiber = make(move || {
             let _own = own;
             suspend();
             panic!("it goes on");
@@ -210,13 +210,13 @@ mod tests {
         assert_eq!(Rc::strong_count(&held), 2, "what it had stays");
         // One that has not begun is just dropped.
         let own = held.clone();
-        drop(fiber(move || drop(own)));
+        drop(make(move || drop(own)));
         assert_eq!(Rc::strong_count(&held), 2);
     }
 
     #[test]
     fn a_panic_comes_through() {
-        let mut fiber = fiber(|| {
+        let mut fiber = make(|| {
             suspend();
             panic!("of the work");
         });

@@ -92,6 +92,30 @@ impl Words {
 
 pub(crate) const DIFFERENCES: &[Difference] = &[
     Difference {
+        peer: Some(Peer::Redis7),
+        when: |w| w.0[0].starts_with("eval") || w.is("script"),
+        allow: Allow::OtherError,
+        reason: "other words, and where in which script an error came up is told in another way",
+    },
+    Difference {
+        peer: Some(Peer::Redis7),
+        when: |w| w.are("script", "show"),
+        allow: Allow::AnyReply,
+        reason: "it came with Valkey 8.0",
+    },
+    Difference {
+        peer: None,
+        when: |w| w.are("script", "debug") && !w.has("no"),
+        allow: Allow::NotSent,
+        reason: "there is no debugger",
+    },
+    Difference {
+        peer: None,
+        when: |w| w.is("script") && w.0.iter().any(|word| word.contains('\0')),
+        allow: Allow::AnyReply,
+        reason: "Valkey reads the name of a subcommand up to its first NUL",
+    },
+    Difference {
         peer: None,
         when: |w| (w.is("save") || w.is("bgsave") || w.is("bgrewriteaof")) && w.0.len() == 1,
         allow: Allow::NotSent,

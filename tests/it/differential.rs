@@ -60,6 +60,15 @@ const LIMITS: &[(&str, &str, &[&str])] = &[
     ("hll-sparse-max-bytes", "3000", &["20", "60", "300", "3000"]),
 ];
 
+/// Scripts that run the command in their arguments.
+const SCRIPTS: &[&str] = &[
+    "return redis.call(unpack(ARGV))",
+    "return redis.pcall(unpack(ARGV))",
+    "local reply = redis.pcall(unpack(ARGV)) return {type(reply), reply}",
+    "local ok, reply = pcall(redis.call, unpack(ARGV)) return reply",
+    "redis.setresp(3) return redis.pcall(unpack(ARGV))",
+];
+
 /// A disagreement, with what is needed to understand it.
 struct Disagreement {
     seed: u64,
@@ -142,10 +151,11 @@ impl Episode {
             let depth = if rng.chance(30) { 1 } else { 1 + rng.below(40) };
             let mut batch = Vec::new();
             while batch.len() < depth {
-                let next = self.commands.step();
+                let mut next = self.commands.step();
                 if self.allows(&next.argv, Allow::NotSent) {
                     continue;
                 }
+                self.hand_to_script(&mut next);
                 // The real SORT makes a sorted set large, and Kivi's does not: away with it.
                 if next.sorts() {
                     self.batch(&std::mem::take(&mut batch))?;
@@ -167,6 +177,22 @@ impl Episode {
             self.batch(&batch)?;
         }
         self.compare_keyspaces()
+    }
+
+    /// Has a script run the command, now and then: what becomes of its reply must be the same, too.
+    fn hand_to_script(&mut self, step: &mut Step) {
+        const NOT_BY_SCRIPTS: &[&str] = &["multi", "exec", "discard", "watch", "unwatch", "script"];
+        let words = Words::of(&step.argv);
+        let may_be = !words.among(NOT_BY_SCRIPTS)
+            && !words.0[0].contains("subscribe")
+            && !words.0[0].starts_with("eval")
+            && !step.sorts();
+        let is_fit = step.agree != Agree::Scan && step.does_the_same();
+        if self.peer == Peer::Valkey9 && may_be && is_fit && self.commands.rng.chance(5) {
+            let code = *self.commands.rng.pick(SCRIPTS);
+            let script = ["EVAL", code, "0"].map(|word| word.as_bytes().to_vec());
+            step.argv.splice(0..0, script);
+        }
     }
 
     /// Sets the limits of the small encodings: the defaults, or so low that they are often crossed.

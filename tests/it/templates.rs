@@ -8,6 +8,8 @@ use crate::generate::Agree::{
     self, AnyOrder, Count, Exact, Kind, MapKeys, Millis, Pairs, Scan, Seconds, Shape, Times,
 };
 
+mod scripts;
+
 /// A row of the table of templates.
 pub(crate) struct Template {
     /// How often it is chosen, relative to the others.
@@ -54,6 +56,7 @@ pub(crate) const GROUPS: &[&[Template]] = &[
     GENERIC,
     CONNECTION,
     PUBSUB,
+    scripts::SCRIPTS,
     SERVER,
     LIMITS,
 ];

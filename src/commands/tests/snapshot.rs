@@ -359,7 +359,7 @@ fn a_snapshot_as_commands_makes_the_same_keyspace() {
     let mut text = Text(Vec::new());
     let summary = snapshot::write(
         &server.keyspace,
-        &mut aof::commands::Commands::default(),
+        &mut aof::commands::Commands::new(snapshot::Libraries::new(&Vec::new), None),
         &mut text,
         &snapshot::SnapshotOptions::default(),
         &snapshot::SaveProgress::default(),

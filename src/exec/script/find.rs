@@ -5,14 +5,16 @@
 
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::commands::{ScriptCall, ScriptCode};
 use crate::config::Config;
 use crate::resp::parse::Argv;
-use crate::script::vm::{Code, Settings, Use, Vm};
-use crate::script::{Proof, Recent, Script, ScriptFlags, Scripts, cache};
-use crate::server::{KIVI_VERSION, REDIS_VERSION};
+use crate::script::functions::{Libraries, NO_FUNCTION, Proven, Registry, Shelf};
+use crate::script::proof::{self, Facts};
+use crate::script::vm::{Code, Use, Vm};
+use crate::script::{Proof, Recent, Script, ScriptFlags, Scripts, cache, functions};
+use crate::server::functions::settings;
 use crate::spec::CmdError;
 use crate::sys::tsc;
 
@@ -31,6 +33,8 @@ pub(super) struct Found {
     pub(super) code: Code,
     pub(super) flags: ScriptFlags,
     pub(super) proof: Proof,
+    /// It may keep something between calls, so it cannot begin again.
+    pub(super) keeps_state: bool,
 }
 
 /// See the module's text.
@@ -39,49 +43,145 @@ pub(in crate::exec) struct Desk {
     /// Made for the first script; taken out while one runs.
     scripts: RefCell<Option<Box<Vm>>>,
     recent: RefCell<Recent>,
-    /// Memory of the interpreters, as all were told, bytes.
+    /// The same for functions.
+    functions: RefCell<Option<Box<Shelf>>>,
+    libraries: RefCell<Known>,
+    /// Memory of the two interpreters, as all were told, bytes.
     told_bytes: Cell<u64>,
+    told_functions_bytes: Cell<u64>,
+}
+
+/// The libraries as of an epoch.
+#[derive(Clone, Default)]
+struct Known {
+    epoch: u64,
+    /// The outer count is this worker's alone.
+    registry: Arc<Arc<Registry>>,
 }
 
 impl Desk {
-    /// Tells all what the interpreters take by now, if that has changed much.
-    fn tell_bytes(&self, scripts: &Scripts, bytes: u64) {
-        let told = self.told_bytes.get();
-        if bytes.abs_diff(told) >= TOLD_BYTES || bytes == 0 {
-            self.told_bytes.set(bytes);
-            let total = &scripts.vm_bytes;
-            total.fetch_add(bytes.wrapping_sub(told), Ordering::Relaxed);
+    /// The libraries that there are now.
+    #[inline]
+    fn libraries(&self, libraries: &Libraries) -> Known {
+        let epoch = libraries.epoch();
+        let mut known = self.libraries.borrow_mut();
+        if known.epoch != epoch {
+            *known = Known {
+                epoch,
+                registry: Arc::new(libraries.current()),
+            };
         }
+        known.clone()
     }
 
     /// The worker ends.
     pub(in crate::exec) fn close(&self, scripts: &Scripts) {
-        self.tell_bytes(scripts, 0);
+        tell_bytes(&self.told_bytes, &scripts.vm_bytes, 0);
+        tell_bytes(&self.told_functions_bytes, &scripts.functions_vm_bytes, 0);
+    }
+}
+
+/// Tells all what an interpreter takes by now, if that has changed much.
+#[inline]
+fn tell_bytes(told: &Cell<u64>, total: &AtomicU64, bytes: u64) {
+    let before = told.get();
+    if bytes.abs_diff(before) >= TOLD_BYTES || bytes == 0 {
+        told.set(bytes);
+        total.fetch_add(bytes.wrapping_sub(before), Ordering::Relaxed);
     }
 }
 
 impl Exec {
     /// Finds the script that a request names, or what is wrong with it, and does `work` with it and the
-    /// interpreter that it is in.
+    /// interpreter that it is in. `None` when somebody else has that, which cannot be if all shards are
+    /// held (`has_all`).
     pub(super) fn with_script<R>(
         &self,
         config: &Config,
         argv: Argv<'_>,
         call: ScriptCall,
+        has_all: bool,
         work: impl FnOnce(Result<Found, CmdError>, &mut Vm) -> R,
-    ) -> R {
-        let vm = self.desk.scripts.borrow_mut().take();
-        let mut vm = vm.unwrap_or_else(|| Box::new(new_vm(config, Use::Scripts)));
+    ) -> Option<R> {
+        if call.code == ScriptCode::Function {
+            return self.with_function(config, argv, call, has_all, work);
+        }
+        let desk = &self.desk;
+        let vm = desk.scripts.borrow_mut().take();
+        let mut vm = vm.unwrap_or_else(|| Box::new(Vm::new(&settings(config, Use::Scripts))));
         let found = match call.code {
             ScriptCode::Source => self.find_source(&mut vm, &argv[1]),
-            ScriptCode::Sha => self.find_sha(&mut vm, &argv[1]),
-            ScriptCode::Function => Err(CmdError::text("ERR Function not found")),
+            _ => self.find_sha(&mut vm, &argv[1]),
         };
         let found = found.and_then(|found| self.may_run(found, call, config));
         let result = work(found, &mut vm);
-        self.desk.tell_bytes(&self.server.scripts, vm.used_bytes());
-        *self.desk.scripts.borrow_mut() = Some(vm);
-        result
+        tell_bytes(&desk.told_bytes, &self.server.scripts.vm_bytes, vm.used_bytes());
+        *desk.scripts.borrow_mut() = Some(vm);
+        Some(result)
+    }
+
+    /// [`Exec::with_script`] of a function.
+    fn with_function<R>(
+        &self,
+        config: &Config,
+        argv: Argv<'_>,
+        call: ScriptCall,
+        has_all: bool,
+        work: impl FnOnce(Result<Found, CmdError>, &mut Vm) -> R,
+    ) -> Option<R> {
+        let (desk, scripts) = (&self.desk, &self.server.scripts);
+        let known = desk.libraries(&scripts.libraries);
+        let found = known.registry.function(&argv[1]);
+        let new = || Box::new(Shelf::new(&settings(config, Use::Functions)));
+        let run = |shelf: &mut Shelf| {
+            let found = found.ok_or(NO_FUNCTION);
+            let found = found.and_then(|found| self.function(shelf, &known, found));
+            let found = found.and_then(|found| self.may_run(found, call, config));
+            work(found, &mut shelf.vm)
+        };
+        if found.is_some_and(|found| !self.proven(found).is_stateless) {
+            // Who has everything may wait: whoever has it without will not get everything.
+            let home = &scripts.libraries.home;
+            let mut home = match has_all {
+                true => home.lock(),
+                false => home.try_lock()?,
+            };
+            let shelf = home.get_or_insert_with(new);
+            let result = run(shelf);
+            scripts.libraries.note_home_bytes(shelf);
+            return Some(result);
+        }
+        let shelf = desk.functions.borrow_mut().take();
+        let mut shelf = shelf.unwrap_or_else(new);
+        let result = run(&mut shelf);
+        let bytes = shelf.vm.used_bytes();
+        tell_bytes(&desk.told_functions_bytes, &scripts.functions_vm_bytes, bytes);
+        *desk.functions.borrow_mut() = Some(shelf);
+        Some(result)
+    }
+
+    /// A function in an interpreter.
+    #[inline]
+    fn function(
+        &self,
+        shelf: &mut Shelf,
+        known: &Known,
+        found: &functions::Found,
+    ) -> Result<Found, CmdError> {
+        shelf.follow(known.epoch, &known.registry);
+        let proven = self.proven(found);
+        Ok(Found {
+            code: shelf.function(found)?,
+            flags: found.function().flags,
+            proof: proven.functions.get(found.index).copied().unwrap_or_default(),
+            keeps_state: !proven.is_stateless,
+        })
+    }
+
+    /// What can be told of the library of a function.
+    #[inline]
+    fn proven<'f>(&self, found: &'f functions::Found) -> &'f Proven {
+        found.library.proven(|_| Proven::default())
     }
 
     /// The script with this source, which is kept from now on.
@@ -112,14 +212,24 @@ impl Exec {
             code: vm.script(script, self.server.scripts.cache.flushes())?,
             flags: script.flags,
             proof: *script.proof.get_or_init(|| self.prove(script)),
+            keeps_state: false,
         })
     }
 
     /// What can be told of a script before it runs.
     #[cold]
     fn prove(&self, script: &Script) -> Proof {
-        let _ = script;
-        Proof::default()
+        proof::analyse(&script.source, &|name, second| self.facts(name, second))
+    }
+
+    /// What is known of the command that a script names with one literal, or two.
+    pub(super) fn facts(&self, name: &[u8], second: Option<&[u8]>) -> Option<Facts> {
+        let command = self.table.get(name)?;
+        let command = match command.subcommands.is_empty() {
+            true => command,
+            false => command.subcommand(second?)?,
+        };
+        Some(Facts::of(command.row))
     }
 
     /// Whether a script may run that says itself what it does.
@@ -135,15 +245,4 @@ impl Exec {
             false => Ok(found),
         }
     }
-}
-
-#[cold]
-fn new_vm(config: &Config, used_for: Use) -> Vm {
-    Vm::new(&Settings {
-        used_for,
-        memory_limit_bytes: config.lua_memory_limit_bytes,
-        has_insecure_api: config.lua_enable_insecure_api,
-        redis_version: REDIS_VERSION,
-        kivi_version: KIVI_VERSION,
-    })
 }

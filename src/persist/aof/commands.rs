@@ -2,7 +2,8 @@
 //!
 //! Each key becomes the commands that make it, as Redis writes them: SET; RPUSH, SADD, HMSET and ZADD
 //! of at most `ELEMENTS_MAX` elements; HSETEX for fields that expire; PEXPIREAT. Elements are
-//! gathered until there are that many, or the key ends. For streams see `stream`.
+//! gathered until there are that many, or the key ends. For streams see `stream`. Libraries of
+//! functions come first.
 //!
 //! To add a type: an arm in `entry` and one in `element`.
 
@@ -15,7 +16,7 @@ use crate::ds::entry::{EntryRef, ValueRef};
 use crate::ds::listpack::{Listpack, Value};
 use crate::ds::quicklist::End;
 use crate::persist::rdb::encode::{LargeHead, LargeKind};
-use crate::persist::snapshot::{Checksum, Format};
+use crate::persist::snapshot::{Checksum, Format, Libraries};
 use crate::resp::request::{argc, bulk, request};
 use crate::util::num;
 use crate::value::hash::{self, HashRef};
@@ -30,10 +31,10 @@ mod stream;
 const ELEMENTS_MAX: usize = 64;
 
 /// See the module's text.
-#[derive(Default)]
-pub struct Commands {
+pub struct Commands<'a> {
     /// When the log was rewritten, for `aof-timestamp-enabled`, Unix seconds.
-    pub timestamp_secs: Option<u64>,
+    timestamp_secs: Option<u64>,
+    libraries: Libraries<'a>,
     /// Arguments of the command that is being gathered, encoded, and elements in it.
     gathered: Vec<u8>,
     args: usize,
@@ -47,7 +48,20 @@ fn command(out: &mut Vec<u8>, args: &[&[u8]]) {
     request(out, args.len(), args.iter().copied());
 }
 
-impl Commands {
+impl<'a> Commands<'a> {
+    /// A snapshot with these libraries, and the time if it is to be told.
+    pub fn new(libraries: Libraries<'a>, timestamp_secs: Option<u64>) -> Commands<'a> {
+        Commands {
+            timestamp_secs,
+            libraries,
+            gathered: Vec::new(),
+            args: 0,
+            elements: 0,
+            group: Vec::new(),
+            consumer: Vec::new(),
+        }
+    }
+
     fn arg(&mut self, text: &[u8]) {
         bulk(&mut self.gathered, text);
         self.args += 1;
@@ -187,10 +201,17 @@ impl Commands {
     }
 }
 
-impl Format for Commands {
+impl Format for Commands<'_> {
+    fn at_cut(&mut self) {
+        self.libraries.at_cut();
+    }
+
     fn header(&mut self, out: &mut Vec<u8>, _: &Cut) {
         if let Some(secs) = self.timestamp_secs {
             out.extend_from_slice(format!("#TS:{secs}\r\n").as_bytes());
+        }
+        for source in self.libraries.sources() {
+            command(out, &[b"FUNCTION", b"LOAD", source]);
         }
     }
 

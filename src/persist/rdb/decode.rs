@@ -22,7 +22,7 @@ use crate::db::access::lru_clock;
 use crate::ds::entry::{Entry, LRU_MAX};
 use crate::ds::hash::KeyHash;
 use crate::persist::rdb::format::{
-    CHECKSUM_BYTES, DUMP_FOOTER_BYTES, Line, REDIS_VERSION_MAX, VALKEY_VERSION_MIN, crc64,
+    CHECKSUM_BYTES, DUMP_FOOTER_BYTES, Line, REDIS_VERSION_MAX, VALKEY_VERSION_MIN, crc64, opcode,
 };
 use crate::value::Limits;
 
@@ -207,6 +207,41 @@ pub struct RestoredKey<'a> {
     pub expire_at_ms: Option<u64>,
     /// For how long it has not been used, seconds.
     pub idle_secs: u64,
+}
+
+/// Why libraries are not restored.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LibrariesError {
+    /// The version is not known, or the checksum is wrong.
+    Footer,
+    /// It is something else.
+    NoLibrary,
+    /// It is of before Redis 7.0 was out.
+    PreRelease,
+    /// A source cannot be read.
+    Bad,
+}
+
+/// The sources of the libraries in a payload.
+pub fn restore_libraries(
+    payload: &[u8],
+    relaxed: bool,
+) -> std::result::Result<Vec<Vec<u8>>, LibrariesError> {
+    dump_version(payload, relaxed).ok_or(LibrariesError::Footer)?;
+    let mut rest = &payload[..payload.len().saturating_sub(DUMP_FOOTER_BYTES)];
+    let len = rest.len();
+    let mut reader = Reader::new(&mut rest, len, false);
+    let mut sources = Vec::new();
+    let bad = |_| LibrariesError::Bad;
+    while !reader.is_at_end().map_err(bad)? {
+        match reader.byte().map_err(bad)? {
+            opcode::FUNCTION2 => {}
+            opcode::FUNCTION_PRE_GA => return Err(LibrariesError::PreRelease),
+            _ => return Err(LibrariesError::NoLibrary),
+        }
+        sources.push(reader.string().map_err(bad)?.into_vec());
+    }
+    Ok(sources)
 }
 
 /// The entry of a key that a payload is the value of.

@@ -33,7 +33,7 @@ mod file;
 mod stream;
 mod text;
 
-pub use file::{Aux, Version, end, header, select, select_again};
+pub use file::{Aux, Version, end, header, library, select, select_again};
 
 #[cfg(test)]
 mod tests;
@@ -203,11 +203,26 @@ pub fn large_element(
 pub fn dump(entry: EntryRef<'_>, options: &EncodeOptions) -> Vec<u8> {
     let mut out = vec![kind_of(entry)];
     body(&mut out, entry, options);
-    let version = Version::of(entry.value()).number() as u16;
-    out.extend_from_slice(&version.to_le_bytes());
-    let checksum = format::crc64(0, &out);
-    out.extend_from_slice(&checksum.to_le_bytes());
+    footer(&mut out, Version::of(entry.value()));
     out
+}
+
+/// Libraries of functions as FUNCTION DUMP answers them.
+pub fn dump_libraries<'s>(sources: impl Iterator<Item = &'s [u8]>, compress: bool) -> Vec<u8> {
+    let mut out = Vec::new();
+    for source in sources {
+        library(&mut out, source, compress);
+    }
+    footer(&mut out, Version::Redis10);
+    out
+}
+
+/// What stands behind a payload: the version that it needs, and its checksum.
+fn footer(out: &mut Vec<u8>, version: Version) {
+    let version = version.number() as u16;
+    out.extend_from_slice(&version.to_le_bytes());
+    let checksum = format::crc64(0, out);
+    out.extend_from_slice(&checksum.to_le_bytes());
 }
 
 /// What stands before the type of a key.

@@ -24,9 +24,6 @@ use crate::ds::entry::Entry;
 const BATCH_KEYS: usize = 64;
 /// Batches that may wait for an inserter.
 const BATCHES_MAX: usize = 256;
-/// They must not be lost with the next snapshot without anybody noticing.
-const NO_FUNCTIONS: &str = "There is a library of functions, which this version cannot keep: \
-                            remove it (FUNCTION FLUSH) on the server that wrote the file";
 /// More inserters than this would wait for the decoder.
 const INSERTERS_MAX: usize = 3;
 
@@ -75,17 +72,21 @@ impl LoadProgress {
     }
 }
 
+/// Who takes the source of a library of functions; the error ends the load.
+pub type OnLibrary<'a> = &'a mut dyn FnMut(&[u8]) -> Result<(), String>;
+
 /// Reads a file into a keyspace, which nobody else changes meanwhile. What was put in before an error
-/// stays there.
+/// stays there. The libraries of functions in it are handed to `on_library`.
 pub fn load_into(
     keyspace: &Keyspace,
     input: impl Read,
     options: &LoadOptions,
     progress: &LoadProgress,
+    on_library: OnLibrary<'_>,
 ) -> Result<LoadSummary, LoadError> {
     let cores = thread::available_parallelism().map_or(1, usize::from);
     let inserters = (cores - 1).min(INSERTERS_MAX);
-    load_with(keyspace, input, options, progress, inserters)
+    load_with(keyspace, input, options, progress, inserters, on_library)
 }
 
 fn load_with(
@@ -94,6 +95,7 @@ fn load_with(
     options: &LoadOptions,
     progress: &LoadProgress,
     inserters: usize,
+    on_library: OnLibrary<'_>,
 ) -> Result<LoadSummary, LoadError> {
     let refused: Mutex<Option<Duplicate>> = Mutex::new(None);
     let loaded = thread::scope(|scope| {
@@ -117,7 +119,7 @@ fn load_with(
         let summary = decode::load(input, options, &mut |record, offset| match record {
             Record::Key { entry, .. } => gathered.push(entry, offset),
             Record::Select(db) => gathered.select(db, offset),
-            Record::Function(_) => Err(NO_FUNCTIONS.to_owned()),
+            Record::Function(source) => on_library(&source),
             Record::Aux(name, text) => {
                 note_aux(&name, &text, options.now_ms, progress);
                 Ok(())

@@ -9,4 +9,4 @@ pub mod encode;
 pub mod format;
 pub mod load;
 
-pub use load::{LoadProgress, load_into};
+pub use load::{LoadProgress, OnLibrary, load_into};

@@ -22,7 +22,7 @@ fn keyspace(keys: u32) -> Keyspace {
     keyspace
 }
 
-fn rdb() -> Rdb {
+fn rdb() -> Rdb<'static> {
     Rdb {
         encode: EncodeOptions {
             compress: false,
@@ -36,6 +36,7 @@ fn rdb() -> Rdb {
             aof_base: false,
         },
         checksum: true,
+        libraries: Libraries::new(&Vec::new),
     }
 }
 

@@ -12,14 +12,14 @@
 //! - the metatables that scripts may see (of strings, and of the globals) have fronts, too.
 //!
 //! Files: `front` the fronts, `base` functions of Lua's base library, `tables` of `table`, `math` of
-//! `math` and `os`; `string`'s are in `lib::pattern`. To add a global: set it before [`install`] is called.
+//! `math` and `os`, `strings` of `string`, together with `lib::pattern`. To add a global: set it before [`install`] is called.
 
-use super::lib::pattern;
 use crate::sys::lua::{Function, Raise, Ref, Stack, State};
 
 mod base;
 mod front;
 mod math;
+mod strings;
 mod tables;
 #[cfg(test)]
 mod tests;
@@ -97,7 +97,7 @@ pub fn install(state: &mut State, options: &Options) -> Globals {
     for (name, open) in [
         ("table", tables::open as fn(&mut Stack<'_>, i32)),
         ("math", math::open),
-        ("string", pattern::open),
+        ("string", strings::open),
     ] {
         stack.raw_get_name(globals, name);
         let library = stack.top();

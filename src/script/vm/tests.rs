@@ -1,3 +1,5 @@
+//! Scripts and libraries on a [`Vm`] whose server is a fake one.
+
 use super::{Code, Failure, Loader, Loading, Settings, Use, Vm};
 use crate::resp::parse::{Argv, Span};
 use crate::resp::write::ReplyWriter;

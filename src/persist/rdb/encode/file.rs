@@ -96,6 +96,12 @@ pub fn select_again(out: &mut Vec<u8>, db: DbIndex) {
     text::length(out, u64::from(db.0));
 }
 
+/// Writes a library of functions: these come before the keys.
+pub fn library(out: &mut Vec<u8>, source: &[u8], compress: bool) {
+    out.push(opcode::FUNCTION2);
+    text::string(out, source, compress);
+}
+
 /// Writes the end. The checksum of all before it follows ([`super::format::crc64`]), eight bytes,
 /// little endian, or 0 if there shall be none.
 pub fn end(out: &mut Vec<u8>) {

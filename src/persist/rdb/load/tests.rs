@@ -27,6 +27,10 @@ fn file(records: &[u8]) -> Vec<u8> {
     bytes
 }
 
+fn none(_: &[u8]) -> Result<(), String> {
+    Err("there are no libraries".to_owned())
+}
+
 fn string(key: &str) -> Vec<u8> {
     let len = key.len() as u8;
     [&[0, len][..], key.as_bytes(), &[len], key.as_bytes()].concat()
@@ -53,7 +57,7 @@ fn every_key_arrives_with_any_number_of_threads() {
     let bytes = file(&records);
     for inserters in [0, 1, 3] {
         let (keyspace, progress) = (empty(), LoadProgress::default());
-        let summary = load_with(&keyspace, &bytes[..], &options(), &progress, inserters).unwrap();
+        let summary = load_with(&keyspace, &bytes[..], &options(), &progress, inserters, &mut none).unwrap();
         assert_eq!((summary.keys, summary.bytes), (6000, bytes.len() as u64));
         for db in [0, 5] {
             for n in 0..3000 {
@@ -69,11 +73,20 @@ fn every_key_arrives_with_any_number_of_threads() {
 }
 
 #[test]
-fn functions_are_not_lost_in_silence() {
-    let bytes = file(b"\xF5\x03lib");
+fn libraries_are_handed_out_and_may_be_refused() {
+    let bytes = file(b"\xF5\x03lib\xF5\x05other");
     let progress = LoadProgress::default();
-    let fault = load_with(&empty(), &bytes[..], &options(), &progress, 1).unwrap_err();
-    assert_eq!(fault.message, NO_FUNCTIONS);
+    let mut sources = Vec::new();
+    let mut take = |source: &[u8]| {
+        sources.push(source.to_vec());
+        Ok(())
+    };
+    load_with(&empty(), &bytes[..], &options(), &progress, 1, &mut take).unwrap();
+    assert_eq!(sources, [&b"lib"[..], b"other"]);
+    let mut refuse = |_: &[u8]| Err("no such library".to_owned());
+    let fault = load_with(&empty(), &bytes[..], &options(), &progress, 1, &mut refuse);
+    let fault = fault.unwrap_err();
+    assert_eq!((fault.kind, &*fault.message), (FaultKind::Rejected, "no such library"));
 }
 
 #[test]
@@ -84,7 +97,7 @@ fn a_key_that_is_there_twice_ends_it() {
     let bytes = file(&records);
     for inserters in [0, 1, 3] {
         let (keyspace, progress) = (empty(), LoadProgress::default());
-        let error = load_with(&keyspace, &bytes[..], &options(), &progress, inserters);
+        let error = load_with(&keyspace, &bytes[..], &options(), &progress, inserters, &mut none);
         let error = error.unwrap_err();
         assert_eq!(error.message, "RDB has duplicated key 'k7' in DB 0");
         assert_eq!(error.kind, FaultKind::Rejected);
@@ -98,11 +111,11 @@ fn it_can_be_stopped_and_errors_come_through() {
     for inserters in [0, 1] {
         let (keyspace, progress) = (empty(), LoadProgress::default());
         progress.stop.store(true, Ordering::Relaxed);
-        let error = load_with(&keyspace, &bytes[..], &options(), &progress, inserters);
+        let error = load_with(&keyspace, &bytes[..], &options(), &progress, inserters, &mut none);
         assert_eq!(error.unwrap_err().message, "Loading was stopped");
         let progress = LoadProgress::default();
         let cut = &bytes[..bytes.len() - 100];
-        let error = load_with(&empty(), cut, &options(), &progress, inserters).unwrap_err();
+        let error = load_with(&empty(), cut, &options(), &progress, inserters, &mut none).unwrap_err();
         assert_eq!(error.kind, FaultKind::Truncated);
     }
 }
