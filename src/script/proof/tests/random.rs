@@ -39,7 +39,7 @@ impl Caller for Witness {
     fn call(&mut self, argv: Argv<'_>, out: &mut ReplyWriter) -> Result<(), CmdError> {
         self.calls.push(argv.iter().map(<[u8]>::to_vec).collect());
         match self.rng.below(5) {
-            0 => out.int(3),
+            0 => out.integer(3),
             1 => out.bulk(b"r1"),
             2 => out.null(),
             3 => {
