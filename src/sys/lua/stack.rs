@@ -86,6 +86,15 @@ impl Kind {
     }
 }
 
+/// What [`Stack::plain`] finds.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub enum Plain<'s> {
+    /// The bytes of a string.
+    String(&'s [u8]),
+    /// A number that is one.
+    Number(f64),
+}
+
 /// A value kept in the interpreter's registry until [`Stack::forget`] is told of it.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Ref(c_int);
@@ -203,7 +212,10 @@ impl Stack<'_> {
     /// Drops values from the top.
     #[inline]
     pub fn pop(&mut self, count: i32) {
-        self.set_top(self.top() - count);
+        let top = self.top() - count;
+        assert!(count >= 0 && top >= self.floor, "values to drop");
+        // SAFETY: the stack has that many values.
+        unsafe { ffi::lua_settop(self.raw, top) };
     }
 
     /// Removes one value; those above move down.
@@ -247,6 +259,52 @@ impl Stack<'_> {
             ffi::LUA_TFUNCTION => Kind::Function,
             ffi::LUA_TTHREAD => Kind::Thread,
             _ => Kind::Userdata,
+        }
+    }
+
+    /// A string or a number, as it is.
+    #[inline]
+    pub fn plain(&self, index: i32) -> Option<Plain<'_>> {
+        let at = self.find(index);
+        if at == 0 {
+            return None;
+        }
+        // SAFETY: a valid index, and the functions of the type that was found. A string's bytes stay
+        // while it is on the stack, which only changes through `&mut self`.
+        unsafe {
+            match ffi::lua_type(self.raw, at) {
+                ffi::LUA_TSTRING => {
+                    let mut len = 0;
+                    let bytes = ffi::lua_tolstring(self.raw, at, &mut len);
+                    Some(Plain::String(std::slice::from_raw_parts(bytes.cast(), len)))
+                }
+                ffi::LUA_TNUMBER => Some(Plain::Number(ffi::lua_tonumber(self.raw, at))),
+                _ => None,
+            }
+        }
+    }
+
+    /// Whether a table has only the values 1, 2, ... and no others. A table with some more may be taken
+    /// for one that has others.
+    #[inline]
+    pub fn is_list(&mut self, table: i32) -> bool {
+        let at = self.table(table);
+        self.room();
+        self.room();
+        // SAFETY: a table, and room for a key and a value. The key is nil, or the number of the last
+        // value as Lua finds it, which is there: so there is an entry to go on from.
+        unsafe {
+            match ffi::lua_objlen(self.raw, at) {
+                0 => ffi::lua_pushnil(self.raw),
+                len => ffi::lua_pushnumber(self.raw, len as f64),
+            }
+            match ffi::lua_next(self.raw, at) {
+                0 => true,
+                _ => {
+                    ffi::lua_settop(self.raw, -3);
+                    false
+                }
+            }
         }
     }
 
@@ -496,8 +554,11 @@ impl Stack<'_> {
     /// Index of a table.
     #[inline]
     pub(super) fn table(&self, index: i32) -> c_int {
-        assert!(self.kind(index) == Kind::Table, "a table at {index}");
-        self.at(index)
+        let at = self.find(index);
+        // SAFETY: a valid index.
+        let is_table = at != 0 && unsafe { ffi::lua_type(self.raw, at) } == ffi::LUA_TTABLE;
+        assert!(is_table, "a table at {index}");
+        at
     }
 
     /// Replaces the key on top by its value in a table, `nil` if there is none. Asks no metatable.
