@@ -12,9 +12,7 @@ use std::sync::Arc;
 use crate::config::{self, Config};
 use crate::persist::aof::commands::Commands;
 use crate::persist::aof::{Aof, AofError, AofState, AppendFsync, Place, Rewrite, Settings};
-use crate::persist::snapshot::{
-    self, FileSink, Format, Libraries, SaveProgress, SnapshotError,
-};
+use crate::persist::snapshot::{self, FileSink, Format, Libraries, SaveProgress, SnapshotError};
 use crate::persist::state::{Job, JobEnd, JobKind, Marks};
 use crate::sys::process;
 

@@ -251,7 +251,7 @@ impl Loaded {
             relaxed_version: false,
         };
         let progress = LoadProgress::default();
-        let summary = load_into(keyspace, bytes, &options, &progress);
+        let summary = load_into(keyspace, bytes, &options, &progress, &mut |_| Ok(()));
         let summary = summary.unwrap_or_else(|error| panic!("{error}"));
         server.enter(Lifecycle::Running);
         Loaded {

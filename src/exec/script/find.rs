@@ -115,7 +115,11 @@ impl Exec {
         };
         let found = found.and_then(|found| self.may_run(found, call, config));
         let result = work(found, &mut vm);
-        tell_bytes(&desk.told_bytes, &self.server.scripts.vm_bytes, vm.used_bytes());
+        tell_bytes(
+            &desk.told_bytes,
+            &self.server.scripts.vm_bytes,
+            vm.used_bytes(),
+        );
         *desk.scripts.borrow_mut() = Some(vm);
         Some(result)
     }
@@ -155,7 +159,11 @@ impl Exec {
         let mut shelf = shelf.unwrap_or_else(new);
         let result = run(&mut shelf);
         let bytes = shelf.vm.used_bytes();
-        tell_bytes(&desk.told_functions_bytes, &scripts.functions_vm_bytes, bytes);
+        tell_bytes(
+            &desk.told_functions_bytes,
+            &scripts.functions_vm_bytes,
+            bytes,
+        );
         *desk.functions.borrow_mut() = Some(shelf);
         Some(result)
     }
@@ -173,7 +181,11 @@ impl Exec {
         Ok(Found {
             code: shelf.function(found)?,
             flags: found.function().flags,
-            proof: proven.functions.get(found.index).copied().unwrap_or_default(),
+            proof: proven
+                .functions
+                .get(found.index)
+                .copied()
+                .unwrap_or_default(),
             keeps_state: !proven.is_stateless,
         })
     }
