@@ -203,7 +203,14 @@ fn what_scripts_push_reaches_one_waiting_client() {
 /// A log that was cut off anywhere has all of a script or nothing of it.
 #[test]
 fn a_log_has_scripts_whole() {
-    let mut server = Server::kivi(&["--appendonly", "yes", "--io-threads", "4"]);
+    let mut server = Server::kivi(&[
+        "--appendonly",
+        "yes",
+        "--io-threads",
+        "4",
+        "--enable-debug-command",
+        "yes",
+    ]);
     let accounts = keys("account", ACCOUNTS);
     open(&mut server.connect(), &accounts);
     observe(&server, writers(), |client| {
