@@ -35,6 +35,7 @@ mod queues;
 mod rdb;
 mod rdb_encode;
 mod replay;
+mod script_atomic;
 mod scripts;
 mod server;
 mod shop;
