@@ -34,6 +34,7 @@ mod queues;
 mod rdb;
 mod rdb_encode;
 mod replay;
+mod script_busy;
 mod scripts;
 mod server;
 mod shop;
