@@ -36,6 +36,7 @@ mod rdb;
 mod rdb_encode;
 mod replay;
 mod script_atomic;
+mod script_busy;
 mod scripts;
 mod server;
 mod shop;
