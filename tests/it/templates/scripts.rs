@@ -86,3 +86,37 @@ pub(super) const SCRIPTS: &[Template] = &[
     fixed(1, "SCRIPT HELP", Kind),
     t(1, "SCRIPT any (any)+", Exact),
 ];
+
+/// Functions: two libraries, of which the second does not keep what it is told.
+pub(super) const FUNCTIONS: &[Template] = &[
+    fixed(
+        3,
+        "FUNCTION LOAD REPLACE #!lua\tname=lib1\nredis.register_function('fset',function(keys,args)\
+         return\tredis.call('SET',keys[1],args[1])end)",
+        Exact,
+    ),
+    t(
+        2,
+        "FUNCTION LOAD [REPLACE]? #!lua\tname=lib2\nredis.register_function{function_name='fget',callback=function(keys,args)\
+         return\tredis.pcall('GET',keys[1])end,flags={'no-writes'}}",
+        Exact,
+    ),
+    t(1, "FUNCTION LOAD any", Exact),
+    t(4, "FCALL fset 1 akey val", Exact),
+    t(3, "FCALL fget 1 akey", Exact),
+    t(3, "FCALL_RO fget 1 akey", Exact),
+    t(1, "FCALL_RO fset 1 key val", Exact),
+    t(1, "FCALL fset int key (val)+", Exact),
+    t(1, "FCALL any small (any)+", Exact),
+    t(1, "FUNCTION LIST [LIBRARYNAME lib1|WITHCODE|any]*", Kind),
+    fixed(1, "FUNCTION LIST LIBRARYNAME lib2 WITHCODE", Exact),
+    t(1, "FUNCTION DELETE lib1", Exact),
+    t(1, "FUNCTION DELETE any", Exact),
+    t(1, "FUNCTION FLUSH [SYNC|ASYNC|any]?", Exact),
+    fixed(1, "FUNCTION DUMP", Kind),
+    t(1, "FUNCTION RESTORE any [FLUSH|APPEND|REPLACE|any]?", Exact),
+    fixed(1, "FUNCTION STATS", Kind),
+    t(1, "FUNCTION KILL", Exact),
+    fixed(1, "FUNCTION HELP", Kind),
+    t(1, "FUNCTION any (any)+", Exact),
+];
