@@ -79,6 +79,12 @@ impl ShardData {
         }
     }
 
+    /// How many listen to keys of the shard, each for each key.
+    #[cfg(test)]
+    pub fn listeners_len(&self) -> usize {
+        self.side.listeners.len()
+    }
+
     /// Tells those who watch keys of a database that it is emptied.
     pub(super) fn touch_flushed(&mut self, db: DbIndex) {
         let table = self.tables.get(db.0 as usize);

@@ -33,7 +33,6 @@ use crate::sys::{fiber, tsc};
 mod admit;
 pub mod alone;
 mod block;
-#[allow(dead_code)]
 mod busy;
 mod cached;
 mod chore;

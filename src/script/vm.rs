@@ -125,9 +125,9 @@ pub struct Vm {
     json: cjson::Config,
     codes: Codes,
     scripts: HashMap<u64, Compiled, BuildHasherDefault<IdHasher>>,
-    /// Counts runs, for [`Compiled::ran_at`].
+    /// Counts runs, and what is about to run, for [`Compiled::ran_at`].
     runs: u64,
-    /// What random numbers begin with, and the number of the run.
+    /// What random numbers of a run begin with, together with its number.
     seed: u64,
     /// The epoch of the registry that `scripts` follows.
     epoch: u64,
@@ -219,6 +219,7 @@ impl Vm {
             self.forget_scripts();
             self.epoch = epoch;
         }
+        self.runs += 1;
         if let Some(compiled) = self.scripts.get_mut(&script.id) {
             compiled.ran_at = self.runs;
             return Ok(compiled.code);

@@ -94,8 +94,9 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
     Difference {
         peer: Some(Peer::Redis7),
         when: |w| {
-            let calls = w.0[0].starts_with("eval") || w.0[0].starts_with("fcall");
-            calls || w.is("script") || w.is("function")
+            w.0[0].starts_with("eval")
+                || w.0[0].starts_with("fcall")
+                || w.among(&["script", "function"])
         },
         allow: Allow::OtherError,
         reason: "other words, and where in which script an error came up is told in another way",
@@ -114,7 +115,9 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
     },
     Difference {
         peer: None,
-        when: |w| w.is("script") && w.0.iter().any(|word| word.contains('\0')),
+        when: |w| {
+            (w.is("script") || w.is("function")) && w.0.iter().any(|word| word.contains('\0'))
+        },
         allow: Allow::AnyReply,
         reason: "Valkey reads the name of a subcommand up to its first NUL",
     },

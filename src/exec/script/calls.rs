@@ -38,6 +38,9 @@ const READ_ONLY: CmdError =
     CmdError::text("ERR Write commands are not allowed from read-only scripts.");
 const UNKNOWN_TO_ACL: CmdError =
     CmdError::text("ERR Invalid command passed to server.acl_check_cmd()");
+/// From so many ticks on a command counts as a tick of its script, whose instructions come by too slowly:
+/// a quarter of a millisecond, or a whole one where ticks are nanoseconds.
+const LONG_CALL_TICKS: u64 = 1 << 20;
 /// Seen by nobody: what a script is told that has to begin again.
 const BEGINS_AGAIN: CmdError = CmdError::text("ERR the script begins again");
 /// Seen by nobody, unless what was proven of a script is wrong.
@@ -183,7 +186,8 @@ impl Calls<'_, '_> {
         if self.client.is_import_source {
             db.see_expired();
         }
-        self.moment.tick = tsc::ticks();
+        let started = tsc::ticks();
+        self.moment.tick = started;
         let mut ctx = Ctx {
             args: Args::new(argv, 1 + command.is_subcommand() as usize),
             db,
@@ -202,6 +206,13 @@ impl Calls<'_, '_> {
         self.changes += std::mem::take(&mut self.db.effects.changes);
         self.commands += 1;
         self.moment.ran(command, result.is_err());
+        let is_long = self.moment.tick.saturating_sub(started) > LONG_CALL_TICKS;
+        if is_long
+            && self.way == Way::Whole
+            && let Tick::End(error) = self.tick()
+        {
+            return Err(error);
+        }
         self.end(command, result, out)
     }
 

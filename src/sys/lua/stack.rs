@@ -23,8 +23,6 @@ const ROOM: c_int = 64;
 const TABLE_HINT_MAX: usize = 1 << 16;
 /// Most values that a function has for itself.
 const UPVALUES_MAX: c_int = 16;
-/// Most values in the array of a table: Lua raises when it shall grow beyond.
-const ARRAY_MAX: i64 = 1 << 26;
 
 /// A function for scripts: its arguments are the values on the stack; how many values on top of it
 /// are its results.
@@ -541,8 +539,10 @@ impl Stack<'_> {
             _ => {}
         }
         self.may_grow()?;
-        // SAFETY: a table, a key that is allowed, and a value; the table is not as large as it would
-        // have to be for Lua to raise, or memory would have come to its limit.
+        // SAFETY: a table, a key that is allowed, and a value. Lua raises when a table needs more than
+        // 2^26 entries outside of its array, of 40 bytes each; what becomes an entry was one before, or a
+        // value in an array of which half is empty, 32 bytes: 57 million at most while memory is below
+        // `MEMORY_BYTES_MAX`.
         unsafe { ffi::lua_rawset(self.raw, at) };
         Ok(())
     }
@@ -561,9 +561,6 @@ impl Stack<'_> {
         let at = self.table(table);
         assert!(self.top() > self.floor);
         self.may_grow()?;
-        if i64::from(index) >= ARRAY_MAX {
-            return Err(self.error("table overflow"));
-        }
         // SAFETY: a table and a value; as for `raw_set`.
         unsafe { ffi::lua_rawseti_(self.raw, at, index) };
         Ok(())
@@ -848,6 +845,11 @@ pub(super) unsafe extern "C-unwind" fn on_count(raw: *mut ffi::lua_State, _: *mu
         };
         let extra = extra_of(raw);
         let ticks = (*extra).tick;
+        if ffi::lua_checkstack(raw, ROOM) == 0 {
+            // The function is about to pass very many values on: it is asked behind that.
+            ffi::lua_sethook(raw, Some(on_count), ffi::LUA_MASKCOUNT, 1);
+            return;
+        }
         match enter(raw, |stack| stack.top(), tick) {
             Some(_) => {
                 if ffi::lua_gethookcount(raw) != ticks {
