@@ -35,6 +35,7 @@ mod rdb;
 mod rdb_encode;
 mod replay;
 mod scripts;
+mod scripts_real;
 mod server;
 mod shop;
 mod smoke;
