@@ -11,10 +11,11 @@
 
 use memchr::memchr;
 
+use super::sandbox;
 use super::vm::Failure;
 use crate::resp::write::{Deferred, Mark, ReplyWriter};
 use crate::spec::CmdError;
-use crate::sys::lua::{Kind, Raise, Ref, Stack};
+use crate::sys::lua::{Kind, Place, Raise, Ref, Stack};
 use crate::util::num;
 
 /// Longest reply of a script, bytes.
@@ -605,11 +606,11 @@ fn is_counted(stack: &mut Stack<'_>, names: &Names) -> bool {
 }
 
 /// What an error says: the value on top, which stays.
-pub(super) fn error_text(stack: &mut Stack<'_>, names: &Names) -> Vec<u8> {
+pub(super) fn error_text(stack: &mut Stack<'_>) -> Vec<u8> {
     if stack.kind(-1) != Kind::Table {
         return [b"ERR ", until_nul(&text_of(stack))].concat();
     }
-    stack.push_ref(&names.err);
+    stack.push_string("err");
     let has_text = stack.get(-2).is_ok() && stack.make_string(-1);
     let text = match stack.string(-1) {
         Some(text) if has_text => until_nul(text).to_vec(),
@@ -636,16 +637,30 @@ fn text_of(stack: &mut Stack<'_>) -> Vec<u8> {
     }
 }
 
+/// Where an error was raised that the function has been called with which runs now.
+pub(super) fn place(stack: &Stack<'_>) -> Option<Place> {
+    match stack.place(1) {
+        Some(place) if place.is_native => stack.place(2),
+        place => place,
+    }
+}
+
 /// What a script fails with by the error on top of the stack, which stays: its text, and where it was
 /// raised. To be called by the function that Lua calls with the error.
 pub(super) fn failure(stack: &mut Stack<'_>, names: &Names) -> Failure {
-    let mut place = stack.place(1);
-    if place.as_ref().is_some_and(|place| place.is_native) {
-        place = stack.place(2);
+    let is_table = stack.kind(-1) == Kind::Table;
+    if is_table && sandbox::is_front(stack, -1) {
+        // Valkey notes the place in the table, which fails.
+        const TEXT: &str = "ERR err_handler_def:10: Attempt to modify a readonly table script: \
+                            on @err_handler_def:10.";
+        return Failure {
+            error: CmdError::text(TEXT),
+            is_counted: false,
+        };
     }
-    let is_counted = stack.kind(-1) == Kind::Table && is_counted(stack, names);
-    let mut text = error_text(stack, names);
-    if let Some(place) = place {
+    let is_counted = is_table && is_counted(stack, names);
+    let mut text = error_text(stack);
+    if let Some(place) = place(stack) {
         text.extend_from_slice(b" script: on ");
         text.extend_from_slice(&place.source);
         text.extend_from_slice(format!(":{}.", place.line).as_bytes());

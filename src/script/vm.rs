@@ -17,10 +17,12 @@
 //! To add a function to `redis`: a row in `redis_api::FUNCTIONS`.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
+use std::hash::{BuildHasher as _, BuildHasherDefault, Hasher, RandomState};
 
 use super::convert::{self, Names};
+use super::lib::{bit, cjson, cmsgpack, structs};
 use super::redis_api::{self, Ask};
+use super::sandbox::{self, Globals};
 use super::{Caller, Script, Tick};
 use crate::resp::parse::{Argv, Span};
 use crate::resp::write::ReplyWriter;
@@ -35,6 +37,9 @@ const SCRIPTS_MAX: usize = 2048;
 const GARBAGE_BYTES_MAX: u64 = 8 << 20;
 /// What a script's calls may keep of the buffers that they share, bytes.
 const SCRATCH_BYTES_MAX: usize = 64 << 10;
+
+/// Spreads consecutive numbers (the golden ratio).
+const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// What an interpreter is for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -87,13 +92,16 @@ pub trait Loader {
 /// What a [`Loader`] can do.
 pub struct Loading<'a> {
     codes: &'a mut Codes,
+    kept: &'a mut Vec<Code>,
 }
 
 impl Loading<'_> {
     /// Keeps the function on top of the stack, and takes it from there.
     pub fn keep(&mut self, stack: &mut Stack<'_>) -> Code {
         assert!(stack.kind(-1) == Kind::Function, "a function to keep");
-        self.codes.add(stack.keep())
+        let code = self.codes.add(stack.keep());
+        self.kept.push(code);
+        code
     }
 }
 
@@ -102,18 +110,25 @@ pub struct Vm {
     /// The interpreter.
     state: State,
     used_for: Use,
+    globals: Globals,
+    /// Scripts can change what they see, so it is put right before each of them.
+    is_restored: bool,
     /// The real table of globals.
-    globals: Ref,
+    real_globals: Ref,
     /// Metatables of what functions take for the table of globals: for all times, and for when a library
     /// is loaded.
     globals_metas: Option<(Ref, Ref)>,
     /// What is called first with an error that nobody has caught.
     handler: Ref,
     names: Names,
+    /// Settings of `cjson`: set before each run, so that no script sees what another has left.
+    json: cjson::Config,
     codes: Codes,
     scripts: HashMap<u64, Compiled, BuildHasherDefault<IdHasher>>,
-    /// Counts runs, for [`Compiled::ran_at`].
+    /// Counts runs, and what is about to run, for [`Compiled::ran_at`].
     runs: u64,
+    /// What random numbers of a run begin with, together with its number.
+    seed: u64,
     /// The epoch of the registry that `scripts` follows.
     epoch: u64,
     scratch: Scratch,
@@ -159,13 +174,19 @@ impl Vm {
         let mut state = State::new(settings.memory_limit_bytes, TICK);
         state.open_libraries();
         let mut stack = state.stack();
-        stack.push_globals();
-        let globals = stack.keep();
+        let names = Names::new(&mut stack);
         stack.push_host_function(Ask::Handler as u32);
         let handler = stack.keep();
-        let names = Names::new(&mut stack);
+        let json = open_libraries(&mut stack);
         redis_api::open(&mut stack, settings);
-        front_globals(&mut stack);
+        let options = sandbox::Options {
+            has_insecure_api: settings.has_insecure_api,
+        };
+        let globals = sandbox::install(&mut state, &options);
+        let mut stack = state.stack();
+        stack.set_top(0);
+        globals.push_real(&mut stack);
+        let real_globals = stack.keep();
         let globals_metas = (settings.used_for == Use::Functions)
             .then(|| redis_api::globals_metas(&mut stack, settings));
         stack.collect_garbage();
@@ -174,12 +195,16 @@ impl Vm {
             state,
             used_for: settings.used_for,
             globals,
+            is_restored: settings.has_insecure_api,
+            real_globals,
             globals_metas,
             handler,
             names,
+            json,
             codes: Codes::default(),
             scripts: HashMap::default(),
             runs: 0,
+            seed: RandomState::new().hash_one(0),
             epoch: 0,
             scratch: Scratch::default(),
             is_resp3: false,
@@ -250,10 +275,13 @@ impl Vm {
         if stack.load(body(source), c"@user_function") == Err(Raise) {
             return Err(compile_error(&mut stack, "Error compiling function: "));
         }
+        self.json.set(&mut stack, cjson::Settings::default());
         self.show_globals_of_loading(true);
+        let mut kept = Vec::new();
         let mut load = Load {
             loader,
             codes: &mut self.codes,
+            kept: &mut kept,
             end: None,
         };
         let ended = self
@@ -262,10 +290,15 @@ impl Vm {
         let end = load.end.take();
         self.show_globals_of_loading(false);
         let mut stack = self.state.stack();
+        // What the library has set is so for its functions.
+        let settings = self.json.get(&mut stack);
+        for code in kept {
+            self.codes.set_json(code, settings);
+        }
         let result = match (ended, end) {
             (Ok(()), _) => Ok(()),
             (Err(_), Some(error)) => Err(error.reply().into_owned()),
-            (Err(_), None) => Err(convert::error_text(&mut stack, &self.names)),
+            (Err(_), None) => Err(convert::error_text(&mut stack)),
         };
         stack.set_top(0);
         result.map_err(|text| {
@@ -300,7 +333,10 @@ impl Vm {
         caller: &mut dyn Caller,
     ) -> Result<(), Failure> {
         self.make_room();
+        self.begin();
         self.is_resp3 = false;
+        let settings = self.codes.json(code);
+        self.json.set(&mut self.state.stack(), settings);
         let mut run = Run {
             caller,
             names: &self.names,
@@ -308,17 +344,21 @@ impl Vm {
             is_resp3: false,
             failure: None,
         };
-        let (globals, handler, used_for) = (&self.globals, &self.handler, self.used_for);
-        let (names, codes) = (&self.names, &self.codes);
+        let (handler, used_for) = (&self.handler, self.used_for);
+        let (globals, is_restored) = (&self.globals, self.is_restored);
+        let (real_globals, names, codes) = (&self.real_globals, &self.names, &self.codes);
         let ended = self.state.with_host(&mut run, |stack| {
             stack.set_top(0);
             stack.push_ref(handler);
             stack.push_ref(codes.get(code));
+            if is_restored {
+                globals.restore(stack, -1);
+            }
             let numkeys = numkeys.min(arguments.len());
             let keys = arguments.iter().take(numkeys);
             let pushed = match used_for {
                 Use::Scripts => {
-                    stack.push_ref(globals);
+                    stack.push_ref(real_globals);
                     stack.push_ref(&names.keys);
                     convert::push_strings(stack, keys)
                         .and_then(|()| stack.raw_set(-3))
@@ -354,6 +394,13 @@ impl Vm {
                 Err(failure)
             }
         }
+    }
+
+    /// What one script has set, the next one does not see.
+    fn begin(&mut self) {
+        self.runs += 1;
+        let seed = self.seed.wrapping_add(self.runs);
+        sandbox::seed(&mut self.state, seed.wrapping_mul(SPREAD) >> 16);
     }
 
     /// The failure whose error is on top of the stack, and has not been through the handler.
@@ -420,16 +467,29 @@ impl Vm {
     }
 }
 
-/// Puts an empty table in front of that of globals.
-fn front_globals(stack: &mut Stack<'_>) {
-    stack.push_table(0, 0);
-    stack.push_table(0, 1);
+/// Makes our libraries globals.
+fn open_libraries(stack: &mut Stack<'_>) -> cjson::Config {
+    let json = cjson::open(stack);
+    set_global(stack, "cjson");
+    for (name, open) in [
+        ("cmsgpack", cmsgpack::open as fn(&mut Stack<'_>)),
+        ("struct", structs::open),
+        ("bit", bit::open),
+    ] {
+        open(stack);
+        set_global(stack, name);
+    }
+    json
+}
+
+/// Makes the value on top a global; takes it.
+fn set_global(stack: &mut Stack<'_>, name: &str) {
     stack.push_globals();
+    stack.insert(-2);
     stack
-        .raw_set_name(-2, "__index")
+        .raw_set_name(-2, name)
         .expect("memory is not refused yet");
-    stack.set_metatable(-2);
-    stack.replace_globals();
+    stack.pop(1);
 }
 
 /// The source without the line that says what it is in; the end of that line stays, so that lines
@@ -484,6 +544,8 @@ impl Host for Run<'_> {
 struct Load<'a> {
     loader: &'a mut dyn Loader,
     codes: &'a mut Codes,
+    /// Functions that it has registered.
+    kept: &'a mut Vec<Code>,
     /// What has ended it.
     end: Option<CmdError>,
 }
@@ -492,7 +554,10 @@ impl Host for Load<'_> {
     fn call(&mut self, number: u32, stack: &mut Stack<'_>) -> Result<i32, Raise> {
         match Ask::of(number) {
             Some(Ask::RegisterFunction) => {
-                let mut loading = Loading { codes: self.codes };
+                let mut loading = Loading {
+                    codes: self.codes,
+                    kept: self.kept,
+                };
                 self.loader.register(&mut loading, stack).map(|()| 0)
             }
             Some(Ask::Log) => redis_api::log(stack),
@@ -513,35 +578,61 @@ impl Host for Load<'_> {
 /// What was compiled: values kept in the interpreter, by number.
 #[derive(Default)]
 struct Codes {
-    kept: Vec<Option<Ref>>,
+    kept: Vec<Option<Kept>>,
     free: Vec<u32>,
 }
 
 impl Codes {
-    fn add(&mut self, kept: Ref) -> Code {
+    fn add(&mut self, function: Ref) -> Code {
+        let kept = Some(Kept {
+            function,
+            json: cjson::Settings::default(),
+        });
         match self.free.pop() {
             Some(at) => {
-                self.kept[at as usize] = Some(kept);
+                self.kept[at as usize] = kept;
                 Code(at)
             }
             None => {
-                self.kept.push(Some(kept));
+                self.kept.push(kept);
                 Code(self.kept.len() as u32 - 1)
             }
         }
     }
 
-    fn get(&self, code: Code) -> &Ref {
+    fn kept(&self, code: Code) -> &Kept {
         let kept = self.kept.get(code.0 as usize).and_then(Option::as_ref);
         kept.expect("code of this interpreter that is kept")
     }
 
+    fn get(&self, code: Code) -> &Ref {
+        &self.kept(code).function
+    }
+
+    fn json(&self, code: Code) -> cjson::Settings {
+        self.kept(code).json
+    }
+
+    fn set_json(&mut self, code: Code, settings: cjson::Settings) {
+        if let Some(Some(kept)) = self.kept.get_mut(code.0 as usize) {
+            kept.json = settings;
+        }
+    }
+
     fn remove(&mut self, code: Code, stack: &mut Stack<'_>) {
         if let Some(kept) = self.kept.get_mut(code.0 as usize).and_then(Option::take) {
-            stack.forget(kept);
+            stack.forget(kept.function);
             self.free.push(code.0);
         }
     }
+}
+
+/// A function that is kept.
+#[derive(Debug)]
+struct Kept {
+    function: Ref,
+    /// Settings of `cjson` when it begins.
+    json: cjson::Settings,
 }
 
 /// Hashes the numbers of scripts, which are all different: no more than is needed to spread them.
@@ -560,7 +651,7 @@ impl Hasher for IdHasher {
     }
 
     fn write_u64(&mut self, id: u64) {
-        self.0 = id.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(32);
+        self.0 = id.wrapping_mul(SPREAD).rotate_left(32);
     }
 }
 

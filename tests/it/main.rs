@@ -14,6 +14,7 @@ mod elements;
 mod events;
 mod expiry;
 mod fields;
+mod functions;
 mod generate;
 mod group_workers;
 mod harness;

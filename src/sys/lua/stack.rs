@@ -5,7 +5,6 @@
 
 use std::ffi::{CStr, c_char, c_int};
 use std::marker::PhantomData;
-use std::mem::MaybeUninit;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use mlua_sys::lua51 as ffi;
@@ -16,6 +15,7 @@ mod cells;
 mod errors;
 
 pub use cells::Cells;
+pub use errors::Place;
 
 /// Free places that a function finds at least, as many as it may use without [`Stack::reserve`].
 const ROOM: c_int = 64;
@@ -23,8 +23,6 @@ const ROOM: c_int = 64;
 const TABLE_HINT_MAX: usize = 1 << 16;
 /// Most values that a function has for itself.
 const UPVALUES_MAX: c_int = 16;
-/// Most values in the array of a table: Lua raises when it shall grow beyond.
-const ARRAY_MAX: i64 = 1 << 26;
 
 /// A function for scripts: its arguments are the values on the stack; how many values on top of it
 /// are its results.
@@ -86,17 +84,6 @@ impl Kind {
             Kind::Thread => "thread",
         }
     }
-}
-
-/// Where a function stands, see [`Stack::place`].
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Place {
-    /// The name of its source, as it was loaded (`@user_script`); `=[C]` if it is none of Lua's.
-    pub source: Vec<u8>,
-    /// The line; -1 if it is none of Lua's.
-    pub line: i32,
-    /// It is none of Lua's.
-    pub is_native: bool,
 }
 
 /// A value kept in the interpreter's registry until [`Stack::forget`] is told of it.
@@ -552,8 +539,10 @@ impl Stack<'_> {
             _ => {}
         }
         self.may_grow()?;
-        // SAFETY: a table, a key that is allowed, and a value; the table is not as large as it would
-        // have to be for Lua to raise, or memory would have come to its limit.
+        // SAFETY: a table, a key that is allowed, and a value. Lua raises when a table needs more than
+        // 2^26 entries outside of its array, of 40 bytes each; what becomes an entry was one before, or a
+        // value in an array of which half is empty, 32 bytes: 57 million at most while memory is below
+        // `MEMORY_BYTES_MAX`.
         unsafe { ffi::lua_rawset(self.raw, at) };
         Ok(())
     }
@@ -572,9 +561,6 @@ impl Stack<'_> {
         let at = self.table(table);
         assert!(self.top() > self.floor);
         self.may_grow()?;
-        if i64::from(index) >= ARRAY_MAX {
-            return Err(self.error("table overflow"));
-        }
         // SAFETY: a table and a value; as for `raw_set`.
         unsafe { ffi::lua_rawseti_(self.raw, at, index) };
         Ok(())
@@ -626,9 +612,7 @@ impl Stack<'_> {
     /// were visited. Whether a table is an array is told in no time by this.
     pub fn number_keys(&mut self, table: i32, mut visit: impl FnMut(f64) -> bool) -> bool {
         let at = self.table(table);
-        self.room();
-        // SAFETY: checks by itself.
-        assert!(unsafe { ffi::lua_checkstack(self.raw, 2) } != 0);
+        assert!(self.has_room(2));
         // SAFETY: a table, room for a key and a value, and keys that it has: `visit` cannot reach it.
         unsafe {
             ffi::lua_pushnil(self.raw);
@@ -757,69 +741,6 @@ impl Stack<'_> {
             _ => Err(CallError::Runtime),
         }
     }
-
-    /// Where the function `level` calls up stands by now: its source's short name and line (`-1` if it is
-    /// none of Lua's). `None` if there are not that many.
-    pub fn location(&self, level: i32) -> Option<(Vec<u8>, i32)> {
-        let debug = self.debug(level, c"Sl")?;
-        // SAFETY: filled in by Lua, and ended by a NUL.
-        let source = unsafe { CStr::from_ptr(debug.short_src.as_ptr()) };
-        Some((source.to_bytes().to_vec(), debug.currentline))
-    }
-
-    /// The name by which the function `level` calls up was called, if that is known, and whether as a
-    /// method.
-    pub fn called_as(&self, level: i32) -> Option<(Vec<u8>, bool)> {
-        let debug = self.debug(level, c"n")?;
-        if debug.name.is_null() {
-            return None;
-        }
-        // SAFETY: texts that Lua has, ended by a NUL, copied at once.
-        unsafe {
-            let is_method = CStr::from_ptr(debug.namewhat).to_bytes() == b"method";
-            Some((CStr::from_ptr(debug.name).to_bytes().to_vec(), is_method))
-        }
-    }
-
-    /// Where the function `level` calls up stands by now, with the whole name of its source. `None` if
-    /// there are not that many.
-    pub fn place(&self, level: i32) -> Option<Place> {
-        let debug = self.debug(level, c"Sl")?;
-        // SAFETY: texts that Lua has, ended by a NUL, copied at once.
-        unsafe {
-            Some(Place {
-                source: CStr::from_ptr(debug.source).to_bytes().to_vec(),
-                line: debug.currentline,
-                is_native: CStr::from_ptr(debug.what).to_bytes() == b"C",
-            })
-        }
-    }
-
-    fn debug(&self, level: i32, what: &CStr) -> Option<ffi::lua_Debug> {
-        let mut debug = MaybeUninit::<ffi::lua_Debug>::zeroed();
-        // SAFETY: zeros are a valid `lua_Debug`; Lua fills in what is asked for.
-        unsafe {
-            if level < 0 || ffi::lua_getstack(self.raw, level, debug.as_mut_ptr()) == 0 {
-                return None;
-            }
-            ffi::lua_getinfo(self.raw, what.as_ptr(), debug.as_mut_ptr());
-            Some(debug.assume_init())
-        }
-    }
-
-    // --- memory -------------------------------------------------------------------------------------
-
-    /// An error if a value of this size is too large. To be asked where a script makes much of little.
-    pub fn allow(&mut self, bytes: usize) -> Result<(), Raise> {
-        match bytes <= self.memory_left_bytes() {
-            true => Ok(()),
-            false => {
-                self.room_for_error();
-                self.push_string("not enough memory");
-                Err(Raise)
-            }
-        }
-    }
 }
 
 /// Runs a Rust function that Lua has called, with what has to be so meanwhile.
@@ -924,6 +845,11 @@ pub(super) unsafe extern "C-unwind" fn on_count(raw: *mut ffi::lua_State, _: *mu
         };
         let extra = extra_of(raw);
         let ticks = (*extra).tick;
+        if ffi::lua_checkstack(raw, ROOM) == 0 {
+            // The function is about to pass very many values on: it is asked behind that.
+            ffi::lua_sethook(raw, Some(on_count), ffi::LUA_MASKCOUNT, 1);
+            return;
+        }
         match enter(raw, |stack| stack.top(), tick) {
             Some(_) => {
                 if ffi::lua_gethookcount(raw) != ticks {

@@ -108,34 +108,26 @@ fn functions_share_numbers() {
     stack.push_cells([7; 12]);
     for name in ["count", "other"] {
         stack.push_value(2);
-        stack.push_closure(
-            |stack| {
-                stack.push_shared();
-                let mut cells = stack.cells(-1).expect("what was given");
-                cells[0] += 1;
-                assert!(stack.set_cells(-1, cells));
-                stack.push_number(f64::from(cells[0]));
-                Ok(1)
-            },
-            1,
-        );
+        let count = |stack: &mut Stack<'_>| {
+            stack.push_upvalue(1);
+            let mut cells = stack.cells(-1).expect("what was given");
+            cells[0] += 1;
+            assert!(stack.set_cells(-1, cells));
+            stack.push_number(f64::from(cells[0]));
+            Ok(1)
+        };
+        stack.push_closure(count, 1);
         stack.raw_set_name(1, name).expect("a name");
     }
     stack.set_top(0);
-    register(&mut state, "alone", |stack| {
-        stack.push_shared();
-        assert_eq!((stack.kind(-1), stack.cells(-1)), (Kind::Nil, None));
-        assert!(!stack.set_cells(-1, [0; 12]));
-        Ok(1)
-    });
     assert_eq!(
         eval(&mut state, "return count() .. other() .. count()"),
         "8910"
     );
-    assert_eq!(eval(&mut state, "return tostring(alone())"), "nil");
     let mut stack = state.stack();
-    stack.push_shared();
-    assert_eq!(stack.kind(-1), Kind::Nil, "no function runs");
+    stack.push_nil();
+    assert_eq!(stack.cells(-1), None);
+    assert!(!stack.set_cells(-1, [0; 12]));
 }
 
 #[test]
@@ -209,4 +201,33 @@ fn argument_errors_have_any_bytes() {
         stack.string(-1),
         Some(&b"test:1: bad argument #2 to 'odd' (\xff)"[..])
     );
+}
+
+#[test]
+fn a_tick_amid_thousands_of_values_takes_none_of_them() {
+    let mut state = State::new(64 << 20, 1);
+    state.open_libraries();
+    let mut host = Impatient(0);
+    let source = b"local t = {} for i = 1, 7990 do t[i] = i end
+        local function count(...) return select('#', ...) end
+        return count(unpack(t))";
+    let mut stack = state.stack();
+    stack.load(source, c"@test").expect("it compiles");
+    stack.call(0, 1, None).expect("no host, no limit");
+    assert_eq!(stack.number(-1), Some(7990.0));
+    let source = b"local t = {...} return select('#', unpack(t, 1, 7990))";
+    stack.load(source, c"@test").expect("it compiles");
+    stack.call(0, 1, None).expect("no host, no limit");
+    assert_eq!(stack.number(-1), Some(7990.0));
+    stack.set_top(0);
+    let ended = state.with_host(&mut host, |stack| {
+        stack
+            .load(
+                b"while true do select('#', unpack({}, 1, 7990)) end",
+                c"@test",
+            )
+            .expect("it compiles");
+        stack.call(0, 0, None)
+    });
+    assert_eq!(ended, Err(CallError::Runtime));
 }

@@ -139,14 +139,14 @@ fn instance(stack: &mut Stack<'_>) -> Config {
 
 /// The settings of the instance whose function runs.
 fn settings(stack: &mut Stack<'_>) -> Cells {
-    stack.push_shared();
+    stack.push_upvalue(1);
     let cells = stack.cells(-1);
     stack.pop(1);
     cells.unwrap_or(Settings::default().0)
 }
 
 fn change(stack: &mut Stack<'_>, setting: usize, value: i32) {
-    stack.push_shared();
+    stack.push_upvalue(1);
     if let Some(mut cells) = stack.cells(-1) {
         cells[setting] = value;
         stack.set_cells(-1, cells);

@@ -14,17 +14,6 @@ const CELLS: usize = 12;
 pub type Cells = [i32; CELLS];
 
 impl Stack<'_> {
-    /// Pushes what this function was given by [`Stack::push_closure`] as its only value, `nil` if nothing.
-    pub fn push_shared(&mut self) {
-        self.room();
-        match self.is_function {
-            // SAFETY: there is room; a function of C's runs, so its upvalues can be asked for, also if
-            // there are not that many.
-            true => unsafe { ffi::lua_pushvalue(self.raw, ffi::lua_upvalueindex(2)) },
-            false => self.push_nil(),
-        }
-    }
-
     /// Pushes numbers that functions can share ([`Stack::push_closure`]). No script must get to see them.
     pub fn push_cells(&mut self, cells: Cells) {
         self.room();

@@ -1,8 +1,74 @@
-//! Errors with the texts of Lua's auxiliary library, and arguments as it checks them.
+//! Where functions stand, errors with the texts of Lua's auxiliary library, and arguments as it checks
+//! them.
+
+use std::ffi::CStr;
+use std::mem::MaybeUninit;
+
+use mlua_sys::lua51 as ffi;
 
 use super::{Kind, Raise, Stack};
 
+/// Where a function stands, see [`Stack::place`].
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Place {
+    /// The name of its source, as it was loaded (`@user_script`); `=[C]` if it is none of Lua's.
+    pub source: Vec<u8>,
+    /// The line; -1 if it is none of Lua's.
+    pub line: i32,
+    /// It is none of Lua's.
+    pub is_native: bool,
+}
+
 impl Stack<'_> {
+    /// Where the function `level` calls up stands by now: its source's short name and line (`-1` if it is
+    /// none of Lua's). `None` if there are not that many.
+    pub fn location(&self, level: i32) -> Option<(Vec<u8>, i32)> {
+        let debug = self.debug(level, c"Sl")?;
+        // SAFETY: filled in by Lua, and ended by a NUL.
+        let source = unsafe { CStr::from_ptr(debug.short_src.as_ptr()) };
+        Some((source.to_bytes().to_vec(), debug.currentline))
+    }
+
+    /// The name by which the function `level` calls up was called, if that is known, and whether as a
+    /// method.
+    pub fn called_as(&self, level: i32) -> Option<(Vec<u8>, bool)> {
+        let debug = self.debug(level, c"n")?;
+        if debug.name.is_null() {
+            return None;
+        }
+        // SAFETY: texts that Lua has, ended by a NUL, copied at once.
+        unsafe {
+            let is_method = CStr::from_ptr(debug.namewhat).to_bytes() == b"method";
+            Some((CStr::from_ptr(debug.name).to_bytes().to_vec(), is_method))
+        }
+    }
+
+    /// Where the function `level` calls up stands by now, with the whole name of its source. `None` if
+    /// there are not that many.
+    pub fn place(&self, level: i32) -> Option<Place> {
+        let debug = self.debug(level, c"Sl")?;
+        // SAFETY: texts that Lua has, ended by a NUL, copied at once.
+        unsafe {
+            Some(Place {
+                source: CStr::from_ptr(debug.source).to_bytes().to_vec(),
+                line: debug.currentline,
+                is_native: CStr::from_ptr(debug.what).to_bytes() == b"C",
+            })
+        }
+    }
+
+    fn debug(&self, level: i32, what: &CStr) -> Option<ffi::lua_Debug> {
+        let mut debug = MaybeUninit::<ffi::lua_Debug>::zeroed();
+        // SAFETY: zeros are a valid `lua_Debug`; Lua fills in what is asked for.
+        unsafe {
+            if level < 0 || ffi::lua_getstack(self.raw, level, debug.as_mut_ptr()) == 0 {
+                return None;
+            }
+            ffi::lua_getinfo(self.raw, what.as_ptr(), debug.as_mut_ptr());
+            Some(debug.assume_init())
+        }
+    }
+
     /// An error whose text begins with the line of the script that has called (`luaL_error`).
     #[cold]
     pub fn error(&mut self, text: impl AsRef<[u8]>) -> Raise {
@@ -62,5 +128,17 @@ impl Stack<'_> {
     pub fn type_error(&mut self, argument: i32, expected: &str) -> Raise {
         let got = self.kind(argument).name();
         self.argument_error(argument, format!("{expected} expected, got {got}"))
+    }
+
+    /// An error if a value of this size is too large. To be asked where a script makes much of little.
+    pub fn allow(&mut self, bytes: usize) -> Result<(), Raise> {
+        match bytes <= self.memory_left_bytes() {
+            true => Ok(()),
+            false => {
+                self.room_for_error();
+                self.push_string("not enough memory");
+                Err(Raise)
+            }
+        }
     }
 }
