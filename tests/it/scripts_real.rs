@@ -59,7 +59,12 @@ impl App {
     }
 
     fn run(&mut self, name: &str, keys: &[&str], args: &[&str]) -> Reply {
-        let owned = |words: &[&str]| words.iter().map(|&word| word.to_owned()).collect::<Vec<_>>();
+        let owned = |words: &[&str]| {
+            words
+                .iter()
+                .map(|&word| word.to_owned())
+                .collect::<Vec<_>>()
+        };
         let request = self.request(name, &owned(keys), &owned(args));
         self.client.cmd(&request)
     }
@@ -98,16 +103,49 @@ fn compare_with(real: &Server) {
         for _ in 0..steps {
             let request = calls.next(|name, keys, args| ours.request(name, keys, args));
             let (mine, its) = (ours.client.raw(&request), theirs.client.raw(&request));
-            assert_eq!(mine, its, "{}", show_command(&request));
+            // The same errors have other words there.
+            let is_loose = real.name != "valkey" && mine.starts_with(b"-") && its.starts_with(b"-");
+            assert!(
+                mine == its || is_loose,
+                "{}\n  kivi: {mine:?}\n  {}: {its:?}",
+                show_command(&request),
+                real.name
+            );
             calls.learn(&ours_reply(&mine));
         }
         let digest = |client: &mut Client| client.raw(&["DEBUG", "DIGEST"]);
-        let kept = digest(&mut ours.client);
-        assert_eq!(kept, digest(&mut theirs.client), "the keys are the same");
-        assert_eq!(ours.client.raw(&["DEBUG", "LOADAOF"]), b"+OK\r\n");
-        assert_eq!(digest(&mut ours.client), kept, "the log has the same");
+        assert_eq!(
+            digest(&mut ours.client),
+            digest(&mut theirs.client),
+            "the keys are the same"
+        );
+        assert_log_has_all(&mut ours.client);
         kivi.assert_alive();
     }
+}
+
+/// Whether repeating the log makes the same keys.
+fn assert_log_has_all(client: &mut Client) {
+    let keys = client.cmd(&["KEYS", "*"]);
+    let mut keys: Vec<String> = keys.items().iter().map(Reply::text).collect();
+    keys.sort();
+    let dump = |client: &mut Client| -> Vec<(String, String)> {
+        let value = |key: &String| {
+            let dump = client.cmd(&["DEBUG", "DIGEST-VALUE", key]);
+            (key.clone(), format!("{dump:?}"))
+        };
+        keys.iter().map(value).collect()
+    };
+    let (before, size) = (dump(client), client.cmd(&["DBSIZE"]).int());
+    assert_eq!(client.raw(&["DEBUG", "LOADAOF"]), b"+OK\r\n");
+    for (before, after) in before.iter().zip(&dump(client)) {
+        assert_eq!(before, after, "the log has another value");
+    }
+    assert_eq!(
+        client.cmd(&["DBSIZE"]).int(),
+        size,
+        "the log has other keys"
+    );
 }
 
 fn ours_reply(raw: &[u8]) -> Reply {
@@ -132,7 +170,11 @@ fn with_clients(work: impl Fn(usize, &mut App) + Sync, check: impl Fn(&mut App))
         check(&mut app);
         let digest = app.client.raw(&["DEBUG", "DIGEST"]);
         assert_eq!(app.client.raw(&["DEBUG", "LOADAOF"]), b"+OK\r\n");
-        assert_eq!(app.client.raw(&["DEBUG", "DIGEST"]), digest, "what the log has");
+        assert_eq!(
+            app.client.raw(&["DEBUG", "DIGEST"]),
+            digest,
+            "what the log has"
+        );
         kivi.assert_alive();
     }
 }
@@ -153,7 +195,7 @@ fn a_lock_lets_in_one_at_a_time() {
                     continue;
                 }
                 let count = match app.client.cmd(&["GET", "inside"]) {
-                    Reply::Null => 0,
+                    Reply::Nil => 0,
                     count => count.text().parse::<u64>().expect("a number"),
                 };
                 assert_eq!(app.run("unlock", &["lock"], &["another"]).int(), 0);
@@ -188,7 +230,7 @@ fn a_limit_is_kept_by_all_together() {
                     app.client.cmd(&["INCR", "allowed"]);
                 }
                 let held = app.run("semaphore", &["permits"], &[&request, "5", "1000", "100"]);
-                if held != Reply::Null {
+                if held != Reply::Nil {
                     app.client.cmd(&["INCR", "held"]);
                 }
             }
@@ -204,8 +246,15 @@ fn a_limit_is_kept_by_all_together() {
 }
 
 const QUEUE: [&str; 9] = [
-    "q:wait", "q:delayed", "q:prioritized", "q:id", "q:events", "q:counter", "q:active",
-    "q:completed", "q:failed",
+    "q:wait",
+    "q:delayed",
+    "q:prioritized",
+    "q:id",
+    "q:events",
+    "q:counter",
+    "q:active",
+    "q:completed",
+    "q:failed",
 ];
 
 fn add_job(app: &mut App, rng: &mut Rng, data: &str) {
@@ -221,7 +270,17 @@ fn add_job(app: &mut App, rng: &mut Rng, data: &str) {
 
 /// Works on a job, if there is one; its data if it was completed.
 fn work_on_job(app: &mut App, rng: &mut Rng, token: &str) -> Option<String> {
-    let [wait, delayed, prioritized, _, events, _, active, completed, failed] = QUEUE;
+    let [
+        wait,
+        delayed,
+        prioritized,
+        _,
+        events,
+        _,
+        active,
+        completed,
+        failed,
+    ] = QUEUE;
     let keys = [wait, active, prioritized, delayed, events];
     let taken = app.run("queue_take", &keys, &["q", "2000", token, "600000"]);
     let id = match &taken.items()[1] {
@@ -230,11 +289,19 @@ fn work_on_job(app: &mut App, rng: &mut Rng, token: &str) -> Option<String> {
     };
     let data = taken.items()[0].items()[1].text();
     // One in four fails, and is tried again.
-    let outcome = if rng.below(4) == 0 { "failed" } else { "completed" };
+    let outcome = if rng.below(4) == 0 {
+        "failed"
+    } else {
+        "completed"
+    };
     let keys = [active, completed, failed, delayed, events];
-    let other = ["q", &id, "another", "2000", "result", outcome, "1000", "0", "1000000"];
+    let other = [
+        "q", &id, "another", "2000", "result", outcome, "1000", "0", "1000000",
+    ];
     assert_eq!(app.run("queue_finish", &keys, &other).int(), -2);
-    let args = ["q", &id, token, "2000", "result", outcome, "1000", "0", "1000000"];
+    let args = [
+        "q", &id, token, "2000", "result", outcome, "1000", "0", "1000000",
+    ];
     assert_eq!(app.run("queue_finish", &keys, &args).int(), 0);
     assert_eq!(app.run("queue_finish", &keys, &args).int(), -2);
     (outcome == "completed").then_some(data)
@@ -269,7 +336,12 @@ fn every_job_is_done_once() {
         |app| {
             let all = (rounds * CLIENTS) as i64;
             let keys = [
-                "q:wait", "q:delayed", "q:prioritized", "q:active", "q:failed", "q:completed",
+                "q:wait",
+                "q:delayed",
+                "q:prioritized",
+                "q:active",
+                "q:failed",
+                "q:completed",
             ];
             let counts = app.run("queue_counts", &keys, &[]);
             let counts: Vec<i64> = counts.items().iter().map(Reply::int).collect();
@@ -306,7 +378,11 @@ fn a_scheduled_job_is_popped_by_one() {
         |app| {
             let mut seen = HashSet::new();
             for queue in app.client.cmd(&["SMEMBERS", "queues"]).items() {
-                for job in app.client.cmd(&["LRANGE", &queue.text(), "0", "-1"]).items() {
+                for job in app
+                    .client
+                    .cmd(&["LRANGE", &queue.text(), "0", "-1"])
+                    .items()
+                {
                     assert!(seen.insert(job.text()), "{job:?} was popped twice");
                 }
             }
@@ -328,14 +404,16 @@ fn money_is_neither_made_nor_lost() {
         |number, app| {
             let mut rng = Rng::new(number as u64);
             // The first to come opens the accounts.
-            if app.client.cmd(&["SET", "opens", "1", "NX"]) != Reply::Null {
+            if app.client.cmd(&["SET", "opens", "1", "NX"]) != Reply::Nil {
                 let mut mset = vec!["MSET"];
                 mset.extend(all.iter().flat_map(|&name| [name, "100"]));
                 app.client.cmd(&mset);
                 app.client.cmd(&["FUNCTION", "LOAD", "REPLACE", LIBRARY]);
                 is_open.store(true, Ordering::SeqCst);
             }
-            while app.client.cmd(&["EXISTS", "account:0"]).int() == 0 || !is_open.load(Ordering::SeqCst) {}
+            while app.client.cmd(&["EXISTS", "account:0"]).int() == 0
+                || !is_open.load(Ordering::SeqCst)
+            {}
             for _ in 0..rounds {
                 let (from, to) = (*rng.pick(&all), *rng.pick(&all));
                 let amount = (1 + rng.below(30)).to_string();
@@ -354,7 +432,9 @@ fn money_is_neither_made_nor_lost() {
                         mget.extend(&all);
                         let values = app.client.cmd(&mget);
                         let values = values.items().iter();
-                        let sum: i64 = values.map(|it| it.text().parse::<i64>().expect("a number")).sum();
+                        let sum: i64 = values
+                            .map(|it| it.text().parse::<i64>().expect("a number"))
+                            .sum();
                         assert_eq!(sum, total, "MGET");
                     }
                     3 => {
@@ -387,7 +467,11 @@ fn functions_that_count_count_for_all_clients() {
             app.client.cmd(&["INCR", "tickets"]);
             for _ in 1..rounds {
                 let ticket = app.client.cmd(&ticket).int().to_string();
-                assert_eq!(app.client.cmd(&["SADD", "drawn", &ticket]).int(), 1, "{ticket}");
+                assert_eq!(
+                    app.client.cmd(&["SADD", "drawn", &ticket]).int(),
+                    1,
+                    "{ticket}"
+                );
             }
         },
         |app| {

@@ -102,15 +102,27 @@ impl Calls {
         let request = self.made.to_string();
         match self.rng.below(5) {
             0 => call("limit_window", &[&key("window")], &["20", "600000"]),
-            1 => call("limit_sliding", &[&key("sliding")], &["10", "200", &now, &request]),
+            1 => call(
+                "limit_sliding",
+                &[&key("sliding")],
+                &["10", "200", &now, &request],
+            ),
             2 => {
                 let (tokens, at) = (key("tokens"), key("timestamp"));
                 let seconds = (self.now / 10).to_string();
                 let requested = (1 + self.rng.below(4)).to_string();
-                call("limit_bucket", &[&tokens, &at], &["3", "15", &seconds, &requested])
+                call(
+                    "limit_bucket",
+                    &[&tokens, &at],
+                    &["3", "15", &seconds, &requested],
+                )
             }
             3 => call("limit_cell", &[&key("cell")], &["5", "0.013", &now]),
-            _ => call("semaphore", &[&key("permits")], &[&request, "4", &now, "300"]),
+            _ => call(
+                "semaphore",
+                &[&key("permits")],
+                &[&request, "4", &now, "300"],
+            ),
         }
     }
 
@@ -125,7 +137,14 @@ impl Calls {
                 let order = *self.rng.pick(&["fifo", "lifo"]);
                 call(
                     "queue_add",
-                    &["q:wait", "q:delayed", "q:prio", "q:id", "q:events", "q:counter"],
+                    &[
+                        "q:wait",
+                        "q:delayed",
+                        "q:prio",
+                        "q:id",
+                        "q:events",
+                        "q:counter",
+                    ],
                     &["q", "work", &data, &now, delay, priority, order],
                 )
             }
@@ -144,10 +163,20 @@ impl Calls {
             }
             10 => call(
                 "queue_counts",
-                &["q:wait", "q:active", "q:prio", "q:delayed", "q:completed", "q:none", "q:events"],
+                &[
+                    "q:wait",
+                    "q:active",
+                    "q:prio",
+                    "q:delayed",
+                    "q:completed",
+                    "q:none",
+                    "q:events",
+                ],
                 &[],
             ),
-            _ if self.rng.chance(10) => call("queue_obliterate", &["q:wait", "q:prio"], &["q", "3"]),
+            _ if self.rng.chance(10) => {
+                call("queue_obliterate", &["q:wait", "q:prio"], &["q", "3"])
+            }
             _ => self.finish(&now),
         }
     }
@@ -162,7 +191,13 @@ impl Calls {
             }
         };
         let outcome = *self.rng.pick(&["completed", "failed"]);
-        let keys = ["q:active", "q:completed", "q:failed", "q:delayed", "q:events"];
+        let keys = [
+            "q:active",
+            "q:completed",
+            "q:failed",
+            "q:delayed",
+            "q:events",
+        ];
         let args = ["q", &id, &token, now, "a result", outcome, "3", "100", "10"];
         call("queue_finish", &keys, &args)
     }
@@ -203,7 +238,11 @@ impl Calls {
         let tag = self.rng.below(20).to_string();
         match self.rng.below(12) {
             0 | 1 => call("transfer", &[&one, &two], &[&amount]),
-            2 => call("audit", &["account:0", "account:1", "account:2", "account:3"], &[]),
+            2 => call(
+                "audit",
+                &["account:0", "account:1", "account:2", "account:3"],
+                &[],
+            ),
             3 => call("audit_any", &[], &["account:", "4"]),
             4 => call("checkout", &[&one, &two], &["1", "2"]),
             5 => call("session", &[&self.name("session", 2)], &[&player, "1000"]),
