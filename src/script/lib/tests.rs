@@ -5,7 +5,7 @@
 //! Valkey hashes strings in its own way.
 
 use super::{bit, cjson, structs};
-use crate::sys::lua::{Stack, State};
+use crate::sys::lua::{CallError, Host, Raise, Stack, State};
 
 /// An interpreter with the libraries as globals.
 struct Libraries {
@@ -256,4 +256,45 @@ fn a_coroutine_uses_libraries_too() {
         end)
         return run('[1,{}]') .. table.concat({run('abc')}, ' ')";
     assert_eq!(libraries.eval(source), "[1,{}]4 00FF");
+}
+
+/// Ends a script with its first tick.
+struct Impatient;
+
+impl Host for Impatient {
+    fn call(&mut self, _: u32, stack: &mut Stack<'_>) -> Result<i32, Raise> {
+        Err(stack.error("no functions"))
+    }
+
+    fn tick(&mut self, stack: &mut Stack<'_>) -> Result<(), Raise> {
+        Err(stack.error("enough"))
+    }
+}
+
+#[test]
+fn long_texts_let_the_host_end_the_script() {
+    let mut libraries = Libraries::with_memory(64 << 20);
+    for source in [
+        &b"t = {string.rep('x', 1000000)}"[..],
+        b"text = cjson.encode(t)",
+        b"values = cjson.encode({1, 2, 3, string.rep('y', 200000)})",
+    ] {
+        let mut stack = libraries.state.stack();
+        assert!(stack.load(source, c"@test").is_ok());
+        assert_eq!(stack.call(0, 0, None), Ok(()));
+    }
+    for source in [
+        &b"return cjson.encode(t)"[..],
+        b"pcall(cjson.encode, t) return 1",
+        b"return cjson.decode('[' .. text .. ',' .. values .. ']')",
+    ] {
+        let ended = libraries.state.with_host(&mut Impatient, |stack| {
+            assert!(stack.load(source, c"@test").is_ok());
+            let ended = stack.call(0, 1, None);
+            assert_eq!(stack.string(-1).map(|text| text.ends_with(b"enough")), Some(true));
+            stack.set_top(0);
+            ended
+        });
+        assert_eq!(ended, Err(CallError::Runtime));
+    }
 }

@@ -1,5 +1,3 @@
-//! The interface to Lua: calls both ways, limits, errors.
-
 use super::{CallError, Function, Host, Kind, Raise, Stack, State};
 
 /// An interpreter with libraries, a limit of 64 MB, that ticks every 1,000 instructions.

@@ -8,6 +8,9 @@ use super::{DECODE_DEPTH_MAX, DECODE_INVALID};
 use crate::sys::lua::{Cells, Raise, Stack};
 use crate::util::c_num::strtod;
 
+/// So much of a text is read before it is told as work.
+const STEP_BYTES: usize = 16 << 10;
+
 /// `cjson.decode(text)`
 pub(super) fn decode(stack: &mut Stack<'_>) -> Result<i32, Raise> {
     if stack.top() != 1 {
@@ -23,6 +26,7 @@ pub(super) fn decode(stack: &mut Stack<'_>) -> Result<i32, Raise> {
             text,
             at: 0,
             token_at: 0,
+            spent: 0,
             settings,
             open: SmallVec::new(),
             unescaped: Vec::new(),
@@ -85,6 +89,8 @@ struct Decoder<'t> {
     at: usize,
     /// Where the last token began, or went wrong.
     token_at: usize,
+    /// So much of the text was told as work.
+    spent: usize,
     settings: Cells,
     open: SmallVec<[Open; 16]>,
     unescaped: Vec<u8>,
@@ -110,6 +116,10 @@ impl Decoder<'_> {
                     None => break,
                 },
             };
+            if self.at - self.spent >= STEP_BYTES {
+                stack.spend(self.at - self.spent)?;
+                self.spent = self.at;
+            }
         }
         match self.token() {
             Token::End => Ok(()),

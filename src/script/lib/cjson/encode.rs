@@ -252,10 +252,11 @@ impl Encoder {
         done.unwrap_or(Ok(()))
     }
 
-    /// An error if the text has become too long.
+    /// An error if the text has become too long, or the script shall end.
     #[cold]
     fn check_size(&mut self, stack: &mut Stack<'_>) -> Result<(), Raise> {
         let len = self.out.len();
+        stack.spend(STEP_BYTES)?;
         self.look_at = len + STEP_BYTES;
         // More than any interpreter may have.
         stack.allow(if len > TEXT_BYTES_MAX {
