@@ -246,6 +246,11 @@ fn shutdown(ctx: &mut Ctx<'_>) -> CmdResult {
             false => Err(CmdError::text("ERR No shutdown in progress.")),
         };
     }
+    if !flags.nosave
+        && let Some(error) = ctx.server.scripts.running.busy_error()
+    {
+        return Err(error);
+    }
     Ok(Next::Chore(Chore::Shutdown(flags)))
 }
 

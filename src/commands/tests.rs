@@ -91,11 +91,17 @@ impl Test {
 
     /// One more client of the same server.
     pub(crate) fn client(&self) -> Test {
-        let session = Session::new(self.session.server().clone(), self.table.clone());
-        Test {
-            session,
-            clock: self.clock.clone(),
-            table: self.table.clone(),
+        self.connector()()
+    }
+
+    /// What makes clients of the same server, for other threads.
+    pub(crate) fn connector(&self) -> impl Fn() -> Test + Send + Sync + use<> {
+        let server = self.session.server().clone();
+        let (clock, table) = (self.clock.clone(), self.table.clone());
+        move || Test {
+            session: Session::new(server.clone(), table.clone()),
+            clock: clock.clone(),
+            table: table.clone(),
         }
     }
 

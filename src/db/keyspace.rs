@@ -79,6 +79,12 @@ impl ShardData {
         }
     }
 
+    /// How many listen to keys of the shard, each for each key.
+    #[cfg(test)]
+    pub fn listeners_len(&self) -> usize {
+        self.side.listeners.len()
+    }
+
     /// Tells those who watch keys of a database that it is emptied.
     pub(super) fn touch_flushed(&mut self, db: DbIndex) {
         let table = self.tables.get(db.0 as usize);
@@ -453,13 +459,18 @@ impl<'k> Locks<'k> {
         first.max(self.rest.last().map(|(id, _)| *id))
     }
 
-    /// Holds one more shard, which comes behind all that are held: waits for it.
-    pub(super) fn hold_next(&mut self, keyspace: &'k Keyspace, id: ShardId) {
+    /// Holds one more shard, which comes behind all that are held: waits for it. False if someone has the
+    /// keyspace for himself.
+    pub(super) fn hold_next(&mut self, keyspace: &'k Keyspace, id: ShardId) -> bool {
         debug_assert!(
             self.highest() < Some(id),
             "shards are locked in ascending order"
         );
-        self.add(id, Hold::Own(keyspace.shard(id).data.lock()));
+        let Some(guard) = keyspace.claim(id) else {
+            return false;
+        };
+        self.add(id, Hold::Own(guard));
+        true
     }
 
     fn add(&mut self, id: ShardId, hold: Hold<'k>) {

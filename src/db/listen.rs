@@ -234,6 +234,12 @@ impl Listeners {
         self.count == 0
     }
 
+    /// How many listen, each for each key.
+    #[cfg(test)]
+    pub fn len(&self) -> usize {
+        self.count
+    }
+
     /// WATCH; false if the flag watches the key already.
     pub fn watch(&mut self, hash: u64, db: DbIndex, key: &[u8], flag: &Arc<WatchFlag>) -> bool {
         let keys = self.watched.entry(hash).or_default();

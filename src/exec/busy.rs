@@ -125,3 +125,6 @@ impl Drop for Course<'_> {
         self.server.scripts.running.end();
     }
 }
+
+#[cfg(test)]
+mod tests;

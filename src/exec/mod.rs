@@ -33,7 +33,6 @@ use crate::sys::{fiber, tsc};
 mod admit;
 pub mod alone;
 mod block;
-#[allow(dead_code)]
 mod busy;
 mod cached;
 mod chore;
@@ -361,13 +360,18 @@ impl Exec {
             }
             Ok(Next::Script(call)) => {
                 let call = (argv, call);
-                let Some(ended) = self.run_script(command, call, moment, client, out) else {
-                    client.reply = reply;
-                    return Flow::Wait(Wait::Gate);
-                };
+                match self.run_script(command, call, moment, client, out) {
+                    Some(ended) => failed = ended,
+                    None => {
+                        client.reply = reply;
+                        return match fiber::is_inside() {
+                            true => Flow::Wait(Wait::Gate),
+                            false => Flow::Alone,
+                        };
+                    }
+                }
                 moment.tick = started;
-                failed = ended.1;
-                ended.0
+                Flow::Done
             }
             Ok(next) => flow_of(next),
             Err(error) => {

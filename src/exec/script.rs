@@ -21,9 +21,11 @@ use crate::db::Access;
 use crate::resp::parse::Argv;
 use crate::resp::write::ReplyWriter;
 use crate::script::vm::{Failure, Vm};
+use crate::sys::fiber;
 
+use super::busy::Course;
 use super::transaction::Rest;
-use super::{Exec, Flow, Held, Moment, fanout};
+use super::{Exec, Held, Moment, fanout};
 
 mod calls;
 mod find;
@@ -79,8 +81,8 @@ impl Run<'_> {
 }
 
 impl Exec {
-    /// Runs the script that a request names: what becomes of the client, and whether it has failed.
-    /// `None` when someone else has the keyspace for himself.
+    /// Runs the script that a request names; whether it has failed. `None` if it has not run: when it
+    /// needs a stack of its own, or has that and someone else has the keyspace for himself.
     #[inline(never)]
     pub(super) fn run_script(
         &self,
@@ -89,7 +91,7 @@ impl Exec {
         moment: &mut Moment,
         client: &mut Client,
         out: &mut ReplyWriter,
-    ) -> Option<(Flow, bool)> {
+    ) -> Option<bool> {
         let config = self.config();
         let ran = self.with_script(&config, argv, call, false, |found, vm| {
             let found = match found {
@@ -97,7 +99,7 @@ impl Exec {
                 Err(error) => {
                     self.show_script(command, client, argv);
                     self.write_error(&error, out);
-                    return Some((Flow::Done, true));
+                    return Some(true);
                 }
             };
             let mut run = Run {
@@ -110,15 +112,16 @@ impl Exec {
             };
             let way = self.way_of(&run);
             if way != Way::Whole {
-                let held = self.hold_some(&run, way);
-                let ended = self.run_held(&mut run, way, held, moment, client, out);
-                if ended.is_some() {
-                    return ended;
+                if let Some(held) = self.hold_some(&run, way)
+                    && let Some(ended) = self.run_held(&mut run, way, held, moment, client, out)
+                {
+                    return Some(ended);
                 }
             }
-            let gate = Some(self.server.keyspace.gate.try_close()?);
-            let locks = self.server.keyspace.lock_all();
-            let held = Held { locks, gate };
+            if !fiber::is_inside() {
+                return None;
+            }
+            let held = self.hold_whole(true)?;
             self.run_held(&mut run, Way::Whole, held, moment, client, out)
         });
         ran.flatten()
@@ -144,15 +147,16 @@ impl Exec {
         }
     }
 
-    /// Locks what a script needs from the beginning that does not need everything.
-    fn hold_some(&self, run: &Run<'_>, way: Way) -> Held<'_> {
+    /// Locks what a script needs from the beginning that does not need everything; `None` when someone
+    /// has the keyspace for himself.
+    fn hold_some(&self, run: &Run<'_>, way: Way) -> Option<Held<'_>> {
         let keyspace = &self.server.keyspace;
         let locks = match (way, run.call.numkeys) {
             (Way::Reading, _) | (_, 0) => keyspace.lock_none(),
-            (_, 1) => keyspace.lock_one(keyspace.hash(&run.argv[ARGUMENTS_AT])),
-            _ => keyspace.lock_many(run.keys().map(|key| keyspace.hash(key))),
+            (_, 1) => keyspace.claim_one(keyspace.hash(&run.argv[ARGUMENTS_AT]))?,
+            _ => keyspace.claim_many(run.keys().map(|key| keyspace.hash(key)))?,
         };
-        Held { locks, gate: None }
+        Some(Held { locks, gate: None })
     }
 
     /// Runs a script with what is held, releases it, and replies. `None` if it has to begin again.
@@ -164,7 +168,7 @@ impl Exec {
         moment: &mut Moment,
         client: &mut Client,
         out: &mut ReplyWriter,
-    ) -> Option<(Flow, bool)> {
+    ) -> Option<bool> {
         let keyspace = &self.server.keyspace;
         let mut db = Access::new(keyspace, held.locks, client.db, moment.now_ms, true);
         db.set_client(client.shared.id);
@@ -187,7 +191,7 @@ impl Exec {
             // Nobody waits for it.
             drop(self.start_chore(chore));
         }
-        Some((Flow::Done, self.reply_of(run, played.result, out)))
+        Some(self.reply_of(run, played.result, out))
     }
 
     /// Runs a script in a transaction, with what that holds; whether it has failed.
@@ -261,8 +265,14 @@ impl Exec {
         client: &mut Client,
     ) -> Played {
         let before = client.db;
+        let threshold_ms = run.config.busy_reply_threshold_ms;
+        let has_course = way == Way::Whole && !db.is_replaying();
+        let course = has_course.then(|| Course::begin(&self.server, threshold_ms));
         let mut calls = Calls {
             exec: self,
+            request: run.argv,
+            code: run.call.code,
+            course,
             db,
             client,
             moment,
@@ -275,16 +285,9 @@ impl Exec {
             begins_again: false,
             chore: None,
         };
-        let running = &self.server.scripts.running;
-        if way == Way::Whole {
-            running.begin();
-        }
         let arguments = run.argv.from(ARGUMENTS_AT);
         let numkeys = run.call.numkeys;
         let result = run.vm.run(run.found.code, arguments, numkeys, &mut calls);
-        if way == Way::Whole {
-            running.end();
-        }
         calls.db.effects.set_muted(false);
         if calls.client.db != before {
             calls.client.select(before);

@@ -11,10 +11,11 @@
 
 use memchr::memchr;
 
+use super::sandbox;
 use super::vm::Failure;
 use crate::resp::write::{Deferred, Mark, ReplyWriter};
 use crate::spec::CmdError;
-use crate::sys::lua::{Kind, Raise, Ref, Stack};
+use crate::sys::lua::{Kind, Place, Plain, Raise, Ref, Stack};
 use crate::util::num;
 
 /// Longest reply of a script, bytes.
@@ -85,19 +86,12 @@ pub(super) fn push_strings<'a>(
 
 // --- arguments of commands --------------------------------------------------------------------------
 
-/// Appends a value as the argument of a command; false if it is neither a string nor a number.
+/// Appends a string or a number as the argument of a command.
 #[inline]
-pub(super) fn push_argument(stack: &Stack<'_>, index: i32, out: &mut Vec<u8>) -> bool {
-    if let Some(bytes) = stack.string(index) {
-        out.extend_from_slice(bytes);
-        return true;
-    }
-    match stack.number(index) {
-        Some(number) => {
-            push_number(number, out);
-            true
-        }
-        None => false,
+pub(super) fn push_argument(value: Plain<'_>, out: &mut Vec<u8>) {
+    match value {
+        Plain::String(bytes) => out.extend_from_slice(bytes),
+        Plain::Number(number) => push_number(number, out),
     }
 }
 
@@ -147,16 +141,19 @@ impl<'a> Reader<'a> {
 
     #[inline]
     fn integer(&mut self) -> i64 {
-        let line = self.line();
-        let (is_negative, digits) = match line.split_first() {
-            Some((b'-', digits)) => (true, digits),
-            _ => (false, line),
-        };
+        let rest = self.bytes.get(self.at..).unwrap_or_default();
+        let is_negative = rest.first() == Some(&b'-');
+        let digits = rest.get(usize::from(is_negative)..).unwrap_or_default();
         // As the negative number, of which there is one more.
-        let number = digits.iter().fold(0i64, |number, digit| {
-            let digit = i64::from(digit.wrapping_sub(b'0'));
-            number.wrapping_mul(10).wrapping_sub(digit)
-        });
+        let (mut number, mut len) = (0i64, 0);
+        for digit in digits.iter().map(|byte| byte.wrapping_sub(b'0')) {
+            if digit > 9 {
+                break;
+            }
+            number = number.wrapping_mul(10).wrapping_sub(digit.into());
+            len += 1;
+        }
+        self.at += usize::from(is_negative) + len + 2;
         match is_negative {
             true => number,
             false => number.wrapping_neg(),
@@ -418,8 +415,7 @@ impl Answer<'_> {
     /// Writes the value on top of the stack and takes it; a table that contains values is opened instead,
     /// and stays.
     fn value(&mut self, stack: &mut Stack<'_>) {
-        // Valkey has one more value below.
-        if stack.top() + 1 + 4 > STACK_VALUES_MAX {
+        if stack.top() + 4 > STACK_VALUES_MAX {
             self.error(b"ERR reached lua stack limit", false);
             return stack.pop(1);
         }
@@ -468,6 +464,10 @@ impl Answer<'_> {
     fn table(&mut self, stack: &mut Stack<'_>) {
         let names = self.names;
         let table = stack.top();
+        if stack.is_list(-1) {
+            let deferred = self.out.deferred_array();
+            return self.open(OpenKind::Array, deferred);
+        }
         if Self::push_field(stack, &names.err, Kind::String) {
             let text = until_nul(stack.string(-1).unwrap_or_default()).to_vec();
             stack.pop(1);
@@ -605,11 +605,11 @@ fn is_counted(stack: &mut Stack<'_>, names: &Names) -> bool {
 }
 
 /// What an error says: the value on top, which stays.
-pub(super) fn error_text(stack: &mut Stack<'_>, names: &Names) -> Vec<u8> {
+pub(super) fn error_text(stack: &mut Stack<'_>) -> Vec<u8> {
     if stack.kind(-1) != Kind::Table {
         return [b"ERR ", until_nul(&text_of(stack))].concat();
     }
-    stack.push_ref(&names.err);
+    stack.push_string("err");
     let has_text = stack.get(-2).is_ok() && stack.make_string(-1);
     let text = match stack.string(-1) {
         Some(text) if has_text => until_nul(text).to_vec(),
@@ -636,16 +636,30 @@ fn text_of(stack: &mut Stack<'_>) -> Vec<u8> {
     }
 }
 
+/// Where an error was raised that the function has been called with which runs now.
+pub(super) fn place(stack: &Stack<'_>) -> Option<Place> {
+    match stack.place(1) {
+        Some(place) if place.is_native => stack.place(2),
+        place => place,
+    }
+}
+
 /// What a script fails with by the error on top of the stack, which stays: its text, and where it was
 /// raised. To be called by the function that Lua calls with the error.
 pub(super) fn failure(stack: &mut Stack<'_>, names: &Names) -> Failure {
-    let mut place = stack.place(1);
-    if place.as_ref().is_some_and(|place| place.is_native) {
-        place = stack.place(2);
+    let is_table = stack.kind(-1) == Kind::Table;
+    if is_table && sandbox::is_front(stack, -1) {
+        // Valkey notes the place in the table, which fails.
+        const TEXT: &str = "ERR err_handler_def:10: Attempt to modify a readonly table script: \
+                            on @err_handler_def:10.";
+        return Failure {
+            error: CmdError::text(TEXT),
+            is_counted: false,
+        };
     }
-    let is_counted = stack.kind(-1) == Kind::Table && is_counted(stack, names);
-    let mut text = error_text(stack, names);
-    if let Some(place) = place {
+    let is_counted = is_table && is_counted(stack, names);
+    let mut text = error_text(stack);
+    if let Some(place) = place(stack) {
         text.extend_from_slice(b" script: on ");
         text.extend_from_slice(&place.source);
         text.extend_from_slice(format!(":{}.", place.line).as_bytes());
@@ -655,3 +669,6 @@ pub(super) fn failure(stack: &mut Stack<'_>, names: &Names) -> Failure {
         is_counted,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -156,7 +156,9 @@ impl Registry {
             let found = self.functions.get(&lowered(&function.name));
             if found.is_some_and(|found| Some(found.library.id) != replaced) {
                 let name = &function.name;
-                return Err(CmdError::owned(format!("ERR Function {name} already exists")));
+                return Err(CmdError::owned(format!(
+                    "ERR Function {name} already exists"
+                )));
             }
         }
         Ok(())
@@ -245,7 +247,10 @@ impl Libraries {
     /// The sources of all libraries, in the order in which they were loaded.
     pub fn sources(&self) -> Vec<Arc<[u8]>> {
         let current = self.current();
-        current.libraries().map(|library| library.source.clone()).collect()
+        current
+            .libraries()
+            .map(|library| library.source.clone())
+            .collect()
     }
 
     /// Grows with every change: whoever keeps a [`Registry`] compares this one load, which has to come
@@ -267,7 +272,9 @@ impl Libraries {
     ) -> Result<Arc<Library>, CmdError> {
         let header = load::header(source)?;
         let former = self.current();
-        let replaced = former.library(header.name.as_bytes()).map(|library| library.id);
+        let replaced = former
+            .library(header.name.as_bytes())
+            .map(|library| library.id);
         if replaced.is_some() && !replace {
             return Err(already_exists(&header.name));
         }
@@ -371,7 +378,8 @@ impl Libraries {
 
     /// Tells what [`Libraries::home`] takes by now.
     pub fn note_home_bytes(&self, home: &Shelf) {
-        self.home_bytes.store(home.vm.used_bytes(), Ordering::Relaxed);
+        self.home_bytes
+            .store(home.vm.used_bytes(), Ordering::Relaxed);
     }
 
     fn change(&self, change: impl FnOnce(&mut Registry)) {

@@ -11,11 +11,10 @@
 
 use sha1::{Digest as _, Sha1};
 
-use super::Repl;
-use super::convert;
 use super::vm::{Run, Settings, Use};
+use super::{Repl, convert, sandbox};
 use crate::resp::parse::{Argv, Span};
-use crate::sys::lua::{Function, Kind, Raise, Ref, Stack};
+use crate::sys::lua::{Function, Kind, Plain, Raise, Ref, Stack};
 
 /// Most bytes that the arguments of one call may have together.
 const ARGUMENT_BYTES_MAX: usize = 1 << 30;
@@ -122,51 +121,52 @@ const FUNCTIONS: &[(&str, Seen, Value)] = &[
     ),
 ];
 
-/// Sets `redis`, `server`, and what else scripts find as globals.
+/// Sets `redis`, `server`, and what else scripts find as globals besides libraries.
 pub(super) fn open(stack: &mut Stack<'_>, settings: &Settings) {
-    let set = |stack: &mut Stack<'_>, name: &str| {
-        stack
-            .raw_set_name(1, name)
-            .expect("memory is not refused yet");
-    };
     stack.set_top(0);
     stack.push_globals();
     push_api(stack, settings, false);
     stack.push_value(-1);
-    set(stack, "server");
-    set(stack, "redis");
+    set(stack, 1, "server");
+    set(stack, 1, "redis");
     stack.push_function(pcall);
-    set(stack, "pcall");
+    set(stack, 1, "pcall");
+    if settings.used_for == Use::Scripts {
+        stack.push_function(error_handler);
+        stack.push_value(-1);
+        set(stack, 1, "__redis__err__handler");
+        set(stack, 1, "__server__err__handler");
+    }
     stack.set_top(0);
 }
 
-/// The metatable of the globals that functions see, and one like it with which libraries see only
-/// `redis` and `server`, and there only what they may use while they are loaded.
+/// Sets a name in a table to what is on top, and takes it.
+fn set(stack: &mut Stack<'_>, table: i32, name: &str) {
+    stack
+        .raw_set_name(table, name)
+        .expect("a name, and memory, since no script has run");
+}
+
+/// The metatable of the globals that functions see, and the one with which libraries see only `redis` and
+/// `server`, and there only what they may use while they are loaded. Called behind `sandbox::install`.
 pub(super) fn globals_metas(stack: &mut Stack<'_>, settings: &Settings) -> (Ref, Ref) {
-    let set = |stack: &mut Stack<'_>, table: i32, name: &str| {
-        stack
-            .raw_set_name(table, name)
-            .expect("memory is not refused yet");
-    };
     stack.set_top(0);
-    stack.push_globals();
-    assert!(stack.push_metatable(1), "globals are guarded");
-    let all = stack.top();
-    stack.push_table(0, 4);
-    let loading = stack.top();
-    stack.push_nil();
-    while stack.next(all) == Ok(true) {
-        stack.push_value(-2);
-        stack.insert(-2);
-        stack.raw_set(loading).expect("memory is not refused yet");
-    }
     stack.push_table(0, 2);
     push_api(stack, settings, true);
+    sandbox::refuse_unknown(stack);
+    sandbox::make_front(stack);
     stack.push_value(-1);
-    set(stack, -3, "redis");
-    set(stack, -2, "server");
-    set(stack, loading, "__index");
+    for name in ["redis", "server"] {
+        set(stack, 1, name);
+    }
+    sandbox::refuse_unknown(stack);
+    sandbox::make_front(stack);
+    let has_metatable = stack.push_metatable(-1);
+    assert!(has_metatable, "a front has a metatable");
     let loading = stack.keep();
+    stack.push_globals();
+    let has_metatable = stack.push_metatable(-1);
+    assert!(has_metatable, "globals have a front");
     let all = stack.keep();
     stack.set_top(0);
     (all, loading)
@@ -176,11 +176,6 @@ pub(super) fn globals_metas(stack: &mut Stack<'_>, settings: &Settings) -> (Ref,
 fn push_api(stack: &mut Stack<'_>, settings: &Settings, is_loading: bool) {
     stack.push_table(0, 32);
     let table = stack.top();
-    let set = |stack: &mut Stack<'_>, name: &str| {
-        stack
-            .raw_set_name(table, name)
-            .expect("memory is not refused yet");
-    };
     for (name, seen, value) in FUNCTIONS {
         if seen.by(settings.used_for, is_loading) {
             match *value {
@@ -188,7 +183,7 @@ fn push_api(stack: &mut Stack<'_>, settings: &Settings, is_loading: bool) {
                 Value::Ask(ask) => stack.push_host_function(ask as u32),
                 Value::Number(number) => stack.push_number(number),
             }
-            set(stack, name);
+            set(stack, table, name);
         }
     }
     for (name, version) in [
@@ -196,12 +191,12 @@ fn push_api(stack: &mut Stack<'_>, settings: &Settings, is_loading: bool) {
         ("KIVI_VERSION", settings.kivi_version),
     ] {
         stack.push_string(version);
-        set(stack, name);
+        set(stack, table, name);
         stack.push_number(version_number(version));
-        set(stack, &format!("{name}_NUM"));
+        set(stack, table, &format!("{name}_NUM"));
     }
     stack.push_string("kivi");
-    set(stack, "SERVER_NAME");
+    set(stack, table, "SERVER_NAME");
 }
 
 /// A version of three numbers as one: a byte each.
@@ -287,12 +282,14 @@ fn read_arguments(
     }
     for index in 1..=count {
         let start = bytes.len();
-        if stack.len(index).saturating_add(start) > ARGUMENT_BYTES_MAX {
+        let Some(value) = stack.plain(index) else {
+            return Err(b"ERR Command arguments must be strings or integers");
+        };
+        if matches!(value, Plain::String(text) if text.len().saturating_add(start) > ARGUMENT_BYTES_MAX)
+        {
             return Err(b"ERR The arguments of this call are too long");
         }
-        if !convert::push_argument(stack, index, bytes) {
-            return Err(b"ERR Command arguments must be strings or integers");
-        }
+        convert::push_argument(value, bytes);
         spans.push(Span {
             start: start as u32,
             len: (bytes.len() - start) as u32,
@@ -477,6 +474,35 @@ fn say_false(stack: &mut Stack<'_>) -> Result<i32, Raise> {
 
 fn say_nothing(_: &mut Stack<'_>) -> Result<i32, Raise> {
     Ok(0)
+}
+
+/// `__redis__err__handler(error)`: what Redis itself calls with errors that nobody has caught; scripts find
+/// it, too.
+fn error_handler(stack: &mut Stack<'_>) -> Result<i32, Raise> {
+    if stack.top() == 0 {
+        stack.push_nil();
+    }
+    stack.set_top(1);
+    if stack.kind(1) != Kind::Table {
+        let text = convert::error_text(stack);
+        push_error(stack, &text, false)?;
+        stack.replace(1);
+    }
+    if let Some(place) = convert::place(stack) {
+        stack.push_string(&place.source);
+        set_field(stack, "source")?;
+        stack.push_number(place.line.into());
+        set_field(stack, "line")?;
+    }
+    Ok(1)
+}
+
+/// Sets a field of the table at 1 to what is on top, unless it is one that scripts can't change.
+fn set_field(stack: &mut Stack<'_>, name: &str) -> Result<(), Raise> {
+    match sandbox::is_front(stack, 1) {
+        true => Err(stack.error("Attempt to modify a readonly table")),
+        false => stack.raw_set_name(1, name),
+    }
 }
 
 /// `pcall(function, ...)`: of an error that is a table it gives the field `err`, if that is a text.

@@ -17,11 +17,12 @@
 //! To add a function to `redis`: a row in `redis_api::FUNCTIONS`.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
+use std::hash::{BuildHasher as _, BuildHasherDefault, Hasher, RandomState};
 
 use super::convert::{self, Names};
 use super::lib::{bit, cjson, cmsgpack, structs};
 use super::redis_api::{self, Ask};
+use super::sandbox::{self, Globals};
 use super::{Caller, Script, Tick};
 use crate::resp::parse::{Argv, Span};
 use crate::resp::write::ReplyWriter;
@@ -36,6 +37,9 @@ const SCRIPTS_MAX: usize = 2048;
 const GARBAGE_BYTES_MAX: u64 = 8 << 20;
 /// What a script's calls may keep of the buffers that they share, bytes.
 const SCRATCH_BYTES_MAX: usize = 64 << 10;
+
+/// Spreads consecutive numbers (the golden ratio).
+const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// What an interpreter is for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -106,8 +110,11 @@ pub struct Vm {
     /// The interpreter.
     state: State,
     used_for: Use,
+    globals: Globals,
+    /// Scripts can change what they see, so it is put right before each of them.
+    is_restored: bool,
     /// The real table of globals.
-    globals: Ref,
+    real_globals: Ref,
     /// Metatables of what functions take for the table of globals: for all times, and for when a library
     /// is loaded.
     globals_metas: Option<(Ref, Ref)>,
@@ -118,8 +125,10 @@ pub struct Vm {
     json: cjson::Config,
     codes: Codes,
     scripts: HashMap<u64, Compiled, BuildHasherDefault<IdHasher>>,
-    /// Counts runs, for [`Compiled::ran_at`].
+    /// Counts runs, and what is about to run, for [`Compiled::ran_at`].
     runs: u64,
+    /// What random numbers of a run begin with, together with its number.
+    seed: u64,
     /// The epoch of the registry that `scripts` follows.
     epoch: u64,
     scratch: Scratch,
@@ -165,14 +174,19 @@ impl Vm {
         let mut state = State::new(settings.memory_limit_bytes, TICK);
         state.open_libraries();
         let mut stack = state.stack();
-        stack.push_globals();
-        let globals = stack.keep();
+        let names = Names::new(&mut stack);
         stack.push_host_function(Ask::Handler as u32);
         let handler = stack.keep();
-        let names = Names::new(&mut stack);
         let json = open_libraries(&mut stack);
         redis_api::open(&mut stack, settings);
-        front_globals(&mut stack);
+        let options = sandbox::Options {
+            has_insecure_api: settings.has_insecure_api,
+        };
+        let globals = sandbox::install(&mut state, &options);
+        let mut stack = state.stack();
+        stack.set_top(0);
+        globals.push_real(&mut stack);
+        let real_globals = stack.keep();
         let globals_metas = (settings.used_for == Use::Functions)
             .then(|| redis_api::globals_metas(&mut stack, settings));
         stack.collect_garbage();
@@ -181,6 +195,8 @@ impl Vm {
             state,
             used_for: settings.used_for,
             globals,
+            is_restored: settings.has_insecure_api,
+            real_globals,
             globals_metas,
             handler,
             names,
@@ -188,6 +204,7 @@ impl Vm {
             codes: Codes::default(),
             scripts: HashMap::default(),
             runs: 0,
+            seed: RandomState::new().hash_one(0),
             epoch: 0,
             scratch: Scratch::default(),
             is_resp3: false,
@@ -281,7 +298,7 @@ impl Vm {
         let result = match (ended, end) {
             (Ok(()), _) => Ok(()),
             (Err(_), Some(error)) => Err(error.reply().into_owned()),
-            (Err(_), None) => Err(convert::error_text(&mut stack, &self.names)),
+            (Err(_), None) => Err(convert::error_text(&mut stack)),
         };
         stack.set_top(0);
         result.map_err(|text| {
@@ -316,6 +333,7 @@ impl Vm {
         caller: &mut dyn Caller,
     ) -> Result<(), Failure> {
         self.make_room();
+        self.begin();
         self.is_resp3 = false;
         let settings = self.codes.json(code);
         self.json.set(&mut self.state.stack(), settings);
@@ -326,17 +344,21 @@ impl Vm {
             is_resp3: false,
             failure: None,
         };
-        let (globals, handler, used_for) = (&self.globals, &self.handler, self.used_for);
-        let (names, codes) = (&self.names, &self.codes);
+        let (handler, used_for) = (&self.handler, self.used_for);
+        let (globals, is_restored) = (&self.globals, self.is_restored);
+        let (real_globals, names, codes) = (&self.real_globals, &self.names, &self.codes);
         let ended = self.state.with_host(&mut run, |stack| {
             stack.set_top(0);
             stack.push_ref(handler);
             stack.push_ref(codes.get(code));
+            if is_restored {
+                globals.restore(stack, -1);
+            }
             let numkeys = numkeys.min(arguments.len());
             let keys = arguments.iter().take(numkeys);
             let pushed = match used_for {
                 Use::Scripts => {
-                    stack.push_ref(globals);
+                    stack.push_ref(real_globals);
                     stack.push_ref(&names.keys);
                     convert::push_strings(stack, keys)
                         .and_then(|()| stack.raw_set(-3))
@@ -372,6 +394,13 @@ impl Vm {
                 Err(failure)
             }
         }
+    }
+
+    /// What one script has set, the next one does not see.
+    fn begin(&mut self) {
+        self.runs += 1;
+        let seed = self.seed.wrapping_add(self.runs);
+        sandbox::seed(&mut self.state, seed.wrapping_mul(SPREAD) >> 16);
     }
 
     /// The failure whose error is on top of the stack, and has not been through the handler.
@@ -461,18 +490,6 @@ fn set_global(stack: &mut Stack<'_>, name: &str) {
         .raw_set_name(-2, name)
         .expect("memory is not refused yet");
     stack.pop(1);
-}
-
-/// Puts an empty table in front of that of globals.
-fn front_globals(stack: &mut Stack<'_>) {
-    stack.push_table(0, 0);
-    stack.push_table(0, 1);
-    stack.push_globals();
-    stack
-        .raw_set_name(-2, "__index")
-        .expect("memory is not refused yet");
-    stack.set_metatable(-2);
-    stack.replace_globals();
 }
 
 /// The source without the line that says what it is in; the end of that line stays, so that lines
@@ -634,7 +651,7 @@ impl Hasher for IdHasher {
     }
 
     fn write_u64(&mut self, id: u64) {
-        self.0 = id.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(32);
+        self.0 = id.wrapping_mul(SPREAD).rotate_left(32);
     }
 }
 

@@ -12,9 +12,7 @@ use std::sync::Arc;
 use crate::config::{self, Config};
 use crate::persist::aof::commands::Commands;
 use crate::persist::aof::{Aof, AofError, AofState, AppendFsync, Place, Rewrite, Settings};
-use crate::persist::snapshot::{
-    self, FileSink, Format, Libraries, SaveProgress, SnapshotError,
-};
+use crate::persist::snapshot::{self, FileSink, Format, Libraries, SaveProgress, SnapshotError};
 use crate::persist::state::{Job, JobEnd, JobKind, Marks};
 use crate::sys::process;
 
@@ -402,11 +400,18 @@ pub fn prepare_shutdown(server: &Arc<Server>, force: bool) -> Result<(), saving:
         tracing::warn!("There is a child rewriting the AOF. Killing it!");
         server.persist.cancel_and_wait(JobKind::AofRewrite);
     }
-    if aof.state() == AofState::On {
+    flush_log(server);
+    Ok(())
+}
+
+/// Brings to the disk what is in memory of the log, if one is kept.
+pub fn flush_log(server: &Server) {
+    if let Some(aof) = server.persist.aof()
+        && aof.state() == AofState::On
+    {
         tracing::info!("Calling fsync() on the AOF file.");
         flush(server, &aof);
     }
-    Ok(())
 }
 
 fn flush(server: &Server, aof: &Aof) {

@@ -22,6 +22,9 @@ use crate::sys::{alloc, process};
 
 use super::{KIVI_VERSION, Lifecycle, REDIS_VERSION, Server, rewriting};
 
+/// How often is asked whether the script that runs has ended.
+const SCRIPT_ENDS: Duration = Duration::from_millis(5);
+
 /// Why a background job did not begin.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum NotStarted {
@@ -319,12 +322,20 @@ pub fn after_flush(server: &Arc<Server>) {
     let _ = save_now(server);
 }
 
-/// SHUTDOWN and the signals: saves what is to be saved, then has the server stop.
+/// SHUTDOWN and the signals: saves what is to be saved, then has the server stop. A script that runs ends
+/// first, unless it is busy and nothing is to be saved.
 ///
 /// # Errors
 /// When something could not be saved and `force` is not asked for: the server goes on.
 pub fn shutdown(server: &Arc<Server>, flags: ShutdownFlags) -> Result<(), ShutdownFailed> {
+    if flags.nosave && server.scripts.running.is_busy() {
+        stop_at_once(server);
+        return Ok(());
+    }
     let turn = server.persist.shutting_down();
+    while server.keyspace.gate.is_held_long() && server.lifecycle() < Lifecycle::Stopping {
+        std::thread::sleep(SCRIPT_ENDS);
+    }
     if server.lifecycle() >= Lifecycle::Stopping {
         return Ok(());
     }
@@ -345,6 +356,18 @@ pub fn shutdown(server: &Arc<Server>, flags: ShutdownFlags) -> Result<(), Shutdo
     }
     drop(turn);
     prepared
+}
+
+/// SHUTDOWN NOSAVE while a script is busy, which holds all shards and will not give them back: nobody is
+/// waited for who may wait for these. The script leaves no trace in the log.
+fn stop_at_once(server: &Arc<Server>) {
+    tracing::info!("User requested shutdown...");
+    for job in [JobKind::BgSave, JobKind::AofRewrite] {
+        server.persist.cancel(job);
+    }
+    rewriting::flush_log(server);
+    remove_temporary_files(server);
+    server.enter(Lifecycle::Stopping);
 }
 
 fn prepare_shutdown(server: &Arc<Server>, flags: ShutdownFlags) -> Result<(), ShutdownFailed> {

@@ -93,7 +93,7 @@ impl Words {
 pub(crate) const DIFFERENCES: &[Difference] = &[
     Difference {
         peer: Some(Peer::Redis7),
-        when: |w| w.0[0].starts_with("eval") || w.is("script"),
+        when: |w| w.0[0].starts_with("eval") || w.0[0].starts_with("fcall") || w.is("script"),
         allow: Allow::OtherError,
         reason: "other words, and where in which script an error came up is told in another way",
     },
@@ -111,7 +111,9 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
     },
     Difference {
         peer: None,
-        when: |w| w.is("script") && w.0.iter().any(|word| word.contains('\0')),
+        when: |w| {
+            (w.is("script") || w.is("function")) && w.0.iter().any(|word| word.contains('\0'))
+        },
         allow: Allow::AnyReply,
         reason: "Valkey reads the name of a subcommand up to its first NUL",
     },

@@ -251,7 +251,8 @@ impl Loaded {
             relaxed_version: false,
         };
         let progress = LoadProgress::default();
-        let summary = load_into(keyspace, bytes, &options, &progress);
+        let mut none = |_: &[u8]| Err("no libraries".to_owned());
+        let summary = load_into(keyspace, bytes, &options, &progress, &mut none);
         let summary = summary.unwrap_or_else(|error| panic!("{error}"));
         server.enter(Lifecycle::Running);
         Loaded {

@@ -38,7 +38,7 @@ pub(crate) const EVERY_SECOND: &[&str] = &[
     "0",
 ];
 
-/// A folder and the kind of server that uses it: `kivi`, `redis` or `valkey`.
+/// A folder and the kind of server that uses it: `kivi`, `redis`, `redis8` or `valkey`.
 pub(crate) struct Store {
     pub(crate) kind: &'static str,
     folder: TempDir,
@@ -50,13 +50,13 @@ impl Store {
     /// An empty folder for servers of that kind; `None` where there is none of that kind.
     pub(crate) fn of(kind: &'static str) -> Option<Store> {
         let folder = match kind {
-            "valkey" => TempDir::new_in(oracle()?.join("tmp")),
+            "valkey" | "redis8" => TempDir::new_in(oracle()?.join("tmp")),
             "redis" if !needs("redis-server") => return None,
             _ => TempDir::new(),
         };
         let folder = folder.expect("temporary folder");
         let inside = match kind {
-            "valkey" => format!("/tmp/{}", name_of(folder.path())),
+            "valkey" | "redis8" => format!("/tmp/{}", name_of(folder.path())),
             _ => folder.path().display().to_string(),
         };
         Some(Store {

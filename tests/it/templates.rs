@@ -57,6 +57,7 @@ pub(crate) const GROUPS: &[&[Template]] = &[
     CONNECTION,
     PUBSUB,
     scripts::SCRIPTS,
+    scripts::FUNCTIONS,
     SERVER,
     LIMITS,
 ];

@@ -60,7 +60,7 @@ impl Logged {
 
     /// The same, of one that was configured by these lines first.
     #[track_caller]
-    fn repeats_with(&mut self, configuration: &[&str]) {
+    fn repeats_with(&mut self, configuration: &[&str]) -> Test {
         self.records();
         let mut fresh = self.test.fresh();
         for line in configuration {
@@ -88,6 +88,13 @@ impl Logged {
         let digests = [&mut self.test, &mut fresh].map(|test| test.run("DEBUG DIGEST").text());
         assert_eq!(digests[0], digests[1]);
         assert_eq!(server.keyspace.oplog.cut(), 0);
+        fresh
+    }
+
+    /// The server of [`Logged::repeats`].
+    #[track_caller]
+    pub(crate) fn repeated(&mut self) -> Test {
+        self.repeats_with(&[])
     }
 }
 

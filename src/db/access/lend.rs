@@ -81,14 +81,14 @@ impl<'k> Access<'k> {
     }
 
     /// Holds the shards of keys with these hashes, too: waits for those behind all that are held
-    /// already, which keeps the order of locking. False if one of the others is in use.
+    /// already, which keeps the order of locking. False if one of the others is in use, or someone has
+    /// the keyspace for himself.
     pub fn hold_more(&mut self, hashes: &[u64]) -> bool {
         let keyspace = self.keyspace;
         let ids = ascending(hashes.iter().map(|hash| keyspace.shard_of(*hash)));
         ids.into_iter().all(|id| {
             if self.locks.highest() < Some(id) {
-                self.locks.hold_next(keyspace, id);
-                return true;
+                return self.locks.hold_next(keyspace, id);
             }
             self.locks.try_hold(keyspace, id)
         })

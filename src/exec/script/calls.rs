@@ -10,15 +10,17 @@ use smallvec::SmallVec;
 
 use crate::client::Client;
 use crate::commands::table::Found;
-use crate::commands::{Chore, Ctx, Next, Registered, ScriptClock};
+use crate::commands::{Chore, Ctx, Next, Registered, ScriptClock, ScriptCode};
 use crate::config::Config;
 use crate::db::{Access, Effects, Needs};
 use crate::resp::parse::Argv;
 use crate::resp::write::ReplyWriter;
-use crate::script::{Caller, Repl, Tick};
+use crate::script::running::Kind;
+use crate::script::{Caller, Repl, Tick, cache};
 use crate::spec::{Args, CmdError, Flags, keys};
 use crate::sys::tsc;
 
+use super::super::busy::Course;
 use super::super::{Exec, Moment, admit};
 use super::Way;
 
@@ -36,6 +38,9 @@ const READ_ONLY: CmdError =
     CmdError::text("ERR Write commands are not allowed from read-only scripts.");
 const UNKNOWN_TO_ACL: CmdError =
     CmdError::text("ERR Invalid command passed to server.acl_check_cmd()");
+/// From so many ticks on a command counts as a tick of its script, whose instructions come by too slowly:
+/// a quarter of a millisecond, or a whole one where ticks are nanoseconds.
+const LONG_CALL_TICKS: u64 = 1 << 20;
 /// Seen by nobody: what a script is told that has to begin again.
 const BEGINS_AGAIN: CmdError = CmdError::text("ERR the script begins again");
 /// Seen by nobody, unless what was proven of a script is wrong.
@@ -50,6 +55,11 @@ const WHOLE: Flags = Flags::EXCLUSIVE.and(Flags::ALL_SHARDS);
 /// See the module's text.
 pub(super) struct Calls<'c, 'k> {
     pub(super) exec: &'c Exec,
+    /// The request that runs the script, and what names that in it.
+    pub(super) request: Argv<'c>,
+    pub(super) code: ScriptCode,
+    /// The time of one that holds everything.
+    pub(super) course: Option<Course<'c>>,
     /// What the script holds.
     pub(super) db: &'c mut Access<'k>,
     pub(super) client: &'c mut Client,
@@ -85,9 +95,13 @@ impl Caller for Calls<'_, '_> {
     }
 
     fn tick(&mut self) -> Tick {
-        match self.way {
-            Way::Reading => Tick::End(self.begin_again()),
-            Way::Bounded | Way::Whole => Tick::Continue,
+        if self.way == Way::Reading {
+            return Tick::End(self.begin_again());
+        }
+        let (request, code) = (self.request, self.code);
+        match &mut self.course {
+            Some(course) => course.tick(|| shown(request, code)),
+            None => Tick::Continue,
         }
     }
 
@@ -124,8 +138,8 @@ impl Calls<'_, '_> {
             if let Some(error) = admit::writes_refused(&self.exec.server, self.config) {
                 return Err(error);
             }
-            if self.way == Way::Whole && !self.db.is_replaying() {
-                self.exec.server.scripts.running.begin_write()?;
+            if let Some(course) = &mut self.course {
+                course.begin_write()?;
             }
         }
         Ok(())
@@ -172,7 +186,8 @@ impl Calls<'_, '_> {
         if self.client.is_import_source {
             db.see_expired();
         }
-        self.moment.tick = tsc::ticks();
+        let started = tsc::ticks();
+        self.moment.tick = started;
         let mut ctx = Ctx {
             args: Args::new(argv, 1 + command.is_subcommand() as usize),
             db,
@@ -191,6 +206,13 @@ impl Calls<'_, '_> {
         self.changes += std::mem::take(&mut self.db.effects.changes);
         self.commands += 1;
         self.moment.ran(command, result.is_err());
+        let is_long = self.moment.tick.saturating_sub(started) > LONG_CALL_TICKS;
+        if is_long
+            && self.way == Way::Whole
+            && let Tick::End(error) = self.tick()
+        {
+            return Err(error);
+        }
         self.end(command, result, out)
     }
 
@@ -271,6 +293,17 @@ impl Calls<'_, '_> {
         }
         Err(NOT_DECLARED)
     }
+}
+
+/// How a script is shown to others: its kind, its name, the request.
+#[cold]
+fn shown(request: Argv<'_>, code: ScriptCode) -> (Kind, Vec<u8>, Vec<Vec<u8>>) {
+    let (kind, name) = match code {
+        ScriptCode::Source => (Kind::Eval, cache::hex(&cache::sha_of(&request[1])).to_vec()),
+        ScriptCode::Sha => (Kind::Eval, request[1].to_ascii_lowercase()),
+        ScriptCode::Function => (Kind::Function, request[1].to_vec()),
+    };
+    (kind, name, request.iter().map(<[u8]>::to_vec).collect())
 }
 
 /// What a command needs to hold.

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::commands::{ScriptCall, ScriptCode};
 use crate::config::Config;
 use crate::resp::parse::Argv;
-use crate::script::functions::{Libraries, NO_FUNCTION, Proven, Registry, Shelf};
+use crate::script::functions::{Libraries, Library, NO_FUNCTION, Proven, Registry, Shelf};
 use crate::script::proof::{self, Facts};
 use crate::script::vm::{Code, Use, Vm};
 use crate::script::{Proof, Recent, Script, ScriptFlags, Scripts, cache, functions};
@@ -115,7 +115,11 @@ impl Exec {
         };
         let found = found.and_then(|found| self.may_run(found, call, config));
         let result = work(found, &mut vm);
-        tell_bytes(&desk.told_bytes, &self.server.scripts.vm_bytes, vm.used_bytes());
+        tell_bytes(
+            &desk.told_bytes,
+            &self.server.scripts.vm_bytes,
+            vm.used_bytes(),
+        );
         *desk.scripts.borrow_mut() = Some(vm);
         Some(result)
     }
@@ -155,7 +159,11 @@ impl Exec {
         let mut shelf = shelf.unwrap_or_else(new);
         let result = run(&mut shelf);
         let bytes = shelf.vm.used_bytes();
-        tell_bytes(&desk.told_functions_bytes, &scripts.functions_vm_bytes, bytes);
+        tell_bytes(
+            &desk.told_functions_bytes,
+            &scripts.functions_vm_bytes,
+            bytes,
+        );
         *desk.functions.borrow_mut() = Some(shelf);
         Some(result)
     }
@@ -173,7 +181,11 @@ impl Exec {
         Ok(Found {
             code: shelf.function(found)?,
             flags: found.function().flags,
-            proof: proven.functions.get(found.index).copied().unwrap_or_default(),
+            proof: proven
+                .functions
+                .get(found.index)
+                .copied()
+                .unwrap_or_default(),
             keeps_state: !proven.is_stateless,
         })
     }
@@ -181,7 +193,22 @@ impl Exec {
     /// What can be told of the library of a function.
     #[inline]
     fn proven<'f>(&self, found: &'f functions::Found) -> &'f Proven {
-        found.library.proven(|_| Proven::default())
+        found.library.proven(|library| self.prove_library(library))
+    }
+
+    /// What can be told of a library before its functions run.
+    #[cold]
+    fn prove_library(&self, library: &Library) -> Proven {
+        let facts = |name: &[u8], second: Option<&[u8]>| self.facts(name, second);
+        let proven = proof::analyse_library(&library.source, &facts);
+        let functions = library
+            .functions
+            .iter()
+            .map(|function| proven.function(&function.name));
+        Proven {
+            is_stateless: proven.is_stateless,
+            functions: functions.collect(),
+        }
     }
 
     /// The script with this source, which is kept from now on.

@@ -592,8 +592,9 @@ fn nobody_sees_half_of_a_script() {
         "local sum = 0 for i = 0, 7 do sum = sum + redis.call('get','acct'..i) end return sum";
     thread::scope(|scope| {
         for number in 0..4 {
-            let mut client = test.client();
+            let connect = test.connector();
             scope.spawn(move || {
+                let mut client = connect();
                 for round in 0..ROUNDS {
                     match number {
                         0 => {

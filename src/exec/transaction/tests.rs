@@ -361,8 +361,8 @@ fn retried(test: &mut Test, lines: &[&str]) -> String {
 fn at_once(test: &Test, threads: u64, work: impl Fn(&mut Test, &mut Rng) + Sync) {
     thread::scope(|scope| {
         for seed in 0..threads {
-            let (mut client, work) = (test.client(), &work);
-            scope.spawn(move || work(&mut client, &mut Rng::from_seed(seed)));
+            let (connect, work) = (test.connector(), &work);
+            scope.spawn(move || work(&mut connect(), &mut Rng::from_seed(seed)));
         }
     });
 }
@@ -386,8 +386,9 @@ fn transfers_keep_their_sum(threads: u64) {
         .collect();
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
-        let (mut reader, done, all) = (test.client(), &done, &all);
+        let (connect, done, all) = (test.connector(), &done, &all);
         scope.spawn(move || {
+            let mut reader = connect();
             let gets: Vec<String> = all.iter().map(|key| format!("GET {key}")).collect();
             let gets: Vec<&str> = gets.iter().map(|line| &**line).collect();
             let mget = format!("MGET {}", all.join(" "));

@@ -162,7 +162,12 @@ impl Loader for Registrar {
                 );
             }
             2 => positional(loading, stack)?,
-            _ => return fail(stack, "wrong number of arguments to server.register_function"),
+            _ => {
+                return fail(
+                    stack,
+                    "wrong number of arguments to server.register_function",
+                );
+            }
         };
         self.registered.push(registered);
         Ok(())
@@ -264,7 +269,10 @@ fn named(loading: &mut Loading<'_>, stack: &mut Stack<'_>) -> Result<Registered,
         );
     };
     if stack.kind(2) != Kind::Function {
-        return fail(stack, "server.register_function must get a callback argument");
+        return fail(
+            stack,
+            "server.register_function must get a callback argument",
+        );
     }
     stack.push_value(2);
     Ok(Registered {

@@ -69,7 +69,10 @@ impl Shelf {
     fn load(&mut self, library: &Library, index: usize) -> Result<Code, CmdError> {
         let registered = load::run(&mut self.vm, &library.source, AGAIN_MAX)?;
         let codes: Vec<Code> = registered.iter().map(|each| each.code).collect();
-        let names = library.functions.iter().map(|function| function.name.as_bytes());
+        let names = library
+            .functions
+            .iter()
+            .map(|function| function.name.as_bytes());
         if !names.eq(registered.iter().map(|each| &*each.name)) {
             codes.into_iter().for_each(|code| self.vm.forget(code));
             let name = &library.name;

@@ -23,25 +23,9 @@ pub fn is_given(stack: &Stack<'_>, argument: i32) -> bool {
     !matches!(stack.kind(argument), Kind::None | Kind::Nil)
 }
 
-/// A string; a number is made one.
-pub fn expect_string(stack: &mut Stack<'_>, argument: i32) -> Result<(), Raise> {
-    match stack.make_string(argument) {
-        true => Ok(()),
-        false => Err(stack.type_error(argument, "string")),
-    }
-}
-
-/// A number, or a string that is one to Lua.
-pub fn number(stack: &mut Stack<'_>, argument: i32) -> Result<f64, Raise> {
-    match stack.to_number(argument) {
-        Some(number) => Ok(number),
-        None => Err(stack.type_error(argument, "number")),
-    }
-}
-
 /// A number as `luaL_checkinteger` has it.
 pub fn integer(stack: &mut Stack<'_>, argument: i32) -> Result<i64, Raise> {
-    number(stack, argument).map(to_integer)
+    stack.number_argument(argument).map(to_integer)
 }
 
 /// A number as `luaL_checkint` has it: the lower half of the integer.

@@ -10,7 +10,7 @@
 
 use smallvec::SmallVec;
 
-use super::arguments::{expect_string, int_or, integer, is_given};
+use super::arguments::{int_or, integer, is_given};
 use crate::sys::lua::{Function, Kind, Raise, Stack};
 
 /// The functions, to be set in `string`.
@@ -45,8 +45,8 @@ fn match_(stack: &mut Stack<'_>) -> Result<i32, Raise> {
 }
 
 fn search(stack: &mut Stack<'_>, is_find: bool) -> Result<i32, Raise> {
-    expect_string(stack, 1)?;
-    expect_string(stack, 2)?;
+    stack.string_argument(1)?;
+    stack.string_argument(2)?;
     let begin = match is_given(stack, 3) {
         true => integer(stack, 3)?,
         false => 1,
@@ -103,8 +103,8 @@ fn find_plain(
 }
 
 fn gmatch(stack: &mut Stack<'_>) -> Result<i32, Raise> {
-    expect_string(stack, 1)?;
-    expect_string(stack, 2)?;
+    stack.string_argument(1)?;
+    stack.string_argument(2)?;
     stack.set_top(2);
     stack.push_number(0.0);
     stack.push_closure(gmatch_next, 3);
@@ -137,8 +137,8 @@ fn gmatch_next(stack: &mut Stack<'_>) -> Result<i32, Raise> {
 }
 
 fn gsub(stack: &mut Stack<'_>) -> Result<i32, Raise> {
-    expect_string(stack, 1)?;
-    expect_string(stack, 2)?;
+    stack.string_argument(1)?;
+    stack.string_argument(2)?;
     let kind = stack.kind(3);
     let most = int_or(stack, 4, (stack.len(1) as i32).wrapping_add(1))?;
     match kind {
@@ -165,7 +165,6 @@ enum By<'a> {
 }
 
 fn substitute(stack: &mut Stack<'_>, by: By<'_>, most: i32) -> Result<i32, Raise> {
-    let memory_bytes_max = stack.memory_left_bytes();
     with_strings(stack, 1, 2, |stack, source, pattern| {
         let (pattern, is_anchored) = match until_nul(pattern) {
             [b'^', rest @ ..] => (rest, true),
@@ -182,10 +181,7 @@ fn substitute(stack: &mut Stack<'_>, by: By<'_>, most: i32) -> Result<i32, Raise
             count += 1;
             result.extend_from_slice(&source[copied..from]);
             matcher.replace(by, (from, to), &mut result)?;
-            if result.len() > memory_bytes_max {
-                matcher.stack.push_string("not enough memory");
-                return Err(Raise);
-            }
+            matcher.stack.allow(result.len())?;
             copied = to;
             // If nothing was matched, the byte that follows stays.
             at = to + usize::from(from == to);

@@ -26,6 +26,15 @@ pub struct LibraryProof {
     pub functions: Vec<(Vec<u8>, Proof)>,
 }
 
+impl LibraryProof {
+    /// What can be told of a function.
+    pub fn function(&self, name: &str) -> Proof {
+        let mut functions = self.functions.iter();
+        let found = functions.find(|(it, _)| it == name.as_bytes());
+        found.map(|&(_, proof)| proof).unwrap_or_default()
+    }
+}
+
 /// What a local of the library holds.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {

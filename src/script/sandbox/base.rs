@@ -3,7 +3,7 @@
 
 use std::ffi::CString;
 
-use crate::script::lib::arguments::{expect, expect_string, int_or, is_given};
+use crate::script::lib::arguments::{expect, int_or, is_given};
 use crate::sys::lua::{Kind, Raise, Stack};
 
 use super::{front, set_functions};
@@ -12,6 +12,9 @@ use super::{front, set_functions};
 const VALUES_MAX: i64 = 8000;
 /// Longest source that `load` takes from a function, bytes: nothing bounds it but memory that nobody counts.
 const LOAD_BYTES_MAX: usize = 16 << 20;
+
+/// What compiled code begins with: it is refused, whatever follows.
+const COMPILED: u8 = 0x1b;
 
 pub(super) fn open(stack: &mut Stack<'_>, globals: i32) {
     front::open_base(stack, globals);
@@ -47,10 +50,10 @@ fn unpack(stack: &mut Stack<'_>) -> Result<i32, Raise> {
 }
 
 fn loadstring(stack: &mut Stack<'_>) -> Result<i32, Raise> {
-    expect_string(stack, 1)?;
+    stack.string_argument(1)?;
     let name = match is_given(stack, 2) {
         true => {
-            expect_string(stack, 2)?;
+            stack.string_argument(2)?;
             c_string(stack.string(2))
         }
         false => c_string(stack.string(1)),
@@ -62,7 +65,7 @@ fn loadstring(stack: &mut Stack<'_>) -> Result<i32, Raise> {
 fn load(stack: &mut Stack<'_>) -> Result<i32, Raise> {
     let name = match is_given(stack, 2) {
         true => {
-            expect_string(stack, 2)?;
+            stack.string_argument(2)?;
             c_string(stack.string(2))
         }
         false => c"=(load)".to_owned(),
@@ -97,6 +100,9 @@ fn read_source(stack: &mut Stack<'_>) -> Result<Vec<u8>, Raise> {
         }
         source.extend_from_slice(piece);
         stack.pop(1);
+        if source[0] == COMPILED {
+            return Ok(source);
+        }
     }
 }
 
@@ -122,7 +128,7 @@ fn c_string(bytes: Option<&[u8]>) -> CString {
 /// What changes how the collector works changes nothing, since it would for those who come after.
 fn collectgarbage(stack: &mut Stack<'_>) -> Result<i32, Raise> {
     if is_given(stack, 1) {
-        expect_string(stack, 1)?;
+        stack.string_argument(1)?;
     }
     let option = stack.string(1).unwrap_or(b"collect").to_vec();
     let option = &option[..];

@@ -156,7 +156,7 @@ pub(super) fn replace_front(stack: &mut Stack<'_>, argument: i32) -> bool {
 }
 
 /// Whether it is a front.
-pub(super) fn is_front(stack: &mut Stack<'_>, argument: i32) -> bool {
+pub fn is_front(stack: &mut Stack<'_>, argument: i32) -> bool {
     if !stack.push_metatable(argument) {
         return false;
     }

@@ -24,7 +24,7 @@ mod tables;
 #[cfg(test)]
 mod tests;
 
-pub use front::{make_front, refuse_unknown};
+pub use front::{is_front, make_front, refuse_unknown};
 pub use math::seed;
 
 /// What of Lua's libraries no script sees.

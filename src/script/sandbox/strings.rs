@@ -1,7 +1,7 @@
 //! Functions of `string` that are ours: those with patterns, and `rep`, whose result is refused before it is
 //! made.
 
-use crate::script::lib::arguments::{expect_string, int};
+use crate::script::lib::arguments::int;
 use crate::script::lib::pattern;
 use crate::sys::lua::{Raise, Stack};
 
@@ -13,13 +13,10 @@ pub(super) fn open(stack: &mut Stack<'_>, library: i32) {
 }
 
 fn rep(stack: &mut Stack<'_>) -> Result<i32, Raise> {
-    expect_string(stack, 1)?;
+    stack.string_argument(1)?;
     let count = int(stack, 2)?.max(0) as usize;
     let bytes = stack.len(1).saturating_mul(count);
-    if bytes > stack.memory_left_bytes() {
-        stack.push_string("not enough memory");
-        return Err(Raise);
-    }
+    stack.allow(bytes)?;
     stack.spend(bytes / 64)?;
     let repeated = stack.string(1).unwrap_or_default().repeat(match bytes {
         0 => 0,

@@ -133,3 +133,57 @@ fn fronts_look_like_the_tables_behind_them() {
         "[clock 1 clockfunction true nil true true true]"
     );
 }
+
+/// Sources and what comes of them, written from Valkey's answers.
+const ANSWERS: &str = include_str!("tests/answers.txt");
+/// Runs what it is put in front of protected, and shows all results as text.
+const SHOW: &str = include_str!("tests/show.lua");
+/// A hundred uses of patterns, by a seed; what comes of them is in `lines`.
+const PATTERNS: &str = include_str!("tests/patterns.lua");
+/// Returns a number that `lines` are known by.
+const SUM: &str = "
+    local sum = 0
+    for _, line in ipairs(lines) do
+        for i = 1, #line do sum = (sum * 31 + line:byte(i)) % 2147483647 end
+    end
+    return string.format('%d', sum)";
+
+/// Text as it is in [`ANSWERS`].
+fn escape(bytes: &[u8]) -> String {
+    let mut text = String::new();
+    for &byte in bytes {
+        match byte {
+            b'\\' => text += "\\x5c",
+            b' '..=b'~' => text.push(char::from(byte)),
+            _ => text += &format!("\\x{byte:02x}"),
+        }
+    }
+    text
+}
+
+#[test]
+fn answers_are_those_of_valkey() {
+    let (mut state, _globals) = sandbox();
+    let (mut count, mut faults) = (0, String::new());
+    for line in ANSWERS.lines().skip(1) {
+        let (source, answer) = line.split_once('\t').expect("a source and an answer");
+        let whole = match source.strip_prefix("patterns ") {
+            Some(seed) => format!("{}{SUM}", PATTERNS.replace("SEED", seed)),
+            None => format!("{} {source} end))", SHOW.trim_end()),
+        };
+        super::seed(&mut state, 0);
+        let mut stack = state.stack();
+        stack
+            .load(whole.as_bytes(), c"@user_script")
+            .expect("it compiles");
+        let _ = stack.call(0, 1, None);
+        let shown = escape(stack.string(-1).unwrap_or_default());
+        stack.set_top(0);
+        count += 1;
+        if shown != answer {
+            faults += &format!("{source}\n  {answer}\n  {shown}\n");
+        }
+    }
+    assert!(count > 700, "{count}");
+    assert!(faults.is_empty(), "recorded, then Kivi's:\n{faults}");
+}

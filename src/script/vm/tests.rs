@@ -172,10 +172,8 @@ fn memory_has_a_limit_and_comes_back() {
     let code = vm.script(&script(1, source), 0).expect("it compiles");
     let mut out = ReplyWriter::new();
     let failure = run(&mut vm, code, &mut Fake::default(), &mut out).expect_err("no memory");
-    assert_eq!(
-        failure.error.to_string(),
-        "ERR Error running script, not enough memory"
-    );
+    let text = failure.error.to_string();
+    assert!(text.contains("not enough memory"), "{text}");
     assert!(vm.used_bytes() < 1 << 20, "{} bytes", vm.used_bytes());
 }
 

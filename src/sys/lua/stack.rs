@@ -23,8 +23,6 @@ const ROOM: c_int = 64;
 const TABLE_HINT_MAX: usize = 1 << 16;
 /// Most values that a function has for itself.
 const UPVALUES_MAX: c_int = 16;
-/// Most values in the array of a table: Lua raises when it shall grow beyond.
-const ARRAY_MAX: i64 = 1 << 26;
 
 /// A function for scripts: its arguments are the values on the stack; how many values on top of it
 /// are its results.
@@ -86,6 +84,15 @@ impl Kind {
             Kind::Thread => "thread",
         }
     }
+}
+
+/// What [`Stack::plain`] finds.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub enum Plain<'s> {
+    /// The bytes of a string.
+    String(&'s [u8]),
+    /// A number that is one.
+    Number(f64),
 }
 
 /// A value kept in the interpreter's registry until [`Stack::forget`] is told of it.
@@ -272,6 +279,51 @@ impl Stack<'_> {
             ffi::LUA_TFUNCTION => Kind::Function,
             ffi::LUA_TTHREAD => Kind::Thread,
             _ => Kind::Userdata,
+        }
+    }
+
+    /// A string or a number, as it is.
+    #[inline]
+    pub fn plain(&self, index: i32) -> Option<Plain<'_>> {
+        let at = self.find(index);
+        if at == 0 {
+            return None;
+        }
+        // SAFETY: a valid index, and the functions of the type that was found. A string's bytes stay
+        // while it is on the stack, which only changes through `&mut self`.
+        unsafe {
+            match ffi::lua_type(self.raw, at) {
+                ffi::LUA_TSTRING => {
+                    let mut len = 0;
+                    let bytes = ffi::lua_tolstring(self.raw, at, &mut len);
+                    Some(Plain::String(std::slice::from_raw_parts(bytes.cast(), len)))
+                }
+                ffi::LUA_TNUMBER => Some(Plain::Number(ffi::lua_tonumber(self.raw, at))),
+                _ => None,
+            }
+        }
+    }
+
+    /// Whether a table has only the values 1, 2, ... and no others. A table with some more may be taken
+    /// for one that has others.
+    #[inline]
+    pub fn is_list(&mut self, table: i32) -> bool {
+        let at = self.table(table);
+        assert!(self.has_room(2));
+        // SAFETY: a table, and room for a key and a value. The key is nil, or the number of the last
+        // value as Lua finds it, which is there: so there is an entry to go on from.
+        unsafe {
+            match ffi::lua_objlen(self.raw, at) {
+                0 => ffi::lua_pushnil(self.raw),
+                len => ffi::lua_pushnumber(self.raw, len as f64),
+            }
+            match ffi::lua_next(self.raw, at) {
+                0 => true,
+                _ => {
+                    ffi::lua_settop(self.raw, -3);
+                    false
+                }
+            }
         }
     }
 
@@ -581,8 +633,10 @@ impl Stack<'_> {
             _ => {}
         }
         self.may_grow()?;
-        // SAFETY: a table, a key that is allowed, and a value; the table is not as large as it would
-        // have to be for Lua to raise, or memory would have come to its limit.
+        // SAFETY: a table, a key that is allowed, and a value. Lua raises when a table needs more than
+        // 2^26 entries outside of its array, of 40 bytes each; what becomes an entry was one before, or a
+        // value in an array of which half is empty, 32 bytes: 57 million at most while memory is below
+        // `MEMORY_BYTES_MAX`.
         unsafe { ffi::lua_rawset(self.raw, at) };
         Ok(())
     }
@@ -602,9 +656,6 @@ impl Stack<'_> {
         let at = self.table_below(table, top);
         assert!(top > self.floor);
         self.may_grow()?;
-        if i64::from(index) >= ARRAY_MAX {
-            return Err(self.error("table overflow"));
-        }
         // SAFETY: a table and a value; as for `raw_set`.
         unsafe { ffi::lua_rawseti_(self.raw, at, index) };
         Ok(())
@@ -900,6 +951,11 @@ pub(super) unsafe extern "C-unwind" fn on_count(raw: *mut ffi::lua_State, _: *mu
         };
         let extra = extra_of(raw);
         let ticks = (*extra).tick;
+        if ffi::lua_checkstack(raw, ROOM) == 0 {
+            // The function is about to pass very many values on: it is asked behind that.
+            ffi::lua_sethook(raw, Some(on_count), ffi::LUA_MASKCOUNT, 1);
+            return;
+        }
         match enter(raw, |stack| stack.top(), tick) {
             Some(_) => {
                 if ffi::lua_gethookcount(raw) != ticks {

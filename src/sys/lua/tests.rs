@@ -200,3 +200,32 @@ fn argument_errors_have_any_bytes() {
         Some(&b"test:1: bad argument #2 to 'odd' (\xff)"[..])
     );
 }
+
+#[test]
+fn a_tick_amid_thousands_of_values_takes_none_of_them() {
+    let mut state = State::new(64 << 20, 1);
+    state.open_libraries();
+    let mut host = Impatient(0);
+    let source = b"local t = {} for i = 1, 7990 do t[i] = i end
+        local function count(...) return select('#', ...) end
+        return count(unpack(t))";
+    let mut stack = state.stack();
+    stack.load(source, c"@test").expect("it compiles");
+    stack.call(0, 1, None).expect("no host, no limit");
+    assert_eq!(stack.number(-1), Some(7990.0));
+    let source = b"local t = {...} return select('#', unpack(t, 1, 7990))";
+    stack.load(source, c"@test").expect("it compiles");
+    stack.call(0, 1, None).expect("no host, no limit");
+    assert_eq!(stack.number(-1), Some(7990.0));
+    stack.set_top(0);
+    let ended = state.with_host(&mut host, |stack| {
+        stack
+            .load(
+                b"while true do select('#', unpack({}, 1, 7990)) end",
+                c"@test",
+            )
+            .expect("it compiles");
+        stack.call(0, 0, None)
+    });
+    assert_eq!(ended, Err(CallError::Runtime));
+}

@@ -1,7 +1,7 @@
 //! The templates of scripts and functions. A script is one word of a template, so it has tabs where
 //! others have blanks.
 
-use crate::generate::Agree::{Exact, Kind};
+use crate::generate::Agree::{AnyOrder, Exact, Kind};
 
 use super::{Template, fixed, t};
 
@@ -85,4 +85,66 @@ pub(super) const SCRIPTS: &[Template] = &[
     fixed(1, "SCRIPT DEBUG NO", Exact),
     fixed(1, "SCRIPT HELP", Kind),
     t(1, "SCRIPT any (any)+", Exact),
+];
+
+/// Libraries and functions.
+pub(super) const FUNCTIONS: &[Template] = &[
+    fixed(
+        6,
+        "FUNCTION LOAD [REPLACE|replace]? \
+         #!lua\tname=set\nredis.register_function('set',function(k,a)\treturn\tredis.call('SET',k[1],a[1])end)",
+        Exact,
+    ),
+    fixed(
+        6,
+        "FUNCTION LOAD [REPLACE]? \
+         #!lua\tname=get\nredis.register_function{function_name='get',flags={'no-writes'},\
+         callback=function(k)\treturn\tredis.call('GET',k[1])end}",
+        Exact,
+    ),
+    fixed(
+        4,
+        "FUNCTION LOAD [REPLACE]? \
+         #!lua\tname=any\nredis.register_function('any',function(k,a)\treturn\tredis.pcall(unpack(a))end)",
+        Exact,
+    ),
+    fixed(
+        3,
+        "FUNCTION LOAD [REPLACE]? \
+         #!lua\tname=count\nlocal\tn=0\tredis.register_function('count',function()n=n+1\treturn\tn\tend)",
+        Exact,
+    ),
+    // A function of another library's.
+    fixed(
+        2,
+        "FUNCTION LOAD [REPLACE]? \
+         #!lua\tname=other\nredis.register_function('SET',function(k,a)\treturn\t#k+#a\tend)",
+        Exact,
+    ),
+    fixed(2, "FUNCTION LOAD REPLACE #!lua\tname=set\nfoo", Exact),
+    t(2, "FUNCTION LOAD [REPLACE|any]? any", Exact),
+    t(20, "FCALL set 1 key val", Exact),
+    t(20, "FCALL get 1 akey", Exact),
+    t(20, "FCALL_RO get 1 akey", Exact),
+    t(6, "FCALL_RO set 1 key val", Exact),
+    t(10, "FCALL any 0 HSET hkey field val", Exact),
+    t(10, "FCALL any 0 LRANGE lkey index index", Exact),
+    t(5, "FCALL any 0 (any)+", Exact),
+    t(10, "FCALL count [0|1 key]", Exact),
+    t(3, "FCALL any int (any)+", Exact),
+    t(3, "FCALL_RO any int (any)+", Exact),
+    t(3, "FUNCTION DELETE [set|get|any|count|other|SET]", Exact),
+    fixed(3, "FUNCTION LIST [WITHCODE]?", AnyOrder),
+    t(
+        2,
+        "FUNCTION LIST LIBRARYNAME [set|SET|c*|[gx]et|nope] [WITHCODE|any]?",
+        Exact,
+    ),
+    t(3, "FUNCTION STATS", Exact),
+    t(1, "FUNCTION FLUSH [SYNC|ASYNC|any]?", Exact),
+    t(1, "FUNCTION KILL", Exact),
+    fixed(1, "FUNCTION DUMP", Kind),
+    t(1, "FUNCTION RESTORE any [FLUSH|APPEND|REPLACE|any]?", Exact),
+    fixed(1, "FUNCTION HELP", Kind),
+    t(1, "FUNCTION any (any)+", Exact),
 ];

@@ -57,7 +57,15 @@ fn every_key_arrives_with_any_number_of_threads() {
     let bytes = file(&records);
     for inserters in [0, 1, 3] {
         let (keyspace, progress) = (empty(), LoadProgress::default());
-        let summary = load_with(&keyspace, &bytes[..], &options(), &progress, inserters, &mut none).unwrap();
+        let summary = load_with(
+            &keyspace,
+            &bytes[..],
+            &options(),
+            &progress,
+            inserters,
+            &mut none,
+        )
+        .unwrap();
         assert_eq!((summary.keys, summary.bytes), (6000, bytes.len() as u64));
         for db in [0, 5] {
             for n in 0..3000 {
@@ -86,7 +94,10 @@ fn libraries_are_handed_out_and_may_be_refused() {
     let mut refuse = |_: &[u8]| Err("no such library".to_owned());
     let fault = load_with(&empty(), &bytes[..], &options(), &progress, 1, &mut refuse);
     let fault = fault.unwrap_err();
-    assert_eq!((fault.kind, &*fault.message), (FaultKind::Rejected, "no such library"));
+    assert_eq!(
+        (fault.kind, &*fault.message),
+        (FaultKind::Rejected, "no such library")
+    );
 }
 
 #[test]
@@ -97,7 +108,14 @@ fn a_key_that_is_there_twice_ends_it() {
     let bytes = file(&records);
     for inserters in [0, 1, 3] {
         let (keyspace, progress) = (empty(), LoadProgress::default());
-        let error = load_with(&keyspace, &bytes[..], &options(), &progress, inserters, &mut none);
+        let error = load_with(
+            &keyspace,
+            &bytes[..],
+            &options(),
+            &progress,
+            inserters,
+            &mut none,
+        );
         let error = error.unwrap_err();
         assert_eq!(error.message, "RDB has duplicated key 'k7' in DB 0");
         assert_eq!(error.kind, FaultKind::Rejected);
@@ -111,11 +129,19 @@ fn it_can_be_stopped_and_errors_come_through() {
     for inserters in [0, 1] {
         let (keyspace, progress) = (empty(), LoadProgress::default());
         progress.stop.store(true, Ordering::Relaxed);
-        let error = load_with(&keyspace, &bytes[..], &options(), &progress, inserters, &mut none);
+        let error = load_with(
+            &keyspace,
+            &bytes[..],
+            &options(),
+            &progress,
+            inserters,
+            &mut none,
+        );
         assert_eq!(error.unwrap_err().message, "Loading was stopped");
         let progress = LoadProgress::default();
         let cut = &bytes[..bytes.len() - 100];
-        let error = load_with(&empty(), cut, &options(), &progress, inserters, &mut none).unwrap_err();
+        let error =
+            load_with(&empty(), cut, &options(), &progress, inserters, &mut none).unwrap_err();
         assert_eq!(error.kind, FaultKind::Truncated);
     }
 }
