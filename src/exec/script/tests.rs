@@ -577,6 +577,63 @@ fn who_reads_only_stops_nobody_elsewhere() {
     });
 }
 
+/// What is proven to touch only its keys needs no more than their shards, also in FCALL.
+#[test]
+fn who_touches_only_declared_keys_stops_nobody_elsewhere() {
+    let mut test = Test::new();
+    let (low, high) = two_keys(&test);
+    let library = "#!lua name=l\nredis.register_function('incr', function(keys, args) \
+                   return redis.call('incr', keys[1]) end)";
+    let loaded = test.args(&[b"FUNCTION", b"LOAD", library.as_bytes()]);
+    loaded.is("$1 l");
+    let source = "return redis.call('incr', KEYS[1])";
+    let mut client = test.client();
+    let sha = test.args(&[b"SCRIPT", b"LOAD", source.as_bytes()]).text();
+    let sha = sha.trim_start_matches("$40 ").to_owned();
+    while_held(&test, &high, || {
+        assert_eq!(eval_with(&mut client, source, &[&low]), ":1");
+        client.run(&format!("EVALSHA {sha} 1 {low}")).is(":2");
+        client.run(&format!("FCALL incr 1 {low}")).is(":3");
+        // Others may have the same shard in mind, and get it.
+        client.run(&format!("INCR {low}")).is(":4");
+    });
+    let server = test.session.server();
+    assert!(!server.keyspace.gate.is_closed());
+}
+
+/// The same scripts in every way that there is: nobody can tell which it was.
+#[test]
+fn the_way_is_not_seen() {
+    for directive in ["", "KEA"] {
+        let mut logged = Logged::new();
+        let test = &mut logged.test;
+        test.run(&format!(
+            "CONFIG SET notify-keyspace-events \"{directive}\""
+        ));
+        test.run("MSET a 1 b 2");
+        for source in [
+            "return {redis.call('get',KEYS[1]),redis.call('get',KEYS[2])}",
+            "return {redis['call']('get',KEYS[1]),redis.call('get',KEYS[2])}",
+            "local got = {} for i = 1, #KEYS do got[i] = redis.call('get',KEYS[i]) end return got",
+            "for i = 1, 200000 do end return {redis.call('get',KEYS[1]),redis.call('get',KEYS[2])}",
+            "redis.call('keys','*') return {redis.call('get',KEYS[1]),redis.call('get',KEYS[2])}",
+        ] {
+            for name in ["EVAL", "EVAL_RO"] {
+                for keys in [[&b"a"[..], b"b"], [b"b", b"a"]] {
+                    let args = [name.as_bytes(), source.as_bytes(), b"2", keys[0], keys[1]];
+                    let reply = test.args(&args).text();
+                    let expected = match keys[0] {
+                        b"a" => "*2 $1 1 $1 2",
+                        _ => "*2 $1 2 $1 1",
+                    };
+                    assert_eq!(reply, expected, "{name} {source}");
+                }
+            }
+        }
+        logged.repeats();
+    }
+}
+
 /// Threads move amounts between keys with scripts, and others add them up: in scripts, and in commands.
 #[test]
 fn nobody_sees_half_of_a_script() {
