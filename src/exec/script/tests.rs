@@ -4,6 +4,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
+use super::find;
 use crate::commands::tests::propagation::Logged;
 use crate::commands::tests::{START_MS, Test};
 use crate::exec::replay::Replay;
@@ -577,30 +578,6 @@ fn who_reads_only_stops_nobody_elsewhere() {
     });
 }
 
-/// What is proven to touch only its keys needs no more than their shards, also in FCALL.
-#[test]
-fn who_touches_only_declared_keys_stops_nobody_elsewhere() {
-    let mut test = Test::new();
-    let (low, high) = two_keys(&test);
-    let library = "#!lua name=l\nredis.register_function('incr', function(keys, args) \
-                   return redis.call('incr', keys[1]) end)";
-    let loaded = test.args(&[b"FUNCTION", b"LOAD", library.as_bytes()]);
-    loaded.is("$1 l");
-    let source = "return redis.call('incr', KEYS[1])";
-    let mut client = test.client();
-    let sha = test.args(&[b"SCRIPT", b"LOAD", source.as_bytes()]).text();
-    let sha = sha.trim_start_matches("$40 ").to_owned();
-    while_held(&test, &high, || {
-        assert_eq!(eval_with(&mut client, source, &[&low]), ":1");
-        client.run(&format!("EVALSHA {sha} 1 {low}")).is(":2");
-        client.run(&format!("FCALL incr 1 {low}")).is(":3");
-        // Others may have the same shard in mind, and get it.
-        client.run(&format!("INCR {low}")).is(":4");
-    });
-    let server = test.session.server();
-    assert!(!server.keyspace.gate.is_closed());
-}
-
 /// The same scripts in every way that there is: nobody can tell which it was.
 #[test]
 fn the_way_is_not_seen() {
@@ -632,6 +609,71 @@ fn the_way_is_not_seen() {
         }
         logged.repeats();
     }
+}
+
+#[test]
+fn who_is_proven_to_need_one_key_stops_nobody_elsewhere() {
+    let mut test = Test::new();
+    let (low, high) = two_keys(&test);
+    let library = "#!lua name=l\n\
+        redis.register_function('add', function(keys, args) \
+        return redis.call('incrby', keys[1], args[1]) end)";
+    test.args(&[b"FUNCTION", b"LOAD", library.as_bytes()])
+        .is("$1 l");
+    let mut client = test.client();
+    while_held(&test, &high, || {
+        let source = "return redis.call('incr',KEYS[1])";
+        assert_eq!(eval_with(&mut client, source, &[&low]), ":1");
+        client.run(&format!("FCALL add 1 {low} 2")).is(":3");
+    });
+}
+
+#[test]
+fn what_commands_touch_is_told_by_their_rows() {
+    let test = Test::new();
+    let facts = |name: &str| {
+        let (name, second) = name.split_once('|').unzip();
+        let name = name.unwrap_or_default().as_bytes();
+        find::facts(&test.table, name, second.map(str::as_bytes))
+    };
+    // Whether it touches its keys only, and whether it only reads.
+    for (name, is_confined, reads_only) in [
+        ("get|", true, true),
+        ("GET|x", true, true),
+        ("set|", true, false),
+        ("del|", true, false),
+        ("pfcount|", true, false),
+        ("zrangestore|", true, false),
+        ("object|encoding", true, true),
+        ("publish|", true, false),
+        ("time|", true, true),
+        ("keys|", false, true),
+        ("scan|", false, true),
+        ("dbsize|", false, true),
+        ("randomkey|", false, true),
+        ("sort|", false, false),
+        ("sort_ro|", false, true),
+        ("flushall|", false, false),
+        ("swapdb|", false, false),
+        ("select|", false, false),
+        ("config|set", false, false),
+        ("debug|", false, false),
+        ("subscribe|", false, false),
+        ("eval|", false, false),
+        ("eval_ro|", false, false),
+        ("fcall_ro|", false, false),
+        ("multi|", false, false),
+        ("exec|", false, false),
+        ("watch|", false, false),
+        ("wait|", false, false),
+    ] {
+        let Some(facts) = facts(name) else { continue };
+        let told = (facts.is_confined, facts.reads_only);
+        assert_eq!(told, (is_confined, reads_only), "{name}");
+    }
+    assert!(facts("object|").is_none());
+    assert!(facts("object|unknown").is_none());
+    assert!(facts("unknown|").is_none());
 }
 
 /// Threads move amounts between keys with scripts, and others add them up: in scripts, and in commands.
