@@ -291,7 +291,10 @@ fn long_texts_let_the_host_end_the_script() {
         let ended = libraries.state.with_host(&mut Impatient, |stack| {
             assert!(stack.load(source, c"@test").is_ok());
             let ended = stack.call(0, 1, None);
-            assert_eq!(stack.string(-1).map(|text| text.ends_with(b"enough")), Some(true));
+            assert_eq!(
+                stack.string(-1).map(|text| text.ends_with(b"enough")),
+                Some(true)
+            );
             stack.set_top(0);
             ended
         });
