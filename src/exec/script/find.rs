@@ -7,7 +7,7 @@ use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::commands::{ScriptCall, ScriptCode};
+use crate::commands::{CommandTable, ScriptCall, ScriptCode};
 use crate::config::Config;
 use crate::resp::parse::Argv;
 use crate::script::functions::{Libraries, Library, NO_FUNCTION, Proven, Ready, Registry, Shelf};
@@ -54,37 +54,29 @@ pub(in crate::exec) struct Desk {
     /// Made for the first script; taken out while one runs.
     scripts: RefCell<Option<Box<Vm>>>,
     recent: RefCell<Recent>,
-    /// The same for functions.
+    /// The same for functions, which it also finds.
     functions: RefCell<Option<Box<Shelf>>>,
-    libraries: RefCell<Known>,
     /// Memory of the two interpreters, as all were told, bytes.
     told_bytes: Cell<u64>,
     told_functions_bytes: Cell<u64>,
 }
 
 /// The libraries as of an epoch.
-#[derive(Clone, Default)]
 struct Known {
     epoch: u64,
-    /// The outer count is this worker's alone.
-    registry: Arc<Arc<Registry>>,
+    registry: Arc<Registry>,
+}
+
+impl Known {
+    #[cold]
+    fn now(libraries: &Libraries) -> Known {
+        let epoch = libraries.epoch();
+        let registry = libraries.current();
+        Known { epoch, registry }
+    }
 }
 
 impl Desk {
-    /// The libraries that there are now.
-    #[inline]
-    fn libraries(&self, libraries: &Libraries) -> Known {
-        let epoch = libraries.epoch();
-        let mut known = self.libraries.borrow_mut();
-        if known.epoch != epoch {
-            *known = Known {
-                epoch,
-                registry: Arc::new(libraries.current()),
-            };
-        }
-        known.clone()
-    }
-
     /// The worker ends.
     pub(in crate::exec) fn close(&self, scripts: &Scripts) {
         tell_bytes(&self.told_bytes, &scripts.vm_bytes, 0);
@@ -152,7 +144,7 @@ impl Exec {
         let found = match recent {
             Some(ready) => Ok(Found::of(ready, false)),
             None => {
-                let known = desk.libraries(libraries);
+                let known = Known::now(libraries);
                 match known.registry.function(name) {
                     Some(found) if !self.proven(found).is_stateless => {
                         *desk.functions.borrow_mut() = own;
@@ -230,7 +222,7 @@ impl Exec {
     /// What can be told of a library before its functions run.
     #[cold]
     fn prove_library(&self, library: &Library) -> Proven {
-        let facts = |name: &[u8], second: Option<&[u8]>| self.facts(name, second);
+        let facts = |name: &[u8], second: Option<&[u8]>| facts(&self.table, name, second);
         let proven = proof::analyse_library(&library.source, &facts);
         let functions = library
             .functions
@@ -277,17 +269,9 @@ impl Exec {
     /// What can be told of a script before it runs.
     #[cold]
     fn prove(&self, script: &Script) -> Proof {
-        proof::analyse(&script.source, &|name, second| self.facts(name, second))
-    }
-
-    /// What is known of the command that a script names with one literal, or two.
-    pub(super) fn facts(&self, name: &[u8], second: Option<&[u8]>) -> Option<Facts> {
-        let command = self.table.get(name)?;
-        let command = match command.subcommands.is_empty() {
-            true => command,
-            false => command.subcommand(second?)?,
-        };
-        Some(Facts::of(command.row))
+        proof::analyse(&script.source, &|name, second| {
+            facts(&self.table, name, second)
+        })
     }
 
     /// Whether a script may run that says itself what it does.
@@ -308,4 +292,14 @@ impl Exec {
 #[cold]
 fn new_shelf(config: &Config) -> Box<Shelf> {
     Box::new(Shelf::new(&settings(config, Use::Functions)))
+}
+
+/// What is known of the command that a script names with one literal, or two.
+pub(super) fn facts(table: &CommandTable, name: &[u8], second: Option<&[u8]>) -> Option<Facts> {
+    let command = table.get(name)?;
+    let command = match command.subcommands.is_empty() {
+        true => command,
+        false => command.subcommand(second?)?,
+    };
+    Some(Facts::of(command.row))
 }
