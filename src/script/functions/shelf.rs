@@ -24,7 +24,13 @@ pub struct Shelf {
     epoch: u64,
     /// Functions that were called lately, by how their names were written; each has one place that it can
     /// be at.
-    recent: Box<[Option<(Box<[u8]>, Ready)>]>,
+    recent: Box<[Option<Called>]>,
+}
+
+/// A function that was called.
+struct Called {
+    name: Box<[u8]>,
+    ready: Ready,
 }
 
 /// A function that is ready to be run here.
@@ -59,13 +65,15 @@ impl Shelf {
     /// A function that was noted before, while libraries are what they were.
     #[inline]
     pub fn recent(&self, epoch: u64, name: &[u8]) -> Option<Ready> {
-        let (noted, ready) = self.recent[place(name)].as_ref()?;
-        (self.epoch == epoch && **noted == *name).then_some(*ready)
+        let called = self.recent[place(name)].as_ref()?;
+        (self.epoch == epoch && *called.name == *name).then_some(called.ready)
     }
 
     /// Notes a function that is ready, for [`Shelf::recent`].
     pub fn note(&mut self, name: &[u8], ready: Ready) {
-        self.recent[place(name)] = Some((name.into(), ready));
+        let place = place(name);
+        let name = name.into();
+        self.recent[place] = Some(Called { name, ready });
     }
 
     /// Forgets what is no more. A registry that is older than the last one that was followed has nothing
