@@ -1,18 +1,20 @@
-//! Functions of Lua's base library that are ours: code is loaded as text only, ranges are checked, and no
-//! setting of the collector outlives a script.
+//! Functions of Lua's base library that are ours: code is loaded as text only, ranges are checked, no
+//! setting of the collector outlives a script, and what handles errors can be ended.
 
 use std::ffi::CString;
 
-use crate::script::lib::arguments::{expect, int_or, is_given};
-use crate::sys::lua::{Kind, Raise, Stack};
+use crate::script::lib::arguments::{expect, expect_any, int_or, is_given};
+use crate::sys::lua::{CallError, Kind, Raise, Stack};
 
-use super::{front, set_functions};
+use super::{front, set, set_functions};
 
 /// Most values on the stack of a function (Lua's `LUAI_MAXCSTACK`).
 const VALUES_MAX: i64 = 8000;
 /// Longest source that `load` takes from a function, bytes: nothing bounds it but memory that nobody counts.
 const LOAD_BYTES_MAX: usize = 16 << 20;
 
+/// What a coroutine costs.
+const COROUTINE_STEPS: usize = 1_000;
 /// What compiled code begins with: it is refused, whatever follows.
 const COMPILED: u8 = 0x1b;
 
@@ -26,8 +28,31 @@ pub(super) fn open(stack: &mut Stack<'_>, globals: i32) {
             ("load", load),
             ("loadstring", loadstring),
             ("unpack", unpack),
+            ("xpcall", xpcall),
         ],
     );
+}
+
+/// Puts functions that say what they cost before those that make coroutines.
+pub(super) fn open_coroutines(stack: &mut Stack<'_>, library: i32) {
+    for name in ["create", "wrap"] {
+        stack.raw_get_name(library, name);
+        stack.push_closure(create, 1);
+        set(stack, library, name);
+    }
+}
+
+/// Each coroutine has instructions of its own until its first tick: making many must not go unnoticed.
+fn create(stack: &mut Stack<'_>) -> Result<i32, Raise> {
+    if stack.kind(1) != Kind::Function || stack.is_native(1) {
+        return Err(stack.argument_error(1, "Lua function expected"));
+    }
+    stack.spend(COROUTINE_STEPS)?;
+    stack.set_top(1);
+    stack.push_upvalue(1);
+    stack.insert(1);
+    stack.call(1, 1, None).map_err(|_| Raise)?;
+    Ok(1)
 }
 
 fn unpack(stack: &mut Stack<'_>) -> Result<i32, Raise> {
@@ -47,6 +72,34 @@ fn unpack(stack: &mut Stack<'_>) -> Result<i32, Raise> {
         stack.raw_get_index(1, index);
     }
     Ok(count as i32)
+}
+
+/// What handles an error runs behind the call, not within: an error that a tick raises would have it run
+/// where Lua counts no instructions, and nobody could end it.
+fn xpcall(stack: &mut Stack<'_>) -> Result<i32, Raise> {
+    expect_any(stack, 2)?;
+    stack.set_top(2);
+    stack.insert(1);
+    stack.push_bool(true);
+    stack.insert(1);
+    // What happened, the handler, the function.
+    match stack.call(0, -1, None) {
+        Ok(()) => {
+            stack.remove(2);
+            return Ok(stack.top());
+        }
+        Err(CallError::Memory) => stack.remove(2),
+        Err(_) => {
+            let is_handled = stack.kind(2) == Kind::Function && stack.call(1, 1, None).is_ok();
+            if !is_handled {
+                stack.set_top(1);
+                stack.push_string("error in error handling");
+            }
+        }
+    }
+    stack.push_bool(false);
+    stack.replace(1);
+    Ok(2)
 }
 
 fn loadstring(stack: &mut Stack<'_>) -> Result<i32, Raise> {
