@@ -15,6 +15,8 @@ const LOAD_BYTES_MAX: usize = 16 << 20;
 
 /// What a coroutine costs.
 const COROUTINE_STEPS: usize = 1_000;
+/// How often an error handler may fail in a row: about as often as Lua has room for.
+const HANDLED_MAX: u32 = 190;
 /// What compiled code begins with: it is refused, whatever follows.
 const COMPILED: u8 = 0x1b;
 
@@ -55,6 +57,38 @@ fn create(stack: &mut Stack<'_>) -> Result<i32, Raise> {
     Ok(1)
 }
 
+/// As Lua's, but that the handler runs behind the error, not within: there no instruction is counted if it
+/// was a tick that has raised it, and a handler could go on for ever.
+fn xpcall(stack: &mut Stack<'_>) -> Result<i32, Raise> {
+    expect_any(stack, 2)?;
+    stack.set_top(2);
+    stack.insert(1);
+    // What happened, the handler, the function: there may be no room for more behind the call.
+    stack.push_bool(true);
+    stack.insert(1);
+    let mut called = stack.call(0, -1, None);
+    let is_right = called.is_ok();
+    let mut handled = 0;
+    while called == Err(CallError::Runtime) {
+        if handled == HANDLED_MAX || stack.kind(2) != Kind::Function {
+            stack.pop(1);
+            stack.push_string("error in error handling");
+            break;
+        }
+        // Its own errors are its own to handle.
+        handled += 1;
+        stack.push_value(2);
+        stack.insert(-2);
+        called = stack.call(1, 1, None);
+    }
+    stack.remove(2);
+    if !is_right {
+        stack.push_bool(false);
+        stack.replace(1);
+    }
+    Ok(stack.top())
+}
+
 fn unpack(stack: &mut Stack<'_>) -> Result<i32, Raise> {
     expect(stack, 1, Kind::Table)?;
     let first = int_or(stack, 2, 1)?;
@@ -72,34 +106,6 @@ fn unpack(stack: &mut Stack<'_>) -> Result<i32, Raise> {
         stack.raw_get_index(1, index);
     }
     Ok(count as i32)
-}
-
-/// What handles an error runs behind the call, not within: an error that a tick raises would have it run
-/// where Lua counts no instructions, and nobody could end it.
-fn xpcall(stack: &mut Stack<'_>) -> Result<i32, Raise> {
-    expect_any(stack, 2)?;
-    stack.set_top(2);
-    stack.insert(1);
-    stack.push_bool(true);
-    stack.insert(1);
-    // What happened, the handler, the function.
-    match stack.call(0, -1, None) {
-        Ok(()) => {
-            stack.remove(2);
-            return Ok(stack.top());
-        }
-        Err(CallError::Memory) => stack.remove(2),
-        Err(_) => {
-            let is_handled = stack.kind(2) == Kind::Function && stack.call(1, 1, None).is_ok();
-            if !is_handled {
-                stack.set_top(1);
-                stack.push_string("error in error handling");
-            }
-        }
-    }
-    stack.push_bool(false);
-    stack.replace(1);
-    Ok(2)
 }
 
 fn loadstring(stack: &mut Stack<'_>) -> Result<i32, Raise> {
