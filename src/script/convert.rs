@@ -636,6 +636,7 @@ fn text_of(stack: &mut Stack<'_>) -> Vec<u8> {
         Kind::Boolean if stack.is_true(-1) => b"true".to_vec(),
         Kind::Boolean => b"false".to_vec(),
         Kind::None | Kind::Nil => b"nil".to_vec(),
+        Kind::Light => b"userdata: (nil)".to_vec(),
         kind => format!("{}: {:#x}", kind.name(), stack.identity(-1)).into_bytes(),
     }
 }

@@ -9,6 +9,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use mlua_sys::lua51 as ffi;
 
+use super::protected::STEPS;
 use super::{Extra, Host, SOURCE_BYTES_MAX, Tie, extra_of};
 
 mod cells;
@@ -332,6 +333,13 @@ impl Stack<'_> {
         let at = self.find(index);
         // SAFETY: a valid index.
         at != 0 && unsafe { ffi::lua_toboolean(self.raw, at) } != 0
+    }
+
+    /// Whether it is a function that is none of Lua's.
+    pub fn is_native(&self, index: i32) -> bool {
+        let at = self.find(index);
+        // SAFETY: a valid index.
+        at != 0 && unsafe { ffi::lua_iscfunction(self.raw, at) } != 0
     }
 
     /// A number that is one; a string that looks like one is not.
@@ -963,6 +971,7 @@ pub(super) unsafe extern "C-unwind" fn on_count(raw: *mut ffi::lua_State, _: *mu
                 }
             }
             None => {
+                (*extra).steps = STEPS;
                 ffi::lua_sethook(raw, Some(on_count), ffi::LUA_MASKCOUNT, 1);
                 ffi::lua_error(raw)
             }
