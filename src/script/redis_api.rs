@@ -16,7 +16,7 @@ use super::{Repl, convert, sandbox};
 use crate::resp::parse::{Argv, Span};
 use crate::sys::lua::{Function, Kind, Plain, Raise, Ref, Stack};
 
-/// Most bytes that the arguments of one call may have together.
+/// Most bytes that an argument of a call may have, and those before it together.
 const ARGUMENT_BYTES_MAX: usize = 1 << 30;
 /// Longest text that is logged, bytes.
 const LOG_BYTES_MAX: usize = 1024;
@@ -285,7 +285,8 @@ fn read_arguments(
         let Some(value) = stack.plain(index) else {
             return Err(b"ERR Command arguments must be strings or integers");
         };
-        if matches!(value, Plain::String(text) if text.len().saturating_add(start) > ARGUMENT_BYTES_MAX)
+        if matches!(value, Plain::String(text) if text.len() > ARGUMENT_BYTES_MAX)
+            || start > ARGUMENT_BYTES_MAX
         {
             return Err(b"ERR The arguments of this call are too long");
         }

@@ -407,3 +407,54 @@ fn who_has_run_is_counted_once() {
     assert!(errors.contains("errorstat_BUSY:count=2"), "{errors}");
     assert!(errors.contains("errorstat_ERR:count=1"), "{errors}");
 }
+
+#[test]
+fn handlers_of_errors_are_called_as_in_lua() {
+    let (mut script, _) = clients();
+    for (source, reply) in [
+        (
+            "return {xpcall(function() return 1, 2 end, nil)}",
+            "*3 :1 :1 :2",
+        ),
+        (
+            "return {xpcall(function(...) return select('#', ...) end, nil, 3)}",
+            "*2 :1 :0",
+        ),
+        (
+            "return {xpcall(function() error('a', 0) end, function(e) return e .. '!', 2 end)}",
+            "*2 $-1 $2 a!",
+        ),
+        (
+            "return {xpcall(function() error('a', 0) end, function(e) error('b') end)}",
+            "*2 $-1 $23 error in error handling",
+        ),
+        (
+            "return {xpcall(function() error('a', 0) end, function(e) \
+             if e == 'b' then return 'c' end error('b', 0) end)}",
+            "*2 $-1 $1 c",
+        ),
+        (
+            "return {xpcall(1, 2)}",
+            "*2 $-1 $23 error in error handling",
+        ),
+        (
+            "return {xpcall(nil, function(e) return 'h:' .. e end)}",
+            "*2 $-1 $29 h:attempt to call a nil value",
+        ),
+        (
+            "local function f() return f() + 1 end return {xpcall(f, function(e) return #e > 9 end)}",
+            "*2 $-1 :1",
+        ),
+        (
+            "return {xpcall()}",
+            "-ERR user_script:1: bad argument #2 to 'xpcall' (value expected) script: \
+             a7c5f9b0, on @user_script:1.",
+        ),
+    ] {
+        let text = script.args(&[b"EVAL", source.as_bytes(), b"0"]).text();
+        match reply.strip_suffix("a7c5f9b0, on @user_script:1.") {
+            Some(start) => assert!(text.starts_with(start), "{source}: {text}"),
+            None => assert_eq!(text, reply, "{source}"),
+        }
+    }
+}

@@ -4,7 +4,7 @@
 use std::ffi::CString;
 
 use crate::script::lib::arguments::{expect, int_or, is_given};
-use crate::sys::lua::{Kind, Raise, Stack};
+use crate::sys::lua::{CallError, Kind, Raise, Stack};
 
 use super::{front, set_functions};
 
@@ -12,6 +12,9 @@ use super::{front, set_functions};
 const VALUES_MAX: i64 = 8000;
 /// Longest source that `load` takes from a function, bytes: nothing bounds it but memory that nobody counts.
 const LOAD_BYTES_MAX: usize = 16 << 20;
+
+/// How often an error handler may fail in a row: about as often as Lua has room for.
+const HANDLED_MAX: u32 = 190;
 
 /// What compiled code begins with: it is refused, whatever follows.
 const COMPILED: u8 = 0x1b;
@@ -26,8 +29,37 @@ pub(super) fn open(stack: &mut Stack<'_>, globals: i32) {
             ("load", load),
             ("loadstring", loadstring),
             ("unpack", unpack),
+            ("xpcall", xpcall),
         ],
     );
+}
+
+/// As Lua's, but that the handler runs behind the error, not within: there no instruction is counted if it
+/// was a tick that has raised it, and a handler could go on for ever.
+fn xpcall(stack: &mut Stack<'_>) -> Result<i32, Raise> {
+    if stack.kind(2) == Kind::None {
+        return Err(stack.argument_error(2, "value expected"));
+    }
+    stack.set_top(2);
+    stack.insert(1);
+    let mut called = stack.call(0, -1, None);
+    let is_right = called.is_ok();
+    let mut handled = 0;
+    while called == Err(CallError::Runtime) {
+        if handled == HANDLED_MAX || stack.kind(1) != Kind::Function {
+            stack.pop(1);
+            stack.push_string("error in error handling");
+            break;
+        }
+        // Its own errors are its own to handle.
+        handled += 1;
+        stack.push_value(1);
+        stack.insert(-2);
+        called = stack.call(1, 1, None);
+    }
+    stack.push_bool(is_right);
+    stack.replace(1);
+    Ok(stack.top())
 }
 
 fn unpack(stack: &mut Stack<'_>) -> Result<i32, Raise> {

@@ -309,7 +309,7 @@ impl Stack<'_> {
     #[inline]
     pub fn is_list(&mut self, table: i32) -> bool {
         let at = self.table(table);
-        assert!(self.has_room(2));
+        assert!(self.has_room(2), "a Lua stack is full: reserve");
         // SAFETY: a table, and room for a key and a value. The key is nil, or the number of the last
         // value as Lua finds it, which is there: so there is an entry to go on from.
         unsafe {
