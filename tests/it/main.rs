@@ -38,6 +38,7 @@ mod replay;
 mod script_atomic;
 mod script_busy;
 mod scripts;
+mod scripts_real;
 mod server;
 mod shop;
 mod smoke;

@@ -19,6 +19,9 @@ pub use errors::Place;
 
 /// Free places that a function finds at least, as many as it may use without [`Stack::reserve`].
 const ROOM: c_int = 64;
+/// As many a function of the host finds at least, which drops arguments before it pushes anything: scripts
+/// may pass on as many values as there is room for.
+const HOST_ROOM: c_int = 0;
 /// Most entries that a new table gets room for at once.
 const TABLE_HINT_MAX: usize = 1 << 16;
 /// Most values that a function has for itself.
@@ -105,6 +108,8 @@ pub struct Stack<'s> {
     pub(super) extra: *mut Extra,
     /// What is at or below may not be removed or replaced.
     pub(super) floor: c_int,
+    /// Up to so many values there is room without asking.
+    pub(super) sure: c_int,
     /// It is that of a Rust function that Lua has called: there are upvalues.
     pub(super) is_function: bool,
     pub(super) tie: Tie<'s>,
@@ -119,6 +124,7 @@ impl Stack<'_> {
             raw,
             extra,
             floor: 0,
+            sure: 0,
             is_function: false,
             tie: PhantomData,
         }
@@ -141,12 +147,18 @@ impl Stack<'_> {
     /// The index counted from below, 0 if there is no such value.
     #[inline]
     fn find(&self, index: i32) -> c_int {
-        let top = self.top();
-        match index {
-            1.. if index <= top => index,
-            ..=-1 if index >= -top => top + index + 1,
-            _ => 0,
+        absolute(index, self.top())
+    }
+
+    /// Lua's number for what a value is.
+    #[inline]
+    fn raw_type(&self, index: i32) -> c_int {
+        // Lua says itself that there is none so far up.
+        if index > 0 || (index < 0 && index >= -self.top()) {
+            // SAFETY: an index that is valid, or above all.
+            return unsafe { ffi::lua_type(self.raw, index) };
         }
+        ffi::LUA_TNONE
     }
 
     /// The index counted from below of a value that is there.
@@ -186,9 +198,25 @@ impl Stack<'_> {
     /// Room for one value.
     #[inline]
     pub(super) fn room(&mut self) {
-        // SAFETY: checks by itself.
-        let has_room = unsafe { ffi::lua_checkstack(self.raw, 1) } != 0;
-        assert!(has_room, "a Lua stack is full: reserve");
+        let top = self.top();
+        self.room_above(top);
+    }
+
+    /// Room for one value above so many, which are all.
+    #[inline]
+    pub(super) fn room_above(&mut self, top: c_int) {
+        if top >= self.sure {
+            self.make_sure(top);
+        }
+    }
+
+    #[cold]
+    fn make_sure(&mut self, top: c_int) {
+        // SAFETY: checks by itself; what there is room for stays so during a call.
+        let count = [ROOM, 1]
+            .into_iter()
+            .find(|&count| unsafe { ffi::lua_checkstack(self.raw, count) } != 0);
+        self.sure = top + count.expect("a Lua stack is full: reserve");
     }
 
     /// Room for an error's value, which takes the place of the topmost value if the stack is full.
@@ -212,10 +240,9 @@ impl Stack<'_> {
     /// Drops values from the top.
     #[inline]
     pub fn pop(&mut self, count: i32) {
-        let top = self.top() - count;
-        assert!(count >= 0 && top >= self.floor, "values to drop");
+        assert!(count >= 0 && self.top() - self.floor >= count);
         // SAFETY: the stack has that many values.
-        unsafe { ffi::lua_settop(self.raw, top) };
+        unsafe { ffi::lua_settop(self.raw, -1 - count) };
     }
 
     /// Removes one value; those above move down.
@@ -244,12 +271,8 @@ impl Stack<'_> {
     /// What a value is.
     #[inline]
     pub fn kind(&self, index: i32) -> Kind {
-        let at = self.find(index);
-        if at == 0 {
-            return Kind::None;
-        }
-        // SAFETY: a valid index.
-        match unsafe { ffi::lua_type(self.raw, at) } {
+        match self.raw_type(index) {
+            ffi::LUA_TNONE => Kind::None,
             ffi::LUA_TNIL => Kind::Nil,
             ffi::LUA_TBOOLEAN => Kind::Boolean,
             ffi::LUA_TLIGHTUSERDATA => Kind::Light,
@@ -289,7 +312,7 @@ impl Stack<'_> {
     #[inline]
     pub fn is_list(&mut self, table: i32) -> bool {
         let at = self.table(table);
-        assert!(self.has_room(2), "a Lua stack is full: reserve");
+        assert!(self.has_room(2));
         // SAFETY: a table, and room for a key and a value. The key is nil, or the number of the last
         // value as Lua finds it, which is there: so there is an entry to go on from.
         unsafe {
@@ -317,33 +340,37 @@ impl Stack<'_> {
     /// A number that is one; a string that looks like one is not.
     #[inline]
     pub fn number(&self, index: i32) -> Option<f64> {
-        match self.kind(index) {
+        match self.raw_type(index) {
             // SAFETY: a valid index of a number, which is not converted.
-            Kind::Number => Some(unsafe { ffi::lua_tonumber(self.raw, self.at(index)) }),
+            ffi::LUA_TNUMBER => Some(unsafe { ffi::lua_tonumber(self.raw, index) }),
             _ => None,
         }
     }
 
     /// A number, or a string that Lua takes for one.
+    #[inline]
     pub fn to_number(&self, index: i32) -> Option<f64> {
-        let at = self.find(index);
-        // SAFETY: a valid index; nothing is changed.
-        (at != 0 && unsafe { ffi::lua_isnumber(self.raw, at) } != 0)
-            // SAFETY: as above.
-            .then(|| unsafe { ffi::lua_tonumber(self.raw, at) })
+        let is_number = match self.raw_type(index) {
+            ffi::LUA_TNUMBER => true,
+            // SAFETY: a valid index; nothing is changed.
+            ffi::LUA_TSTRING => unsafe { ffi::lua_isnumber(self.raw, index) != 0 },
+            _ => false,
+        };
+        // SAFETY: as above.
+        is_number.then(|| unsafe { ffi::lua_tonumber(self.raw, index) })
     }
 
     /// The bytes of a string; see [`Stack::with_string`] to go on working with the stack.
     #[inline]
     pub fn string(&self, index: i32) -> Option<&[u8]> {
-        if self.kind(index) != Kind::String {
+        if self.raw_type(index) != ffi::LUA_TSTRING {
             return None;
         }
         let mut len = 0;
         // SAFETY: a valid index of a string. Its bytes stay while it is on the stack, which only
         // changes through `&mut self`.
         unsafe {
-            let bytes = ffi::lua_tolstring(self.raw, self.at(index), &mut len);
+            let bytes = ffi::lua_tolstring(self.raw, index, &mut len);
             Some(std::slice::from_raw_parts(bytes.cast(), len))
         }
     }
@@ -553,8 +580,14 @@ impl Stack<'_> {
     /// Index of a table.
     #[inline]
     pub(super) fn table(&self, index: i32) -> c_int {
-        let at = self.find(index);
-        // SAFETY: a valid index.
+        self.table_below(index, self.top())
+    }
+
+    /// Index of a table on a stack of so many values.
+    #[inline]
+    pub(super) fn table_below(&self, index: i32, top: c_int) -> c_int {
+        let at = absolute(index, top);
+        // SAFETY: a valid index, if any.
         let is_table = at != 0 && unsafe { ffi::lua_type(self.raw, at) } == ffi::LUA_TTABLE;
         assert!(is_table, "a table at {index}");
         at
@@ -563,8 +596,9 @@ impl Stack<'_> {
     /// Replaces the key on top by its value in a table, `nil` if there is none. Asks no metatable.
     #[inline]
     pub fn raw_get(&mut self, table: i32) {
-        let at = self.table(table);
-        assert!(self.top() > self.floor);
+        let top = self.top();
+        let at = self.table_below(table, top);
+        assert!(top > self.floor);
         // SAFETY: a table, and a key on top.
         unsafe { ffi::lua_rawget_(self.raw, at) };
     }
@@ -579,8 +613,9 @@ impl Stack<'_> {
     /// Pushes a value of the array in a table.
     #[inline]
     pub fn raw_get_index(&mut self, table: i32, index: i32) {
-        let at = self.table(table);
-        self.room();
+        let top = self.top();
+        let at = self.table_below(table, top);
+        self.room_above(top);
         // SAFETY: a table, and room.
         unsafe { ffi::lua_rawgeti_(self.raw, at, index) };
     }
@@ -589,11 +624,13 @@ impl Stack<'_> {
     /// is `nil` or NaN, or memory has come to its limit.
     #[inline]
     pub fn raw_set(&mut self, table: i32) -> Result<(), Raise> {
-        let at = self.table(table);
-        assert!(self.top() > self.floor + 1);
-        match self.kind(-2) {
-            Kind::Nil => return Err(self.error("table index is nil")),
-            Kind::Number if self.number(-2).is_some_and(f64::is_nan) => {
+        let top = self.top();
+        let at = self.table_below(table, top);
+        assert!(top > self.floor + 1);
+        // SAFETY: a valid index.
+        match unsafe { ffi::lua_type(self.raw, -2) } {
+            ffi::LUA_TNIL => return Err(self.error("table index is nil")),
+            ffi::LUA_TNUMBER if self.number(-2).is_some_and(f64::is_nan) => {
                 return Err(self.error("table index is NaN"));
             }
             _ => {}
@@ -618,8 +655,9 @@ impl Stack<'_> {
     /// Sets a value of the array in a table to what is on top; takes it.
     #[inline]
     pub fn raw_set_index(&mut self, table: i32, index: i32) -> Result<(), Raise> {
-        let at = self.table(table);
-        assert!(self.top() > self.floor);
+        let top = self.top();
+        let at = self.table_below(table, top);
+        assert!(top > self.floor);
         self.may_grow()?;
         // SAFETY: a table and a value; as for `raw_set`.
         unsafe { ffi::lua_rawseti_(self.raw, at, index) };
@@ -803,12 +841,23 @@ impl Stack<'_> {
     }
 }
 
+/// An index counted from below on a stack of so many values, 0 if there is no such value.
+#[inline]
+fn absolute(index: i32, top: c_int) -> c_int {
+    match index {
+        1.. if index <= top => index,
+        ..=-1 if index >= -top => top + index + 1,
+        _ => 0,
+    }
+}
+
 /// Runs a Rust function that Lua has called, with what has to be so meanwhile.
 ///
 /// # Safety
 /// `raw` is what Lua gave a function of an interpreter of ours.
 unsafe fn enter(
     raw: *mut ffi::lua_State,
+    least: c_int,
     floor: impl FnOnce(&Stack<'_>) -> c_int,
     work: impl FnOnce(&mut Stack<'_>, *mut Extra) -> Result<i32, Raise>,
 ) -> Option<c_int> {
@@ -821,7 +870,10 @@ unsafe fn enter(
     let held = unsafe { (*extra).memory.hold(false) };
     stack.floor = floor(&stack);
     // SAFETY: checks by itself.
-    let has_room = unsafe { ffi::lua_checkstack(raw, ROOM) } != 0;
+    let has = |room: &c_int| unsafe { ffi::lua_checkstack(raw, *room) } != 0;
+    let room = [ROOM, least].into_iter().find(has);
+    let has_room = room.is_some();
+    stack.sure = room.map_or(0, |room| stack.top() + room);
     let done = match has_room {
         true => match catch_unwind(AssertUnwindSafe(|| work(&mut stack, extra))) {
             Ok(done) => done,
@@ -867,7 +919,7 @@ unsafe extern "C-unwind" fn call_function(raw: *mut ffi::lua_State) -> c_int {
             stack.is_function = true;
             function(stack)
         };
-        match enter(raw, |_| 0, call) {
+        match enter(raw, ROOM, |_| 0, call) {
             Some(results) => results,
             None => ffi::lua_error(raw),
         }
@@ -885,7 +937,7 @@ unsafe extern "C-unwind" fn call_host(raw: *mut ffi::lua_State) -> c_int {
                 None => Err(stack.error("this function is only for scripts that run")),
             })
         };
-        match enter(raw, |_| 0, call) {
+        match enter(raw, HOST_ROOM, |_| 0, call) {
             Some(results) => results,
             None => ffi::lua_error(raw),
         }
@@ -910,7 +962,7 @@ pub(super) unsafe extern "C-unwind" fn on_count(raw: *mut ffi::lua_State, _: *mu
             ffi::lua_sethook(raw, Some(on_count), ffi::LUA_MASKCOUNT, 1);
             return;
         }
-        match enter(raw, |stack| stack.top(), tick) {
+        match enter(raw, ROOM, |stack| stack.top(), tick) {
             Some(_) => {
                 if ffi::lua_gethookcount(raw) != ticks {
                     ffi::lua_sethook(raw, Some(on_count), ffi::LUA_MASKCOUNT, ticks);
