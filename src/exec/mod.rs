@@ -349,32 +349,18 @@ impl Exec {
         }
         let mut failed = called.result.is_err();
         let flow = match called.result {
-            Ok(Next::Exec) if !fiber::is_inside() && has_script(client) => {
-                client.reply = reply;
-                return Flow::Alone;
-            }
-            Ok(Next::Exec) => {
-                let Some(flow) = self.run_queue(command, argv, moment, client, out) else {
-                    client.reply = reply;
-                    return Flow::Wait(Wait::Gate);
-                };
-                moment.tick = started;
-                flow
-            }
-            Ok(Next::Script(call)) => {
-                let call = (argv, call);
-                match self.run_script(command, call, moment, client, out) {
-                    Some(ended) => failed = ended,
-                    None => {
+            Ok(next @ (Next::Exec | Next::Script(_))) => {
+                match self.run_others(command, argv, next, moment, client, out) {
+                    Ok(ended) => {
+                        moment.tick = started;
+                        failed = ended.1;
+                        ended.0
+                    }
+                    Err(flow) => {
                         client.reply = reply;
-                        return match fiber::is_inside() {
-                            true => Flow::Wait(Wait::Gate),
-                            false => Flow::Alone,
-                        };
+                        return flow;
                     }
                 }
-                moment.tick = started;
-                Flow::Done
             }
             Ok(next) => flow_of(next),
             Err(error) => {
@@ -391,6 +377,36 @@ impl Exec {
         client.ran();
         silence(client, out, mark);
         flow
+    }
+
+    /// Runs the commands of a transaction or a script: what becomes of the client, and whether a script has
+    /// failed. An error if that could not be: what has to be done first.
+    #[inline(never)]
+    fn run_others(
+        &self,
+        command: &Registered,
+        argv: Argv<'_>,
+        next: Next,
+        moment: &mut Moment,
+        client: &mut Client,
+        out: &mut ReplyWriter,
+    ) -> Result<(Flow, bool), Flow> {
+        let waits = Flow::Wait(Wait::Gate);
+        if let Next::Script(call) = next {
+            let ran = self.run_script(command, (argv, call), moment, client, out);
+            // It may have needed a stack of its own.
+            let first = if fiber::is_inside() {
+                waits
+            } else {
+                Flow::Alone
+            };
+            return Ok((Flow::Done, ran.ok_or(first)?));
+        }
+        if !fiber::is_inside() && has_script(client) {
+            return Err(Flow::Alone);
+        }
+        let flow = self.run_queue(command, argv, moment, client, out);
+        Ok((flow.ok_or(waits)?, false))
     }
 
     /// Looks a request's command up and asks whether it may run now; else what became of it.
@@ -484,6 +500,39 @@ impl Exec {
         })
     }
 
+    /// What a command works with, and the gate, if it has closed that; `None` when someone else has the
+    /// keyspace for himself.
+    #[inline(always)]
+    fn access(
+        &self,
+        command: &Registered,
+        argv: Argv<'_>,
+        hash: Option<u64>,
+        now_ms: u64,
+        client: &Client,
+    ) -> Option<(Access<'_>, Option<GateGuard<'_>>)> {
+        let keyspace = &self.server.keyspace;
+        let (db, touch) = (client.db, !client.no_touch);
+        if let Some(key) = command.single_key.and_then(|at| argv.get(at as usize)) {
+            let hash = hash.unwrap_or_else(|| keyspace.hash(key));
+            let locks = keyspace.claim_one(hash)?;
+            let access = Access::new(keyspace, locks, db, now_ms, touch);
+            return Some((access.with_first_key(key, hash), None));
+        }
+        let Some((held, only)) = self.hold_several(command, argv) else {
+            let locks = self.barred(command)?.locks;
+            let mut access = Access::new(keyspace, locks, db, now_ms, touch);
+            access.set_barred();
+            return Some((access, None));
+        };
+        let access = Access::new(keyspace, held.locks, db, now_ms, touch);
+        let access = match only {
+            Some((at, hash)) => access.with_first_key(&argv[at], hash),
+            None => access,
+        };
+        Some((access, held.gate))
+    }
+
     /// Locks and runs; `None` when someone else has the keyspace for himself.
     fn call(
         &self,
@@ -494,36 +543,10 @@ impl Exec {
         client: &mut Client,
         out: &mut ReplyWriter,
     ) -> Option<Called> {
-        let now_ms = moment.now_ms;
         let config = self.config.borrow();
-        let keyspace = &self.server.keyspace;
-        let (touch, may_block) = (!client.no_touch, client.may_block);
-        let (mut gate, mut is_barred) = (None, false);
-        let mut db = match command.single_key.and_then(|at| argv.get(at as usize)) {
-            Some(key) => {
-                let hash = hash.unwrap_or_else(|| keyspace.hash(key));
-                let locks = keyspace.claim_one(hash)?;
-                Access::new(keyspace, locks, client.db, now_ms, touch).with_first_key(key, hash)
-            }
-            None => {
-                let (held, only) = match self.hold_several(command, argv) {
-                    Some(held) => held,
-                    None => {
-                        is_barred = true;
-                        (self.barred(command)?, None)
-                    }
-                };
-                gate = held.gate;
-                let db = Access::new(keyspace, held.locks, client.db, now_ms, touch);
-                match only {
-                    Some((at, hash)) => db.with_first_key(&argv[at], hash),
-                    None => db,
-                }
-            }
-        };
-        if is_barred {
-            db.set_barred();
-        }
+        let may_block = client.may_block;
+        let (db, gate) = self.access(command, argv, hash, moment.now_ms, client)?;
+        let is_barred = db.gave_up();
         let skip = 1 + command.is_subcommand() as usize;
         let mut ctx = Ctx {
             args: Args::new(argv, skip),
