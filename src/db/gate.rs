@@ -139,3 +139,6 @@ impl Drop for GateGuard<'_> {
         self.0.changed.notify_waiters();
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -410,7 +410,7 @@ fn who_has_run_is_counted_once() {
 
 #[test]
 fn handlers_of_errors_are_called_as_in_lua() {
-    let (mut script, _) = clients();
+    let mut script = Test::new();
     for (source, reply) in [
         (
             "return {xpcall(function() return 1, 2 end, nil)}",
