@@ -349,32 +349,18 @@ impl Exec {
         }
         let mut failed = called.result.is_err();
         let flow = match called.result {
-            Ok(Next::Exec) if !fiber::is_inside() && has_script(client) => {
-                client.reply = reply;
-                return Flow::Alone;
-            }
-            Ok(Next::Exec) => {
-                let Some(flow) = self.run_queue(command, argv, moment, client, out) else {
-                    client.reply = reply;
-                    return Flow::Wait(Wait::Gate);
-                };
-                moment.tick = started;
-                flow
-            }
-            Ok(Next::Script(call)) => {
-                let call = (argv, call);
-                match self.run_script(command, call, moment, client, out) {
-                    Some(ended) => failed = ended,
-                    None => {
+            Ok(next @ (Next::Exec | Next::Script(_))) => {
+                match self.run_called(command, (argv, next), moment, client, out) {
+                    Ok((flow, has_failed)) => {
+                        failed = has_failed;
+                        moment.tick = started;
+                        flow
+                    }
+                    Err(flow) => {
                         client.reply = reply;
-                        return match fiber::is_inside() {
-                            true => Flow::Wait(Wait::Gate),
-                            false => Flow::Alone,
-                        };
+                        return flow;
                     }
                 }
-                moment.tick = started;
-                Flow::Done
             }
             Ok(next) => flow_of(next),
             Err(error) => {
@@ -391,6 +377,35 @@ impl Exec {
         client.ran();
         silence(client, out, mark);
         flow
+    }
+
+    /// Runs what a command calls for: what the client has queued, a script. Whether it has failed; or
+    /// what has to be before it can run.
+    #[inline(never)]
+    fn run_called(
+        &self,
+        command: &Registered,
+        (argv, next): (Argv<'_>, Next),
+        moment: &mut Moment,
+        client: &mut Client,
+        out: &mut ReplyWriter,
+    ) -> Result<(Flow, bool), Flow> {
+        let later = match fiber::is_inside() {
+            true => Flow::Wait(Wait::Gate),
+            false => Flow::Alone,
+        };
+        match next {
+            Next::Script(call) => match self.run_script(command, (argv, call), moment, client, out)
+            {
+                Some(has_failed) => Ok((Flow::Done, has_failed)),
+                None => Err(later),
+            },
+            _ if later == Flow::Alone && has_script(client) => Err(later),
+            _ => match self.run_queue(command, argv, moment, client, out) {
+                Some(flow) => Ok((flow, false)),
+                None => Err(Flow::Wait(Wait::Gate)),
+            },
+        }
     }
 
     /// Looks a request's command up and asks whether it may run now; else what became of it.
@@ -484,6 +499,29 @@ impl Exec {
         })
     }
 
+    /// [`Exec::hold_several`], for a database, a moment, and with or without refreshing LRU clocks.
+    #[inline(never)]
+    fn access_several(
+        &self,
+        command: &Registered,
+        argv: Argv<'_>,
+        (db, now_ms, touch): (DbIndex, u64, bool),
+    ) -> Option<(Access<'_>, Option<GateGuard<'_>>)> {
+        let keyspace = &self.server.keyspace;
+        let Some((held, only)) = self.hold_several(command, argv) else {
+            let held = self.barred(command)?;
+            let mut db = Access::new(keyspace, held.locks, db, now_ms, touch);
+            db.set_barred();
+            return Some((db, held.gate));
+        };
+        let db = Access::new(keyspace, held.locks, db, now_ms, touch);
+        let db = match only {
+            Some((at, hash)) => db.with_first_key(&argv[at], hash),
+            None => db,
+        };
+        Some((db, held.gate))
+    }
+
     /// Locks and runs; `None` when someone else has the keyspace for himself.
     fn call(
         &self,
@@ -497,33 +535,18 @@ impl Exec {
         let now_ms = moment.now_ms;
         let config = self.config.borrow();
         let keyspace = &self.server.keyspace;
-        let (touch, may_block) = (!client.no_touch, client.may_block);
-        let (mut gate, mut is_barred) = (None, false);
-        let mut db = match command.single_key.and_then(|at| argv.get(at as usize)) {
+        let may_block = client.may_block;
+        let (touch, db) = (!client.no_touch, client.db);
+        let (db, gate) = match command.single_key.and_then(|at| argv.get(at as usize)) {
             Some(key) => {
                 let hash = hash.unwrap_or_else(|| keyspace.hash(key));
                 let locks = keyspace.claim_one(hash)?;
-                Access::new(keyspace, locks, client.db, now_ms, touch).with_first_key(key, hash)
+                let db = Access::new(keyspace, locks, db, now_ms, touch);
+                (db.with_first_key(key, hash), None)
             }
-            None => {
-                let (held, only) = match self.hold_several(command, argv) {
-                    Some(held) => held,
-                    None => {
-                        is_barred = true;
-                        (self.barred(command)?, None)
-                    }
-                };
-                gate = held.gate;
-                let db = Access::new(keyspace, held.locks, client.db, now_ms, touch);
-                match only {
-                    Some((at, hash)) => db.with_first_key(&argv[at], hash),
-                    None => db,
-                }
-            }
+            None => self.access_several(command, argv, (db, now_ms, touch))?,
         };
-        if is_barred {
-            db.set_barred();
-        }
+        let is_barred = db.gave_up();
         let skip = 1 + command.is_subcommand() as usize;
         let mut ctx = Ctx {
             args: Args::new(argv, skip),
