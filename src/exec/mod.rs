@@ -350,11 +350,11 @@ impl Exec {
         let mut failed = called.result.is_err();
         let flow = match called.result {
             Ok(next @ (Next::Exec | Next::Script(_))) => {
-                match self.run_others(command, argv, next, moment, client, out) {
-                    Ok(ended) => {
+                match self.run_called(command, (argv, next), moment, client, out) {
+                    Ok((flow, has_failed)) => {
+                        failed = has_failed;
                         moment.tick = started;
-                        failed = ended.1;
-                        ended.0
+                        flow
                     }
                     Err(flow) => {
                         client.reply = reply;
@@ -379,34 +379,33 @@ impl Exec {
         flow
     }
 
-    /// Runs the commands of a transaction or a script: what becomes of the client, and whether a script has
-    /// failed. An error if that could not be: what has to be done first.
+    /// Runs what a command calls for: what the client has queued, a script. Whether it has failed; or
+    /// what has to be before it can run.
     #[inline(never)]
-    fn run_others(
+    fn run_called(
         &self,
         command: &Registered,
-        argv: Argv<'_>,
-        next: Next,
+        (argv, next): (Argv<'_>, Next),
         moment: &mut Moment,
         client: &mut Client,
         out: &mut ReplyWriter,
     ) -> Result<(Flow, bool), Flow> {
-        let waits = Flow::Wait(Wait::Gate);
-        if let Next::Script(call) = next {
-            let ran = self.run_script(command, (argv, call), moment, client, out);
-            // It may have needed a stack of its own.
-            let first = if fiber::is_inside() {
-                waits
-            } else {
-                Flow::Alone
-            };
-            return Ok((Flow::Done, ran.ok_or(first)?));
+        let later = match fiber::is_inside() {
+            true => Flow::Wait(Wait::Gate),
+            false => Flow::Alone,
+        };
+        match next {
+            Next::Script(call) => match self.run_script(command, (argv, call), moment, client, out)
+            {
+                Some(has_failed) => Ok((Flow::Done, has_failed)),
+                None => Err(later),
+            },
+            _ if later == Flow::Alone && has_script(client) => Err(later),
+            _ => match self.run_queue(command, argv, moment, client, out) {
+                Some(flow) => Ok((flow, false)),
+                None => Err(Flow::Wait(Wait::Gate)),
+            },
         }
-        if !fiber::is_inside() && has_script(client) {
-            return Err(Flow::Alone);
-        }
-        let flow = self.run_queue(command, argv, moment, client, out);
-        Ok((flow.ok_or(waits)?, false))
     }
 
     /// Looks a request's command up and asks whether it may run now; else what became of it.
@@ -500,37 +499,27 @@ impl Exec {
         })
     }
 
-    /// What a command works with, and the gate, if it has closed that; `None` when someone else has the
-    /// keyspace for himself.
-    #[inline(always)]
-    fn access(
+    /// [`Exec::hold_several`], for a database, a moment, and with or without refreshing LRU clocks.
+    #[inline(never)]
+    fn access_several(
         &self,
         command: &Registered,
         argv: Argv<'_>,
-        hash: Option<u64>,
-        now_ms: u64,
-        client: &Client,
+        (db, now_ms, touch): (DbIndex, u64, bool),
     ) -> Option<(Access<'_>, Option<GateGuard<'_>>)> {
         let keyspace = &self.server.keyspace;
-        let (db, touch) = (client.db, !client.no_touch);
-        if let Some(key) = command.single_key.and_then(|at| argv.get(at as usize)) {
-            let hash = hash.unwrap_or_else(|| keyspace.hash(key));
-            let locks = keyspace.claim_one(hash)?;
-            let access = Access::new(keyspace, locks, db, now_ms, touch);
-            return Some((access.with_first_key(key, hash), None));
-        }
         let Some((held, only)) = self.hold_several(command, argv) else {
-            let locks = self.barred(command)?.locks;
-            let mut access = Access::new(keyspace, locks, db, now_ms, touch);
-            access.set_barred();
-            return Some((access, None));
+            let held = self.barred(command)?;
+            let mut db = Access::new(keyspace, held.locks, db, now_ms, touch);
+            db.set_barred();
+            return Some((db, held.gate));
         };
-        let access = Access::new(keyspace, held.locks, db, now_ms, touch);
-        let access = match only {
-            Some((at, hash)) => access.with_first_key(&argv[at], hash),
-            None => access,
+        let db = Access::new(keyspace, held.locks, db, now_ms, touch);
+        let db = match only {
+            Some((at, hash)) => db.with_first_key(&argv[at], hash),
+            None => db,
         };
-        Some((access, held.gate))
+        Some((db, held.gate))
     }
 
     /// Locks and runs; `None` when someone else has the keyspace for himself.
@@ -543,9 +532,20 @@ impl Exec {
         client: &mut Client,
         out: &mut ReplyWriter,
     ) -> Option<Called> {
+        let now_ms = moment.now_ms;
         let config = self.config.borrow();
+        let keyspace = &self.server.keyspace;
         let may_block = client.may_block;
-        let (db, gate) = self.access(command, argv, hash, moment.now_ms, client)?;
+        let (touch, db) = (!client.no_touch, client.db);
+        let (db, gate) = match command.single_key.and_then(|at| argv.get(at as usize)) {
+            Some(key) => {
+                let hash = hash.unwrap_or_else(|| keyspace.hash(key));
+                let locks = keyspace.claim_one(hash)?;
+                let db = Access::new(keyspace, locks, db, now_ms, touch);
+                (db.with_first_key(key, hash), None)
+            }
+            None => self.access_several(command, argv, (db, now_ms, touch))?,
+        };
         let is_barred = db.gave_up();
         let skip = 1 + command.is_subcommand() as usize;
         let mut ctx = Ctx {
