@@ -261,7 +261,10 @@ impl Exec {
                 plan.push(None);
                 continue;
             };
-            let key = command.single_key.and_then(|at| argv.get(at as usize));
+            let key = match command.row.flags.has(Flags::RUNS_SCRIPT) {
+                true => script::only_key(argv),
+                false => command.single_key.and_then(|at| argv.get(at as usize)),
+            };
             let hash = key.map(|key| keyspace.hash(key));
             if let Some(hash) = hash {
                 keyspace.prefetch(client.db, hash, false);

@@ -37,6 +37,12 @@ use find::Found;
 /// The request's first argument that is a script's: a key, or an argument.
 const ARGUMENTS_AT: usize = 3;
 
+/// The key of a request that declares just one.
+pub(super) fn only_key(argv: Argv<'_>) -> Option<&[u8]> {
+    let is_one = argv.get(ARGUMENTS_AT - 1) == Some(b"1");
+    is_one.then(|| argv.get(ARGUMENTS_AT)).flatten()
+}
+
 /// What a script holds while it runs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Way {

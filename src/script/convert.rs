@@ -15,7 +15,7 @@ use super::sandbox;
 use super::vm::Failure;
 use crate::resp::write::{Deferred, Mark, ReplyWriter};
 use crate::spec::CmdError;
-use crate::sys::lua::{Kind, Place, Raise, Ref, Stack};
+use crate::sys::lua::{Kind, Place, Plain, Raise, Ref, Stack};
 use crate::util::num;
 
 /// Longest reply of a script, bytes.
@@ -86,19 +86,12 @@ pub(super) fn push_strings<'a>(
 
 // --- arguments of commands --------------------------------------------------------------------------
 
-/// Appends a value as the argument of a command; false if it is neither a string nor a number.
+/// Appends a string or a number as the argument of a command.
 #[inline]
-pub(super) fn push_argument(stack: &Stack<'_>, index: i32, out: &mut Vec<u8>) -> bool {
-    if let Some(bytes) = stack.string(index) {
-        out.extend_from_slice(bytes);
-        return true;
-    }
-    match stack.number(index) {
-        Some(number) => {
-            push_number(number, out);
-            true
-        }
-        None => false,
+pub(super) fn push_argument(value: Plain<'_>, out: &mut Vec<u8>) {
+    match value {
+        Plain::String(bytes) => out.extend_from_slice(bytes),
+        Plain::Number(number) => push_number(number, out),
     }
 }
 
@@ -148,16 +141,19 @@ impl<'a> Reader<'a> {
 
     #[inline]
     fn integer(&mut self) -> i64 {
-        let line = self.line();
-        let (is_negative, digits) = match line.split_first() {
-            Some((b'-', digits)) => (true, digits),
-            _ => (false, line),
-        };
+        let rest = self.bytes.get(self.at..).unwrap_or_default();
+        let is_negative = rest.first() == Some(&b'-');
+        let digits = rest.get(usize::from(is_negative)..).unwrap_or_default();
         // As the negative number, of which there is one more.
-        let number = digits.iter().fold(0i64, |number, digit| {
-            let digit = i64::from(digit.wrapping_sub(b'0'));
-            number.wrapping_mul(10).wrapping_sub(digit)
-        });
+        let (mut number, mut len) = (0i64, 0);
+        for digit in digits.iter().map(|byte| byte.wrapping_sub(b'0')) {
+            if digit > 9 {
+                break;
+            }
+            number = number.wrapping_mul(10).wrapping_sub(digit.into());
+            len += 1;
+        }
+        self.at += usize::from(is_negative) + len + 2;
         match is_negative {
             true => number,
             false => number.wrapping_neg(),
@@ -419,8 +415,7 @@ impl Answer<'_> {
     /// Writes the value on top of the stack and takes it; a table that contains values is opened instead,
     /// and stays.
     fn value(&mut self, stack: &mut Stack<'_>) {
-        // Valkey has one more value below.
-        if stack.top() + 1 + 4 > STACK_VALUES_MAX {
+        if stack.top() + 4 > STACK_VALUES_MAX {
             self.error(b"ERR reached lua stack limit", false);
             return stack.pop(1);
         }
@@ -469,6 +464,10 @@ impl Answer<'_> {
     fn table(&mut self, stack: &mut Stack<'_>) {
         let names = self.names;
         let table = stack.top();
+        if stack.is_list(-1) {
+            let deferred = self.out.deferred_array();
+            return self.open(OpenKind::Array, deferred);
+        }
         if Self::push_field(stack, &names.err, Kind::String) {
             let text = until_nul(stack.string(-1).unwrap_or_default()).to_vec();
             stack.pop(1);
@@ -670,3 +669,6 @@ pub(super) fn failure(stack: &mut Stack<'_>, names: &Names) -> Failure {
         is_counted,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -18,7 +18,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::{Mutex, RwLock};
 
@@ -91,6 +91,9 @@ impl Found {
         &self.library.functions[self.index]
     }
 }
+
+/// For how long the libraries of a FUNCTION RESTORE may run together while they are loaded.
+const RESTORE_MAX: Duration = Duration::from_secs(10);
 
 /// What is answered to a name that no function has.
 pub const NO_FUNCTION: CmdError = CmdError::text("ERR Function not found");
@@ -326,7 +329,9 @@ impl Libraries {
         policy: RestorePolicy,
         limit: Duration,
     ) -> Result<Registry, CmdError> {
+        let begun = Instant::now();
         for source in sources.iter().map(AsRef::as_ref) {
+            let limit = limit.min(RESTORE_MAX.saturating_sub(begun.elapsed()));
             let header = load::header(source)?;
             if restored.library(header.name.as_bytes()).is_some() {
                 return Err(already_exists(&header.name));

@@ -82,7 +82,7 @@ impl Facts {
             Group::Server => row.flags.has(Flags::FAST),
             _ => !row.keys.is_empty(),
         };
-        let changes = Flags::WRITE | Flags::MAY_REPLICATE;
+        let changes = Flags::WRITE | Flags::MAY_REPLICATE | Flags::NOSCRIPT;
         let is_data = row.flags.has(Flags::READONLY);
         Facts {
             keys: row.keys,

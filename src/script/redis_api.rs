@@ -14,9 +14,9 @@ use sha1::{Digest as _, Sha1};
 use super::vm::{Run, Settings, Use};
 use super::{Repl, convert, sandbox};
 use crate::resp::parse::{Argv, Span};
-use crate::sys::lua::{Function, Kind, Raise, Ref, Stack};
+use crate::sys::lua::{Function, Kind, Plain, Raise, Ref, Stack};
 
-/// Most bytes that the arguments of one call may have together.
+/// Most bytes that an argument of a call may have, and those before it together.
 const ARGUMENT_BYTES_MAX: usize = 1 << 30;
 /// Longest text that is logged, bytes.
 const LOG_BYTES_MAX: usize = 1024;
@@ -282,12 +282,15 @@ fn read_arguments(
     }
     for index in 1..=count {
         let start = bytes.len();
-        if stack.len(index).saturating_add(start) > ARGUMENT_BYTES_MAX {
+        let Some(value) = stack.plain(index) else {
+            return Err(b"ERR Command arguments must be strings or integers");
+        };
+        if matches!(value, Plain::String(text) if text.len() > ARGUMENT_BYTES_MAX)
+            || start > ARGUMENT_BYTES_MAX
+        {
             return Err(b"ERR The arguments of this call are too long");
         }
-        if !convert::push_argument(stack, index, bytes) {
-            return Err(b"ERR Command arguments must be strings or integers");
-        }
+        convert::push_argument(value, bytes);
         spans.push(Span {
             start: start as u32,
             len: (bytes.len() - start) as u32,

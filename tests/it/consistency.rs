@@ -172,15 +172,44 @@ const THEMES: &[Theme] = &[
                 assert!(!reply.is_error(), "{command}: {reply:?}");
             }
         },
-        check: |client| {
-            let sum: i64 = numbers(client, "account", ACCOUNTS)?.iter().sum();
-            let all = (ACCOUNTS * SUM) as i64;
-            (sum == all)
-                .then_some(())
-                .ok_or_else(|| format!("{sum}, not {all}"))
+        check: |client| check_accounts(client, "account"),
+    },
+    Theme {
+        name: "transfers by scripts",
+        needs: "eval",
+        setup: |client| {
+            for account in 0..ACCOUNTS {
+                client.cmd(&words(&format!("SET deposit:{account} {SUM}")));
+            }
         },
+        step: |client, rng, who| {
+            let [from, to] = [(); 2].map(|()| format!("deposit:{}", rng.below(ACCOUNTS)));
+            let amount = (1 + rng.below(SUM)).to_string();
+            // One that touches what it was told, and one that might touch anything.
+            let script = match who % 2 {
+                0 => {
+                    "redis.call('DECRBY', KEYS[1], ARGV[1]) redis.call('INCRBY', KEYS[2], ARGV[1])"
+                }
+                _ => {
+                    "for at, sign in ipairs({'-', ''}) do \
+                     redis.call('INCRBY', KEYS[at], sign .. ARGV[1]) end"
+                }
+            };
+            let reply = client.cmd(&["EVAL", script, "2", &from, &to, &amount]);
+            assert!(!reply.is_error(), "{reply:?}");
+        },
+        check: |client| check_accounts(client, "deposit"),
     },
 ];
+
+/// Whether no amount is lost.
+fn check_accounts(client: &mut Client, name: &str) -> Result<(), String> {
+    let sum: i64 = numbers(client, name, ACCOUNTS)?.iter().sum();
+    let all = (ACCOUNTS * SUM) as i64;
+    (sum == all)
+        .then_some(())
+        .ok_or_else(|| format!("{sum}, not {all}"))
+}
 
 const PAIRS: usize = 200;
 const SUM: usize = 1000;

@@ -93,7 +93,11 @@ impl Words {
 pub(crate) const DIFFERENCES: &[Difference] = &[
     Difference {
         peer: Some(Peer::Redis7),
-        when: |w| w.0[0].starts_with("eval") || w.0[0].starts_with("fcall") || w.is("script"),
+        when: |w| {
+            w.0[0].starts_with("eval")
+                || w.0[0].starts_with("fcall")
+                || w.among(&["script", "function"])
+        },
         allow: Allow::OtherError,
         reason: "other words, and where in which script an error came up is told in another way",
     },

@@ -1,8 +1,7 @@
 //! The table of templates: every command there is, with all of its options.
 //!
-//! The language of the templates is described in `generate`; to add a command, add a row. Rows
-//! stand in groups, and most episodes of the differential test take most of their commands from one
-//! of them, so that the keys of one type see long histories.
+//! The language is described in `generate`; to add a command, add a row. Rows stand in groups: most
+//! episodes take most of their commands from one, so that the keys of one type see long histories.
 
 use crate::generate::Agree::{
     self, AnyOrder, Count, Exact, Kind, MapKeys, Millis, Pairs, Scan, Seconds, Shape, Times,

@@ -7,7 +7,7 @@ use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::commands::{ScriptCall, ScriptCode};
+use crate::commands::{CommandTable, ScriptCall, ScriptCode};
 use crate::config::Config;
 use crate::resp::parse::Argv;
 use crate::script::functions::{Libraries, Library, NO_FUNCTION, Proven, Registry, Shelf};
@@ -199,7 +199,7 @@ impl Exec {
     /// What can be told of a library before its functions run.
     #[cold]
     fn prove_library(&self, library: &Library) -> Proven {
-        let facts = |name: &[u8], second: Option<&[u8]>| self.facts(name, second);
+        let facts = |name: &[u8], second: Option<&[u8]>| facts(&self.table, name, second);
         let proven = proof::analyse_library(&library.source, &facts);
         let functions = library
             .functions
@@ -246,17 +246,9 @@ impl Exec {
     /// What can be told of a script before it runs.
     #[cold]
     fn prove(&self, script: &Script) -> Proof {
-        proof::analyse(&script.source, &|name, second| self.facts(name, second))
-    }
-
-    /// What is known of the command that a script names with one literal, or two.
-    pub(super) fn facts(&self, name: &[u8], second: Option<&[u8]>) -> Option<Facts> {
-        let command = self.table.get(name)?;
-        let command = match command.subcommands.is_empty() {
-            true => command,
-            false => command.subcommand(second?)?,
-        };
-        Some(Facts::of(command.row))
+        proof::analyse(&script.source, &|name, second| {
+            facts(&self.table, name, second)
+        })
     }
 
     /// Whether a script may run that says itself what it does.
@@ -272,4 +264,14 @@ impl Exec {
             false => Ok(found),
         }
     }
+}
+
+/// What is known of the command that a script names with one literal, or two.
+pub(super) fn facts(table: &CommandTable, name: &[u8], second: Option<&[u8]>) -> Option<Facts> {
+    let command = table.get(name)?;
+    let command = match command.subcommands.is_empty() {
+        true => command,
+        false => command.subcommand(second?)?,
+    };
+    Some(Facts::of(command.row))
 }

@@ -4,6 +4,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
+use super::find;
 use crate::commands::tests::propagation::Logged;
 use crate::commands::tests::{START_MS, Test};
 use crate::exec::replay::Replay;
@@ -575,6 +576,71 @@ fn who_reads_only_stops_nobody_elsewhere() {
         let source = format!("return redis.call('get','{low}')");
         assert_eq!(eval_ro(&mut client, &source), "$1 1");
     });
+}
+
+#[test]
+fn who_is_proven_to_need_one_key_stops_nobody_elsewhere() {
+    let mut test = Test::new();
+    let (low, high) = two_keys(&test);
+    let library = "#!lua name=l\n\
+        redis.register_function('add', function(keys, args) \
+        return redis.call('incrby', keys[1], args[1]) end)";
+    test.args(&[b"FUNCTION", b"LOAD", library.as_bytes()])
+        .is("$1 l");
+    let mut client = test.client();
+    while_held(&test, &high, || {
+        let source = "return redis.call('incr',KEYS[1])";
+        assert_eq!(eval_with(&mut client, source, &[&low]), ":1");
+        client.run(&format!("FCALL add 1 {low} 2")).is(":3");
+    });
+}
+
+#[test]
+fn what_commands_touch_is_told_by_their_rows() {
+    let test = Test::new();
+    let facts = |name: &str| {
+        let (name, second) = name.split_once('|').unzip();
+        let name = name.unwrap_or_default().as_bytes();
+        find::facts(&test.table, name, second.map(str::as_bytes))
+    };
+    // Whether it touches its keys only, and whether it only reads.
+    for (name, is_confined, reads_only) in [
+        ("get|", true, true),
+        ("GET|x", true, true),
+        ("set|", true, false),
+        ("del|", true, false),
+        ("pfcount|", true, false),
+        ("zrangestore|", true, false),
+        ("object|encoding", true, true),
+        ("publish|", true, false),
+        ("time|", true, true),
+        ("keys|", false, true),
+        ("scan|", false, true),
+        ("dbsize|", false, true),
+        ("randomkey|", false, true),
+        ("sort|", false, false),
+        ("sort_ro|", false, true),
+        ("flushall|", false, false),
+        ("swapdb|", false, false),
+        ("select|", false, false),
+        ("config|set", false, false),
+        ("debug|", false, false),
+        ("subscribe|", false, false),
+        ("eval|", false, false),
+        ("eval_ro|", false, false),
+        ("fcall_ro|", false, false),
+        ("multi|", false, false),
+        ("exec|", false, false),
+        ("watch|", false, false),
+        ("wait|", false, false),
+    ] {
+        let Some(facts) = facts(name) else { continue };
+        let told = (facts.is_confined, facts.reads_only);
+        assert_eq!(told, (is_confined, reads_only), "{name}");
+    }
+    assert!(facts("object|").is_none());
+    assert!(facts("object|unknown").is_none());
+    assert!(facts("unknown|").is_none());
 }
 
 /// Threads move amounts between keys with scripts, and others add them up: in scripts, and in commands.

@@ -84,6 +84,12 @@ impl Shelf {
         Ok(code)
     }
 
+    /// How many libraries it has.
+    #[cfg(test)]
+    pub(super) fn libraries(&self) -> usize {
+        self.loaded.len()
+    }
+
     /// Keeps what a library has registered.
     pub(super) fn keep(&mut self, id: u64, codes: Vec<Code>) {
         self.loaded.insert(id, codes);

@@ -10,7 +10,7 @@
 //!
 //! Source: <http://www.inf.puc-rio.br/~roberto/struct/>.
 
-use smallvec::SmallVec;
+use std::cell::Cell;
 
 use crate::sys::lua::{Function, Kind, Raise, Stack};
 use crate::util::c_num::{c_i64, c_u64};
@@ -19,6 +19,8 @@ use crate::util::c_num::{c_i64, c_u64};
 const INTEGER_BYTES_MAX: usize = 32;
 /// What `!` alone says.
 const ALIGN: usize = 8;
+/// Room for what is packed that is kept for the next time, bytes.
+const KEPT_BYTES_MAX: usize = 64 << 10;
 
 /// Pushes the library.
 pub fn open(stack: &mut Stack<'_>) {
@@ -129,37 +131,61 @@ impl<'f> Format<'f> {
     }
 }
 
-/// The format, which is the first argument. A copy: what is packed may be converted where it stands.
-fn format_argument(stack: &mut Stack<'_>) -> Result<SmallVec<[u8; 32]>, Raise> {
+thread_local! {
+    /// Room for what is packed next.
+    static ROOM: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+/// Does `work` with the format, which is the first argument.
+fn with_format(
+    stack: &mut Stack<'_>,
+    work: impl FnOnce(&mut Stack<'_>, Format<'_>) -> Result<i32, Raise>,
+) -> Result<i32, Raise> {
     stack.string_argument(1)?;
-    let format = super::c_string(stack.string(1).unwrap_or_default());
-    Ok(SmallVec::from_slice(format))
+    let done = stack.with_string(1, |stack, format| work(stack, Format::new(format)));
+    done.unwrap_or(Ok(0))
 }
 
 /// `struct.pack(format, ...)`
 fn pack(stack: &mut Stack<'_>) -> Result<i32, Raise> {
-    let format = format_argument(stack)?;
-    let mut format = Format::new(&format);
     // What is missing is nil.
     stack.push_nil();
-    let mut out = SmallVec::<[u8; 128]>::new();
+    with_format(stack, |stack, mut format| {
+        let mut out = ROOM.take();
+        out.clear();
+        let done = pack_all(stack, &mut format, &mut out);
+        if done.is_ok() {
+            stack.push_string(&out);
+        }
+        if out.capacity() <= KEPT_BYTES_MAX {
+            ROOM.set(out);
+        }
+        done.map(|()| 1)
+    })
+}
+
+fn pack_all(
+    stack: &mut Stack<'_>,
+    format: &mut Format<'_>,
+    out: &mut Vec<u8>,
+) -> Result<(), Raise> {
     let mut argument = 2;
     while let Some(item) = format.next(stack)? {
         out.resize(out.len() + format.padding(out.len(), item), 0);
         match item.option {
             b'b' | b'B' | b'h' | b'H' | b'l' | b'L' | b'i' | b'I' => {
                 let number = stack.number_argument(argument)?;
-                push_integer(&mut out, number, item.size, format.is_big);
+                push_integer(out, number, item.size, format.is_big);
             }
             b'f' => {
                 let number = stack.number_argument(argument)? as f32;
-                push_ordered(&mut out, number.to_le_bytes(), format.is_big);
+                push_ordered(out, number.to_le_bytes(), format.is_big);
             }
             b'd' => {
                 let number = stack.number_argument(argument)?;
-                push_ordered(&mut out, number.to_le_bytes(), format.is_big);
+                push_ordered(out, number.to_le_bytes(), format.is_big);
             }
-            b'c' | b's' => push_string(stack, &mut out, argument, item)?,
+            b'c' | b's' => push_string(stack, out, argument, item)?,
             b'x' => {
                 out.push(0);
                 continue;
@@ -171,12 +197,11 @@ fn pack(stack: &mut Stack<'_>) -> Result<i32, Raise> {
         }
         argument += 1;
     }
-    stack.allow(out.len())?;
-    stack.push_string(out);
-    Ok(1)
+    stack.allow(out.len())
 }
 
-fn push_integer(out: &mut SmallVec<[u8; 128]>, number: f64, size: usize, is_big: bool) {
+#[inline]
+fn push_integer(out: &mut Vec<u8>, number: f64, size: usize, is_big: bool) {
     let bits = match number < 0.0 {
         true => c_i64(number) as u64,
         false => c_u64(number),
@@ -190,7 +215,8 @@ fn push_integer(out: &mut SmallVec<[u8; 128]>, number: f64, size: usize, is_big:
     out.extend_from_slice(bytes);
 }
 
-fn push_ordered<const N: usize>(out: &mut SmallVec<[u8; 128]>, mut bytes: [u8; N], is_big: bool) {
+#[inline]
+fn push_ordered<const N: usize>(out: &mut Vec<u8>, mut bytes: [u8; N], is_big: bool) {
     if is_big {
         bytes.reverse();
     }
@@ -199,12 +225,21 @@ fn push_ordered<const N: usize>(out: &mut SmallVec<[u8; 128]>, mut bytes: [u8; N
 
 fn push_string(
     stack: &mut Stack<'_>,
-    out: &mut SmallVec<[u8; 128]>,
+    out: &mut Vec<u8>,
     argument: i32,
     item: Item,
 ) -> Result<(), Raise> {
-    stack.string_argument(argument)?;
-    let bytes = stack.string(argument).unwrap_or_default();
+    let is_string = stack.kind(argument) == Kind::String;
+    if !is_string {
+        // A number as a string, without changing what is there.
+        if stack.number(argument).is_none() {
+            return Err(stack.type_error(argument, "string"));
+        }
+        stack.push_value(argument);
+        stack.make_string(-1);
+    }
+    let at = if is_string { argument } else { -1 };
+    let bytes = stack.string(at).unwrap_or_default();
     let len = if item.size == 0 {
         bytes.len()
     } else {
@@ -218,12 +253,15 @@ fn push_string(
     if item.option == b's' {
         out.push(0);
     }
+    if !is_string {
+        stack.pop(1);
+    }
     Ok(())
 }
 
 /// `struct.unpack(format, data, offset)`
 fn unpack(stack: &mut Stack<'_>) -> Result<i32, Raise> {
-    let format = format_argument(stack)?;
+    stack.string_argument(1)?;
     stack.string_argument(2)?;
     let offset = match stack.kind(3) {
         Kind::None | Kind::Nil => 1,
@@ -232,21 +270,22 @@ fn unpack(stack: &mut Stack<'_>) -> Result<i32, Raise> {
     if offset == 0 {
         return Err(stack.argument_error(3, "offset must be 1 or greater"));
     }
-    let done = stack.with_string(2, |stack, data| {
-        let mut reader = Reader {
-            data,
-            at: offset - 1,
-            results: 0,
-        };
-        let mut format = Format::new(&format);
-        while let Some(item) = format.next(stack)? {
-            reader.item(stack, &mut format, item)?;
-        }
-        // A negative offset stays one while nothing is taken.
-        stack.push_number(reader.at.wrapping_add(1) as i64 as f64);
-        Ok(reader.results + 1)
-    });
-    done.unwrap_or(Ok(0))
+    with_format(stack, |stack, mut format| {
+        let done = stack.with_string(2, |stack, data| {
+            let mut reader = Reader {
+                data,
+                at: offset - 1,
+                results: 0,
+            };
+            while let Some(item) = format.next(stack)? {
+                reader.item(stack, &mut format, item)?;
+            }
+            // A negative offset stays one while nothing is taken.
+            stack.push_number(reader.at.wrapping_add(1) as i64 as f64);
+            Ok(reader.results + 1)
+        });
+        done.unwrap_or(Ok(0))
+    })
 }
 
 /// Data that is unpacked onto the stack.
@@ -368,27 +407,27 @@ fn ordered<const N: usize>(bytes: &[u8], is_big: bool) -> [u8; N] {
 
 /// `struct.size(format)`
 fn size(stack: &mut Stack<'_>) -> Result<i32, Raise> {
-    let format = format_argument(stack)?;
-    let mut format = Format::new(&format);
-    let mut at = 0usize;
-    while let Some(item) = format.next(stack)? {
-        at = at.saturating_add(format.padding(at, item));
-        let unsized_text = match item {
-            Item { option: b's', .. } => Some("option 's' has no fixed size"),
-            Item {
-                option: b'c',
-                size: 0,
-            } => Some("option 'c0' has no fixed size"),
-            _ => None,
-        };
-        if let Some(text) = unsized_text {
-            return Err(stack.argument_error(1, text));
+    with_format(stack, |stack, mut format| {
+        let mut at = 0usize;
+        while let Some(item) = format.next(stack)? {
+            at = at.saturating_add(format.padding(at, item));
+            let refusal = match item {
+                Item { option: b's', .. } => Some("option 's' has no fixed size"),
+                Item {
+                    option: b'c',
+                    size: 0,
+                } => Some("option 'c0' has no fixed size"),
+                _ => None,
+            };
+            if let Some(text) = refusal {
+                return Err(stack.argument_error(1, text));
+            }
+            if !item.option.is_ascii_alphanumeric() {
+                format.control(stack, item.option)?;
+            }
+            at = at.saturating_add(item.size);
         }
-        if !item.option.is_ascii_alphanumeric() {
-            format.control(stack, item.option)?;
-        }
-        at = at.saturating_add(item.size);
-    }
-    stack.push_number(at as f64);
-    Ok(1)
+        stack.push_number(at as f64);
+        Ok(1)
+    })
 }

@@ -1,3 +1,5 @@
+//! What is proven, and above all what must not be: sources that look as if, and lie.
+
 use super::*;
 use crate::spec::{Begin, Find, KeyFlags};
 

@@ -269,3 +269,103 @@ fn a_library_that_does_not_load_says_why() {
         "ERR Error registering functions: ERR FUNCTION LOAD timeout"
     );
 }
+
+#[test]
+fn scripts_see_what_is_in_redis_and_cannot_change_it() {
+    let list = "local t = {} for name in pairs(redis) do t[#t + 1] = name end
+        table.sort(t) return table.concat(t, ' ')";
+    let always = "KIVI_VERSION KIVI_VERSION_NUM LOG_DEBUG LOG_NOTICE LOG_VERBOSE LOG_WARNING \
+        REDIS_VERSION REDIS_VERSION_NUM REPL_ALL REPL_AOF REPL_NONE REPL_REPLICA REPL_SLAVE \
+        SERVER_NAME acl_check_cmd ";
+    let names = format!(
+        "{always}breakpoint call debug error_reply log pcall replicate_commands set_repl setresp \
+         sha1hex status_reply"
+    );
+    assert_eq!(eval(list), format!("${}|{names}|", names.len()));
+    let source = format!(
+        "redis.register_function('f', function() {list} end) \
+         redis.register_function('g', function() redis.x = 1 end)"
+    );
+    let (mut vm, mut loaded) = (vm(Use::Functions), Names::default());
+    vm.load(source.as_bytes(), &mut loaded).expect("it loads");
+    let (mut out, codes) = (ReplyWriter::new(), loaded.0);
+    run(&mut vm, codes[0].1, &mut Fake::default(), &mut out).expect("it runs");
+    let names = format!("{always}call error_reply log pcall set_repl setresp sha1hex status_reply");
+    let text = String::from_utf8_lossy(&out.to_vec()).replace("\r\n", "|");
+    assert_eq!(text, format!("${}|{names}|", names.len()));
+    let failure = run(&mut vm, codes[1].1, &mut Fake::default(), &mut out);
+    let text = failure.expect_err("it may not").error.to_string();
+    assert!(
+        text.contains("Attempt to modify a readonly table"),
+        "{text}"
+    );
+    let versions = eval(
+        "return {redis.REDIS_VERSION, redis.REDIS_VERSION_NUM, server.SERVER_NAME, \
+         redis.KIVI_VERSION, redis.KIVI_VERSION_NUM}",
+    );
+    assert_eq!(versions, "*5|$5|7.2.4|:459268|$4|kivi|$5|0.1.0|:256|");
+}
+
+#[test]
+fn libraries_see_little_while_they_are_loaded() {
+    let mut vm = vm(Use::Functions);
+    for (source, name) in [
+        ("local x = string", "string"),
+        ("local x = redis.call", "call"),
+        ("local x = KEYS", "KEYS"),
+        ("local x = redis.setresp", "setresp"),
+    ] {
+        let error = vm.load(source.as_bytes(), &mut Names::default());
+        let text = format!(
+            "ERR Error registering functions: ERR user_function:1: Script attempted to access \
+             nonexistent global variable '{name}'"
+        );
+        assert_eq!(error.expect_err(name).to_string(), text);
+    }
+    for source in ["x = 1", "redis.x = 1"] {
+        let error = vm.load(source.as_bytes(), &mut Names::default());
+        let text = error.expect_err(source).to_string();
+        assert!(
+            text.ends_with(":1: Attempt to modify a readonly table"),
+            "{text}"
+        );
+    }
+    let source = b"redis.log(redis.LOG_DEBUG, 'x', redis.REDIS_VERSION)";
+    vm.load(source, &mut Names::default()).expect("it may log");
+}
+
+#[test]
+fn the_handler_of_errors_is_there_for_scripts() {
+    assert_eq!(
+        eval("local e = __redis__err__handler('x') return {e.err, e.source, e.line}"),
+        "*3|$5|ERR x|$12|@user_script|:1|"
+    );
+    assert_eq!(
+        eval("local e = {} return rawequal(__server__err__handler(e), e) and e.line"),
+        ":1|"
+    );
+    let refused = eval("return {pcall(__redis__err__handler, redis)}");
+    assert!(
+        refused.contains("Attempt to modify a readonly table"),
+        "{refused}"
+    );
+}
+
+#[test]
+fn what_one_script_has_set_the_next_does_not_see() {
+    let mut vm = vm(Use::Scripts);
+    let first = "redis.setresp(3) cjson.encode_max_depth(3) math.randomseed(1)
+        return {tostring(math.random()), KEYS, ARGV}";
+    let second = "return {true, cjson.encode_max_depth(), tostring(math.random())}";
+    let mut replies = Vec::new();
+    for (id, source) in [(1, first), (2, second), (1, first), (2, second)] {
+        let code = vm.script(&script(id, source), 0).expect("it compiles");
+        let mut out = ReplyWriter::new();
+        out.set_resp3(true);
+        run(&mut vm, code, &mut Fake::default(), &mut out).expect("it runs");
+        replies.push(String::from_utf8_lossy(&out.to_vec()).replace("\r\n", "|"));
+    }
+    assert_eq!(replies[0], replies[2], "by the seed");
+    assert!(replies[1].starts_with("*3|:1|:1000|"), "{}", replies[1]);
+    assert_ne!(replies[1], replies[3], "begun anew");
+}

@@ -32,7 +32,7 @@ mod stack;
 #[cfg(test)]
 mod tests;
 
-pub use stack::{CallError, Cells, Function, Kind, Place, Raise, Ref, Stack};
+pub use stack::{CallError, Cells, Function, Kind, Place, Plain, Raise, Ref, Stack};
 
 use memory::Memory;
 

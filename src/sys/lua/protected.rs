@@ -14,18 +14,20 @@ impl Stack<'_> {
     /// The entry of a table behind this key (on top; `nil` for the first): replaces the key by the next one
     /// and pushes its value; or takes it and says false at the end. An error if there is no such key.
     pub fn next(&mut self, table: i32) -> Result<bool, Raise> {
-        let at = self.table(table);
-        assert!(self.top() > self.floor);
-        self.room();
+        let top = self.top();
+        let at = self.table_below(table, top);
+        assert!(top > self.floor);
+        self.room_above(top);
         // SAFETY: there is room for a copy of the key, which is replaced by its value.
-        let is_known = self.kind(-1) == Kind::Nil
-            || unsafe {
+        let is_known = unsafe {
+            ffi::lua_type(self.raw, -1) == ffi::LUA_TNIL || {
                 ffi::lua_pushvalue(self.raw, -1);
                 ffi::lua_rawget_(self.raw, at);
                 let kind = ffi::lua_type(self.raw, -1);
                 ffi::lua_settop(self.raw, -2);
                 kind != ffi::LUA_TNIL
-            };
+            }
+        };
         if is_known {
             // SAFETY: a table, room, and a key that is in there: nothing is raised.
             return Ok(unsafe { ffi::lua_next(self.raw, at) } != 0);

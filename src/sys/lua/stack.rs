@@ -86,6 +86,15 @@ impl Kind {
     }
 }
 
+/// What [`Stack::plain`] finds.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub enum Plain<'s> {
+    /// The bytes of a string.
+    String(&'s [u8]),
+    /// A number that is one.
+    Number(f64),
+}
+
 /// A value kept in the interpreter's registry until [`Stack::forget`] is told of it.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Ref(c_int);
@@ -96,6 +105,8 @@ pub struct Stack<'s> {
     pub(super) extra: *mut Extra,
     /// What is at or below may not be removed or replaced.
     pub(super) floor: c_int,
+    /// Up to so many values there is room without asking.
+    pub(super) sure: c_int,
     /// It is that of a Rust function that Lua has called: there are upvalues.
     pub(super) is_function: bool,
     pub(super) tie: Tie<'s>,
@@ -110,6 +121,7 @@ impl Stack<'_> {
             raw,
             extra,
             floor: 0,
+            sure: 0,
             is_function: false,
             tie: PhantomData,
         }
@@ -132,12 +144,18 @@ impl Stack<'_> {
     /// The index counted from below, 0 if there is no such value.
     #[inline]
     fn find(&self, index: i32) -> c_int {
-        let top = self.top();
-        match index {
-            1.. if index <= top => index,
-            ..=-1 if index >= -top => top + index + 1,
-            _ => 0,
+        absolute(index, self.top())
+    }
+
+    /// Lua's number for what a value is.
+    #[inline]
+    fn raw_type(&self, index: i32) -> c_int {
+        // Lua says itself that there is none so far up.
+        if index > 0 || (index < 0 && index >= -self.top()) {
+            // SAFETY: an index that is valid, or above all.
+            return unsafe { ffi::lua_type(self.raw, index) };
         }
+        ffi::LUA_TNONE
     }
 
     /// The index counted from below of a value that is there.
@@ -177,9 +195,25 @@ impl Stack<'_> {
     /// Room for one value.
     #[inline]
     pub(super) fn room(&mut self) {
-        // SAFETY: checks by itself.
-        let has_room = unsafe { ffi::lua_checkstack(self.raw, 1) } != 0;
-        assert!(has_room, "a Lua stack is full: reserve");
+        let top = self.top();
+        self.room_above(top);
+    }
+
+    /// Room for one value above so many, which are all.
+    #[inline]
+    pub(super) fn room_above(&mut self, top: c_int) {
+        if top >= self.sure {
+            self.make_sure(top);
+        }
+    }
+
+    #[cold]
+    fn make_sure(&mut self, top: c_int) {
+        // SAFETY: checks by itself; what there is room for stays so during a call.
+        let count = [ROOM, 1]
+            .into_iter()
+            .find(|&count| unsafe { ffi::lua_checkstack(self.raw, count) } != 0);
+        self.sure = top + count.expect("a Lua stack is full: reserve");
     }
 
     /// Room for an error's value, which takes the place of the topmost value if the stack is full.
@@ -203,7 +237,9 @@ impl Stack<'_> {
     /// Drops values from the top.
     #[inline]
     pub fn pop(&mut self, count: i32) {
-        self.set_top(self.top() - count);
+        assert!(count >= 0 && self.top() - self.floor >= count);
+        // SAFETY: the stack has that many values.
+        unsafe { ffi::lua_settop(self.raw, -1 - count) };
     }
 
     /// Removes one value; those above move down.
@@ -232,12 +268,8 @@ impl Stack<'_> {
     /// What a value is.
     #[inline]
     pub fn kind(&self, index: i32) -> Kind {
-        let at = self.find(index);
-        if at == 0 {
-            return Kind::None;
-        }
-        // SAFETY: a valid index.
-        match unsafe { ffi::lua_type(self.raw, at) } {
+        match self.raw_type(index) {
+            ffi::LUA_TNONE => Kind::None,
             ffi::LUA_TNIL => Kind::Nil,
             ffi::LUA_TBOOLEAN => Kind::Boolean,
             ffi::LUA_TLIGHTUSERDATA => Kind::Light,
@@ -247,6 +279,51 @@ impl Stack<'_> {
             ffi::LUA_TFUNCTION => Kind::Function,
             ffi::LUA_TTHREAD => Kind::Thread,
             _ => Kind::Userdata,
+        }
+    }
+
+    /// A string or a number, as it is.
+    #[inline]
+    pub fn plain(&self, index: i32) -> Option<Plain<'_>> {
+        let at = self.find(index);
+        if at == 0 {
+            return None;
+        }
+        // SAFETY: a valid index, and the functions of the type that was found. A string's bytes stay
+        // while it is on the stack, which only changes through `&mut self`.
+        unsafe {
+            match ffi::lua_type(self.raw, at) {
+                ffi::LUA_TSTRING => {
+                    let mut len = 0;
+                    let bytes = ffi::lua_tolstring(self.raw, at, &mut len);
+                    Some(Plain::String(std::slice::from_raw_parts(bytes.cast(), len)))
+                }
+                ffi::LUA_TNUMBER => Some(Plain::Number(ffi::lua_tonumber(self.raw, at))),
+                _ => None,
+            }
+        }
+    }
+
+    /// Whether a table has only the values 1, 2, ... and no others. A table with some more may be taken
+    /// for one that has others.
+    #[inline]
+    pub fn is_list(&mut self, table: i32) -> bool {
+        let at = self.table(table);
+        assert!(self.has_room(2), "a Lua stack is full: reserve");
+        // SAFETY: a table, and room for a key and a value. The key is nil, or the number of the last
+        // value as Lua finds it, which is there: so there is an entry to go on from.
+        unsafe {
+            match ffi::lua_objlen(self.raw, at) {
+                0 => ffi::lua_pushnil(self.raw),
+                len => ffi::lua_pushnumber(self.raw, len as f64),
+            }
+            match ffi::lua_next(self.raw, at) {
+                0 => true,
+                _ => {
+                    ffi::lua_settop(self.raw, -3);
+                    false
+                }
+            }
         }
     }
 
@@ -260,33 +337,37 @@ impl Stack<'_> {
     /// A number that is one; a string that looks like one is not.
     #[inline]
     pub fn number(&self, index: i32) -> Option<f64> {
-        match self.kind(index) {
+        match self.raw_type(index) {
             // SAFETY: a valid index of a number, which is not converted.
-            Kind::Number => Some(unsafe { ffi::lua_tonumber(self.raw, self.at(index)) }),
+            ffi::LUA_TNUMBER => Some(unsafe { ffi::lua_tonumber(self.raw, index) }),
             _ => None,
         }
     }
 
     /// A number, or a string that Lua takes for one.
+    #[inline]
     pub fn to_number(&self, index: i32) -> Option<f64> {
-        let at = self.find(index);
-        // SAFETY: a valid index; nothing is changed.
-        (at != 0 && unsafe { ffi::lua_isnumber(self.raw, at) } != 0)
-            // SAFETY: as above.
-            .then(|| unsafe { ffi::lua_tonumber(self.raw, at) })
+        let is_number = match self.raw_type(index) {
+            ffi::LUA_TNUMBER => true,
+            // SAFETY: a valid index; nothing is changed.
+            ffi::LUA_TSTRING => unsafe { ffi::lua_isnumber(self.raw, index) != 0 },
+            _ => false,
+        };
+        // SAFETY: as above.
+        is_number.then(|| unsafe { ffi::lua_tonumber(self.raw, index) })
     }
 
     /// The bytes of a string; see [`Stack::with_string`] to go on working with the stack.
     #[inline]
     pub fn string(&self, index: i32) -> Option<&[u8]> {
-        if self.kind(index) != Kind::String {
+        if self.raw_type(index) != ffi::LUA_TSTRING {
             return None;
         }
         let mut len = 0;
         // SAFETY: a valid index of a string. Its bytes stay while it is on the stack, which only
         // changes through `&mut self`.
         unsafe {
-            let bytes = ffi::lua_tolstring(self.raw, self.at(index), &mut len);
+            let bytes = ffi::lua_tolstring(self.raw, index, &mut len);
             Some(std::slice::from_raw_parts(bytes.cast(), len))
         }
     }
@@ -496,15 +577,25 @@ impl Stack<'_> {
     /// Index of a table.
     #[inline]
     pub(super) fn table(&self, index: i32) -> c_int {
-        assert!(self.kind(index) == Kind::Table, "a table at {index}");
-        self.at(index)
+        self.table_below(index, self.top())
+    }
+
+    /// Index of a table on a stack of so many values.
+    #[inline]
+    pub(super) fn table_below(&self, index: i32, top: c_int) -> c_int {
+        let at = absolute(index, top);
+        // SAFETY: a valid index, if any.
+        let is_table = at != 0 && unsafe { ffi::lua_type(self.raw, at) } == ffi::LUA_TTABLE;
+        assert!(is_table, "a table at {index}");
+        at
     }
 
     /// Replaces the key on top by its value in a table, `nil` if there is none. Asks no metatable.
     #[inline]
     pub fn raw_get(&mut self, table: i32) {
-        let at = self.table(table);
-        assert!(self.top() > self.floor);
+        let top = self.top();
+        let at = self.table_below(table, top);
+        assert!(top > self.floor);
         // SAFETY: a table, and a key on top.
         unsafe { ffi::lua_rawget_(self.raw, at) };
     }
@@ -519,8 +610,9 @@ impl Stack<'_> {
     /// Pushes a value of the array in a table.
     #[inline]
     pub fn raw_get_index(&mut self, table: i32, index: i32) {
-        let at = self.table(table);
-        self.room();
+        let top = self.top();
+        let at = self.table_below(table, top);
+        self.room_above(top);
         // SAFETY: a table, and room.
         unsafe { ffi::lua_rawgeti_(self.raw, at, index) };
     }
@@ -529,11 +621,13 @@ impl Stack<'_> {
     /// is `nil` or NaN, or memory has come to its limit.
     #[inline]
     pub fn raw_set(&mut self, table: i32) -> Result<(), Raise> {
-        let at = self.table(table);
-        assert!(self.top() > self.floor + 1);
-        match self.kind(-2) {
-            Kind::Nil => return Err(self.error("table index is nil")),
-            Kind::Number if self.number(-2).is_some_and(f64::is_nan) => {
+        let top = self.top();
+        let at = self.table_below(table, top);
+        assert!(top > self.floor + 1);
+        // SAFETY: a valid index.
+        match unsafe { ffi::lua_type(self.raw, -2) } {
+            ffi::LUA_TNIL => return Err(self.error("table index is nil")),
+            ffi::LUA_TNUMBER if self.number(-2).is_some_and(f64::is_nan) => {
                 return Err(self.error("table index is NaN"));
             }
             _ => {}
@@ -558,8 +652,9 @@ impl Stack<'_> {
     /// Sets a value of the array in a table to what is on top; takes it.
     #[inline]
     pub fn raw_set_index(&mut self, table: i32, index: i32) -> Result<(), Raise> {
-        let at = self.table(table);
-        assert!(self.top() > self.floor);
+        let top = self.top();
+        let at = self.table_below(table, top);
+        assert!(top > self.floor);
         self.may_grow()?;
         // SAFETY: a table and a value; as for `raw_set`.
         unsafe { ffi::lua_rawseti_(self.raw, at, index) };
@@ -743,6 +838,16 @@ impl Stack<'_> {
     }
 }
 
+/// An index counted from below on a stack of so many values, 0 if there is no such value.
+#[inline]
+fn absolute(index: i32, top: c_int) -> c_int {
+    match index {
+        1.. if index <= top => index,
+        ..=-1 if index >= -top => top + index + 1,
+        _ => 0,
+    }
+}
+
 /// Runs a Rust function that Lua has called, with what has to be so meanwhile.
 ///
 /// # Safety
@@ -762,6 +867,7 @@ unsafe fn enter(
     stack.floor = floor(&stack);
     // SAFETY: checks by itself.
     let has_room = unsafe { ffi::lua_checkstack(raw, ROOM) } != 0;
+    stack.sure = if has_room { stack.top() + ROOM } else { 0 };
     let done = match has_room {
         true => match catch_unwind(AssertUnwindSafe(|| work(&mut stack, extra))) {
             Ok(done) => done,

@@ -1,3 +1,5 @@
+//! The interface to Lua: calls both ways, limits, errors.
+
 use super::{CallError, Function, Host, Kind, Raise, Stack, State};
 
 /// An interpreter with libraries, a limit of 64 MB, that ticks every 1,000 instructions.

@@ -341,7 +341,7 @@ impl Decoder<'_> {
         self.at += 1;
         let start = self.at;
         let rest = &self.text[start..];
-        let end = rest.iter().position(|&byte| ends_plain(byte));
+        let end = super::find(rest, ends_plain);
         match end {
             Some(len) if rest[len] == b'"' => {
                 self.at = start + len + 1;
@@ -372,7 +372,7 @@ impl Decoder<'_> {
                 _ => return self.wrong("unexpected end of string"),
             }
             let rest = &self.text[self.at..];
-            let next = rest.iter().position(|&byte| ends_plain(byte));
+            let next = super::find(rest, ends_plain);
             plain = next.unwrap_or(rest.len());
         }
     }
@@ -457,7 +457,7 @@ fn digits(text: &[u8]) -> (u64, usize) {
 /// Whether a byte of a string is not just itself.
 #[inline]
 fn ends_plain(byte: u8) -> bool {
-    matches!(byte, b'"' | b'\\' | 0)
+    (byte == b'"') | (byte == b'\\') | (byte == 0)
 }
 
 fn is_inf_or_nan(text: &[u8]) -> bool {

@@ -1,0 +1,43 @@
+//! Values of scripts and replies, against what Valkey 9.1.2 answered.
+
+use crate::commands::tests::Test;
+use crate::commands::tests::transcript::Transcript;
+
+/// Requests on a few keys, and scripts: what they return, what commands return to them, errors of all
+/// sorts, and numbers.
+const VALKEY: &str = include_str!("valkey.txt");
+
+#[test]
+fn values_and_errors_are_as_valkey_has_them() {
+    let transcript = Transcript {
+        text: VALKEY,
+        variants: 2,
+        least: 3400,
+    };
+    // With events of keys on, none of which come, no script begins again: that would count hits twice.
+    let start = |_| Test::with(&["--notify-keyspace-events", "Kd"]);
+    transcript.replay(start, str::to_owned);
+}
+
+/// Bytes of a reply, and how it ends.
+fn deep(source: &str) -> (usize, String) {
+    let mut t = Test::new();
+    let text = t.run(&format!("EVAL \"{source}\" 0")).text();
+    // Line ends were replaced by spaces, the last one cut off.
+    let bytes = text.len() + text.matches(' ').count() + 2;
+    (bytes - 4 * text.matches("-ERR").count(), text)
+}
+
+#[test]
+fn what_contains_itself_ends_where_the_stack_of_lua_does() {
+    for (source, bytes, errors) in [
+        ("local a = {} a[1] = a return a", 32_010, 1),
+        ("local a = {map = {}} a.map.a = a return a", 29_368, 2),
+    ] {
+        let (is, text) = deep(source);
+        assert_eq!(text.matches("-ERR reached lua stack limit").count(), errors);
+        assert_eq!(is, bytes, "{source}");
+    }
+    let (_, text) = deep("local a = {} for i = 1, 7000 do a = {a} end return a");
+    assert_eq!(text, format!("{}*0", "*1 ".repeat(7000)));
+}
