@@ -138,7 +138,7 @@ fn short() -> Result<Vec<Load>> {
         )?,
         load(
             "FCALL of HSET",
-            &["FCALL write 1 key:%0 field value-%1"],
+            &["FCALL write 1 hsh:%0 field value-%1"],
             &[key, token],
         )?,
     ])
@@ -154,7 +154,10 @@ fn long() -> Result<Vec<Load>> {
     Ok(vec![
         repeat("10,000 times INCR", "redis.call('INCR',KEYS[1])")?,
         repeat("10,000 times GET", "redis.call('GET','lock')")?,
-        repeat("10,000 times HSET", "redis.call('HSET','hash',i%100,i)")?,
+        repeat(
+            "10,000 times HSET",
+            "redis.call('HSET','hash',bit.band(i,63),i)",
+        )?,
     ])
 }
 

@@ -347,40 +347,24 @@ impl Exec {
             end_caching(Some(command), client);
             return Flow::Block(waiter);
         }
-        let mut failed = called.result.is_err();
-        let flow = match called.result {
-            Ok(Next::Exec) if !fiber::is_inside() && has_script(client) => {
-                client.reply = reply;
-                return Flow::Alone;
-            }
-            Ok(Next::Exec) => {
-                let Some(flow) = self.run_queue(command, argv, moment, client, out) else {
+        let (flow, failed) = match called.result {
+            Ok(next @ (Next::Exec | Next::Script(_))) => {
+                let ran = self.run_further(command, argv, next, moment, client, out);
+                let Some(ran) = ran else {
                     client.reply = reply;
-                    return Flow::Wait(Wait::Gate);
+                    return match fiber::is_inside() {
+                        true => Flow::Wait(Wait::Gate),
+                        false => Flow::Alone,
+                    };
                 };
                 moment.tick = started;
-                flow
+                ran
             }
-            Ok(Next::Script(call)) => {
-                let call = (argv, call);
-                match self.run_script(command, call, moment, client, out) {
-                    Some(ended) => failed = ended,
-                    None => {
-                        client.reply = reply;
-                        return match fiber::is_inside() {
-                            true => Flow::Wait(Wait::Gate),
-                            false => Flow::Alone,
-                        };
-                    }
-                }
-                moment.tick = started;
-                Flow::Done
-            }
-            Ok(next) => flow_of(next),
+            Ok(next) => (flow_of(next), false),
             Err(error) => {
                 out.truncate(mark);
                 self.write_error(&error, out);
-                Flow::Done
+                (Flow::Done, true)
             }
         };
         end_caching(Some(command), client);
@@ -391,6 +375,30 @@ impl Exec {
         client.ran();
         silence(client, out, mark);
         flow
+    }
+
+    /// Runs what a command runs that is not its own: the queue of EXEC, a script. What became of it, and
+    /// whether it has failed; `None` when it could not run: for want of a stack of its own, or when someone
+    /// else has the keyspace for himself.
+    #[inline]
+    fn run_further(
+        &self,
+        command: &Registered,
+        argv: Argv<'_>,
+        next: Next,
+        moment: &mut Moment,
+        client: &mut Client,
+        out: &mut ReplyWriter,
+    ) -> Option<(Flow, bool)> {
+        if let Next::Script(call) = next {
+            let failed = self.run_script(command, (argv, call), moment, client, out)?;
+            return Some((Flow::Done, failed));
+        }
+        if !fiber::is_inside() && has_script(client) {
+            return None;
+        }
+        let flow = self.run_queue(command, argv, moment, client, out)?;
+        Some((flow, false))
     }
 
     /// Looks a request's command up and asks whether it may run now; else what became of it.
@@ -472,15 +480,15 @@ impl Exec {
         })
     }
 
-    /// What a command holds that is served although someone has the keyspace for himself, and others are
-    /// refused: nothing.
+    /// The access of a command that is served although someone has the keyspace for himself, and others
+    /// are refused: to nothing.
     #[cold]
-    fn barred(&self, command: &Registered) -> Option<Held<'_>> {
+    fn barred(&self, command: &Registered, client: &Client, now_ms: u64) -> Option<Access<'_>> {
         let keyspace = &self.server.keyspace;
         let is_served = keyspace.gate.is_busy() && command.row.flags.has(Flags::ALLOW_BUSY);
-        is_served.then(|| Held {
-            locks: keyspace.lock_none(),
-            gate: None,
+        is_served.then(|| {
+            let locks = keyspace.lock_none();
+            Access::new(keyspace, locks, client.db, now_ms, true).barred()
         })
     }
 
@@ -498,32 +506,25 @@ impl Exec {
         let config = self.config.borrow();
         let keyspace = &self.server.keyspace;
         let (touch, may_block) = (!client.no_touch, client.may_block);
-        let (mut gate, mut is_barred) = (None, false);
-        let mut db = match command.single_key.and_then(|at| argv.get(at as usize)) {
+        let mut gate = None;
+        let db = match command.single_key.and_then(|at| argv.get(at as usize)) {
             Some(key) => {
                 let hash = hash.unwrap_or_else(|| keyspace.hash(key));
                 let locks = keyspace.claim_one(hash)?;
                 Access::new(keyspace, locks, client.db, now_ms, touch).with_first_key(key, hash)
             }
-            None => {
-                let (held, only) = match self.hold_several(command, argv) {
-                    Some(held) => held,
-                    None => {
-                        is_barred = true;
-                        (self.barred(command)?, None)
+            None => match self.hold_several(command, argv) {
+                Some((held, only)) => {
+                    gate = held.gate;
+                    let db = Access::new(keyspace, held.locks, client.db, now_ms, touch);
+                    match only {
+                        Some((at, hash)) => db.with_first_key(&argv[at], hash),
+                        None => db,
                     }
-                };
-                gate = held.gate;
-                let db = Access::new(keyspace, held.locks, client.db, now_ms, touch);
-                match only {
-                    Some((at, hash)) => db.with_first_key(&argv[at], hash),
-                    None => db,
                 }
-            }
+                None => self.barred(command, client, now_ms)?,
+            },
         };
-        if is_barred {
-            db.set_barred();
-        }
         let skip = 1 + command.is_subcommand() as usize;
         let mut ctx = Ctx {
             args: Args::new(argv, skip),
@@ -551,7 +552,7 @@ impl Exec {
             result => (result, None),
         };
         let Ctx { mut db, .. } = ctx;
-        let gave_up = db.gave_up() && !is_barred;
+        let gave_up = db.gave_up() && !db.is_barred();
         let ready = db.effects.take_ready();
         let effects = match ready.is_empty() {
             true => db.effects,

@@ -317,13 +317,16 @@ impl Cache {
     }
 }
 
+/// A script, and the hash of its source.
+type Hashed = (u64, Arc<Script>);
+
 /// The scripts that a worker has run lately, see the module's text. A script has one place that it
 /// can be at, for which the last one with that place has it. All of them are in the cache, as of
 /// `epoch`.
 pub struct Recent {
     hash: KeyHash,
     epoch: u64,
-    by_source: Box<[Option<(u64, Arc<Script>)>]>,
+    by_source: Box<[Option<Hashed>]>,
     by_sha: Box<[Option<Arc<Script>>]>,
 }
 
@@ -345,7 +348,7 @@ impl Recent {
         self.follow(cache);
         let hash = self.hash.hash(source);
         let place = &mut self.by_source[hash as usize % RECENT];
-        let is_here = |(of, script): &(u64, Arc<Script>)| *of == hash && *script.source == *source;
+        let is_here = |(of, script): &Hashed| *of == hash && *script.source == *source;
         if !place.as_ref().is_some_and(is_here) {
             *place = Some((hash, cache.by_sha(&sha_of(source))?));
         }

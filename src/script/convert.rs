@@ -297,9 +297,13 @@ fn push_verbatim(stack: &mut Stack<'_>, names: &Names, bytes: &[u8]) -> Result<(
 
 /// Pushes the error of a command, as a table.
 pub(super) fn push_error(stack: &mut Stack<'_>, names: &Names, text: &[u8]) -> Result<(), Raise> {
+    let mut text = coded(text);
+    // As in the reply that the command would have written.
+    let line_ends = text.iter_mut().filter(|byte| matches!(byte, b'\r' | b'\n'));
+    line_ends.for_each(|byte| *byte = b' ');
     stack.push_table(0, 2);
     stack.push_ref(&names.err);
-    stack.push_string(coded(text));
+    stack.push_string(text);
     stack.raw_set(-3)?;
     stack.push_ref(&names.ignore);
     stack.push_bool(true);
@@ -632,6 +636,7 @@ fn text_of(stack: &mut Stack<'_>) -> Vec<u8> {
         Kind::Boolean if stack.is_true(-1) => b"true".to_vec(),
         Kind::Boolean => b"false".to_vec(),
         Kind::None | Kind::Nil => b"nil".to_vec(),
+        Kind::Light => b"userdata: (nil)".to_vec(),
         kind => format!("{}: {:#x}", kind.name(), stack.identity(-1)).into_bytes(),
     }
 }

@@ -32,7 +32,7 @@ mod shelf;
 #[cfg(test)]
 mod tests;
 
-pub use shelf::Shelf;
+pub use shelf::{Ready, Shelf};
 
 /// A library as FUNCTION LOAD has taken it.
 #[derive(Debug)]

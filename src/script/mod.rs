@@ -28,6 +28,9 @@ pub mod sandbox;
 pub mod shebang;
 pub mod vm;
 
+#[cfg(test)]
+mod tests;
+
 pub use cache::{Cache, Recent, Script};
 pub use functions::{Function, Libraries, Library};
 pub use proof::Proof;

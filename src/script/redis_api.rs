@@ -242,7 +242,10 @@ enum Answered {
 /// Runs the command whose arguments are on the stack.
 fn command(run: &mut Run<'_>, stack: &mut Stack<'_>) -> Result<Answered, Raise> {
     let scratch = &mut run.scratch;
-    if let Err(text) = read_arguments(stack, &mut scratch.arguments, &mut scratch.spans) {
+    let read = read_arguments(stack, &mut scratch.arguments, &mut scratch.spans);
+    // There may be so many that nothing else has room.
+    stack.set_top(0);
+    if let Err(text) = read {
         push_error(stack, text, false)?;
         return Ok(Answered::Error);
     }
@@ -314,6 +317,7 @@ pub fn push_error(stack: &mut Stack<'_>, text: &[u8], is_counted: bool) -> Resul
 /// Raises an error as a table with this text.
 #[cold]
 fn fail<T>(stack: &mut Stack<'_>, text: &str) -> Result<T, Raise> {
+    stack.set_top(0);
     push_error(stack, text.as_bytes(), false)?;
     Err(Raise)
 }
@@ -398,7 +402,9 @@ fn set_repl(run: &mut Run<'_>, stack: &mut Stack<'_>) -> Result<i32, Raise> {
 /// `redis.acl_check_cmd(...)`
 fn acl_check_cmd(run: &mut Run<'_>, stack: &mut Stack<'_>) -> Result<i32, Raise> {
     let scratch = &mut run.scratch;
-    if let Err(text) = read_arguments(stack, &mut scratch.arguments, &mut scratch.spans) {
+    let read = read_arguments(stack, &mut scratch.arguments, &mut scratch.spans);
+    stack.set_top(0);
+    if let Err(text) = read {
         push_error(stack, text, false)?;
         return Err(Raise);
     }

@@ -554,6 +554,8 @@ impl Host for Load<'_> {
     fn call(&mut self, number: u32, stack: &mut Stack<'_>) -> Result<i32, Raise> {
         match Ask::of(number) {
             Some(Ask::RegisterFunction) => {
+                // More than it takes are wrong, however many there are.
+                stack.set_top(stack.top().min(3));
                 let mut loading = Loading {
                     codes: self.codes,
                     kept: self.kept,
@@ -561,7 +563,10 @@ impl Host for Load<'_> {
                 self.loader.register(&mut loading, stack).map(|()| 0)
             }
             Some(Ask::Log) => redis_api::log(stack),
-            _ => Err(stack.error("only for scripts that run")),
+            _ => {
+                stack.set_top(0);
+                Err(stack.error("only for scripts that run"))
+            }
         }
     }
 

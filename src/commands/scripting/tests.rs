@@ -29,6 +29,13 @@ fn an_error_is_one_line_whatever_it_repeats() {
 }
 
 #[test]
+fn a_script_sees_the_error_of_a_command_as_a_client_does() {
+    let mut t = Test::new();
+    t.run(r#"EVAL "return redis.pcall('client', 'a\\r\\nb').err" 0"#)
+        .is("$47 ERR unknown subcommand 'a  b'. Try CLIENT HELP.");
+}
+
+#[test]
 fn there_is_no_debugger() {
     let mut t = Test::new();
     for mode in ["YES", "sync", "YES lua"] {

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::commands::{CommandTable, ScriptCall, ScriptCode};
 use crate::config::Config;
 use crate::resp::parse::Argv;
-use crate::script::functions::{Libraries, Library, NO_FUNCTION, Proven, Registry, Shelf};
+use crate::script::functions::{Libraries, Library, NO_FUNCTION, Proven, Ready, Registry, Shelf};
 use crate::script::proof::{self, Facts};
 use crate::script::vm::{Code, Use, Vm};
 use crate::script::{Proof, Recent, Script, ScriptFlags, Scripts, cache, functions};
@@ -37,43 +37,46 @@ pub(super) struct Found {
     pub(super) keeps_state: bool,
 }
 
+impl Found {
+    fn of(function: Ready, keeps_state: bool) -> Found {
+        Found {
+            code: function.code,
+            flags: function.flags,
+            proof: function.proof,
+            keeps_state,
+        }
+    }
+}
+
 /// See the module's text.
 #[derive(Default)]
 pub(in crate::exec) struct Desk {
     /// Made for the first script; taken out while one runs.
     scripts: RefCell<Option<Box<Vm>>>,
     recent: RefCell<Recent>,
-    /// The same for functions.
+    /// The same for functions, which it also finds.
     functions: RefCell<Option<Box<Shelf>>>,
-    libraries: RefCell<Known>,
     /// Memory of the two interpreters, as all were told, bytes.
     told_bytes: Cell<u64>,
     told_functions_bytes: Cell<u64>,
 }
 
 /// The libraries as of an epoch.
-#[derive(Clone, Default)]
 struct Known {
     epoch: u64,
-    /// The outer count is this worker's alone.
-    registry: Arc<Arc<Registry>>,
+    registry: Arc<Registry>,
+}
+
+impl Known {
+    #[cold]
+    fn now(libraries: &Libraries) -> Known {
+        let epoch = libraries.epoch();
+        let registry = libraries.current();
+        Known { epoch, registry }
+    }
 }
 
 impl Desk {
-    /// The libraries that there are now.
-    #[inline]
-    fn libraries(&self, libraries: &Libraries) -> Known {
-        let epoch = libraries.epoch();
-        let mut known = self.libraries.borrow_mut();
-        if known.epoch != epoch {
-            *known = Known {
-                epoch,
-                registry: Arc::new(libraries.current()),
-            };
-        }
-        known.clone()
-    }
-
     /// The worker ends.
     pub(in crate::exec) fn close(&self, scripts: &Scripts) {
         tell_bytes(&self.told_bytes, &scripts.vm_bytes, 0);
@@ -134,59 +137,79 @@ impl Exec {
         work: impl FnOnce(Result<Found, CmdError>, &mut Vm) -> R,
     ) -> Option<R> {
         let (desk, scripts) = (&self.desk, &self.server.scripts);
-        let known = desk.libraries(&scripts.libraries);
-        let found = known.registry.function(&argv[1]);
-        let new = || Box::new(Shelf::new(&settings(config, Use::Functions)));
-        let run = |shelf: &mut Shelf| {
-            let found = found.ok_or(NO_FUNCTION);
-            let found = found.and_then(|found| self.function(shelf, &known, found));
-            let found = found.and_then(|found| self.may_run(found, call, config));
-            work(found, &mut shelf.vm)
+        let (libraries, name) = (&scripts.libraries, &argv[1]);
+        let mut own = desk.functions.borrow_mut().take();
+        let recent = own.as_ref();
+        let recent = recent.and_then(|own| own.recent(libraries.epoch(), name));
+        let found = match recent {
+            Some(ready) => Ok(Found::of(ready, false)),
+            None => {
+                let known = Known::now(libraries);
+                match known.registry.function(name) {
+                    Some(found) if !self.proven(found).is_stateless => {
+                        *desk.functions.borrow_mut() = own;
+                        return self.at_home(config, (&known, found), call, has_all, work);
+                    }
+                    Some(found) => {
+                        let own = own.get_or_insert_with(|| new_shelf(config));
+                        let ready = self.ready(own, &known, found);
+                        ready.map(|ready| {
+                            own.note(name, ready);
+                            Found::of(ready, false)
+                        })
+                    }
+                    None => Err(NO_FUNCTION),
+                }
+            }
         };
-        if found.is_some_and(|found| !self.proven(found).is_stateless) {
-            // Who has everything may wait: whoever has it without will not get everything.
-            let home = &scripts.libraries.home;
-            let mut home = match has_all {
-                true => home.lock(),
-                false => home.try_lock()?,
-            };
-            let shelf = home.get_or_insert_with(new);
-            let result = run(shelf);
-            scripts.libraries.note_home_bytes(shelf);
-            return Some(result);
-        }
-        let shelf = desk.functions.borrow_mut().take();
-        let mut shelf = shelf.unwrap_or_else(new);
-        let result = run(&mut shelf);
-        let bytes = shelf.vm.used_bytes();
-        tell_bytes(
-            &desk.told_functions_bytes,
-            &scripts.functions_vm_bytes,
-            bytes,
-        );
-        *desk.functions.borrow_mut() = Some(shelf);
+        let found = found.and_then(|found| self.may_run(found, call, config));
+        let shelf = own.get_or_insert_with(|| new_shelf(config));
+        let result = work(found, &mut shelf.vm);
+        let (told, total) = (&desk.told_functions_bytes, &scripts.functions_vm_bytes);
+        tell_bytes(told, total, shelf.vm.used_bytes());
+        *desk.functions.borrow_mut() = own;
+        Some(result)
+    }
+
+    /// [`Exec::with_script`] of a function that may keep something.
+    #[cold]
+    fn at_home<R>(
+        &self,
+        config: &Config,
+        (known, found): (&Known, &functions::Found),
+        call: ScriptCall,
+        has_all: bool,
+        work: impl FnOnce(Result<Found, CmdError>, &mut Vm) -> R,
+    ) -> Option<R> {
+        let libraries = &self.server.scripts.libraries;
+        // Who has everything may wait: whoever has it without will not get everything.
+        let mut home = match has_all {
+            true => libraries.home.lock(),
+            false => libraries.home.try_lock()?,
+        };
+        let shelf = home.get_or_insert_with(|| new_shelf(config));
+        let ready = self.ready(shelf, known, found);
+        let found = ready.map(|ready| Found::of(ready, true));
+        let found = found.and_then(|found| self.may_run(found, call, config));
+        let result = work(found, &mut shelf.vm);
+        libraries.note_home_bytes(shelf);
         Some(result)
     }
 
     /// A function in an interpreter.
-    #[inline]
-    fn function(
+    #[cold]
+    fn ready(
         &self,
         shelf: &mut Shelf,
         known: &Known,
         found: &functions::Found,
-    ) -> Result<Found, CmdError> {
+    ) -> Result<Ready, CmdError> {
         shelf.follow(known.epoch, &known.registry);
-        let proven = self.proven(found);
-        Ok(Found {
+        let proofs = &self.proven(found).functions;
+        Ok(Ready {
             code: shelf.function(found)?,
             flags: found.function().flags,
-            proof: proven
-                .functions
-                .get(found.index)
-                .copied()
-                .unwrap_or_default(),
-            keeps_state: !proven.is_stateless,
+            proof: proofs.get(found.index).copied().unwrap_or_default(),
         })
     }
 
@@ -264,6 +287,11 @@ impl Exec {
             false => Ok(found),
         }
     }
+}
+
+#[cold]
+fn new_shelf(config: &Config) -> Box<Shelf> {
+    Box::new(Shelf::new(&settings(config, Use::Functions)))
 }
 
 /// What is known of the command that a script names with one literal, or two.

@@ -578,6 +578,39 @@ fn who_reads_only_stops_nobody_elsewhere() {
     });
 }
 
+/// The same scripts in every way that there is: nobody can tell which it was.
+#[test]
+fn the_way_is_not_seen() {
+    for directive in ["", "KEA"] {
+        let mut logged = Logged::new();
+        let test = &mut logged.test;
+        test.run(&format!(
+            "CONFIG SET notify-keyspace-events \"{directive}\""
+        ));
+        test.run("MSET a 1 b 2");
+        for source in [
+            "return {redis.call('get',KEYS[1]),redis.call('get',KEYS[2])}",
+            "return {redis['call']('get',KEYS[1]),redis.call('get',KEYS[2])}",
+            "local got = {} for i = 1, #KEYS do got[i] = redis.call('get',KEYS[i]) end return got",
+            "for i = 1, 200000 do end return {redis.call('get',KEYS[1]),redis.call('get',KEYS[2])}",
+            "redis.call('keys','*') return {redis.call('get',KEYS[1]),redis.call('get',KEYS[2])}",
+        ] {
+            for name in ["EVAL", "EVAL_RO"] {
+                for keys in [[&b"a"[..], b"b"], [b"b", b"a"]] {
+                    let args = [name.as_bytes(), source.as_bytes(), b"2", keys[0], keys[1]];
+                    let reply = test.args(&args).text();
+                    let expected = match keys[0] {
+                        b"a" => "*2 $1 1 $1 2",
+                        _ => "*2 $1 2 $1 1",
+                    };
+                    assert_eq!(reply, expected, "{name} {source}");
+                }
+            }
+        }
+        logged.repeats();
+    }
+}
+
 #[test]
 fn who_is_proven_to_need_one_key_stops_nobody_elsewhere() {
     let mut test = Test::new();

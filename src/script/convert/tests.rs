@@ -41,3 +41,44 @@ fn what_contains_itself_ends_where_the_stack_of_lua_does() {
     let (_, text) = deep("local a = {} for i = 1, 7000 do a = {a} end return a");
     assert_eq!(text, format!("{}*0", "*1 ".repeat(7000)));
 }
+
+#[test]
+fn as_many_arguments_as_lua_can_pass_on_reach_a_command() {
+    let mut t = Test::new();
+    for (count, reply) in [
+        (7_930, ":0"),
+        (7_936, ":0"),
+        (7_940, ":0"),
+        (7_990, ":0"),
+        (7_999, ":0"),
+        (
+            8_000,
+            "-ERR user_script:1: too many results to unpack script: on @user_script:1.",
+        ),
+    ] {
+        let source = format!(
+            "local t = {{}} for i = 1, {count} do t[i] = 'k' .. i end \
+             return redis.call('exists', unpack(t))"
+        );
+        let answer = t.run(&format!("EVAL \"{source}\" 0")).text();
+        assert_eq!(answer, reply, "{count}");
+    }
+    let many = "local t = {} for i = 1, 7998 do t[i] = i end return ";
+    for (call, reply) in [
+        (
+            "redis.setresp(unpack(t))",
+            "server.setresp() requires one argument.",
+        ),
+        (
+            "redis.log('x', unpack(t))",
+            "First argument must be a number (log level).",
+        ),
+        (
+            "redis.call({}, unpack(t))",
+            "Command arguments must be strings or integers",
+        ),
+    ] {
+        t.run(&format!("EVAL \"{many}{call}\" 0"))
+            .is(&format!("-ERR {reply} script: on @user_script:1."));
+    }
+}

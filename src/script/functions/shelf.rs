@@ -4,12 +4,15 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use super::{Found, Library, Registry, load};
-use crate::script::Vm;
 use crate::script::vm::{Code, Settings};
+use crate::script::{Proof, ScriptFlags, Vm};
 use crate::spec::CmdError;
 
 /// For how long a library may run that was loaded before, on another interpreter.
 const AGAIN_MAX: Duration = Duration::from_secs(10);
+
+/// Places for functions that were called lately; a power of two.
+const RECENT: usize = 64;
 
 /// See the module's text.
 pub struct Shelf {
@@ -19,6 +22,33 @@ pub struct Shelf {
     loaded: HashMap<u64, Vec<Code>>,
     /// That of the registry which this follows.
     epoch: u64,
+    /// Functions that were called lately, by how their names were written; each has one place that it can
+    /// be at.
+    recent: Box<[Option<Called>]>,
+}
+
+/// A function that was called.
+struct Called {
+    name: Box<[u8]>,
+    ready: Ready,
+}
+
+/// A function that is ready to be run here.
+#[derive(Clone, Copy, Debug)]
+pub struct Ready {
+    /// What [`Shelf::vm`] runs.
+    pub code: Code,
+    /// Its flags.
+    pub flags: ScriptFlags,
+    /// What can be told of it before it runs.
+    pub proof: Proof,
+}
+
+/// Where a name can be in [`Shelf::recent`].
+#[inline]
+fn place(name: &[u8]) -> usize {
+    let mix = |sum: usize, byte: &u8| sum.wrapping_mul(31).wrapping_add(usize::from(*byte));
+    name.iter().fold(name.len(), mix) % RECENT
 }
 
 impl Shelf {
@@ -28,7 +58,22 @@ impl Shelf {
             vm: Vm::new(settings),
             loaded: HashMap::new(),
             epoch: 0,
+            recent: (0..RECENT).map(|_| None).collect(),
         }
+    }
+
+    /// A function that was noted before, while libraries are what they were.
+    #[inline]
+    pub fn recent(&self, epoch: u64, name: &[u8]) -> Option<Ready> {
+        let called = self.recent[place(name)].as_ref()?;
+        (self.epoch == epoch && *called.name == *name).then_some(called.ready)
+    }
+
+    /// Notes a function that is ready, for [`Shelf::recent`].
+    pub fn note(&mut self, name: &[u8], ready: Ready) {
+        let place = place(name);
+        let name = name.into();
+        self.recent[place] = Some(Called { name, ready });
     }
 
     /// Forgets what is no more. A registry that is older than the last one that was followed has nothing
@@ -43,6 +88,7 @@ impl Shelf {
 
     #[cold]
     fn sweep(&mut self, registry: &Registry) {
+        self.recent.fill_with(|| None);
         let vm = &mut self.vm;
         self.loaded.retain(|&id, codes| {
             let stays = registry.has(id);

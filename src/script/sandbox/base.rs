@@ -1,21 +1,22 @@
-//! Functions of Lua's base library that are ours: code is loaded as text only, ranges are checked, and no
-//! setting of the collector outlives a script.
+//! Functions of Lua's base library that are ours: code is loaded as text only, ranges are checked, no
+//! setting of the collector outlives a script, and what handles errors can be ended.
 
 use std::ffi::CString;
 
-use crate::script::lib::arguments::{expect, int_or, is_given};
+use crate::script::lib::arguments::{expect, expect_any, int_or, is_given};
 use crate::sys::lua::{CallError, Kind, Raise, Stack};
 
-use super::{front, set_functions};
+use super::{front, set, set_functions};
 
 /// Most values on the stack of a function (Lua's `LUAI_MAXCSTACK`).
 const VALUES_MAX: i64 = 8000;
 /// Longest source that `load` takes from a function, bytes: nothing bounds it but memory that nobody counts.
 const LOAD_BYTES_MAX: usize = 16 << 20;
 
+/// What a coroutine costs.
+const COROUTINE_STEPS: usize = 1_000;
 /// How often an error handler may fail in a row: about as often as Lua has room for.
 const HANDLED_MAX: u32 = 190;
-
 /// What compiled code begins with: it is refused, whatever follows.
 const COMPILED: u8 = 0x1b;
 
@@ -34,31 +35,57 @@ pub(super) fn open(stack: &mut Stack<'_>, globals: i32) {
     );
 }
 
+/// Puts functions that say what they cost before those that make coroutines.
+pub(super) fn open_coroutines(stack: &mut Stack<'_>, library: i32) {
+    for name in ["create", "wrap"] {
+        stack.raw_get_name(library, name);
+        stack.push_closure(create, 1);
+        set(stack, library, name);
+    }
+}
+
+/// Each coroutine has instructions of its own until its first tick: making many must not go unnoticed.
+fn create(stack: &mut Stack<'_>) -> Result<i32, Raise> {
+    if stack.kind(1) != Kind::Function || stack.is_native(1) {
+        return Err(stack.argument_error(1, "Lua function expected"));
+    }
+    stack.spend(COROUTINE_STEPS)?;
+    stack.set_top(1);
+    stack.push_upvalue(1);
+    stack.insert(1);
+    stack.call(1, 1, None).map_err(|_| Raise)?;
+    Ok(1)
+}
+
 /// As Lua's, but that the handler runs behind the error, not within: there no instruction is counted if it
 /// was a tick that has raised it, and a handler could go on for ever.
 fn xpcall(stack: &mut Stack<'_>) -> Result<i32, Raise> {
-    if stack.kind(2) == Kind::None {
-        return Err(stack.argument_error(2, "value expected"));
-    }
+    expect_any(stack, 2)?;
     stack.set_top(2);
+    stack.insert(1);
+    // What happened, the handler, the function: there may be no room for more behind the call.
+    stack.push_bool(true);
     stack.insert(1);
     let mut called = stack.call(0, -1, None);
     let is_right = called.is_ok();
     let mut handled = 0;
     while called == Err(CallError::Runtime) {
-        if handled == HANDLED_MAX || stack.kind(1) != Kind::Function {
+        if handled == HANDLED_MAX || stack.kind(2) != Kind::Function {
             stack.pop(1);
             stack.push_string("error in error handling");
             break;
         }
         // Its own errors are its own to handle.
         handled += 1;
-        stack.push_value(1);
+        stack.push_value(2);
         stack.insert(-2);
         called = stack.call(1, 1, None);
     }
-    stack.push_bool(is_right);
-    stack.replace(1);
+    stack.remove(2);
+    if !is_right {
+        stack.push_bool(false);
+        stack.replace(1);
+    }
     Ok(stack.top())
 }
 

@@ -95,7 +95,11 @@ pub fn install(state: &mut State, options: &Options) -> Globals {
     front::open(stack);
     base::open(stack, globals);
     for (name, open) in [
-        ("table", tables::open as fn(&mut Stack<'_>, i32)),
+        (
+            "coroutine",
+            base::open_coroutines as fn(&mut Stack<'_>, i32),
+        ),
+        ("table", tables::open),
         ("math", math::open),
         ("string", strings::open),
     ] {

@@ -1,5 +1,5 @@
 use super::{Globals, Options, install};
-use crate::sys::lua::{Kind, Raise, Stack, State};
+use crate::sys::lua::{Host, Kind, Raise, Stack, State};
 
 /// An interpreter as scripts see it, without the libraries that are not of this module.
 fn sandbox() -> (State, Globals) {
@@ -186,4 +186,114 @@ fn answers_are_those_of_valkey() {
     }
     assert!(count > 700, "{count}");
     assert!(faults.is_empty(), "recorded, then Kivi's:\n{faults}");
+}
+
+/// A host that has had enough after so many ticks.
+struct Impatient(u32);
+
+impl Host for Impatient {
+    fn call(&mut self, _: u32, stack: &mut Stack<'_>) -> Result<i32, Raise> {
+        Err(stack.error("there are no such functions"))
+    }
+
+    fn tick(&mut self, stack: &mut Stack<'_>) -> Result<(), Raise> {
+        self.0 = self.0.saturating_sub(1);
+        match self.0 {
+            0 => Err(stack.error("enough")),
+            _ => Ok(()),
+        }
+    }
+}
+
+#[test]
+fn whatever_takes_long_can_be_ended() {
+    let (mut state, _globals) = sandbox();
+    let holes = "local t = {} for i = 0, 30 do t[2 ^ i] = 1 end ";
+    let sources = [
+        "string.find(string.rep('a', 200), string.rep('a-', 30) .. 'b')",
+        "string.match(string.rep('a', 5000), string.rep('.-', 5) .. 'b')",
+        "string.match(string.rep('a', 5000), string.rep('.*', 5) .. 'b')",
+        "string.gsub(string.rep('a', 10000), '.-.-.-b', '')",
+        "string.gmatch(string.rep('a', 200), string.rep('a?', 30) .. string.rep('a-', 30) .. 'b')()",
+        "string.find(string.rep('(', 100000), string.rep('%b()', 30))
+         while true do string.find(string.rep('(', 10000), '%b()') end",
+        "while true do string.find(string.rep('a', 100000), 'b', 1, true) end",
+        "while true do string.gsub(string.rep('a', 100000), 'a', 'b') end",
+        "while true do pcall(string.find, string.rep('a', 200), string.rep('a-', 30) .. 'b') end",
+        "while true do local x = string.rep('x', 10000000) end",
+        "table.insert({}, -2147483648, 1)",
+        &format!("{holes} while true do table.insert(t, 1, 'y') end"),
+        &format!("{holes} while true do table.remove(t, 1) end"),
+        &format!("{holes} table.foreachi(t, getmetatable) while true do end"),
+        &format!("{holes} table.sort(t, getmetatable) while true do end"),
+        "local t = {} for i = 1, 10000 do t[i] = i end while true do table.sort(t) end",
+        "local t = {} for i = 1, 10000 do t[i] = i end while true do table.foreach(t, type) end",
+        "while true do collectgarbage() end",
+        "while true do collectgarbage('step') end",
+        "load(function() return ' ' end) while true do end",
+        "load(function() while true do end end) while true do end",
+        "while true do pcall(load, function() return ' ' end) end",
+        "while true do end",
+        "while true do pcall(function() while true do end end) end",
+        "while true do xpcall(function() while true do end end, function() while true do end end) end",
+        "coroutine.wrap(function() while true do end end)()",
+        "while true do coroutine.wrap(function() while true do end end)() end",
+        "local function f() for i = 1, 10 do pcall(coroutine.wrap(f)) end end f() while true do end",
+        "local t = setmetatable({}, {}) getmetatable(t).__index = function() while true do end end
+         string.gsub('x', 'x', t)",
+        "setmetatable({}, {__lt = function() while true do end end})
+         table.sort({1, 2}, function() while true do end end)",
+    ];
+    for source in sources {
+        let mut host = Impatient(5);
+        let ended = state.with_host(&mut host, |stack| {
+            stack
+                .load(source.as_bytes(), c"@user_script")
+                .expect("it compiles");
+            let ended = stack.call(0, 0, None);
+            stack.set_top(0);
+            ended
+        });
+        assert!(ended.is_err() && host.0 == 0, "{source}");
+        assert_eq!(eval(&mut state, "return 1 + 1"), "2", "{source}");
+    }
+}
+
+#[test]
+fn patterns_are_as_deep_as_they_may_be() {
+    let (mut state, _globals) = sandbox();
+    let source = "return string.find(string.rep('a', 10), string.rep('a?', 150))";
+    assert_eq!(eval(&mut state, source), "1");
+    let source = "return string.find(string.rep('a', 300), string.rep('a?', 300))";
+    assert_eq!(
+        eval(&mut state, source),
+        "!user_script:1: pattern too complex"
+    );
+}
+
+#[test]
+fn environments_are_there_if_that_is_wished_and_are_undone() {
+    let mut state = State::new(64 << 20, 1_000);
+    state.open_libraries();
+    let options = Options {
+        has_insecure_api: true,
+    };
+    let globals = install(&mut state, &options);
+    let source =
+        "return {getfenv(1) == _G, getfenv(0) == _G, getfenv(string.len) == _G, type(setfenv)}";
+    assert_eq!(eval(&mut state, source), "[true true true function]");
+    let mut stack = state.stack();
+    stack
+        .load(b"setfenv(0, {}) setfenv(1, {poison = 1})", c"@user_script")
+        .expect("it compiles");
+    stack.push_value(-1);
+    stack.call(0, 0, None).expect("it runs");
+    globals.restore(&mut stack, -1);
+    stack.set_top(0);
+    assert_eq!(eval(&mut state, "return string.rep('x', 3)"), "xxx");
+    let refused = eval(&mut state, "return poison");
+    assert!(
+        refused.contains("nonexistent global variable 'poison'"),
+        "{refused}"
+    );
 }

@@ -8,7 +8,7 @@ use mlua_sys::lua51 as ffi;
 use super::stack::{Kind, Raise, Stack, on_count, with_host};
 
 /// Steps of Rust functions between two ticks.
-const STEPS: u32 = 100_000;
+pub(super) const STEPS: u32 = 100_000;
 
 impl Stack<'_> {
     /// The entry of a table behind this key (on top; `nil` for the first): replaces the key by the next one
@@ -112,6 +112,8 @@ impl Stack<'_> {
             })
         };
         if ticked.is_err() {
+            // Whatever catches this error is asked again at its first step.
+            self.extra().steps = STEPS;
             // SAFETY: a thread of Lua's, and a hook.
             unsafe { ffi::lua_sethook(self.raw, Some(on_count), ffi::LUA_MASKCOUNT, 1) };
         }

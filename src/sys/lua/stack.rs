@@ -9,6 +9,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use mlua_sys::lua51 as ffi;
 
+use super::protected::STEPS;
 use super::{Extra, Host, SOURCE_BYTES_MAX, Tie, extra_of};
 
 mod cells;
@@ -19,6 +20,9 @@ pub use errors::Place;
 
 /// Free places that a function finds at least, as many as it may use without [`Stack::reserve`].
 const ROOM: c_int = 64;
+/// As many a function of the host finds at least, which drops arguments before it pushes anything: scripts
+/// may pass on as many values as there is room for.
+const HOST_ROOM: c_int = 0;
 /// Most entries that a new table gets room for at once.
 const TABLE_HINT_MAX: usize = 1 << 16;
 /// Most values that a function has for itself.
@@ -332,6 +336,13 @@ impl Stack<'_> {
         let at = self.find(index);
         // SAFETY: a valid index.
         at != 0 && unsafe { ffi::lua_toboolean(self.raw, at) } != 0
+    }
+
+    /// Whether it is a function that is none of Lua's.
+    pub fn is_native(&self, index: i32) -> bool {
+        let at = self.find(index);
+        // SAFETY: a valid index.
+        at != 0 && unsafe { ffi::lua_iscfunction(self.raw, at) } != 0
     }
 
     /// A number that is one; a string that looks like one is not.
@@ -854,6 +865,7 @@ fn absolute(index: i32, top: c_int) -> c_int {
 /// `raw` is what Lua gave a function of an interpreter of ours.
 unsafe fn enter(
     raw: *mut ffi::lua_State,
+    least: c_int,
     floor: impl FnOnce(&Stack<'_>) -> c_int,
     work: impl FnOnce(&mut Stack<'_>, *mut Extra) -> Result<i32, Raise>,
 ) -> Option<c_int> {
@@ -866,8 +878,10 @@ unsafe fn enter(
     let held = unsafe { (*extra).memory.hold(false) };
     stack.floor = floor(&stack);
     // SAFETY: checks by itself.
-    let has_room = unsafe { ffi::lua_checkstack(raw, ROOM) } != 0;
-    stack.sure = if has_room { stack.top() + ROOM } else { 0 };
+    let has = |room: &c_int| unsafe { ffi::lua_checkstack(raw, *room) } != 0;
+    let room = [ROOM, least].into_iter().find(has);
+    let has_room = room.is_some();
+    stack.sure = room.map_or(0, |room| stack.top() + room);
     let done = match has_room {
         true => match catch_unwind(AssertUnwindSafe(|| work(&mut stack, extra))) {
             Ok(done) => done,
@@ -913,7 +927,7 @@ unsafe extern "C-unwind" fn call_function(raw: *mut ffi::lua_State) -> c_int {
             stack.is_function = true;
             function(stack)
         };
-        match enter(raw, |_| 0, call) {
+        match enter(raw, ROOM, |_| 0, call) {
             Some(results) => results,
             None => ffi::lua_error(raw),
         }
@@ -931,7 +945,7 @@ unsafe extern "C-unwind" fn call_host(raw: *mut ffi::lua_State) -> c_int {
                 None => Err(stack.error("this function is only for scripts that run")),
             })
         };
-        match enter(raw, |_| 0, call) {
+        match enter(raw, HOST_ROOM, |_| 0, call) {
             Some(results) => results,
             None => ffi::lua_error(raw),
         }
@@ -956,13 +970,14 @@ pub(super) unsafe extern "C-unwind" fn on_count(raw: *mut ffi::lua_State, _: *mu
             ffi::lua_sethook(raw, Some(on_count), ffi::LUA_MASKCOUNT, 1);
             return;
         }
-        match enter(raw, |stack| stack.top(), tick) {
+        match enter(raw, ROOM, |stack| stack.top(), tick) {
             Some(_) => {
                 if ffi::lua_gethookcount(raw) != ticks {
                     ffi::lua_sethook(raw, Some(on_count), ffi::LUA_MASKCOUNT, ticks);
                 }
             }
             None => {
+                (*extra).steps = STEPS;
                 ffi::lua_sethook(raw, Some(on_count), ffi::LUA_MASKCOUNT, 1);
                 ffi::lua_error(raw)
             }

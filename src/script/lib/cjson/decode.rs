@@ -8,6 +8,13 @@ use super::{DECODE_DEPTH_MAX, DECODE_INVALID};
 use crate::sys::lua::{Cells, Raise, Stack};
 use crate::util::c_num::strtod;
 
+/// Values that the stack of a C function takes (`LUAI_MAXCSTACK`).
+const STACK_MAX: usize = 8000;
+/// The values of an array wait on the stack until there are so many, so that its table does not have to
+/// grow several times.
+const FEW: i32 = 16;
+/// Only while the stack has no more values than that: places are needed for what is nested deeply.
+const FEW_BELOW: i32 = 1000;
 /// So much of a text is read before it is told as work.
 const STEP_BYTES: usize = 16 << 10;
 
@@ -29,6 +36,7 @@ pub(super) fn decode(stack: &mut Stack<'_>) -> Result<i32, Raise> {
             spent: 0,
             settings,
             open: SmallVec::new(),
+            places: 1,
             unescaped: Vec::new(),
         };
         decoder.text(stack)
@@ -78,10 +86,22 @@ impl Token {
 
 /// A table that is being read; it is on Lua's stack.
 enum Open {
-    /// With so many values.
+    /// An array with so many values, which are all still on the stack, and no table yet.
+    Few(i32),
+    /// An array with so many values.
     Array(i32),
     /// Below the key whose value is being read.
     Object,
+}
+
+impl Open {
+    /// Places on the stack that C's library needs for it.
+    fn places(&self) -> usize {
+        match self {
+            Open::Few(_) | Open::Array(_) => 1,
+            Open::Object => 2,
+        }
+    }
 }
 
 struct Decoder<'t> {
@@ -93,6 +113,8 @@ struct Decoder<'t> {
     spent: usize,
     settings: Cells,
     open: SmallVec<[Open; 16]>,
+    /// Places on the stack that C's library would have taken.
+    places: usize,
     unescaped: Vec<u8>,
 }
 
@@ -147,8 +169,9 @@ impl Decoder<'_> {
         let is_object = matches!(token, Token::ObjectBegin);
         let depth = self.open.len() + 1;
         // For the table, the key and the value.
-        let places = if is_object { 3 } else { 2 };
-        if depth > self.settings[DECODE_DEPTH_MAX] as usize || !stack.has_room(places) {
+        let places = self.places + if is_object { 3 } else { 2 };
+        let is_too_deep = depth > self.settings[DECODE_DEPTH_MAX] as usize || places > STACK_MAX;
+        if is_too_deep || !stack.has_room(3) {
             // The error needs room itself.
             stack.set_top(1);
             return Err(stack.error(format!(
@@ -156,18 +179,27 @@ impl Decoder<'_> {
                 self.at
             )));
         }
-        stack.push_table(0, 0);
         let token = self.token();
-        match (is_object, token) {
-            (true, Token::ObjectEnd) | (false, Token::ArrayEnd) => Ok(None),
+        let open = match (is_object, token) {
+            (true, Token::ObjectEnd) | (false, Token::ArrayEnd) => {
+                stack.push_table(0, 0);
+                return Ok(None);
+            }
             (true, _) => {
-                self.open.push(Open::Object);
-                self.key(stack, token).map(Some)
+                stack.push_table(0, 0);
+                Open::Object
             }
+            (false, _) if stack.top() < FEW_BELOW => Open::Few(0),
             (false, _) => {
-                self.open.push(Open::Array(0));
-                Ok(Some(token))
+                stack.push_table(0, 0);
+                Open::Array(0)
             }
+        };
+        self.places += open.places();
+        self.open.push(open);
+        match is_object {
+            true => self.key(stack, token).map(Some),
+            false => Ok(Some(token)),
         }
     }
 
@@ -191,6 +223,14 @@ impl Decoder<'_> {
     fn close(&mut self, stack: &mut Stack<'_>) -> Result<Option<Token>, Raise> {
         while let Some(open) = self.open.last_mut() {
             let is_object = match open {
+                Open::Few(len) => {
+                    *len += 1;
+                    if *len == FEW {
+                        push_array(stack, FEW)?;
+                        *open = Open::Array(FEW);
+                    }
+                    false
+                }
                 Open::Array(len) => {
                     *len += 1;
                     stack.raw_set_index(-2, *len)?;
@@ -209,7 +249,12 @@ impl Decoder<'_> {
                 }
                 (false, Token::Comma) => return Ok(Some(self.token())),
                 (true, Token::ObjectEnd) | (false, Token::ArrayEnd) => {
-                    self.open.pop();
+                    if let Some(open) = self.open.pop() {
+                        self.places -= open.places();
+                        if let Open::Few(len) = open {
+                            push_array(stack, len)?;
+                        }
+                    }
                 }
                 (true, _) => return Err(self.expected(stack, "comma or object end", token)),
                 (false, _) => return Err(self.expected(stack, "comma or array end", token)),
@@ -341,7 +386,7 @@ impl Decoder<'_> {
         self.at += 1;
         let start = self.at;
         let rest = &self.text[start..];
-        let end = super::find(rest, ends_plain);
+        let end = plain_len(rest);
         match end {
             Some(len) if rest[len] == b'"' => {
                 self.at = start + len + 1;
@@ -372,7 +417,7 @@ impl Decoder<'_> {
                 _ => return self.wrong("unexpected end of string"),
             }
             let rest = &self.text[self.at..];
-            let next = super::find(rest, ends_plain);
+            let next = plain_len(rest);
             plain = next.unwrap_or(rest.len());
         }
     }
@@ -428,6 +473,17 @@ impl Decoder<'_> {
     }
 }
 
+/// Puts so many values on top into a table that is as large as it would have become.
+fn push_array(stack: &mut Stack<'_>, len: i32) -> Result<(), Raise> {
+    let at = stack.top() - len + 1;
+    stack.push_table((len as usize).next_power_of_two(), 0);
+    stack.insert(at);
+    for index in (1..=len).rev() {
+        stack.raw_set_index(at, index)?;
+    }
+    Ok(())
+}
+
 /// So many digits are an exact double, also behind a point.
 const EXACT_DIGITS: usize = 15;
 const POWERS: [u64; EXACT_DIGITS + 1] = {
@@ -454,10 +510,27 @@ fn digits(text: &[u8]) -> (u64, usize) {
     (value, text.len())
 }
 
-/// Whether a byte of a string is not just itself.
+/// How many bytes of a string are just themselves: up to a quote, a backslash or a NUL.
 #[inline]
-fn ends_plain(byte: u8) -> bool {
-    (byte == b'"') | (byte == b'\\') | (byte == 0)
+fn plain_len(text: &[u8]) -> Option<usize> {
+    const LOW: u64 = u64::MAX / 255;
+    const HIGH: u64 = LOW << 7;
+    let mut at = 0;
+    while let Some(&word) = text[at..].first_chunk::<8>() {
+        let word = u64::from_le_bytes(word);
+        // The high bit of each byte that is 0, and maybe of some above one.
+        let zeros = |word: u64| word.wrapping_sub(LOW) & !word & HIGH;
+        let quotes = zeros(word ^ LOW * u64::from(b'"'));
+        let found = quotes | zeros(word ^ LOW * u64::from(b'\\')) | zeros(word);
+        if found != 0 {
+            return Some(at + found.trailing_zeros() as usize / 8);
+        }
+        at += 8;
+    }
+    let rest = text[at..]
+        .iter()
+        .position(|byte| matches!(byte, b'"' | b'\\' | 0))?;
+    Some(at + rest)
 }
 
 fn is_inf_or_nan(text: &[u8]) -> bool {

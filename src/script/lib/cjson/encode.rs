@@ -284,12 +284,31 @@ fn escape(bytes: &[u8], out: &mut Vec<u8>) {
 }
 
 fn escape_part(mut bytes: &[u8], out: &mut Vec<u8>) {
-    while let Some(at) = super::find(bytes, has_escape) {
+    while let Some(at) = plain_len(bytes) {
         out.extend_from_slice(&bytes[..at]);
         push_escape(bytes[at], out);
         bytes = &bytes[at + 1..];
     }
     out.extend_from_slice(bytes);
+}
+
+/// Where the first byte is that has an escape.
+#[inline]
+fn plain_len(bytes: &[u8]) -> Option<usize> {
+    const LANES: usize = 16;
+    let mut at = 0;
+    // Without a branch in it, so that it becomes a few instructions for all lanes.
+    for lanes in bytes.chunks_exact(LANES) {
+        let found = lanes
+            .iter()
+            .fold(false, |found, &byte| found | has_escape(byte));
+        if found {
+            break;
+        }
+        at += LANES;
+    }
+    let rest = bytes[at..].iter().position(|&byte| has_escape(byte))?;
+    Some(at + rest)
 }
 
 #[inline]

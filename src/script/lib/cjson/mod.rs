@@ -237,19 +237,3 @@ fn word(stack: &mut Stack<'_>, argument: i32, setting: usize, words: &[&str]) ->
     }
     Ok(())
 }
-
-/// Where the first byte is that `is` says true to.
-#[inline]
-fn find(bytes: &[u8], is: impl Fn(u8) -> bool) -> Option<usize> {
-    const LANES: usize = 16;
-    let mut at = 0;
-    // Without a branch in it, so that it becomes a few instructions for all lanes.
-    for lanes in bytes.chunks_exact(LANES) {
-        if lanes.iter().fold(false, |found, &byte| found | is(byte)) {
-            break;
-        }
-        at += LANES;
-    }
-    let rest = bytes[at..].iter().position(|&byte| is(byte))?;
-    Some(at + rest)
-}

@@ -1,0 +1,3 @@
+//! Scripting as a whole, through a session.
+
+mod weaknesses;
