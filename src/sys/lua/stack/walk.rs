@@ -7,11 +7,10 @@ use super::{Plain, Raise, Stack};
 impl Stack<'_> {
     /// [`Stack::for_each`] with what key and value are, if they are numbers or strings.
     #[inline]
-    pub fn for_each_plain(
-        &mut self,
-        table: i32,
-        mut visit: impl FnMut(&mut Stack<'_>, Option<Plain<'_>>, Option<Plain<'_>>) -> Result<(), Raise>,
-    ) -> Result<(), Raise> {
+    pub fn for_each_plain<F>(&mut self, table: i32, mut visit: F) -> Result<(), Raise>
+    where
+        F: FnMut(&mut Stack<'_>, Option<Plain<'_>>, Option<Plain<'_>>) -> Result<(), Raise>,
+    {
         let at = self.table(table);
         self.push_nil();
         let changes = self.extra().changes;
