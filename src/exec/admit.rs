@@ -175,10 +175,9 @@ fn out_of_the_ordinary(server: &Server, marks: Marks, admission: &Admission<'_>)
         ..
     } = admission;
     // PING tells whoever watches the server that it is not well.
-    if flags.has(Flags::WRITE) || command.row.name == "ping" {
-        if let Some(error) = unsaved(server, marks, config) {
-            return Verdict::Refuse(error);
-        }
+    let concerns = flags.has(Flags::WRITE) || command.row.name == "ping";
+    if concerns && let Some(error) = unsaved(server, marks, config) {
+        return Verdict::Refuse(error);
     }
     match marks.has(Marks::LOADING) && !flags.has(Flags::LOADING) {
         // The next rule comes before this one.

@@ -347,24 +347,26 @@ impl Exec {
             end_caching(Some(command), client);
             return Flow::Block(waiter);
         }
-        let (flow, failed) = match called.result {
+        let mut failed = called.result.is_err();
+        let flow = match called.result {
             Ok(next @ (Next::Exec | Next::Script(_))) => {
-                let ran = self.run_further(command, argv, next, moment, client, out);
-                let Some(ran) = ran else {
-                    client.reply = reply;
-                    return match fiber::is_inside() {
-                        true => Flow::Wait(Wait::Gate),
-                        false => Flow::Alone,
-                    };
-                };
-                moment.tick = started;
-                ran
+                match self.run_called(command, (argv, next), moment, client, out) {
+                    Ok((flow, has_failed)) => {
+                        failed = has_failed;
+                        moment.tick = started;
+                        flow
+                    }
+                    Err(flow) => {
+                        client.reply = reply;
+                        return flow;
+                    }
+                }
             }
-            Ok(next) => (flow_of(next), false),
+            Ok(next) => flow_of(next),
             Err(error) => {
                 out.truncate(mark);
                 self.write_error(&error, out);
-                (Flow::Done, true)
+                Flow::Done
             }
         };
         end_caching(Some(command), client);
@@ -377,28 +379,33 @@ impl Exec {
         flow
     }
 
-    /// Runs what a command runs that is not its own: the queue of EXEC, a script. What became of it, and
-    /// whether it has failed; `None` when it could not run: for want of a stack of its own, or when someone
-    /// else has the keyspace for himself.
-    #[inline]
-    fn run_further(
+    /// Runs what a command calls for: what the client has queued, a script. Whether it has failed; or
+    /// what has to be before it can run.
+    #[inline(never)]
+    fn run_called(
         &self,
         command: &Registered,
-        argv: Argv<'_>,
-        next: Next,
+        (argv, next): (Argv<'_>, Next),
         moment: &mut Moment,
         client: &mut Client,
         out: &mut ReplyWriter,
-    ) -> Option<(Flow, bool)> {
-        if let Next::Script(call) = next {
-            let failed = self.run_script(command, (argv, call), moment, client, out)?;
-            return Some((Flow::Done, failed));
+    ) -> Result<(Flow, bool), Flow> {
+        let later = match fiber::is_inside() {
+            true => Flow::Wait(Wait::Gate),
+            false => Flow::Alone,
+        };
+        match next {
+            Next::Script(call) => match self.run_script(command, (argv, call), moment, client, out)
+            {
+                Some(has_failed) => Ok((Flow::Done, has_failed)),
+                None => Err(later),
+            },
+            _ if later == Flow::Alone && has_script(client) => Err(later),
+            _ => match self.run_queue(command, argv, moment, client, out) {
+                Some(flow) => Ok((flow, false)),
+                None => Err(Flow::Wait(Wait::Gate)),
+            },
         }
-        if !fiber::is_inside() && has_script(client) {
-            return None;
-        }
-        let flow = self.run_queue(command, argv, moment, client, out)?;
-        Some((flow, false))
     }
 
     /// Looks a request's command up and asks whether it may run now; else what became of it.
@@ -480,16 +487,39 @@ impl Exec {
         })
     }
 
-    /// The access of a command that is served although someone has the keyspace for himself, and others
-    /// are refused: to nothing.
+    /// What a command holds that is served although someone has the keyspace for himself, and others are
+    /// refused: nothing.
     #[cold]
-    fn barred(&self, command: &Registered, client: &Client, now_ms: u64) -> Option<Access<'_>> {
+    fn barred(&self, command: &Registered) -> Option<Held<'_>> {
         let keyspace = &self.server.keyspace;
         let is_served = keyspace.gate.is_busy() && command.row.flags.has(Flags::ALLOW_BUSY);
-        is_served.then(|| {
-            let locks = keyspace.lock_none();
-            Access::new(keyspace, locks, client.db, now_ms, true).barred()
+        is_served.then(|| Held {
+            locks: keyspace.lock_none(),
+            gate: None,
         })
+    }
+
+    /// [`Exec::hold_several`], for a database, a moment, and with or without refreshing LRU clocks.
+    #[inline(never)]
+    fn access_several(
+        &self,
+        command: &Registered,
+        argv: Argv<'_>,
+        (db, now_ms, touch): (DbIndex, u64, bool),
+    ) -> Option<(Access<'_>, Option<GateGuard<'_>>)> {
+        let keyspace = &self.server.keyspace;
+        let Some((held, only)) = self.hold_several(command, argv) else {
+            let held = self.barred(command)?;
+            let mut db = Access::new(keyspace, held.locks, db, now_ms, touch);
+            db.set_barred();
+            return Some((db, held.gate));
+        };
+        let db = Access::new(keyspace, held.locks, db, now_ms, touch);
+        let db = match only {
+            Some((at, hash)) => db.with_first_key(&argv[at], hash),
+            None => db,
+        };
+        Some((db, held.gate))
     }
 
     /// Locks and runs; `None` when someone else has the keyspace for himself.
@@ -505,26 +535,18 @@ impl Exec {
         let now_ms = moment.now_ms;
         let config = self.config.borrow();
         let keyspace = &self.server.keyspace;
-        let (touch, may_block) = (!client.no_touch, client.may_block);
-        let mut gate = None;
-        let db = match command.single_key.and_then(|at| argv.get(at as usize)) {
+        let may_block = client.may_block;
+        let (touch, db) = (!client.no_touch, client.db);
+        let (db, gate) = match command.single_key.and_then(|at| argv.get(at as usize)) {
             Some(key) => {
                 let hash = hash.unwrap_or_else(|| keyspace.hash(key));
                 let locks = keyspace.claim_one(hash)?;
-                Access::new(keyspace, locks, client.db, now_ms, touch).with_first_key(key, hash)
+                let db = Access::new(keyspace, locks, db, now_ms, touch);
+                (db.with_first_key(key, hash), None)
             }
-            None => match self.hold_several(command, argv) {
-                Some((held, only)) => {
-                    gate = held.gate;
-                    let db = Access::new(keyspace, held.locks, client.db, now_ms, touch);
-                    match only {
-                        Some((at, hash)) => db.with_first_key(&argv[at], hash),
-                        None => db,
-                    }
-                }
-                None => self.barred(command, client, now_ms)?,
-            },
+            None => self.access_several(command, argv, (db, now_ms, touch))?,
         };
+        let is_barred = db.gave_up();
         let skip = 1 + command.is_subcommand() as usize;
         let mut ctx = Ctx {
             args: Args::new(argv, skip),
@@ -552,7 +574,7 @@ impl Exec {
             result => (result, None),
         };
         let Ctx { mut db, .. } = ctx;
-        let gave_up = db.gave_up() && !db.is_barred();
+        let gave_up = db.gave_up() && !is_barred;
         let ready = db.effects.take_ready();
         let effects = match ready.is_empty() {
             true => db.effects,

@@ -117,12 +117,11 @@ impl Exec {
                 vm,
             };
             let way = self.way_of(&run);
-            if way != Way::Whole {
-                if let Some(held) = self.hold_some(&run, way)
-                    && let Some(ended) = self.run_held(&mut run, way, held, moment, client, out)
-                {
-                    return Some(ended);
-                }
+            if way != Way::Whole
+                && let Some(held) = self.hold_some(&run, way)
+                && let Some(ended) = self.run_held(&mut run, way, held, moment, client, out)
+            {
+                return Some(ended);
             }
             if !fiber::is_inside() {
                 return None;

@@ -248,21 +248,9 @@ impl Connection {
                     }
                 }
                 Turn::Chore(chore) => {
-                    let outcome = worker.exec.start_chore(chore);
-                    let mut done = None;
-                    self.unless_killed(worker, async { done = outcome.await.ok() })
-                        .await;
-                    // Whoever stops the server closes all connections, this one, too.
-                    let Some(outcome) = done.filter(|_| !self.client.shared.has(Signal::Kill))
-                    else {
-                        return Some(Turn::Signalled);
-                    };
-                    if outcome.is_ok() && matches!(chore, Chore::Shutdown(_)) {
-                        return Some(Turn::Close);
+                    if let Some(end) = self.have_done(chore, worker).await {
+                        return Some(end);
                     }
-                    self.end_wait(worker, |exec, client, out, _| {
-                        exec.end_chore(outcome, client, out);
-                    });
                 }
                 Turn::Alone => match self.go_on(worker).await {
                     Turn::Read => {}
@@ -307,6 +295,25 @@ impl Connection {
         leave_queues(worker, waiter).await;
         self.end_wait(worker, |exec, client, out, moment| {
             exec.end_wait(waiter, outcome, client, out, moment);
+        });
+        None
+    }
+
+    /// Has something done that takes long, and replies; how the connection ends, if it does.
+    async fn have_done(&mut self, chore: Chore, worker: &Worker) -> Option<Turn> {
+        let outcome = worker.exec.start_chore(chore);
+        let mut done = None;
+        self.unless_killed(worker, async { done = outcome.await.ok() })
+            .await;
+        // Whoever stops the server closes all connections, this one, too.
+        let Some(outcome) = done.filter(|_| !self.client.shared.has(Signal::Kill)) else {
+            return Some(Turn::Signalled);
+        };
+        if outcome.is_ok() && matches!(chore, Chore::Shutdown(_)) {
+            return Some(Turn::Close);
+        }
+        self.end_wait(worker, |exec, client, out, _| {
+            exec.end_chore(outcome, client, out);
         });
         None
     }

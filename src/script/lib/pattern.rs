@@ -28,6 +28,8 @@ const NESTED_MAX: u32 = 200;
 /// Steps after which [`Stack::spend`] is told.
 const STEPS: usize = 4096;
 
+/// Up to here a text is searched without thinking about it first.
+const SHORT_BYTES: usize = 256;
 /// Bytes of a result that need no memory of their own.
 const RESULT_BYTES: usize = 512;
 
@@ -88,7 +90,7 @@ fn find_plain(
     begin: usize,
 ) -> Result<i32, Raise> {
     stack.spend(source.len() / 64)?;
-    match memchr::memmem::find(&source[begin..], wanted) {
+    match find_bytes(&source[begin..], wanted) {
         None => {
             stack.push_nil();
             Ok(1)
@@ -100,6 +102,22 @@ fn find_plain(
             Ok(2)
         }
     }
+}
+
+/// Where a text first is in another.
+fn find_bytes(text: &[u8], wanted: &[u8]) -> Option<usize> {
+    if text.len() > SHORT_BYTES || wanted.is_empty() {
+        return memchr::memmem::find(text, wanted);
+    }
+    let mut from = 0;
+    while let Some(skipped) = memchr::memchr(wanted[0], text.get(from..)?) {
+        from += skipped;
+        if text[from..].starts_with(wanted) {
+            return Some(from);
+        }
+        from += 1;
+    }
+    None
 }
 
 fn gmatch(stack: &mut Stack<'_>) -> Result<i32, Raise> {
@@ -331,9 +349,9 @@ impl<'m, 's> Matcher<'m, 's> {
 
     /// The first match that begins here, or if it is not anchored behind it: from, to.
     fn find(&mut self, begin: usize, is_anchored: bool) -> Result<Option<(usize, usize)>, Raise> {
-        let first = match is_anchored {
-            true => None,
-            false => self.literal(0),
+        let (first, wanted) = match is_anchored {
+            true => (None, None),
+            false => (self.literal(0), self.required()?),
         };
         let mut found = None;
         let mut from = begin;
@@ -342,6 +360,17 @@ impl<'m, 's> Matcher<'m, 's> {
                 match memchr::memchr(byte, &self.source[from..]) {
                     Some(skipped) => from += skipped,
                     None => break,
+                }
+            }
+            if let Some(wanted) = wanted {
+                // Only where the first byte matches is it worth while to begin.
+                let ahead = &self.source[from..];
+                match ahead.iter().position(|&byte| self.is_single(wanted, byte)) {
+                    Some(skipped) => from += skipped,
+                    None => {
+                        from = self.source.len();
+                        break;
+                    }
                 }
             }
             self.captures.clear();
@@ -370,6 +399,29 @@ impl<'m, 's> Matcher<'m, 's> {
         match self.pattern.get(item + 1) {
             Some(b'*' | b'?' | b'-') => None,
             _ => Some(byte),
+        }
+    }
+
+    /// What the first byte of a match is matched by, if a match has one, and it is no literal.
+    #[inline]
+    fn required(&mut self) -> Result<Option<Single>, Raise> {
+        let mut item = 0;
+        if self.pattern.first() == Some(&b'(') && self.pattern.get(1) != Some(&b')') {
+            item = 1;
+        }
+        match (self.pattern.get(item), self.pattern.get(item + 1)) {
+            (Some(b'['), _) => {}
+            (Some(b'%'), Some(letter)) if letter.is_ascii_alphabetic() => {
+                if matches!(letter, b'b' | b'f') {
+                    return Ok(None);
+                }
+            }
+            _ => return Ok(None),
+        }
+        let (single, end) = self.single(item)?;
+        match self.pattern.get(end) {
+            Some(b'*' | b'?' | b'-') => Ok(None),
+            _ => Ok(Some(single)),
         }
     }
 

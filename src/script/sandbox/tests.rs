@@ -1,3 +1,5 @@
+//! What scripts see and cannot change, what can be ended, and answers of Valkey to the same sources.
+
 use super::{Globals, Options, install};
 use crate::sys::lua::{Host, Kind, Raise, Stack, State};
 

@@ -223,11 +223,9 @@ impl Stack<'_> {
     /// Room for an error's value, which takes the place of the topmost value if the stack is full.
     #[cold]
     fn room_for_error(&mut self) {
-        // SAFETY: checks by itself; a stack that is full has a value.
-        unsafe {
-            if ffi::lua_checkstack(self.raw, 1) == 0 {
-                ffi::lua_settop(self.raw, -2);
-            }
+        if !self.has_room(1) {
+            // Whoever raises the floor leaves room above it.
+            self.pop(1);
         }
     }
 
@@ -338,13 +336,6 @@ impl Stack<'_> {
         at != 0 && unsafe { ffi::lua_toboolean(self.raw, at) } != 0
     }
 
-    /// Whether it is a function that is none of Lua's.
-    pub fn is_native(&self, index: i32) -> bool {
-        let at = self.find(index);
-        // SAFETY: a valid index.
-        at != 0 && unsafe { ffi::lua_iscfunction(self.raw, at) } != 0
-    }
-
     /// A number that is one; a string that looks like one is not.
     #[inline]
     pub fn number(&self, index: i32) -> Option<f64> {
@@ -390,6 +381,11 @@ impl Stack<'_> {
         index: i32,
         work: impl FnOnce(&mut Stack<'_>, &[u8]) -> R,
     ) -> Option<R> {
+        if !self.has_room(1) {
+            // An error would take the place of a value, perhaps of this one.
+            let bytes = self.string(index)?.to_vec();
+            return Some(work(self, &bytes));
+        }
         let bytes: *const [u8] = self.string(index)?;
         let mut inner = Stack {
             floor: self.top(),

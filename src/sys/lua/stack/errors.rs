@@ -20,6 +20,13 @@ pub struct Place {
 }
 
 impl Stack<'_> {
+    /// Whether it is a function that is none of Lua's.
+    pub fn is_native(&self, index: i32) -> bool {
+        let at = self.find(index);
+        // SAFETY: a valid index.
+        at != 0 && unsafe { ffi::lua_iscfunction(self.raw, at) } != 0
+    }
+
     /// Where the function `level` calls up stands by now: its source's short name and line (`-1` if it is
     /// none of Lua's). `None` if there are not that many.
     pub fn location(&self, level: i32) -> Option<(Vec<u8>, i32)> {
