@@ -367,7 +367,7 @@ impl Transaction {
     /// deleted first, so that nobody takes that for a change. If the shard cannot be had, the key may
     /// be changed by a script at any time, and is taken for touched.
     pub fn watch(&mut self, db: &mut Access<'_>, key: &[u8]) {
-        if db.gave_up() {
+        if db.is_barred() {
             return self.flag.raise();
         }
         db.find(key, Lookup::Silent);

@@ -75,6 +75,8 @@ pub struct Access<'k> {
     replays: bool,
     /// Someone has the keyspace for himself, and the command had to do without some shard.
     gave_up: bool,
+    /// It never had a chance, see [`Access::barred`].
+    barred: bool,
     first: FirstKey,
     /// What the command did so far.
     pub effects: Effects,
@@ -116,6 +118,7 @@ impl<'k> Access<'k> {
             partial: false,
             replays: false,
             gave_up: false,
+            barred: false,
             first,
             effects: Effects::new(keyspace.oplog.is_on(), keyspace.interest.load()),
         }
@@ -147,8 +150,15 @@ impl<'k> Access<'k> {
     /// The command runs although the shards of its keys cannot be had: someone has the keyspace for
     /// himself, and the command is one that is served meanwhile.
     #[cold]
-    pub fn set_barred(&mut self) {
-        self.gave_up = true;
+    pub fn barred(mut self) -> Access<'k> {
+        self.barred = true;
+        self
+    }
+
+    /// See [`Access::barred`].
+    #[inline]
+    pub fn is_barred(&self) -> bool {
+        self.barred
     }
 
     /// Someone has the keyspace for himself, for long: the command had to do without some shard, and

@@ -510,9 +510,8 @@ impl Exec {
         let keyspace = &self.server.keyspace;
         let Some((held, only)) = self.hold_several(command, argv) else {
             let held = self.barred(command)?;
-            let mut db = Access::new(keyspace, held.locks, db, now_ms, touch);
-            db.set_barred();
-            return Some((db, held.gate));
+            let db = Access::new(keyspace, held.locks, db, now_ms, touch);
+            return Some((db.barred(), held.gate));
         };
         let db = Access::new(keyspace, held.locks, db, now_ms, touch);
         let db = match only {
@@ -546,7 +545,6 @@ impl Exec {
             }
             None => self.access_several(command, argv, (db, now_ms, touch))?,
         };
-        let is_barred = db.gave_up();
         let skip = 1 + command.is_subcommand() as usize;
         let mut ctx = Ctx {
             args: Args::new(argv, skip),
@@ -574,7 +572,7 @@ impl Exec {
             result => (result, None),
         };
         let Ctx { mut db, .. } = ctx;
-        let gave_up = db.gave_up() && !is_barred;
+        let gave_up = db.gave_up() && !db.is_barred();
         let ready = db.effects.take_ready();
         let effects = match ready.is_empty() {
             true => db.effects,

@@ -241,12 +241,31 @@ impl Connection {
                     self.unless_killed(worker, changed).await;
                     self.client.shared.paused.store(false, Ordering::Relaxed);
                 }
-                Turn::Sleep(duration) => self.sleep(duration, worker).await,
-                Turn::Block(waiter) => {
-                    if let Some(turn) = self.block(&waiter, worker).await {
-                        return Some(turn);
-                    }
+                Turn::Sleep(duration) => {
+                    let gate = &server.keyspace.gate;
+                    let _held = loop {
+                        match gate.try_close() {
+                            Some(held) => break held,
+                            None => gate.opened().await,
+                        }
+                    };
+                    self.unless_killed(worker, tokio::time::sleep(duration))
+                        .await;
                 }
+                Turn::Block(waiter) => match self.wait_blocked(&waiter, worker).await {
+                    Some(outcome) => {
+                        leave_queues(worker, &waiter).await;
+                        self.end_wait(worker, |exec, client, out, moment| {
+                            exec.end_wait(&waiter, outcome, client, out, moment);
+                        });
+                    }
+                    None => {
+                        worker.exec.give_up_wait(&waiter, &self.client);
+                        leave_queues(worker, &waiter).await;
+                        let killed = self.client.shared.has(Signal::Kill);
+                        return Some(if killed { Turn::Signalled } else { Turn::Drop });
+                    }
+                },
                 Turn::Chore(chore) => {
                     if let Some(end) = self.have_done(chore, worker).await {
                         return Some(end);
@@ -266,37 +285,6 @@ impl Connection {
             }
             turn = worker.with_desk(|desk| self.work_on_tail(worker, desk));
         }
-    }
-
-    /// Keeps everybody waiting.
-    async fn sleep(&mut self, duration: Duration, worker: &Worker) {
-        let gate = &worker.exec.server.keyspace.gate;
-        while !self.client.shared.has(Signal::Kill) {
-            match gate.try_close() {
-                Some(_held) => {
-                    let sleep = tokio::time::sleep(duration);
-                    return self.unless_killed(worker, sleep).await;
-                }
-                None => self.unless_killed(worker, gate.opened()).await,
-            }
-        }
-    }
-
-    /// Waits in a blocking command, and replies; what is to be done if the client is killed or goes
-    /// away before.
-    async fn block(&mut self, waiter: &Arc<Waiter>, worker: &Worker) -> Option<Turn> {
-        let outcome = self.wait_blocked(waiter, worker).await;
-        let Some(outcome) = outcome else {
-            worker.exec.give_up_wait(waiter, &self.client);
-            leave_queues(worker, waiter).await;
-            let killed = self.client.shared.has(Signal::Kill);
-            return Some(if killed { Turn::Signalled } else { Turn::Drop });
-        };
-        leave_queues(worker, waiter).await;
-        self.end_wait(worker, |exec, client, out, moment| {
-            exec.end_wait(waiter, outcome, client, out, moment);
-        });
-        None
     }
 
     /// Has something done that takes long, and replies; how the connection ends, if it does.

@@ -68,6 +68,7 @@ impl<'k> Access<'k> {
             touch,
             partial: false,
             gave_up: false,
+            barred: false,
             replays: self.replays,
             first,
             effects,

@@ -17,7 +17,7 @@
 
 use std::cell::Cell;
 
-use crate::sys::lua::{Kind, Raise, Stack};
+use crate::sys::lua::{Kind, Plain, Raise, Stack};
 
 mod unpack;
 
@@ -111,19 +111,52 @@ impl Packer {
         level: u32,
         taken: usize,
     ) -> Result<(), Raise> {
+        match stack.plain(index) {
+            Some(Plain::Number(number)) => self.number(number),
+            Some(Plain::String(bytes)) if bytes.len() <= self.bytes_max => self.string(bytes),
+            Some(Plain::String(_)) => return Err(no_memory(stack)),
+            None => return self.other(stack, index, level, taken),
+        }
+        self.check(stack)
+    }
+
+    /// The same, where it is known what is at this index if it is a number or a string.
+    #[inline]
+    fn plain_or(
+        &mut self,
+        stack: &mut Stack<'_>,
+        plain: Option<Plain<'_>>,
+        index: i32,
+        level: u32,
+        taken: usize,
+    ) -> Result<(), Raise> {
+        match plain {
+            Some(Plain::Number(number)) => self.number(number),
+            Some(Plain::String(bytes)) if bytes.len() <= self.bytes_max => self.string(bytes),
+            Some(Plain::String(_)) => return Err(no_memory(stack)),
+            None => return self.other(stack, index, level, taken),
+        }
+        self.check(stack)
+    }
+
+    /// The same of what is neither a number nor a string.
+    fn other(
+        &mut self,
+        stack: &mut Stack<'_>,
+        index: i32,
+        level: u32,
+        taken: usize,
+    ) -> Result<(), Raise> {
         match stack.kind(index) {
-            Kind::Number => self.number(stack.number(index).unwrap_or_default()),
-            Kind::String => {
-                let bytes = stack.string(index).unwrap_or_default();
-                if bytes.len() > self.bytes_max {
-                    return Err(no_memory(stack));
-                }
-                self.string(bytes);
-            }
             Kind::Boolean => self.out.push(0xc2 + u8::from(stack.is_true(index))),
             Kind::Table if level < NESTING_MAX => self.table(stack, index, level, taken)?,
             _ => self.out.push(0xc0),
         }
+        self.check(stack)
+    }
+
+    #[inline]
+    fn check(&self, stack: &mut Stack<'_>) -> Result<(), Raise> {
         match self.out.len() > self.bytes_max {
             true => Err(no_memory(stack)),
             false => Ok(()),
@@ -191,13 +224,13 @@ impl Packer {
         self.array_header(len);
         let mut count = 0;
         let mut is_other = false;
-        let walked = stack.for_each(index, |stack| {
-            if stack.number(-2) != Some((count + 1) as f64) {
+        let walked = stack.for_each_plain(index, |stack, key, value| {
+            if key != Some(Plain::Number((count + 1) as f64)) {
                 is_other = true;
                 return Err(Raise);
             }
             count += 1;
-            self.value(stack, top + 2, level + 1, taken + 1)
+            self.plain_or(stack, value, top + 2, level + 1, taken + 1)
         });
         if walked.is_ok() && count == len {
             return Ok(());
@@ -256,10 +289,10 @@ impl Packer {
         let (start, top) = (self.out.len(), stack.top());
         self.out.push(0);
         let mut count: usize = 0;
-        stack.for_each(index, |stack| {
+        stack.for_each_plain(index, |stack, key, value| {
             count += 1;
-            self.value(stack, top + 1, level + 1, taken + 3)?;
-            self.value(stack, top + 2, level + 1, taken + 2)
+            self.plain_or(stack, key, top + 1, level + 1, taken + 3)?;
+            self.plain_or(stack, value, top + 2, level + 1, taken + 2)
         })?;
         match count {
             0..=15 => self.out[start] = 0x80 | count as u8,

@@ -189,12 +189,8 @@ fn visit_value<'a>(shown: Seen<'_, 'a>, seen: &mut dyn FnMut(Seen<'_, 'a>) -> bo
                 }
             }
         }
-        Value::Length(inner) => {
-            if !matches!(**inner, Value::Name(_)) {
-                visit_value(Seen::Value(inner), seen);
-            }
-        }
-        Value::Parentheses(inner) => visit_value(Seen::Value(inner), seen),
+        Value::Length(inner) if matches!(**inner, Value::Name(_)) => {}
+        Value::Length(inner) | Value::Parentheses(inner) => visit_value(Seen::Value(inner), seen),
         Value::Table(entries) => {
             for (key, value) in entries {
                 if let Some(key) = key {

@@ -138,6 +138,12 @@ impl State {
         // SAFETY: as above.
         let before = unsafe { self.extra.as_mut().host.replace(host) };
         let _gone = Gone(self.extra, before);
+        // Ticks are counted from here on: what ends soon sees none.
+        // SAFETY: a thread of this interpreter that runs nothing; `on_count` is a hook.
+        unsafe {
+            let (raw, tick) = (self.raw.as_ptr(), self.extra.as_ref().tick);
+            ffi::lua_sethook(raw, Some(stack::on_count), ffi::LUA_MASKCOUNT, tick);
+        }
         work(&mut self.stack())
     }
 

@@ -14,6 +14,7 @@ use super::{Extra, Host, SOURCE_BYTES_MAX, Tie, extra_of};
 
 mod cells;
 mod errors;
+mod walk;
 
 pub use cells::Cells;
 pub use errors::Place;
@@ -302,29 +303,6 @@ impl Stack<'_> {
                 }
                 ffi::LUA_TNUMBER => Some(Plain::Number(ffi::lua_tonumber(self.raw, at))),
                 _ => None,
-            }
-        }
-    }
-
-    /// Whether a table has only the values 1, 2, ... and no others. A table with some more may be taken
-    /// for one that has others.
-    #[inline]
-    pub fn is_list(&mut self, table: i32) -> bool {
-        let at = self.table(table);
-        assert!(self.has_room(2), "a Lua stack is full: reserve");
-        // SAFETY: a table, and room for a key and a value. The key is nil, or the number of the last
-        // value as Lua finds it, which is there: so there is an entry to go on from.
-        unsafe {
-            match ffi::lua_objlen(self.raw, at) {
-                0 => ffi::lua_pushnil(self.raw),
-                len => ffi::lua_pushnumber(self.raw, len as f64),
-            }
-            match ffi::lua_next(self.raw, at) {
-                0 => true,
-                _ => {
-                    ffi::lua_settop(self.raw, -3);
-                    false
-                }
             }
         }
     }

@@ -231,3 +231,43 @@ fn a_tick_amid_thousands_of_values_takes_none_of_them() {
     });
     assert_eq!(ended, Err(CallError::Runtime));
 }
+
+#[test]
+fn a_list_has_no_names() {
+    let mut state = state();
+    for (source, is_list) in [
+        ("return {}", true),
+        ("return {1, 2, 3}", true),
+        ("return {1, nil, 3}", false),
+        ("return {0, x = 1}", false),
+        ("return {x = 1}", false),
+        ("return {[0] = 1}", false),
+    ] {
+        let mut stack = state.stack();
+        stack
+            .load(source.as_bytes(), c"@test")
+            .expect("it compiles");
+        stack.call(0, 1, None).expect("it runs");
+        assert_eq!(stack.is_list(-1), is_list, "{source}");
+        stack.set_top(0);
+    }
+    // Whatever the order in which Lua finds them.
+    for name in [
+        "err", "ok", "map", "set", "a", "b", "c", "d", "double", "format",
+    ] {
+        for source in [
+            format!("return {{{name} = 1, [1] = 1}}"),
+            format!("return {{{name} = 1, [2] = 2, [1] = 1}}"),
+            format!("local t = {{}} t[3] = 3 t[1] = 1 t.{name} = 1 t[2] = 2 return t"),
+            format!("local t = {{}} t[2] = 2 t[1] = 1 t.{name} = 1 return t"),
+        ] {
+            let mut stack = state.stack();
+            stack
+                .load(source.as_bytes(), c"@test")
+                .expect("it compiles");
+            stack.call(0, 1, None).expect("it runs");
+            assert!(!stack.is_list(-1), "{source}");
+            stack.set_top(0);
+        }
+    }
+}

@@ -520,8 +520,8 @@ fn plain_len(text: &[u8]) -> Option<usize> {
         let word = u64::from_le_bytes(word);
         // The high bit of each byte that is 0, and maybe of some above one.
         let zeros = |word: u64| word.wrapping_sub(LOW) & !word & HIGH;
-        let quotes = zeros(word ^ LOW * u64::from(b'"'));
-        let found = quotes | zeros(word ^ LOW * u64::from(b'\\')) | zeros(word);
+        let quotes = zeros(word ^ (LOW * u64::from(b'"')));
+        let found = quotes | zeros(word ^ (LOW * u64::from(b'\\'))) | zeros(word);
         if found != 0 {
             return Some(at + found.trailing_zeros() as usize / 8);
         }

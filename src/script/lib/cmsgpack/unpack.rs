@@ -37,6 +37,16 @@ enum What {
     Value,
 }
 
+/// What stands on the stack behind [`Unpacker::begin`].
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Begun {
+    Nil,
+    /// Another value that is whole.
+    Whole,
+    /// A table that has to be filled.
+    Table,
+}
+
 /// What the first bytes of a value say.
 enum Head {
     Number(f64),
@@ -71,18 +81,19 @@ impl<'b> Unpacker<'b> {
     pub(super) fn value(&mut self, stack: &mut Stack<'_>) -> Result<(), Raise> {
         self.taken = stack.top() as usize;
         loop {
-            let is_whole = match self.begin(stack) {
-                Ok(is_whole) => is_whole,
+            let begun = match self.begin(stack) {
+                Ok(begun) => begun,
                 Err(text) => return Err(stack.error(text)),
             };
-            if is_whole && self.finish(stack)? {
+            if begun != Begun::Table && self.finish(stack, begun == Begun::Nil)? {
                 return Ok(());
             }
         }
     }
 
-    /// Pushes a value, whether it is whole; or a table that has to be filled.
-    fn begin(&mut self, stack: &mut Stack<'_>) -> Result<bool, &'static str> {
+    /// Pushes a value, or a table that has to be filled.
+    #[inline]
+    fn begin(&mut self, stack: &mut Stack<'_>) -> Result<Begun, &'static str> {
         if self.is_at_end() {
             return Err(MISSING);
         }
@@ -94,7 +105,10 @@ impl<'b> Unpacker<'b> {
         self.taken += 1;
         match head {
             Head::Number(number) => stack.push_number(number),
-            Head::Nil => stack.push_nil(),
+            Head::Nil => {
+                stack.push_nil();
+                return Ok(Begun::Nil);
+            }
             Head::Boolean(value) => stack.push_bool(value),
             Head::String(len) => stack.push_string(self.take(len)?),
             Head::Array(len) => {
@@ -120,16 +134,16 @@ impl<'b> Unpacker<'b> {
                 return Ok(self.has_opened(stack, len, What::Key));
             }
         }
-        Ok(true)
+        Ok(Begun::Whole)
     }
 
-    /// A table is on the stack: whether it is whole, since it is empty.
-    fn has_opened(&mut self, stack: &Stack<'_>, len: u32, what: What) -> bool {
+    /// A table is on the stack; it is whole if it is empty.
+    fn has_opened(&mut self, stack: &Stack<'_>, len: u32, what: What) -> Begun {
         if len == 0 {
             if what != What::Key {
                 self.taken -= 1;
             }
-            return true;
+            return Begun::Whole;
         }
         self.open.push(Open {
             table: stack.top(),
@@ -137,16 +151,18 @@ impl<'b> Unpacker<'b> {
             index: 1,
             what,
         });
-        false
+        Begun::Table
     }
 
     /// The value on top is whole: puts it where it belongs, and so on with what that makes whole. Whether
     /// what is on top then is all.
-    fn finish(&mut self, stack: &mut Stack<'_>) -> Result<bool, Raise> {
+    #[inline]
+    fn finish(&mut self, stack: &mut Stack<'_>, is_nil: bool) -> Result<bool, Raise> {
+        let mut is_nil = is_nil;
         while let Some(open) = self.open.last_mut() {
             match open.what {
                 What::Array { has_room } => {
-                    if has_room && stack.kind(-1) == Kind::Nil {
+                    if has_room && is_nil {
                         open.what = What::Array { has_room: false };
                         forget_room(stack, open.table, open.index)?;
                     }
@@ -185,6 +201,7 @@ impl<'b> Unpacker<'b> {
                 self.taken -= 1;
             }
             self.open.pop();
+            is_nil = false;
         }
         Ok(true)
     }
