@@ -147,32 +147,6 @@ impl<'k> Access<'k> {
         }
     }
 
-    /// The command runs although the shards of its keys cannot be had: someone has the keyspace for
-    /// himself, and the command is one that is served meanwhile.
-    #[cold]
-    pub fn barred(mut self) -> Access<'k> {
-        self.barred = true;
-        self
-    }
-
-    /// See [`Access::barred`].
-    #[inline]
-    pub fn is_barred(&self) -> bool {
-        self.barred
-    }
-
-    /// Someone has the keyspace for himself, for long: the command had to do without some shard, and
-    /// has to be run again when that is over.
-    #[inline]
-    pub fn gave_up(&self) -> bool {
-        self.gave_up
-    }
-
-    /// Whether no shard is held.
-    pub fn holds_none(&self) -> bool {
-        self.locks.is_empty()
-    }
-
     /// Says for whom the command runs, by the client's number.
     #[inline]
     pub fn set_client(&mut self, client_id: u64) {

@@ -241,17 +241,7 @@ impl Connection {
                     self.unless_killed(worker, changed).await;
                     self.client.shared.paused.store(false, Ordering::Relaxed);
                 }
-                Turn::Sleep(duration) => {
-                    let gate = &server.keyspace.gate;
-                    let _held = loop {
-                        match gate.try_close() {
-                            Some(held) => break held,
-                            None => gate.opened().await,
-                        }
-                    };
-                    self.unless_killed(worker, tokio::time::sleep(duration))
-                        .await;
-                }
+                Turn::Sleep(duration) => self.sleep(duration, worker).await,
                 Turn::Block(waiter) => match self.wait_blocked(&waiter, worker).await {
                     Some(outcome) => {
                         leave_queues(worker, &waiter).await;
@@ -304,6 +294,20 @@ impl Connection {
             exec.end_chore(outcome, client, out);
         });
         None
+    }
+
+    /// Keeps everybody waiting.
+    async fn sleep(&mut self, duration: Duration, worker: &Worker) {
+        let gate = &worker.exec.server.keyspace.gate;
+        while !self.client.shared.has(Signal::Kill) {
+            match gate.try_close() {
+                Some(_held) => {
+                    let sleep = tokio::time::sleep(duration);
+                    return self.unless_killed(worker, sleep).await;
+                }
+                None => self.unless_killed(worker, gate.opened()).await,
+            }
+        }
     }
 
     /// Goes on with a command that was left in the middle, in turns with all others of the worker, until it

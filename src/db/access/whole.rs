@@ -14,6 +14,32 @@ use super::super::wait::Ready;
 use super::{Access, held};
 
 impl Access<'_> {
+    /// The command runs although the shards of its keys cannot be had: someone has the keyspace for
+    /// himself, and the command is one that is served meanwhile.
+    #[cold]
+    pub fn barred(mut self) -> Self {
+        self.barred = true;
+        self
+    }
+
+    /// See [`Access::barred`].
+    #[inline]
+    pub fn is_barred(&self) -> bool {
+        self.barred
+    }
+
+    /// Someone has the keyspace for himself, for long: the command had to do without some shard, and
+    /// has to be run again when that is over.
+    #[inline]
+    pub fn gave_up(&self) -> bool {
+        self.gave_up
+    }
+
+    /// Whether no shard is held.
+    pub fn holds_none(&self) -> bool {
+        self.locks.is_empty()
+    }
+
     /// Calls `visit` with every shard's data in ascending order: shards that the command holds as
     /// they are, the others locked one at a time. What is seen is no cut through all shards unless
     /// the command holds them all. It ends early if the command has to give up
