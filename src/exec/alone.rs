@@ -2,7 +2,7 @@
 //! EXEC with a script in it.
 //!
 //! Such a command may take for ever, and everybody else waits for it. So it can be left in the middle
-//! ([`fiber::suspend`]) by whoever runs it ([`busy`](super::busy)): its thread serves others then, who are
+//! ([`fiber::suspend`]) by whoever runs it (`busy`): its thread serves others then, who are
 //! told that the server is busy, and goes on with it later. What it works with is its own meanwhile:
 //! the client, a copy of the request, the replies, the moment. Its locks and the gate stay as they are.
 //!

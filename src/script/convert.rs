@@ -1,9 +1,9 @@
 //! Replies to Lua values and back.
 //!
-//! A command's reply is read where it was written ([`push_reply`]): what is no string, number or array in
+//! A command's reply is read where it was written (`push_reply`): what is no string, number or array in
 //! Lua's sense becomes a table with one field that says what it is (`ok`, `err`, `double`, `map`, `set`,
 //! `big_number`, `verbatim_string`). The same tables are what a script returns to answer such things
-//! ([`reply`]). How numbers become arguments of commands is here, too ([`push_argument`]).
+//! (`reply`). How numbers become arguments of commands is here, too (`push_argument`).
 //!
 //! Invariants: what a script returns is walked with the stack of Lua only, which bounds the depth as in
 //! Valkey, and never runs any code of the script; what it writes is bounded ([`REPLY_BYTES_MAX`],

@@ -4,9 +4,9 @@
 //! - *bounded*: it ends after few steps, and each command that it calls is named by a literal and gets its
 //!   keys from what was declared: `KEYS[n]`, or locals that are that and nothing else. Straight-line
 //!   code, `if`, loops over KEYS and ARGV, and functions of the libraries that cost no more than they are
-//!   given; see [`bounded`].
-//! - *reads only*: each command that it calls is named by a literal and only reads; see [`reading`].
-//! - of a library: *stateless*, its functions keep nothing between two calls; see [`library`].
+//!   given; see `bounded`.
+//! - *reads only*: each command that it calls is named by a literal and only reads; see `reading`.
+//! - of a library: *stateless*, its functions keep nothing between two calls; see `library`.
 //!
 //! All of this is conservative: a source is read by a parser of its own (`lexer`, `syntax`), which has names
 //! resolved, and whatever is not understood, too long or nested too deeply is not proven. What a proof

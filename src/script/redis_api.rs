@@ -1,11 +1,11 @@
 //! `redis.*` and `server.*`, and `pcall`.
 //!
 //! Two kinds of functions: those that need nobody are functions on the stack; those that need whoever runs
-//! the script have a number ([`Ask`]), by which [`call`] finds them. Errors are tables with a field `err`,
+//! the script have a number (`Ask`), by which `call` finds them. Errors are tables with a field `err`,
 //! which `redis.call` and its like raise and `redis.pcall` returns; `pcall` gives a script their text, as
 //! before Redis 7.
 //!
-//! To add a function: a row in [`FUNCTIONS`], of a plain function or of a [`Ask`] with its arm in [`call`].
+//! To add a function: a row in `FUNCTIONS`, of a plain function or of a `Ask` with its arm in `call`.
 //!
 //! Source: <https://redis.io/docs/latest/develop/programmability/lua-api/>.
 

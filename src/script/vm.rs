@@ -11,7 +11,7 @@
 //! real one behind what scripts see, and is where KEYS and ARGV are set.
 //!
 //! - `redis_api` has the functions of `redis` and `server`; those that need the server are reached through
-//!   [`Host`], implemented here by [`Run`] and [`Load`].
+//!   [`Host`], implemented here by `Run` and `Load`.
 //! - `convert` has the values.
 //!
 //! To add a function to `redis`: a row in `redis_api::FUNCTIONS`.

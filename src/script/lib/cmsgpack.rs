@@ -8,7 +8,7 @@
 //!
 //! Two things show in `pairs` and `#`, and so in what is packed again: tables that are unpacked must grow
 //! as they grow there. Maps get no room ahead. Arrays do, as much as they would come to have, but not
-//! those with nils inside ([`Unpacker::forget_room`]).
+//! those with nils inside (`Unpacker::forget_room`).
 //!
 //! Nothing here recurses by what is unpacked, and packing is as deep as its limit. What is packed has
 //! to fit into the interpreter's memory: tables that hold one another many times over end there.

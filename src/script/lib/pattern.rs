@@ -1,8 +1,8 @@
 //! Patterns of strings: `string.find`, `match`, `gmatch`, `gsub` as Lua 5.1 has them, with the same results
 //! and errors.
 //!
-//! [`Matcher`] walks the pattern as it is written, and goes back to try something else where it does not
-//! match. What that may cost is bounded: it nests [`NESTED_MAX`] deep, and says how much it has worked
+//! `Matcher` walks the pattern as it is written, and goes back to try something else where it does not
+//! match. What that may cost is bounded: it nests `NESTED_MAX` deep, and says how much it has worked
 //! ([`Stack::spend`]), so that a pattern that needs exponential time can be ended from outside. Results
 //! stay within the memory that scripts may have.
 //!

@@ -7,7 +7,7 @@
 //! - real tables are found where scripts cannot look: under a hidden key of a front's metatable;
 //! - whatever reads or changes tables without asking metatables (`next`, `pairs`, `rawget`, `rawset`,
 //!   `setmetatable`, `getmetatable`, `table.insert`, `table.foreach`) is replaced by what knows fronts
-//!   ([`front`]), and no script ever gets a real table or a front's metatable. What only looks at the
+//!   (`front`), and no script ever gets a real table or a front's metatable. What only looks at the
 //!   values 1, 2, ... of a table needs no replacement: real tables have none;
 //! - the metatables that scripts may see (of strings, and of the globals) have fronts, too.
 //!
