@@ -109,9 +109,15 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
     },
     Difference {
         peer: None,
+        when: |w| w.are("function", "list") && w.0.iter().any(|word| word.contains(['\r', '\n'])),
+        allow: Allow::NotSent,
+        reason: "Valkey's error repeats ends of lines, which breaks the protocol",
+    },
+    Difference {
+        peer: None,
         when: |w| w.are("script", "debug") && !w.has("no"),
         allow: Allow::NotSent,
-        reason: "there is no debugger",
+        reason: "there is no debugger, as README says",
     },
     Difference {
         peer: None,

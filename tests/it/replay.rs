@@ -78,9 +78,20 @@ fn facts(client: &mut Client, key: &[u8]) -> Facts {
         let without = [stream_facts::TIMES, stream_facts::TREE].concat();
         stream = stream_facts::text(&client.cmd(&argv), &without);
     }
+    let mut digest = digest.items()[0].text();
+    if kind == "zset" {
+        // A score of -0 is 0 as soon as the sorted set is short, as in Redis, and a digest tells.
+        let found = client.cmd(&[&b"ZRANGE"[..], key, b"0", b"-1", b"WITHSCORES"]);
+        let scored = found.items().chunks(2);
+        let scored = scored.map(|pair| match pair[1].bytes() {
+            b"-0" => (pair[0].clone(), Reply::Bulk(b"0".to_vec())),
+            _ => (pair[0].clone(), pair[1].clone()),
+        });
+        digest = format!("{:?}", scored.collect::<Vec<_>>());
+    }
     Facts {
         kind,
-        digest: digest.items()[0].text(),
+        digest,
         expire_at_ms: expires,
         fields_expire_at_ms,
         stream,
