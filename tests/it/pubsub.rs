@@ -260,9 +260,10 @@ fn the_soft_limit_gives_a_subscriber_time() {
 fn publishers_do_not_outrun_subscribers_that_read() {
     const READERS: usize = 8;
     const PUBLISHERS: usize = 6;
-    let messages = env_number("KIVI_TEST_PUBSUB_MESSAGES", 6000) as usize;
+    let messages = env_number("KIVI_TEST_PUBSUB_MESSAGES", 8000) as usize;
+    // A third of what each is sent: a reader may be kept from its processor for a while.
     let args = ["--io-threads", "2", "--client-output-buffer-limit"];
-    let server = Server::kivi(&[&args[..], &["pubsub 6mb 0 0"]].concat());
+    let server = Server::kivi(&[&args[..], &["pubsub 16mb 0 0"]].concat());
     let text = "x".repeat(1000);
     thread::scope(|scope| {
         let mut readers = Vec::new();
