@@ -39,6 +39,7 @@ mod chore;
 mod fanout;
 mod hot;
 pub mod load;
+mod memory;
 pub mod replay;
 mod script;
 pub mod session;
@@ -59,6 +60,8 @@ pub struct Exec {
     pub worker: Arc<stats::Worker>,
     config: RefCell<Arc<Config>>,
     config_epoch: Cell<u64>,
+    /// What it knows of the memory in use.
+    memory: memory::Memory,
     /// What it has for scripts.
     desk: script::Desk,
 }
@@ -202,6 +205,7 @@ impl Exec {
             worker,
             config,
             config_epoch,
+            memory: memory::Memory::default(),
             desk: script::Desk::default(),
         }
     }
@@ -448,6 +452,7 @@ impl Exec {
             argc: argv.len(),
             client,
             config: &config,
+            memory: &self.memory,
         };
         match admit::admit(&self.server, &admission, moment.now_ms) {
             admit::Verdict::Run => Ok(command),
