@@ -14,7 +14,7 @@ use std::sync::atomic::Ordering;
 
 use crate::client::pause::PauseMode;
 use crate::config::{Config, Supervised};
-use crate::db::access::lru_clock;
+use crate::db::usage::lru_clock;
 use crate::db::{Access, Census};
 use crate::persist::aof::Aof;
 use crate::server::{KIVI_VERSION, REDIS_VERSION, Server};
@@ -390,14 +390,15 @@ fn memory(report: &mut Report<'_, '_>) {
     report.line("allocator_muzzy", heap.muzzy);
     report.bytes("total_system_memory", process::total_system_memory_bytes());
     scripts::memory(report);
-    report.bytes("maxmemory", 0);
-    report.line("maxmemory_policy", "noeviction");
+    let eviction = &server.keyspace.eviction;
+    report.bytes("maxmemory", eviction.limit_bytes());
+    report.line("maxmemory_policy", eviction.policy().as_str());
     ratio(report, "allocator_frag", heap.active, heap.allocated);
     ratio(report, "allocator_rss", heap.resident, heap.active);
     ratio(report, "rss_overhead", rss, heap.resident);
     ratio(report, "mem_fragmentation", rss, used);
+    report.line("mem_not_counted_for_evict", server.not_counted_bytes());
     report.zeros(&[
-        "mem_not_counted_for_evict",
         "mem_replication_backlog",
         "mem_total_replication_buffers",
         "mem_clients_slaves",
@@ -508,7 +509,8 @@ fn keyspace_stats(report: &mut Report<'_, '_>) {
     report.line("expired_stale_perc", format_args!("{stale_percent:.2}"));
     report.line("expired_time_cap_reached_count", 0);
     report.line("expire_cycle_cpu_milliseconds", cycle_ms);
-    report.line("evicted_keys", 0);
+    let evicted = &report.server.keyspace.eviction.evicted_keys;
+    report.line("evicted_keys", evicted.load(Ordering::Relaxed));
     let evicted = &report.server.clients.memory.evicted;
     report.line("evicted_clients", evicted.load(Ordering::Relaxed));
     let scripts = report.server.scripts.cache.figures();

@@ -38,6 +38,7 @@ mod cached;
 mod chore;
 mod fanout;
 pub mod load;
+mod memory;
 pub mod replay;
 mod script;
 pub mod session;
@@ -58,6 +59,8 @@ pub struct Exec {
     pub worker: Arc<stats::Worker>,
     config: RefCell<Arc<Config>>,
     config_epoch: Cell<u64>,
+    /// What it knows of the memory in use.
+    memory: memory::Memory,
     /// What it has for scripts.
     desk: script::Desk,
 }
@@ -201,6 +204,7 @@ impl Exec {
             worker,
             config,
             config_epoch,
+            memory: memory::Memory::default(),
             desk: script::Desk::default(),
         }
     }
@@ -443,6 +447,7 @@ impl Exec {
             argc: argv.len(),
             client,
             config: &config,
+            memory: &self.memory,
         };
         match admit::admit(&self.server, &admission, moment.now_ms) {
             admit::Verdict::Run => Ok(command),
