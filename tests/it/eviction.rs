@@ -179,18 +179,21 @@ fn fields_with_a_time_to_live_do_not_make_a_key_volatile() {
     }
 }
 
+/// Of random ones: an order may well begin with those of one database.
 #[test]
 fn every_database_gives_keys() {
     for server in servers(&[]) {
         let mut client = server.connect();
-        for policy in ALL_KEYS {
+        for policy in ["allkeys-random", "volatile-random"] {
             let what = format!("{}, {policy}", server.name);
             config_set(&mut client, "maxmemory", "0");
             config_set(&mut client, "maxmemory-policy", policy);
             client.cmd(&["FLUSHALL"]);
             for db in ["0", "1", "9", "15"] {
                 client.cmd(&["SELECT", db]);
-                let keys: Vec<_> = (0..500).map(|n| set(&format!("key:{n}"), 500)).collect();
+                let value = "v".repeat(500);
+                let key = |n| encode(&["SET", &format!("key:{n}"), &value, "EX", "10000"]);
+                let keys: Vec<_> = (0..500).map(key).collect();
                 assert_all_ok(&batch(&mut client, &keys), &what);
             }
             limit_to(&mut client, 10_000);
@@ -528,8 +531,8 @@ fn refusals_are_counted_as_by_valkey() {
     let mut told = Vec::new();
     for server in servers(&["--maxmemory-policy", "noeviction"]) {
         let mut client = server.connect();
-        limit_to(&mut client, 50_000);
-        fill_until_oom(&mut client, "key", 2000);
+        client.cmd(&["SET", "key:0", "v"]);
+        config_set(&mut client, "maxmemory", "1");
         client.cmd(&["CONFIG", "RESETSTAT"]);
         let mut replies = Vec::new();
         let commands: [&[&str]; 14] = [
@@ -640,6 +643,8 @@ fn await_evictions(control: &mut Client, more: u64) {
 /// Every key has its value.
 fn check_values(server: &Server) {
     let mut client = server.connect();
+    // Nothing goes any more.
+    config_set(&mut client, "maxmemory", "0");
     let names: Vec<String> = names(&mut client).into_iter().collect();
     assert_eq!(client.cmd(&["DBSIZE"]), Reply::Int(names.len() as i64));
     for chunk in names.chunks(500) {
@@ -684,10 +689,10 @@ fn the_policy_changes_under_load() {
             (evicted(control) > before).then_some(())
         });
     });
-    check_values(&server);
     eventually("memory to be below its limit", || {
         (counted(&mut control) <= limit).then_some(())
     });
+    check_values(&server);
     server.assert_alive();
 }
 
@@ -753,7 +758,7 @@ fn a_lower_limit_is_reached_without_writers() {
     }
 }
 
-/// A value that is larger than the limit: it is written, and then everything goes, or it is refused.
+/// The request itself takes more memory than there is, so all keys go, and it is refused all the same.
 #[test]
 fn a_value_that_is_larger_than_the_limit() {
     let mut told = Vec::new();
@@ -763,14 +768,16 @@ fn a_value_that_is_larger_than_the_limit() {
         assert_all_ok(&batch(&mut client, &keys), server.name);
         limit_to(&mut client, 500_000);
         let first = client.cmd(&["SET", "huge", &"v".repeat(3_000_000)]);
-        // It cannot stay; whatever is asked for next finds nothing.
-        let next = client.cmd(&["SET", "next", "v"]);
         let mut facts = BTreeMap::new();
         facts.insert("first", first);
-        facts.insert("next", next);
         facts.insert("huge", client.cmd(&["EXISTS", "huge"]));
+        facts.insert("keys", client.cmd(&["DBSIZE"]));
         told.push(facts);
-        assert!(evicted(&mut client) >= 1, "{}", server.name);
+        assert_eq!(evicted(&mut client), 100, "{}", server.name);
+        // What the request took is given back, if not at once.
+        eventually("a write to succeed again", || {
+            (!client.cmd(&["SET", "next", "v"]).is_error()).then_some(())
+        });
     }
     if let [ours, theirs] = &told[..] {
         assert_eq!(ours, theirs);

@@ -332,6 +332,12 @@ fn the_log_names_what_goes_before_what_needs_its_room() {
             client.cmd(&["SET", &format!("key:{number}"), &"v".repeat(200)]);
             number += 1;
         }
+        // With the reply to a write all that came before it is in the log.
+        let mut reply = client.cmd(&["SET", "last", "v"]);
+        while reply.is_error() {
+            client.cmd(&["DEL", "key:0", "key:1", "key:2"]);
+            reply = client.cmd(&["SET", "last", "v"]);
+        }
         drop(client);
         drop(server);
         let bytes = fs::read(store.log_file("incr.aof")).expect("the log");
