@@ -8,7 +8,8 @@
 //!   bytes, which touches no item, then splits in two. The most a single insert does is to rebuild
 //!   one segment of 500 slots, or to double the directory. Shrinking is the mirror image.
 //! - The table is in the order of the hash, and so is SCAN (`walk`): a cursor stays valid whatever
-//!   happens to the segments, and never returns an item twice.
+//!   happens to the segments, and never returns an item twice. Who looks for items that may go
+//!   takes lines as they lie (`sweep`).
 //! - A snapshot walks the table while it goes on changing (`save`): one bit per slot.
 //! - The expiry index is exact (`expiry`): 2 bytes per slot, only in segments that hold an item
 //!   with an expiry, plus one number per directory slot.
@@ -31,6 +32,7 @@ mod grow;
 mod line;
 mod save;
 mod segment;
+mod sweep;
 #[cfg(test)]
 mod tests;
 mod walk;
