@@ -39,6 +39,7 @@ mod hyperloglog;
 mod info;
 mod list;
 mod lolwut;
+mod memory;
 pub(crate) mod monitor;
 pub(crate) mod persistence;
 mod pubsub;
@@ -262,6 +263,7 @@ pub const FAMILIES: &[&[Command]] = &[
     connection::COMMANDS,
     client::COMMANDS,
     server::COMMANDS,
+    memory::COMMANDS,
     persistence::COMMANDS,
     config::COMMANDS,
     info::COMMANDS,

@@ -354,6 +354,11 @@ impl Keyspace {
 }
 
 impl Shard {
+    /// The shard, if nobody uses it.
+    pub(super) fn try_lock(&self) -> Option<ShardGuard<'_, ShardData>> {
+        self.data.try_lock()
+    }
+
     pub(super) fn lock(&self) -> ShardGuard<'_, ShardData> {
         self.data.lock()
     }
