@@ -108,14 +108,6 @@ fn disk(config: &Config) -> Arc<dyn Disk> {
     Arc::new(crate::persist::disk::fake::FakeDisk::new(dir))
 }
 
-/// `maxmemory`, of which `maxmemory-clients` may be a share; 0 for no limit.
-fn maxmemory_bytes(store: &ConfigStore) -> u64 {
-    let found = store.get(&[b"maxmemory"]);
-    let shown = found.first().map(|(_, shown)| shown.as_slice());
-    let bytes = shown.and_then(|shown| std::str::from_utf8(shown).ok()?.parse().ok());
-    bytes.unwrap_or(0)
-}
-
 impl Server {
     /// A server with an empty dataset.
     pub fn new(store: ConfigStore, clock: Clock) -> Server {
@@ -182,7 +174,16 @@ impl Server {
         }
         let share = config.maxmemory_clients;
         self.clients
-            .set_memory_limit(share.bytes_of(maxmemory_bytes(store)));
+            .set_memory_limit(share.bytes_of(config.maxmemory_bytes));
+        let policy = config.maxmemory_policy;
+        self.keyspace.usage.set(
+            policy.measure(),
+            config.lfu_log_factor,
+            config.lfu_decay_minutes,
+        );
+        self.keyspace
+            .eviction
+            .set(config.maxmemory_bytes, policy, config.maxmemory_samples);
         self.keyspace.expire_clock.set_importing(config.import_mode);
         let notify = &config.notify_keyspace_events;
         self.event_channels.set(notify.keyspace, notify.keyevent);
@@ -192,6 +193,13 @@ impl Server {
                 true => notify.classes,
                 false => EventClass::default(),
             });
+    }
+
+    /// Memory in use that does not count against `maxmemory`: what waits to be written to the log. Making
+    /// room by deleting keys would only add to it.
+    pub fn not_counted_bytes(&self) -> u64 {
+        let aof = self.persist.aof();
+        aof.map_or(0, |aof| aof.buffered_bytes(&self.keyspace.oplog))
     }
 
     /// The configuration as it is now.

@@ -205,7 +205,7 @@ fn stringmatch_test(ctx: &mut Ctx<'_>) -> CmdResult {
 fn object(ctx: &mut Ctx<'_>) -> CmdResult {
     let key = ctx.args.bytes()?;
     let fast = ctx.args.take("fast");
-    let now = crate::db::access::lru_clock(ctx.clock_ms());
+    let now = crate::db::usage::lru_clock(ctx.clock_ms());
     let text = ctx.db.with_key(key, |db| {
         let entry = db.find(key, Lookup::Silent)?;
         let encoding = Encoding::from_nibble(entry.enc()).name();

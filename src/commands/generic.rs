@@ -7,8 +7,8 @@
 //!
 //! DEL and UNLINK are one: large values are always freed in the background.
 
-use crate::db::access::lru_clock;
 use crate::db::notice::EventClass;
+use crate::db::usage::lru_clock;
 use crate::db::{Access, DbIndex, Lookup, PREFETCH_KEYS_MAX};
 use crate::ds::entry::{Entry, EntryRef, LRU_MAX, NewValue, ValueRef};
 use crate::spec::{AclCategories, Args, CmdError, Flags, Group, KeyFlags, KeySpec};

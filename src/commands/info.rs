@@ -14,7 +14,7 @@ use std::sync::atomic::Ordering;
 
 use crate::client::pause::PauseMode;
 use crate::config::{Config, Supervised};
-use crate::db::access::lru_clock;
+use crate::db::usage::lru_clock;
 use crate::db::{Access, Census};
 use crate::server::{KIVI_VERSION, REDIS_VERSION, Server};
 use crate::spec::{AclCategories, Flags, Group};
@@ -439,7 +439,8 @@ fn keyspace_stats(report: &mut Report<'_, '_>) {
     report.line("expired_stale_perc", format_args!("{stale_percent:.2}"));
     report.line("expired_time_cap_reached_count", 0);
     report.line("expire_cycle_cpu_milliseconds", cycle_ms);
-    report.line("evicted_keys", 0);
+    let evicted = &report.server.keyspace.eviction.evicted_keys;
+    report.line("evicted_keys", evicted.load(Ordering::Relaxed));
     let evicted = &report.server.clients.memory.evicted;
     report.line("evicted_clients", evicted.load(Ordering::Relaxed));
     let scripts = report.server.scripts.cache.figures();

@@ -438,7 +438,7 @@ const LIMITS: &[Directive] = &[
             max: u64::MAX as i128,
         },
         "0",
-        Later,
+        Working,
     )
     .doc("Most memory for data, in bytes; 0 sets no limit."),
     row(
@@ -452,21 +452,24 @@ const LIMITS: &[Directive] = &[
             "allkeys-lfu",
             "allkeys-random",
             "noeviction",
+            "volatile-lrm",
+            "allkeys-lrm",
         ]),
         "noeviction",
-        Later,
+        Working,
     )
     .doc("What to evict when memory is full."),
-    row("maxmemory-samples", int(1, 64), "5", Later).doc("Keys looked at to choose one to evict."),
+    row("maxmemory-samples", int(1, 64), "5", Working)
+        .doc("Keys looked at to choose one to evict."),
     row("maxmemory-eviction-tenacity", int(0, 100), "10", Later)
         .doc("How long one command may spend on evicting, 0 to 100."),
     row("maxmemory-clients", Kind::MemoryOrPercent, "0", Working).doc(
         "Most memory for all clients together, in bytes or as a percentage of \
          maxmemory; 0 sets no limit.",
     ),
-    row("lfu-log-factor", int(0, I32_MAX), "10", Later)
+    row("lfu-log-factor", int(0, I32_MAX), "10", Working)
         .doc("How fast the access counter of LFU saturates."),
-    row("lfu-decay-time", int(0, I32_MAX), "1", Later)
+    row("lfu-decay-time", int(0, I32_MAX), "1", Working)
         .doc("Minutes in which the access counter of LFU is halved."),
     row("tracking-table-max-keys", int(0, MAX), "1000000", Working)
         .doc("Keys remembered for client side caching; 0 sets no limit."),

@@ -350,16 +350,16 @@ fn a_wrong_line_is_named_with_file_line_and_reason() {
 
 #[test]
 fn later_directives_warn_once_and_defaults_do_not() {
-    let conf = "appendonly no\nmaxmemory 1gb\nmaxmemory 2gb\nsave \"\"\nslave-read-only yes\n\
+    let conf = "appendonly no\nrepl-backlog-size 1gb\nrepl-backlog-size 2gb\nsave \"\"\nslave-read-only yes\n\
         hash-max-ziplist-entries 512\nactive-expire-effort 5\nuser alice on\n";
     let (store, warnings) = load_conf(conf, &["--masterauth", "x"]).unwrap();
     let texts: Vec<_> = warnings.iter().map(|warning| warning.0.as_str()).collect();
     assert_eq!(texts.len(), 3, "{texts:?}");
     assert!(texts[0].starts_with("directive 'user' is not supported by Kivi yet"));
-    assert!(texts[1].starts_with("directive 'maxmemory' is not supported by Kivi yet"));
-    assert!(texts[1].ends_with("/kivi.conf, line 3)"), "{}", texts[1]);
-    assert!(texts[2].contains("'primaryauth'") && texts[2].ends_with("(command line)"));
-    assert_eq!(get(&store, "maxmemory"), "2147483648");
+    assert!(texts[1].contains("'primaryauth'") && texts[1].ends_with("(command line)"));
+    assert!(texts[2].starts_with("directive 'repl-backlog-size' is not supported by Kivi yet"));
+    assert!(texts[2].ends_with("/kivi.conf, line 3)"), "{}", texts[2]);
+    assert_eq!(get(&store, "repl-backlog-size"), "2147483648");
     assert_eq!(get(&store, "primaryauth"), "x");
     assert_eq!(get(&store, "save"), "");
 }
@@ -442,13 +442,13 @@ fn toml_gives_the_same_as_redis_conf() {
         client-output-buffer-limit = ["normal 1mb 0 0", ["replica", 0, 0, 0]]
         rename-command = [["CONFIG", ""]]
         requirepass = "a b\nc"
-        maxmemory = "1gb"
+        repl-backlog-size = "1gb"
     "#;
     fs::write(&file, text).unwrap();
     let (store, warnings) = load_file(&file, &[]).unwrap();
     let conf = "port 7000\nbind 127.0.0.1 -::1\ndaemonize yes\nsave 900 1\nsave 300 10\n\
         client-output-buffer-limit normal 1mb 0 0\nclient-output-buffer-limit replica 0 0 0\n\
-        rename-command CONFIG \"\"\nrequirepass \"a b\\nc\"\nmaxmemory 1gb\n";
+        rename-command CONFIG \"\"\nrequirepass \"a b\\nc\"\nrepl-backlog-size 1gb\n";
     let (same, same_warnings) = load_conf(conf, &[]).unwrap();
     assert_eq!(store.values, same.values);
     assert_eq!((warnings.len(), same_warnings.len()), (1, 1));
@@ -962,9 +962,12 @@ fn config_set_refuses_in_valkeys_words() {
             refused("maxmemory", "argument must be a memory value"),
         ),
         (
-            "maxmemory",
+            "repl-backlog-size",
             "1gb",
-            refused("maxmemory", "this directive is not supported by Kivi yet"),
+            refused(
+                "repl-backlog-size",
+                "this directive is not supported by Kivi yet",
+            ),
         ),
         (
             "slave-priority",
@@ -1063,8 +1066,11 @@ fn config_set_applies_all_or_none() {
         refused("MAXCLIENTS", "duplicate parameter")
     );
     assert_eq!(
-        set(&[("hz", "20"), ("maxmemory", "1")]),
-        refused("maxmemory", "this directive is not supported by Kivi yet")
+        set(&[("hz", "20"), ("repl-backlog-size", "1")]),
+        refused(
+            "repl-backlog-size",
+            "this directive is not supported by Kivi yet"
+        )
     );
     assert_eq!(
         (&store.values, store.config()),
@@ -1152,7 +1158,7 @@ fn later_directives_keep_their_values_for_config_get() {
     .unwrap();
     assert_eq!(get(&store, "maxmemory-clients"), "5%");
     assert_eq!(get(&store, "notify-keyspace-events"), "AKE");
-    assert!(later().any(|d| d.name == "maxmemory") && !later().any(|d| d.name == "port"));
+    assert!(later().any(|d| d.name == "repl-backlog-size") && !later().any(|d| d.name == "port"));
 }
 
 /// The table in README: what is still to come, by theme.

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use super::kind::{
     BindAddress, FromValue, MemoryShare, NotifyFlags, OutputLimits, SavePoint, ShutdownFlags, Value,
 };
+use crate::db::Policy;
 use crate::ds::stream;
 use crate::value::Limits;
 
@@ -114,6 +115,16 @@ fields! {
     ClientQueryBufferLimit client_query_buffer_limit: u64 = "client-query-buffer-limit";
     /// Output buffer limits per client class.
     ClientOutputBufferLimit client_output_buffer_limit: OutputLimits = "client-output-buffer-limit";
+    /// Most memory for data, in bytes; 0: no limit.
+    Maxmemory maxmemory_bytes: u64 = "maxmemory";
+    /// What to evict when memory is full.
+    MaxmemoryPolicy maxmemory_policy: Policy = "maxmemory-policy";
+    /// Keys looked at to choose one to evict.
+    MaxmemorySamples maxmemory_samples: u32 = "maxmemory-samples";
+    /// How fast the counter of LFU saturates.
+    LfuLogFactor lfu_log_factor: u32 = "lfu-log-factor";
+    /// Minutes in which the counter of LFU loses one; 0: never.
+    LfuDecayTime lfu_decay_minutes: u32 = "lfu-decay-time";
     /// Most memory for all clients together.
     MaxmemoryClients maxmemory_clients: MemoryShare = "maxmemory-clients";
     /// Data is imported: only writes and whoever imports delete what has expired.
@@ -238,6 +249,16 @@ impl Config {
             node_max_bytes: self.stream_node_max_bytes,
             node_max_entries: self.stream_node_max_entries,
         }
+    }
+}
+
+impl FromValue for Policy {
+    fn from_value(value: &Value) -> Policy {
+        let Value::Word(word) = value else {
+            return Policy::default();
+        };
+        let is = |policy: &Policy| policy.as_str() == *word;
+        Policy::ALL.into_iter().find(is).unwrap_or_default()
     }
 }
 

@@ -15,6 +15,7 @@ use super::keyspace::{DbIndex, Keyspace, Locks, Shard, ShardData, ShardId, Shard
 use super::listen::WatchFlag;
 use super::notice::EventClass;
 use super::side::Side;
+use super::usage::Stamp;
 
 mod lend;
 mod whole;
@@ -67,7 +68,7 @@ pub struct Access<'k> {
     db: DbIndex,
     now_ms: u64,
     clock_ms: u64,
-    lru_clock: u32,
+    stamp: Stamp,
     touch: bool,
     /// The shards held are not all that the command asked for; see [`Access::partial`].
     partial: bool,
@@ -101,7 +102,7 @@ impl<'k> Access<'k> {
         now_ms: u64,
         touch: bool,
     ) -> Access<'k> {
-        let lru_clock = lru_clock(now_ms);
+        let stamp = keyspace.usage.stamp(now_ms);
         let first = FirstKey {
             at: 0,
             len: 0,
@@ -113,7 +114,7 @@ impl<'k> Access<'k> {
             db,
             now_ms,
             clock_ms: now_ms,
-            lru_clock,
+            stamp,
             touch,
             partial: false,
             replays: false,
@@ -326,7 +327,7 @@ impl<'k> Access<'k> {
     #[inline]
     pub fn find(&mut self, key: &[u8], lookup: Lookup) -> Option<EntryRef<'_>> {
         let (hash, seen) = (self.hash(key), self.seen());
-        let (db, touch, clock) = (self.db, self.touch, self.lru_clock);
+        let (db, touch, stamp) = (self.db, self.touch, self.stamp);
         let id = self.keyspace.shard_of(hash);
         let shard = held_or_missing(&mut self.locks, id, self.partial)?;
         let found = find_live(seen, shard, (hash, key), &mut self.effects, Stale::Stays);
@@ -341,7 +342,7 @@ impl<'k> Access<'k> {
         shard.stats.hits += (lookup != Lookup::Silent) as u64;
         let table = &mut shard.tables[db.0 as usize];
         if lookup == Lookup::Touch || lookup == Lookup::Read && touch {
-            table.meta_mut(slot).set_lru(clock);
+            stamp.accessed(&mut table.meta_mut(slot));
         }
         Some(table.get(slot))
     }
@@ -377,7 +378,7 @@ impl<'k> Access<'k> {
         let slot = found?;
         let table = &mut shard.tables[db.0 as usize];
         if self.touch {
-            table.meta_mut(slot).set_lru(self.lru_clock);
+            self.stamp.written(&mut table.meta_mut(slot));
         }
         let is_collection = table.get(slot).type_() != Type::String as u8;
         Some(KeyMut {
@@ -428,7 +429,7 @@ impl<'k> Access<'k> {
         let slot = match found {
             Some(slot) => {
                 if self.touch {
-                    table.meta_mut(slot).set_lru(self.lru_clock);
+                    self.stamp.written(&mut table.meta_mut(slot));
                 }
                 slot
             }
@@ -437,7 +438,7 @@ impl<'k> Access<'k> {
                 let meta = Meta {
                     type_: type_ as u8,
                     enc: enc as u8,
-                    lru: self.lru_clock,
+                    lru: self.stamp.fresh(),
                 };
                 self.effects.notify(EventClass::NEW, "new", db, key);
                 table.insert(hash, Entry::new(key, meta, value, None))
@@ -498,7 +499,7 @@ impl<'k> Access<'k> {
         let meta = Meta {
             type_,
             enc,
-            lru: self.lru_clock,
+            lru: self.stamp.fresh(),
         };
         let (id, seen) = (self.keyspace.shard_of(hash), self.seen());
         let shard = held(&mut self.locks, id);
@@ -522,11 +523,11 @@ impl<'k> Access<'k> {
             return;
         };
         let old_expire = table.get(slot).expire_at_ms();
+        if self.touch {
+            self.stamp.written(&mut table.meta_mut(slot));
+        }
         let meta = Meta {
-            lru: match self.touch {
-                true => meta.lru,
-                false => table.get(slot).lru(),
-            },
+            lru: table.get(slot).lru(),
             ..meta
         };
         let expire_at_ms = match expire {
@@ -579,7 +580,7 @@ impl<'k> Access<'k> {
     /// Writes a whole entry: its key is created, or replaced with value and expiry. One change. What
     /// is replaced counts as deleted, so that the key is new in any case.
     pub fn put(&mut self, mut entry: Entry) {
-        entry.view_mut().set_lru(self.lru_clock);
+        entry.view_mut().set_lru(self.stamp.fresh());
         self.put_unused(entry);
     }
 
@@ -868,12 +869,6 @@ impl Drop for KeyMut<'_> {
 #[inline]
 fn may_serve(old: u8, new: u8) -> bool {
     old != new || new == Type::Stream as u8
-}
-
-/// Redis's LRU clock: seconds, 24 bits.
-#[inline]
-pub fn lru_clock(now_ms: u64) -> u32 {
-    ((now_ms / 1000) & 0xff_ffff) as u32
 }
 
 #[inline]

@@ -11,6 +11,7 @@ use crate::ds::hash::KeyHash;
 use crate::ds::lock::{ShardGuard, ShardLock, lock_unless};
 use crate::ds::table::Table;
 
+use super::evict::Eviction;
 use super::expire::ExpireClock;
 use super::gate::Gate;
 use super::lazyfree::LazyFree;
@@ -19,6 +20,7 @@ use super::notice::{Interest, Observer};
 use super::oplog::OpLog;
 use super::side::Side;
 use super::snapshot::{ShardSnapshot, Snapshot};
+use super::usage::Usage;
 
 /// Shards for each thread that serves clients.
 const SHARDS_PER_WORKER: usize = 16;
@@ -133,6 +135,10 @@ pub struct Keyspace {
     pub expire_clock: ExpireClock,
     /// Frees large things in the background.
     pub lazyfree: LazyFree,
+    /// What is measured of how keys are used.
+    pub usage: Usage,
+    /// Which keys have to go when memory is full.
+    pub eviction: Eviction,
     /// The order of writes.
     pub oplog: OpLog,
     /// What anybody wants to know of every key.
@@ -168,6 +174,8 @@ impl Keyspace {
             gate: Gate::default(),
             expire_clock: ExpireClock::default(),
             lazyfree: LazyFree::default(),
+            usage: Usage::default(),
+            eviction: Eviction::default(),
             oplog: OpLog::new(shards / SHARDS_PER_WORKER),
             interest: Interest::default(),
             tracked: Tracked::default(),

@@ -15,6 +15,7 @@
 pub mod access;
 pub mod census;
 pub mod effects;
+pub mod evict;
 pub mod expire;
 pub mod gate;
 pub mod keyspace;
@@ -27,11 +28,13 @@ pub mod prefixes;
 pub mod scan;
 pub mod side;
 pub mod snapshot;
+pub mod usage;
 pub mod wait;
 
 pub use access::{Access, Expire, KeyMut, Lookup, Needs, PREFETCH_KEYS_MAX, Record};
 pub use census::{Census, DbCensus};
 pub use effects::Effects;
+pub use evict::{Eviction, Policy};
 pub use gate::{Gate, GateGuard};
 pub use keyspace::{DbIndex, Keyspace, Locks, ShardId, ShardStats};
 pub use listen::{WATCHED_KEY_BYTES, WatchFlag};

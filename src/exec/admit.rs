@@ -15,6 +15,7 @@ use crate::server::Server;
 use crate::spec::{CmdError, Flags};
 
 use super::Wait;
+use super::memory::Memory;
 
 /// A command at the door.
 pub(super) struct Admission<'a> {
@@ -24,6 +25,7 @@ pub(super) struct Admission<'a> {
     pub(super) argc: usize,
     pub(super) client: &'a Client,
     pub(super) config: &'a Config,
+    pub(super) memory: &'a Memory,
 }
 
 /// What the rules say.
@@ -44,6 +46,10 @@ const RDB_FAILED: &str = "MISCONF Redis is configured to save RDB snapshots, but
     (stop-writes-on-bgsave-error option). Please check the Redis logs for details about the RDB \
     error.";
 
+/// More is in use than `maxmemory` allows, and nothing can go.
+pub(super) const OUT_OF_MEMORY: CmdError =
+    CmdError::text("OOM command not allowed when used memory > 'maxmemory'.");
+
 type Rule = fn(&Server, &Admission<'_>, u64) -> Verdict;
 
 const RULES: &[Rule] = &[
@@ -52,6 +58,7 @@ const RULES: &[Rule] = &[
     arity,
     protected,
     no_multi,
+    memory,
     dataset,
     subscribed,
     busy,
@@ -154,6 +161,15 @@ fn authenticated(_: &Server, admission: &Admission<'_>, _: u64) -> Verdict {
 #[inline]
 pub(super) fn must_authenticate(client: &Client, config: &Config) -> bool {
     !client.authenticated && !config.requirepass.is_empty()
+}
+
+/// Makes room before a command runs, whichever it is; refuses those that may need more when there is none.
+#[inline]
+fn memory(server: &Server, admission: &Admission<'_>, now_ms: u64) -> Verdict {
+    match admission.memory.is_out(server, now_ms) {
+        true if admission.flags.has(Flags::DENYOOM) => Verdict::Refuse(OUT_OF_MEMORY),
+        _ => Verdict::Run,
+    }
 }
 
 /// Writes while the dataset cannot be kept, and most commands while it is not there yet.

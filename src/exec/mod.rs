@@ -37,7 +37,9 @@ mod busy;
 mod cached;
 mod chore;
 mod fanout;
+mod hot;
 pub mod load;
+mod memory;
 pub mod replay;
 mod script;
 pub mod session;
@@ -58,6 +60,8 @@ pub struct Exec {
     pub worker: Arc<stats::Worker>,
     config: RefCell<Arc<Config>>,
     config_epoch: Cell<u64>,
+    /// What it knows of the memory in use.
+    memory: memory::Memory,
     /// What it has for scripts.
     desk: script::Desk,
 }
@@ -201,6 +205,7 @@ impl Exec {
             worker,
             config,
             config_epoch,
+            memory: memory::Memory::default(),
             desk: script::Desk::default(),
         }
     }
@@ -333,6 +338,7 @@ impl Exec {
         let mark = out.mark();
         let reply = begin_reply(client);
         let hash = ahead.and_then(|ahead| ahead.hash);
+        let is_hot = self.counts_hot(moment);
         let Some(called) = self.call(command, argv, hash, moment, client, out) else {
             client.reply = reply;
             return Flow::Wait(Wait::Gate);
@@ -371,6 +377,9 @@ impl Exec {
         };
         end_caching(Some(command), client);
         moment.ran(command, failed);
+        if is_hot {
+            self.count_hot(moment, command, argv, out.len_since(mark));
+        }
         if let Flow::Chore(_) = flow {
             return flow;
         }
@@ -443,6 +452,7 @@ impl Exec {
             argc: argv.len(),
             client,
             config: &config,
+            memory: &self.memory,
         };
         match admit::admit(&self.server, &admission, moment.now_ms) {
             admit::Verdict::Run => Ok(command),

@@ -3,6 +3,7 @@
 //! Not for passwords or tokens: for those take bytes of the operating system ([`os_seed`] is only
 //! as strong as the 64 bits it hands out).
 
+use std::cell::RefCell;
 use std::hash::{BuildHasher, Hasher, RandomState};
 
 /// The generator. One per thread or subsystem; it is not meant to be shared.
@@ -107,6 +108,15 @@ pub fn os_seed() -> u64 {
     let mut hasher = RandomState::new().build_hasher();
     hasher.write_u64(0);
     hasher.finish()
+}
+
+thread_local! {
+    static OF_THREAD: RefCell<Rng> = RefCell::new(Rng::from_os());
+}
+
+/// [`Rng::unit_f64`] of a generator that the thread keeps.
+pub fn thread_unit_f64() -> f64 {
+    OF_THREAD.with_borrow_mut(Rng::unit_f64)
 }
 
 /// A fresh identifier of `len` hexadecimal digits, see [`Rng::hex_id`].

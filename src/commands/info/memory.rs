@@ -57,8 +57,9 @@ fn used(report: &mut Report<'_, '_>, overview: &Overview) {
 
 /// How much may be in use, and what happens then.
 fn limit(report: &mut Report<'_, '_>) {
-    report.bytes("maxmemory", 0);
-    report.line("maxmemory_policy", "noeviction");
+    let eviction = &report.server.keyspace.eviction;
+    report.bytes("maxmemory", eviction.limit_bytes());
+    report.line("maxmemory_policy", eviction.policy().as_str());
 }
 
 /// One figure as a multiple of another, and what it has more.
@@ -69,7 +70,10 @@ fn excess(report: &mut Report<'_, '_>, name: &str, part: Part) {
 
 /// What is no dataset and grows with the load.
 fn buffers(report: &mut Report<'_, '_>, overview: &Overview) {
-    report.line("mem_not_counted_for_evict", overview.aof_buffer_bytes);
+    report.line(
+        "mem_not_counted_for_evict",
+        report.server.not_counted_bytes(),
+    );
     report.zeros(&[
         "mem_replication_backlog",
         "mem_total_replication_buffers",

@@ -64,7 +64,7 @@ impl<'k> Access<'k> {
             db,
             now_ms: if self.replays { 0 } else { self.clock_ms },
             clock_ms: self.clock_ms,
-            lru_clock: self.lru_clock,
+            stamp: self.stamp,
             touch,
             partial: false,
             gave_up: false,

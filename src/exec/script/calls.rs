@@ -138,6 +138,9 @@ impl Calls<'_, '_> {
             if let Some(error) = admit::writes_refused(&self.exec.server, self.config) {
                 return Err(error);
             }
+            if flags.has(Flags::DENYOOM) && self.exec.memory.was_out() {
+                return Err(admit::OUT_OF_MEMORY);
+            }
             if let Some(course) = &mut self.course {
                 course.begin_write()?;
             }

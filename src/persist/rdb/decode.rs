@@ -18,7 +18,7 @@ use std::fmt;
 use std::io::Read;
 
 use crate::db::DbIndex;
-use crate::db::access::lru_clock;
+use crate::db::usage::lru_clock;
 use crate::ds::entry::{Entry, LRU_MAX};
 use crate::ds::hash::KeyHash;
 use crate::persist::rdb::format::{
