@@ -40,6 +40,7 @@ mod hyperloglog;
 mod info;
 mod list;
 mod lolwut;
+mod memory;
 pub(crate) mod monitor;
 pub(crate) mod persistence;
 mod pubsub;
@@ -263,6 +264,7 @@ pub const FAMILIES: &[&[Command]] = &[
     connection::COMMANDS,
     client::COMMANDS,
     server::COMMANDS,
+    memory::COMMANDS,
     persistence::COMMANDS,
     config::COMMANDS,
     info::COMMANDS,
