@@ -184,6 +184,11 @@ impl Server {
         self.keyspace
             .eviction
             .set(config.maxmemory_bytes, policy, config.maxmemory_samples);
+        self.keyspace.lazyfree.set(
+            config.lazyfree_lazy_eviction,
+            config.lazyfree_lazy_expire,
+            config.lazyfree_lazy_server_del,
+        );
         self.keyspace.expire_clock.set_importing(config.import_mode);
         let notify = &config.notify_keyspace_events;
         self.event_channels.set(notify.keyspace, notify.keyevent);

@@ -89,7 +89,8 @@ pub fn run(sources: &Sources) -> anyhow::Result<()> {
         }
     };
     let pid_file = PidFile::write(&config);
-    alloc::start_background_thread();
+    alloc::start(!config.disable_thp);
+    alloc::set_background_thread(config.jemalloc_bg_thread);
     let server = Arc::new(Server::new(store, Clock::real()));
     own_data_directory(&server)?;
     let served = serve(&server, Arc::new(table), bound, level, supervision);
@@ -330,6 +331,10 @@ fn apply_config(
             moved.map_err(|error| error.to_string())?;
             std::env::set_current_dir(&after.dir).map_err(|error| error.to_string())?;
             rewriting::dir_changed(server);
+            Ok(())
+        }
+        Field::JemallocBgThread => {
+            alloc::set_background_thread(after.jemalloc_bg_thread);
             Ok(())
         }
         // What was compiled under the other settings is not run again.

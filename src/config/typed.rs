@@ -152,6 +152,16 @@ fields! {
     LuaEnableInsecureApi lua_enable_insecure_api: bool = "lua-enable-insecure-api";
     /// Scripts have functions that are deprecated.
     LuaEnableDeprecatedApi lua_enable_deprecated_api: bool = "lua-enable-deprecated-api";
+    /// Use no huge pages.
+    DisableThp disable_thp: bool = "disable-thp";
+    /// The allocator gives pages back in a thread of its own.
+    JemallocBgThread jemalloc_bg_thread: bool = "jemalloc-bg-thread";
+    /// The log says UNLINK, not DEL, of keys that were evicted.
+    LazyfreeLazyEviction lazyfree_lazy_eviction: bool = "lazyfree-lazy-eviction";
+    /// The log says UNLINK, not DEL, of keys that have expired.
+    LazyfreeLazyExpire lazyfree_lazy_expire: bool = "lazyfree-lazy-expire";
+    /// The log says UNLINK, not DEL, of keys that a command has replaced or emptied.
+    LazyfreeLazyServerDel lazyfree_lazy_server_del: bool = "lazyfree-lazy-server-del";
     /// FLUSHALL and FLUSHDB without a mode free in the background.
     LazyfreeLazyUserFlush lazyfree_lazy_user_flush: bool = "lazyfree-lazy-user-flush";
     /// Fields up to which a hash stays compact.

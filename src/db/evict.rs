@@ -18,7 +18,7 @@ use crate::util::rng::Rng;
 
 use super::effects::Effects;
 use super::keyspace::{DbIndex, Keyspace, ShardData, ShardId};
-use super::lazyfree::is_large;
+use super::lazyfree::{Cause, is_large};
 use super::notice::EventClass;
 use super::usage::{Measure, Stamp};
 
@@ -204,7 +204,8 @@ impl Keyspace {
         side.forget_fields(db, &mut entry);
         let key = entry.view().key();
         if self.oplog.is_on() {
-            self.oplog.append(db, [&b"UNLINK"[..], key].into_iter());
+            let deletion = self.lazyfree.deletion(Cause::Eviction);
+            self.oplog.append(db, [deletion, key].into_iter());
         }
         let mut effects = Effects::new(false, self.interest.load());
         effects.touched(side, &self.tracked, self.hash(key), db, key);
