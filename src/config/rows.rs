@@ -529,26 +529,27 @@ const EXPIRY_LAZY_FREEING_AND_MEMORY_UPKEEP: &[Directive] = &[
     ),
     row("activerehashing", Kind::Bool, "yes", Accepted)
         .doc("Spends idle time on rehashing; Kivi's table never rehashes as a whole."),
-    row("activedefrag", Kind::Bool, "no", Later)
-        .doc("Moves data together when memory is fragmented."),
+    row("activedefrag", Kind::Bool, "yes", Working).doc(
+        "Moves data together when memory is fragmented, in a thread of its own that holds up nobody.",
+    ),
     row(
         "active-defrag-ignore-bytes",
         memory(1, MAX),
         "104857600",
-        Later,
+        Working,
     )
-    .doc("Fragmented bytes below which nothing is moved."),
-    row("active-defrag-threshold-lower", int(0, 1000), "10", Later)
+    .doc("Fragmented bytes below which nothing is moved; a tenth of it above the upper threshold."),
+    row("active-defrag-threshold-lower", int(0, 1000), "10", Working)
         .doc("Percentage of fragmentation at which moving starts."),
-    row("active-defrag-threshold-upper", int(0, 1000), "100", Later)
+    row("active-defrag-threshold-upper", int(0, 1000), "100", Working)
         .doc("Percentage of fragmentation at which the most effort is spent."),
-    row("active-defrag-cycle-min", int(1, 99), "1", Later)
-        .doc("Percentage of CPU time to spend at the lower threshold."),
-    row("active-defrag-cycle-max", int(1, 99), "25", Later)
-        .doc("Percentage of CPU time to spend at the upper threshold."),
-    row("active-defrag-cycle-us", int(0, 100000), "500", Later)
+    row("active-defrag-cycle-min", int(1, 99), "1", Working)
+        .doc("Percentage of a processor to spend at the lower threshold."),
+    row("active-defrag-cycle-max", int(1, 99), "25", Working)
+        .doc("Percentage of a processor to spend at the upper threshold."),
+    row("active-defrag-cycle-us", int(0, 100000), "500", Working)
         .doc("Length of one slice of moving, in microseconds."),
-    row("active-defrag-max-scan-fields", int(1, MAX), "1000", Later)
+    row("active-defrag-max-scan-fields", int(1, MAX), "1000", Working)
         .doc("Elements of a collection above which it is moved in steps."),
 ];
 
