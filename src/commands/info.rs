@@ -379,9 +379,13 @@ fn stats(report: &mut Report<'_, '_>) {
     pubsub_stats(report);
     report.zeros(&["latest_fork_usec", "total_forks", "migrate_cached_sockets"]);
     report.zeros(&["slave_expires_tracked_keys"]);
-    report.zeros(&["active_defrag_hits", "active_defrag_misses"]);
-    report.zeros(&["active_defrag_key_hits", "active_defrag_key_misses"]);
-    report.zeros(&["total_active_defrag_time", "current_active_defrag_time"]);
+    let defrag = report.server.keyspace.defrag.stats();
+    report.line("active_defrag_hits", defrag.hits);
+    report.line("active_defrag_misses", defrag.misses);
+    report.line("active_defrag_key_hits", defrag.key_hits);
+    report.line("active_defrag_key_misses", defrag.key_misses);
+    report.line("total_active_defrag_time", defrag.total_ms);
+    report.line("current_active_defrag_time", defrag.current_ms);
     tracking_stats(report);
     io_stats(report);
     report.zeros(&[

@@ -12,6 +12,7 @@ use crate::value::{self, Encoding, Type};
 
 use super::effects::Effects;
 use super::keyspace::{DbIndex, Keyspace, Locks, Shard, ShardData, ShardId, ShardStats};
+use super::lazyfree::Cause;
 use super::listen::WatchFlag;
 use super::notice::EventClass;
 use super::side::Side;
@@ -623,7 +624,7 @@ impl<'k> Access<'k> {
         if removed {
             let id = self.keyspace.shard_of(self.hash(key));
             held(&mut self.locks, id).stats.expired += 1;
-            self.propagate_as([&b"UNLINK"[..], key]);
+            self.propagate_as([self.keyspace.lazyfree.deletion(Cause::Expiry), key]);
         }
         removed
     }
@@ -938,7 +939,7 @@ fn find_live(
             let mut entry = shard.tables[db.0 as usize].remove(slot);
             shard.side.forget_fields(db, &mut entry);
             effects.discard(entry);
-            effects.log_expired(db, key);
+            effects.log_expired(keyspace.lazyfree.deletion(Cause::Expiry), db, key);
             effects.touched_expired(&mut shard.side, &keyspace.tracked, hash, db, key);
             effects.notify(EventClass::EXPIRED, "expired", db, key);
             shard.stats.expired += 1;

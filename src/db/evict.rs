@@ -23,7 +23,7 @@ mod soonest;
 #[cfg(test)]
 mod tests;
 
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 use smallvec::SmallVec;
 
@@ -34,7 +34,7 @@ use crate::util::rng::Rng;
 
 use super::effects::Effects;
 use super::keyspace::{DbIndex, Keyspace, ShardData, ShardId};
-use super::lazyfree::is_large;
+use super::lazyfree::{Cause, is_large};
 use super::notice::EventClass;
 use super::usage::{Measure, Stamp};
 use pool::{Candidate, Pool};
@@ -141,8 +141,6 @@ pub struct Eviction {
     limit_bytes: AtomicU64,
     policy: AtomicU8,
     samples: AtomicU32,
-    /// Evicted keys are logged as DEL (`lazyfree-lazy-eviction no`), as in Redis; else as UNLINK.
-    is_eager: AtomicBool,
     /// The shard where somebody looks for candidates next.
     next_shard: AtomicU32,
     /// Keys that were evicted.
@@ -155,11 +153,6 @@ impl Eviction {
         self.policy.store(policy as u8, Ordering::Relaxed);
         self.samples.store(samples, Ordering::Relaxed);
         self.limit_bytes.store(limit_bytes, Ordering::Relaxed);
-    }
-
-    /// Sets `lazyfree-lazy-eviction`. Large values are freed in the background either way.
-    pub fn set_lazy(&self, is_lazy: bool) {
-        self.is_eager.store(!is_lazy, Ordering::Relaxed);
     }
 
     /// `maxmemory`; 0: no limit. Read before every command: a word that is hardly ever written.
@@ -505,11 +498,8 @@ impl Keyspace {
         side.forget_fields(db, &mut entry);
         let key = entry.view().key();
         if self.oplog.is_on() {
-            let verb = match self.eviction.is_eager.load(Ordering::Relaxed) {
-                true => &b"DEL"[..],
-                false => b"UNLINK",
-            };
-            self.oplog.append(db, [verb, key].into_iter());
+            let deletion = self.lazyfree.deletion(Cause::Eviction);
+            self.oplog.append(db, [deletion, key].into_iter());
         }
         effects.touched(side, &self.tracked, self.hash(key), db, key);
         effects.notify(EventClass::EVICTED, "evicted", db, key);

@@ -24,7 +24,7 @@ use crate::util::clock::Clock;
 
 use super::effects::Effects;
 use super::keyspace::{DbIndex, Keyspace, Shard, ShardData, ShardId};
-use super::lazyfree::is_large;
+use super::lazyfree::{Cause, is_large};
 use super::notice::EventClass;
 use super::oplog::Draft;
 use super::side::Side;
@@ -324,7 +324,8 @@ fn expired(
     side.forget_fields(db, entry);
     let key = entry.view().key();
     if keyspace.oplog.is_on() {
-        keyspace.oplog.append(db, [&b"UNLINK"[..], key].into_iter());
+        let deletion = keyspace.lazyfree.deletion(Cause::Expiry);
+        keyspace.oplog.append(db, [deletion, key].into_iter());
     }
     effects.touched(side, &keyspace.tracked, keyspace.hash(key), db, key);
     effects.notify(EventClass::EXPIRED, "expired", db, key);

@@ -11,6 +11,7 @@ use crate::ds::hash::KeyHash;
 use crate::ds::lock::{ShardGuard, ShardLock, lock_unless};
 use crate::ds::table::Table;
 
+use super::defrag::Defrag;
 use super::evict::{Eviction, Hand};
 use super::expire::ExpireClock;
 use super::gate::Gate;
@@ -137,6 +138,8 @@ pub struct Keyspace {
     pub expire_clock: ExpireClock,
     /// Frees large things in the background.
     pub lazyfree: LazyFree,
+    /// Moves the dataset together in memory.
+    pub defrag: Defrag,
     /// What is measured of how keys are used.
     pub usage: Usage,
     /// Which keys have to go when memory is full.
@@ -177,6 +180,7 @@ impl Keyspace {
             gate: Gate::default(),
             expire_clock: ExpireClock::default(),
             lazyfree: LazyFree::default(),
+            defrag: Defrag::default(),
             usage: Usage::default(),
             eviction: Eviction::default(),
             oplog: OpLog::new(shards / SHARDS_PER_WORKER),

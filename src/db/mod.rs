@@ -14,6 +14,7 @@
 
 pub mod access;
 pub mod census;
+pub mod defrag;
 pub mod effects;
 pub mod evict;
 pub mod expire;
