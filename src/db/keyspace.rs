@@ -20,6 +20,7 @@ use super::listen::Tracked;
 use super::notice::{Interest, Observer};
 use super::oplog::OpLog;
 use super::side::Side;
+use super::sizes::SizesClock;
 use super::snapshot::{ShardSnapshot, Snapshot};
 use super::usage::Usage;
 
@@ -154,6 +155,8 @@ pub struct Keyspace {
     pub observer: OnceLock<Box<dyn Observer>>,
     /// The snapshot that is going on.
     pub snapshot: Snapshot,
+    /// Whether anybody wants to know how large values are.
+    pub(super) sizes: SizesClock,
     /// Changes since the server started or CONFIG RESETSTAT's kin; see [`Keyspace::changes`].
     changes: AtomicU64,
 }
@@ -188,6 +191,7 @@ impl Keyspace {
             tracked: Tracked::default(),
             observer: OnceLock::new(),
             snapshot: Snapshot::default(),
+            sizes: SizesClock::default(),
             changes: AtomicU64::new(0),
         }
     }
@@ -387,6 +391,11 @@ impl Shard {
 
     pub(super) fn lock(&self) -> ShardGuard<'_, ShardData> {
         self.data.lock()
+    }
+
+    #[cfg(test)]
+    pub(super) fn try_lock(&self) -> Option<ShardGuard<'_, ShardData>> {
+        self.data.try_lock()
     }
 }
 

@@ -28,6 +28,7 @@ pub mod oplog;
 pub mod prefixes;
 pub mod scan;
 pub mod side;
+pub mod sizes;
 pub mod snapshot;
 pub mod usage;
 pub mod wait;

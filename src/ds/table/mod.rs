@@ -294,6 +294,12 @@ impl<T: Item> Table<T> {
         unsafe { T::borrow(line::pointer(self.word(slot).read())) }
     }
 
+    /// The hash of the item in a slot.
+    pub fn hash_of(&self, slot: Slot) -> u64 {
+        // SAFETY: the word is an item's, which lives and is not changed while self is borrowed.
+        unsafe { T::hash(line::pointer(self.word(slot).read()), &self.key_hash) }
+    }
+
     /// The item in a slot, to be changed.
     #[inline]
     pub fn get_mut(&mut self, slot: Slot) -> T::Mut<'_> {
