@@ -92,6 +92,17 @@ impl Policy {
         }
     }
 
+    /// Whether keys go by how they are used.
+    pub fn goes_by_use(self) -> bool {
+        !matches!(
+            self,
+            Policy::NoEviction
+                | Policy::AllKeysRandom
+                | Policy::VolatileRandom
+                | Policy::VolatileTtl
+        )
+    }
+
     /// Whether only keys with a TTL may go.
     pub fn is_volatile(self) -> bool {
         matches!(
@@ -184,7 +195,7 @@ impl Keyspace {
             let Some(candidate) = choose(data, sweep, policy, stamp, samples) else {
                 continue;
             };
-            let entry = self.evict(data, candidate);
+            let entry = self.evict(data, candidate, stamp);
             drop(guard);
             match is_large(&entry) {
                 true => self.lazyfree.free_values(vec![entry]),
@@ -196,10 +207,12 @@ impl Keyspace {
     }
 
     /// Takes a key out. Under its shard's lock.
-    fn evict(&self, data: &mut ShardData, candidate: Candidate) -> Entry {
+    fn evict(&self, data: &mut ShardData, candidate: Candidate, stamp: Stamp) -> Entry {
         let Candidate { db, slot, .. } = candidate;
         data.before_change(&self.snapshot, db, slot);
         let mut entry = data.tables[db.0 as usize].remove(slot);
+        let hash = self.hash(entry.view().key());
+        data.remember_evicted(&self.usage, stamp, (db, hash), entry.view());
         let side = &mut data.side;
         side.forget_fields(db, &mut entry);
         let key = entry.view().key();
@@ -207,7 +220,7 @@ impl Keyspace {
             self.oplog.append(db, [&b"UNLINK"[..], key].into_iter());
         }
         let mut effects = Effects::new(false, self.interest.load());
-        effects.touched(side, &self.tracked, self.hash(key), db, key);
+        effects.touched(side, &self.tracked, hash, db, key);
         effects.notify(EventClass::EVICTED, "evicted", db, key);
         side.waiters.end_with_key(db, key);
         if let Some(notices) = effects.take_notices() {

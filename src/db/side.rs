@@ -15,6 +15,7 @@ use crate::ds::table::NO_EXPIRY;
 
 use super::keyspace::DbIndex;
 use super::listen::Listeners;
+use super::usage::Ghosts;
 use super::wait::Waiters;
 
 #[cfg(doc)]
@@ -32,6 +33,8 @@ pub struct Side {
     /// Databases in which groups of some stream have had consumers since it was last emptied: what a
     /// snapshot must know before it meets them.
     consumed: BTreeSet<DbIndex>,
+    /// How often keys were accessed that have been evicted.
+    pub(super) ghosts: Ghosts,
 }
 
 impl Side {
