@@ -20,6 +20,7 @@ use super::effects::Effects;
 use super::keyspace::{DbIndex, Keyspace, ShardData, ShardId};
 use super::lazyfree::is_large;
 use super::notice::EventClass;
+use super::pressure::Pressure;
 use super::usage::{Measure, Stamp};
 
 /// Lines of tables that are looked at in vain before nothing is taken to be evictable.
@@ -113,6 +114,8 @@ pub struct Eviction {
     samples: AtomicU32,
     /// Keys that were evicted.
     pub evicted_keys: AtomicU64,
+    /// How long memory has been above the limit, and who does something about it.
+    pub pressure: Pressure,
 }
 
 impl Eviction {
@@ -138,6 +141,7 @@ impl Eviction {
     /// CONFIG RESETSTAT.
     pub fn reset_stats(&self) {
         self.evicted_keys.store(0, Ordering::Relaxed);
+        self.pressure.reset_stats();
     }
 }
 

@@ -38,7 +38,7 @@ mod cached;
 mod chore;
 mod fanout;
 pub mod load;
-mod memory;
+pub mod memory;
 pub mod replay;
 mod script;
 pub mod session;
@@ -442,12 +442,12 @@ impl Exec {
             .store(command.id + 1, Ordering::Relaxed);
         let config = self.config();
         let admission = admit::Admission {
+            exec: self,
             command,
+            argv,
             flags: admit::flags_of(command, client),
-            argc: argv.len(),
             client,
             config: &config,
-            memory: &self.memory,
         };
         match admit::admit(&self.server, &admission, moment.now_ms) {
             admit::Verdict::Run => Ok(command),
