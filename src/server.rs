@@ -10,7 +10,7 @@ use crate::client::Registry;
 use crate::client::inbox::OutputClass;
 use crate::client::pause::Pause;
 use crate::config::{Config, ConfigStore, Field};
-use crate::db::{EventClass, Keyspace};
+use crate::db::{EventClass, Keyspace, defrag};
 use crate::ds::hash::{HashFunction, KeyHash};
 use crate::persist;
 use crate::persist::disk::Disk;
@@ -108,6 +108,19 @@ fn disk(config: &Config) -> Arc<dyn Disk> {
     Arc::new(crate::persist::disk::fake::FakeDisk::new(dir))
 }
 
+fn defrag_settings(config: &Config) -> defrag::Settings {
+    defrag::Settings {
+        is_on: config.activedefrag,
+        ignored_bytes: config.active_defrag_ignore_bytes,
+        lower_percent: config.active_defrag_threshold_lower,
+        upper_percent: config.active_defrag_threshold_upper,
+        cycle_min_percent: config.active_defrag_cycle_min,
+        cycle_max_percent: config.active_defrag_cycle_max,
+        cycle_us: config.active_defrag_cycle_us,
+        elements_max: config.active_defrag_max_scan_fields,
+    }
+}
+
 impl Server {
     /// A server with an empty dataset.
     pub fn new(store: ConfigStore, clock: Clock) -> Server {
@@ -190,6 +203,12 @@ impl Server {
             // It may be lower than before, and nobody be there who writes.
             pressure.wake();
         }
+        self.keyspace.defrag.set(defrag_settings(&config));
+        self.keyspace.lazyfree.set(
+            config.lazyfree_lazy_eviction,
+            config.lazyfree_lazy_expire,
+            config.lazyfree_lazy_server_del,
+        );
         self.keyspace.expire_clock.set_importing(config.import_mode);
         let notify = &config.notify_keyspace_events;
         self.event_channels.set(notify.keyspace, notify.keyevent);

@@ -92,7 +92,8 @@ pub fn run(sources: &Sources) -> anyhow::Result<()> {
         }
     };
     let pid_file = PidFile::write(&config);
-    alloc::start_background_thread();
+    alloc::start(!config.disable_thp);
+    alloc::set_background_thread(config.jemalloc_bg_thread);
     let server = Arc::new(Server::new(store, Clock::real()));
     own_data_directory(&server)?;
     let served = serve(&server, Arc::new(table), bound, level, supervision);
@@ -122,7 +123,7 @@ fn serve(
     server.on_config_change(apply_config(level, rebinds));
     // Nobody is served before the dataset is there, but for what the admission rules allow.
     server.persist.mark(Marks::LOADING, true);
-    let expiry = runtime.block_on(async {
+    let upkeep = runtime.block_on(async {
         let balance = Arc::new(Balance::new(server.clone(), crew.clone()));
         let acceptor = Acceptor::new(server.clone(), crew, balance.clone());
         server
@@ -146,9 +147,9 @@ fn serve(
             Ok(loaded) => loaded,
             Err(_) => loading.await,
         };
-        let mut expiry = None;
+        let mut upkeep = Vec::new();
         if loaded.is_ok() && server.lifecycle() == Lifecycle::Loading {
-            expiry = Some(start_expiry(server)?);
+            upkeep = start_upkeep(server)?;
             server.enter(Lifecycle::Running);
             tracing::info!("Ready to accept connections");
             warn_of_little_memory(&server.config());
@@ -163,15 +164,15 @@ fn serve(
         acceptor.stop().await;
         match loaded {
             Err(NotLoaded::Failed) => bail!("the dataset could not be loaded, see the log"),
-            _ => anyhow::Ok(expiry),
+            _ => anyhow::Ok(upkeep),
         }
     })?;
     close_clients(server);
     drop(runtime);
     join(workers);
-    if let Some(expiry) = expiry {
-        expiry.thread().unpark();
-        let _ = expiry.join();
+    for thread in upkeep {
+        thread.thread().unpark();
+        let _ = thread.join();
     }
     rewriting::close(server);
     Ok(())
@@ -230,15 +231,23 @@ fn join(workers: Vec<JoinHandle<()>>) {
     }
 }
 
-fn start_expiry(server: &Arc<Server>) -> anyhow::Result<JoinHandle<()>> {
-    let server = server.clone();
+/// Starts what looks after the dataset besides its clients: expiry, and moving it together in memory.
+fn start_upkeep(server: &Arc<Server>) -> anyhow::Result<Vec<JoinHandle<()>>> {
+    let builder = |name: &str| std::thread::Builder::new().name(name.into());
+    let expiring = server.clone();
     let expire = move || {
-        let stop = || server.lifecycle() >= Lifecycle::Stopping;
-        server.keyspace.expire_forever(&server.clock, stop);
+        let stop = || expiring.lifecycle() >= Lifecycle::Stopping;
+        expiring.keyspace.expire_forever(&expiring.clock, stop);
     };
-    Ok(std::thread::Builder::new()
-        .name("kivi-expire".into())
-        .spawn(expire)?)
+    let moving = server.clone();
+    let defrag = move || {
+        let stop = || moving.lifecycle() >= Lifecycle::Stopping;
+        moving.keyspace.defrag_forever(stop);
+    };
+    Ok(vec![
+        builder("kivi-expire").spawn(expire)?,
+        builder("kivi-defrag").spawn(defrag)?,
+    ])
 }
 
 async fn run_cron(server: Arc<Server>) {
@@ -350,6 +359,10 @@ fn apply_config(
             moved.map_err(|error| error.to_string())?;
             std::env::set_current_dir(&after.dir).map_err(|error| error.to_string())?;
             rewriting::dir_changed(server);
+            Ok(())
+        }
+        Field::JemallocBgThread => {
+            alloc::set_background_thread(after.jemalloc_bg_thread);
             Ok(())
         }
         // What was compiled under the other settings is not run again.

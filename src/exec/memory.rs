@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use crate::db::evict::Sweep;
 use crate::db::pressure::Pressure;
-use crate::db::{Eviction, Policy};
+use crate::db::{Evicted, Eviction, Policy};
 use crate::persist::state::Marks;
 use crate::server::Server;
 use crate::spec::Flags;
@@ -29,14 +29,13 @@ use crate::sys::{alloc, tsc};
 const SLACK_BYTES: u64 = 16 << 10;
 /// Which part of what is left it may take before that.
 const ALLOWANCE_PART: u64 = 16;
-/// Keys that are evicted before the time is looked at.
-const KEYS_AT_A_TIME: u32 = 16;
+/// What is evicted beyond what is needed, so that not each command has to: so much, but no more than this part of the
+/// limit.
+const SPARE_BYTES: u64 = 2 << 10;
+const SPARE_PART: u64 = 1024;
 /// How long the background evicts at a time at most, whatever is configured: others have to be served by its
 /// thread, too.
 const SLICE_MAX: Duration = Duration::from_millis(5);
-/// How long to wait, at a time, for what is being freed by another thread.
-const BREATH: Duration = Duration::from_micros(50);
-
 /// Commands whose fate depends on whether memory is out.
 const CONCERNED: Flags = Flags::DENYOOM
     .and(Flags::RUNS_SCRIPT)
@@ -155,44 +154,32 @@ impl Memory {
         let keyspace = &server.keyspace;
         let mut sweep = self.sweep.borrow_mut();
         let mut started = None;
+        let spare_bytes = (limit_bytes / SPARE_PART).min(SPARE_BYTES);
         loop {
-            for _ in 0..KEYS_AT_A_TIME {
-                if !keyspace.evict_some(&mut sweep, now_ms) {
-                    return match keyspace.gate.is_closed() {
+            let used_bytes = self.used_bytes(server, limit_bytes, now_ms);
+            if used_bytes <= limit_bytes {
+                return Room::Made;
+            }
+            let want_bytes = used_bytes - limit_bytes + spare_bytes;
+            match keyspace.evict_some(&mut sweep, now_ms, want_bytes) {
+                Evicted::Some { .. } => {}
+                Evicted::Busy if keyspace.gate.is_closed() => return Room::Made,
+                Evicted::Busy => std::hint::spin_loop(),
+                // What others have freed meanwhile counts.
+                Evicted::Nothing => {
+                    return match self.sum(server, limit_bytes, now_ms) <= limit_bytes {
                         true => Room::Made,
-                        false => self.wait_for_freeing(server, limit_bytes, patience, now_ms),
+                        false => Room::None,
                     };
                 }
-                if self.used_bytes(server, limit_bytes, now_ms) <= limit_bytes {
-                    return Room::Made;
-                }
+            }
+            if self.used_bytes(server, limit_bytes, now_ms) <= limit_bytes {
+                return Room::Made;
             }
             let started = *started.get_or_insert_with(tsc::ticks);
             if is_over(started, patience) {
                 return Room::NotYet;
             }
-        }
-    }
-
-    /// When nothing more can go, what has gone may still have to be freed by another thread.
-    #[cold]
-    fn wait_for_freeing(
-        &self,
-        server: &Server,
-        limit_bytes: u64,
-        patience: Option<Duration>,
-        now_ms: u64,
-    ) -> Room {
-        let (lazyfree, started) = (&server.keyspace.lazyfree, tsc::ticks());
-        loop {
-            let is_all_freed = lazyfree.pending() == 0;
-            if self.sum(server, limit_bytes, now_ms) <= limit_bytes {
-                return Room::Made;
-            }
-            if is_all_freed || is_over(started, patience) {
-                return Room::None;
-            }
-            std::thread::sleep(BREATH);
         }
     }
 
@@ -227,9 +214,10 @@ impl Memory {
     }
 }
 
-/// What counts against the limit.
+/// What counts against the limit: not what will be free soon, since other keys would go for it.
 fn counted_bytes(server: &Server) -> u64 {
-    alloc::allocated_bytes().saturating_sub(server.not_counted_bytes())
+    let not_counted_bytes = server.not_counted_bytes() + server.keyspace.lazyfree.pending_bytes();
+    alloc::allocated_bytes().saturating_sub(not_counted_bytes)
 }
 
 /// Whether keys may be evicted at all, and commands be refused for want of memory.
