@@ -496,10 +496,10 @@ fn keyspace_stats(report: &mut Report<'_, '_>) {
     report.line("evicted_clients", evicted.load(Ordering::Relaxed));
     let scripts = report.server.scripts.cache.figures();
     report.line("evicted_scripts", scripts.evicted);
-    report.zeros(&[
-        "total_eviction_exceeded_time",
-        "current_eviction_exceeded_time",
-    ]);
+    let (server, pressure) = (report.server, &report.server.keyspace.eviction.pressure);
+    let (total_us, current_us) = pressure.exceeded_us(server.clock.unix_us());
+    report.line("total_eviction_exceeded_time", total_us / 1000);
+    report.line("current_eviction_exceeded_time", current_us / 1000);
     report.line("keyspace_hits", counters.hits);
     report.line("keyspace_misses", counters.misses);
 }

@@ -36,6 +36,7 @@ use super::effects::Effects;
 use super::keyspace::{DbIndex, Keyspace, ShardData, ShardId};
 use super::lazyfree::{Cause, is_large};
 use super::notice::EventClass;
+use super::pressure::Pressure;
 use super::usage::{Measure, Stamp};
 use pool::{Candidate, Pool};
 
@@ -156,6 +157,8 @@ pub struct Eviction {
     next_shard: AtomicU32,
     /// Keys that were evicted.
     pub evicted_keys: AtomicU64,
+    /// How long memory has been above the limit, and who does something about it.
+    pub pressure: Pressure,
 }
 
 impl Eviction {
@@ -185,6 +188,7 @@ impl Eviction {
     /// CONFIG RESETSTAT.
     pub fn reset_stats(&self) {
         self.evicted_keys.store(0, Ordering::Relaxed);
+        self.pressure.reset_stats();
     }
 }
 

@@ -26,6 +26,7 @@ pub mod load;
 pub mod notice;
 pub mod oplog;
 pub mod prefixes;
+pub mod pressure;
 pub mod scan;
 pub mod side;
 pub mod sizes;
