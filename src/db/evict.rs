@@ -23,7 +23,7 @@ mod soonest;
 #[cfg(test)]
 mod tests;
 
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 use smallvec::SmallVec;
 
@@ -34,8 +34,9 @@ use crate::util::rng::Rng;
 
 use super::effects::Effects;
 use super::keyspace::{DbIndex, Keyspace, ShardData, ShardId};
-use super::lazyfree::is_large;
+use super::lazyfree::{Cause, is_large};
 use super::notice::EventClass;
+use super::pressure::Pressure;
 use super::usage::{Measure, Stamp};
 use pool::{Candidate, Pool};
 
@@ -122,6 +123,17 @@ impl Policy {
         matches!(self, Policy::AllKeysRandom | Policy::VolatileRandom)
     }
 
+    /// Whether keys go by how they are used.
+    pub fn goes_by_use(self) -> bool {
+        !matches!(
+            self,
+            Policy::NoEviction
+                | Policy::AllKeysRandom
+                | Policy::VolatileRandom
+                | Policy::VolatileTtl
+        )
+    }
+
     /// Whether only keys with a TTL may go.
     pub fn is_volatile(self) -> bool {
         matches!(
@@ -141,12 +153,12 @@ pub struct Eviction {
     limit_bytes: AtomicU64,
     policy: AtomicU8,
     samples: AtomicU32,
-    /// Evicted keys are logged as DEL (`lazyfree-lazy-eviction no`), as in Redis; else as UNLINK.
-    is_eager: AtomicBool,
     /// The shard where somebody looks for candidates next.
     next_shard: AtomicU32,
     /// Keys that were evicted.
     pub evicted_keys: AtomicU64,
+    /// How long memory has been above the limit, and who does something about it.
+    pub pressure: Pressure,
 }
 
 impl Eviction {
@@ -155,11 +167,6 @@ impl Eviction {
         self.policy.store(policy as u8, Ordering::Relaxed);
         self.samples.store(samples, Ordering::Relaxed);
         self.limit_bytes.store(limit_bytes, Ordering::Relaxed);
-    }
-
-    /// Sets `lazyfree-lazy-eviction`. Large values are freed in the background either way.
-    pub fn set_lazy(&self, is_lazy: bool) {
-        self.is_eager.store(!is_lazy, Ordering::Relaxed);
     }
 
     /// `maxmemory`; 0: no limit. Read before every command: a word that is hardly ever written.
@@ -181,6 +188,7 @@ impl Eviction {
     /// CONFIG RESETSTAT.
     pub fn reset_stats(&self) {
         self.evicted_keys.store(0, Ordering::Relaxed);
+        self.pressure.reset_stats();
     }
 }
 
@@ -233,6 +241,8 @@ struct Haul<'a> {
     bytes: u64,
     keys: usize,
     removed: &'a mut Vec<Entry>,
+    /// How use is measured at this moment.
+    stamp: Stamp,
 }
 
 impl Haul<'_> {
@@ -273,6 +283,7 @@ impl Keyspace {
             bytes: 0,
             keys: 0,
             removed: &mut removed,
+            stamp: self.usage.stamp(now_ms),
         };
         let found = match policy {
             Policy::VolatileTtl => self.evict_soonest(now_ms, &mut haul),
@@ -501,17 +512,16 @@ impl Keyspace {
         haul: &mut Haul<'_>,
     ) {
         let Hold { data, effects, .. } = hold;
+        let hash = self.hash(entry.view().key());
+        data.remember_evicted(&self.usage, haul.stamp, (db, hash), entry.view());
         let side = &mut data.side;
         side.forget_fields(db, &mut entry);
         let key = entry.view().key();
         if self.oplog.is_on() {
-            let verb = match self.eviction.is_eager.load(Ordering::Relaxed) {
-                true => &b"DEL"[..],
-                false => b"UNLINK",
-            };
-            self.oplog.append(db, [verb, key].into_iter());
+            let deletion = self.lazyfree.deletion(Cause::Eviction);
+            self.oplog.append(db, [deletion, key].into_iter());
         }
-        effects.touched(side, &self.tracked, self.hash(key), db, key);
+        effects.touched(side, &self.tracked, hash, db, key);
         effects.notify(EventClass::EVICTED, "evicted", db, key);
         side.waiters.end_with_key(db, key);
         let samples = if is_large(&entry) { SIZE_SAMPLES } else { 0 };

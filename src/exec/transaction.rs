@@ -130,7 +130,10 @@ impl Exec {
     /// What a command needs to run.
     fn need(&self, command: &Registered, argv: Argv<'_>, hash: Option<u64>) -> Need {
         let keyspace = &self.server.keyspace;
-        let flags = command.row.flags;
+        let flags = match command.row.script {
+            Some(_) => self.flags_by_script(command, argv),
+            None => command.row.flags,
+        };
         let needs_all = command.row.exclusive_if.is_some_and(|needs| needs(argv));
         let mut need = Need {
             command: command.id,
@@ -277,6 +280,7 @@ impl Exec {
         ctx.command = command;
         let mark = ctx.out.mark();
         let started = moment.tick;
+        let is_hot = self.counts_hot(moment);
         let (result, failed) = match self.invoke(ctx, argv, moment) {
             Ok(Next::Script(call)) => {
                 let failed = self.run_script_in(ctx, (argv, call), moment, rest);
@@ -290,6 +294,9 @@ impl Exec {
         };
         rest.changes += std::mem::take(&mut ctx.db.effects.changes);
         moment.ran(command, failed);
+        if is_hot {
+            self.count_hot(moment, command, argv, ctx.out.len_since(mark));
+        }
         ctx.client.ran();
         if rest.is_closed || (ctx.out.len() > OUTPUT_SOFT_BYTES && self.is_too_much(ctx)) {
             // What else it does is done, but nobody is told of it.

@@ -213,6 +213,7 @@ impl<T: Item> Table<T> {
                     clock_ms => clock_ms,
                 });
                 self.segment_bytes = self.segment_bytes - bytes + segment.memory_bytes();
+                self.code_bytes += segment.code_bytes();
             }
             let code = due::encode(expire_at_ms.saturating_sub((*header).codes_base_ms));
             segment
@@ -264,6 +265,7 @@ impl<T: Item> Table<T> {
         unsafe {
             if (*segment.header()).expires_len == 0 {
                 let bytes = segment.memory_bytes();
+                self.code_bytes -= segment.code_bytes();
                 segment.drop_codes();
                 self.segment_bytes = self.segment_bytes - bytes + segment.memory_bytes();
                 self.set_due_at(self.run_start(dir_index, segment), NO_EXPIRY);
