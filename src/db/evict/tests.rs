@@ -77,7 +77,9 @@ impl Full {
 
     fn turn_to(&self, policy: Policy, samples: u32) {
         self.keyspace.eviction.set(1, policy, samples);
-        self.keyspace.usage.set(policy.measure(), 10, 1);
+        self.keyspace
+            .usage
+            .set(policy.measure(), policy.goes_by_use(), 10, 1);
     }
 
     fn stamp(&self) -> Stamp {
@@ -167,8 +169,10 @@ fn few_keys_go_in_the_exact_order() {
             for (number, &rank) in order.iter().enumerate() {
                 // The first rank is the best candidate, by whatever counts.
                 let usage = match policy {
-                    Policy::AllKeysLfu | Policy::VolatileLfu => full.stamp().lfu(rank as u8 + 1),
-                    _ => full.stamp().after_idle(10_000 - 10 * rank),
+                    Policy::AllKeysLfu | Policy::VolatileLfu => {
+                        full.stamp().restored(None, Some(rank as u8 + 1))
+                    }
+                    _ => full.stamp().restored(Some(10_000 - 10 * rank), None),
                 };
                 let expire_at_ms = START_MS + 1_000_000 + 10_000 * rank;
                 let (db, key) = (DbIndex(number as u32 % 3), name(number));
@@ -190,8 +194,10 @@ fn many_keys_go_nearly_in_order() {
     for policy in [Policy::AllKeysLru, Policy::VolatileLfu] {
         let mut full = Full::new(64, policy, 5);
         let usage = |full: &Full, rank: usize| match policy {
-            Policy::AllKeysLru => full.stamp().after_idle(100_000 - 10 * rank as u64),
-            _ => full.stamp().lfu((rank / 32) as u8),
+            Policy::AllKeysLru => full
+                .stamp()
+                .restored(Some(100_000 - 10 * rank as u64), None),
+            _ => full.stamp().restored(None, Some((rank / 32) as u8)),
         };
         let mut ranks = HashMap::new();
         for number in 0..2000 {
@@ -343,15 +349,17 @@ fn a_candidate_that_was_used_since_stays() {
         let mut full = Full::new(64, policy, 1);
         for number in 0..LOOK_KEYS {
             let usage = match policy {
-                Policy::AllKeysLfu => full.stamp().lfu(number as u8 + 1),
-                _ => full.stamp().after_idle(1000 - number as u64),
+                Policy::AllKeysLfu => full.stamp().restored(None, Some(number as u8 + 1)),
+                _ => full.stamp().restored(Some(1000 - number as u64), None),
             };
             full.put(DB0, &name(number), usage, None);
         }
         assert_eq!(full.evicted().1, name(0));
         full.now_ms += 5000;
         match policy {
-            Policy::AllKeysLfu => full.put(DB0, &name(1), full.stamp().lfu(200), None),
+            Policy::AllKeysLfu => {
+                full.put(DB0, &name(1), full.stamp().restored(None, Some(200)), None)
+            }
             Policy::AllKeysLrm => full.set(&name(1)),
             _ => assert!(full.read(&name(1))),
         }
@@ -368,7 +376,7 @@ fn a_candidate_that_was_used_since_stays() {
 fn a_change_of_the_policy_forgets_the_candidates() {
     let mut full = Full::new(64, Policy::AllKeysLru, 64);
     for number in 0..50 {
-        let usage = full.stamp().after_idle(1000 - number as u64);
+        let usage = full.stamp().restored(Some(1000 - number as u64), None);
         let expire_at_ms = START_MS + 1_000_000 - 1000 * number as u64;
         full.put(DB0, &name(number), usage, Some(expire_at_ms));
     }
