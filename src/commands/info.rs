@@ -16,17 +16,17 @@ use crate::client::pause::PauseMode;
 use crate::config::{Config, Supervised};
 use crate::db::usage::lru_clock;
 use crate::db::{Access, Census};
-use crate::persist::aof::Aof;
 use crate::server::{KIVI_VERSION, REDIS_VERSION, Server};
 use crate::spec::{AclCategories, Flags, Group};
 use crate::stats::{self, CRON_HZ, Metric};
 use crate::sys::process::{self, CpuOf};
-use crate::sys::{alloc, tsc};
+use crate::sys::tsc;
 use crate::util::num::human_bytes;
 use crate::util::rng::Rng;
 
 use super::{CmdResult, Command, CommandTable, Ctx, Next, command};
 
+mod memory;
 mod persistence;
 mod scripts;
 
@@ -81,7 +81,7 @@ const fn section(
 const SECTIONS: &[Section] = &[
     section("server", "Server", true, server),
     section("clients", "Clients", true, clients),
-    section("memory", "Memory", true, memory),
+    section("memory", "Memory", true, memory::write),
     section("persistence", "Persistence", true, persistence::write),
     section("stats", "Stats", true, stats),
     section("replication", "Replication", true, replication),
@@ -348,76 +348,6 @@ fn clients(report: &mut Report<'_, '_>) {
         "paused_timeout_milliseconds",
         server.pause.remaining_ms(now_ms),
     );
-}
-
-/// `part` as a multiple of `whole`, and what it has more, as the `*_ratio` and `*_bytes` fields
-/// show it.
-fn ratio(report: &mut Report<'_, '_>, name: &str, part: u64, whole: u64) {
-    let ratio = part as f64 / whole.max(1) as f64;
-    report.line(&format!("{name}_ratio"), format_args!("{ratio:.2}"));
-    report.line(&format!("{name}_bytes"), part as i64 - whole as i64);
-}
-
-fn memory(report: &mut Report<'_, '_>) {
-    let server = report.server;
-    let heap = alloc::stats();
-    let used = heap.allocated;
-    let rss = process::rss_bytes();
-    let peak = server.stats.note_memory(used);
-    let startup = server.memory_startup_bytes.load(Ordering::Relaxed);
-    let clients_bytes = report.crowd().bytes;
-    let overhead = startup + report.census().table_bytes + clients_bytes;
-    let dataset = used.saturating_sub(overhead);
-    let percent = |part: u64, whole: u64| part as f64 * 100.0 / whole.max(1) as f64;
-    report.bytes("used_memory", used);
-    report.bytes("used_memory_rss", rss);
-    report.bytes("used_memory_peak", peak);
-    report.line(
-        "used_memory_peak_perc",
-        format_args!("{:.2}%", percent(used, peak)),
-    );
-    report.line("used_memory_overhead", overhead);
-    report.line("used_memory_startup", startup);
-    report.line("used_memory_dataset", dataset);
-    let dataset_percent = percent(dataset, used.saturating_sub(startup));
-    report.line(
-        "used_memory_dataset_perc",
-        format_args!("{dataset_percent:.2}%"),
-    );
-    report.line("allocator_allocated", heap.allocated);
-    report.line("allocator_active", heap.active);
-    report.line("allocator_resident", heap.resident);
-    report.line("allocator_muzzy", heap.muzzy);
-    report.bytes("total_system_memory", process::total_system_memory_bytes());
-    scripts::memory(report);
-    let eviction = &server.keyspace.eviction;
-    report.bytes("maxmemory", eviction.limit_bytes());
-    report.line("maxmemory_policy", eviction.policy().as_str());
-    ratio(report, "allocator_frag", heap.active, heap.allocated);
-    ratio(report, "allocator_rss", heap.resident, heap.active);
-    ratio(report, "rss_overhead", rss, heap.resident);
-    ratio(report, "mem_fragmentation", rss, used);
-    report.line("mem_not_counted_for_evict", server.not_counted_bytes());
-    report.zeros(&[
-        "mem_replication_backlog",
-        "mem_total_replication_buffers",
-        "mem_clients_slaves",
-    ]);
-    report.line("mem_clients_normal", clients_bytes);
-    report.line("mem_cluster_links", 0);
-    let buffered = |aof: Arc<Aof>| aof.buffered_bytes(&server.keyspace.oplog);
-    let aof_buffer = server.persist.aof().map_or(0, buffered);
-    report.line("mem_aof_buffer", aof_buffer);
-    report.line("mem_allocator", alloc::version());
-    report.zeros(&[
-        "mem_overhead_db_hashtable_rehashing",
-        "active_defrag_running",
-    ]);
-    report.line(
-        "lazyfree_pending_objects",
-        server.keyspace.lazyfree.pending(),
-    );
-    report.line("lazyfreed_objects", server.keyspace.lazyfree.freed());
 }
 
 fn stats(report: &mut Report<'_, '_>) {

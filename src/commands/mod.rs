@@ -35,10 +35,12 @@ mod function;
 mod generic;
 mod geo;
 mod hash;
+mod hotkeys;
 mod hyperloglog;
 mod info;
 mod list;
 mod lolwut;
+mod memory;
 pub(crate) mod monitor;
 pub(crate) mod persistence;
 mod pubsub;
@@ -262,6 +264,7 @@ pub const FAMILIES: &[&[Command]] = &[
     connection::COMMANDS,
     client::COMMANDS,
     server::COMMANDS,
+    memory::COMMANDS,
     persistence::COMMANDS,
     config::COMMANDS,
     info::COMMANDS,
@@ -273,6 +276,7 @@ pub const FAMILIES: &[&[Command]] = &[
     scripting::COMMANDS,
     function::COMMANDS,
     monitor::COMMANDS,
+    hotkeys::COMMANDS,
 ];
 
 /// The value of a key of this type to be read; an error if it has another one.

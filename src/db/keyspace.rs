@@ -11,7 +11,7 @@ use crate::ds::hash::KeyHash;
 use crate::ds::lock::{ShardGuard, ShardLock, lock_unless};
 use crate::ds::table::Table;
 
-use super::evict::Eviction;
+use super::evict::{Eviction, Hand};
 use super::expire::ExpireClock;
 use super::gate::Gate;
 use super::lazyfree::LazyFree;
@@ -50,6 +50,8 @@ pub struct ShardData {
     pub(super) side: Side,
     /// What a snapshot that is going on still needs of this shard.
     pub(super) snapshot: Option<Box<ShardSnapshot>>,
+    /// Where candidates for eviction are looked for next.
+    pub(super) hand: Hand,
     /// Counters of INFO stats.
     pub stats: ShardStats,
 }
@@ -162,6 +164,7 @@ impl Keyspace {
                 tables: Vec::new(),
                 side: Side::default(),
                 snapshot: None,
+                hand: Hand::default(),
                 stats: ShardStats::default(),
             }),
             next_expire_at_ms: AtomicU64::new(u64::MAX),
@@ -300,6 +303,12 @@ impl Keyspace {
         lock_unless(&self.shard(id).data, || self.gate.is_held_long())
     }
 
+    /// A shard, if it is free.
+    #[inline]
+    pub(super) fn try_claim(&self, id: ShardId) -> Option<ShardGuard<'_, ShardData>> {
+        self.shard(id).data.try_lock()
+    }
+
     /// Locks every shard. Only for the exclusive path: see [`Gate`].
     pub fn lock_all(&self) -> Locks<'_> {
         let lock = |(id, shard)| (ShardId(id as u32), Hold::Own(Shard::lock(shard)));
@@ -362,6 +371,16 @@ impl Keyspace {
 }
 
 impl Shard {
+    /// Whether a key of the shard, or a field of one, may have a TTL.
+    pub(super) fn may_expire(&self) -> bool {
+        self.next_expire_at_ms.load(Ordering::Relaxed) != u64::MAX
+    }
+
+    /// The shard, if nobody uses it.
+    pub(super) fn try_lock(&self) -> Option<ShardGuard<'_, ShardData>> {
+        self.data.try_lock()
+    }
+
     pub(super) fn lock(&self) -> ShardGuard<'_, ShardData> {
         self.data.lock()
     }

@@ -34,7 +34,7 @@ pub mod wait;
 pub use access::{Access, Expire, KeyMut, Lookup, Needs, PREFETCH_KEYS_MAX, Record};
 pub use census::{Census, DbCensus};
 pub use effects::Effects;
-pub use evict::{Eviction, Policy};
+pub use evict::{Evicted, Eviction, Policy};
 pub use gate::{Gate, GateGuard};
 pub use keyspace::{DbIndex, Keyspace, Locks, ShardId, ShardStats};
 pub use listen::{WATCHED_KEY_BYTES, WatchFlag};

@@ -11,6 +11,7 @@ use std::collections::BTreeSet;
 
 use crate::ds::collection::Collection;
 use crate::ds::entry::{Entry, EntryMut};
+use crate::ds::footprint;
 use crate::ds::table::NO_EXPIRY;
 
 use super::keyspace::DbIndex;
@@ -41,6 +42,15 @@ impl Side {
     /// Whether groups of streams have consumers, or had.
     pub(super) fn has_consumers(&self) -> bool {
         !self.consumed.is_empty()
+    }
+
+    /// What tracking, waiting and the list of expiring fields take, bytes. What watching takes is counted
+    /// with the clients that watch.
+    pub(super) fn memory_bytes(&self) -> usize {
+        let place = size_of::<(u64, DbIndex, Box<[u8]>)>();
+        self.waiters.memory_bytes()
+            + self.listeners.tracked_bytes()
+            + footprint::btree_bytes(self.field_due.len(), place)
     }
 
     /// Notes what has to be known of a collection of the keyspace: when fields of it expire, if any do

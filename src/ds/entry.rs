@@ -34,6 +34,7 @@ use std::sync::Arc;
 
 use crate::ds::buf::Buf;
 use crate::ds::collection::Collection;
+use crate::ds::footprint;
 use crate::ds::hash::KeyHash;
 use crate::ds::table::{Slot, Table, prefetch};
 
@@ -156,12 +157,12 @@ unsafe impl Sync for Entry {}
 /// The bytes an allocation of `bytes` really takes: jemalloc's size classes with a quantum of 8,
 /// which are four to each doubling and at least 8 apart.
 #[inline]
-pub fn size_class(bytes: usize) -> usize {
+pub const fn size_class(bytes: usize) -> usize {
     if bytes <= BLOCK_BYTES_MIN {
         return BLOCK_BYTES_MIN;
     }
     let log = (bytes - 1).ilog2();
-    let step = 1usize << log.saturating_sub(2).max(3);
+    let step = if log > 5 { 1usize << (log - 2) } else { 8 };
     // Nothing that exists in memory is so long that this wraps.
     bytes.wrapping_add(step - 1) & !(step - 1)
 }
@@ -647,17 +648,14 @@ impl<'a> EntryRef<'a> {
             ValueRef::Shared(shared) => {
                 // The Arc's block is two counters and the Vec.
                 let arc_bytes = size_class(2 * size_of::<usize>() + size_of::<Vec<u8>>());
-                let vec_bytes = match shared.capacity() {
-                    0 => 0,
-                    capacity => size_class(capacity),
-                };
                 block_bytes
                     .saturating_add(arc_bytes)
-                    .saturating_add(vec_bytes)
+                    .saturating_add(footprint::block_bytes(shared.capacity()))
             }
             ValueRef::Collection(collection) => block_bytes
-                .saturating_add(size_class(size_of::<Collection>()))
-                .saturating_add(collection.alloc_bytes(samples)),
+                .saturating_add(footprint::block_bytes(size_of::<Collection>()))
+                .saturating_add(collection.alloc_bytes(samples))
+                .saturating_add(collection.note_bytes(self.key().len())),
             _ => block_bytes,
         }
     }

@@ -9,14 +9,15 @@
 
 use std::cell::{Cell, RefCell};
 
+use crate::db::Evicted;
 use crate::db::evict::Sweep;
 use crate::server::Server;
 use crate::sys::alloc;
 
 /// How much a worker may grow before it looks at what the others have taken.
 const SLACK_BYTES: i64 = 64 * 1024;
-/// Keys that one command evicts at most.
-const KEYS_MAX: usize = 1024;
+/// How often one command evicts some keys at most.
+const SLICES_MAX: usize = 256;
 
 /// What one worker knows of the memory in use.
 #[derive(Default)]
@@ -55,12 +56,14 @@ impl Memory {
             return false;
         }
         let mut sweep = self.sweep.borrow_mut();
-        for _ in 0..KEYS_MAX {
-            if !server.keyspace.evict_some(&mut sweep, now_ms) {
-                return self.sum(server, now_ms) > limit_bytes;
-            }
-            if self.used_bytes(server, now_ms) <= limit_bytes {
+        for _ in 0..SLICES_MAX {
+            let over_bytes = self.used_bytes(server, now_ms).saturating_sub(limit_bytes);
+            if over_bytes == 0 {
                 return false;
+            }
+            let evicted = server.keyspace.evict_some(&mut sweep, now_ms, over_bytes);
+            if evicted == Evicted::Nothing {
+                return self.sum(server, now_ms) > limit_bytes;
             }
         }
         false

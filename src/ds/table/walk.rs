@@ -8,7 +8,7 @@ use std::ptr::NonNull;
 
 use super::line::{self, Bits, LINE_SLOTS, Line};
 use super::segment::{ChainLines, Segment};
-use super::{Item, NO_EXPIRY, Slot, Table, prefetch_items};
+use super::{Item, NO_EXPIRY, Table, prefetch_items};
 
 /// A scan visits at most this many home lines, plus `SCAN_LINES_PER_ITEM` for each item asked for.
 const SCAN_LINES_MIN: usize = 16;
@@ -119,25 +119,6 @@ impl<T: Item> Table<T> {
                 return Some(unsafe { T::borrow(line::pointer((*line).0[slot])) });
             }
             dir_index = (dir_index + self.run_len(segment)) & (self.dir.len() - 1);
-        }
-    }
-
-    /// Calls `f` with the items of a random line and their slots; perhaps with none. Lines are equally
-    /// likely within a segment, and segments as for [`Table::random`].
-    pub fn sample_line(&self, random: u64, mut f: impl FnMut(Slot, T::Ref<'_>)) {
-        if self.len == 0 {
-            return;
-        }
-        let dir_index = self.dir_index(random);
-        let segment = self.segment(dir_index);
-        let lines = segment.slots() / LINE_SLOTS;
-        let number = (random & u64::from(u32::MAX)) as usize % lines;
-        // SAFETY: the segment is one of a borrowed table, and it has so many lines.
-        let line = unsafe { segment.line(number) };
-        for at in line.occupied() {
-            // SAFETY: an occupied word is a live item's.
-            let item = unsafe { T::borrow(line::pointer(line.0[at])) };
-            f(Slot::new(dir_index, number * LINE_SLOTS + at), item);
         }
     }
 
