@@ -118,20 +118,15 @@ impl Policy {
         }
     }
 
+    /// Whether keys go by how they are used.
+    pub fn goes_by_use(self) -> bool {
+        let is_ttl = self == Policy::VolatileTtl;
+        self != Policy::NoEviction && !is_ttl && !self.is_random()
+    }
+
     /// Whether any key is as good as another.
     fn is_random(self) -> bool {
         matches!(self, Policy::AllKeysRandom | Policy::VolatileRandom)
-    }
-
-    /// Whether keys go by how they are used.
-    pub fn goes_by_use(self) -> bool {
-        !matches!(
-            self,
-            Policy::NoEviction
-                | Policy::AllKeysRandom
-                | Policy::VolatileRandom
-                | Policy::VolatileTtl
-        )
     }
 
     /// Whether only keys with a TTL may go.
@@ -241,8 +236,6 @@ struct Haul<'a> {
     bytes: u64,
     keys: usize,
     removed: &'a mut Vec<Entry>,
-    /// How use is measured at this moment.
-    stamp: Stamp,
 }
 
 impl Haul<'_> {
@@ -283,7 +276,6 @@ impl Keyspace {
             bytes: 0,
             keys: 0,
             removed: &mut removed,
-            stamp: self.usage.stamp(now_ms),
         };
         let found = match policy {
             Policy::VolatileTtl => self.evict_soonest(now_ms, &mut haul),
@@ -388,6 +380,8 @@ impl Keyspace {
                 });
             }
         }
+        let (key, usage) = ((candidate.db, candidate.hash), entry.lru());
+        hold.data.remember_evicted(&self.usage, stamp, key, usage);
         self.evict_slot(hold, candidate.db, slot, haul);
     }
 
@@ -520,8 +514,6 @@ impl Keyspace {
         haul: &mut Haul<'_>,
     ) {
         let Hold { data, effects, .. } = hold;
-        let hash = self.hash(entry.view().key());
-        data.remember_evicted(&self.usage, haul.stamp, (db, hash), entry.view());
         let side = &mut data.side;
         side.forget_fields(db, &mut entry);
         let key = entry.view().key();
@@ -529,7 +521,7 @@ impl Keyspace {
             let deletion = self.lazyfree.deletion(Cause::Eviction);
             self.oplog.append(db, [deletion, key].into_iter());
         }
-        effects.touched(side, &self.tracked, hash, db, key);
+        effects.touched(side, &self.tracked, self.hash(key), db, key);
         effects.notify(EventClass::EVICTED, "evicted", db, key);
         side.waiters.end_with_key(db, key);
         let samples = if is_large(&entry) { SIZE_SAMPLES } else { 0 };

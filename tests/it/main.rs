@@ -55,3 +55,4 @@ mod tracking;
 mod transactions;
 mod turmoil;
 mod type_misuse;
+mod usage;
