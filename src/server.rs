@@ -191,12 +191,19 @@ impl Server {
         let policy = config.maxmemory_policy;
         self.keyspace.usage.set(
             policy.measure(),
+            config.maxmemory_bytes > 0 && policy.goes_by_use(),
             config.lfu_log_factor,
             config.lfu_decay_minutes,
         );
         self.keyspace
             .eviction
             .set(config.maxmemory_bytes, policy, config.maxmemory_samples);
+        let pressure = &self.keyspace.eviction.pressure;
+        pressure.set_tenacity(config.maxmemory_eviction_tenacity);
+        if config.maxmemory_bytes > 0 {
+            // It may be lower than before, and nobody be there who writes.
+            pressure.wake();
+        }
         self.keyspace.defrag.set(defrag_settings(&config));
         self.keyspace.lazyfree.set(
             config.lazyfree_lazy_eviction,
@@ -214,11 +221,16 @@ impl Server {
             });
     }
 
-    /// Memory in use that does not count against `maxmemory`: what waits to be written to the log. Making
-    /// room by deleting keys would only add to it.
+    /// Memory in use that does not count against `maxmemory`: what waits to be written to the log, and
+    /// what is kept for a snapshot. Making room by deleting keys would only add to it.
     pub fn not_counted_bytes(&self) -> u64 {
+        let keyspace = &self.keyspace;
+        let held_bytes = keyspace.snapshot.held_bytes();
+        if !keyspace.oplog.is_on() {
+            return held_bytes;
+        }
         let aof = self.persist.aof();
-        aof.map_or(0, |aof| aof.buffered_bytes(&self.keyspace.oplog))
+        held_bytes + aof.map_or(0, |aof| aof.buffered_bytes(&keyspace.oplog))
     }
 
     /// The configuration as it is now.

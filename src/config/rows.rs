@@ -460,7 +460,7 @@ const LIMITS: &[Directive] = &[
     .doc("What to evict when memory is full."),
     row("maxmemory-samples", int(1, 64), "5", Working)
         .doc("Keys looked at to choose one to evict."),
-    row("maxmemory-eviction-tenacity", int(0, 100), "10", Later)
+    row("maxmemory-eviction-tenacity", int(0, 100), "10", Working)
         .doc("How long one command may spend on evicting, 0 to 100."),
     row("maxmemory-clients", Kind::MemoryOrPercent, "0", Working).doc(
         "Most memory for all clients together, in bytes or as a percentage of \

@@ -121,6 +121,8 @@ fields! {
     MaxmemoryPolicy maxmemory_policy: Policy = "maxmemory-policy";
     /// Keys looked at to choose one to evict.
     MaxmemorySamples maxmemory_samples: u32 = "maxmemory-samples";
+    /// How long one command may spend on evicting, 0 to 100.
+    MaxmemoryEvictionTenacity maxmemory_eviction_tenacity: u32 = "maxmemory-eviction-tenacity";
     /// How fast the counter of LFU saturates.
     LfuLogFactor lfu_log_factor: u32 = "lfu-log-factor";
     /// Minutes in which the counter of LFU loses one; 0: never.

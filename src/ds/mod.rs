@@ -22,6 +22,7 @@ pub mod bits;
 pub mod buf;
 pub mod collection;
 pub mod entry;
+pub mod footprint;
 pub mod hash;
 pub mod hll;
 pub mod intset;

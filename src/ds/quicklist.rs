@@ -20,7 +20,7 @@
 use std::collections::VecDeque;
 use std::ops::{ControlFlow, Range};
 
-use super::entry::size_class;
+use super::footprint;
 use super::listpack::{self, Listpack, Value};
 use super::mover::Mover;
 use node::Node;
@@ -386,26 +386,12 @@ impl Quicklist {
         removed
     }
 
-    /// The memory of nodes and elements, estimated from the first `samples` nodes; from all of them
-    /// if that is 0.
+    /// The memory of nodes and elements, estimated from `samples` nodes; from all of them if that is 0.
     pub fn alloc_bytes(&self, samples: usize) -> usize {
-        let count = self.nodes.len();
-        let looked_at = if samples == 0 {
-            count
-        } else {
-            samples.min(count)
-        };
-        let sum: usize = self
-            .nodes
-            .iter()
-            .take(looked_at)
-            .map(Node::alloc_bytes)
-            .sum();
-        let all = match looked_at {
-            0 => 0,
-            looked_at => (sum as u128 * count as u128 / looked_at as u128) as usize,
-        };
-        size_class(self.nodes.capacity().saturating_mul(size_of::<Node>())).saturating_add(all)
+        let size = |at: usize| self.nodes[at].alloc_bytes();
+        let all = footprint::estimate(self.nodes.len(), samples, size);
+        footprint::block_bytes(self.nodes.capacity().saturating_mul(size_of::<Node>()))
+            .saturating_add(all)
     }
 
     /// Moves the buffers of some nodes that lie badly, see [`Mover`]; a cursor is the number of a node.

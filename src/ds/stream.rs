@@ -30,6 +30,8 @@ pub use entries::{Entries, Entry, Fields, Limits, Range, RangeBack, Trim, Until}
 pub use groups::{Consumer, ConsumerId, Group, Groups, Pending};
 pub use id::StreamId;
 
+use crate::ds::footprint::block_bytes;
+
 #[cfg(test)]
 mod tests;
 
@@ -141,7 +143,7 @@ impl Stream {
     /// The memory in bytes, estimated from `samples` of its nodes; from all if that is 0.
     pub fn alloc_bytes(&self, samples: usize) -> usize {
         let groups = self.groups.alloc_bytes();
-        size_of::<Stream>()
+        block_bytes(size_of::<Stream>())
             .saturating_add(self.entries.alloc_bytes(samples))
             .saturating_add(groups)
     }

@@ -17,7 +17,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use super::StreamId;
-use crate::ds::entry::size_class;
+use crate::ds::footprint;
 use crate::ds::mover::Mover;
 
 /// What stands in chunks.
@@ -134,6 +134,15 @@ impl<T: Item> Chunks<T> {
     #[inline]
     pub(super) fn get(&self, pos: Pos) -> Option<&T> {
         self.chunks.get(pos.chunk)?.items.get(pos.at)
+    }
+
+    /// The item before which there are `n`, found by going through the chunks.
+    pub(super) fn nth(&self, mut n: usize) -> Option<&T> {
+        self.chunks.iter().find_map(|chunk| {
+            let found = chunk.items.get(n);
+            n = n.saturating_sub(chunk.items.len());
+            found
+        })
     }
 
     /// The item at a place; its id may not be changed.
@@ -466,10 +475,7 @@ impl<T: Item> Chunks<T> {
 }
 
 fn block_bytes<T>(capacity: usize) -> usize {
-    match capacity {
-        0 => 0,
-        capacity => size_class(capacity.saturating_mul(size_of::<T>())),
-    }
+    footprint::block_bytes(capacity.saturating_mul(size_of::<T>()))
 }
 
 /// Items in their order, from both ends.

@@ -22,6 +22,7 @@ use super::element;
 use super::node::{Node, Walk, WalkBack};
 use super::radix;
 use super::{StreamId, save};
+use crate::ds::footprint;
 use crate::ds::listpack::{Listpack, Value};
 use crate::ds::mover::Mover;
 
@@ -520,15 +521,10 @@ impl Entries {
     /// The memory in bytes, estimated from `samples` nodes; from all if that is 0.
     pub(super) fn alloc_bytes(&self, samples: usize) -> usize {
         let count = self.nodes.len();
-        let looked_at = match samples {
-            0 => count,
-            samples => samples.min(count),
-        };
-        let sampled = self.all_nodes().take(looked_at);
-        let sum = sampled.fold(0usize, |sum, node| sum.saturating_add(node.alloc_bytes()));
-        let all = match looked_at {
-            0 => 0,
-            looked_at => (sum as u128 * count as u128 / looked_at as u128) as usize,
+        let size = |at| self.nodes.nth(at).map_or(0, Node::alloc_bytes);
+        let all = match samples {
+            0 => self.all_nodes().map(Node::alloc_bytes).sum(),
+            samples => footprint::estimate(count, samples.min(count), size),
         };
         self.nodes.alloc_bytes().saturating_add(all)
     }

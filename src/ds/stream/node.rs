@@ -33,6 +33,7 @@ use super::element::{self, fold, unfold};
 use super::entries::{Entry, Limits};
 use super::{StreamId, chunks};
 use crate::ds::entry::size_class;
+use crate::ds::footprint::block_bytes;
 use crate::ds::listpack::{self, Listpack, Value};
 use crate::ds::mover::Mover;
 
@@ -487,7 +488,7 @@ impl Node {
 
     /// The memory besides its place among the others, bytes.
     pub(super) fn alloc_bytes(&self) -> usize {
-        size_class(self.data.capacity())
+        block_bytes(self.data.capacity())
     }
 
     /// Appends the listpack that Redis has for it.
