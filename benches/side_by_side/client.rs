@@ -114,8 +114,42 @@ impl Client {
         Ok(())
     }
 
+    /// Sends the commands that `write` encodes and awaits nothing.
+    pub(crate) fn send(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> Result<()> {
+        self.request.clear();
+        write(&mut self.request);
+        Ok(self.stream.write_all(&self.request)?)
+    }
+
+    /// Awaits `count` replies to GETs; `found` becomes which of them are not nil.
+    pub(crate) fn look_up(&mut self, count: usize, found: &mut Vec<bool>) -> Result<()> {
+        found.clear();
+        while found.len() < count {
+            let unread = &self.received[self.read_at..];
+            let Some(end) = unread.iter().position(|&b| b == b'\n') else {
+                self.receive()?;
+                continue;
+            };
+            let line = unread[..end].strip_suffix(b"\r").unwrap_or(&unread[..end]);
+            let whole = match line {
+                b"$-1" => end + 1,
+                [b'$', length @ ..] => {
+                    let length: usize = std::str::from_utf8(length)?.parse()?;
+                    end + 1 + length + 2
+                }
+                _ => bail!("not a reply to GET: {}", line.escape_ascii()),
+            };
+            found.push(line != b"$-1");
+            while self.received.len() - self.read_at < whole {
+                self.receive()?;
+            }
+            self.read_at += whole;
+        }
+        Ok(())
+    }
+
     /// Awaits the replies of a batch; an error among them is an error.
-    fn expect_replies(&mut self, count: u64) -> Result<()> {
+    pub(crate) fn expect_replies(&mut self, count: u64) -> Result<()> {
         let mut replies = Scanner::default();
         loop {
             // All that has come belongs to this batch or, behind it, to the next.

@@ -1,7 +1,7 @@
 //! Kivi beside a real server, on this machine, in one run: what a request costs, what a key costs,
 //! how long a reader waits, how late a key expires, what more threads bring, what snapshots and the
-//! log cost, transactions, messages and tracking, streams, bitmaps, HyperLogLogs and geo indexes, and
-//! scripts.
+//! log cost, transactions, messages and tracking, streams, bitmaps, HyperLogLogs and geo indexes,
+//! scripts, and how well and how fast keys are evicted.
 //!
 //! `cargo bench --bench side_by_side -- [what] [options]`; `--help` lists them, benches/README.md
 //! explains the tables.
@@ -26,6 +26,12 @@ mod cpu;
 mod crowd;
 mod data;
 mod elements;
+mod evict_churn;
+mod evict_flush;
+mod evict_hits;
+mod evict_latency;
+mod evict_limit;
+mod evict_overshoot;
 mod expiry;
 mod fill;
 mod grow;
@@ -49,6 +55,7 @@ mod server;
 mod syscalls;
 mod tracking;
 mod types;
+mod zipf;
 
 use std::fs;
 use std::process::{Command, ExitCode};
@@ -210,7 +217,14 @@ fn measure(bench: &Bench, what: What, emit: Emit) -> Result<()> {
         What::Tracking => tracking::run(bench),
         What::Types => types::run(bench),
         What::Scripts => scripts::run(bench),
-        What::All | What::Collections | What::Persist | What::Coordination => {
+        What::Hits => evict_hits::run(bench),
+        What::Limit => evict_limit::run(bench),
+        What::Pauses => evict_latency::run(bench),
+        What::Overshoot => evict_overshoot::run(bench),
+        What::Churn => evict_churn::run(bench),
+        What::Flushall => evict_flush::run(bench),
+        What::Returned => evict_flush::run_returned(bench),
+        What::All | What::Collections | What::Persist | What::Coordination | What::Evict => {
             unreachable!("`parts` never yields a group")
         }
     };

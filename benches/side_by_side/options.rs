@@ -42,6 +42,14 @@ WHAT (default: all)
   tracking  what GET and SET cost more while others track keys, or with notifications
   coordination  the last four
   types     server CPU per request of streams, bitmaps, HyperLogLogs, geo; RSS per entry of a stream
+  hits      hit ratio of a full cache by Zipf's law, LRU and LFU, beside ideal caches
+  limit     throughput and server CPU of SET of new keys at the limit of memory
+  pauses    latencies of others while keys are evicted, and while the limit is halved
+  overshoot memory above the limit while four clients write
+  churn     resident over used memory under minutes of overwrites with changing sizes
+  flushall  longest wait of others while FLUSHALL empties millions of keys
+  returned  resident memory when nine of ten keys are deleted
+  evict     the last seven
   scripts   server CPU per request of EVAL, EVALSHA, FCALL, and of cjson and cmsgpack
 
 WHO
@@ -64,9 +72,15 @@ HOW (several of the first three may be given)
   --rounds N          alternating rounds per figure (default 3)
   --seconds S         length of one load run (default 2.5)
   --only WORD         only the rows of ops, ranges, elements, grow, scaling, fsync, multi,
-                      publish, tracking, types, scripts that hold this word
-  --keys N            keys of cpu, memory, expiry, scaling; a tenth in ops, a quarter in elements;
+                      publish, tracking, types, scripts, evict that hold this word
+  --keys N            keys of cpu, memory, expiry, scaling, hits, churn; a tenth in ops, a quarter in elements;
                       entries that are added, or read by groups, in types (default 1000000)
+  --hit-requests N    requests of hits; half of them warm up (default 6000000)
+  --hit-rate N        requests/s of its rows with a moderate pace, 0: none (default 20000)
+  --limit-mib N       maxmemory of limit, pauses, overshoot (default 100)
+  --churn-minutes M   length of churn (default 5)
+  --churn-rate N      its overwrites per second (default 50000)
+  --flush-keys N      keys of flushall (default 10000000)
   --save-keys N       keys of bgsave, loading (default 5000000)
   --cut-keys N        keys of cut (default 20000000; 2.5 GB for each server)
   --overwrites N      overwrites per second while bgsave saves (default 40000)
@@ -118,6 +132,14 @@ pub(crate) enum What {
     Coordination,
     Types,
     Scripts,
+    Hits,
+    Limit,
+    Pauses,
+    Overshoot,
+    Churn,
+    Flushall,
+    Returned,
+    Evict,
     All,
 }
 
@@ -151,6 +173,14 @@ impl What {
             "coordination" => Self::Coordination,
             "types" => Self::Types,
             "scripts" => Self::Scripts,
+            "hits" => Self::Hits,
+            "limit" => Self::Limit,
+            "pauses" => Self::Pauses,
+            "overshoot" => Self::Overshoot,
+            "churn" => Self::Churn,
+            "flushall" => Self::Flushall,
+            "returned" => Self::Returned,
+            "evict" => Self::Evict,
             "all" => Self::All,
             _ => return None,
         })
@@ -172,8 +202,25 @@ impl What {
             What::Elements,
             What::Grow,
         ];
+        const EVICT: &[What] = &[
+            What::Hits,
+            What::Limit,
+            What::Pauses,
+            What::Overshoot,
+            What::Churn,
+            What::Flushall,
+            What::Returned,
+        ];
         match self {
             Self::All => ALL,
+            Self::Evict => EVICT,
+            Self::Hits => &EVICT[..1],
+            Self::Limit => &EVICT[1..2],
+            Self::Pauses => &EVICT[2..3],
+            Self::Overshoot => &EVICT[3..4],
+            Self::Churn => &EVICT[4..5],
+            Self::Flushall => &EVICT[5..6],
+            Self::Returned => &EVICT[6..],
             Self::Cpu => &[Self::Cpu],
             Self::Syscalls => &[Self::Syscalls],
             Self::Memory => &[Self::Memory],
@@ -272,6 +319,13 @@ pub(crate) struct Options {
     pub(crate) keys: u64,
     /// Rows are wanted that hold this word; empty: all.
     pub(crate) only: String,
+    pub(crate) hit_requests: u64,
+    pub(crate) hit_rate: u64,
+    pub(crate) limit_mib: u64,
+    /// How long values are overwritten.
+    pub(crate) churn: Duration,
+    pub(crate) churn_rate: u64,
+    pub(crate) flush_keys: u64,
     pub(crate) elements: u64,
     pub(crate) fill_keys: u64,
     pub(crate) save_keys: u64,
@@ -321,6 +375,12 @@ impl Options {
             load: Duration::from_millis(2500),
             keys: 1_000_000,
             only: String::new(),
+            hit_requests: 6_000_000,
+            hit_rate: 20_000,
+            limit_mib: 100,
+            churn: Duration::from_secs(300),
+            churn_rate: 50_000,
+            flush_keys: 10_000_000,
             elements: 1_000_000,
             fill_keys: 5_000_000,
             save_keys: 5_000_000,
@@ -375,6 +435,12 @@ impl Options {
         self.load = Duration::from_millis(200);
         self.pipelines = vec![1, 16];
         self.keys = 20_000;
+        self.hit_requests = 200_000;
+        self.hit_rate = 0;
+        self.limit_mib = 10;
+        self.churn = Duration::from_millis(500);
+        self.churn_rate = 20_000;
+        self.flush_keys = 100_000;
         self.elements = 20_000;
         self.fill_keys = 100_000;
         self.save_keys = 200_000;
@@ -414,6 +480,15 @@ impl Options {
             "--seconds" => self.load = Duration::try_from_secs_f64(value()?.parse()?)?,
             "--keys" => self.keys = value()?.parse()?,
             "--only" => self.only = value()?.to_lowercase(),
+            "--hit-requests" => self.hit_requests = value()?.parse()?,
+            "--hit-rate" => self.hit_rate = value()?.parse()?,
+            "--limit-mib" => self.limit_mib = value()?.parse()?,
+            "--churn-minutes" => {
+                let minutes: f64 = value()?.parse()?;
+                self.churn = Duration::try_from_secs_f64(minutes * 60.0)?;
+            }
+            "--churn-rate" => self.churn_rate = value()?.parse()?,
+            "--flush-keys" => self.flush_keys = value()?.parse()?,
             "--elements" => self.elements = value()?.parse()?,
             "--clients" => self.clients = value()?.parse()?,
             "--subscribers" => self.subscribers = numbers(&value()?)?,
@@ -454,6 +529,14 @@ impl Options {
         ensure!(
             self.subscribers.iter().all(|&count| count >= 1) && self.trackers >= 1,
             "--subscribers, --trackers: at least 1"
+        );
+        ensure!(
+            self.hit_requests >= 10_000 && self.keys >= 100,
+            "--hit-requests must be at least 10000, --keys 100"
+        );
+        ensure!(
+            self.limit_mib >= 5 && self.churn_rate >= 1 && self.flush_keys >= 1,
+            "--limit-mib must be at least 5, --churn-rate and --flush-keys 1"
         );
         ensure!(self.elements >= 100, "--elements must be at least 100");
         ensure!(

@@ -11,6 +11,9 @@ pub(crate) enum Target {
     RatioAtLeast(f64),
     /// Kivi's median itself is at most this, in the unit of the row.
     AtMost(f64),
+    /// Kivi's median is at least so much more than the rival's, or at least `enough`, in the unit of
+    /// the row.
+    Above { by: f64, enough: f64 },
 }
 
 /// One figure: a list of values per contender, one value per round.
@@ -76,6 +79,11 @@ impl Row {
             Target::RatioAtMost(limit) => self.ratio().is_some_and(|ratio| ratio <= limit),
             Target::RatioAtLeast(limit) => self.ratio().is_some_and(|ratio| ratio >= limit),
             Target::AtMost(limit) => median(&self.values[0]) <= limit,
+            Target::Above { by, enough } => {
+                let ours = self.median(0);
+                let theirs = self.values.get(1).map(|values| median(values));
+                ours >= enough || theirs.is_some_and(|theirs| ours >= theirs + by)
+            }
         })
     }
 
@@ -95,6 +103,9 @@ impl Row {
             Some(Target::RatioAtMost(limit)) => format!("≤ {limit:.2}x"),
             Some(Target::RatioAtLeast(limit)) => format!("≥ {limit:.2}x"),
             Some(Target::AtMost(limit)) => format!("≤ {limit} {}", self.unit),
+            Some(Target::Above { by, enough }) => {
+                format!("≥ +{by} or ≥ {enough:.1} {}", self.unit)
+            }
         };
         let verdict = match self.reached() {
             None => "",

@@ -24,10 +24,11 @@ use crate::util::clock::Clock;
 
 use super::effects::Effects;
 use super::keyspace::{DbIndex, Keyspace, Shard, ShardData, ShardId};
-use super::lazyfree::is_large;
+use super::lazyfree::{Cause, is_large};
 use super::notice::EventClass;
 use super::oplog::Draft;
 use super::side::Side;
+use super::usage::Renewal;
 
 /// Keys removed under one hold of a lock.
 pub(super) const SLICE_KEYS: usize = 64;
@@ -168,7 +169,9 @@ impl Keyspace {
         let _ = self.expire_clock.thread.set(std::thread::current());
         let wake_at_ms = &self.expire_clock.wake_at_ms;
         let mut removed = Vec::with_capacity(SLICE_KEYS);
+        let mut renewal = Renewal::default();
         while !stop() {
+            self.renew_some(&mut renewal, clock.unix_ms());
             // The clock is read for every pass: what falls due while a million keys are being
             // deleted is deleted along with them, not after them.
             let pass = self.expire_pass(clock.unix_ms(), &mut removed);
@@ -325,7 +328,8 @@ fn expired(
     let key = entry.view().key();
     side.leave_size(db, keyspace.hash(key), entry.view());
     if keyspace.oplog.is_on() {
-        keyspace.oplog.append(db, [&b"UNLINK"[..], key].into_iter());
+        let deletion = keyspace.lazyfree.deletion(Cause::Expiry);
+        keyspace.oplog.append(db, [deletion, key].into_iter());
     }
     effects.touched(side, &keyspace.tracked, keyspace.hash(key), db, key);
     effects.notify(EventClass::EXPIRED, "expired", db, key);

@@ -11,7 +11,8 @@ use crate::ds::hash::KeyHash;
 use crate::ds::lock::{ShardGuard, ShardLock, lock_unless};
 use crate::ds::table::Table;
 
-use super::evict::Eviction;
+use super::defrag::Defrag;
+use super::evict::{Eviction, Hand};
 use super::expire::ExpireClock;
 use super::gate::Gate;
 use super::lazyfree::LazyFree;
@@ -51,6 +52,8 @@ pub struct ShardData {
     pub(super) side: Side,
     /// What a snapshot that is going on still needs of this shard.
     pub(super) snapshot: Option<Box<ShardSnapshot>>,
+    /// Where candidates for eviction are looked for next.
+    pub(super) hand: Hand,
     /// Counters of INFO stats.
     pub stats: ShardStats,
 }
@@ -136,6 +139,8 @@ pub struct Keyspace {
     pub expire_clock: ExpireClock,
     /// Frees large things in the background.
     pub lazyfree: LazyFree,
+    /// Moves the dataset together in memory.
+    pub defrag: Defrag,
     /// What is measured of how keys are used.
     pub usage: Usage,
     /// Which keys have to go when memory is full.
@@ -165,6 +170,7 @@ impl Keyspace {
                 tables: Vec::new(),
                 side: Side::default(),
                 snapshot: None,
+                hand: Hand::default(),
                 stats: ShardStats::default(),
             }),
             next_expire_at_ms: AtomicU64::new(u64::MAX),
@@ -177,6 +183,7 @@ impl Keyspace {
             gate: Gate::default(),
             expire_clock: ExpireClock::default(),
             lazyfree: LazyFree::default(),
+            defrag: Defrag::default(),
             usage: Usage::default(),
             eviction: Eviction::default(),
             oplog: OpLog::new(shards / SHARDS_PER_WORKER),
@@ -304,6 +311,12 @@ impl Keyspace {
         lock_unless(&self.shard(id).data, || self.gate.is_held_long())
     }
 
+    /// A shard, if it is free.
+    #[inline]
+    pub(super) fn try_claim(&self, id: ShardId) -> Option<ShardGuard<'_, ShardData>> {
+        self.shard(id).data.try_lock()
+    }
+
     /// Locks every shard. Only for the exclusive path: see [`Gate`].
     pub fn lock_all(&self) -> Locks<'_> {
         let lock = |(id, shard)| (ShardId(id as u32), Hold::Own(Shard::lock(shard)));
@@ -366,13 +379,18 @@ impl Keyspace {
 }
 
 impl Shard {
-    pub(super) fn lock(&self) -> ShardGuard<'_, ShardData> {
-        self.data.lock()
+    /// Whether a key of the shard, or a field of one, may have a TTL.
+    pub(super) fn may_expire(&self) -> bool {
+        self.next_expire_at_ms.load(Ordering::Relaxed) != u64::MAX
     }
 
-    #[cfg(test)]
+    /// The shard, if nobody uses it.
     pub(super) fn try_lock(&self) -> Option<ShardGuard<'_, ShardData>> {
         self.data.try_lock()
+    }
+
+    pub(super) fn lock(&self) -> ShardGuard<'_, ShardData> {
+        self.data.lock()
     }
 }
 

@@ -11,11 +11,13 @@ use std::collections::BTreeSet;
 
 use crate::ds::collection::Collection;
 use crate::ds::entry::{Entry, EntryMut};
+use crate::ds::footprint;
 use crate::ds::table::NO_EXPIRY;
 
 use super::keyspace::DbIndex;
 use super::listen::Listeners;
 use super::sizes::Sizes;
+use super::usage::Ghosts;
 use super::wait::Waiters;
 
 #[cfg(doc)]
@@ -35,12 +37,23 @@ pub struct Side {
     consumed: BTreeSet<DbIndex>,
     /// How large values are, when somebody wants to know.
     pub(super) sizes: Option<Box<Sizes>>,
+    /// How often keys were accessed that have been evicted.
+    pub(super) ghosts: Ghosts,
 }
 
 impl Side {
     /// Whether groups of streams have consumers, or had.
     pub(super) fn has_consumers(&self) -> bool {
         !self.consumed.is_empty()
+    }
+
+    /// What tracking, waiting and the list of expiring fields take, bytes. What watching takes is counted
+    /// with the clients that watch.
+    pub(super) fn memory_bytes(&self) -> usize {
+        let place = size_of::<(u64, DbIndex, Box<[u8]>)>();
+        self.waiters.memory_bytes()
+            + self.listeners.tracked_bytes()
+            + footprint::btree_bytes(self.field_due.len(), place)
     }
 
     /// Notes what has to be known of a collection of the keyspace: when fields of it expire, if any do

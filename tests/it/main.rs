@@ -12,6 +12,8 @@ mod differences;
 mod differential;
 mod elements;
 mod events;
+mod eviction;
+mod eviction_persist;
 mod expiry;
 mod fields;
 mod functions;

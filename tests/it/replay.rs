@@ -27,7 +27,7 @@ const SHOWN: usize = 25;
 
 /// What there is to know of a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Facts {
+pub(crate) struct Facts {
     kind: String,
     digest: String,
     expire_at_ms: i64,
@@ -38,9 +38,10 @@ struct Facts {
 }
 
 /// All keys of all databases.
-type State = BTreeMap<(usize, Vec<u8>), Facts>;
+pub(crate) type State = BTreeMap<(usize, Vec<u8>), Facts>;
 
-fn state(server: &Server) -> State {
+/// What a server holds.
+pub(crate) fn state(server: &Server) -> State {
     let mut client = server.connect();
     let mut state = State::new();
     for db in 0..DATABASES {
@@ -112,7 +113,7 @@ fn writing_commands(server: &Server) -> BTreeSet<Vec<u8>> {
 }
 
 /// A command with its arguments.
-type Argv = Vec<Vec<u8>>;
+pub(crate) type Argv = Vec<Vec<u8>>;
 
 /// One client's part of an episode; what it has sent.
 fn act(server: &Server, seed: u64, writes: &BTreeSet<Vec<u8>>) -> Vec<Argv> {
@@ -247,7 +248,7 @@ fn copy(from: &Path, to: &Path) {
 }
 
 /// Panics with what differs and the commands that led there.
-fn compare(what: &str, before: &State, after: &State, histories: &[Vec<Argv>]) {
+pub(crate) fn compare(what: &str, before: &State, after: &State, histories: &[Vec<Argv>]) {
     let keys: BTreeSet<_> = before.keys().chain(after.keys()).collect();
     let differs = keys
         .into_iter()
