@@ -20,6 +20,7 @@ mod functions;
 mod generate;
 mod group_workers;
 mod harness;
+mod insight;
 mod isolation;
 mod large;
 mod lifecycle;
