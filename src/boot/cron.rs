@@ -34,6 +34,7 @@ pub(super) fn tick(server: &Server) {
     let used_bytes = alloc::allocated_bytes();
     server.stats.note_memory(used_bytes);
     note_startup(server, used_bytes, now_ms);
+    server.stats.hot.tick(now_ms);
     look_after_clients(server, now_ms);
     limit_tracked(server);
 }

@@ -35,6 +35,7 @@ mod function;
 mod generic;
 mod geo;
 mod hash;
+mod hotkeys;
 mod hyperloglog;
 mod info;
 mod list;
@@ -273,6 +274,7 @@ pub const FAMILIES: &[&[Command]] = &[
     scripting::COMMANDS,
     function::COMMANDS,
     monitor::COMMANDS,
+    hotkeys::COMMANDS,
 ];
 
 /// The value of a key of this type to be read; an error if it has another one.

@@ -264,6 +264,10 @@ impl Exec {
             self.write_error(error, ctx.out);
         }
         moment.ran(ctx.command, result.is_err());
+        if self.counts_hot(moment) {
+            let reply_bytes = ctx.out.len_since(mark);
+            self.count_hot(moment, ctx.command, waiting.request.argv(), reply_bytes);
+        }
         let seq = match ctx.db.is_logged() {
             true => {
                 let has_changed = ctx.db.effects.changes > changes;

@@ -37,6 +37,7 @@ mod busy;
 mod cached;
 mod chore;
 mod fanout;
+mod hot;
 pub mod load;
 mod memory;
 pub mod replay;
@@ -337,6 +338,7 @@ impl Exec {
         let mark = out.mark();
         let reply = begin_reply(client);
         let hash = ahead.and_then(|ahead| ahead.hash);
+        let is_hot = self.counts_hot(moment);
         let Some(called) = self.call(command, argv, hash, moment, client, out) else {
             client.reply = reply;
             return Flow::Wait(Wait::Gate);
@@ -375,6 +377,9 @@ impl Exec {
         };
         end_caching(Some(command), client);
         moment.ran(command, failed);
+        if is_hot {
+            self.count_hot(moment, command, argv, out.len_since(mark));
+        }
         if let Flow::Chore(_) = flow {
             return flow;
         }

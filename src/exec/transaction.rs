@@ -277,6 +277,7 @@ impl Exec {
         ctx.command = command;
         let mark = ctx.out.mark();
         let started = moment.tick;
+        let is_hot = self.counts_hot(moment);
         let (result, failed) = match self.invoke(ctx, argv, moment) {
             Ok(Next::Script(call)) => {
                 let failed = self.run_script_in(ctx, (argv, call), moment, rest);
@@ -290,6 +291,9 @@ impl Exec {
         };
         rest.changes += std::mem::take(&mut ctx.db.effects.changes);
         moment.ran(command, failed);
+        if is_hot {
+            self.count_hot(moment, command, argv, ctx.out.len_since(mark));
+        }
         ctx.client.ran();
         if rest.is_closed || (ctx.out.len() > OUTPUT_SOFT_BYTES && self.is_too_much(ctx)) {
             // What else it does is done, but nobody is told of it.

@@ -7,6 +7,7 @@
 //! To add a counter: a field in [`Local`] and in `Local::add_to`, or an atomic here, and its line
 //! in `commands::info`.
 
+pub mod hot;
 pub mod recent;
 pub mod sampler;
 
@@ -19,6 +20,7 @@ use parking_lot::{Mutex, MutexGuard};
 
 use crate::sys::tsc;
 
+pub use hot::HotKeys;
 pub use recent::RecentMax;
 pub use sampler::{Metric, Sampler};
 
@@ -155,6 +157,8 @@ fn new_histogram() -> Box<Histogram<u32>> {
 #[derive(Default)]
 pub struct Worker {
     local: Mutex<Local>,
+    /// What it has counted of hot keys, see [`hot`].
+    hot: Mutex<Option<Box<hot::Local>>>,
 }
 
 impl Worker {
@@ -181,6 +185,8 @@ pub struct Stats {
     pub memory_peak_bytes: AtomicU64,
     /// Rates.
     pub sampler: Sampler,
+    /// Which keys cost most, when somebody wants to know.
+    pub hot: HotKeys,
     /// Largest buffers of unfinished requests lately, bytes.
     pub recent_input: RecentMax,
     /// Largest replies waiting for a client lately, bytes.

@@ -452,6 +452,12 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
         reason: "Redis 8.2's: none of the peers has it",
     },
     Difference {
+        peer: None,
+        when: |w| w.is("hotkeys"),
+        allow: Allow::NotSent,
+        reason: "Redis 8.6's: none of the peers has it",
+    },
+    Difference {
         peer: Some(Peer::Redis7),
         when: |w| w.is("xinfo"),
         allow: Allow::AnyReply,

@@ -7,6 +7,8 @@ use crate::generate::Agree::{
     self, AnyOrder, Count, Exact, Kind, MapKeys, Millis, Pairs, Scan, Seconds, Shape, Times,
 };
 
+mod insight;
+mod limits;
 mod scripts;
 
 /// A row of the table of templates.
@@ -58,7 +60,8 @@ pub(crate) const GROUPS: &[&[Template]] = &[
     scripts::SCRIPTS,
     scripts::FUNCTIONS,
     SERVER,
-    LIMITS,
+    insight::HOTKEYS,
+    limits::LIMITS,
 ];
 
 /// How many of [`GROUPS`] an episode may dwell on, from the first.
@@ -967,34 +970,4 @@ const SERVER: &[Template] = &[
     t(1, "nonsense|sub x", Exact),
     t(1, "client|id", Exact),
     t(1, "config|get x", Exact),
-];
-
-/// The limits between small and large encodings.
-const LIMITS: &[Template] = &[
-    fixed(2, "CONFIG SET hash-max-listpack-entries few", Exact),
-    fixed(1, "CONFIG SET hash-max-ziplist-value few", Exact),
-    fixed(2, "CONFIG SET list-max-listpack-size fill", Exact),
-    fixed(1, "CONFIG SET list-max-ziplist-size fill", Exact),
-    fixed(1, "CONFIG SET list-compress-depth small", Exact),
-    fixed(
-        2,
-        "CONFIG SET set-max-intset-entries 64 set-max-listpack-entries 4",
-        Exact,
-    ),
-    fixed(
-        2,
-        "CONFIG SET set-max-intset-entries 16 set-max-listpack-entries 16",
-        Exact,
-    ),
-    fixed(1, "CONFIG SET set-max-listpack-entries x", Exact),
-    fixed(1, "CONFIG SET set-max-intset-entries -1", Exact),
-    fixed(1, "CONFIG SET set-max-listpack-value few", Exact),
-    fixed(2, "CONFIG SET zset-max-listpack-entries few", Exact),
-    fixed(1, "CONFIG SET zset-max-ziplist-value few", Exact),
-    t(1, "CONFIG GET *max-listpack*", Pairs),
-    t(
-        1,
-        "CONFIG GET hash-max-ziplist-entries zset-max-ziplist-value list-max-ziplist-size",
-        Pairs,
-    ),
 ];
