@@ -32,9 +32,10 @@ pub(super) fn tick(server: &Server) {
     sampler.sample(Metric::NetIn, net_in, now_ms);
     sampler.sample(Metric::NetOut, net_out, now_ms);
     let used_bytes = alloc::allocated_bytes();
-    server.stats.note_memory(used_bytes);
+    server.stats.note_memory(used_bytes, now_ms);
     note_startup(server, used_bytes, now_ms);
     server.stats.hot.tick(now_ms);
+    server.keyspace.forget_idle_sizes(now_ms);
     look_after_clients(server, now_ms);
     limit_tracked(server);
 }

@@ -1,4 +1,4 @@
-//! Commands about the server as a whole: FLUSHALL, FLUSHDB, SWAPDB, TIME, ROLE, SHUTDOWN, MEMORY.
+//! Commands about the server as a whole: FLUSHALL, FLUSHDB, SWAPDB, TIME, ROLE, SHUTDOWN.
 //!
 //! What takes the whole keyspace (FLUSHALL, FLUSHDB, SWAPDB) runs on the exclusive path, which its
 //! row asks for with
@@ -8,17 +8,15 @@
 //! What FLUSHALL and SHUTDOWN write to disk is done on a thread of its own ([`Chore`]).
 
 use crate::config::ShutdownFlags;
-use crate::db::{DbIndex, Lookup};
+use crate::db::DbIndex;
 use crate::persist::state::JobKind;
-use crate::spec::{AclCategories, CmdError, Flags, Group, KeyFlags, KeySpec};
+use crate::spec::{AclCategories, CmdError, Flags, Group};
 use crate::util::num;
 
-use super::{Chore, CmdResult, Command, Ctx, Next, command, container, help};
+use super::{Chore, CmdResult, Command, Ctx, Next, command};
 
 /// What FLUSHALL and FLUSHDB have in common.
 const FLUSH: Flags = Flags::WRITE.and(Flags::EXCLUSIVE);
-/// What the container MEMORY and its HELP have in common.
-const ANYTIME: Flags = Flags::LOADING.and(Flags::STALE);
 const DANGEROUS_KEYSPACE: AclCategories = AclCategories::DANGEROUS.and(AclCategories::KEYSPACE);
 const FLUSH_SYNTAX: &str = "flush-type(ASYNC@4.0.0|SYNC@6.2.0)?";
 const ALL_SHARDS: &[&str] = &["request_policy:all_shards", "response_policy:all_succeeded"];
@@ -45,30 +43,6 @@ pub const COMMANDS: &[Command] = &[
             "Deletes every key of the selected database.",
         )
         .syntax(FLUSH_SYNTAX),
-    command("memory", -2, Flags::NONE, container)
-        .docs(
-            Group::Server,
-            "4.0.0",
-            "Depends on the subcommand",
-            "Groups the commands that tell about memory.",
-        )
-        .subcommands(&[
-            command("help", 2, ANYTIME, memory_help).docs(
-                Group::Server,
-                "4.0.0",
-                "O(1)",
-                "Lists the subcommands of MEMORY.",
-            ),
-            command("usage", -3, Flags::READONLY, memory_usage)
-                .keys(&[KeySpec::at(2, KeyFlags::RO)])
-                .docs(
-                    Group::Server,
-                    "4.0.0",
-                    "O(N), N being the elements that are sampled",
-                    "Tells how many bytes a key takes, with its value and its share of the table.",
-                )
-                .syntax("key#0 SAMPLES=count:integer?"),
-        ]),
     command(
         "role",
         1,
@@ -252,38 +226,6 @@ fn shutdown(ctx: &mut Ctx<'_>) -> CmdResult {
         return Err(error);
     }
     Ok(Next::Chore(Chore::Shutdown(flags)))
-}
-
-fn memory_help(ctx: &mut Ctx<'_>) -> CmdResult {
-    let lines = [
-        "USAGE <key> [SAMPLES <count>]",
-        "    Bytes that <key> takes, with its value. Of a value with elements, <count> of",
-        "    them are looked at (5 unless told, 0 means all).",
-    ];
-    help(ctx, "MEMORY", &lines)
-}
-
-/// Elements of a large collection that MEMORY USAGE looks at when a client does not say.
-const MEMORY_SAMPLES: usize = 5;
-
-fn memory_usage(ctx: &mut Ctx<'_>) -> CmdResult {
-    let key = ctx.args.bytes()?;
-    let mut samples = MEMORY_SAMPLES;
-    while !ctx.args.is_empty() {
-        if !ctx.args.take("SAMPLES") {
-            return Err(CmdError::Syntax);
-        }
-        let asked = ctx.args.int_in(0, i64::MAX, CmdError::Syntax)?;
-        samples = usize::try_from(asked).unwrap_or(usize::MAX);
-    }
-    let Some(entry) = ctx.db.find(key, Lookup::Silent) else {
-        ctx.out.null();
-        return Ok(Next::Done);
-    };
-    let entry_bytes = entry.alloc_bytes(samples);
-    let bytes = entry_bytes.saturating_add(ctx.db.table_bytes_per_key(key));
-    ctx.out.integer(i64::try_from(bytes).unwrap_or(i64::MAX));
-    Ok(Next::Done)
 }
 
 #[cfg(test)]

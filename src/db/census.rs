@@ -9,6 +9,7 @@
 //! all of them are drawn.
 
 use crate::ds::entry::Entry;
+use crate::ds::footprint;
 use crate::ds::table::Table;
 use crate::util::rng::Rng;
 
@@ -25,8 +26,11 @@ const DRAWS_PER_TABLE_MIN: usize = 4;
 pub struct Census {
     /// Counters of all shards together.
     pub stats: ShardStats,
-    /// Memory of the tables without the entries in them, bytes.
+    /// Memory of the tables without the entries in them, bytes; of the databases' and what they begin with.
     pub table_bytes: u64,
+    /// Memory of what is known of keys besides: who waits for them or tracks them, and when fields
+    /// of theirs expire.
+    pub side_bytes: u64,
     /// Keys that somebody waits for.
     pub blocking_keys: u64,
     /// Keys that somebody watches.
@@ -42,6 +46,10 @@ pub struct DbCensus {
     pub keys: u64,
     /// Keys with a TTL.
     pub expires: u64,
+    /// Memory of its tables without the entries in them, bytes.
+    pub table_bytes: u64,
+    /// Of that, what tells when keys expire.
+    pub expires_bytes: u64,
     /// Hashes with fields that have a TTL (`keys_with_volatile_items`).
     pub keys_with_fields: u64,
     /// Sum of what they have still to live, ms, estimated.
@@ -58,6 +66,8 @@ impl DbCensus {
 
     fn add(&mut self, table: &Table<Entry>, draws: usize, now_ms: u64, rng: &mut Rng) {
         self.keys += table.len() as u64;
+        self.table_bytes += table.memory_bytes() as u64;
+        self.expires_bytes += table.expires_bytes() as u64;
         let expires = table.expires_len();
         self.expires += expires as u64;
         if expires == 0 || draws == 0 {
@@ -101,6 +111,9 @@ impl Access<'_> {
             census.stats.expired += shard.stats.expired;
             census.stats.expired_fields += shard.stats.expired_fields;
             census.blocking_keys += shard.side.waiters.keys() as u64;
+            let heads = shard.tables.capacity() * size_of::<Table<Entry>>();
+            census.table_bytes += footprint::block_bytes(heads) as u64;
+            census.side_bytes += shard.side.memory_bytes() as u64;
             census.watched_keys += shard.side.listeners.watched_keys() as u64;
             if census.databases.len() < shard.tables.len() {
                 census

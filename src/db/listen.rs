@@ -20,6 +20,7 @@ use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 use smallvec::SmallVec;
 
+use crate::ds::footprint;
 use crate::util::rng::Rng;
 
 use super::keyspace::{DbIndex, Keyspace, ShardId};
@@ -128,6 +129,8 @@ struct TrackedKeys {
     keys: Vec<TrackedKey>,
     /// The place of the first key with a hash.
     first: HashMap<u64, u32, BuildHasherDefault<AsIs>>,
+    /// Memory of the keys' names.
+    name_bytes: usize,
 }
 
 impl TrackedKeys {
@@ -147,6 +150,7 @@ impl TrackedKeys {
         let at = self.keys.len();
         let place = u32::try_from(at).expect("a shard has fewer keys than that");
         let next = self.first.insert(hash, place).unwrap_or(NO_KEY);
+        self.name_bytes += footprint::block_bytes(key.len());
         self.keys.push(TrackedKey {
             key: key.into(),
             hash,
@@ -166,6 +170,7 @@ impl TrackedKeys {
             self.relink(hash, last, at as u32);
         }
         let known = self.keys.swap_remove(at);
+        self.name_bytes -= footprint::block_bytes(known.key.len());
         if self.keys.capacity() > KEYS_KEPT && self.keys.len() < self.keys.capacity() / 8 {
             self.keys.shrink_to(self.keys.len() * 2);
             self.first.shrink_to(self.keys.len() * 2);
@@ -232,6 +237,18 @@ impl Listeners {
     #[inline]
     pub fn is_empty(&self) -> bool {
         self.count == 0
+    }
+
+    /// Memory of the keys that are tracked, bytes, with two clients for each.
+    pub(super) fn tracked_bytes(&self) -> usize {
+        let TrackedKeys {
+            keys,
+            first,
+            name_bytes,
+        } = &self.tracked;
+        footprint::block_bytes(keys.capacity() * size_of::<TrackedKey>())
+            + footprint::hash_table_bytes(first.capacity(), size_of::<(u64, u32)>())
+            + name_bytes
     }
 
     /// How many listen, each for each key.

@@ -11,10 +11,13 @@ use std::collections::BTreeSet;
 
 use crate::ds::collection::Collection;
 use crate::ds::entry::{Entry, EntryMut};
+use crate::ds::footprint;
 use crate::ds::table::NO_EXPIRY;
 
 use super::keyspace::DbIndex;
 use super::listen::Listeners;
+use super::sizes::Sizes;
+use super::usage::Ghosts;
 use super::wait::Waiters;
 
 #[cfg(doc)]
@@ -32,12 +35,25 @@ pub struct Side {
     /// Databases in which groups of some stream have had consumers since it was last emptied: what a
     /// snapshot must know before it meets them.
     consumed: BTreeSet<DbIndex>,
+    /// How large values are, when somebody wants to know.
+    pub(super) sizes: Option<Box<Sizes>>,
+    /// How often keys were accessed that have been evicted.
+    pub(super) ghosts: Ghosts,
 }
 
 impl Side {
     /// Whether groups of streams have consumers, or had.
     pub(super) fn has_consumers(&self) -> bool {
         !self.consumed.is_empty()
+    }
+
+    /// What tracking, waiting and the list of expiring fields take, bytes. What watching takes is counted
+    /// with the clients that watch.
+    pub(super) fn memory_bytes(&self) -> usize {
+        let place = size_of::<(u64, DbIndex, Box<[u8]>)>();
+        self.waiters.memory_bytes()
+            + self.listeners.tracked_bytes()
+            + footprint::btree_bytes(self.field_due.len(), place)
     }
 
     /// Notes what has to be known of a collection of the keyspace: when fields of it expire, if any do
@@ -88,6 +104,7 @@ impl Side {
     pub(super) fn forget_all_collections(&mut self, db: DbIndex) {
         self.field_due.retain(|(_, of, _)| *of != db);
         self.consumed.remove(&db);
+        self.forget_sizes(db);
     }
 
     /// Two databases were exchanged.
@@ -104,5 +121,6 @@ impl Side {
             .collect();
         let consumed = std::mem::take(&mut self.consumed);
         self.consumed = consumed.into_iter().map(swapped).collect();
+        self.swap_sizes(a, b);
     }
 }

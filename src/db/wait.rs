@@ -26,6 +26,7 @@ use std::task::Waker;
 
 use parking_lot::{Mutex, MutexGuard};
 
+use crate::ds::footprint;
 use crate::resp::parse::{Argv, Span};
 use crate::resp::write::ReplyWriter;
 use crate::spec::CmdError;
@@ -321,6 +322,16 @@ impl Waiters {
                 waiter.decide(Outcome::Failed(error));
             }
         }
+    }
+
+    /// Memory of the queues, bytes; the waiters themselves are counted with their clients.
+    pub(super) fn memory_bytes(&self) -> usize {
+        let place = size_of::<((DbIndex, Vec<u8>), BTreeMap<u64, Arc<Waiter>>)>();
+        let waiter = size_of::<(u64, Arc<Waiter>)>();
+        let queues = self.queues.iter().map(|((_, key), queue)| {
+            footprint::block_bytes(key.capacity()) + footprint::btree_bytes(queue.len(), waiter)
+        });
+        footprint::hash_table_bytes(self.queues.capacity(), place) + queues.sum::<usize>()
     }
 
     /// The number of keys that somebody waits for.

@@ -12,6 +12,7 @@
 use std::fmt;
 
 use crate::ds::entry::{Entry, ValueRef};
+use crate::ds::footprint;
 use crate::ds::quicklist::Quicklist;
 use crate::ds::stream::save::{ConsumerHead, Figures, GroupHead, Node};
 use crate::ds::stream::{Pending, Stream, StreamId};
@@ -55,6 +56,9 @@ impl FieldTable {
     }
 }
 
+/// A place in an ordered list of time, database and key, about.
+const NOTE_BYTES: usize = 72;
+
 impl Collection {
     /// The number of elements; expired fields that are still there count. Of a stream: how much there
     /// is to walk, see [`Stream::weight`].
@@ -95,6 +99,16 @@ impl Collection {
             Collection::Hash(fields) => fields.table.prefetch(hash, entries),
             Collection::Set(members) => members.prefetch(hash, entries),
             Collection::Zset(members) => members.prefetch(hash, entries),
+        }
+    }
+
+    /// The memory of what the keyspace notes of it, under a key of so many bytes.
+    pub fn note_bytes(&self, key_len: usize) -> usize {
+        match self {
+            Collection::Hash(fields) if fields.noted_at_ms != NO_EXPIRY => {
+                NOTE_BYTES.saturating_add(footprint::block_bytes(key_len))
+            }
+            _ => 0,
         }
     }
 

@@ -21,12 +21,16 @@ mod node;
 mod radix;
 pub mod save;
 
+use super::mover::Mover;
+
 #[cfg(test)]
 pub mod shown;
 
 pub use entries::{Entries, Entry, Fields, Limits, Range, RangeBack, Trim, Until};
 pub use groups::{Consumer, ConsumerId, Group, Groups, Pending};
 pub use id::StreamId;
+
+use crate::ds::footprint::block_bytes;
 
 #[cfg(test)]
 mod tests;
@@ -127,10 +131,19 @@ impl Stream {
         }
     }
 
+    /// Moves what lies badly of the log, a step of it, see [`Mover`]. What is pending in groups stays where it is: it
+    /// comes and goes in the order of ids, so whole chunks of it are freed.
+    pub fn relocate(&mut self, cursor: u64, mover: &mut Mover<'_>) -> u64 {
+        match self.saving {
+            None => self.entries.relocate(cursor, mover),
+            Some(_) => 0,
+        }
+    }
+
     /// The memory in bytes, estimated from `samples` of its nodes; from all if that is 0.
     pub fn alloc_bytes(&self, samples: usize) -> usize {
         let groups = self.groups.alloc_bytes();
-        size_of::<Stream>()
+        block_bytes(size_of::<Stream>())
             .saturating_add(self.entries.alloc_bytes(samples))
             .saturating_add(groups)
     }

@@ -183,6 +183,8 @@ pub struct Stats {
     pub auth_denied: AtomicU64,
     /// Most memory in use at any sample, bytes.
     pub memory_peak_bytes: AtomicU64,
+    /// When that was, Unix ms.
+    pub memory_peak_at_ms: AtomicU64,
     /// Rates.
     pub sampler: Sampler,
     /// Which keys cost most, when somebody wants to know.
@@ -242,11 +244,13 @@ impl Stats {
         self.sampler.reset();
     }
 
-    /// Notes how much memory is in use, for `used_memory_peak`.
-    pub fn note_memory(&self, bytes: u64) -> u64 {
-        self.memory_peak_bytes
-            .fetch_max(bytes, Ordering::Relaxed)
-            .max(bytes)
+    /// Notes how much memory is in use, for `used_memory_peak`, which is returned.
+    pub fn note_memory(&self, bytes: u64, now_ms: u64) -> u64 {
+        let before = self.memory_peak_bytes.fetch_max(bytes, Ordering::Relaxed);
+        if bytes > before {
+            self.memory_peak_at_ms.store(now_ms, Ordering::Relaxed);
+        }
+        before.max(bytes)
     }
 }
 

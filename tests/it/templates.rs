@@ -928,6 +928,13 @@ const SERVER: &[Template] = &[
     t(2, "MEMORY USAGE akey", Kind),
     t(1, "MEMORY USAGE akey SAMPLES any", Kind),
     fixed(1, "MEMORY NONSENSE", Exact),
+    fixed(1, "MEMORY DOCTOR", Kind),
+    fixed(1, "MEMORY DOCTOR NOW", Exact),
+    fixed(1, "MEMORY MALLOC-STATS NOW", Exact),
+    fixed(1, "MEMORY PURGE", Exact),
+    fixed(1, "MEMORY PURGE NOW", Exact),
+    fixed(1, "MEMORY STATS", Kind),
+    fixed(1, "MEMORY STATS NOW", Exact),
     fixed(1, "INFO keyspace", Kind),
     t(
         1,

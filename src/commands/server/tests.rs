@@ -1,5 +1,4 @@
-//! Tests of FLUSHALL, FLUSHDB, SWAPDB, TIME, ROLE, SHUTDOWN and MEMORY; the replies are Valkey
-//! 9.1.2's.
+//! Tests of FLUSHALL, FLUSHDB, SWAPDB, TIME, ROLE and SHUTDOWN; the replies are Valkey 9.1.2's.
 
 use std::time::{Duration, Instant};
 
@@ -259,91 +258,4 @@ fn flushall_empties_the_snapshot_too() {
     let mut t = Test::with(&["--save", ""]);
     t.run("FLUSHALL SYNC").is("+OK");
     assert_eq!(saves(&t), 0);
-}
-
-/// What MEMORY USAGE says.
-fn usage(t: &mut Test, key: &str) -> i64 {
-    let text = t.run(&format!("MEMORY USAGE {key}")).text();
-    text.strip_prefix(':').unwrap().parse().unwrap()
-}
-
-#[test]
-fn memory_usage_is_what_the_key_takes() {
-    let mut t = Test::new();
-    t.run("SET k 12345").is("+OK");
-    let small = usage(&mut t, "k");
-    // A key of one byte and an integer: at most 24 bytes, and a share of a small table.
-    assert!((16..2048).contains(&small), "{small}");
-    let text = "x".repeat(1000);
-    t.run(&format!("SET k {text}")).is("+OK");
-    assert!((900..=1400).contains(&(usage(&mut t, "k") - small)));
-    t.run(&format!("SET big {}", "x".repeat(100_000))).is("+OK");
-    assert!((100_000..120_000).contains(&usage(&mut t, "big")));
-    // Many keys share a table well: the sum is near what the allocator has handed out.
-    for key in 0..20_000 {
-        t.args(&[
-            b"SET",
-            format!("{key:016}").as_bytes(),
-            b"sixteen bytes ...",
-        ])
-        .is("+OK");
-    }
-    let per_key = usage(&mut t, "0000000000000007");
-    assert!((40..=72).contains(&per_key), "{per_key}");
-}
-
-#[test]
-fn memory_usage_leaves_no_trace() {
-    let mut t = Test::new();
-    t.run("SET a 1 PX 10").is("+OK");
-    usage(&mut t, "a");
-    t.run("MEMORY USAGE nokey").is("$-1");
-    t.clock.advance(10);
-    t.run("MEMORY USAGE a").is("$-1");
-    let stats = t.run("INFO stats").text();
-    assert!(
-        stats.contains("keyspace_hits:0 keyspace_misses:0"),
-        "{stats}"
-    );
-}
-
-#[test]
-fn memory_options() {
-    let mut t = Test::new();
-    t.run("SET a b").is("+OK");
-    let bytes = t.run("MEMORY USAGE a").text();
-    t.run("MEMORY USAGE a SAMPLES 5").is(&bytes);
-    t.run("MEMORY USAGE a samples 0 SAMPLES 6").is(&bytes);
-    for (line, error) in [
-        ("MEMORY USAGE a SAMPLES", "-ERR syntax error"),
-        ("MEMORY USAGE a SAMPLES -1", "-ERR syntax error"),
-        ("MEMORY USAGE a FOO 0", "-ERR syntax error"),
-        ("MEMORY USAGE nokey FOO", "-ERR syntax error"),
-        (
-            "MEMORY USAGE nokey SAMPLES x",
-            "-ERR value is not an integer or out of range",
-        ),
-        (
-            "MEMORY USAGE",
-            "-ERR wrong number of arguments for 'memory|usage' command",
-        ),
-        (
-            "MEMORY",
-            "-ERR wrong number of arguments for 'memory' command",
-        ),
-        (
-            "MEMORY HELP x",
-            "-ERR wrong number of arguments for 'memory|help' command",
-        ),
-        (
-            "MEMORY FOO",
-            "-ERR unknown subcommand 'FOO'. Try MEMORY HELP.",
-        ),
-    ] {
-        t.run(line).is(error);
-    }
-    let help = t.run("MEMORY HELP").text();
-    let first = "+MEMORY <subcommand> [<arg> [value] [opt] ...]. Subcommands are:";
-    assert!(help.starts_with(&format!("*6 {first} +USAGE ")), "{help}");
-    assert!(help.ends_with("+HELP +    Print this help."), "{help}");
 }

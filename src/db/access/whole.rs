@@ -11,7 +11,10 @@ use crate::ds::table::Table;
 
 use super::super::keyspace::{DbIndex, ShardData, ShardId};
 use super::super::wait::Ready;
-use super::{Access, held};
+use super::Access;
+
+/// Shards that tell what a key's share in its table is.
+const SHARE_SHARDS: usize = 16;
 
 impl Access<'_> {
     /// The command runs although the shards of its keys cannot be had: someone has the keyspace for
@@ -33,6 +36,14 @@ impl Access<'_> {
     #[inline]
     pub fn gave_up(&self) -> bool {
         self.gave_up
+    }
+
+    /// The command has done a part of its work, and is to be run again when others have had their turn.
+    /// Only of one that can wait, and holds nothing.
+    #[cold]
+    pub fn give_way(&mut self) {
+        debug_assert!(self.locks.is_empty());
+        self.gave_up = true;
     }
 
     /// Whether no shard is held.
@@ -94,6 +105,7 @@ impl Access<'_> {
         let mut ready = Vec::new();
         self.for_each_shard(|_, shard| {
             shard.side.listeners.untrack_all(&keyspace.tracked);
+            shard.side.ghosts.clear(&keyspace.usage);
             let flushed: SmallVec<[DbIndex; 16]> = match db {
                 Some(db) => [db].into_iter().collect(),
                 None => (0..shard.tables.len() as u32).map(DbIndex).collect(),
@@ -162,12 +174,31 @@ impl Access<'_> {
         Some(result)
     }
 
-    /// The share of one key in the memory of the table that holds it (or would hold it), bytes,
-    /// rounded up.
+    /// The share of one key in the memory of its database's tables, bytes, rounded up. Tables of different
+    /// shards are in different phases of their growth, so some of those that nobody uses just then are looked
+    /// at besides the key's own.
     pub fn table_bytes_per_key(&mut self, key: &[u8]) -> usize {
-        let (id, db) = (self.keyspace.shard_of(self.hash(key)), self.db);
-        let table = held(&mut self.locks, id).table(db);
-        table.map_or(0, |table| table.memory_bytes().div_ceil(table.len().max(1)))
+        let (own, db) = (self.keyspace.shard_of(self.hash(key)), self.db);
+        let shards = self.keyspace.shards();
+        let (mut bytes, mut keys) = (0, 0);
+        let mut add = |data: &ShardData| {
+            if let Some(table) = data.table(db) {
+                bytes += table.memory_bytes();
+                keys += table.len();
+            }
+        };
+        for step in 0..shards.min(SHARE_SHARDS) {
+            let id = ShardId(((own.0 as usize + step) % shards) as u32);
+            match self.locks.peek(id) {
+                Some(data) => add(data),
+                None => {
+                    if let Some(data) = self.keyspace.shard(id).try_lock() {
+                        add(&data);
+                    }
+                }
+            }
+        }
+        bytes.div_ceil(keys.max(1))
     }
 
     /// Exchanges two databases. Needs all shards (the exclusive path). Whoever waits for a key goes on

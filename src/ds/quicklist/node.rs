@@ -17,7 +17,9 @@ use super::{End, LISTPACK_BYTES};
 use crate::ds::buf::Buf;
 use crate::ds::collection::Element;
 use crate::ds::entry::size_class;
+use crate::ds::footprint::block_bytes;
 use crate::ds::listpack::{self, Needle, Value};
+use crate::ds::mover::Mover;
 use crate::util::lzf;
 
 /// Shorter nodes are not compressed, bytes.
@@ -146,12 +148,21 @@ impl Node {
             .is_break()
     }
 
+    /// Moves the buffer if it lies badly.
+    pub(super) fn relocate(&mut self, mover: &mut Mover<'_>) {
+        match &mut self.data {
+            Data::Packed { buf, .. } => mover.move_vec(buf),
+            Data::Plain(text) => mover.move_bytes(text),
+            Data::Compressed { lzf, .. } => mover.move_bytes(lzf),
+        }
+    }
+
     /// The memory of the node besides its place in the deque, bytes.
     pub(super) fn alloc_bytes(&self) -> usize {
         match &self.data {
-            Data::Packed { buf, .. } => size_class(buf.capacity()),
-            Data::Plain(text) => size_class(text.len()),
-            Data::Compressed { lzf, .. } => size_class(lzf.len()),
+            Data::Packed { buf, .. } => block_bytes(buf.capacity()),
+            Data::Plain(text) => block_bytes(text.len()),
+            Data::Compressed { lzf, .. } => block_bytes(lzf.len()),
         }
     }
 

@@ -17,7 +17,8 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use super::StreamId;
-use crate::ds::entry::size_class;
+use crate::ds::footprint;
+use crate::ds::mover::Mover;
 
 /// What stands in chunks.
 pub(super) trait Item: Clone {
@@ -91,6 +92,31 @@ impl<T: Item> Chunks<T> {
         self.len
     }
 
+    /// Moves the chunk of a number if it lies badly, and calls `each` with its items, whose ids stay; false if there
+    /// is none.
+    pub(super) fn relocate(
+        &mut self,
+        number: usize,
+        mover: &mut Mover<'_>,
+        mut each: impl FnMut(&mut Mover<'_>, &mut T),
+    ) -> bool {
+        let is_saving = self.saving.is_some();
+        let Some(chunk) = self.chunks.get_mut(number).filter(|_| !is_saving) else {
+            return false;
+        };
+        let items = &mut chunk.items;
+        // SAFETY: the item is in the living block of the deque, which lies in one run.
+        if let Some(first) = items.front()
+            && unsafe { mover.wants((&raw const *first).cast()) }
+        {
+            let mut moved = VecDeque::with_capacity(items.capacity());
+            moved.append(items);
+            *items = moved;
+        }
+        items.iter_mut().for_each(|item| each(mover, item));
+        true
+    }
+
     /// Where the first item is.
     #[inline]
     pub(super) fn start(&self) -> Pos {
@@ -108,6 +134,15 @@ impl<T: Item> Chunks<T> {
     #[inline]
     pub(super) fn get(&self, pos: Pos) -> Option<&T> {
         self.chunks.get(pos.chunk)?.items.get(pos.at)
+    }
+
+    /// The item before which there are `n`, found by going through the chunks.
+    pub(super) fn nth(&self, mut n: usize) -> Option<&T> {
+        self.chunks.iter().find_map(|chunk| {
+            let found = chunk.items.get(n);
+            n = n.saturating_sub(chunk.items.len());
+            found
+        })
     }
 
     /// The item at a place; its id may not be changed.
@@ -440,10 +475,7 @@ impl<T: Item> Chunks<T> {
 }
 
 fn block_bytes<T>(capacity: usize) -> usize {
-    match capacity {
-        0 => 0,
-        capacity => size_class(capacity.saturating_mul(size_of::<T>())),
-    }
+    footprint::block_bytes(capacity.saturating_mul(size_of::<T>()))
 }
 
 /// Items in their order, from both ends.

@@ -22,7 +22,9 @@ use super::element;
 use super::node::{Node, Walk, WalkBack};
 use super::radix;
 use super::{StreamId, save};
+use crate::ds::footprint;
 use crate::ds::listpack::{Listpack, Value};
+use crate::ds::mover::Mover;
 
 /// Up to where a node is filled: the directives of the same names.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -79,6 +81,23 @@ struct Saving {
     after: Option<StreamId>,
     /// How many nodes are still to be handed out.
     left: usize,
+}
+
+impl Entries {
+    /// Moves the nodes of one chunk that lie badly, see [`Mover`]; a cursor is the number of a chunk.
+    pub(super) fn relocate(&mut self, cursor: u64, mover: &mut Mover<'_>) -> u64 {
+        if self.saving.is_some() {
+            return 0;
+        }
+        let number = usize::try_from(cursor).unwrap_or(usize::MAX);
+        match self
+            .nodes
+            .relocate(number, mover, |mover, node| node.relocate(mover))
+        {
+            true => cursor + 1,
+            false => 0,
+        }
+    }
 }
 
 /// A copy, which is not being saved.
@@ -502,15 +521,10 @@ impl Entries {
     /// The memory in bytes, estimated from `samples` nodes; from all if that is 0.
     pub(super) fn alloc_bytes(&self, samples: usize) -> usize {
         let count = self.nodes.len();
-        let looked_at = match samples {
-            0 => count,
-            samples => samples.min(count),
-        };
-        let sampled = self.all_nodes().take(looked_at);
-        let sum = sampled.fold(0usize, |sum, node| sum.saturating_add(node.alloc_bytes()));
-        let all = match looked_at {
-            0 => 0,
-            looked_at => (sum as u128 * count as u128 / looked_at as u128) as usize,
+        let size = |at| self.nodes.nth(at).map_or(0, Node::alloc_bytes);
+        let all = match samples {
+            0 => self.all_nodes().map(Node::alloc_bytes).sum(),
+            samples => footprint::estimate(count, samples.min(count), size),
         };
         self.nodes.alloc_bytes().saturating_add(all)
     }

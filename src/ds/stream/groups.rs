@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use super::StreamId;
 use super::chunks::{Chunks, Item};
-use crate::ds::entry::size_class;
+use crate::ds::footprint::{block_bytes, btree_bytes};
 
 /// Which consumer of a group, while it is there; another one may have the same later.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Hash)]
@@ -25,7 +25,7 @@ pub struct ConsumerId(pub u32);
 /// The groups of a stream by their names.
 #[derive(Default)]
 pub struct Groups {
-    all: BTreeMap<Box<[u8]>, Group>,
+    all: BTreeMap<Box<[u8]>, Box<Group>>,
     /// Groups that were destroyed before a snapshot has walked them.
     destroyed: Vec<Group>,
 }
@@ -183,13 +183,13 @@ impl Groups {
     /// The group of this name.
     #[inline]
     pub fn get(&self, name: &[u8]) -> Option<&Group> {
-        self.all.get(name)
+        self.all.get(name).map(|group| &**group)
     }
 
     /// The group of this name, to be changed.
     #[inline]
     pub fn get_mut(&mut self, name: &[u8]) -> Option<&mut Group> {
-        self.all.get_mut(name)
+        self.all.get_mut(name).map(|group| &mut **group)
     }
 
     /// Creates a group; `None` if there is one of this name.
@@ -212,7 +212,7 @@ impl Groups {
             by_name: BTreeMap::new(),
             number: 0,
         };
-        Some(self.all.entry(name.into()).or_insert(group))
+        Some(self.all.entry(name.into()).or_insert(Box::new(group)))
     }
 
     /// Destroys a group; whether it was there.
@@ -221,30 +221,32 @@ impl Groups {
             return false;
         };
         if group.pending.is_saving() {
-            self.destroyed.push(group);
+            self.destroyed.push(*group);
         }
         true
     }
 
     /// All groups in the order of their names' bytes.
     pub fn iter_named(&self) -> impl ExactSizeIterator<Item = (&[u8], &Group)> {
-        self.all.iter().map(|(name, group)| (&**name, group))
+        self.all.iter().map(|(name, group)| (&**name, &**group))
     }
 
     /// All groups.
     pub fn iter(&self) -> impl Iterator<Item = &Group> {
-        self.all.values()
+        self.all.values().map(|group| &**group)
     }
 
     /// All groups, to be changed.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Group> {
-        self.all.values_mut()
+        self.all.values_mut().map(|group| &mut **group)
     }
 
     /// The memory in bytes.
     pub(super) fn alloc_bytes(&self) -> usize {
-        self.all.iter().fold(0usize, |sum, (name, group)| {
-            sum.saturating_add(size_class(name.len()) + size_of::<Group>())
+        let place = size_of::<(Box<[u8]>, Box<Group>)>();
+        let start = btree_bytes(self.all.len(), place);
+        self.all.iter().fold(start, |sum, (name, group)| {
+            sum.saturating_add(block_bytes(name.len()) + block_bytes(size_of::<Group>()))
                 .saturating_add(group.alloc_bytes())
         })
     }
@@ -263,7 +265,8 @@ impl Groups {
     /// The group of a snapshot, wherever it is.
     pub(super) fn saved_mut(&mut self, number: usize, name: &[u8]) -> Option<&mut Group> {
         let is_it = |group: &&mut Group| group.pending.is_saving() && group.number == number;
-        let found = self.all.get_mut(name).filter(|group| is_it(group));
+        let found = self.all.get_mut(name).map(|group| &mut **group);
+        let found = found.filter(|group| is_it(group));
         found.or_else(|| self.destroyed.iter_mut().find(is_it))
     }
 
@@ -452,12 +455,17 @@ impl Group {
     }
 
     fn alloc_bytes(&self) -> usize {
-        let slots = size_class(self.consumers.capacity() * size_of::<Option<Box<Consumer>>>());
-        let start = self.pending.alloc_bytes().saturating_add(slots);
+        let slots = self.consumers.capacity() * size_of::<Option<Box<Consumer>>>();
+        let free = self.free.capacity() * size_of::<u32>();
+        let names = size_of::<Arc<[u8]>>() + size_of::<ConsumerId>();
+        let start = block_bytes(slots)
+            + block_bytes(free)
+            + btree_bytes(self.by_name.len(), names)
+            + btree_bytes(self.large_counts.len(), size_of::<(StreamId, u64)>());
+        let start = start.saturating_add(self.pending.alloc_bytes());
         self.consumers().fold(start, |sum, (_, consumer)| {
-            let name = size_class(consumer.name.len() + 2 * size_of::<usize>());
-            let place = size_of::<(Arc<[u8]>, ConsumerId)>();
-            sum.saturating_add(name + place + size_class(size_of::<Consumer>()))
+            let name = block_bytes(consumer.name.len() + 2 * size_of::<usize>());
+            sum.saturating_add(name + block_bytes(size_of::<Consumer>()))
                 .saturating_add(consumer.pending.alloc_bytes())
         })
     }

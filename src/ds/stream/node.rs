@@ -33,7 +33,9 @@ use super::element::{self, fold, unfold};
 use super::entries::{Entry, Limits};
 use super::{StreamId, chunks};
 use crate::ds::entry::size_class;
+use crate::ds::footprint::block_bytes;
 use crate::ds::listpack::{self, Listpack, Value};
+use crate::ds::mover::Mover;
 
 /// The entry is deleted. (Redis's flags have these two bits, too.)
 const DELETED: u8 = 1;
@@ -479,9 +481,14 @@ impl Node {
         self.deleted += 1;
     }
 
+    /// Moves the entries if they lie badly.
+    pub(super) fn relocate(&mut self, mover: &mut Mover<'_>) {
+        mover.move_vec(&mut self.data);
+    }
+
     /// The memory besides its place among the others, bytes.
     pub(super) fn alloc_bytes(&self) -> usize {
-        size_class(self.data.capacity())
+        block_bytes(self.data.capacity())
     }
 
     /// Appends the listpack that Redis has for it.

@@ -96,7 +96,7 @@ impl<T: Item> Table<T> {
     }
 
     /// Rebuilds a segment with at least `homes` home lines.
-    fn resize(&mut self, dir_index: usize, homes: u32) {
+    pub(super) fn resize(&mut self, dir_index: usize, homes: u32) {
         let old = self.segment(dir_index);
         let run_start = self.run_start(dir_index, old);
         let mut items = Vec::new();
@@ -201,7 +201,10 @@ impl<T: Item> Table<T> {
     /// Enters a new segment into the directory.
     fn show(&mut self, run_start: usize, segment: Segment) {
         // SAFETY: the segment is live.
-        self.segment_bytes += unsafe { segment.memory_bytes() };
+        unsafe {
+            self.segment_bytes += segment.memory_bytes();
+            self.code_bytes += segment.code_bytes();
+        }
         let run_len = self.run_len(segment);
         self.dir[run_start..run_start + run_len].fill(segment);
     }
@@ -214,6 +217,7 @@ impl<T: Item> Table<T> {
         // SAFETY: the caller's.
         unsafe {
             self.segment_bytes -= segment.memory_bytes();
+            self.code_bytes -= segment.code_bytes();
             segment.free();
         }
     }

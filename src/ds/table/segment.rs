@@ -702,13 +702,23 @@ impl Segment {
     pub(super) unsafe fn memory_bytes(self) -> usize {
         // SAFETY: the caller's.
         let header = unsafe { &*self.header() };
-        let codes_bytes = match header.codes.is_null() {
+        // SAFETY: the caller's.
+        let code_bytes = unsafe { self.code_bytes() };
+        size_class(layout_of(self.homes()).size())
+            + code_bytes
+            + header.chain_lines as usize * size_class(size_of::<ChainLine>())
+    }
+
+    /// What of that the due codes take, but for the chain's.
+    ///
+    /// # Safety
+    /// As for [`Self::line`].
+    pub(super) unsafe fn code_bytes(self) -> usize {
+        // SAFETY: the caller's.
+        match unsafe { (*self.header()).codes.is_null() } {
             true => 0,
             false => size_class(self.stash().end * size_of::<Codes>()),
-        };
-        layout_of(self.homes()).size()
-            + codes_bytes
-            + header.chain_lines as usize * size_of::<ChainLine>()
+        }
     }
 }
 

@@ -123,6 +123,7 @@ fn check<T: Item>(table: &Table<T>) {
     let bits = table.dir_bits_for_test();
     assert!(table.dir.is_empty() || table.dir.len() == 1 << bits && table.dir.len() >= 2);
     let (mut len, mut expires_len, mut segments, mut deepest, mut bytes) = (0, 0, 0, 0, 0);
+    let mut code_bytes = 0;
     let mut least = NO_EXPIRY;
     let mut dir_index = 0;
     while dir_index < table.dir.len() {
@@ -137,7 +138,10 @@ fn check<T: Item>(table: &Table<T>) {
         segments += 1;
         deepest += usize::from(segment.depth() == bits);
         // SAFETY: the segment is live.
-        unsafe { bytes += segment.memory_bytes() };
+        unsafe {
+            bytes += segment.memory_bytes();
+            code_bytes += segment.code_bytes();
+        }
         let (items, expiring, bound) = check_segment(table, dir_index);
         len += items;
         expires_len += expiring;
@@ -162,6 +166,7 @@ fn check<T: Item>(table: &Table<T>) {
         (segments, deepest, bytes),
         (table.segments, table.deepest, table.segment_bytes)
     );
+    assert_eq!(code_bytes, table.code_bytes);
 }
 
 /// Verifies a segment; returns how many items it has and how many expire, and the first expiry.

@@ -9,6 +9,8 @@
 
 use std::ptr::NonNull;
 
+use crate::ds::entry::size_class;
+
 use super::leaf::{LEAF_MEMBERS, Leaf, Probe, Tie, Word};
 use super::member::MemberRef;
 use super::node::{self, Child, INNER_CHILDREN, Inner, Node, Target, View, ViewMut};
@@ -28,6 +30,11 @@ impl Tree {
     #[inline]
     pub(super) fn len(&self) -> usize {
         self.len
+    }
+
+    /// The root.
+    pub(super) fn root_mut(&mut self) -> Option<&mut Node> {
+        self.root.as_mut()
     }
 
     /// Adds a member that is not there.
@@ -228,16 +235,18 @@ impl Tree {
 
     /// The memory of the tree in bytes, without the members.
     pub(super) fn memory_bytes(&self) -> usize {
+        const LEAF_BYTES: usize = size_class(size_of::<Leaf>());
+        const INNER_BYTES: usize = size_class(size_of::<Inner>());
         fn of(node: &Node) -> usize {
             match node.view() {
-                View::Leaf(_) => size_of::<Leaf>(),
+                View::Leaf(_) => LEAF_BYTES,
                 View::Inner(inner) => {
                     let children = (0..inner.len()).map(|at| inner.child(at));
                     let below: usize = match inner.child(0).view() {
-                        View::Leaf(_) => inner.len() * size_of::<Leaf>(),
+                        View::Leaf(_) => inner.len() * LEAF_BYTES,
                         View::Inner(_) => children.map(of).sum(),
                     };
-                    below + size_of::<Inner>()
+                    below + INNER_BYTES
                 }
             }
         }
