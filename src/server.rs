@@ -191,6 +191,7 @@ impl Server {
         let policy = config.maxmemory_policy;
         self.keyspace.usage.set(
             policy.measure(),
+            config.maxmemory_bytes > 0 && policy.goes_by_use(),
             config.lfu_log_factor,
             config.lfu_decay_minutes,
         );

@@ -379,7 +379,7 @@ impl<'k> Access<'k> {
         let slot = found?;
         let table = &mut shard.tables[db.0 as usize];
         if self.touch {
-            self.stamp.written(&mut table.meta_mut(slot));
+            self.stamp.accessed(&mut table.meta_mut(slot));
         }
         let is_collection = table.get(slot).type_() != Type::String as u8;
         Some(KeyMut {
@@ -390,6 +390,7 @@ impl<'k> Access<'k> {
             home: self.keyspace.shard(id),
             keyspace: self.keyspace,
             effects: &mut self.effects,
+            stamp: self.stamp,
             db,
             hash,
             changes: 0,
@@ -431,7 +432,7 @@ impl<'k> Access<'k> {
         let slot = match found {
             Some(slot) => {
                 if self.touch {
-                    self.stamp.written(&mut table.meta_mut(slot));
+                    self.stamp.accessed(&mut table.meta_mut(slot));
                 }
                 slot
             }
@@ -440,7 +441,7 @@ impl<'k> Access<'k> {
                 let meta = Meta {
                     type_: type_ as u8,
                     enc: enc as u8,
-                    lru: self.stamp.fresh(),
+                    lru: self.stamp.fresh_or_known(&mut side.ghosts, db, hash),
                 };
                 self.effects.notify(EventClass::NEW, "new", db, key);
                 table.insert(hash, Entry::new(key, meta, value, None))
@@ -455,6 +456,7 @@ impl<'k> Access<'k> {
             home: self.keyspace.shard(id),
             keyspace: self.keyspace,
             effects: &mut self.effects,
+            stamp: self.stamp,
             db,
             hash,
             changes: 0,
@@ -499,11 +501,6 @@ impl<'k> Access<'k> {
     #[inline]
     pub fn set(&mut self, key: &[u8], type_: u8, enc: u8, value: NewValue<'_>, expire: Expire) {
         let hash = self.hash(key);
-        let meta = Meta {
-            type_,
-            enc,
-            lru: self.stamp.fresh(),
-        };
         let (id, seen) = (self.keyspace.shard_of(hash), self.seen());
         let shard = held(&mut self.locks, id);
         self.effects.changes += 1;
@@ -517,6 +514,8 @@ impl<'k> Access<'k> {
         self.effects.touched(side, total, hash, self.db, key);
         let Some(slot) = found else {
             self.effects.notify(EventClass::NEW, "new", self.db, key);
+            let lru = self.stamp.fresh_or_known(&mut side.ghosts, self.db, hash);
+            let meta = Meta { type_, enc, lru };
             let expire_at_ms = match expire {
                 Expire::At(at_ms) => Some(at_ms),
                 Expire::Keep | Expire::Never => None,
@@ -528,12 +527,11 @@ impl<'k> Access<'k> {
         };
         let old_expire = table.get(slot).expire_at_ms();
         if self.touch {
-            self.stamp.written(&mut table.meta_mut(slot));
+            self.stamp.accessed(&mut table.meta_mut(slot));
         }
-        let meta = Meta {
-            lru: table.get(slot).lru(),
-            ..meta
-        };
+        self.stamp.modified(&mut table.meta_mut(slot));
+        let lru = table.get(slot).lru();
+        let meta = Meta { type_, enc, lru };
         let expire_at_ms = match expire {
             Expire::Keep => old_expire,
             Expire::Never => None,
@@ -672,6 +670,7 @@ pub struct KeyMut<'a> {
     home: &'a Shard,
     keyspace: &'a Keyspace,
     effects: &'a mut Effects,
+    stamp: Stamp,
     db: DbIndex,
     hash: u64,
     changes: u64,
@@ -789,6 +788,7 @@ impl KeyMut<'_> {
     #[inline]
     pub fn touch(&mut self) {
         self.is_touched = true;
+        self.stamp.modified(&mut self.table.meta_mut(self.slot));
         let (total, key) = (&self.keyspace.tracked, self.table.get(self.slot).key());
         self.effects
             .touched(self.side, total, self.hash, self.db, key);

@@ -123,6 +123,17 @@ impl Policy {
         matches!(self, Policy::AllKeysRandom | Policy::VolatileRandom)
     }
 
+    /// Whether keys go by how they are used.
+    pub fn goes_by_use(self) -> bool {
+        !matches!(
+            self,
+            Policy::NoEviction
+                | Policy::AllKeysRandom
+                | Policy::VolatileRandom
+                | Policy::VolatileTtl
+        )
+    }
+
     /// Whether only keys with a TTL may go.
     pub fn is_volatile(self) -> bool {
         matches!(
@@ -230,6 +241,8 @@ struct Haul<'a> {
     bytes: u64,
     keys: usize,
     removed: &'a mut Vec<Entry>,
+    /// How use is measured at this moment.
+    stamp: Stamp,
 }
 
 impl Haul<'_> {
@@ -270,6 +283,7 @@ impl Keyspace {
             bytes: 0,
             keys: 0,
             removed: &mut removed,
+            stamp: self.usage.stamp(now_ms),
         };
         let found = match policy {
             Policy::VolatileTtl => self.evict_soonest(now_ms, &mut haul),
@@ -498,6 +512,8 @@ impl Keyspace {
         haul: &mut Haul<'_>,
     ) {
         let Hold { data, effects, .. } = hold;
+        let hash = self.hash(entry.view().key());
+        data.remember_evicted(&self.usage, haul.stamp, (db, hash), entry.view());
         let side = &mut data.side;
         side.forget_fields(db, &mut entry);
         let key = entry.view().key();
@@ -505,7 +521,7 @@ impl Keyspace {
             let deletion = self.lazyfree.deletion(Cause::Eviction);
             self.oplog.append(db, [deletion, key].into_iter());
         }
-        effects.touched(side, &self.tracked, self.hash(key), db, key);
+        effects.touched(side, &self.tracked, hash, db, key);
         effects.notify(EventClass::EVICTED, "evicted", db, key);
         side.waiters.end_with_key(db, key);
         let samples = if is_large(&entry) { SIZE_SAMPLES } else { 0 };

@@ -28,6 +28,7 @@ use super::lazyfree::{Cause, is_large};
 use super::notice::EventClass;
 use super::oplog::Draft;
 use super::side::Side;
+use super::usage::Renewal;
 
 /// Keys removed under one hold of a lock.
 pub(super) const SLICE_KEYS: usize = 64;
@@ -168,7 +169,9 @@ impl Keyspace {
         let _ = self.expire_clock.thread.set(std::thread::current());
         let wake_at_ms = &self.expire_clock.wake_at_ms;
         let mut removed = Vec::with_capacity(SLICE_KEYS);
+        let mut renewal = Renewal::default();
         while !stop() {
+            self.renew_some(&mut renewal, clock.unix_ms());
             // The clock is read for every pass: what falls due while a million keys are being
             // deleted is deleted along with them, not after them.
             let pass = self.expire_pass(clock.unix_ms(), &mut removed);

@@ -392,11 +392,6 @@ impl Shard {
     pub(super) fn lock(&self) -> ShardGuard<'_, ShardData> {
         self.data.lock()
     }
-
-    #[cfg(test)]
-    pub(super) fn try_lock(&self) -> Option<ShardGuard<'_, ShardData>> {
-        self.data.try_lock()
-    }
 }
 
 /// The shards that a command holds, ascending but for the first. Mostly one, so that has a place of its own.

@@ -17,6 +17,7 @@ use crate::ds::table::NO_EXPIRY;
 use super::keyspace::DbIndex;
 use super::listen::Listeners;
 use super::sizes::Sizes;
+use super::usage::Ghosts;
 use super::wait::Waiters;
 
 #[cfg(doc)]
@@ -36,6 +37,8 @@ pub struct Side {
     consumed: BTreeSet<DbIndex>,
     /// How large values are, when somebody wants to know.
     pub(super) sizes: Option<Box<Sizes>>,
+    /// How often keys were accessed that have been evicted.
+    pub(super) ghosts: Ghosts,
 }
 
 impl Side {

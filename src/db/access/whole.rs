@@ -105,6 +105,7 @@ impl Access<'_> {
         let mut ready = Vec::new();
         self.for_each_shard(|_, shard| {
             shard.side.listeners.untrack_all(&keyspace.tracked);
+            shard.side.ghosts.clear(&keyspace.usage);
             let flushed: SmallVec<[DbIndex; 16]> = match db {
                 Some(db) => [db].into_iter().collect(),
                 None => (0..shard.tables.len() as u32).map(DbIndex).collect(),

@@ -4,6 +4,8 @@
 //! the borders between lines but never the order, so "everything before this position has been
 //! seen" is all that a cursor has to say.
 
+use std::ptr::NonNull;
+
 use super::line::{self, Bits, LINE_SLOTS, Line};
 use super::segment::{ChainLines, Segment};
 use super::{Item, NO_EXPIRY, Table, prefetch_items};
@@ -26,6 +28,23 @@ impl<T: Item> Table<T> {
     /// whatever else happens to the table between the calls; an item that comes or goes, at most
     /// once for each time it is inserted.
     pub fn scan(&self, cursor: u64, budget: usize, mut f: impl FnMut(T::Ref<'_>)) -> u64 {
+        self.scan_raw(cursor, budget, |raw| {
+            // SAFETY: a live item's, which nobody changes while the table is borrowed.
+            f(unsafe { T::borrow(raw) });
+        })
+    }
+
+    /// As [`Table::scan`], to change only what a snapshot may show as it is later (the LRU field).
+    pub fn scan_metas(&mut self, cursor: u64, budget: usize, mut f: impl FnMut(T::Mut<'_>)) -> u64 {
+        self.scan_raw(cursor, budget, |raw| {
+            // SAFETY: a live item's; the table is borrowed mutably, and the scan itself is between
+            // two reads.
+            f(unsafe { T::borrow_mut(raw) });
+        })
+    }
+
+    /// [`Table::scan`], of items that are live as long as the table is borrowed.
+    fn scan_raw(&self, cursor: u64, budget: usize, mut f: impl FnMut(NonNull<u8>)) -> u64 {
         if self.len == 0 {
             return 0;
         }
@@ -46,15 +65,14 @@ impl<T: Item> Table<T> {
                 if segment.home_of_word(word) != home {
                     return;
                 }
+                let raw = line::pointer(word);
                 // SAFETY: an occupied word is a live item's, which nobody changes while the table
                 // is borrowed.
-                unsafe {
-                    let raw = line::pointer(word);
-                    if seen_before > 0 && self.position(T::hash(raw, &self.key_hash)) < position {
-                        return;
-                    }
-                    f(T::borrow(raw));
+                let hash = || unsafe { T::hash(raw, &self.key_hash) };
+                if seen_before > 0 && self.position(hash()) < position {
+                    return;
                 }
+                f(raw);
                 emitted = emitted.saturating_add(1);
             };
             emit_home(segment, home, &mut emit);
