@@ -515,6 +515,7 @@ impl Keyspace {
     ) {
         let Hold { data, effects, .. } = hold;
         let side = &mut data.side;
+        side.leave_size(db, hash, entry.view());
         side.forget_fields(db, &mut entry);
         let key = entry.view().key();
         if self.oplog.is_on() {

@@ -25,6 +25,7 @@ mod isolation;
 mod large;
 mod lifecycle;
 mod lualibs;
+mod maxmemory;
 mod misuse;
 mod monitor;
 mod persist_faults;
