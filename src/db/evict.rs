@@ -118,20 +118,15 @@ impl Policy {
         }
     }
 
+    /// Whether keys go by how they are used.
+    pub fn goes_by_use(self) -> bool {
+        let is_ttl = self == Policy::VolatileTtl;
+        self != Policy::NoEviction && !is_ttl && !self.is_random()
+    }
+
     /// Whether any key is as good as another.
     fn is_random(self) -> bool {
         matches!(self, Policy::AllKeysRandom | Policy::VolatileRandom)
-    }
-
-    /// Whether keys go by how they are used.
-    pub fn goes_by_use(self) -> bool {
-        !matches!(
-            self,
-            Policy::NoEviction
-                | Policy::AllKeysRandom
-                | Policy::VolatileRandom
-                | Policy::VolatileTtl
-        )
     }
 
     /// Whether only keys with a TTL may go.
@@ -241,8 +236,6 @@ struct Haul<'a> {
     bytes: u64,
     keys: usize,
     removed: &'a mut Vec<Entry>,
-    /// How use is measured at this moment.
-    stamp: Stamp,
 }
 
 impl Haul<'_> {
@@ -283,7 +276,6 @@ impl Keyspace {
             bytes: 0,
             keys: 0,
             removed: &mut removed,
-            stamp: self.usage.stamp(now_ms),
         };
         let found = match policy {
             Policy::VolatileTtl => self.evict_soonest(now_ms, &mut haul),
@@ -388,6 +380,8 @@ impl Keyspace {
                 });
             }
         }
+        let (key, usage) = ((candidate.db, candidate.hash), entry.lru());
+        hold.data.remember_evicted(&self.usage, stamp, key, usage);
         self.evict_slot(hold, candidate.db, slot, haul);
     }
 
@@ -520,9 +514,9 @@ impl Keyspace {
         haul: &mut Haul<'_>,
     ) {
         let Hold { data, effects, .. } = hold;
-        let hash = self.hash(entry.view().key());
-        data.remember_evicted(&self.usage, haul.stamp, (db, hash), entry.view());
         let side = &mut data.side;
+        let hash = self.hash(entry.view().key());
+        side.leave_size(db, hash, entry.view());
         side.forget_fields(db, &mut entry);
         let key = entry.view().key();
         if self.oplog.is_on() {

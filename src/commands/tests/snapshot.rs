@@ -163,7 +163,7 @@ fn change_stream(key: &str, way: u64, rng: &mut Rng) -> String {
 }
 
 /// A random command that changes something, perhaps.
-fn change(test: &mut Test, rng: &mut Rng) {
+pub(super) fn change(test: &mut Test, rng: &mut Rng) {
     let kind = ["s", "l", "t", "z", "h", "x"][rng.index(6)];
     let key = format!("{kind}{}", rng.below(6));
     let other = format!("{kind}{}", rng.below(6));

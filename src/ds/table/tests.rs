@@ -10,6 +10,7 @@ use super::segment::{base_of_depth, bit, window_of_position};
 use super::*;
 use crate::ds::entry::{Entry, Meta, NewValue, ValueRef};
 use crate::ds::hash::HashFunction;
+use crate::ds::mover::Mover;
 
 /// Miri is a thousand times slower, so it gets this fraction of the work.
 const MIRI: u64 = if cfg!(miri) { 25 } else { 1 };
@@ -397,6 +398,30 @@ impl ModelTest {
         met
     }
 
+    /// Moves some lines, or everything; every item is shown once then.
+    fn relocate(&mut self) {
+        let (mut cursor, mut seen) = (self.random.next() & !0xFFFF, 0);
+        if self.random.below(2) == 0 && !self.table.is_saving() {
+            cursor = 0;
+        }
+        let is_whole = cursor == 0;
+        loop {
+            let mut mover = Mover::of_all();
+            let mut shown = |_: &mut Mover<'_>, entry: &mut Entry, has_moved: bool| {
+                assert!(has_moved && self.model.contains_key(entry.view().key()));
+                seen += 1;
+            };
+            let mut freed = |old: NonNull<u8>, new: NonNull<u8>| assert_ne!(old, new);
+            cursor = self
+                .table
+                .relocate(cursor, &mut mover, &mut freed, &mut shown);
+            if cursor == 0 || !is_whole {
+                break;
+            }
+        }
+        assert!(!is_whole || seen == self.model.len());
+    }
+
     fn look_around(&mut self) {
         check(&self.table);
         assert_eq!(self.table.len(), self.model.len());
@@ -451,6 +476,7 @@ impl ModelTest {
             match self.random.below(100) {
                 0..20 => self.expire(keys),
                 20..25 if step % 8 == 0 => self.take_expired(),
+                25 if step % 8 == 0 => self.relocate(),
                 20..40 => self.delete(keys),
                 _ if shrinking => self.delete(keys),
                 _ => self.set(keys),
