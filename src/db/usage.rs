@@ -232,6 +232,15 @@ impl Stamp {
 }
 
 impl ShardData {
+    /// Asks for what may be known of a key from before it was evicted, under whichever policy; for one
+    /// that is evicted, too.
+    #[inline]
+    pub(super) fn prefetch_ghost(&self, db: DbIndex, hash: u64) {
+        if !self.side.ghosts.is_empty() {
+            self.side.ghosts.prefetch(hash_in(db, hash));
+        }
+    }
+
     /// Remembers what is known of a key that has just been evicted.
     pub(super) fn remember_evicted(
         &mut self,
