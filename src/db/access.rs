@@ -12,6 +12,7 @@ use crate::value::{self, Encoding, Type};
 
 use super::effects::Effects;
 use super::keyspace::{DbIndex, Keyspace, Locks, Shard, ShardData, ShardId, ShardStats};
+use super::lazyfree::Cause;
 use super::listen::WatchFlag;
 use super::notice::EventClass;
 use super::side::Side;
@@ -396,6 +397,7 @@ impl<'k> Access<'k> {
             is_touched: false,
             is_collection,
             is_new: false,
+            is_gone: false,
         })
     }
 
@@ -461,6 +463,7 @@ impl<'k> Access<'k> {
             is_touched: false,
             is_collection,
             is_new: found.is_none(),
+            is_gone: false,
         }
     }
 
@@ -517,7 +520,8 @@ impl<'k> Access<'k> {
                 Expire::At(at_ms) => Some(at_ms),
                 Expire::Keep | Expire::Never => None,
             };
-            table.insert(hash, Entry::new(key, meta, value, expire_at_ms));
+            let slot = table.insert(hash, Entry::new(key, meta, value, expire_at_ms));
+            side.enter_size(self.db, hash, table.get(slot));
             note_expire(self.keyspace, self.keyspace.shard(id), expire_at_ms);
             return;
         };
@@ -534,10 +538,12 @@ impl<'k> Access<'k> {
             Expire::At(at_ms) => Some(at_ms),
         };
         if expire_at_ms == old_expire && overwrite(table, slot, meta, &value) {
+            side.enter_size(self.db, hash, table.get(slot));
             return;
         }
         let mut old = table.replace(slot, Entry::new(key, meta, value, expire_at_ms));
         side.forget_fields(self.db, &mut old);
+        side.enter_size(self.db, hash, table.get(slot));
         self.effects.discard(old);
         note_expire(self.keyspace, self.keyspace.shard(id), expire_at_ms);
     }
@@ -610,6 +616,7 @@ impl<'k> Access<'k> {
         };
         self.keyspace.snapshot.note_moved(self.db, table.get(slot));
         let fields_at_ms = side.note_collection(self.db, table.get_mut(slot));
+        side.enter_size(self.db, hash, table.get(slot));
         note_expire(self.keyspace, self.keyspace.shard(id), expire_at_ms);
         note_expire(self.keyspace, self.keyspace.shard(id), fields_at_ms);
     }
@@ -621,7 +628,7 @@ impl<'k> Access<'k> {
         if removed {
             let id = self.keyspace.shard_of(self.hash(key));
             held(&mut self.locks, id).stats.expired += 1;
-            self.propagate_as([&b"UNLINK"[..], key]);
+            self.propagate_as([self.keyspace.lazyfree.deletion(Cause::Expiry), key]);
         }
         removed
     }
@@ -671,6 +678,8 @@ pub struct KeyMut<'a> {
     is_touched: bool,
     is_collection: bool,
     is_new: bool,
+    /// It has been taken out of the table.
+    is_gone: bool,
 }
 
 impl KeyMut<'_> {
@@ -797,6 +806,7 @@ impl KeyMut<'_> {
         self.touch();
         self.notify(EventClass::GENERIC, "del");
         let mut entry = self.table.remove(self.slot);
+        self.is_gone = true;
         self.side.forget_fields(self.db, &mut entry);
         entry
     }
@@ -806,6 +816,7 @@ impl KeyMut<'_> {
         let entry = self.table.get(self.slot);
         if value::is_empty(entry.type_(), entry.value()) {
             let mut entry = self.table.remove(self.slot);
+            self.is_gone = true;
             self.side.forget_fields(self.db, &mut entry);
             let key = entry.view().key();
             self.effects
@@ -860,6 +871,10 @@ impl Drop for KeyMut<'_> {
         }
         if self.is_collection {
             self.close_collection();
+        }
+        if !self.is_gone {
+            let entry = self.table.get(self.slot);
+            self.side.enter_size(self.db, self.hash, entry);
         }
     }
 }
@@ -938,7 +953,7 @@ fn find_live(
             let mut entry = shard.tables[db.0 as usize].remove(slot);
             shard.side.forget_fields(db, &mut entry);
             effects.discard(entry);
-            effects.log_expired(db, key);
+            effects.log_expired(keyspace.lazyfree.deletion(Cause::Expiry), db, key);
             effects.touched_expired(&mut shard.side, &keyspace.tracked, hash, db, key);
             effects.notify(EventClass::EXPIRED, "expired", db, key);
             shard.stats.expired += 1;

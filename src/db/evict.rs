@@ -10,7 +10,7 @@
 //!   at in one go is a run of whole lines of the table, asked for ahead (`ds::table`).
 //! - **Expires soonest** ([`soonest`]): the expiry index knows, so keys go in the order of their expiry.
 //!
-//! Nobody waits for a shard that is in use while there are others, and what was taken out is freed when no
+//! Nobody waits for a shard that is in use while keys of others may go, and what was taken out is freed when no
 //! shard is held, large values by the lazy-free thread.
 //!
 //! Invariant: what holds for a key that a command deletes holds for one that is evicted: the log repeats
@@ -23,7 +23,7 @@ mod soonest;
 #[cfg(test)]
 mod tests;
 
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 use smallvec::SmallVec;
 
@@ -34,8 +34,9 @@ use crate::util::rng::Rng;
 
 use super::effects::Effects;
 use super::keyspace::{DbIndex, Keyspace, ShardData, ShardId};
-use super::lazyfree::is_large;
+use super::lazyfree::{Cause, is_large};
 use super::notice::EventClass;
+use super::pressure::Pressure;
 use super::usage::{Measure, Stamp};
 use pool::{Candidate, Pool};
 
@@ -45,7 +46,7 @@ const SLICE_KEYS: usize = 16;
 const TRIES_MAX: usize = 4 * SLICE_KEYS;
 /// Keys that are looked at in one go.
 const LOOK_KEYS: usize = 64;
-/// Candidates that are passed over because their shards are in use, before one of these is waited for.
+/// Candidates that are kept although their shards are in use.
 const BUSY_MAX: usize = 4;
 /// Elements of a large value that are looked at to learn how much memory it takes.
 const SIZE_SAMPLES: usize = 5;
@@ -147,12 +148,12 @@ pub struct Eviction {
     limit_bytes: AtomicU64,
     policy: AtomicU8,
     samples: AtomicU32,
-    /// Evicted keys are logged as DEL (`lazyfree-lazy-eviction no`), as in Redis; else as UNLINK.
-    is_eager: AtomicBool,
     /// The shard where somebody looks for candidates next.
     next_shard: AtomicU32,
     /// Keys that were evicted.
     pub evicted_keys: AtomicU64,
+    /// How long memory has been above the limit, and who does something about it.
+    pub pressure: Pressure,
 }
 
 impl Eviction {
@@ -161,11 +162,6 @@ impl Eviction {
         self.policy.store(policy as u8, Ordering::Relaxed);
         self.samples.store(samples, Ordering::Relaxed);
         self.limit_bytes.store(limit_bytes, Ordering::Relaxed);
-    }
-
-    /// Sets `lazyfree-lazy-eviction`. Large values are freed in the background either way.
-    pub fn set_lazy(&self, is_lazy: bool) {
-        self.is_eager.store(!is_lazy, Ordering::Relaxed);
     }
 
     /// `maxmemory`; 0: no limit. Read before every command: a word that is hardly ever written.
@@ -187,6 +183,7 @@ impl Eviction {
     /// CONFIG RESETSTAT.
     pub fn reset_stats(&self) {
         self.evicted_keys.store(0, Ordering::Relaxed);
+        self.pressure.reset_stats();
     }
 }
 
@@ -329,19 +326,27 @@ impl Keyspace {
             let id = self.shard_of(candidate.hash);
             if hold.as_ref().is_none_or(|hold| hold.id != id) {
                 self.release(&mut hold);
-                hold = self.hold(id, busy.len() >= BUSY_MAX);
+                hold = self.hold(id, false);
             }
             match &mut hold {
                 Some(hold) => self.evict_candidate(sweep, hold, candidate, (policy, stamp), haul),
                 None if busy.len() < BUSY_MAX => busy.push(candidate),
-                None => break,
+                // It will be met again.
+                None => {}
             }
         }
         self.release(&mut hold);
-        for candidate in busy {
+        if haul.keys == 0 && !busy.is_empty() {
             looked = Looked::Busy;
-            sweep.pool.offer(candidate);
+            let candidate = busy.remove(0);
+            hold = self.hold(self.shard_of(candidate.hash), true);
+            if let Some(hold) = &mut hold {
+                self.evict_candidate(sweep, hold, candidate, (policy, stamp), haul);
+            }
+            self.release(&mut hold);
         }
+        busy.into_iter()
+            .for_each(|candidate| sweep.pool.offer(candidate));
         looked
     }
 
@@ -513,11 +518,8 @@ impl Keyspace {
         side.forget_fields(db, &mut entry);
         let key = entry.view().key();
         if self.oplog.is_on() {
-            let verb = match self.eviction.is_eager.load(Ordering::Relaxed) {
-                true => &b"DEL"[..],
-                false => b"UNLINK",
-            };
-            self.oplog.append(db, [verb, key].into_iter());
+            let deletion = self.lazyfree.deletion(Cause::Eviction);
+            self.oplog.append(db, [deletion, key].into_iter());
         }
         effects.touched(side, &self.tracked, self.hash(key), db, key);
         effects.notify(EventClass::EVICTED, "evicted", db, key);

@@ -11,6 +11,7 @@ use crate::ds::hash::KeyHash;
 use crate::ds::lock::{ShardGuard, ShardLock, lock_unless};
 use crate::ds::table::Table;
 
+use super::defrag::Defrag;
 use super::evict::{Eviction, Hand};
 use super::expire::ExpireClock;
 use super::gate::Gate;
@@ -19,6 +20,7 @@ use super::listen::Tracked;
 use super::notice::{Interest, Observer};
 use super::oplog::OpLog;
 use super::side::Side;
+use super::sizes::SizesClock;
 use super::snapshot::{ShardSnapshot, Snapshot};
 use super::usage::Usage;
 
@@ -137,6 +139,8 @@ pub struct Keyspace {
     pub expire_clock: ExpireClock,
     /// Frees large things in the background.
     pub lazyfree: LazyFree,
+    /// Moves the dataset together in memory.
+    pub defrag: Defrag,
     /// What is measured of how keys are used.
     pub usage: Usage,
     /// Which keys have to go when memory is full.
@@ -151,6 +155,8 @@ pub struct Keyspace {
     pub observer: OnceLock<Box<dyn Observer>>,
     /// The snapshot that is going on.
     pub snapshot: Snapshot,
+    /// Whether anybody wants to know how large values are.
+    pub(super) sizes: SizesClock,
     /// Changes since the server started or CONFIG RESETSTAT's kin; see [`Keyspace::changes`].
     changes: AtomicU64,
 }
@@ -177,6 +183,7 @@ impl Keyspace {
             gate: Gate::default(),
             expire_clock: ExpireClock::default(),
             lazyfree: LazyFree::default(),
+            defrag: Defrag::default(),
             usage: Usage::default(),
             eviction: Eviction::default(),
             oplog: OpLog::new(shards / SHARDS_PER_WORKER),
@@ -184,6 +191,7 @@ impl Keyspace {
             tracked: Tracked::default(),
             observer: OnceLock::new(),
             snapshot: Snapshot::default(),
+            sizes: SizesClock::default(),
             changes: AtomicU64::new(0),
         }
     }

@@ -14,6 +14,7 @@
 
 pub mod access;
 pub mod census;
+pub mod defrag;
 pub mod effects;
 pub mod evict;
 pub mod expire;
@@ -25,8 +26,10 @@ pub mod load;
 pub mod notice;
 pub mod oplog;
 pub mod prefixes;
+pub mod pressure;
 pub mod scan;
 pub mod side;
+pub mod sizes;
 pub mod snapshot;
 pub mod usage;
 pub mod wait;

@@ -146,6 +146,8 @@ impl Session {
             Flow::Chore(chore) => self.end_chore(chore),
             flow => flow,
         };
+        #[cfg(test)]
+        self.server.keyspace.check_small_sizes();
         (self.end_call(moment), flow)
     }
 

@@ -18,6 +18,7 @@ use crate::resp::parse::{Batch, Limits};
 use crate::resp::write::ReplyWriter;
 use crate::server::{Lifecycle, Server};
 use crate::spec::limits::{ARGS_MAX, INLINE_BYTES_MAX};
+use crate::sys::alloc;
 use crate::sys::process::{self, ThreadCpu};
 
 use super::connection::{self, Parcel};
@@ -169,6 +170,7 @@ pub fn start(
                 .build_local(LocalOptions::default())
         };
         let work = move || {
+            alloc::join_arena(index);
             let runtime = match runtime() {
                 Ok(runtime) => runtime,
                 Err(error) => {

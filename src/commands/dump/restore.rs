@@ -3,6 +3,7 @@
 
 use crate::commands::{CmdResult, Ctx, Next};
 use crate::config::RdbVersionCheck;
+use crate::db::lazyfree::Cause;
 use crate::db::notice::EventClass;
 use crate::persist::rdb::decode::{self, LoadOptions, RestoreError, RestoredKey};
 use crate::spec::CmdError;
@@ -51,7 +52,8 @@ pub(super) fn restore(ctx: &mut Ctx<'_>) -> CmdResult {
     let entry = decode::restore(payload, &restored, &load_options(ctx)).map_err(error)?;
     if expire_at_ms.is_some_and(|at_ms| at_ms <= now_ms) {
         if ctx.db.remove(key) {
-            ctx.db.propagate_as([&b"UNLINK"[..], key]);
+            let deletion = ctx.db.keyspace().lazyfree.deletion(Cause::Command);
+            ctx.db.propagate_as([deletion, key]);
         }
     } else {
         ctx.db.put_unused(entry);

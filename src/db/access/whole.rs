@@ -54,6 +54,14 @@ impl Access<'_> {
         self.gave_up
     }
 
+    /// The command has done a part of its work, and is to be run again when others have had their turn.
+    /// Only of one that can wait, and holds nothing.
+    #[cold]
+    pub fn give_way(&mut self) {
+        debug_assert!(self.locks.is_empty());
+        self.gave_up = true;
+    }
+
     /// Whether no shard is held.
     pub fn holds_none(&self) -> bool {
         self.locks.is_empty()
