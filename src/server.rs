@@ -10,7 +10,7 @@ use crate::client::Registry;
 use crate::client::inbox::OutputClass;
 use crate::client::pause::Pause;
 use crate::config::{Config, ConfigStore, Field};
-use crate::db::{EventClass, Keyspace};
+use crate::db::{EventClass, Keyspace, defrag};
 use crate::ds::hash::{HashFunction, KeyHash};
 use crate::persist;
 use crate::persist::disk::Disk;
@@ -108,6 +108,19 @@ fn disk(config: &Config) -> Arc<dyn Disk> {
     Arc::new(crate::persist::disk::fake::FakeDisk::new(dir))
 }
 
+fn defrag_settings(config: &Config) -> defrag::Settings {
+    defrag::Settings {
+        is_on: config.activedefrag,
+        ignored_bytes: config.active_defrag_ignore_bytes,
+        lower_percent: config.active_defrag_threshold_lower,
+        upper_percent: config.active_defrag_threshold_upper,
+        cycle_min_percent: config.active_defrag_cycle_min,
+        cycle_max_percent: config.active_defrag_cycle_max,
+        cycle_us: config.active_defrag_cycle_us,
+        elements_max: config.active_defrag_max_scan_fields,
+    }
+}
+
 impl Server {
     /// A server with an empty dataset.
     pub fn new(store: ConfigStore, clock: Clock) -> Server {
@@ -178,12 +191,25 @@ impl Server {
         let policy = config.maxmemory_policy;
         self.keyspace.usage.set(
             policy.measure(),
+            config.maxmemory_bytes > 0 && policy.goes_by_use(),
             config.lfu_log_factor,
             config.lfu_decay_minutes,
         );
         self.keyspace
             .eviction
             .set(config.maxmemory_bytes, policy, config.maxmemory_samples);
+        let pressure = &self.keyspace.eviction.pressure;
+        pressure.set_tenacity(config.maxmemory_eviction_tenacity);
+        if config.maxmemory_bytes > 0 {
+            // It may be lower than before, and nobody be there who writes.
+            pressure.wake();
+        }
+        self.keyspace.defrag.set(defrag_settings(&config));
+        self.keyspace.lazyfree.set(
+            config.lazyfree_lazy_eviction,
+            config.lazyfree_lazy_expire,
+            config.lazyfree_lazy_server_del,
+        );
         self.keyspace.expire_clock.set_importing(config.import_mode);
         let notify = &config.notify_keyspace_events;
         self.event_channels.set(notify.keyspace, notify.keyevent);
@@ -195,11 +221,16 @@ impl Server {
             });
     }
 
-    /// Memory in use that does not count against `maxmemory`: what waits to be written to the log. Making
-    /// room by deleting keys would only add to it.
+    /// Memory in use that does not count against `maxmemory`: what waits to be written to the log, and
+    /// what is kept for a snapshot. Making room by deleting keys would only add to it.
     pub fn not_counted_bytes(&self) -> u64 {
+        let keyspace = &self.keyspace;
+        let held_bytes = keyspace.snapshot.held_bytes();
+        if !keyspace.oplog.is_on() {
+            return held_bytes;
+        }
         let aof = self.persist.aof();
-        aof.map_or(0, |aof| aof.buffered_bytes(&self.keyspace.oplog))
+        held_bytes + aof.map_or(0, |aof| aof.buffered_bytes(&keyspace.oplog))
     }
 
     /// The configuration as it is now.

@@ -35,6 +35,7 @@ pub(super) fn tick(server: &Server) {
     server.stats.note_memory(used_bytes, now_ms);
     note_startup(server, used_bytes, now_ms);
     server.stats.hot.tick(now_ms);
+    server.keyspace.forget_idle_sizes(now_ms);
     look_after_clients(server, now_ms);
     limit_tracked(server);
 }

@@ -21,6 +21,7 @@ use crate::client::Signal;
 use crate::commands::CommandTable;
 use crate::config::{self, CheckAof, Config, ConfigStore, Field, Ping, Sources, Supervised};
 use crate::exec::load::{self, NotLoaded};
+use crate::exec::memory::{Evictor, Slice};
 use crate::net::balance::Balance;
 use crate::net::listener::{self, Acceptor, Bound};
 use crate::net::worker;
@@ -42,6 +43,8 @@ const PROCESS_FDS: u64 = 20;
 const WORKER_FDS: u64 = 4;
 /// Time between two runs of the cron.
 const CRON_TICK: Duration = Duration::from_millis(100);
+/// A lower `maxmemory` is warned of.
+const MAXMEMORY_LITTLE_BYTES: u64 = 1 << 20;
 /// How long running connections may take to end.
 const SHUTDOWN_MAX: Duration = Duration::from_secs(10);
 
@@ -89,7 +92,8 @@ pub fn run(sources: &Sources) -> anyhow::Result<()> {
         }
     };
     let pid_file = PidFile::write(&config);
-    alloc::start_background_thread();
+    alloc::start(!config.disable_thp);
+    alloc::set_background_thread(config.jemalloc_bg_thread);
     let server = Arc::new(Server::new(store, Clock::real()));
     own_data_directory(&server)?;
     let served = serve(&server, Arc::new(table), bound, level, supervision);
@@ -119,7 +123,7 @@ fn serve(
     server.on_config_change(apply_config(level, rebinds));
     // Nobody is served before the dataset is there, but for what the admission rules allow.
     server.persist.mark(Marks::LOADING, true);
-    let expiry = runtime.block_on(async {
+    let upkeep = runtime.block_on(async {
         let balance = Arc::new(Balance::new(server.clone(), crew.clone()));
         let acceptor = Acceptor::new(server.clone(), crew, balance.clone());
         server
@@ -128,6 +132,7 @@ fn serve(
         tokio::spawn(async move { balance.run().await });
         tokio::spawn(rebind(acceptor.clone(), rebind_inbox));
         tokio::spawn(run_cron(server.clone()));
+        tokio::spawn(evict(server.clone()));
         // Before anyone is told that we are ready: from then on a signal ends the server in order.
         tokio::spawn(stop_on_signal(server.clone(), Signals::new()));
         server.enter(Lifecycle::Loading);
@@ -142,11 +147,12 @@ fn serve(
             Ok(loaded) => loaded,
             Err(_) => loading.await,
         };
-        let mut expiry = None;
+        let mut upkeep = Vec::new();
         if loaded.is_ok() && server.lifecycle() == Lifecycle::Loading {
-            expiry = Some(start_expiry(server)?);
+            upkeep = start_upkeep(server)?;
             server.enter(Lifecycle::Running);
             tracing::info!("Ready to accept connections");
+            warn_of_little_memory(&server.config());
             supervision.tell("STATUS=Ready to accept connections\nREADY=1");
         }
         match loaded {
@@ -158,15 +164,15 @@ fn serve(
         acceptor.stop().await;
         match loaded {
             Err(NotLoaded::Failed) => bail!("the dataset could not be loaded, see the log"),
-            _ => anyhow::Ok(expiry),
+            _ => anyhow::Ok(upkeep),
         }
     })?;
     close_clients(server);
     drop(runtime);
     join(workers);
-    if let Some(expiry) = expiry {
-        expiry.thread().unpark();
-        let _ = expiry.join();
+    for thread in upkeep {
+        thread.thread().unpark();
+        let _ = thread.join();
     }
     rewriting::close(server);
     Ok(())
@@ -225,15 +231,23 @@ fn join(workers: Vec<JoinHandle<()>>) {
     }
 }
 
-fn start_expiry(server: &Arc<Server>) -> anyhow::Result<JoinHandle<()>> {
-    let server = server.clone();
+/// Starts what looks after the dataset besides its clients: expiry, and moving it together in memory.
+fn start_upkeep(server: &Arc<Server>) -> anyhow::Result<Vec<JoinHandle<()>>> {
+    let builder = |name: &str| std::thread::Builder::new().name(name.into());
+    let expiring = server.clone();
     let expire = move || {
-        let stop = || server.lifecycle() >= Lifecycle::Stopping;
-        server.keyspace.expire_forever(&server.clock, stop);
+        let stop = || expiring.lifecycle() >= Lifecycle::Stopping;
+        expiring.keyspace.expire_forever(&expiring.clock, stop);
     };
-    Ok(std::thread::Builder::new()
-        .name("kivi-expire".into())
-        .spawn(expire)?)
+    let moving = server.clone();
+    let defrag = move || {
+        let stop = || moving.lifecycle() >= Lifecycle::Stopping;
+        moving.keyspace.defrag_forever(stop);
+    };
+    Ok(vec![
+        builder("kivi-expire").spawn(expire)?,
+        builder("kivi-defrag").spawn(defrag)?,
+    ])
 }
 
 async fn run_cron(server: Arc<Server>) {
@@ -242,6 +256,21 @@ async fn run_cron(server: Arc<Server>) {
         cron::tick(&server);
         rewriting::tick(&server);
         saving::tick(&server);
+    }
+}
+
+/// Makes room when memory is above its limit and commands alone have no time for it, or do not come.
+async fn evict(server: Arc<Server>) {
+    let evictor = Evictor::default();
+    loop {
+        server.keyspace.eviction.pressure.woken().await;
+        loop {
+            match evictor.slice(&server) {
+                Slice::Done => break,
+                Slice::More => tokio::task::yield_now().await,
+                Slice::Barred => server.keyspace.gate.opened().await,
+            }
+        }
     }
 }
 
@@ -332,6 +361,10 @@ fn apply_config(
             rewriting::dir_changed(server);
             Ok(())
         }
+        Field::JemallocBgThread => {
+            alloc::set_background_thread(after.jemalloc_bg_thread);
+            Ok(())
+        }
         // What was compiled under the other settings is not run again.
         Field::LuaEnableInsecureApi | Field::LuaEnableDeprecatedApi => {
             drop(server.scripts.cache.flush());
@@ -357,6 +390,10 @@ fn apply_config(
                 )),
             }
         }
+        Field::Maxmemory => {
+            warn_of_eviction(server, after.maxmemory_bytes);
+            Ok(())
+        }
         // One CONFIG SET may change both: the second finds nothing left to do.
         Field::Bind | Field::Port if is_serving(server) => {
             let (answer, result) = std::sync::mpsc::sync_channel(1);
@@ -377,6 +414,29 @@ fn apply_config(
         }
         _ => Ok(()),
     })
+}
+
+/// A limit that is lower than what is in use.
+fn warn_of_eviction(server: &Server, limit_bytes: u64) {
+    let used_bytes = alloc::allocated_bytes().saturating_sub(server.not_counted_bytes());
+    if limit_bytes > 0 && limit_bytes < used_bytes {
+        tracing::warn!(
+            "WARNING: the new maxmemory value set via CONFIG SET ({limit_bytes}) is smaller than the current memory \
+             usage ({used_bytes}). This will result in key eviction and/or the inability to accept new write commands \
+             depending on the maxmemory-policy."
+        );
+    }
+}
+
+/// A limit that hardly anything fits into is likely to be meant otherwise.
+fn warn_of_little_memory(config: &Config) {
+    let limit_bytes = config.maxmemory_bytes;
+    if (1..MAXMEMORY_LITTLE_BYTES).contains(&limit_bytes) {
+        tracing::warn!(
+            "WARNING: You specified a maxmemory value that is less than 1MB (current value is {limit_bytes} bytes). \
+             Are you sure this is what you really want?"
+        );
+    }
 }
 
 /// Whether addresses are bound.

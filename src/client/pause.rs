@@ -37,6 +37,11 @@ impl Pause {
         }
     }
 
+    /// Whether anything is held back at `now_ms`.
+    pub fn is_on(&self, now_ms: u64) -> bool {
+        self.mode(now_ms) != PauseMode::None
+    }
+
     /// When the pause in force ends, Unix ms; 0 when there is none.
     pub fn until_ms(&self, now_ms: u64) -> u64 {
         match self.mode(now_ms) {

@@ -124,6 +124,7 @@ fn resetstat(ctx: &mut Ctx<'_>) -> CmdResult {
     ctx.server.stats.reset();
     ctx.server.clients.reset_stats();
     ctx.server.keyspace.lazyfree.reset_stats();
+    ctx.server.keyspace.defrag.reset_stats();
     ctx.server.keyspace.eviction.reset_stats();
     ctx.server.scripts.cache.reset_stats();
     ctx.server.keyspace.expire_clock.reset_stats();

@@ -12,6 +12,7 @@
 use std::time::Duration;
 
 use crate::client::Signal;
+use crate::db::usage::{Measure, Stamp};
 use crate::db::{Expire, Lookup};
 use crate::ds::collection::Collection;
 use crate::ds::entry::NewValue;
@@ -205,7 +206,7 @@ fn stringmatch_test(ctx: &mut Ctx<'_>) -> CmdResult {
 fn object(ctx: &mut Ctx<'_>) -> CmdResult {
     let key = ctx.args.bytes()?;
     let fast = ctx.args.take("fast");
-    let now = crate::db::usage::lru_clock(ctx.clock_ms());
+    let stamp = ctx.db.keyspace().usage.stamp(ctx.clock_ms());
     let text = ctx.db.with_key(key, |db| {
         let entry = db.find(key, Lookup::Silent)?;
         let encoding = Encoding::from_nibble(entry.enc()).name();
@@ -213,19 +214,31 @@ fn object(ctx: &mut Ctx<'_>) -> CmdResult {
             true => String::new(),
             false => format!("serializedlength:{} ", serialized::entry_len(entry)),
         };
-        let (address, lru) = (entry.key().as_ptr(), entry.lru());
-        let idle_secs = now.wrapping_sub(lru) & 0xff_ffff;
+        let (address, used) = (entry.key().as_ptr(), usage_figures(stamp, entry.lru()));
         let nodes = match entry.value().as_collection() {
             Some(Collection::List(list)) => quicklist_figures(list, fast),
             _ => String::new(),
         };
         Some(format!(
-            "Value at:{address:p} refcount:1 encoding:{encoding} {length}lru:{lru} \
-             lru_seconds_idle:{idle_secs}{nodes}"
+            "Value at:{address:p} refcount:1 encoding:{encoding} {length}{used}{nodes}"
         ))
     });
     ctx.out.simple(&text.flatten().ok_or(CmdError::NoSuchKey)?);
     Ok(Next::Done)
+}
+
+/// What DEBUG OBJECT tells of a key's use.
+fn usage_figures(stamp: Stamp, lru: u32) -> String {
+    match stamp.measure() {
+        Measure::Lfu => {
+            let (counter, minutes) = (stamp.frequency(lru), stamp.counted_at_minutes(lru));
+            format!("lfu_freq:{counter} lfu_access_time_minutes:{minutes}")
+        }
+        Measure::Lru | Measure::Lrm => {
+            let (clock, secs) = (stamp.shown_clock(lru), stamp.idle_secs(lru));
+            format!("lru:{clock} lru_seconds_idle:{secs}")
+        }
+    }
 }
 
 /// What DEBUG OBJECT tells of a long list.

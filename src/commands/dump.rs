@@ -4,7 +4,7 @@
 //! checksum behind them.
 
 use crate::db::Lookup;
-use crate::persist::rdb::encode::{self, EncodeOptions, Idle};
+use crate::persist::rdb::encode::{self, EncodeOptions};
 use crate::spec::{AclCategories, Flags, Group, KeyFlags, KeySpec};
 
 use super::{CmdResult, Command, Ctx, Next, command};
@@ -49,7 +49,7 @@ fn dump(ctx: &mut Ctx<'_>) -> CmdResult {
     let key = ctx.args.bytes()?;
     let options = EncodeOptions {
         compress: ctx.config.rdbcompression,
-        idle: Idle::None,
+        usage: None,
     };
     match ctx.db.find(key, Lookup::Read) {
         Some(entry) => ctx.out.bulk(&encode::dump(entry, &options)),

@@ -10,13 +10,12 @@ use crate::persist::rdb::encode;
 use crate::script::functions::{Library, LoadOptions, NO_FUNCTION, RestorePolicy};
 use crate::script::running::Kind;
 use crate::server::functions;
-use crate::spec::{AclCategories, CmdError, Flags, Group, KeyFlags, KeySpec};
+use crate::spec::{AclCategories, CmdError, Flags, Group, KeyFlags, KeySpec, ScriptCode};
 use crate::util::glob::glob_match;
 use crate::util::num;
 
 use super::{
-    CmdResult, Command, Ctx, Handler, Next, ScriptCall, ScriptCode, c_text, command, container,
-    help, is,
+    CmdResult, Command, Ctx, Handler, Next, ScriptCall, c_text, command, container, help, is,
 };
 
 #[cfg(test)]
@@ -67,6 +66,7 @@ pub(super) const COMMANDS: &[Command] = &[
         "Calls a function of a library.",
     )
     .keys(&[RW])
+    .script(ScriptCode::Function)
     .syntax(FCALL_SYNTAX),
     row(
         "fcall_ro",
@@ -77,6 +77,7 @@ pub(super) const COMMANDS: &[Command] = &[
         "Calls a function of a library that only reads.",
     )
     .keys(&[RO])
+    .script(ScriptCode::Function)
     .syntax(FCALL_SYNTAX),
     command("function", -2, Flags::NONE, container)
         .docs(

@@ -8,9 +8,9 @@
 //! DEL and UNLINK are one: large values are always freed in the background.
 
 use crate::db::notice::EventClass;
-use crate::db::usage::lru_clock;
+use crate::db::usage::{Measure, Stamp};
 use crate::db::{Access, DbIndex, Lookup, PREFETCH_KEYS_MAX};
-use crate::ds::entry::{Entry, EntryRef, LRU_MAX, NewValue, ValueRef};
+use crate::ds::entry::{Entry, EntryRef, NewValue, ValueRef};
 use crate::spec::{AclCategories, Args, CmdError, Flags, Group, KeyFlags, KeySpec};
 use crate::value::{self, Encoding, Type};
 
@@ -193,6 +193,11 @@ const NOT_LFU: CmdError = CmdError::text(
      when switching between policies at runtime LRU and LFU data will take some time to adjust.",
 );
 
+const IS_LFU: CmdError = CmdError::text(
+    "ERR An LFU maxmemory policy is selected, idle time not tracked. Please note that when \
+     switching between policies at runtime LRU and LFU data will take some time to adjust.",
+);
+
 const NOT_INT32: CmdError =
     CmdError::text("ERR value is out of range, value must between -2147483648 and 2147483647");
 
@@ -313,7 +318,8 @@ fn rename_if(ctx: &mut Ctx<'_>, may: impl FnOnce(bool) -> bool) -> Result<bool, 
     if ctx.db.find_mut(from).is_none() {
         return Err(CmdError::NoSuchKey);
     }
-    let taken = ctx.db.find_mut(to).is_some();
+    // Of the same name it is found again.
+    let taken = from == to || ctx.db.find_mut(to).is_some();
     if !may(taken) {
         return Ok(false);
     }
@@ -386,24 +392,29 @@ fn object_encoding(ctx: &mut Ctx<'_>) -> CmdResult {
 
 /// OBJECT FREQ key
 fn object_freq(ctx: &mut Ctx<'_>) -> CmdResult {
-    let key = ctx.args.bytes()?;
-    if ctx.db.exists(key, Lookup::Untold) {
-        return Err(NOT_LFU);
-    }
-    ctx.out.null();
-    Ok(Next::Done)
+    object_use(ctx, |stamp, lru| match stamp.measure() {
+        Measure::Lfu => Ok(stamp.frequency(lru).into()),
+        Measure::Lru | Measure::Lrm => Err(NOT_LFU),
+    })
 }
 
 /// OBJECT IDLETIME key
 fn object_idletime(ctx: &mut Ctx<'_>) -> CmdResult {
+    object_use(ctx, |stamp, lru| match stamp.measure() {
+        Measure::Lfu => Err(IS_LFU),
+        Measure::Lru | Measure::Lrm => Ok(stamp.idle_secs(lru) as i64),
+    })
+}
+
+/// Replies what a key's LRU field says.
+fn object_use(
+    ctx: &mut Ctx<'_>,
+    read: impl FnOnce(Stamp, u32) -> Result<i64, CmdError>,
+) -> CmdResult {
     let key = ctx.args.bytes()?;
-    let clock = lru_clock(ctx.clock_ms());
+    let stamp = ctx.db.keyspace().usage.stamp(ctx.clock_ms());
     match ctx.db.find(key, Lookup::Untold) {
-        // The clock has 24 bits: it starts anew every 194 days.
-        Some(entry) => {
-            let idle_seconds = clock.wrapping_sub(entry.lru()) & LRU_MAX;
-            ctx.out.integer(idle_seconds.into());
-        }
+        Some(entry) => ctx.out.integer(read(stamp, entry.lru())?),
         None => ctx.out.null(),
     }
     Ok(Next::Done)

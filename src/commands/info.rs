@@ -14,6 +14,7 @@ use std::sync::atomic::Ordering;
 
 use crate::client::pause::PauseMode;
 use crate::config::{Config, Supervised};
+use crate::db::sizes::SizesReport;
 use crate::db::usage::lru_clock;
 use crate::db::{Access, Census};
 use crate::server::{KIVI_VERSION, REDIS_VERSION, Server};
@@ -26,6 +27,7 @@ use crate::util::rng::Rng;
 
 use super::{CmdResult, Command, CommandTable, Ctx, Next, command};
 
+mod keysizes;
 mod memory;
 mod persistence;
 mod scripts;
@@ -59,9 +61,22 @@ struct Section {
     name: &'static str,
     /// As its heading shows it.
     title: &'static str,
-    /// Shown when no section is asked for.
-    default: bool,
+    /// For whom it is shown who does not name it.
+    shown: Shown,
     write: fn(&mut Report<'_, '_>),
+}
+
+/// Words that ask for several sections.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Shown {
+    /// None: it has to be named.
+    Named,
+    /// `everything`
+    Everything,
+    /// `all` as well
+    All,
+    /// `default` and no word at all as well
+    Default,
 }
 
 const fn section(
@@ -70,10 +85,14 @@ const fn section(
     default: bool,
     write: fn(&mut Report<'_, '_>),
 ) -> Section {
+    let shown = match default {
+        true => Shown::Default,
+        false => Shown::All,
+    };
     Section {
         name,
         title,
-        default,
+        shown,
         write,
     }
 }
@@ -100,7 +119,21 @@ const SECTIONS: &[Section] = &[
         scripts::engines,
     ),
     section("keyspace", "Keyspace", true, keyspace),
+    KEYSIZES,
+    BIGKEYS,
 ];
+const KEYSIZES: Section = Section {
+    name: "keysizes",
+    title: "Keysizes",
+    shown: Shown::Everything,
+    write: keysizes::write,
+};
+const BIGKEYS: Section = Section {
+    name: "bigkeys",
+    title: "Bigkeys",
+    shown: Shown::Named,
+    write: keysizes::write_largest,
+};
 
 fn info(ctx: &mut Ctx<'_>) -> CmdResult {
     let mut wanted = [false; SECTIONS.len()];
@@ -119,7 +152,15 @@ fn info(ctx: &mut Ctx<'_>) -> CmdResult {
         census: OnceCell::new(),
         sum: OnceCell::new(),
         crowd: OnceCell::new(),
+        sizes: None,
     };
+    let needs_sizes = SECTIONS.iter().zip(wanted).any(|(section, wanted)| {
+        wanted && matches!(section.name, name if name == KEYSIZES.name || name == BIGKEYS.name)
+    });
+    if needs_sizes && !keysizes::count(&mut report, ctx.may_block) {
+        ctx.db.give_way();
+        return Ok(Next::Done);
+    }
     for (section, _) in SECTIONS.iter().zip(wanted).filter(|(_, wanted)| *wanted) {
         if !report.text.is_empty() {
             report.text.push_str("\r\n");
@@ -136,11 +177,16 @@ fn info(ctx: &mut Ctx<'_>) -> CmdResult {
 
 /// Adds the sections that an argument names; none for an unknown one.
 fn want(wanted: &mut [bool; SECTIONS.len()], name: &[u8]) {
-    let all = name.eq_ignore_ascii_case(b"all") || name.eq_ignore_ascii_case(b"everything");
-    let default = name.eq_ignore_ascii_case(b"default");
+    let words = [
+        ("everything", Shown::Everything),
+        ("all", Shown::All),
+        ("default", Shown::Default),
+    ];
+    let mut words = words.iter();
+    let from = words.find(|(word, _)| name.eq_ignore_ascii_case(word.as_bytes()));
     for (section, wanted) in SECTIONS.iter().zip(wanted) {
         let named = name.eq_ignore_ascii_case(section.name.as_bytes());
-        *wanted |= all || (default && section.default) || named;
+        *wanted |= named || from.is_some_and(|(_, from)| section.shown >= *from);
     }
 }
 
@@ -154,6 +200,7 @@ struct Report<'r, 'k> {
     census: OnceCell<Census>,
     sum: OnceCell<Rc<stats::Local>>,
     crowd: OnceCell<Crowd>,
+    sizes: Option<SizesReport>,
 }
 
 /// Figures about all clients.
@@ -379,9 +426,13 @@ fn stats(report: &mut Report<'_, '_>) {
     pubsub_stats(report);
     report.zeros(&["latest_fork_usec", "total_forks", "migrate_cached_sockets"]);
     report.zeros(&["slave_expires_tracked_keys"]);
-    report.zeros(&["active_defrag_hits", "active_defrag_misses"]);
-    report.zeros(&["active_defrag_key_hits", "active_defrag_key_misses"]);
-    report.zeros(&["total_active_defrag_time", "current_active_defrag_time"]);
+    let defrag = report.server.keyspace.defrag.stats();
+    report.line("active_defrag_hits", defrag.hits);
+    report.line("active_defrag_misses", defrag.misses);
+    report.line("active_defrag_key_hits", defrag.key_hits);
+    report.line("active_defrag_key_misses", defrag.key_misses);
+    report.line("total_active_defrag_time", defrag.total_ms);
+    report.line("current_active_defrag_time", defrag.current_ms);
     tracking_stats(report);
     io_stats(report);
     report.zeros(&[
@@ -445,10 +496,10 @@ fn keyspace_stats(report: &mut Report<'_, '_>) {
     report.line("evicted_clients", evicted.load(Ordering::Relaxed));
     let scripts = report.server.scripts.cache.figures();
     report.line("evicted_scripts", scripts.evicted);
-    report.zeros(&[
-        "total_eviction_exceeded_time",
-        "current_eviction_exceeded_time",
-    ]);
+    let (server, pressure) = (report.server, &report.server.keyspace.eviction.pressure);
+    let (total_us, current_us) = pressure.exceeded_us(server.clock.unix_us());
+    report.line("total_eviction_exceeded_time", total_us / 1000);
+    report.line("current_eviction_exceeded_time", current_us / 1000);
     report.line("keyspace_hits", counters.hits);
     report.line("keyspace_misses", counters.misses);
 }

@@ -94,22 +94,11 @@ pub enum Next {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ScriptCall {
     /// What the second argument is.
-    pub code: ScriptCode,
+    pub code: crate::spec::ScriptCode,
     /// How many of the arguments are keys.
     pub numkeys: usize,
     /// Commands that write are refused (EVAL_RO and its like).
     pub is_read_only: bool,
-}
-
-/// What names a script.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum ScriptCode {
-    /// Its source (EVAL).
-    Source,
-    /// The SHA1 of its source (EVALSHA).
-    Sha,
-    /// The name of a function (FCALL).
-    Function,
 }
 
 /// What takes long or touches files: done on a thread of its own. The reply is a line, mostly OK, or

@@ -7,12 +7,10 @@ use std::sync::Arc;
 
 use crate::script::running::Kind;
 use crate::script::{Script, cache};
-use crate::spec::{AclCategories, CmdError, Flags, Group, KeyFlags, KeySpec};
+use crate::spec::{AclCategories, CmdError, Flags, Group, KeyFlags, KeySpec, ScriptCode};
 use crate::sys::lua::State;
 
-use super::{
-    CmdResult, Command, Ctx, Handler, Next, ScriptCall, ScriptCode, command, container, help, is,
-};
+use super::{CmdResult, Command, Ctx, Handler, Next, ScriptCall, command, container, help, is};
 
 #[cfg(test)]
 mod tests;
@@ -40,6 +38,7 @@ const RO: KeySpec = KeySpec::keynum(2, 1, 1, KeyFlags::RO.and(KeyFlags::ACCESS))
 /// One of the rows that run a script.
 const fn run(
     name: &'static str,
+    code: ScriptCode,
     flags: Flags,
     run: Handler,
     keys: &'static [KeySpec],
@@ -47,6 +46,7 @@ const fn run(
     summary: &'static str,
 ) -> Command {
     command(name, -3, flags, run)
+        .script(code)
         .keys(keys)
         .acl(AclCategories::SCRIPTING)
         .docs(Group::Scripting, since, "Depends on the script", summary)
@@ -56,6 +56,7 @@ const fn run(
 pub(super) const COMMANDS: &[Command] = &[
     run(
         "eval",
+        ScriptCode::Source,
         RUN_RW,
         eval,
         &[RW.notes(
@@ -67,6 +68,7 @@ pub(super) const COMMANDS: &[Command] = &[
     .syntax(EVAL_SYNTAX),
     run(
         "evalsha",
+        ScriptCode::Sha,
         RUN_RW,
         evalsha,
         &[RW],
@@ -76,6 +78,7 @@ pub(super) const COMMANDS: &[Command] = &[
     .syntax(EVALSHA_SYNTAX),
     run(
         "evalsha_ro",
+        ScriptCode::Sha,
         RUN_RO,
         evalsha_ro,
         &[RO],
@@ -85,6 +88,7 @@ pub(super) const COMMANDS: &[Command] = &[
     .syntax(EVALSHA_SYNTAX),
     run(
         "eval_ro",
+        ScriptCode::Source,
         RUN_RO,
         eval_ro,
         &[RO.notes(

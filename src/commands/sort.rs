@@ -17,6 +17,7 @@ use std::ops::Range;
 use smallvec::SmallVec;
 
 use super::{CmdResult, Command, Ctx, Next, command};
+use crate::db::lazyfree::Cause;
 use crate::db::notice::EventClass;
 use crate::db::{Access, Expire, Lookup};
 use crate::ds::listpack::Value;
@@ -434,7 +435,8 @@ fn store(
     db.notify(EventClass::LIST, "sortstore", destination);
     if db.effects.has_passed_expired() {
         let texts = found.items.iter().map(|item| item.element.of(&found.text));
-        db.also_propagate([&b"UNLINK"[..], destination]);
+        let deletion = db.keyspace().lazyfree.deletion(Cause::Command);
+        db.also_propagate([deletion, destination]);
         db.propagate_as([&b"RPUSH"[..], destination].into_iter().chain(texts));
     }
     // Writing the key is one of the changes.

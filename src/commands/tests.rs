@@ -15,6 +15,7 @@ use crate::util::clock::Clock;
 mod events;
 mod fuzz;
 pub(crate) mod propagation;
+mod relocate;
 mod script;
 mod snapshot;
 mod transactions;
@@ -74,6 +75,11 @@ impl Test {
         let server = Server::on_disk(store, clock.clone(), Arc::new(disk));
         let server = Arc::new(server);
         server.enter(Lifecycle::Running);
+        // Every test is one of what is known of the sizes of values: see `Keyspace::check_sizes`.
+        let keyspace = &server.keyspace;
+        let mut access = Access::new(keyspace, keyspace.lock_none(), DbIndex(0), START_MS, false);
+        access.sizes(usize::MAX).expect("nobody holds a shard");
+        drop(access);
         Test {
             session: Session::new(server, table.clone()),
             clock,

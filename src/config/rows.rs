@@ -294,11 +294,10 @@ const THE_PROCESS: &[Directive] = &[
     .doc("Adjusts how likely the kernel kills this process when memory runs out."),
     row("oom-score-adj-values", Kind::OomScores, "0 200 800", Later)
         .doc("Adjustments for a primary, a replica and a background child."),
-    row("disable-thp", Kind::Bool, "yes", Later)
+    row("disable-thp", Kind::Bool, "no", Working)
         .immutable()
-        .met_by("no")
-        .doc("Switches transparent huge pages off for the process."),
-    row("jemalloc-bg-thread", Kind::Bool, "yes", Later)
+        .doc("Switches transparent huge pages off for the process; Kivi asks for them where memory only grows."),
+    row("jemalloc-bg-thread", Kind::Bool, "yes", Working)
         .doc("Lets the allocator give memory back in a thread of its own."),
     row("ignore-warnings", ANY, "", Accepted).doc(
         "Start-up warnings to leave out; the only one there is (ARM64-COW-BUG) concerns \
@@ -461,7 +460,7 @@ const LIMITS: &[Directive] = &[
     .doc("What to evict when memory is full."),
     row("maxmemory-samples", int(1, 64), "5", Working)
         .doc("Keys looked at to choose one to evict."),
-    row("maxmemory-eviction-tenacity", int(0, 100), "10", Later)
+    row("maxmemory-eviction-tenacity", int(0, 100), "10", Working)
         .doc("How long one command may spend on evicting, 0 to 100."),
     row("maxmemory-clients", Kind::MemoryOrPercent, "0", Working).doc(
         "Most memory for all clients together, in bytes or as a percentage of \
@@ -514,12 +513,12 @@ const EXPIRY_LAZY_FREEING_AND_MEMORY_UPKEEP: &[Directive] = &[
         "Effort of the search for expired keys; Kivi expires on time and searches for \
          nothing.",
     ),
-    row("lazyfree-lazy-eviction", Kind::Bool, "yes", Accepted)
-        .doc("Frees evicted values in the background; Kivi always does for large ones."),
-    row("lazyfree-lazy-expire", Kind::Bool, "yes", Accepted)
-        .doc("Frees expired values in the background; Kivi always does for large ones."),
-    row("lazyfree-lazy-server-del", Kind::Bool, "yes", Accepted)
-        .doc("Frees overwritten values in the background; Kivi always does for large ones."),
+    row("lazyfree-lazy-eviction", Kind::Bool, "yes", Working)
+        .doc("Logs evicted keys as UNLINK, else as DEL; large values are always freed in the background."),
+    row("lazyfree-lazy-expire", Kind::Bool, "yes", Working)
+        .doc("Logs expired keys as UNLINK, else as DEL; large values are always freed in the background."),
+    row("lazyfree-lazy-server-del", Kind::Bool, "yes", Working)
+        .doc("Logs keys that a command empties or replaces as UNLINK, else as DEL; large values are always freed in the background."),
     row("lazyfree-lazy-user-del", Kind::Bool, "yes", Accepted).doc(
         "Lets DEL free in the background as UNLINK does; Kivi always does for large \
          values.",
@@ -530,26 +529,27 @@ const EXPIRY_LAZY_FREEING_AND_MEMORY_UPKEEP: &[Directive] = &[
     ),
     row("activerehashing", Kind::Bool, "yes", Accepted)
         .doc("Spends idle time on rehashing; Kivi's table never rehashes as a whole."),
-    row("activedefrag", Kind::Bool, "no", Later)
-        .doc("Moves data together when memory is fragmented."),
+    row("activedefrag", Kind::Bool, "yes", Working).doc(
+        "Moves data together when memory is fragmented, in a thread of its own that holds up nobody.",
+    ),
     row(
         "active-defrag-ignore-bytes",
         memory(1, MAX),
         "104857600",
-        Later,
+        Working,
     )
-    .doc("Fragmented bytes below which nothing is moved."),
-    row("active-defrag-threshold-lower", int(0, 1000), "10", Later)
+    .doc("Fragmented bytes below which nothing is moved; a tenth of it above the upper threshold."),
+    row("active-defrag-threshold-lower", int(0, 1000), "10", Working)
         .doc("Percentage of fragmentation at which moving starts."),
-    row("active-defrag-threshold-upper", int(0, 1000), "100", Later)
+    row("active-defrag-threshold-upper", int(0, 1000), "100", Working)
         .doc("Percentage of fragmentation at which the most effort is spent."),
-    row("active-defrag-cycle-min", int(1, 99), "1", Later)
-        .doc("Percentage of CPU time to spend at the lower threshold."),
-    row("active-defrag-cycle-max", int(1, 99), "25", Later)
-        .doc("Percentage of CPU time to spend at the upper threshold."),
-    row("active-defrag-cycle-us", int(0, 100000), "500", Later)
+    row("active-defrag-cycle-min", int(1, 99), "1", Working)
+        .doc("Percentage of a processor to spend at the lower threshold."),
+    row("active-defrag-cycle-max", int(1, 99), "25", Working)
+        .doc("Percentage of a processor to spend at the upper threshold."),
+    row("active-defrag-cycle-us", int(0, 100000), "500", Working)
         .doc("Length of one slice of moving, in microseconds."),
-    row("active-defrag-max-scan-fields", int(1, MAX), "1000", Later)
+    row("active-defrag-max-scan-fields", int(1, MAX), "1000", Working)
         .doc("Elements of a collection above which it is moved in steps."),
 ];
 

@@ -121,6 +121,8 @@ fields! {
     MaxmemoryPolicy maxmemory_policy: Policy = "maxmemory-policy";
     /// Keys looked at to choose one to evict.
     MaxmemorySamples maxmemory_samples: u32 = "maxmemory-samples";
+    /// How long one command may spend on evicting, 0 to 100.
+    MaxmemoryEvictionTenacity maxmemory_eviction_tenacity: u32 = "maxmemory-eviction-tenacity";
     /// How fast the counter of LFU saturates.
     LfuLogFactor lfu_log_factor: u32 = "lfu-log-factor";
     /// Minutes in which the counter of LFU loses one; 0: never.
@@ -152,8 +154,34 @@ fields! {
     LuaEnableInsecureApi lua_enable_insecure_api: bool = "lua-enable-insecure-api";
     /// Scripts have functions that are deprecated.
     LuaEnableDeprecatedApi lua_enable_deprecated_api: bool = "lua-enable-deprecated-api";
+    /// Use no huge pages.
+    DisableThp disable_thp: bool = "disable-thp";
+    /// The allocator gives pages back in a thread of its own.
+    JemallocBgThread jemalloc_bg_thread: bool = "jemalloc-bg-thread";
+    /// The log says UNLINK, not DEL, of keys that were evicted.
+    LazyfreeLazyEviction lazyfree_lazy_eviction: bool = "lazyfree-lazy-eviction";
+    /// The log says UNLINK, not DEL, of keys that have expired.
+    LazyfreeLazyExpire lazyfree_lazy_expire: bool = "lazyfree-lazy-expire";
+    /// The log says UNLINK, not DEL, of keys that a command has replaced or emptied.
+    LazyfreeLazyServerDel lazyfree_lazy_server_del: bool = "lazyfree-lazy-server-del";
     /// FLUSHALL and FLUSHDB without a mode free in the background.
     LazyfreeLazyUserFlush lazyfree_lazy_user_flush: bool = "lazyfree-lazy-user-flush";
+    /// Move data together when memory is fragmented.
+    ActiveDefrag activedefrag: bool = "activedefrag";
+    /// Fragmented bytes below which nothing is moved.
+    ActiveDefragIgnoreBytes active_defrag_ignore_bytes: u64 = "active-defrag-ignore-bytes";
+    /// Percentage of fragmentation at which moving starts.
+    ActiveDefragThresholdLower active_defrag_threshold_lower: u32 = "active-defrag-threshold-lower";
+    /// Percentage of fragmentation at which the most effort is spent.
+    ActiveDefragThresholdUpper active_defrag_threshold_upper: u32 = "active-defrag-threshold-upper";
+    /// Percentage of a processor to spend at the lower threshold.
+    ActiveDefragCycleMin active_defrag_cycle_min: u32 = "active-defrag-cycle-min";
+    /// Percentage of a processor to spend at the upper threshold.
+    ActiveDefragCycleMax active_defrag_cycle_max: u32 = "active-defrag-cycle-max";
+    /// Length of one slice of moving, in microseconds.
+    ActiveDefragCycleUs active_defrag_cycle_us: u32 = "active-defrag-cycle-us";
+    /// Elements of a collection above which it is moved in steps.
+    ActiveDefragMaxScanFields active_defrag_max_scan_fields: u64 = "active-defrag-max-scan-fields";
     /// Fields up to which a hash stays compact.
     HashMaxListpackEntries hash_max_listpack_entries: u64 = "hash-max-listpack-entries";
     /// Bytes of a field or value up to which a hash stays compact.

@@ -12,6 +12,7 @@ use crate::value::{self, Encoding, Type};
 
 use super::effects::Effects;
 use super::keyspace::{DbIndex, Keyspace, Locks, Shard, ShardData, ShardId, ShardStats};
+use super::lazyfree::Cause;
 use super::listen::WatchFlag;
 use super::notice::EventClass;
 use super::side::Side;
@@ -378,7 +379,7 @@ impl<'k> Access<'k> {
         let slot = found?;
         let table = &mut shard.tables[db.0 as usize];
         if self.touch {
-            self.stamp.written(&mut table.meta_mut(slot));
+            self.stamp.accessed(&mut table.meta_mut(slot));
         }
         let is_collection = table.get(slot).type_() != Type::String as u8;
         Some(KeyMut {
@@ -389,12 +390,14 @@ impl<'k> Access<'k> {
             home: self.keyspace.shard(id),
             keyspace: self.keyspace,
             effects: &mut self.effects,
+            stamp: self.stamp,
             db,
             hash,
             changes: 0,
             is_touched: false,
             is_collection,
             is_new: false,
+            is_gone: false,
         })
     }
 
@@ -429,7 +432,7 @@ impl<'k> Access<'k> {
         let slot = match found {
             Some(slot) => {
                 if self.touch {
-                    self.stamp.written(&mut table.meta_mut(slot));
+                    self.stamp.accessed(&mut table.meta_mut(slot));
                 }
                 slot
             }
@@ -438,7 +441,7 @@ impl<'k> Access<'k> {
                 let meta = Meta {
                     type_: type_ as u8,
                     enc: enc as u8,
-                    lru: self.stamp.fresh(),
+                    lru: self.stamp.fresh_or_known(&mut side.ghosts, db, hash),
                 };
                 self.effects.notify(EventClass::NEW, "new", db, key);
                 table.insert(hash, Entry::new(key, meta, value, None))
@@ -453,12 +456,14 @@ impl<'k> Access<'k> {
             home: self.keyspace.shard(id),
             keyspace: self.keyspace,
             effects: &mut self.effects,
+            stamp: self.stamp,
             db,
             hash,
             changes: 0,
             is_touched: false,
             is_collection,
             is_new: found.is_none(),
+            is_gone: false,
         }
     }
 
@@ -496,11 +501,6 @@ impl<'k> Access<'k> {
     #[inline]
     pub fn set(&mut self, key: &[u8], type_: u8, enc: u8, value: NewValue<'_>, expire: Expire) {
         let hash = self.hash(key);
-        let meta = Meta {
-            type_,
-            enc,
-            lru: self.stamp.fresh(),
-        };
         let (id, seen) = (self.keyspace.shard_of(hash), self.seen());
         let shard = held(&mut self.locks, id);
         self.effects.changes += 1;
@@ -514,32 +514,36 @@ impl<'k> Access<'k> {
         self.effects.touched(side, total, hash, self.db, key);
         let Some(slot) = found else {
             self.effects.notify(EventClass::NEW, "new", self.db, key);
+            let lru = self.stamp.fresh_or_known(&mut side.ghosts, self.db, hash);
+            let meta = Meta { type_, enc, lru };
             let expire_at_ms = match expire {
                 Expire::At(at_ms) => Some(at_ms),
                 Expire::Keep | Expire::Never => None,
             };
-            table.insert(hash, Entry::new(key, meta, value, expire_at_ms));
+            let slot = table.insert(hash, Entry::new(key, meta, value, expire_at_ms));
+            side.enter_size(self.db, hash, table.get(slot));
             note_expire(self.keyspace, self.keyspace.shard(id), expire_at_ms);
             return;
         };
         let old_expire = table.get(slot).expire_at_ms();
         if self.touch {
-            self.stamp.written(&mut table.meta_mut(slot));
+            self.stamp.accessed(&mut table.meta_mut(slot));
         }
-        let meta = Meta {
-            lru: table.get(slot).lru(),
-            ..meta
-        };
+        self.stamp.modified(&mut table.meta_mut(slot));
+        let lru = table.get(slot).lru();
+        let meta = Meta { type_, enc, lru };
         let expire_at_ms = match expire {
             Expire::Keep => old_expire,
             Expire::Never => None,
             Expire::At(at_ms) => Some(at_ms),
         };
         if expire_at_ms == old_expire && overwrite(table, slot, meta, &value) {
+            side.enter_size(self.db, hash, table.get(slot));
             return;
         }
         let mut old = table.replace(slot, Entry::new(key, meta, value, expire_at_ms));
         side.forget_fields(self.db, &mut old);
+        side.enter_size(self.db, hash, table.get(slot));
         self.effects.discard(old);
         note_expire(self.keyspace, self.keyspace.shard(id), expire_at_ms);
     }
@@ -612,6 +616,7 @@ impl<'k> Access<'k> {
         };
         self.keyspace.snapshot.note_moved(self.db, table.get(slot));
         let fields_at_ms = side.note_collection(self.db, table.get_mut(slot));
+        side.enter_size(self.db, hash, table.get(slot));
         note_expire(self.keyspace, self.keyspace.shard(id), expire_at_ms);
         note_expire(self.keyspace, self.keyspace.shard(id), fields_at_ms);
     }
@@ -623,7 +628,7 @@ impl<'k> Access<'k> {
         if removed {
             let id = self.keyspace.shard_of(self.hash(key));
             held(&mut self.locks, id).stats.expired += 1;
-            self.propagate_as([&b"UNLINK"[..], key]);
+            self.propagate_as([self.keyspace.lazyfree.deletion(Cause::Expiry), key]);
         }
         removed
     }
@@ -665,6 +670,7 @@ pub struct KeyMut<'a> {
     home: &'a Shard,
     keyspace: &'a Keyspace,
     effects: &'a mut Effects,
+    stamp: Stamp,
     db: DbIndex,
     hash: u64,
     changes: u64,
@@ -672,6 +678,8 @@ pub struct KeyMut<'a> {
     is_touched: bool,
     is_collection: bool,
     is_new: bool,
+    /// It has been taken out of the table.
+    is_gone: bool,
 }
 
 impl KeyMut<'_> {
@@ -780,6 +788,7 @@ impl KeyMut<'_> {
     #[inline]
     pub fn touch(&mut self) {
         self.is_touched = true;
+        self.stamp.modified(&mut self.table.meta_mut(self.slot));
         let (total, key) = (&self.keyspace.tracked, self.table.get(self.slot).key());
         self.effects
             .touched(self.side, total, self.hash, self.db, key);
@@ -797,6 +806,7 @@ impl KeyMut<'_> {
         self.touch();
         self.notify(EventClass::GENERIC, "del");
         let mut entry = self.table.remove(self.slot);
+        self.is_gone = true;
         self.side.forget_fields(self.db, &mut entry);
         entry
     }
@@ -806,6 +816,7 @@ impl KeyMut<'_> {
         let entry = self.table.get(self.slot);
         if value::is_empty(entry.type_(), entry.value()) {
             let mut entry = self.table.remove(self.slot);
+            self.is_gone = true;
             self.side.forget_fields(self.db, &mut entry);
             let key = entry.view().key();
             self.effects
@@ -860,6 +871,10 @@ impl Drop for KeyMut<'_> {
         }
         if self.is_collection {
             self.close_collection();
+        }
+        if !self.is_gone {
+            let entry = self.table.get(self.slot);
+            self.side.enter_size(self.db, self.hash, entry);
         }
     }
 }
@@ -938,7 +953,7 @@ fn find_live(
             let mut entry = shard.tables[db.0 as usize].remove(slot);
             shard.side.forget_fields(db, &mut entry);
             effects.discard(entry);
-            effects.log_expired(db, key);
+            effects.log_expired(keyspace.lazyfree.deletion(Cause::Expiry), db, key);
             effects.touched_expired(&mut shard.side, &keyspace.tracked, hash, db, key);
             effects.notify(EventClass::EXPIRED, "expired", db, key);
             shard.stats.expired += 1;

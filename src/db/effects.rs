@@ -370,9 +370,9 @@ impl Effects {
 
     /// Records that a key was found expired, and deleted.
     #[cold]
-    pub(super) fn log_expired(&mut self, db: DbIndex, key: &[u8]) {
+    pub(super) fn log_expired(&mut self, deletion: &[u8], db: DbIndex, key: &[u8]) {
         if self.is_logged {
-            let argv = [&b"UNLINK"[..], key].into_iter();
+            let argv = [deletion, key].into_iter();
             self.log().draft.push(db, argv);
         }
     }

@@ -1,29 +1,55 @@
 //! Eviction: which keys go when memory is full, and what follows from their going.
 //!
-//! Whoever needs room calls [`Keyspace::evict_some`] while he holds no shard. Candidates are taken from
-//! whole lines of one shard's table, which cost one miss of the cache for up to eight of them, and the
-//! one that is used least goes (see [`super::usage`]; for `volatile-ttl` the one that expires first).
-//! Whether there is room at all is asked elsewhere: here nothing is measured.
+//! Whoever needs room calls [`Keyspace::evict_some`] while he holds no shard; whether there is room at all
+//! is asked elsewhere: here nothing is measured but what the keys that go have taken.
+//!
+//! - **Used least** (LRU, LFU, LRM), or any key: a [`hand`](Hand) goes round each shard, and all threads
+//!   together go round the shards, so nobody looks at a key again before all others were looked at. For
+//!   each key that goes, `maxmemory-samples` keys are looked at; the best of what a thread has met are in
+//!   its [`Pool`], whichever shard or database they are in, and the very best goes first. What is looked
+//!   at in one go is a run of whole lines of the table, asked for ahead (`ds::table`).
+//! - **Expires soonest** ([`soonest`]): the expiry index knows, so keys go in the order of their expiry.
+//!
+//! Nobody waits for a shard that is in use while keys of others may go, and what was taken out is freed when no
+//! shard is held, large values by the lazy-free thread.
 //!
 //! Invariant: what holds for a key that a command deletes holds for one that is evicted: the log repeats
 //! it, whoever watches, tracks or waits for it is told, a snapshot that is going on has it.
 //!
 //! To add a policy: a variant of [`Policy`], its word in `config`, what it measures.
 
+mod pool;
+mod soonest;
+#[cfg(test)]
+mod tests;
+
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 
+use smallvec::SmallVec;
+
 use crate::ds::entry::{Entry, EntryRef};
+use crate::ds::lock::ShardGuard;
 use crate::ds::table::Slot;
 use crate::util::rng::Rng;
 
 use super::effects::Effects;
 use super::keyspace::{DbIndex, Keyspace, ShardData, ShardId};
-use super::lazyfree::is_large;
+use super::lazyfree::{Cause, is_large};
 use super::notice::EventClass;
+use super::pressure::Pressure;
 use super::usage::{Measure, Stamp};
+use pool::{Candidate, Pool};
 
-/// Lines of tables that are looked at in vain before nothing is taken to be evictable.
-const FRUITLESS_LINES_MAX: usize = 4096;
+/// Keys that go in one call.
+const SLICE_KEYS: usize = 16;
+/// Candidates that are tried in one call: some have been used since they were chosen.
+const TRIES_MAX: usize = 4 * SLICE_KEYS;
+/// Keys that are looked at in one go.
+const LOOK_KEYS: usize = 64;
+/// Candidates that are kept although their shards are in use.
+const BUSY_MAX: usize = 4;
+/// Elements of a large value that are looked at to learn how much memory it takes.
+const SIZE_SAMPLES: usize = 5;
 
 /// What to evict when memory is full (`maxmemory-policy`).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -92,6 +118,17 @@ impl Policy {
         }
     }
 
+    /// Whether keys go by how they are used.
+    pub fn goes_by_use(self) -> bool {
+        let is_ttl = self == Policy::VolatileTtl;
+        self != Policy::NoEviction && !is_ttl && !self.is_random()
+    }
+
+    /// Whether any key is as good as another.
+    fn is_random(self) -> bool {
+        matches!(self, Policy::AllKeysRandom | Policy::VolatileRandom)
+    }
+
     /// Whether only keys with a TTL may go.
     pub fn is_volatile(self) -> bool {
         matches!(
@@ -111,8 +148,12 @@ pub struct Eviction {
     limit_bytes: AtomicU64,
     policy: AtomicU8,
     samples: AtomicU32,
+    /// The shard where somebody looks for candidates next.
+    next_shard: AtomicU32,
     /// Keys that were evicted.
     pub evicted_keys: AtomicU64,
+    /// How long memory has been above the limit, and who does something about it.
+    pub pressure: Pressure,
 }
 
 impl Eviction {
@@ -135,125 +176,361 @@ impl Eviction {
         Policy::ALL[usize::from(number) % Policy::ALL.len()]
     }
 
+    fn samples(&self) -> usize {
+        self.samples.load(Ordering::Relaxed) as usize
+    }
+
     /// CONFIG RESETSTAT.
     pub fn reset_stats(&self) {
         self.evicted_keys.store(0, Ordering::Relaxed);
+        self.pressure.reset_stats();
     }
 }
 
-/// Where one thread looks for keys to evict.
+/// Where the search for candidates goes on in a shard.
+#[derive(Clone, Copy, Default, Debug)]
+pub(super) struct Hand {
+    /// A table.
+    db: u32,
+    /// See `ds::table::sweep`.
+    place: u64,
+}
+
+/// What one thread knows of keys that may go.
 pub struct Sweep {
+    pool: Pool,
     rng: Rng,
+    /// Taken out, to be freed when no shard is held. Empty between two calls.
+    removed: Vec<Entry>,
 }
 
 impl Default for Sweep {
     fn default() -> Sweep {
         Sweep {
+            pool: Pool::default(),
             rng: Rng::from_os(),
+            removed: Vec::new(),
         }
     }
 }
 
-/// A key that may go.
-#[derive(Clone, Copy)]
-struct Candidate {
-    db: DbIndex,
-    slot: Slot,
-    idleness: u64,
+/// What [`Keyspace::evict_some`] has come to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Evicted {
+    /// Keys have gone.
+    Some {
+        /// How many.
+        keys: u64,
+        /// What they took, bytes: of large values about, and these are yet to be freed.
+        bytes: u64,
+    },
+    /// There is no key that the policy lets go.
+    Nothing,
+    /// Someone has the keyspace for himself, or others are just using the candidates: none has gone.
+    Busy,
+}
+
+/// What has gone so far in one call.
+struct Haul<'a> {
+    want_bytes: u64,
+    bytes: u64,
+    keys: usize,
+    removed: &'a mut Vec<Entry>,
+}
+
+impl Haul<'_> {
+    fn is_enough(&self) -> bool {
+        self.bytes >= self.want_bytes && self.keys > 0 || self.keys >= SLICE_KEYS
+    }
+}
+
+/// A shard that is held, and what is to be told before it is released.
+struct Hold<'k> {
+    id: ShardId,
+    data: ShardGuard<'k, ShardData>,
+    effects: Effects,
+}
+
+/// Whether there was anything to look at.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Looked {
+    AtSome,
+    AtNone,
+    Busy,
 }
 
 impl Keyspace {
-    /// Evicts a key; false when the policy leaves none that could go, or all shards are in use. No shard
-    /// may be held.
-    pub fn evict_some(&self, sweep: &mut Sweep, now_ms: u64) -> bool {
+    /// Evicts keys until they have given back `want_bytes`, at least one and at most a few, so that the
+    /// caller has control again within microseconds. No shard may be held.
+    pub fn evict_some(&self, sweep: &mut Sweep, now_ms: u64, want_bytes: u64) -> Evicted {
         let policy = self.eviction.policy();
         if policy == Policy::NoEviction {
-            return false;
+            return Evicted::Nothing;
         }
-        let samples = self.eviction.samples.load(Ordering::Relaxed) as usize;
-        let stamp = self.usage.stamp(now_ms);
-        for _ in 0..FRUITLESS_LINES_MAX {
-            let id = ShardId(sweep.rng.index(self.shards()) as u32);
-            if self.gate.is_closed() {
-                return false;
-            }
-            let Some(mut guard) = self.claim(id) else {
-                return false;
-            };
-            let data = &mut *guard;
-            let Some(candidate) = choose(data, sweep, policy, stamp, samples) else {
-                continue;
-            };
-            let entry = self.evict(data, candidate);
-            drop(guard);
-            match is_large(&entry) {
-                true => self.lazyfree.free_values(vec![entry]),
-                false => drop(entry),
-            }
-            return true;
+        if self.gate.is_closed() {
+            return Evicted::Busy;
         }
-        false
+        let mut removed = std::mem::take(&mut sweep.removed);
+        let mut haul = Haul {
+            want_bytes,
+            bytes: 0,
+            keys: 0,
+            removed: &mut removed,
+        };
+        let found = match policy {
+            Policy::VolatileTtl => self.evict_soonest(now_ms, &mut haul),
+            _ => self.evict_idlest(sweep, policy, now_ms, &mut haul),
+        };
+        let (keys, bytes) = (haul.keys as u64, haul.bytes);
+        let large = removed.extract_if(.., |entry| is_large(entry)).collect();
+        self.lazyfree.free_values(large);
+        removed.clear();
+        sweep.removed = removed;
+        match (keys, found) {
+            (0, Looked::AtNone) => Evicted::Nothing,
+            (0, _) => Evicted::Busy,
+            _ => {
+                self.eviction
+                    .evicted_keys
+                    .fetch_add(keys, Ordering::Relaxed);
+                Evicted::Some { keys, bytes }
+            }
+        }
     }
 
-    /// Takes a key out. Under its shard's lock.
-    fn evict(&self, data: &mut ShardData, candidate: Candidate) -> Entry {
-        let Candidate { db, slot, .. } = candidate;
-        data.before_change(&self.snapshot, db, slot);
-        let mut entry = data.tables[db.0 as usize].remove(slot);
+    /// Evicts those of the pool that are used least.
+    fn evict_idlest(
+        &self,
+        sweep: &mut Sweep,
+        policy: Policy,
+        now_ms: u64,
+        haul: &mut Haul<'_>,
+    ) -> Looked {
+        let stamp = self.usage.stamp(now_ms);
+        let samples = self.eviction.samples();
+        sweep.pool.turn_to(policy, stamp, now_ms);
+        let mut hold: Option<Hold<'_>> = None;
+        let mut busy: SmallVec<[Candidate; BUSY_MAX]> = SmallVec::new();
+        let mut looked = Looked::AtSome;
+        for _ in 0..TRIES_MAX {
+            if haul.is_enough() {
+                break;
+            }
+            if sweep.pool.is_used_up(samples) {
+                self.release(&mut hold);
+                looked = self.look_around(sweep, policy, stamp);
+            }
+            let Some(candidate) = sweep.pool.take(samples) else {
+                break;
+            };
+            let id = self.shard_of(candidate.hash);
+            if hold.as_ref().is_none_or(|hold| hold.id != id) {
+                self.release(&mut hold);
+                hold = self.hold(id, false);
+            }
+            match &mut hold {
+                Some(hold) => self.evict_candidate(sweep, hold, candidate, (policy, stamp), haul),
+                None if busy.len() < BUSY_MAX => busy.push(candidate),
+                // It will be met again.
+                None => {}
+            }
+        }
+        self.release(&mut hold);
+        if haul.keys == 0 && !busy.is_empty() {
+            looked = Looked::Busy;
+            let candidate = busy.remove(0);
+            hold = self.hold(self.shard_of(candidate.hash), true);
+            if let Some(hold) = &mut hold {
+                self.evict_candidate(sweep, hold, candidate, (policy, stamp), haul);
+            }
+            self.release(&mut hold);
+        }
+        busy.into_iter()
+            .for_each(|candidate| sweep.pool.offer(candidate));
+        looked
+    }
+
+    /// Evicts a candidate, unless it has gone, or has been used since and others are better by now.
+    fn evict_candidate(
+        &self,
+        sweep: &mut Sweep,
+        hold: &mut Hold<'_>,
+        candidate: Candidate,
+        (policy, stamp): (Policy, Stamp),
+        haul: &mut Haul<'_>,
+    ) {
+        let Some(table) = hold.data.table(candidate.db) else {
+            return;
+        };
+        let Some(slot) = table.find_hash(candidate.hash) else {
+            return;
+        };
+        let entry = table.get(slot);
+        if policy.is_volatile() && entry.expire_at_ms().is_none() {
+            return;
+        }
+        if !policy.is_random() {
+            let usage = entry.lru();
+            let idleness = stamp.idleness(usage);
+            if idleness < candidate.idleness {
+                return sweep.pool.offer(Candidate {
+                    idleness,
+                    usage,
+                    ..candidate
+                });
+            }
+        }
+        let (key, usage) = ((candidate.db, candidate.hash), entry.lru());
+        hold.data.remember_evicted(&self.usage, stamp, key, usage);
+        self.evict_slot(hold, candidate.db, slot, haul);
+    }
+
+    /// A shard, if it is free, or in any case: `None` then if someone has the keyspace for himself.
+    fn hold(&self, id: ShardId, waits: bool) -> Option<Hold<'_>> {
+        let data = match waits {
+            true => self.claim(id)?,
+            false => self.try_claim(id)?,
+        };
+        Some(Hold {
+            id,
+            data,
+            effects: Effects::new(false, self.interest.load()),
+        })
+    }
+
+    /// Tells what has gone of a shard, and releases it.
+    fn release(&self, hold: &mut Option<Hold<'_>>) {
+        if let Some(mut hold) = hold.take()
+            && let Some(notices) = hold.effects.take_notices()
+        {
+            self.tell(notices, 0);
+        }
+    }
+
+    /// Looks at some more keys, of as many shards as it takes.
+    fn look_around(&self, sweep: &mut Sweep, policy: Policy, stamp: Stamp) -> Looked {
+        let mut looked_at = 0;
+        let mut was_busy = false;
+        for waits in [false, true] {
+            for _ in 0..self.shards() {
+                let next = self.eviction.next_shard.fetch_add(1, Ordering::Relaxed);
+                let id = ShardId(next & (self.shards() as u32 - 1));
+                if policy.is_volatile() && !self.shard(id).may_expire() {
+                    continue;
+                }
+                let guard = match waits {
+                    true => self.claim(id),
+                    false => self.try_claim(id),
+                };
+                let Some(mut guard) = guard else {
+                    was_busy = true;
+                    continue;
+                };
+                let budget = LOOK_KEYS - looked_at;
+                looked_at += self.look_at(&mut guard, sweep, budget, (policy, stamp));
+                if looked_at >= LOOK_KEYS {
+                    break;
+                }
+            }
+            if looked_at > 0 || !was_busy {
+                break;
+            }
+        }
+        sweep.pool.add_looked_at(looked_at);
+        match (looked_at, was_busy) {
+            (0, false) => Looked::AtNone,
+            (0, true) => Looked::Busy,
+            _ => Looked::AtSome,
+        }
+    }
+
+    /// Looks at keys of a shard from its hand on, at each once at most; at how many.
+    fn look_at(
+        &self,
+        data: &mut ShardData,
+        sweep: &mut Sweep,
+        budget: usize,
+        (policy, stamp): (Policy, Stamp),
+    ) -> usize {
+        let ShardData { tables, hand, .. } = data;
+        let tables_len = tables.len() as u32;
+        if hand.db >= tables_len {
+            *hand = Hand::default();
+        }
+        // Whoever begins within a table comes to what is before the hand at last.
+        let rounds = tables_len + u32::from(hand.place > 0);
+        let mut looked_at = 0;
+        for _ in 0..rounds {
+            let Hand { db, place } = *hand;
+            let left = budget.saturating_sub(looked_at);
+            let mut look = |entry: EntryRef<'_>| {
+                looked_at += 1;
+                let usage = entry.lru();
+                let idleness = match policy.is_random() {
+                    true => sweep.rng.next_u64(),
+                    false => stamp.idleness(usage),
+                };
+                if sweep.pool.admits(idleness) {
+                    sweep.pool.offer(Candidate {
+                        idleness,
+                        hash: self.hash(entry.key()),
+                        usage,
+                        db: DbIndex(db),
+                    });
+                }
+            };
+            let next = tables[db as usize].sweep(place, left, policy.is_volatile(), &mut look);
+            *hand = match next {
+                Some(place) => Hand { db, place },
+                None => Hand {
+                    db: (db + 1) % tables_len,
+                    place: 0,
+                },
+            };
+            if looked_at >= budget {
+                break;
+            }
+        }
+        looked_at
+    }
+
+    /// Takes a key out.
+    fn evict_slot(&self, hold: &mut Hold<'_>, db: DbIndex, slot: Slot, haul: &mut Haul<'_>) {
+        let table = &mut hold.data.tables[db.0 as usize];
+        let is_unsaved = table.is_saving() && !table.is_saved(slot);
+        if is_unsaved {
+            table.set_saved(slot);
+        }
+        let entry = table.remove(slot);
+        self.evicted(hold, db, (entry, is_unsaved), haul);
+    }
+
+    /// What follows from a key's having been taken out; a snapshot may still need it.
+    fn evicted(
+        &self,
+        hold: &mut Hold<'_>,
+        db: DbIndex,
+        (mut entry, is_unsaved): (Entry, bool),
+        haul: &mut Haul<'_>,
+    ) {
+        let Hold { data, effects, .. } = hold;
         let side = &mut data.side;
+        side.leave_size(db, hash, entry.view());
         side.forget_fields(db, &mut entry);
         let key = entry.view().key();
         if self.oplog.is_on() {
-            self.oplog.append(db, [&b"UNLINK"[..], key].into_iter());
+            let deletion = self.lazyfree.deletion(Cause::Eviction);
+            self.oplog.append(db, [deletion, key].into_iter());
         }
-        let mut effects = Effects::new(false, self.interest.load());
         effects.touched(side, &self.tracked, self.hash(key), db, key);
         effects.notify(EventClass::EVICTED, "evicted", db, key);
         side.waiters.end_with_key(db, key);
-        if let Some(notices) = effects.take_notices() {
-            self.tell(notices, 0);
+        let samples = if is_large(&entry) { SIZE_SAMPLES } else { 0 };
+        haul.bytes += entry.view().alloc_bytes(samples) as u64;
+        haul.keys += 1;
+        match is_unsaved {
+            true => data.save_removed(&self.snapshot, db, entry),
+            false => haul.removed.push(entry),
         }
-        self.eviction.evicted_keys.fetch_add(1, Ordering::Relaxed);
-        entry
-    }
-}
-
-/// The best of some keys of a shard, of all its databases.
-fn choose(
-    data: &mut ShardData,
-    sweep: &mut Sweep,
-    policy: Policy,
-    stamp: Stamp,
-    samples: usize,
-) -> Option<Candidate> {
-    let mut best: Option<Candidate> = None;
-    for (db, table) in (0..).map(DbIndex).zip(&data.tables) {
-        let mut seen = 0;
-        // A table may be sparse, or have few keys with a TTL.
-        for _ in 0..samples {
-            if seen >= samples || table.is_empty() {
-                break;
-            }
-            table.sample_line(sweep.rng.next_u64(), |slot, entry| {
-                if policy.is_volatile() && entry.expire_at_ms().is_none() {
-                    return;
-                }
-                seen += 1;
-                let idleness = idleness(policy, stamp, entry, &mut sweep.rng);
-                if best.is_none_or(|best| best.idleness < idleness) {
-                    best = Some(Candidate { db, slot, idleness });
-                }
-            });
-        }
-    }
-    best
-}
-
-/// Of two keys the one with more goes first.
-fn idleness(policy: Policy, stamp: Stamp, entry: EntryRef<'_>, rng: &mut Rng) -> u64 {
-    match policy {
-        Policy::VolatileTtl => u64::MAX - entry.expire_at_ms().unwrap_or(u64::MAX),
-        Policy::AllKeysRandom | Policy::VolatileRandom => rng.next_u64(),
-        _ => stamp.idleness(entry.lru()),
     }
 }

@@ -24,10 +24,11 @@ use crate::util::clock::Clock;
 
 use super::effects::Effects;
 use super::keyspace::{DbIndex, Keyspace, Shard, ShardData, ShardId};
-use super::lazyfree::is_large;
+use super::lazyfree::{Cause, is_large};
 use super::notice::EventClass;
 use super::oplog::Draft;
 use super::side::Side;
+use super::usage::Renewal;
 
 /// Keys removed under one hold of a lock.
 pub(super) const SLICE_KEYS: usize = 64;
@@ -168,7 +169,9 @@ impl Keyspace {
         let _ = self.expire_clock.thread.set(std::thread::current());
         let wake_at_ms = &self.expire_clock.wake_at_ms;
         let mut removed = Vec::with_capacity(SLICE_KEYS);
+        let mut renewal = Renewal::default();
         while !stop() {
+            self.renew_some(&mut renewal, clock.unix_ms());
             // The clock is read for every pass: what falls due while a million keys are being
             // deleted is deleted along with them, not after them.
             let pass = self.expire_pass(clock.unix_ms(), &mut removed);
@@ -323,8 +326,10 @@ fn expired(
 ) {
     side.forget_fields(db, entry);
     let key = entry.view().key();
+    side.leave_size(db, keyspace.hash(key), entry.view());
     if keyspace.oplog.is_on() {
-        keyspace.oplog.append(db, [&b"UNLINK"[..], key].into_iter());
+        let deletion = keyspace.lazyfree.deletion(Cause::Expiry);
+        keyspace.oplog.append(db, [deletion, key].into_iter());
     }
     effects.touched(side, &keyspace.tracked, keyspace.hash(key), db, key);
     effects.notify(EventClass::EXPIRED, "expired", db, key);
@@ -361,11 +366,13 @@ fn expire_fields(
             return u64::MAX;
         };
         let table = data.tables.get(db.0 as usize);
-        let found = table.and_then(|table| table.find(keyspace.hash(&key), &key));
+        let hash = keyspace.hash(&key);
+        let found = table.and_then(|table| table.find(hash, &key));
         let Some(slot) = found else { continue };
         data.before_change(&keyspace.snapshot, db, slot);
         let table = &mut data.tables[db.0 as usize];
         let Some(Collection::Hash(fields)) = table.get_mut(slot).into_collection() else {
+            data.side.enter_size(db, hash, table.get(slot));
             continue;
         };
         fields.noted_at_ms = NO_EXPIRY;
@@ -379,7 +386,7 @@ fn expire_fields(
         log_expired_fields(keyspace, db, &key, &removed[first..]);
         let total = &keyspace.tracked;
         if taken > 0 {
-            effects.touched(&mut data.side, total, keyspace.hash(&key), db, &key);
+            effects.touched(&mut data.side, total, hash, db, &key);
             effects.notify(EventClass::HASH, "hexpired", db, &key);
         }
         match is_empty {
@@ -389,6 +396,7 @@ fn expire_fields(
             }
             false => {
                 data.side.note_collection(db, table.get_mut(slot));
+                data.side.enter_size(db, hash, table.get(slot));
             }
         }
     }

@@ -11,7 +11,8 @@ use crate::ds::hash::KeyHash;
 use crate::ds::lock::{ShardGuard, ShardLock, lock_unless};
 use crate::ds::table::Table;
 
-use super::evict::Eviction;
+use super::defrag::Defrag;
+use super::evict::{Eviction, Hand};
 use super::expire::ExpireClock;
 use super::gate::Gate;
 use super::lazyfree::LazyFree;
@@ -19,6 +20,7 @@ use super::listen::Tracked;
 use super::notice::{Interest, Observer};
 use super::oplog::OpLog;
 use super::side::Side;
+use super::sizes::SizesClock;
 use super::snapshot::{ShardSnapshot, Snapshot};
 use super::usage::Usage;
 
@@ -50,6 +52,8 @@ pub struct ShardData {
     pub(super) side: Side,
     /// What a snapshot that is going on still needs of this shard.
     pub(super) snapshot: Option<Box<ShardSnapshot>>,
+    /// Where candidates for eviction are looked for next.
+    pub(super) hand: Hand,
     /// Counters of INFO stats.
     pub stats: ShardStats,
 }
@@ -135,6 +139,8 @@ pub struct Keyspace {
     pub expire_clock: ExpireClock,
     /// Frees large things in the background.
     pub lazyfree: LazyFree,
+    /// Moves the dataset together in memory.
+    pub defrag: Defrag,
     /// What is measured of how keys are used.
     pub usage: Usage,
     /// Which keys have to go when memory is full.
@@ -149,6 +155,8 @@ pub struct Keyspace {
     pub observer: OnceLock<Box<dyn Observer>>,
     /// The snapshot that is going on.
     pub snapshot: Snapshot,
+    /// Whether anybody wants to know how large values are.
+    pub(super) sizes: SizesClock,
     /// Changes since the server started or CONFIG RESETSTAT's kin; see [`Keyspace::changes`].
     changes: AtomicU64,
 }
@@ -162,6 +170,7 @@ impl Keyspace {
                 tables: Vec::new(),
                 side: Side::default(),
                 snapshot: None,
+                hand: Hand::default(),
                 stats: ShardStats::default(),
             }),
             next_expire_at_ms: AtomicU64::new(u64::MAX),
@@ -174,6 +183,7 @@ impl Keyspace {
             gate: Gate::default(),
             expire_clock: ExpireClock::default(),
             lazyfree: LazyFree::default(),
+            defrag: Defrag::default(),
             usage: Usage::default(),
             eviction: Eviction::default(),
             oplog: OpLog::new(shards / SHARDS_PER_WORKER),
@@ -181,6 +191,7 @@ impl Keyspace {
             tracked: Tracked::default(),
             observer: OnceLock::new(),
             snapshot: Snapshot::default(),
+            sizes: SizesClock::default(),
             changes: AtomicU64::new(0),
         }
     }
@@ -300,6 +311,12 @@ impl Keyspace {
         lock_unless(&self.shard(id).data, || self.gate.is_held_long())
     }
 
+    /// A shard, if it is free.
+    #[inline]
+    pub(super) fn try_claim(&self, id: ShardId) -> Option<ShardGuard<'_, ShardData>> {
+        self.shard(id).data.try_lock()
+    }
+
     /// Locks every shard. Only for the exclusive path: see [`Gate`].
     pub fn lock_all(&self) -> Locks<'_> {
         let lock = |(id, shard)| (ShardId(id as u32), Hold::Own(Shard::lock(shard)));
@@ -362,6 +379,11 @@ impl Keyspace {
 }
 
 impl Shard {
+    /// Whether a key of the shard, or a field of one, may have a TTL.
+    pub(super) fn may_expire(&self) -> bool {
+        self.next_expire_at_ms.load(Ordering::Relaxed) != u64::MAX
+    }
+
     /// The shard, if nobody uses it.
     pub(super) fn try_lock(&self) -> Option<ShardGuard<'_, ShardData>> {
         self.data.try_lock()

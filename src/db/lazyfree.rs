@@ -1,30 +1,65 @@
 //! Freeing large things away from the commands that drop them.
 //!
-//! A thread of its own receives whole tables (FLUSHALL) and large values that were deleted or replaced, and drops them.
-//! It starts with the first piece of work. Kivi always frees large things here: the `lazyfree-*` directives have nothing
-//! left to choose but FLUSHALL's default.
+//! A thread of its own receives whole tables (FLUSHALL) and large values that were deleted, replaced, evicted or found
+//! expired, and drops them. It starts with the first piece of work. Kivi always frees large things here, whatever the
+//! `lazyfree-*` directives say: to free one elsewhere would only make somebody wait. What is left to choose is FLUSHALL's
+//! default, and whether the log says UNLINK or DEL where the server deletes a key by itself ([`LazyFree::deletion`]).
+//!
+//! What is handed over is weighed ([`LazyFree::pending_bytes`]): whoever makes room for others counts as free what soon
+//! will be. Large values are weighed by a few of their elements each, tables by some entries of all of them.
+//!
+//! When the thread has nothing left to do it empties its cache of free blocks: each block in there would keep the pages
+//! around it from going back to the system.
+//!
+//! To hand over something new: [`LazyFree::free_other`], from any thread, best without a lock.
 
 use std::any::Any;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock, mpsc};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
-use crate::ds::entry::Entry;
+use crate::ds::entry::{Entry, EntryRef, SHARED_MIN, ValueRef};
 use crate::ds::table::Table;
+use crate::sys::alloc;
 
 /// Values of more elements than this are freed in the background. To hand over a smaller one costs more than to free it.
 const LAZYFREE_ELEMENTS_MIN: usize = 64;
+/// Strings of so many bytes are, too: their pages go back to the system at once, 4 KiB by 4 KiB (0.1 ms for a megabyte).
+const LAZYFREE_BYTES_MIN: usize = 1 << 20;
+/// Elements that a value is weighed by.
+const SAMPLES: usize = 5;
+/// Entries that the tables of a flush are weighed by, at most, and at most so many of each table.
+const FLUSHED_SAMPLES: usize = 128;
+const TABLE_SAMPLES: usize = 8;
+/// How long the thread waits for more before it empties its cache.
+const REST: Duration = Duration::from_millis(50);
 
 /// Whether an entry that has left the keyspace is to be freed in the background.
 #[inline]
 pub(super) fn is_large(entry: &Entry) -> bool {
-    let collection = entry.view().value().as_collection();
-    collection.is_some_and(|collection| collection.len() > LAZYFREE_ELEMENTS_MIN)
+    match entry.view().value() {
+        ValueRef::Collection(collection) => collection.len() > LAZYFREE_ELEMENTS_MIN,
+        ValueRef::Shared(shared) => shared.capacity() >= LAZYFREE_BYTES_MIN,
+        ValueRef::Int(_) | ValueRef::Bytes(_) => false,
+    }
+}
+
+/// Why the server deletes a key that no client has asked it to delete.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Cause {
+    /// Memory is full (`lazyfree-lazy-eviction`).
+    Eviction,
+    /// It has expired (`lazyfree-lazy-expire`).
+    Expiry,
+    /// A command has replaced it or taken everything out of it (`lazyfree-lazy-server-del`).
+    Command,
 }
 
 /// What is to be freed.
 enum Work {
-    Tables(Vec<Table<Entry>>),
-    Values(Vec<Entry>),
+    Tables(Vec<(Table<Entry>, u64)>),
+    Values(Vec<(Entry, u64)>),
     Other(u64, Box<dyn Any + Send>),
 }
 
@@ -33,47 +68,79 @@ enum Work {
 pub struct LazyFree {
     thread: OnceLock<mpsc::Sender<Work>>,
     counters: Arc<Counters>,
+    /// By [`Cause`]: the log says DEL.
+    eager: [AtomicBool; 3],
 }
 
 #[derive(Default)]
 struct Counters {
     pending: AtomicU64,
+    pending_bytes: AtomicU64,
     freed: AtomicU64,
 }
 
 impl LazyFree {
+    /// Sets what `lazyfree-lazy-eviction`, `lazyfree-lazy-expire` and `lazyfree-lazy-server-del` say.
+    pub fn set(&self, eviction: bool, expiry: bool, command: bool) {
+        for (eager, lazy) in self.eager.iter().zip([eviction, expiry, command]) {
+            eager.store(!lazy, Ordering::Relaxed);
+        }
+    }
+
+    /// The command that the log repeats a deletion with.
+    pub fn deletion(&self, cause: Cause) -> &'static [u8] {
+        match self.eager[cause as usize].load(Ordering::Relaxed) {
+            true => b"DEL",
+            false => b"UNLINK",
+        }
+    }
+
     /// Drops `tables` in the background.
     pub fn free(&self, tables: Vec<Table<Entry>>) {
         let objects: u64 = tables.iter().map(|table| table.len() as u64).sum();
-        if objects == 0 {
-            return;
+        if objects > 0 {
+            let (tables, bytes) = weigh_tables(tables);
+            self.send(objects, bytes, Work::Tables(tables));
         }
-        self.send(objects, Work::Tables(tables));
     }
 
     /// Drops values in the background.
     pub fn free_values(&self, values: Vec<Entry>) {
         if !values.is_empty() {
-            self.send(values.len() as u64, Work::Values(values));
+            let weigh = |entry: Entry| {
+                let bytes = weigh(entry.view());
+                (entry, bytes)
+            };
+            let values: Vec<_> = values.into_iter().map(weigh).collect();
+            let bytes = values.iter().map(|(_, bytes)| bytes).sum();
+            self.send(values.len() as u64, bytes, Work::Values(values));
         }
     }
 
     /// Drops in the background what is no value; it counts as so many objects.
     pub fn free_other(&self, objects: u64, what: Box<dyn Any + Send>) {
-        self.send(objects, Work::Other(objects, what));
+        self.send(objects, 0, Work::Other(objects, what));
     }
 
-    fn send(&self, objects: u64, work: Work) {
-        self.counters.pending.fetch_add(objects, Ordering::Relaxed);
+    fn send(&self, objects: u64, bytes: u64, work: Work) {
+        let counters = &self.counters;
+        counters.pending.fetch_add(objects, Ordering::Relaxed);
+        counters.pending_bytes.fetch_add(bytes, Ordering::Relaxed);
         // A send fails only when the thread could not be started: then all is dropped right here.
         if self.thread.get_or_init(|| self.start()).send(work).is_err() {
-            self.counters.done(objects);
+            counters.done(objects, bytes);
         }
     }
 
     /// Keys still to be freed.
     pub fn pending(&self) -> u64 {
         self.counters.pending.load(Ordering::Relaxed)
+    }
+
+    /// About how many bytes will be free when all of them are.
+    #[inline]
+    pub fn pending_bytes(&self) -> u64 {
+        self.counters.pending_bytes.load(Ordering::Relaxed)
     }
 
     /// Keys freed since the last [`LazyFree::reset_stats`].
@@ -89,28 +156,9 @@ impl LazyFree {
     fn start(&self) -> mpsc::Sender<Work> {
         let (sender, receiver) = mpsc::channel::<Work>();
         let counters = self.counters.clone();
-        let work = move || {
-            for work in receiver {
-                match work {
-                    Work::Tables(tables) => tables.into_iter().for_each(|table| {
-                        let objects = table.len() as u64;
-                        drop(table);
-                        counters.done(objects);
-                    }),
-                    Work::Values(values) => values.into_iter().for_each(|value| {
-                        drop(value);
-                        counters.done(1);
-                    }),
-                    Work::Other(objects, what) => {
-                        drop(what);
-                        counters.done(objects);
-                    }
-                }
-            }
-        };
         let started = std::thread::Builder::new()
             .name("kivi-lazyfree".into())
-            .spawn(work);
+            .spawn(move || free_forever(&receiver, &counters));
         if let Err(error) = started {
             tracing::warn!("no thread for lazy freeing, large values are freed at once: {error}");
         }
@@ -118,9 +166,86 @@ impl LazyFree {
     }
 }
 
+/// What an entry will leave free, about.
+fn weigh(entry: EntryRef<'_>) -> u64 {
+    match entry.value() {
+        // Somebody else keeps it, a reply that is on its way: it goes with that.
+        ValueRef::Shared(shared) if Arc::strong_count(shared) > 1 => 0,
+        _ => entry.alloc_bytes(SAMPLES) as u64,
+    }
+}
+
+/// Each table with about what it will leave free, and the sum.
+fn weigh_tables(tables: Vec<Table<Entry>>) -> (Vec<(Table<Entry>, u64)>, u64) {
+    let each = (FLUSHED_SAMPLES / tables.len().max(1)).clamp(1, TABLE_SAMPLES);
+    let (mut samples, mut sampled_bytes) = (0u64, 0u64);
+    // Tables are alike, since keys are spread over them by their hashes.
+    for table in tables.iter().take(FLUSHED_SAMPLES) {
+        for entry in table.iter().take(each) {
+            samples += 1;
+            sampled_bytes = sampled_bytes.saturating_add(weigh(entry));
+        }
+    }
+    let of_entries = |len: usize| {
+        let bytes = u128::from(sampled_bytes) * len as u128 / u128::from(samples.max(1));
+        u64::try_from(bytes).unwrap_or(u64::MAX / 2)
+    };
+    let weigh = |table: Table<Entry>| {
+        let bytes = (table.memory_bytes() as u64).saturating_add(of_entries(table.len()));
+        (table, bytes)
+    };
+    let weighed: Vec<_> = tables.into_iter().map(weigh).collect();
+    let bytes = weighed
+        .iter()
+        .fold(0u64, |sum, (_, bytes)| sum.saturating_add(*bytes));
+    (weighed, bytes)
+}
+
+fn free_forever(inbox: &mpsc::Receiver<Work>, counters: &Counters) {
+    let mut has_freed = false;
+    loop {
+        let work: Result<Work, _> = match has_freed {
+            true => inbox.recv_timeout(REST),
+            false => inbox.recv().map_err(|_| RecvTimeoutError::Disconnected),
+        };
+        has_freed = work.is_ok();
+        match work {
+            Ok(work) => work.free(counters),
+            Err(RecvTimeoutError::Timeout) => alloc::flush_thread_cache(),
+            Err(RecvTimeoutError::Disconnected) => return,
+        }
+    }
+}
+
+impl Work {
+    fn free(self, counters: &Counters) {
+        match self {
+            Work::Tables(tables) => tables.into_iter().for_each(|(table, bytes)| {
+                let objects = table.len() as u64;
+                drop(table);
+                counters.done(objects, bytes);
+            }),
+            Work::Values(values) => values.into_iter().for_each(|(value, bytes)| {
+                drop(value);
+                counters.done(1, bytes);
+            }),
+            Work::Other(objects, what) => {
+                drop(what);
+                counters.done(objects, 0);
+            }
+        }
+    }
+}
+
 impl Counters {
-    fn done(&self, objects: u64) {
+    fn done(&self, objects: u64, bytes: u64) {
+        self.pending_bytes.fetch_sub(bytes, Ordering::Relaxed);
         self.pending.fetch_sub(objects, Ordering::Relaxed);
         self.freed.fetch_add(objects, Ordering::Relaxed);
     }
 }
+
+const _: () = assert!(LAZYFREE_BYTES_MIN >= SHARED_MIN);
+
+#[cfg(test)]
+mod tests;

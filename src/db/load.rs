@@ -85,6 +85,7 @@ impl Keyspace {
             note(view.expire_at_ms());
             let is_large = view.value().as_collection().is_some();
             let slot = table.insert(hash, entry);
+            side.enter_size(db, hash, table.get(slot));
             if is_large {
                 note(side.note_collection(db, table.get_mut(slot)));
             }

@@ -14,6 +14,7 @@
 
 pub mod access;
 pub mod census;
+pub mod defrag;
 pub mod effects;
 pub mod evict;
 pub mod expire;
@@ -25,8 +26,10 @@ pub mod load;
 pub mod notice;
 pub mod oplog;
 pub mod prefixes;
+pub mod pressure;
 pub mod scan;
 pub mod side;
+pub mod sizes;
 pub mod snapshot;
 pub mod usage;
 pub mod wait;
@@ -34,7 +37,7 @@ pub mod wait;
 pub use access::{Access, Expire, KeyMut, Lookup, Needs, PREFETCH_KEYS_MAX, Record};
 pub use census::{Census, DbCensus};
 pub use effects::Effects;
-pub use evict::{Eviction, Policy};
+pub use evict::{Evicted, Eviction, Policy};
 pub use gate::{Gate, GateGuard};
 pub use keyspace::{DbIndex, Keyspace, Locks, ShardId, ShardStats};
 pub use listen::{WATCHED_KEY_BYTES, WatchFlag};

@@ -16,6 +16,8 @@ use crate::ds::table::NO_EXPIRY;
 
 use super::keyspace::DbIndex;
 use super::listen::Listeners;
+use super::sizes::Sizes;
+use super::usage::Ghosts;
 use super::wait::Waiters;
 
 #[cfg(doc)]
@@ -33,6 +35,10 @@ pub struct Side {
     /// Databases in which groups of some stream have had consumers since it was last emptied: what a
     /// snapshot must know before it meets them.
     consumed: BTreeSet<DbIndex>,
+    /// How large values are, when somebody wants to know.
+    pub(super) sizes: Option<Box<Sizes>>,
+    /// How often keys were accessed that have been evicted.
+    pub(super) ghosts: Ghosts,
 }
 
 impl Side {
@@ -98,6 +104,7 @@ impl Side {
     pub(super) fn forget_all_collections(&mut self, db: DbIndex) {
         self.field_due.retain(|(_, of, _)| *of != db);
         self.consumed.remove(&db);
+        self.forget_sizes(db);
     }
 
     /// Two databases were exchanged.
@@ -114,5 +121,6 @@ impl Side {
             .collect();
         let consumed = std::mem::take(&mut self.consumed);
         self.consumed = consumed.into_iter().map(swapped).collect();
+        self.swap_sizes(a, b);
     }
 }

@@ -220,15 +220,17 @@ impl ShardData {
     }
 
     /// To be called before the entry in a slot changes, expires or goes: a snapshot may need it as
-    /// it is.
+    /// it is, and a book has its size.
     #[inline(always)]
     pub(super) fn before_change(&mut self, snapshot: &Snapshot, db: DbIndex, slot: Slot) {
-        if self.snapshot.is_some() {
+        // One branch for what nobody wants mostly.
+        if self.snapshot.is_some() | self.side.sizes.is_some() {
             self.put_aside(snapshot, db, slot);
+            self.leave_size_of(db, slot);
         }
     }
 
-    #[cold]
+    #[inline(never)]
     fn put_aside(&mut self, snapshot: &Snapshot, db: DbIndex, slot: Slot) {
         let table = &mut self.tables[db.0 as usize];
         let Some(mine) = &mut self.snapshot else {

@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! offset 0  type:4 | enc:4
-//!        1  flags: key width:2 | value width:2 | kind:2 | has expire:1 | unused:1
-//!        2  lru, 24 bits, little endian
+//!        1  flags: key width:2 | value width:2 | kind:2 | has expire:1 | highest bit of lru:1
+//!        2  lru, its other 24 bits, little endian
 //!        5  key length, 1, 2, 4 or 8 bytes
 //!           value length, 1 or 2 bytes, only of inline bytes
 //!           expire_at_ms, 8 bytes, only if there is one
@@ -42,8 +42,8 @@ use crate::ds::table::{Slot, Table, prefetch};
 /// the value and send it without a copy. Shorter ones are inline.
 pub const SHARED_MIN: usize = 16 * 1024;
 
-/// The largest value of the 24-bit LRU/LFU field.
-pub const LRU_MAX: u32 = (1 << 24) - 1;
+/// The largest value of the LRU/LFU field, which has 25 bits.
+pub const LRU_MAX: u32 = (1 << 25) - 1;
 
 /// Bytes of a cache line.
 const LINE_BYTES: usize = 64;
@@ -67,8 +67,12 @@ const KIND_SHARED: u8 = 0b0010_0000;
 const KIND_BOXED: u8 = 0b0011_0000;
 const HAS_EXPIRE_SHIFT: u32 = 6;
 const HAS_EXPIRE: u8 = 1 << HAS_EXPIRE_SHIFT;
+/// The highest bit of the LRU/LFU field: no matter of an entry's shape.
+const LRU_HIGH: u8 = 1 << 7;
+/// From its place in the word of the flags and the three bytes behind them to its place in the field.
+const LRU_HIGH_SHIFT: u32 = 24 - 7;
 
-/// What the layer above keeps with a key. `type_` and `enc` hold 4 bits, `lru` 24; higher bits are
+/// What the layer above keeps with a key. `type_` and `enc` hold 4 bits, `lru` 25; higher bits are
 /// cut off.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Meta {
@@ -76,7 +80,7 @@ pub struct Meta {
     pub type_: u8,
     /// The encoding, opaque here.
     pub enc: u8,
-    /// LRU clock or LFU counter.
+    /// When or how often the key was used, opaque here.
     pub lru: u32,
 }
 
@@ -243,14 +247,15 @@ impl Shape {
     /// Writes flags, lengths and expiry; the header's other fields, key and value stay.
     ///
     /// # Safety
-    /// `raw` is a block of at least `self.block_bytes()` bytes, and `expire_at_ms` is there exactly
-    /// if the flags say so.
+    /// `raw` is a block of at least `self.block_bytes()` bytes with a header, and `expire_at_ms` is
+    /// there exactly if the flags say so.
     #[inline]
     unsafe fn write_fields(&self, raw: NonNull<u8>, expire_at_ms: Option<u64>) {
         debug_assert_eq!(self.has_expire(), expire_at_ms.is_some());
         // SAFETY: all offsets are below key_at, hence inside the block.
         unsafe {
-            raw.add(1).write(self.flags);
+            let lru_high = raw.add(1).read() & LRU_HIGH;
+            raw.add(1).write(self.flags & !LRU_HIGH | lru_high);
             let at = raw.add(LENGTHS_AT);
             match self.flags & KEY_WIDTH_MASK {
                 0 => at.write(self.key_len as u8),
@@ -282,6 +287,7 @@ impl Shape {
                 handle_alloc_error(layout)
             };
             raw.write(meta.type_ << 4 | meta.enc & 0xF);
+            raw.add(1).cast::<[u8; 4]>().write([0; 4]);
             write_lru(raw, meta.lru);
             self.write_fields(raw, expire_at_ms);
             ptr::copy_nonoverlapping(key.as_ptr(), raw.add(self.key_at).as_ptr(), key.len());
@@ -337,9 +343,13 @@ unsafe fn key_span(raw: NonNull<u8>) -> (usize, usize) {
 /// `raw` is a block with a header.
 #[inline]
 unsafe fn write_lru(raw: NonNull<u8>, lru: u32) {
-    let [a, b, c, _] = lru.to_le_bytes();
-    // SAFETY: bytes 2 to 4 are the header's.
-    unsafe { raw.add(2).cast::<[u8; 3]>().write([a, b, c]) }
+    // SAFETY: bytes 1 to 4 are the header's.
+    unsafe {
+        let at = raw.add(1).cast::<u32>();
+        let flags = u32::from_le(at.read_unaligned()) & u32::from(!LRU_HIGH);
+        let high = lru >> LRU_HIGH_SHIFT & u32::from(LRU_HIGH);
+        at.write_unaligned((flags | high | lru << u8::BITS).to_le());
+    }
 }
 
 fn block_layout(bytes: usize) -> Layout {
@@ -587,12 +597,13 @@ impl<'a> EntryRef<'a> {
         unsafe { self.raw.read() & 0xF }
     }
 
-    /// LRU clock or LFU counter, 24 bits.
+    /// When or how often the key was used, 25 bits.
     #[inline]
     pub fn lru(self) -> u32 {
-        // SAFETY: bytes 2 to 4 are the header's.
-        let [a, b, c] = unsafe { self.raw.add(2).cast::<[u8; 3]>().read() };
-        u32::from_le_bytes([a, b, c, 0])
+        // SAFETY: bytes 1 to 4 are the header's.
+        let word = unsafe { self.raw.add(1).cast::<u32>().read_unaligned() };
+        let word = u32::from_le(word);
+        word >> u8::BITS | (word & u32::from(LRU_HIGH)) << LRU_HIGH_SHIFT
     }
 
     /// Type, encoding and LRU together.
@@ -706,7 +717,7 @@ impl<'a> EntryMut<'a> {
         }
     }
 
-    /// Sets the LRU field to the low 24 bits of `lru`. Writes only a change, so that reading a hot
+    /// Sets the LRU field to the low 25 bits of `lru`. Writes only a change, so that reading a hot
     /// key doesn't dirty its cache line.
     #[inline]
     pub fn set_lru(&mut self, lru: u32) {

@@ -12,6 +12,7 @@
 //! - [`intset`]: sorted integers in Redis's byte format.
 //! - [`listpack`]: a short sequence of strings and integers in one block of bytes.
 //! - [`lock`]: the lock of a shard.
+//! - [`mover`]: moving data together in memory.
 //! - [`quicklist`]: a long list.
 //! - [`table`]: the extendible hash of small segments, with SCAN and an exact expiry index.
 //! - [`zset`]: the large sorted set, a table and a tree that counts.
@@ -27,6 +28,7 @@ pub mod hll;
 pub mod intset;
 pub mod listpack;
 pub mod lock;
+pub mod mover;
 pub mod quicklist;
 pub mod stream;
 pub mod table;

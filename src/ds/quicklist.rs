@@ -22,6 +22,7 @@ use std::ops::{ControlFlow, Range};
 
 use super::footprint;
 use super::listpack::{self, Listpack, Value};
+use super::mover::Mover;
 use node::Node;
 pub use save::ListHeir;
 
@@ -37,6 +38,8 @@ const SAFE_BYTES_MAX: usize = 8192;
 const OVERHEAD_BYTES: usize = 8;
 /// Bytes of a listpack besides its elements.
 const LISTPACK_BYTES: usize = listpack::EMPTY.len();
+/// Nodes that one step of [`Quicklist::relocate`] looks at.
+const RELOCATED_NODES: usize = 32;
 /// Most elements that a node can be limited to; the directive allows more.
 const FILL_MAX: i32 = i16::MAX as i32;
 /// Greatest compress depth; the directive allows more.
@@ -389,6 +392,22 @@ impl Quicklist {
         let all = footprint::estimate(self.nodes.len(), samples, size);
         footprint::block_bytes(self.nodes.capacity().saturating_mul(size_of::<Node>()))
             .saturating_add(all)
+    }
+
+    /// Moves the buffers of some nodes that lie badly, see [`Mover`]; a cursor is the number of a node.
+    pub fn relocate(&mut self, cursor: u64, mover: &mut Mover<'_>) -> u64 {
+        if self.saving.is_some() {
+            return 0;
+        }
+        let first = usize::try_from(cursor).unwrap_or(usize::MAX);
+        let last = self.nodes.len().min(first.saturating_add(RELOCATED_NODES));
+        for node in self.nodes.iter_mut().take(last).skip(first) {
+            node.relocate(mover);
+        }
+        match last < self.nodes.len() {
+            true => last as u64,
+            false => 0,
+        }
     }
 
     /// Bytes of the nodes, decompressed: those of a listpack, or the text of a large element.

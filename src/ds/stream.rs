@@ -21,6 +21,8 @@ mod node;
 mod radix;
 pub mod save;
 
+use super::mover::Mover;
+
 #[cfg(test)]
 pub mod shown;
 
@@ -126,6 +128,15 @@ impl Stream {
                 let may_delete = &mut |id| may_delete(groups, id, references);
                 self.entries.trim(trim, Some(may_delete))
             }
+        }
+    }
+
+    /// Moves what lies badly of the log, a step of it, see [`Mover`]. What is pending in groups stays where it is: it
+    /// comes and goes in the order of ids, so whole chunks of it are freed.
+    pub fn relocate(&mut self, cursor: u64, mover: &mut Mover<'_>) -> u64 {
+        match self.saving {
+            None => self.entries.relocate(cursor, mover),
+            Some(_) => 0,
         }
     }
 

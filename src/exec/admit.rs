@@ -14,18 +14,28 @@ use crate::resp::parse::Argv;
 use crate::server::Server;
 use crate::spec::{CmdError, Flags};
 
-use super::Wait;
-use super::memory::Memory;
+use super::{Exec, Wait};
 
 /// A command at the door.
 pub(super) struct Admission<'a> {
+    pub(super) exec: &'a Exec,
     pub(super) command: &'a Registered,
+    pub(super) argv: Argv<'a>,
     /// What it is judged by, see [`flags_of`].
     pub(super) flags: Flags,
-    pub(super) argc: usize,
     pub(super) client: &'a Client,
     pub(super) config: &'a Config,
-    pub(super) memory: &'a Memory,
+}
+
+impl Admission<'_> {
+    /// [`Admission::flags`], with what a script says of itself that is to run.
+    #[cold]
+    fn flags_now(&self) -> Flags {
+        match self.flags.has(Flags::RUNS_SCRIPT) {
+            true => self.exec.flags_by_script(self.command, self.argv),
+            false => self.flags,
+        }
+    }
 }
 
 /// What the rules say.
@@ -107,7 +117,7 @@ fn http(_: &Server, admission: &Admission<'_>, _: u64) -> Verdict {
 #[inline]
 fn arity(_: &Server, admission: &Admission<'_>, _: u64) -> Verdict {
     let command = admission.command;
-    if command.row.arity_fits(admission.argc) {
+    if command.row.arity_fits(admission.argv.len()) {
         return Verdict::Run;
     }
     Verdict::Refuse(CmdError::WrongArity(command.full_name.clone().into()))
@@ -166,9 +176,13 @@ pub(super) fn must_authenticate(client: &Client, config: &Config) -> bool {
 /// Makes room before a command runs, whichever it is; refuses those that may need more when there is none.
 #[inline]
 fn memory(server: &Server, admission: &Admission<'_>, now_ms: u64) -> Verdict {
-    match admission.memory.is_out(server, now_ms) {
-        true if admission.flags.has(Flags::DENYOOM) => Verdict::Refuse(OUT_OF_MEMORY),
-        _ => Verdict::Run,
+    let is_out = admission
+        .exec
+        .memory
+        .is_out(server, admission.flags, now_ms);
+    match is_out && admission.flags_now().has(Flags::DENYOOM) {
+        true => Verdict::Refuse(OUT_OF_MEMORY),
+        false => Verdict::Run,
     }
 }
 
@@ -185,11 +199,9 @@ fn dataset(server: &Server, admission: &Admission<'_>, _: u64) -> Verdict {
 #[cold]
 fn out_of_the_ordinary(server: &Server, marks: Marks, admission: &Admission<'_>) -> Verdict {
     let Admission {
-        command,
-        config,
-        flags,
-        ..
+        command, config, ..
     } = admission;
+    let flags = admission.flags_now();
     // PING tells whoever watches the server that it is not well.
     let concerns = flags.has(Flags::WRITE) || command.row.name == "ping";
     if concerns && let Some(error) = unsaved(server, marks, config) {
@@ -270,10 +282,10 @@ fn not_while_subscribed(command: &Registered) -> CmdError {
 
 #[inline]
 fn paused(server: &Server, admission: &Admission<'_>, now_ms: u64) -> Verdict {
-    let flags = admission.flags;
+    const WRITES: Flags = Flags::WRITE.and(Flags::MAY_REPLICATE);
     match server.pause.mode(now_ms) {
         PauseMode::None => Verdict::Run,
-        PauseMode::Write if !flags.any(Flags::WRITE.and(Flags::MAY_REPLICATE)) => Verdict::Run,
+        PauseMode::Write if !admission.flags_now().any(WRITES) => Verdict::Run,
         // A replica is not held back.
         _ if admission.client.is_monitor => Verdict::Run,
         PauseMode::Write | PauseMode::All => Verdict::Wait(Wait::Pause),

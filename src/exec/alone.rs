@@ -60,7 +60,8 @@ pub fn start<E: Borrow<Exec> + 'static>(
     replies.set_resp3(out.is_resp3());
     let mut moment_of_it = moment.branch();
     let request = Request::new(argv);
-    let work = move || {
+    // A stack takes over no more than 1 KiB.
+    let work: Box<dyn FnOnce() -> Finished<E>> = Box::new(move || {
         let (client, out) = (&mut client_of_it, &mut replies);
         let (argv, moment) = (request.argv(), &mut moment_of_it);
         let flow = exec.borrow().run(moment, argv, None, client, out);
@@ -71,7 +72,7 @@ pub fn start<E: Borrow<Exec> + 'static>(
             out: replies,
             moment: moment_of_it,
         }
-    };
+    });
     let mut alone = Alone(Fiber::new(stack, work));
     match alone.resume() {
         Some(finished) => Ok(finished.hand_over(client, out, moment)),

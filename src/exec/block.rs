@@ -31,7 +31,7 @@ use crate::resp::write::ReplyWriter;
 use crate::spec::{Args, CmdError, Flags, keys};
 use crate::value::Type;
 
-use super::{Exec, Moment, silence};
+use super::{Exec, Moment, admit, silence};
 
 /// Rounds of serving under one hold of locks; what is ready then is served after a breath.
 const ROUNDS_MAX: u32 = 32;
@@ -245,6 +245,13 @@ impl Exec {
         self.go_in_for(ctx, waiting, client);
         let mark = ctx.out.mark();
         let changes = ctx.db.effects.changes;
+        if ctx.command.row.flags.has(Flags::DENYOOM) && self.memory.is_still_out(&self.server) {
+            self.worker.lock().rejected(waiting.command);
+            self.write_error(&admit::OUT_OF_MEMORY, ctx.out);
+            let (reply, seq) = (ctx.out.take(), 0);
+            undecided.decide(Outcome::Served { reply, seq });
+            return Served::Yes;
+        }
         let result = (ctx.command.row.run)(ctx);
         if matches!(result, Ok(Next::Block(_))) {
             // It may have changed something all the same, but its request is not repeated.

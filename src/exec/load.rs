@@ -109,12 +109,14 @@ fn start_logging(server: &Arc<Server>) -> Result<(), NotLoaded> {
 
 /// What a load of a snapshot follows.
 fn load_options(server: &Server, config: &Config, drop_expired: bool) -> LoadOptions {
+    let now_ms = server.clock.unix_ms();
     LoadOptions {
         limits: config.limits(),
         key_hash: server.keyspace.key_hash(),
         databases: server.keyspace.databases(),
         verify_checksum: config.rdbchecksum,
-        now_ms: server.clock.unix_ms(),
+        now_ms,
+        usage: server.keyspace.usage.stamp(now_ms),
         drop_expired,
         relaxed_version: config.rdb_version_check == RdbVersionCheck::Relaxed,
     }

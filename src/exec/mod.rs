@@ -39,7 +39,7 @@ mod chore;
 mod fanout;
 mod hot;
 pub mod load;
-mod memory;
+pub mod memory;
 pub mod replay;
 mod script;
 pub mod session;
@@ -447,12 +447,12 @@ impl Exec {
             .store(command.id + 1, Ordering::Relaxed);
         let config = self.config();
         let admission = admit::Admission {
+            exec: self,
             command,
+            argv,
             flags: admit::flags_of(command, client),
-            argc: argv.len(),
             client,
             config: &config,
-            memory: &self.memory,
         };
         match admit::admit(&self.server, &admission, moment.now_ms) {
             admit::Verdict::Run => Ok(command),

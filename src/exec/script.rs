@@ -272,6 +272,7 @@ impl Exec {
         let before = client.db;
         let threshold_ms = run.config.busy_reply_threshold_ms;
         let has_course = way == Way::Whole && !db.is_replaying();
+        let is_out_of_memory = self.is_out_for(run, db);
         let course = has_course.then(|| Course::begin(&self.server, threshold_ms));
         let mut calls = Calls {
             exec: self,
@@ -284,6 +285,7 @@ impl Exec {
             config: run.config,
             way,
             is_read_only: run.is_read_only(),
+            is_out_of_memory,
             clock: ScriptClock::default(),
             commands: 0,
             changes: 0,
@@ -304,6 +306,12 @@ impl Exec {
             changes: calls.changes,
             chore: calls.chore,
         }
+    }
+
+    /// Whether a script is refused what may need memory.
+    fn is_out_for(&self, run: &Run<'_>, db: &Access<'_>) -> bool {
+        let may_be_out = run.found.flags.is_legacy || !run.found.flags.allow_oom;
+        may_be_out && !db.is_replaying() && self.memory.was_out(&self.server)
     }
 
     /// Writes what a script has resulted in; whether that is an error, or has some in it. Each counts as

@@ -130,7 +130,10 @@ impl Exec {
     /// What a command needs to run.
     fn need(&self, command: &Registered, argv: Argv<'_>, hash: Option<u64>) -> Need {
         let keyspace = &self.server.keyspace;
-        let flags = command.row.flags;
+        let flags = match command.row.script {
+            Some(_) => self.flags_by_script(command, argv),
+            None => command.row.flags,
+        };
         let needs_all = command.row.exclusive_if.is_some_and(|needs| needs(argv));
         let mut need = Need {
             command: command.id,

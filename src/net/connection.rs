@@ -234,6 +234,8 @@ impl Connection {
                 Turn::Wait(Wait::Gate) => {
                     let opened = server.keyspace.gate.opened_or_busy();
                     self.unless_killed(worker, opened).await;
+                    // Perhaps it was only to give way to others.
+                    tokio::task::yield_now().await;
                 }
                 Turn::Wait(Wait::Pause) => {
                     self.client.shared.paused.store(true, Ordering::Relaxed);

@@ -10,7 +10,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tokio::runtime::{Builder, LocalOptions};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 use crate::commands::CommandTable;
 use crate::ds::footprint::block_bytes;
@@ -19,6 +19,7 @@ use crate::resp::parse::{Batch, Limits};
 use crate::resp::write::ReplyWriter;
 use crate::server::{Lifecycle, Server};
 use crate::spec::limits::{ARGS_MAX, INLINE_BYTES_MAX};
+use crate::sys::alloc;
 use crate::sys::process::{self, ThreadCpu};
 
 use super::connection::{self, Parcel};
@@ -102,6 +103,7 @@ struct Member {
     parcels: mpsc::UnboundedSender<Parcel>,
     connections: AtomicUsize,
     cpu: OnceLock<ThreadCpu>,
+    rest: Notify,
 }
 
 impl Crew {
@@ -127,6 +129,11 @@ impl Crew {
             .get()
             .and_then(|cpu| cpu.used_ns())
             .unwrap_or(0)
+    }
+
+    /// Has a worker that is at rest empty its cache of free memory.
+    pub fn rest(&self, worker: usize) {
+        self.members[worker].rest.notify_one();
     }
 
     /// Gives a connection to a worker.
@@ -157,6 +164,7 @@ pub fn start(
             parcels,
             connections: AtomicUsize::new(0),
             cpu: OnceLock::new(),
+            rest: Notify::new(),
         });
         inboxes.push(inbox);
     }
@@ -174,6 +182,7 @@ pub fn start(
                 .build_local(LocalOptions::default())
         };
         let work = move || {
+            alloc::join_arena(index);
             let runtime = match runtime() {
                 Ok(runtime) => runtime,
                 Err(error) => {
@@ -225,6 +234,13 @@ async fn work(
             bell.answer().await;
         }
     });
+    let resting = worker.clone();
+    let rested = tokio::task::spawn_local(async move {
+        loop {
+            resting.crew.members[index].rest.notified().await;
+            alloc::flush_thread_cache();
+        }
+    });
     let mut connections = tokio::task::JoinSet::new();
     loop {
         tokio::select! {
@@ -250,6 +266,7 @@ async fn work(
     while connections.join_next().await.is_some() {}
     relayed.abort();
     answered.abort();
+    rested.abort();
 }
 
 /// Lets replies go that wait for the log, and writes the log for them where that is left to workers.

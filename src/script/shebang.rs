@@ -7,8 +7,8 @@
 //! To add a flag: a field of [`ScriptFlags`], and its name in [`ScriptFlags::NAMES`].
 
 use super::ScriptFlags;
-use crate::spec::CmdError;
 use crate::spec::args::c_str;
+use crate::spec::{CmdError, Flags};
 use crate::util::ascii::{Words, split_args};
 
 /// The only engine that there is, in any case.
@@ -49,6 +49,25 @@ impl ScriptFlags {
                 true
             }
             None => false,
+        }
+    }
+
+    /// The flags of a command with flags of its own that runs a script which has these.
+    pub fn of_command(self, own: Flags) -> Flags {
+        const SAID: Flags = Flags::STALE
+            .and(Flags::DENYOOM)
+            .and(Flags::WRITE)
+            .and(Flags::MAY_REPLICATE);
+        let mut flags = own.without(SAID);
+        if !self.no_writes {
+            flags = flags | Flags::WRITE;
+            if !self.allow_oom {
+                flags = flags | Flags::DENYOOM;
+            }
+        }
+        match self.allow_stale {
+            true => flags | Flags::STALE,
+            false => flags,
         }
     }
 

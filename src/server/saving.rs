@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use crate::client::pause::PauseMode;
 use crate::config::{Config, SavePoint, ShutdownFlags};
-use crate::persist::rdb::encode::{Aux, EncodeOptions, Idle};
+use crate::persist::rdb::encode::{Aux, EncodeOptions};
 use crate::persist::snapshot::{
     self, FileSink, Libraries, Rdb, SnapshotError, SnapshotOptions, Sources, Summary,
 };
@@ -212,15 +212,18 @@ pub(super) fn rdb<'a>(
     aof_base: bool,
     sources: Sources<'a>,
 ) -> Rdb<'a> {
+    let now_ms = server.clock.unix_ms();
+    let stamp = || server.keyspace.usage.stamp(now_ms);
+    let usage = config.maxmemory_policy.goes_by_use().then(stamp);
     Rdb {
         encode: EncodeOptions {
             compress: config.rdbcompression,
-            idle: Idle::None,
+            usage,
         },
         aux: Aux {
             redis_version: REDIS_VERSION,
             kivi_version: KIVI_VERSION,
-            ctime_unix_secs: server.clock.unix_ms() / 1000,
+            ctime_unix_secs: now_ms / 1000,
             used_memory_bytes: alloc::allocated_bytes(),
             aof_base,
         },

@@ -23,6 +23,9 @@ pub struct Command<H: 'static> {
     /// Whether a request may touch keys that its specs do not find, so that it needs the exclusive
     /// path; `None`: never.
     pub exclusive_if: Option<fn(Argv<'_>) -> bool>,
+    /// Of those that run a script (`Flags::RUNS_SCRIPT`): what its first argument is. A script may say of itself
+    /// what flags it has.
+    pub script: Option<ScriptCode>,
     /// Which arguments are secrets.
     pub secrets: Secrets,
     /// Tips for clients and proxies (COMMAND INFO's eighth element).
@@ -33,6 +36,17 @@ pub struct Command<H: 'static> {
     pub run: H,
     /// Rows of a container's subcommands (`CLIENT KILL`); a container itself is never run.
     pub subcommands: &'static [Command<H>],
+}
+
+/// What names a script.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ScriptCode {
+    /// Its source (EVAL).
+    Source,
+    /// The SHA1 of its source (EVALSHA).
+    Sha,
+    /// The name of a function (FCALL).
+    Function,
 }
 
 /// Which arguments of a request nobody else may see (MONITOR).
@@ -159,6 +173,7 @@ impl<H> Command<H> {
             keys: &[],
             exclusive_if: None,
             element: None,
+            script: None,
             secrets: Secrets::None,
             tips: &[],
             docs: Docs {
@@ -191,6 +206,12 @@ impl<H: Copy> Command<H> {
     /// Says where the first element stands that is looked up in the key's collection.
     pub const fn element(mut self, at: u16) -> Self {
         self.element = Some(at);
+        self
+    }
+
+    /// Says what its first argument names.
+    pub const fn script(mut self, code: ScriptCode) -> Self {
+        self.script = Some(code);
         self
     }
 

@@ -16,7 +16,7 @@ pub mod limits;
 pub mod syntax;
 
 pub use args::Args;
-pub use command::{Command, Docs, Group, Secrets};
+pub use command::{Command, Docs, Group, ScriptCode, Secrets};
 pub use error::CmdError;
 pub use flags::{AclCategories, Flags};
 pub use keys::{Begin, Find, Finder, KeyFlags, KeySpec};

@@ -14,14 +14,26 @@
 
 #[cfg(not(any(miri, fuzzing, kivi_system_alloc)))]
 pub use jemalloc::{
-    Jemalloc, allocated_bytes, good_size, malloc_stats, purge, start_background_thread, stats,
-    thread_net_bytes, usable_size, version,
+    Jemalloc, allocated_bytes, good_size, malloc_stats, purge, stats, thread_net_bytes,
+    usable_size, version,
 };
+#[cfg(not(any(miri, fuzzing, kivi_system_alloc)))]
+pub use runs::{ASKED_MAX, Runs};
 #[cfg(any(miri, fuzzing, kivi_system_alloc))]
 pub use system::{
-    Jemalloc, allocated_bytes, good_size, malloc_stats, purge, start_background_thread, stats,
-    thread_net_bytes, usable_size, version,
+    ASKED_MAX, Jemalloc, Runs, allocated_bytes, bypass_thread_cache, flush_thread_cache, good_size,
+    join_arena, malloc_stats, purge, set_background_thread, start, stats, thread_net_bytes,
+    usable_size, version,
 };
+#[cfg(not(any(miri, fuzzing, kivi_system_alloc)))]
+pub use upkeep::{
+    bypass_thread_cache, flush_thread_cache, join_arena, set_background_thread, start,
+};
+
+#[cfg(not(any(miri, fuzzing, kivi_system_alloc)))]
+mod runs;
+#[cfg(not(any(miri, fuzzing, kivi_system_alloc)))]
+mod upkeep;
 
 /// Unit tests run on it as well; the binaries set their own.
 #[cfg(test)]
@@ -62,16 +74,17 @@ mod jemalloc {
     /// What plain `malloc` promises with size classes of 8 bytes.
     const PLAIN_ALIGN: usize = 8;
     /// jemalloc's name for all arenas together.
-    const ALL_ARENAS: &str = "4096";
+    pub(super) const ALL_ARENAS: &str = "4096";
 
-    /// Freed pages go back to the system within seconds, as eviction and `FLUSHALL` users expect.
+    /// Freed pages go back to the system within seconds, as eviction and `FLUSHALL` users expect. One
+    /// arena for all threads but further workers, see `upkeep`, which also sees to huge pages.
     /// jemalloc reads this symbol when the process starts.
     #[used]
     #[unsafe(export_name = "_rjem_malloc_conf")]
     static MALLOC_CONF: Option<&'static c_char> =
         // SAFETY: a reference to the first byte of a NUL-terminated static string; i8 and u8 have
         // the same size and no invalid values.
-        Some(unsafe { &*c"thp:always,dirty_decay_ms:1000,muzzy_decay_ms:0".as_ptr() });
+        Some(unsafe { &*c"narenas:1,dirty_decay_ms:1000,muzzy_decay_ms:0".as_ptr() });
 
     /// jemalloc as `#[global_allocator]`.
     #[derive(Clone, Copy, Debug, Default)]
@@ -329,8 +342,8 @@ mod jemalloc {
     /// What the allocator holds. Walks the arenas (tens of microseconds): for INFO, not for
     /// every command.
     pub fn stats() -> AllocatorStats {
-        // jemalloc's figures are a snapshot that a write to `epoch` renews.
-        write(c"epoch", 1u64);
+        // jemalloc's figures are a snapshot.
+        renew_stats();
         let bytes = |name| read::<usize>(name).unwrap_or(0) as u64;
         let page_bytes = bytes(c"arenas.page");
         AllocatorStats {
@@ -346,26 +359,26 @@ mod jemalloc {
     /// Gives all unused pages back to the system now (MEMORY PURGE).
     pub fn purge() -> bool {
         let name = format!("arena.{ALL_ARENAS}.purge\0");
-        CStr::from_bytes_with_nul(name.as_bytes()).is_ok_and(|name| {
-            // SAFETY: a command without input and output.
-            0 == unsafe {
-                sys::mallctl(
-                    name.as_ptr(),
-                    ptr::null_mut(),
-                    ptr::null_mut(),
-                    ptr::null_mut(),
-                    0,
-                )
-            }
-        })
+        CStr::from_bytes_with_nul(name.as_bytes()).is_ok_and(command)
     }
 
-    /// Lets a thread of jemalloc give unused pages back, even while the server idles and nobody
-    /// allocates. Call it after daemonizing, because a fork keeps no threads. False when this build
-    /// has no such thread; then pages go back only as allocations happen.
-    pub fn start_background_thread() -> bool {
-        write(c"max_background_threads", 1usize);
-        write(c"background_thread", true)
+    /// Has jemalloc do something; false if it cannot.
+    pub(super) fn command(name: &CStr) -> bool {
+        // SAFETY: a command without input and output.
+        0 == unsafe {
+            sys::mallctl(
+                name.as_ptr(),
+                ptr::null_mut(),
+                ptr::null_mut(),
+                ptr::null_mut(),
+                0,
+            )
+        }
+    }
+
+    /// Has the figures of jemalloc be those of now.
+    pub(super) fn renew_stats() {
+        write(c"epoch", 1u64);
     }
 
     /// `jemalloc-5.3.1`: INFO's mem_allocator.
@@ -400,7 +413,7 @@ mod jemalloc {
 
     /// Reads a setting or figure; `T` must be its type by jemalloc's manual (a wrong size is
     /// refused by jemalloc).
-    fn read<T: Copy + Control>(name: &CStr) -> Option<T> {
+    pub(super) fn read<T: Copy + Control>(name: &CStr) -> Option<T> {
         let mut value = T::ZERO;
         let mut len = size_of::<T>();
         // SAFETY: `value` has `len` bytes to write to, and every bit pattern of the types that are
@@ -417,7 +430,28 @@ mod jemalloc {
         (failed == 0 && len == size_of::<T>()).then_some(value)
     }
 
-    fn write<T: Copy + Control>(name: &CStr, mut value: T) -> bool {
+    /// Writes a setting and reads what jemalloc answers; types as for [`read`].
+    pub(super) fn exchange<T: Copy + Control, A: Copy + Control>(
+        name: &CStr,
+        mut value: T,
+    ) -> Option<A> {
+        let mut answer = A::ZERO;
+        let mut len = size_of::<A>();
+        // SAFETY: both have as many bytes as are announced, and every bit pattern is a valid answer.
+        let failed = unsafe {
+            sys::mallctl(
+                name.as_ptr(),
+                ptr::from_mut(&mut answer).cast(),
+                &mut len,
+                ptr::from_mut(&mut value).cast(),
+                size_of::<T>(),
+            )
+        };
+        (failed == 0 && len == size_of::<A>()).then_some(answer)
+    }
+
+    /// Writes a setting; its type as for [`read`].
+    pub(super) fn write<T: Copy + Control>(name: &CStr, mut value: T) -> bool {
         // SAFETY: `value` has as many bytes as are announced, and jemalloc only reads them.
         0 == unsafe {
             sys::mallctl(
@@ -431,8 +465,11 @@ mod jemalloc {
     }
 
     /// The types of jemalloc's settings and figures.
-    trait Control {
+    pub(super) trait Control {
         const ZERO: Self;
+    }
+    impl Control for u32 {
+        const ZERO: Self = 0;
     }
     impl Control for u64 {
         const ZERO: Self = 0;
@@ -449,6 +486,9 @@ mod jemalloc {
     impl<T> Control for *const T {
         const ZERO: Self = ptr::null();
     }
+    impl<T> Control for *mut T {
+        const ZERO: Self = ptr::null_mut();
+    }
 
     #[cfg(test)]
     mod tests {
@@ -458,6 +498,7 @@ mod jemalloc {
         fn our_settings_reach_jemalloc() {
             assert_eq!(read::<isize>(c"opt.dirty_decay_ms"), Some(1000));
             assert_eq!(read::<isize>(c"opt.muzzy_decay_ms"), Some(0));
+            assert_eq!(read::<u32>(c"opt.narenas"), Some(1));
         }
     }
 }
@@ -543,8 +584,52 @@ mod system {
     }
 
     /// No such thread.
-    pub fn start_background_thread() -> bool {
+    pub fn set_background_thread(_on: bool) -> bool {
         false
+    }
+
+    /// Nothing to set.
+    pub fn start(_huge_pages: bool) {}
+
+    /// No arenas.
+    pub fn join_arena(_worker: usize) {}
+
+    /// No cache.
+    pub fn flush_thread_cache() {}
+
+    /// No cache.
+    pub fn bypass_thread_cache() {}
+
+    /// Blocks that can be asked for at once.
+    pub const ASKED_MAX: usize = 64;
+
+    /// Nothing is known of runs: every block should be moved, so that tools see all moves.
+    #[derive(Debug)]
+    pub struct Runs;
+
+    impl Runs {
+        /// Always there.
+        pub fn read() -> Option<Runs> {
+            Some(Runs)
+        }
+
+        /// Unknown: 0.
+        pub fn used_bytes(&self) -> u64 {
+            0
+        }
+
+        /// Unknown: 0.
+        pub fn wasted_bytes(&self) -> u64 {
+            0
+        }
+
+        /// All of them.
+        ///
+        /// # Safety
+        /// None needed; the twin over jemalloc has conditions.
+        pub unsafe fn sparse(&self, blocks: &[*const u8]) -> u64 {
+            blocks.iter().fold(0, |bits, _| bits << 1 | 1)
+        }
     }
 
     /// INFO's mem_allocator.
@@ -696,6 +781,8 @@ mod tests {
 
     #[test]
     fn the_background_thread_starts() {
-        assert!(start_background_thread());
+        assert!(set_background_thread(true));
+        assert!(set_background_thread(false));
+        assert!(set_background_thread(true));
     }
 }

@@ -114,9 +114,10 @@ thread_local! {
     static OF_THREAD: RefCell<Rng> = RefCell::new(Rng::from_os());
 }
 
-/// [`Rng::unit_f64`] of a generator that the thread keeps.
-pub fn thread_unit_f64() -> f64 {
-    OF_THREAD.with_borrow_mut(Rng::unit_f64)
+/// [`Rng::below`] of a generator that the thread keeps.
+#[inline]
+pub fn thread_below(n: u64) -> u64 {
+    OF_THREAD.with_borrow_mut(|rng| rng.below(n))
 }
 
 /// A fresh identifier of `len` hexadecimal digits, see [`Rng::hex_id`].

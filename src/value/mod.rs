@@ -15,7 +15,8 @@ pub mod string;
 pub mod unique;
 pub mod zset;
 
-use crate::ds::entry::ValueRef;
+use crate::ds::collection::Collection;
+use crate::ds::entry::{EntryRef, ValueRef};
 
 /// The type of a value, as TYPE names it. The number is the entry's type nibble.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -157,6 +158,24 @@ impl Default for Limits {
             zset_max_listpack_value: 64,
         }
     }
+}
+
+/// The bytes of a string, the elements of anything else; expired fields that are still stored count.
+#[inline]
+pub fn size(entry: EntryRef<'_>) -> u64 {
+    let value = entry.value();
+    let size = match Type::from_nibble(entry.type_()) {
+        Type::String => string::len(value),
+        Type::List => list::ListRef::new(value).len(),
+        Type::Set => set::SetRef::of(entry).len(),
+        Type::Zset => zset::ZsetRef::of(entry).len(),
+        Type::Hash => hash::HashRef::new(value, 0).len(),
+        Type::Stream => match value.as_collection() {
+            Some(Collection::Stream(stream)) => return stream.entries().len(),
+            _ => 0,
+        },
+    };
+    size as u64
 }
 
 /// Bytes of the longest compact encoding without elements: an intset's header. A listpack with one

@@ -588,7 +588,7 @@ fn value_of(key: &str) -> String {
     format!("{key}={}", "v".repeat(rest))
 }
 
-/// Writes keys by chance until it is told to stop; each reply is OK or a refusal.
+/// Writes keys by chance until it is told to stop; each is done or refused.
 fn write_until(server: &Server, seed: u64, stop: &AtomicBool) -> u64 {
     let mut client = server.connect();
     let mut rng = Rng::new(seed);
@@ -597,14 +597,20 @@ fn write_until(server: &Server, seed: u64, stop: &AtomicBool) -> u64 {
         let keys: Vec<String> = (0..16)
             .map(|_| format!("key:{}", rng.below(20_000)))
             .collect();
-        let commands: Vec<_> = keys
+        let mut commands: Vec<_> = keys
             .iter()
-            .map(|key| match key.len() % 2 {
-                0 => encode(&["SET", key, &value_of(key)]),
-                _ => encode(&["SET", key, &value_of(key), "EX", "10000"]),
+            .map(|key| match rng.chance(50) {
+                true => encode(&["SET", key, &value_of(key)]),
+                false => encode(&["SET", key, &value_of(key), "EX", "10000"]),
             })
             .collect();
-        for reply in batch(&mut client, &commands) {
+        // When everything is refused, this makes room.
+        let gone = [0; 3].map(|_| format!("key:{}", rng.below(20_000)));
+        commands.push(encode(&["DEL", &gone[0], &gone[1], &gone[2]]));
+        let mut replies = batch(&mut client, &commands);
+        let deleted = replies.pop().expect("a reply");
+        assert!(!deleted.is_error(), "{deleted:?}");
+        for reply in replies {
             let is_fine =
                 reply == Reply::Status(OK.to_vec()) || reply == Reply::Error(OOM.to_vec());
             assert!(is_fine, "{reply:?}");

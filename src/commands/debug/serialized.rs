@@ -8,7 +8,7 @@
 use crate::ds::collection::{Collection, FieldTable, for_each_element};
 use crate::ds::entry::{EntryRef, ValueRef};
 use crate::ds::stream::Stream;
-use crate::persist::rdb::encode::{self, EncodeOptions, Idle, LargeKind};
+use crate::persist::rdb::encode::{self, EncodeOptions, LargeKind};
 use crate::value::{Type, string};
 
 /// What a short sorted set is kept without, the first four bytes of a listpack and its last.
@@ -66,7 +66,7 @@ fn stream_len(collection: &Collection, stream: &Stream) -> usize {
     let kind = LargeKind::of(collection);
     let options = EncodeOptions {
         compress: false,
-        idle: Idle::None,
+        usage: None,
     };
     let (mut part, mut sum) = (Vec::new(), length_len(stream.entries().nodes()));
     for_each_element(collection, &mut |element| {

@@ -3,6 +3,7 @@
 
 use crate::commands::{CmdResult, Ctx, Next};
 use crate::config::RdbVersionCheck;
+use crate::db::lazyfree::Cause;
 use crate::db::notice::EventClass;
 use crate::persist::rdb::decode::{self, LoadOptions, RestoreError, RestoredKey};
 use crate::spec::CmdError;
@@ -17,7 +18,7 @@ struct Options {
     replace: bool,
     absttl: bool,
     idle_secs: Option<u64>,
-    freq: Option<i64>,
+    freq: Option<u8>,
 }
 
 /// `RESTORE key ttl serialized-value [REPLACE] [ABSTTL] [IDLETIME seconds] [FREQ frequency]`
@@ -45,12 +46,14 @@ pub(super) fn restore(ctx: &mut Ctx<'_>) -> CmdResult {
     let restored = RestoredKey {
         key,
         expire_at_ms,
-        idle_secs: options.idle_secs.unwrap_or(0),
+        idle_secs: options.idle_secs,
+        frequency: options.freq,
     };
     let entry = decode::restore(payload, &restored, &load_options(ctx)).map_err(error)?;
     if expire_at_ms.is_some_and(|at_ms| at_ms <= now_ms) {
         if ctx.db.remove(key) {
-            ctx.db.propagate_as([&b"UNLINK"[..], key]);
+            let deletion = ctx.db.keyspace().lazyfree.deletion(Cause::Command);
+            ctx.db.propagate_as([deletion, key]);
         }
     } else {
         ctx.db.put_unused(entry);
@@ -89,7 +92,7 @@ fn options(ctx: &mut Ctx<'_>) -> Result<Options, CmdError> {
             options.idle_secs = Some(u64::try_from(secs).map_err(|_| invalid)?);
         } else if has_value && options.idle_secs.is_none() && ctx.args.take("FREQ") {
             let invalid = CmdError::text("ERR Invalid FREQ value, must be >= 0 and <= 255");
-            options.freq = Some(ctx.args.int_in(0, FREQ_MAX, invalid)?);
+            options.freq = Some(ctx.args.int_in(0, FREQ_MAX, invalid)? as u8);
         } else {
             return Err(CmdError::Syntax);
         }
@@ -105,6 +108,7 @@ fn load_options(ctx: &Ctx<'_>) -> LoadOptions {
         databases: keyspace.databases(),
         verify_checksum: true,
         now_ms: ctx.clock_ms(),
+        usage: keyspace.usage.stamp(ctx.clock_ms()),
         drop_expired: false,
         relaxed_version: ctx.config.rdb_version_check == RdbVersionCheck::Relaxed,
     }

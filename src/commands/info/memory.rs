@@ -26,7 +26,8 @@ pub(super) fn write(report: &mut Report<'_, '_>) {
     report.line("mem_allocator", alloc::version());
     // A table grows segment by segment: never is there a second one besides.
     report.line("mem_overhead_db_hashtable_rehashing", 0);
-    report.line("active_defrag_running", 0);
+    let defrag = report.server.keyspace.defrag.stats();
+    report.line("active_defrag_running", defrag.running_percent);
     let lazyfree = &report.server.keyspace.lazyfree;
     report.line("lazyfree_pending_objects", lazyfree.pending());
     report.line("lazyfreed_objects", lazyfree.freed());

@@ -50,8 +50,13 @@ fn sections_are_chosen_by_name() {
     ];
     assert_eq!(headings(&mut t, ""), default);
     assert_eq!(headings(&mut t, "Default"), default);
-    assert_eq!(headings(&mut t, "all").len(), SECTIONS.len());
-    assert_eq!(headings(&mut t, "EVERYTHING").len(), SECTIONS.len());
+    // What has to be counted for it, and names of keys, are for those who want them.
+    assert_eq!(headings(&mut t, "all").len(), SECTIONS.len() - 2);
+    assert_eq!(headings(&mut t, "EVERYTHING").len(), SECTIONS.len() - 1);
+    assert_eq!(
+        headings(&mut t, "bigkeys KeySizes"),
+        ["Keysizes", "Bigkeys"]
+    );
     assert_eq!(
         headings(&mut t, "keyspace cpu nosuch SERVER cpu"),
         ["Server", "CPU", "Keyspace"]
@@ -548,4 +553,88 @@ fn what_is_left_to_live_is_estimated_well() {
     let avg_ttl: f64 = avg_ttl.unwrap().parse().unwrap();
     // 512 draws of a deviation of 87 s: within 10 % but once in a million runs.
     assert!((avg_ttl - 250_000.0).abs() < 25_000.0, "{line}");
+}
+
+/// Recorded from Redis 8.0.6, with the same keys.
+const KEYSIZES_OF_REDIS: &str = "\
+db0_distrib_strings_sizes:0=1,1=2,2=3,4=3,8=3,16=2,256=1,512=2,1K=3,2K=1,32K=1,64K=1,512K=1,1M=2,2M=1
+db0_distrib_lists_items:1=1,2=2,4=1,64=1,128=2,512=1,4K=1
+db0_distrib_sets_items:1=2,2=4,4=2,64=2,128=4,512=2,4K=2
+db0_distrib_zsets_items:1=1,2=2,4=1,64=1,128=2,512=1,4K=1
+db0_distrib_hashes_items:1=1,2=2,4=1,64=1,128=2,512=1,4K=1
+db3_distrib_strings_sizes:0=1
+db3_distrib_hashes_items:1=1
+";
+
+/// Runs a command with `count` arguments behind the first ones.
+fn add(t: &mut Test, command: &str, count: usize, arg: impl Fn(usize) -> String) {
+    let args: Vec<String> = (0..count).map(arg).collect();
+    t.run(&format!("{command} {}", args.join(" ")));
+}
+
+#[test]
+fn keysizes_are_those_of_redis() {
+    let mut t = Test::new();
+    assert!(fields(&mut t, "keysizes").is_empty());
+    for bytes in [
+        0, 1, 2, 3, 4, 7, 8, 15, 16, 511, 512, 1023, 1024, 1025, 2047, 2048, 65535, 65536, 1048575,
+        1048576, 1500000, 2097152,
+    ] {
+        t.args(&[b"SET", format!("s{bytes}").as_bytes(), &vec![b'x'; bytes]]);
+    }
+    for line in [
+        "SET i1 5",
+        "SET i5 12345",
+        "SET neg -5",
+        "PFADD hll a b c",
+        "SETBIT bm 100 1",
+        "XADD st * a 1",
+    ] {
+        t.run(line);
+    }
+    for n in [1, 2, 3, 4, 100, 128, 129, 1000, 5000] {
+        add(&mut t, &format!("RPUSH l{n}"), n, |i| i.to_string());
+        add(&mut t, &format!("SADD t{n}"), n, |i| i.to_string());
+        add(&mut t, &format!("SADD u{n}"), n, |i| format!("m{i}"));
+        add(&mut t, &format!("HSET h{n}"), n, |i| format!("f{i} {i}"));
+        add(&mut t, &format!("ZADD z{n}"), n, |i| format!("{i} m{i}"));
+    }
+    t.run("SELECT 3");
+    t.run("SET a ''");
+    t.run("HSET h a 1");
+    let reply = String::from_utf8(t.run("INFO keysizes").0).unwrap();
+    let told = reply.split_once("# Keysizes\r\n").unwrap().1;
+    let told = told.trim_end_matches("\r\n").replace("\r\n", "\n");
+    assert_eq!(told, KEYSIZES_OF_REDIS.trim_end());
+    // Inside of a transaction all keys are counted at once.
+    t.run("MULTI");
+    t.run("INFO keysizes");
+    t.run("EXEC").has("db3_distrib_strings_sizes:0=1");
+}
+
+#[test]
+fn names_of_big_keys_break_no_line() {
+    let mut t = Test::new();
+    t.args(&[b"SET", b"a:b,c=d#e\r\nf\\\xff", &[b'x'; 5000]]);
+    t.args(&[b"SET", b"plain", &[b'x'; 6000]]);
+    t.run("SET small x");
+    t.run("SELECT 2");
+    add(&mut t, "ZADD z", 300, |i| format!("{i} m{i}"));
+    (0..130).for_each(|_| {
+        t.run("XADD st * f v");
+    });
+    let told = fields(&mut t, "bigkeys");
+    let told: Vec<(&str, &str)> = told.iter().map(|(name, is)| (&name[..], &is[..])).collect();
+    assert_eq!(
+        told,
+        [
+            ("largest_stream_1", "db=2,entries=130,key=st"),
+            ("largest_string_1", "db=0,bytes=6000,key=plain"),
+            (
+                "largest_string_2",
+                "db=0,bytes=5000,key=a\\x3ab\\x2cc\\x3dd\\x23e\\x0d\\x0af\\x5c\\xff"
+            ),
+            ("largest_zset_1", "db=2,items=300,key=z"),
+        ]
+    );
 }

@@ -7,6 +7,7 @@
 
 use super::reply;
 use crate::commands::{CmdResult, Ctx, Next, typed, typed_mut};
+use crate::db::lazyfree::Cause;
 use crate::db::notice::EventClass;
 use crate::db::{Access, Expire, Lookup};
 use crate::spec::CmdError;
@@ -108,6 +109,7 @@ fn spop_count(ctx: &mut Ctx<'_>, key: &[u8]) -> CmdResult {
         return Ok(Next::Done);
     }
     let popped = count.min(len);
+    db.set_counting(false);
     out.set(popped);
     if popped == len {
         // Valkey answers as SUNION would, which counts as a hit.
@@ -118,7 +120,7 @@ fn spop_count(ctx: &mut Ctx<'_>, key: &[u8]) -> CmdResult {
         }
         db.notify(EventClass::SET, "spop", key);
         db.remove(key);
-        db.propagate_as([&b"UNLINK"[..], key]);
+        db.propagate_as([db.keyspace().lazyfree.deletion(Cause::Command), key]);
         // Removing the key is the last of the changes.
         db.effects.changes += popped as u64 - 1;
         return Ok(Next::Done);

@@ -1,9 +1,13 @@
-//! Entries as items of a table, and copies of them.
+//! Entries as items of a table, copies of them, and what hangs on them for who moves it.
 
 use std::marker::PhantomData;
 use std::ptr::NonNull;
+use std::sync::Arc;
 
-use super::{Entry, EntryMut, EntryRef, NewValue, ValueRef};
+use super::{
+    Entry, EntryMut, EntryRef, KIND_BOXED, KIND_MASK, KIND_SHARED, NewValue, Shape, ValueRef,
+};
+use crate::ds::collection::Collection;
 use crate::ds::hash::KeyHash;
 use crate::ds::table::Item;
 
@@ -95,5 +99,34 @@ unsafe impl Item for Entry {
         let mut entry = Self(raw);
         entry.set_expire_at_ms(expire_at_ms);
         entry.into_raw()
+    }
+
+    const MOVES: bool = true;
+
+    unsafe fn block_bytes(raw: NonNull<u8>) -> usize {
+        // SAFETY: the caller's: a live entry.
+        unsafe { Shape::read(raw) }.block_bytes()
+    }
+}
+
+impl EntryMut<'_> {
+    /// Where a shared value hangs, for who moves it; `None` for other kinds.
+    pub(in crate::ds) fn arc_mut(&mut self) -> Option<&mut Arc<Vec<u8>>> {
+        // SAFETY: the view is exclusive; a shared value has its Arc at value_at, aligned.
+        unsafe {
+            let shape = Shape::read(self.raw);
+            let at = self.raw.add(shape.value_at).cast::<Arc<Vec<u8>>>();
+            (shape.flags & KIND_MASK == KIND_SHARED).then(|| &mut *at.as_ptr())
+        }
+    }
+
+    /// Where a large collection hangs, for who moves it; `None` for other kinds.
+    pub(in crate::ds) fn box_mut(&mut self) -> Option<&mut Box<Collection>> {
+        // SAFETY: the view is exclusive; a boxed value has its Box at value_at, aligned.
+        unsafe {
+            let shape = Shape::read(self.raw);
+            let at = self.raw.add(shape.value_at).cast::<Box<Collection>>();
+            (shape.flags & KIND_MASK == KIND_BOXED).then(|| &mut *at.as_ptr())
+        }
     }
 }

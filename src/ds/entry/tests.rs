@@ -9,7 +9,7 @@ const EXPIRIES: [Option<u64>; 3] = [None, Some(1_700_000_000_000), Some(u64::MAX
 const META: Meta = Meta {
     type_: 0xB,
     enc: 0x5,
-    lru: 0xABCDEF,
+    lru: 0x1AB_CDEF,
 };
 
 fn bytes(len: usize, seed: u8) -> Vec<u8> {
@@ -137,7 +137,7 @@ fn changes_metadata_and_bytes() {
     let meta = Meta {
         type_: 4,
         enc: 3,
-        lru: 1,
+        lru: 0x100_0001,
     };
     assert_eq!(entry.view().meta(), meta);
     entry.view_mut().value_bytes_mut().unwrap()[0] = b'V';

@@ -19,6 +19,7 @@ use crate::ds::collection::Element;
 use crate::ds::entry::size_class;
 use crate::ds::footprint::block_bytes;
 use crate::ds::listpack::{self, Needle, Value};
+use crate::ds::mover::Mover;
 use crate::util::lzf;
 
 /// Shorter nodes are not compressed, bytes.
@@ -145,6 +146,15 @@ impl Node {
         };
         self.walk(0, End::Tail, &mut Vec::new(), &mut find)
             .is_break()
+    }
+
+    /// Moves the buffer if it lies badly.
+    pub(super) fn relocate(&mut self, mover: &mut Mover<'_>) {
+        match &mut self.data {
+            Data::Packed { buf, .. } => mover.move_vec(buf),
+            Data::Plain(text) => mover.move_bytes(text),
+            Data::Compressed { lzf, .. } => mover.move_bytes(lzf),
+        }
     }
 
     /// The memory of the node besides its place in the deque, bytes.

@@ -18,6 +18,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use super::StreamId;
 use crate::ds::footprint;
+use crate::ds::mover::Mover;
 
 /// What stands in chunks.
 pub(super) trait Item: Clone {
@@ -89,6 +90,31 @@ impl<T: Item> Chunks<T> {
     #[inline]
     pub(super) fn len(&self) -> usize {
         self.len
+    }
+
+    /// Moves the chunk of a number if it lies badly, and calls `each` with its items, whose ids stay; false if there
+    /// is none.
+    pub(super) fn relocate(
+        &mut self,
+        number: usize,
+        mover: &mut Mover<'_>,
+        mut each: impl FnMut(&mut Mover<'_>, &mut T),
+    ) -> bool {
+        let is_saving = self.saving.is_some();
+        let Some(chunk) = self.chunks.get_mut(number).filter(|_| !is_saving) else {
+            return false;
+        };
+        let items = &mut chunk.items;
+        // SAFETY: the item is in the living block of the deque, which lies in one run.
+        if let Some(first) = items.front()
+            && unsafe { mover.wants((&raw const *first).cast()) }
+        {
+            let mut moved = VecDeque::with_capacity(items.capacity());
+            moved.append(items);
+            *items = moved;
+        }
+        items.iter_mut().for_each(|item| each(mover, item));
+        true
     }
 
     /// Where the first item is.

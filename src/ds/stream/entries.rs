@@ -24,6 +24,7 @@ use super::radix;
 use super::{StreamId, save};
 use crate::ds::footprint;
 use crate::ds::listpack::{Listpack, Value};
+use crate::ds::mover::Mover;
 
 /// Up to where a node is filled: the directives of the same names.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -80,6 +81,23 @@ struct Saving {
     after: Option<StreamId>,
     /// How many nodes are still to be handed out.
     left: usize,
+}
+
+impl Entries {
+    /// Moves the nodes of one chunk that lie badly, see [`Mover`]; a cursor is the number of a chunk.
+    pub(super) fn relocate(&mut self, cursor: u64, mover: &mut Mover<'_>) -> u64 {
+        if self.saving.is_some() {
+            return 0;
+        }
+        let number = usize::try_from(cursor).unwrap_or(usize::MAX);
+        match self
+            .nodes
+            .relocate(number, mover, |mover, node| node.relocate(mover))
+        {
+            true => cursor + 1,
+            false => 0,
+        }
+    }
 }
 
 /// A copy, which is not being saved.

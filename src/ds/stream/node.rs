@@ -35,6 +35,7 @@ use super::{StreamId, chunks};
 use crate::ds::entry::size_class;
 use crate::ds::footprint::block_bytes;
 use crate::ds::listpack::{self, Listpack, Value};
+use crate::ds::mover::Mover;
 
 /// The entry is deleted. (Redis's flags have these two bits, too.)
 const DELETED: u8 = 1;
@@ -478,6 +479,11 @@ impl Node {
         self.data[at] |= DELETED;
         self.live -= 1;
         self.deleted += 1;
+    }
+
+    /// Moves the entries if they lie badly.
+    pub(super) fn relocate(&mut self, mover: &mut Mover<'_>) {
+        mover.move_vec(&mut self.data);
     }
 
     /// The memory besides its place among the others, bytes.

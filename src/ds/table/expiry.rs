@@ -63,6 +63,23 @@ impl<T: Item> Table<T> {
         self.take_due(now_ms, budget, f)
     }
 
+    /// Takes out items that expire at `until_ms` or before although that is not yet due: it is
+    /// `now_ms`. Else as [`Self::take_expired_unsaved`]. Of what expires at nearly the same time
+    /// (`until_ms` included) any may come first.
+    pub fn take_expiring_until(
+        &mut self,
+        (now_ms, until_ms): (u64, u64),
+        budget: usize,
+        f: &mut impl FnMut(T, bool),
+    ) -> usize {
+        let until_ms = until_ms.min(NO_EXPIRY - 1);
+        self.clock_ms = now_ms;
+        match until_ms < self.next_expire_at_ms {
+            true => 0,
+            false => self.take_due(until_ms, budget, f),
+        }
+    }
+
     #[cold]
     fn take_due(&mut self, now_ms: u64, budget: usize, f: &mut impl FnMut(T, bool)) -> usize {
         let mut taken = 0;
@@ -119,8 +136,9 @@ impl<T: Item> Table<T> {
         // SAFETY: the segment is live, and nothing here frees or replaces it. `f` gets only items,
         // and can't reach the table.
         unsafe {
-            let base_ms = base_at::<T>(segment, now_ms);
-            let limit = due::encode(now_ms - base_ms);
+            // What is taken may be due in future: codes stay relative to the present.
+            let base_ms = base_at::<T>(segment, self.clock_ms.min(NO_EXPIRY - 1));
+            let limit = due::encode(now_ms.saturating_sub(base_ms));
             // What is not due, but has the code of what is.
             let mut due_soon_ms = NO_EXPIRY;
             let mut homes = 0;
@@ -138,7 +156,7 @@ impl<T: Item> Table<T> {
                     let raw = line::pointer(word);
                     let expire_at_ms = T::expire_at_ms(raw).unwrap_or(NO_EXPIRY);
                     if expire_at_ms > now_ms {
-                        let code = due::encode(expire_at_ms - base_ms);
+                        let code = due::encode(expire_at_ms.saturating_sub(base_ms));
                         segment.code(place).expect("the item expires").write(code);
                         due_soon_ms = due_soon_ms.min(expire_at_ms);
                     } else if taken < budget {

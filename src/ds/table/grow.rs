@@ -96,7 +96,7 @@ impl<T: Item> Table<T> {
     }
 
     /// Rebuilds a segment with at least `homes` home lines.
-    fn resize(&mut self, dir_index: usize, homes: u32) {
+    pub(super) fn resize(&mut self, dir_index: usize, homes: u32) {
         let old = self.segment(dir_index);
         let run_start = self.run_start(dir_index, old);
         let mut items = Vec::new();

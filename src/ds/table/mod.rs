@@ -8,8 +8,10 @@
 //!   bytes, which touches no item, then splits in two. The most a single insert does is to rebuild
 //!   one segment of 500 slots, or to double the directory. Shrinking is the mirror image.
 //! - The table is in the order of the hash, and so is SCAN (`walk`): a cursor stays valid whatever
-//!   happens to the segments, and never returns an item twice.
+//!   happens to the segments, and never returns an item twice. Who looks for items that may go
+//!   takes lines as they lie (`sweep`).
 //! - A snapshot walks the table while it goes on changing (`save`): one bit per slot.
+//! - Items and segments can be moved to other addresses (`relocate`).
 //! - The expiry index is exact (`expiry`): 2 bytes per slot, only in segments that hold an item
 //!   with an expiry, plus one number per directory slot.
 //!
@@ -29,8 +31,10 @@ mod due;
 mod expiry;
 mod grow;
 mod line;
+mod relocate;
 mod save;
 mod segment;
+mod sweep;
 #[cfg(test)]
 mod tests;
 mod walk;
@@ -124,6 +128,18 @@ pub unsafe trait Item: Sized {
     /// # Safety
     /// As for [`Item::borrow_mut`]; `raw` is not used any more.
     unsafe fn set_expire_at_ms(raw: NonNull<u8>, expire_at_ms: Option<u64>) -> NonNull<u8>;
+
+    /// Whether an item is one block aligned to 8 that can be copied to another address, and
+    /// [`Item::block_bytes`] tells its size.
+    const MOVES: bool = false;
+
+    /// The size that the item's block was allocated with.
+    ///
+    /// # Safety
+    /// As for [`Item::borrow`].
+    unsafe fn block_bytes(_raw: NonNull<u8>) -> usize {
+        0
+    }
 }
 
 /// Ends the process when it is dropped.
@@ -276,6 +292,12 @@ impl<T: Item> Table<T> {
     pub fn get(&self, slot: Slot) -> T::Ref<'_> {
         // SAFETY: the word is an item's, and self is borrowed as long as the view.
         unsafe { T::borrow(line::pointer(self.word(slot).read())) }
+    }
+
+    /// The hash of the item in a slot.
+    pub fn hash_of(&self, slot: Slot) -> u64 {
+        // SAFETY: the word is an item's, which lives and is not changed while self is borrowed.
+        unsafe { T::hash(line::pointer(self.word(slot).read()), &self.key_hash) }
     }
 
     /// The item in a slot, to be changed.

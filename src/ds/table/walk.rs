@@ -4,9 +4,11 @@
 //! the borders between lines but never the order, so "everything before this position has been
 //! seen" is all that a cursor has to say.
 
+use std::ptr::NonNull;
+
 use super::line::{self, Bits, LINE_SLOTS, Line};
 use super::segment::{ChainLines, Segment};
-use super::{Item, NO_EXPIRY, Slot, Table, prefetch_items};
+use super::{Item, NO_EXPIRY, Table, prefetch_items};
 
 /// A scan visits at most this many home lines, plus `SCAN_LINES_PER_ITEM` for each item asked for.
 const SCAN_LINES_MIN: usize = 16;
@@ -26,6 +28,23 @@ impl<T: Item> Table<T> {
     /// whatever else happens to the table between the calls; an item that comes or goes, at most
     /// once for each time it is inserted.
     pub fn scan(&self, cursor: u64, budget: usize, mut f: impl FnMut(T::Ref<'_>)) -> u64 {
+        self.scan_raw(cursor, budget, |raw| {
+            // SAFETY: a live item's, which nobody changes while the table is borrowed.
+            f(unsafe { T::borrow(raw) });
+        })
+    }
+
+    /// As [`Table::scan`], to change only what a snapshot may show as it is later (the LRU field).
+    pub fn scan_metas(&mut self, cursor: u64, budget: usize, mut f: impl FnMut(T::Mut<'_>)) -> u64 {
+        self.scan_raw(cursor, budget, |raw| {
+            // SAFETY: a live item's; the table is borrowed mutably, and the scan itself is between
+            // two reads.
+            f(unsafe { T::borrow_mut(raw) });
+        })
+    }
+
+    /// [`Table::scan`], of items that are live as long as the table is borrowed.
+    fn scan_raw(&self, cursor: u64, budget: usize, mut f: impl FnMut(NonNull<u8>)) -> u64 {
         if self.len == 0 {
             return 0;
         }
@@ -46,15 +65,14 @@ impl<T: Item> Table<T> {
                 if segment.home_of_word(word) != home {
                     return;
                 }
+                let raw = line::pointer(word);
                 // SAFETY: an occupied word is a live item's, which nobody changes while the table
                 // is borrowed.
-                unsafe {
-                    let raw = line::pointer(word);
-                    if seen_before > 0 && self.position(T::hash(raw, &self.key_hash)) < position {
-                        return;
-                    }
-                    f(T::borrow(raw));
+                let hash = || unsafe { T::hash(raw, &self.key_hash) };
+                if seen_before > 0 && self.position(hash()) < position {
+                    return;
                 }
+                f(raw);
                 emitted = emitted.saturating_add(1);
             };
             emit_home(segment, home, &mut emit);
@@ -101,25 +119,6 @@ impl<T: Item> Table<T> {
                 return Some(unsafe { T::borrow(line::pointer((*line).0[slot])) });
             }
             dir_index = (dir_index + self.run_len(segment)) & (self.dir.len() - 1);
-        }
-    }
-
-    /// Calls `f` with the items of a random line and their slots; perhaps with none. Lines are equally
-    /// likely within a segment, and segments as for [`Table::random`].
-    pub fn sample_line(&self, random: u64, mut f: impl FnMut(Slot, T::Ref<'_>)) {
-        if self.len == 0 {
-            return;
-        }
-        let dir_index = self.dir_index(random);
-        let segment = self.segment(dir_index);
-        let lines = segment.slots() / LINE_SLOTS;
-        let number = (random & u64::from(u32::MAX)) as usize % lines;
-        // SAFETY: the segment is one of a borrowed table, and it has so many lines.
-        let line = unsafe { segment.line(number) };
-        for at in line.occupied() {
-            // SAFETY: an occupied word is a live item's.
-            let item = unsafe { T::borrow(line::pointer(line.0[at])) };
-            f(Slot::new(dir_index, number * LINE_SLOTS + at), item);
         }
     }
 

@@ -384,4 +384,11 @@ unsafe impl Item for ScoredMember {
         debug_assert!(expire_at_ms.is_none(), "members do not expire");
         raw
     }
+
+    const MOVES: bool = true;
+
+    unsafe fn block_bytes(raw: NonNull<u8>) -> usize {
+        // SAFETY: the caller's: a live block.
+        unsafe { Shape::read(raw) }.block_bytes()
+    }
 }

@@ -15,6 +15,7 @@
 mod leaf;
 mod member;
 mod node;
+mod relocate;
 #[cfg(test)]
 mod tests;
 mod tree;

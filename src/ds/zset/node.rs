@@ -96,6 +96,27 @@ impl Node {
         }
     }
 
+    /// Lends the box of a leaf or of an inner node, which may be exchanged for another.
+    pub(super) fn with_box(&mut self, work: impl FnOnce(Result<&mut Box<Leaf>, &mut Box<Inner>>)) {
+        let is_inner = self.is_inner();
+        // SAFETY: the box is owned, and the tag says what it was; it is taken out and put back, or what it was
+        // exchanged for. A panic between the two would leave the box owned twice, so the box there is forgotten.
+        unsafe {
+            if is_inner {
+                let raw = self.tagged.sub(INNER_TAG).cast::<Inner>();
+                let mut boxed = std::mem::ManuallyDrop::new(Box::from_raw(raw.as_ptr()));
+                work(Err(&mut boxed));
+                let raw: NonNull<u8> = NonNull::from(&mut **boxed).cast();
+                self.tagged = raw.add(INNER_TAG);
+            } else {
+                let raw = self.tagged.cast::<Leaf>();
+                let mut boxed = std::mem::ManuallyDrop::new(Box::from_raw(raw.as_ptr()));
+                work(Ok(&mut boxed));
+                self.tagged = NonNull::from(&mut **boxed).cast();
+            }
+        }
+    }
+
     /// Asks for all of a leaf, as a search meets its lines one after the other.
     #[inline]
     fn prefetch_leaf(&self) {

@@ -32,6 +32,11 @@ impl Tree {
         self.len
     }
 
+    /// The root.
+    pub(super) fn root_mut(&mut self) -> Option<&mut Node> {
+        self.root.as_mut()
+    }
+
     /// Adds a member that is not there.
     ///
     /// # Safety

@@ -10,14 +10,14 @@ use smallvec::SmallVec;
 
 use crate::client::Client;
 use crate::commands::table::Found;
-use crate::commands::{Chore, Ctx, Next, Registered, ScriptClock, ScriptCode};
+use crate::commands::{Chore, Ctx, Next, Registered, ScriptClock};
 use crate::config::Config;
 use crate::db::{Access, Effects, Needs};
 use crate::resp::parse::Argv;
 use crate::resp::write::ReplyWriter;
 use crate::script::running::Kind;
 use crate::script::{Caller, Repl, Tick, cache};
-use crate::spec::{Args, CmdError, Flags, keys};
+use crate::spec::{Args, CmdError, Flags, ScriptCode, keys};
 use crate::sys::tsc;
 
 use super::super::busy::Course;
@@ -68,6 +68,8 @@ pub(super) struct Calls<'c, 'k> {
     pub(super) way: Way,
     /// Commands that write are refused.
     pub(super) is_read_only: bool,
+    /// Commands that may need memory are refused until one has written: there was none when it began.
+    pub(super) is_out_of_memory: bool,
     pub(super) clock: ScriptClock,
     /// Commands that have run, and what they have changed.
     pub(super) commands: u64,
@@ -128,6 +130,9 @@ impl Calls<'_, '_> {
         if flags.has(Flags::NOSCRIPT) {
             return Err(NOT_FROM_SCRIPTS);
         }
+        if self.is_out_of_memory && flags.has(Flags::DENYOOM) {
+            return Err(admit::OUT_OF_MEMORY);
+        }
         if !flags.any(WRITES) {
             return Ok(());
         }
@@ -138,12 +143,11 @@ impl Calls<'_, '_> {
             if let Some(error) = admit::writes_refused(&self.exec.server, self.config) {
                 return Err(error);
             }
-            if flags.has(Flags::DENYOOM) && self.exec.memory.was_out() {
-                return Err(admit::OUT_OF_MEMORY);
-            }
             if let Some(course) = &mut self.course {
                 course.begin_write()?;
             }
+            // It cannot be stopped in the middle of what it does.
+            self.is_out_of_memory = false;
         }
         Ok(())
     }

@@ -7,15 +7,15 @@ use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::commands::{CommandTable, ScriptCall, ScriptCode};
+use crate::commands::{CommandTable, Registered, ScriptCall};
 use crate::config::Config;
 use crate::resp::parse::Argv;
 use crate::script::functions::{Libraries, Library, NO_FUNCTION, Proven, Ready, Registry, Shelf};
 use crate::script::proof::{self, Facts};
 use crate::script::vm::{Code, Use, Vm};
-use crate::script::{Proof, Recent, Script, ScriptFlags, Scripts, cache, functions};
+use crate::script::{Proof, Recent, Script, ScriptFlags, Scripts, cache, functions, shebang};
 use crate::server::functions::settings;
-use crate::spec::CmdError;
+use crate::spec::{CmdError, Flags, ScriptCode};
 use crate::sys::tsc;
 
 use super::super::{Exec, admit};
@@ -24,6 +24,10 @@ use super::super::{Exec, admit};
 const TOLD_BYTES: u64 = 16 << 10;
 
 const NO_SCRIPT: CmdError = CmdError::text("NOSCRIPT No matching script.");
+/// Only in a transaction: elsewhere such a script is refused before.
+const NOT_ALLOWED_OOM: CmdError = CmdError::text(
+    "OOM allow-oom flag is not set on the script, can not run it when used memory > 'maxmemory'",
+);
 const NOT_READ_ONLY: CmdError =
     CmdError::text("ERR Can not execute a script with write flag using *_ro command.");
 
@@ -282,9 +286,36 @@ impl Exec {
         if let Some(error) = admit::writes_refused(&self.server, config) {
             return Err(error);
         }
-        match call.is_read_only {
-            true => Err(NOT_READ_ONLY),
+        if call.is_read_only {
+            return Err(NOT_READ_ONLY);
+        }
+        match !found.flags.allow_oom && self.memory.was_out(&self.server) {
+            true => Err(NOT_ALLOWED_OOM),
             false => Ok(found),
+        }
+    }
+
+    /// The flags by which a command is judged that runs a script: those of its row, unless the script
+    /// says of itself what it does.
+    #[cold]
+    pub(in crate::exec) fn flags_by_script(&self, command: &Registered, argv: Argv<'_>) -> Flags {
+        let (own, scripts) = (command.row.flags, &self.server.scripts);
+        let found = match command.row.script {
+            None => None,
+            Some(ScriptCode::Source) => shebang::script(&argv[1]).ok().map(|(flags, _)| flags),
+            Some(ScriptCode::Sha) => {
+                let script = cache::parse_sha(&argv[1]).and_then(|sha| scripts.cache.by_sha(&sha));
+                script.map(|script| script.flags)
+            }
+            Some(ScriptCode::Function) => {
+                let libraries = scripts.libraries.current();
+                let found = libraries.function(&argv[1]);
+                found.map(|found| found.function().flags)
+            }
+        };
+        match found {
+            Some(flags) if !flags.is_legacy => flags.of_command(own),
+            _ => own,
         }
     }
 }

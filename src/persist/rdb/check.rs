@@ -6,6 +6,7 @@ use std::io::{self, Read, Write};
 use std::path::Path;
 
 use super::decode::{self, Checksum, FaultKind, LoadOptions, Record};
+use crate::db::usage::Stamp;
 use crate::ds::hash::{HashFunction, KeyHash};
 use crate::value::Limits;
 
@@ -41,6 +42,7 @@ pub fn check(input: impl Read, now_ms: u64, out: &mut dyn Write) -> io::Result<O
         databases: u32::MAX,
         verify_checksum: true,
         now_ms,
+        usage: Stamp::default(),
         drop_expired: false,
         relaxed_version: false,
     };

@@ -18,8 +18,8 @@ use std::fmt;
 use std::io::Read;
 
 use crate::db::DbIndex;
-use crate::db::usage::lru_clock;
-use crate::ds::entry::{Entry, LRU_MAX};
+use crate::db::usage::Stamp;
+use crate::ds::entry::Entry;
 use crate::ds::hash::KeyHash;
 use crate::persist::rdb::format::{
     CHECKSUM_BYTES, DUMP_FOOTER_BYTES, Line, REDIS_VERSION_MAX, VALKEY_VERSION_MIN, crc64, opcode,
@@ -54,6 +54,8 @@ pub struct LoadOptions {
     pub verify_checksum: bool,
     /// The time, Unix ms.
     pub now_ms: u64,
+    /// What is kept of how keys are used, as of now.
+    pub usage: Stamp,
     /// Keys and fields that have expired are left out. Not so of the base of a log, whose records
     /// may know them.
     pub drop_expired: bool,
@@ -192,12 +194,6 @@ fn is_known_version(version: u32, relaxed: bool) -> bool {
     matches!(version, 1..=REDIS_VERSION_MAX | VALKEY_VERSION_MIN) || relaxed && version > 0
 }
 
-/// The LRU clock of a key that has not been used for so long; like Redis's, it has 24 bits and
-/// begins anew when they are full.
-fn lru_after_idle(now_ms: u64, idle_secs: u64) -> u32 {
-    lru_clock(now_ms).wrapping_sub(idle_secs as u32) & LRU_MAX
-}
-
 /// What RESTORE is told of a key besides its value.
 #[derive(Clone, Copy, Debug)]
 pub struct RestoredKey<'a> {
@@ -206,7 +202,9 @@ pub struct RestoredKey<'a> {
     /// When it expires, Unix ms.
     pub expire_at_ms: Option<u64>,
     /// For how long it has not been used, seconds.
-    pub idle_secs: u64,
+    pub idle_secs: Option<u64>,
+    /// How often it is.
+    pub frequency: Option<u8>,
 }
 
 /// Why libraries are not restored.
@@ -258,7 +256,7 @@ pub fn restore(
     let head = Head {
         key: key.key,
         expire_at_ms: key.expire_at_ms,
-        lru: lru_after_idle(options.now_ms, key.idle_secs),
+        lru: options.usage.restored(key.idle_secs, key.frequency),
     };
     let values = Values { options, line };
     let loaded = reader.byte().and_then(|type_| {

@@ -21,8 +21,9 @@
 
 use smallvec::SmallVec;
 
+use crate::db::usage::{Measure, Stamp};
 use crate::ds::collection::{Collection, Element, for_each_element};
-use crate::ds::entry::{EntryRef, LRU_MAX, Meta, ValueRef};
+use crate::ds::entry::{EntryRef, Meta, ValueRef};
 use crate::ds::listpack::Value;
 use crate::value::set::SetRef;
 use crate::value::{Encoding, Type, zset};
@@ -41,28 +42,13 @@ mod tests;
 /// Listpacks of so many bytes are put together without an allocation.
 const COMPACT_BYTES: usize = 1024;
 
-/// What is told of when a key was last used.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum Idle {
-    /// Nothing.
-    #[default]
-    None,
-    /// For how many seconds it has not been, as the LRU policies want it.
-    Lru {
-        /// The LRU clock now.
-        clock: u32,
-    },
-    /// How often it has been, as the LFU policies want it.
-    Lfu,
-}
-
 /// How keys are written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct EncodeOptions {
     /// `rdbcompression`
     pub compress: bool,
-    /// What `maxmemory-policy` wants to be kept.
-    pub idle: Idle,
+    /// As of when it is told how keys were used, if `maxmemory-policy` wants that to be kept.
+    pub usage: Option<Stamp>,
 }
 
 /// A key with a large collection.
@@ -142,7 +128,7 @@ impl LargeKind {
 /// Writes a key with all of its value.
 #[inline]
 pub fn entry(out: &mut Vec<u8>, entry: EntryRef<'_>, options: &EncodeOptions) {
-    opcodes(out, entry.lru(), entry.expire_at_ms(), options.idle);
+    opcodes(out, entry.lru(), entry.expire_at_ms(), options.usage);
     out.push(kind_of(entry));
     text::string(out, entry.key(), options.compress);
     body(out, entry, options);
@@ -150,7 +136,7 @@ pub fn entry(out: &mut Vec<u8>, entry: EntryRef<'_>, options: &EncodeOptions) {
 
 /// Writes a key with a large collection up to the number of its elements.
 pub fn large_head(out: &mut Vec<u8>, head: &LargeHead<'_>, options: &EncodeOptions) {
-    opcodes(out, head.meta.lru, head.expire_at_ms, options.idle);
+    opcodes(out, head.meta.lru, head.expire_at_ms, options.usage);
     out.push(head.kind.number());
     text::string(out, head.key, options.compress);
     text::length(out, head.len as u64);
@@ -227,18 +213,18 @@ fn footer(out: &mut Vec<u8>, version: Version) {
 
 /// What stands before the type of a key.
 #[inline]
-fn opcodes(out: &mut Vec<u8>, lru: u32, expire_at_ms: Option<u64>, idle: Idle) {
+fn opcodes(out: &mut Vec<u8>, lru: u32, expire_at_ms: Option<u64>, usage: Option<Stamp>) {
     if let Some(at_ms) = expire_at_ms {
         let [a, b, c, d, e, f, g, h] = at_ms.to_le_bytes();
         out.extend_from_slice(&[opcode::EXPIRETIME_MS, a, b, c, d, e, f, g, h]);
     }
-    match idle {
-        Idle::None => {}
-        Idle::Lru { clock } => {
+    let Some(stamp) = usage else { return };
+    match stamp.measure() {
+        Measure::Lru | Measure::Lrm => {
             out.push(opcode::IDLE);
-            text::length(out, u64::from(clock.wrapping_sub(lru) & LRU_MAX));
+            text::length(out, stamp.saved_idle_secs(lru));
         }
-        Idle::Lfu => out.extend_from_slice(&[opcode::FREQ, lru as u8]),
+        Measure::Lfu => out.extend_from_slice(&[opcode::FREQ, stamp.saved_frequency(lru)]),
     }
 }
 

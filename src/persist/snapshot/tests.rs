@@ -26,7 +26,7 @@ fn rdb() -> Rdb<'static> {
     Rdb {
         encode: EncodeOptions {
             compress: false,
-            idle: encode::Idle::None,
+            usage: None,
         },
         aux: Aux {
             redis_version: "7.2.4",

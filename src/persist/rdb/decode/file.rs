@@ -5,8 +5,7 @@
 use super::reader::Reader;
 use super::value::{Head, Loaded, Values, module_name};
 use super::{
-    Checksum, FaultKind, LoadOptions, LoadSummary, Record, Result, is_known_version,
-    lru_after_idle, type_name,
+    Checksum, FaultKind, LoadOptions, LoadSummary, Record, Result, is_known_version, type_name,
 };
 use crate::db::DbIndex;
 use crate::persist::rdb::format::{
@@ -29,6 +28,7 @@ struct Attributes {
     /// Unix ms.
     expire_at_ms: Option<u64>,
     idle_secs: Option<u64>,
+    frequency: Option<u8>,
 }
 
 type OnRecord<'a> = &'a mut dyn FnMut(Record, u64) -> std::result::Result<(), String>;
@@ -118,10 +118,7 @@ impl Loading<'_> {
                 self.next.expire_at_ms = expire_at_ms(i64::from(at_secs) * 1000);
             }
             opcode::IDLE => self.next.idle_secs = Some(self.reader.length()?),
-            opcode::FREQ => {
-                // No policy of this server counts how often keys are used.
-                self.reader.byte()?;
-            }
+            opcode::FREQ => self.next.frequency = Some(self.reader.byte()?),
             opcode::SELECTDB => self.select()?,
             opcode::RESIZEDB => {
                 let (keys, expires) = (self.reader.length()?, self.reader.length()?);
@@ -210,11 +207,11 @@ impl Loading<'_> {
         key.clear();
         self.reader.string_into(key)?;
         let attributes = std::mem::take(&mut self.next);
-        let now_ms = self.values.options.now_ms;
+        let LoadOptions { now_ms, usage, .. } = *self.values.options;
         let head = Head {
             key,
             expire_at_ms: attributes.expire_at_ms,
-            lru: lru_after_idle(now_ms, attributes.idle_secs.unwrap_or(0)),
+            lru: usage.restored(attributes.idle_secs, attributes.frequency),
         };
         let loaded = match self.values.read(&mut self.reader, type_, &head) {
             Ok(loaded) => loaded,

@@ -3,6 +3,7 @@
 
 use super::*;
 use crate::db::DbIndex;
+use crate::db::usage::Usage;
 use crate::ds::collection::FieldTable;
 use crate::ds::entry::{Entry, NewValue};
 use crate::ds::hash::{HashFunction, KeyHash};
@@ -15,12 +16,18 @@ use crate::util::lzf;
 
 const PLAIN: EncodeOptions = EncodeOptions {
     compress: false,
-    idle: Idle::None,
+    usage: None,
 };
 const COMPRESSED: EncodeOptions = EncodeOptions {
     compress: true,
-    idle: Idle::None,
+    usage: None,
 };
+
+fn stamp(measure: Measure, now_secs: u64) -> Stamp {
+    let usage = Usage::default();
+    usage.set(measure, false, 10, 1);
+    usage.stamp(now_secs * 1000)
+}
 
 fn new(type_: Type, enc: Encoding, value: NewValue<'_>) -> Entry {
     with_expiry(type_, enc, value, None)
@@ -191,19 +198,26 @@ fn opcodes_stand_before_the_type() {
     let value = with_expiry(Type::String, Encoding::Embstr, NewValue::Bytes(b"x"), at_ms);
     let expiry = b"\xFC\x8E\x23\xC4\x66\x05\x02\0\0";
     let key = b"\0\x01k\x01x";
-    for (idle, opcode) in [
-        (Idle::None, &b""[..]),
-        (Idle::Lru { clock: 1005 }, b"\xF8\x05"),
-        (Idle::Lru { clock: 1100 }, b"\xF8\x40\x64"),
-        // The clock has begun anew.
-        (Idle::Lru { clock: 999 }, b"\xF8\x80\0\xFF\xFF\xFF"),
-        (Idle::Lfu, b"\xF9\xE8"),
+    for (usage, opcode) in [
+        (None, &b""[..]),
+        (Some(stamp(Measure::Lru, 1005)), b"\xF8\x05"),
+        (Some(stamp(Measure::Lrm, 1100)), b"\xF8\x40\x64"),
+        // It was accessed after the moment of the snapshot.
+        (Some(stamp(Measure::Lru, 999)), b"\xF8\0"),
+        (
+            Some(stamp(Measure::Lru, 16_001_000)),
+            b"\xF8\x80\0\xF4\x24\0",
+        ),
+        // 1000 is a counter of 232, as of minute 3.
+        (Some(stamp(Measure::Lfu, 180)), b"\xF9\xE8"),
+        (Some(stamp(Measure::Lfu, 5 * 60)), b"\xF9\xE6"),
+        (Some(stamp(Measure::Lfu, 60)), b"\xF9\xE8"),
     ] {
-        let options = EncodeOptions { idle, ..PLAIN };
+        let options = EncodeOptions { usage, ..PLAIN };
         assert_eq!(
             encoded(&value, &options),
             [expiry, opcode, key].concat(),
-            "{idle:?}"
+            "{usage:?}"
         );
     }
 }
@@ -396,7 +410,7 @@ fn whole_and_in_pieces_is_the_same() {
         for compress in [false, true] {
             let options = EncodeOptions {
                 compress,
-                idle: Idle::Lru { clock: 1234 },
+                usage: Some(stamp(Measure::Lru, 1234)),
             };
             let (kind, at_ms) = (LargeKind::of(&collection), Some(5_000));
             let mut pieces = Vec::new();

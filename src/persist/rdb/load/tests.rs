@@ -1,6 +1,7 @@
 //! Whole files into a keyspace, with one thread and with several.
 
 use super::*;
+use crate::db::usage::Usage;
 use crate::db::{Access, Lookup};
 use crate::ds::hash::{HashFunction, KeyHash};
 use crate::persist::rdb::format::{crc64, opcode};
@@ -15,6 +16,7 @@ fn options() -> LoadOptions {
         databases: 16,
         verify_checksum: true,
         now_ms: NOW_MS,
+        usage: Usage::default().stamp(NOW_MS),
         drop_expired: true,
         relaxed_version: false,
     }

@@ -63,7 +63,8 @@ fn payloads_that_end_early_or_late_are_refused() {
             let key = RestoredKey {
                 key: b"k",
                 expire_at_ms: None,
-                idle_secs: 0,
+                idle_secs: None,
+                frequency: None,
             };
             let cut = restore(&whole[..len], &key, &options());
             assert_eq!(cut.err(), Some(RestoreError::Footer), "{}", case.name);

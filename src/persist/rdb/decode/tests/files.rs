@@ -4,6 +4,7 @@ use std::io::{self, Read};
 
 use super::corpus::{counted, length, text};
 use super::*;
+use crate::db::usage::{LFU_INIT, Measure};
 use crate::persist::rdb::format::kind;
 
 fn fault_of(bytes: &[u8]) -> Fault {
@@ -69,7 +70,7 @@ fn records_come_out_in_their_order() {
 fn expiries_and_idle_times_belong_to_the_next_key_only() {
     let in_ms = NOW_MS + 1234;
     let in_secs = (NOW_MS / 1000 + 77) as u32;
-    let records = [
+    let records_bytes = [
         &[0xFC][..],
         &in_ms.to_le_bytes(),
         &[0xF8],
@@ -85,14 +86,14 @@ fn expiries_and_idle_times_belong_to_the_next_key_only() {
         &string("minus one"),
     ]
     .concat();
-    let (records, _) = loaded(&file(9, &records), &options()).unwrap();
-    let found: Vec<(Option<u64>, u32)> = records
+    let (records, _) = loaded(&file(9, &records_bytes), &options()).unwrap();
+    let found: Vec<(Option<u64>, u64)> = records
         .iter()
         .filter_map(|record| match record {
             Record::Key { entry, .. } => {
                 let entry = entry.view();
-                let idle = lru_clock(NOW_MS).wrapping_sub(entry.lru()) & LRU_MAX;
-                Some((entry.expire_at_ms(), idle))
+                let idle_secs = options().usage.idle_secs(entry.lru());
+                Some((entry.expire_at_ms(), idle_secs))
             }
             _ => None,
         })
@@ -107,6 +108,21 @@ fn expiries_and_idle_times_belong_to_the_next_key_only() {
             (None, 0)
         ]
     );
+    let usage = Usage::default();
+    usage.set(Measure::Lfu, false, 10, 1);
+    let lfu = LoadOptions {
+        usage: usage.stamp(NOW_MS),
+        ..options()
+    };
+    let (records, _) = loaded(&file(9, &records_bytes), &lfu).unwrap();
+    let found: Vec<u8> = records
+        .iter()
+        .filter_map(|record| match record {
+            Record::Key { entry, .. } => Some(lfu.usage.frequency(entry.view().lru())),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(found, [LFU_INIT, LFU_INIT, 200, LFU_INIT]);
 }
 
 #[test]

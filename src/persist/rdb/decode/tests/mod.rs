@@ -10,6 +10,7 @@ mod values;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
+use crate::db::usage::Usage;
 use crate::ds::entry::EntryRef;
 use crate::ds::hash::HashFunction;
 use crate::ds::stream::shown;
@@ -29,6 +30,7 @@ pub(super) fn options() -> LoadOptions {
         databases: 16,
         verify_checksum: true,
         now_ms: NOW_MS,
+        usage: Usage::default().stamp(NOW_MS),
         drop_expired: true,
         relaxed_version: false,
     }
@@ -122,7 +124,8 @@ pub(super) fn restored(
     let key = RestoredKey {
         key: b"key",
         expire_at_ms: None,
-        idle_secs: 0,
+        idle_secs: None,
+        frequency: None,
     };
     restore(&payload(type_, body, version), &key, options)
 }

@@ -2,7 +2,7 @@
 
 use super::corpus::{all, counted, length, listpack_of, text, ziplist};
 use super::*;
-use crate::persist::rdb::encode::{self, EncodeOptions, Idle};
+use crate::persist::rdb::encode::{self, EncodeOptions};
 use crate::persist::rdb::format::kind;
 use crate::util::rng::Rng;
 
@@ -36,7 +36,7 @@ fn every_type_is_read_from_payloads_and_files() {
 fn what_is_encoded_is_decoded() {
     let options_of = |compress| EncodeOptions {
         compress,
-        idle: Idle::None,
+        usage: None,
     };
     for case in all() {
         let entry = restored(case.type_, &case.body, case.version, &options()).unwrap();
@@ -45,7 +45,8 @@ fn what_is_encoded_is_decoded() {
             let key = RestoredKey {
                 key: b"key",
                 expire_at_ms: Some(NOW_MS + 5),
-                idle_secs: 0,
+                idle_secs: None,
+                frequency: None,
             };
             let again = restore(&payload, &key, &options()).unwrap();
             assert_eq!(content(again.view()), case.content, "{}", case.name);
