@@ -53,6 +53,7 @@ impl Side {
         let place = size_of::<(u64, DbIndex, Box<[u8]>)>();
         self.waiters.memory_bytes()
             + self.listeners.memory_bytes()
+            + self.sizes.as_ref().map_or(0, |sizes| sizes.memory_bytes())
             + footprint::btree_bytes(self.field_due.len(), place)
     }
 

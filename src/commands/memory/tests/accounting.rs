@@ -16,7 +16,7 @@ use crate::util::rng::Rng;
 /// Requests of a kind between two looks.
 const OPERATIONS: usize = 4000;
 /// Bytes that come and go with nothing that is stored.
-const SLACK_BYTES: u64 = 8 * 1024;
+const SLACK_BYTES: u64 = 24 * 1024;
 /// How far the sum may be from what is in use, in thousandths.
 const OFF_MAX: u64 = 5;
 
