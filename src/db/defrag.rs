@@ -35,10 +35,12 @@ const WAIT: Duration = Duration::from_millis(10);
 /// Collections of more elements than this are gone through in steps, whatever `active-defrag-max-scan-fields` says.
 const ELEMENTS_MAX: usize = 256;
 /// If more is wasted than `active-defrag-threshold-upper` says, so much less of it is ignored: a small dataset that was
-/// nearly all deleted.
+/// nearly all deleted. And what was begun is brought to an end.
 const IGNORED_DIVISOR: u64 = 10;
-/// A pass that leaves more than this of what was wasted has helped little.
+/// A pass that leaves more than this of what was wasted has helped little...
 const LEFT_PERCENT: u64 = 90;
+/// ... if it has moved less than one block in so many, too: more may have been deleted meanwhile than was won.
+const MOVED_DIVISOR: u64 = 16;
 /// How long to wait after such a pass, if not more is wasted meanwhile.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -65,10 +67,10 @@ pub struct Settings {
 
 impl Settings {
     /// How much of a processor to spend, percent, when so much of what is in use is wasted; `None`: it is too little
-    /// to begin.
-    fn effort(&self, used_bytes: u64, wasted_bytes: u64) -> Option<u32> {
+    /// to begin, or to go on with another pass.
+    fn effort(&self, used_bytes: u64, wasted_bytes: u64, has_begun: bool) -> Option<u32> {
         let percent = self.wasted_percent(used_bytes, wasted_bytes);
-        let ignored_bytes = match percent >= u64::from(self.upper_percent) {
+        let ignored_bytes = match has_begun || percent >= u64::from(self.upper_percent) {
             true => self.ignored_bytes / IGNORED_DIVISOR,
             false => self.ignored_bytes,
         };
@@ -220,10 +222,12 @@ struct Patience {
 }
 
 impl Patience {
-    fn note_pass(&mut self, before_bytes: u64, after_bytes: u64, now: Instant) {
-        let has_helped =
-            after_bytes.saturating_mul(100) <= before_bytes.saturating_mul(LEFT_PERCENT);
-        self.left = (!has_helped).then_some((after_bytes, now));
+    /// A pass has moved some of the blocks that it looked at, and left so much wasted.
+    fn note_pass(&mut self, before_bytes: u64, after_bytes: u64, moved: (u64, u64), now: Instant) {
+        let has_won = after_bytes.saturating_mul(100) <= before_bytes.saturating_mul(LEFT_PERCENT);
+        let (moved, looked_at) = moved;
+        let has_moved = moved.saturating_mul(MOVED_DIVISOR) >= looked_at.max(1);
+        self.left = (!has_won && !has_moved).then_some((after_bytes, now));
     }
 
     fn has_hope(&self, wasted_bytes: u64, now: Instant) -> bool {
@@ -240,6 +244,10 @@ impl Keyspace {
         alloc::bypass_thread_cache();
         let _ = self.defrag.thread.set(std::thread::current());
         let mut patience = Patience::default();
+        let blocks = || {
+            let stats = self.defrag.stats();
+            (stats.hits, stats.hits + stats.misses)
+        };
         while !stop() {
             if !self.defrag.settings.lock().is_on {
                 self.defrag.rest();
@@ -248,8 +256,9 @@ impl Keyspace {
             }
             let runs = Runs::read().filter(|runs| {
                 let settings = *self.defrag.settings.lock();
+                let has_begun = self.defrag.running_percent.load(Ordering::Relaxed) > 0;
                 settings
-                    .effort(alloc::allocated_bytes(), runs.wasted_bytes())
+                    .effort(alloc::allocated_bytes(), runs.wasted_bytes(), has_begun)
                     .is_some()
                     && patience.has_hope(runs.wasted_bytes(), Instant::now())
             });
@@ -258,10 +267,16 @@ impl Keyspace {
                 std::thread::park_timeout(LOOK);
                 continue;
             };
-            let before_bytes = runs.wasted_bytes();
+            let (before_bytes, before) = (runs.wasted_bytes(), blocks());
             if Pass::new(self, runs, &stop).go() {
                 let after_bytes = Runs::read().map_or(0, |runs| runs.wasted_bytes());
-                patience.note_pass(before_bytes, after_bytes, Instant::now());
+                let after = blocks();
+                // CONFIG RESETSTAT may have come between.
+                let moved = (
+                    after.0.saturating_sub(before.0),
+                    after.1.saturating_sub(before.1),
+                );
+                patience.note_pass(before_bytes, after_bytes, moved, Instant::now());
             }
         }
         self.defrag.rest();
