@@ -34,8 +34,9 @@ const LOOK_AT_WORK: Duration = Duration::from_millis(100);
 const WAIT: Duration = Duration::from_millis(10);
 /// Collections of more elements than this are gone through in steps, whatever `active-defrag-max-scan-fields` says.
 const ELEMENTS_MAX: usize = 256;
-/// If more is wasted than `active-defrag-threshold-upper` says, so much less of it is ignored: a small dataset that was
-/// nearly all deleted. And what was begun is brought to an end.
+/// `active-defrag-ignore-bytes` is meant for large datasets: of smaller ones only this part is ignored...
+const IGNORED_PART: u64 = 8;
+/// ... but at least so much less than it says; which holds for what was begun, too, so that it is brought to an end.
 const IGNORED_DIVISOR: u64 = 10;
 /// A pass that leaves more than this of what was wasted has helped little...
 const LEFT_PERCENT: u64 = 90;
@@ -70,9 +71,10 @@ impl Settings {
     /// to begin, or to go on with another pass.
     fn effort(&self, used_bytes: u64, wasted_bytes: u64, has_begun: bool) -> Option<u32> {
         let percent = self.wasted_percent(used_bytes, wasted_bytes);
-        let ignored_bytes = match has_begun || percent >= u64::from(self.upper_percent) {
-            true => self.ignored_bytes / IGNORED_DIVISOR,
-            false => self.ignored_bytes,
+        let least_bytes = self.ignored_bytes / IGNORED_DIVISOR;
+        let ignored_bytes = match has_begun {
+            true => least_bytes,
+            false => (used_bytes / IGNORED_PART).clamp(least_bytes, self.ignored_bytes),
         };
         (percent >= u64::from(self.lower_percent) && wasted_bytes >= ignored_bytes)
             .then(|| self.share(percent))

@@ -21,14 +21,16 @@ fn the_effort_grows_with_what_is_wasted() {
     assert_eq!(settings.effort(100_000, 55_000, false), Some(13));
     assert_eq!(settings.effort(100_000, 100_000, false), Some(25));
     assert_eq!(settings.effort(100_000, u64::MAX, false), Some(25));
-    // Little in bytes is nothing to care about, but if nearly everything is wasted.
-    assert_eq!(settings.effort(2000, 999, false), None);
-    assert_eq!(settings.effort(2000, 1000, false), Some(11));
+    // Little in bytes is nothing to care about, and what is little depends on what there is.
+    assert_eq!(settings.effort(8000, 999, false), None);
+    assert_eq!(settings.effort(8000, 1000, false), Some(1));
+    assert_eq!(settings.effort(2000, 249, false), None);
+    assert_eq!(settings.effort(2000, 250, false), Some(1));
     assert_eq!(settings.effort(100, 100, false), Some(25));
     assert_eq!(settings.effort(99, 99, false), None);
     assert_eq!(settings.effort(0, 0, false), None);
     // What was begun is brought to an end.
-    assert_eq!(settings.effort(2000, 999, true), Some(10));
+    assert_eq!(settings.effort(2000, 999, true), Some(11));
     assert_eq!(settings.effort(2000, 200, true), Some(1));
     assert_eq!(settings.effort(2000, 199, true), None);
     assert_eq!(settings.effort(500, 99, true), None);
