@@ -15,6 +15,7 @@ use crate::util::clock::Clock;
 mod events;
 mod fuzz;
 pub(crate) mod propagation;
+mod relocate;
 mod script;
 mod snapshot;
 mod transactions;

@@ -135,7 +135,17 @@ fn config_get_names_exactly_what_the_servers_name() {
 fn defaults_are_valkeys() {
     // Intended differences. The reference was taken with --port, --bind and --save; Kivi has a
     // worker per core and its own name; the pidfile and the directory depend on the machine.
-    let different = ["port", "bind", "save", "io-threads", "syslog-ident", "dir"];
+    // Huge pages do no harm without fork, and moving data holds up nobody.
+    let different = [
+        "port",
+        "bind",
+        "save",
+        "io-threads",
+        "syslog-ident",
+        "dir",
+        "disable-thp",
+        "activedefrag",
+    ];
     let store = ConfigStore::default();
     for (name, theirs) in valkey() {
         if !different.contains(&name.as_str()) {

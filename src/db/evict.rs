@@ -10,7 +10,7 @@
 //!   at in one go is a run of whole lines of the table, asked for ahead (`ds::table`).
 //! - **Expires soonest** ([`soonest`]): the expiry index knows, so keys go in the order of their expiry.
 //!
-//! Nobody waits for a shard that is in use while there are others, and what was taken out is freed when no
+//! Nobody waits for a shard that is in use while keys of others may go, and what was taken out is freed when no
 //! shard is held, large values by the lazy-free thread.
 //!
 //! Invariant: what holds for a key that a command deletes holds for one that is evicted: the log repeats
@@ -46,7 +46,7 @@ const SLICE_KEYS: usize = 16;
 const TRIES_MAX: usize = 4 * SLICE_KEYS;
 /// Keys that are looked at in one go.
 const LOOK_KEYS: usize = 64;
-/// Candidates that are passed over because their shards are in use, before one of these is waited for.
+/// Candidates that are kept although their shards are in use.
 const BUSY_MAX: usize = 4;
 /// Elements of a large value that are looked at to learn how much memory it takes.
 const SIZE_SAMPLES: usize = 5;
@@ -118,20 +118,15 @@ impl Policy {
         }
     }
 
+    /// Whether keys go by how they are used.
+    pub fn goes_by_use(self) -> bool {
+        let is_ttl = self == Policy::VolatileTtl;
+        self != Policy::NoEviction && !is_ttl && !self.is_random()
+    }
+
     /// Whether any key is as good as another.
     fn is_random(self) -> bool {
         matches!(self, Policy::AllKeysRandom | Policy::VolatileRandom)
-    }
-
-    /// Whether keys go by how they are used.
-    pub fn goes_by_use(self) -> bool {
-        !matches!(
-            self,
-            Policy::NoEviction
-                | Policy::AllKeysRandom
-                | Policy::VolatileRandom
-                | Policy::VolatileTtl
-        )
     }
 
     /// Whether only keys with a TTL may go.
@@ -241,8 +236,6 @@ struct Haul<'a> {
     bytes: u64,
     keys: usize,
     removed: &'a mut Vec<Entry>,
-    /// How use is measured at this moment.
-    stamp: Stamp,
 }
 
 impl Haul<'_> {
@@ -283,7 +276,6 @@ impl Keyspace {
             bytes: 0,
             keys: 0,
             removed: &mut removed,
-            stamp: self.usage.stamp(now_ms),
         };
         let found = match policy {
             Policy::VolatileTtl => self.evict_soonest(now_ms, &mut haul),
@@ -334,19 +326,27 @@ impl Keyspace {
             let id = self.shard_of(candidate.hash);
             if hold.as_ref().is_none_or(|hold| hold.id != id) {
                 self.release(&mut hold);
-                hold = self.hold(id, busy.len() >= BUSY_MAX);
+                hold = self.hold(id, false);
             }
             match &mut hold {
                 Some(hold) => self.evict_candidate(sweep, hold, candidate, (policy, stamp), haul),
                 None if busy.len() < BUSY_MAX => busy.push(candidate),
-                None => break,
+                // It will be met again.
+                None => {}
             }
         }
         self.release(&mut hold);
-        for candidate in busy {
+        if haul.keys == 0 && !busy.is_empty() {
             looked = Looked::Busy;
-            sweep.pool.offer(candidate);
+            let candidate = busy.remove(0);
+            hold = self.hold(self.shard_of(candidate.hash), true);
+            if let Some(hold) = &mut hold {
+                self.evict_candidate(sweep, hold, candidate, (policy, stamp), haul);
+            }
+            self.release(&mut hold);
         }
+        busy.into_iter()
+            .for_each(|candidate| sweep.pool.offer(candidate));
         looked
     }
 
@@ -380,6 +380,8 @@ impl Keyspace {
                 });
             }
         }
+        let (key, usage) = ((candidate.db, candidate.hash), entry.lru());
+        hold.data.remember_evicted(&self.usage, stamp, key, usage);
         self.evict_slot(hold, candidate.db, slot, haul);
     }
 
@@ -512,9 +514,9 @@ impl Keyspace {
         haul: &mut Haul<'_>,
     ) {
         let Hold { data, effects, .. } = hold;
-        let hash = self.hash(entry.view().key());
-        data.remember_evicted(&self.usage, haul.stamp, (db, hash), entry.view());
         let side = &mut data.side;
+        let hash = self.hash(entry.view().key());
+        side.leave_size(db, hash, entry.view());
         side.forget_fields(db, &mut entry);
         let key = entry.view().key();
         if self.oplog.is_on() {

@@ -194,8 +194,15 @@ impl Sizes {
 
 impl Side {
     /// A key is in its table, new or changed.
-    #[inline]
+    #[inline(always)]
     pub(super) fn enter_size(&mut self, db: DbIndex, hash: u64, entry: EntryRef<'_>) {
+        if self.sizes.is_some() {
+            self.enter_in_book(db, hash, entry);
+        }
+    }
+
+    #[inline(never)]
+    fn enter_in_book(&mut self, db: DbIndex, hash: u64, entry: EntryRef<'_>) {
         if let Some(sizes) = &mut self.sizes
             && let Some(book) = sizes.with(db, || hash)
         {

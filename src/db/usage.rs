@@ -24,7 +24,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
-use crate::ds::entry::{EntryMut, EntryRef};
+use crate::ds::entry::EntryMut;
 
 use super::keyspace::{DbIndex, ShardData};
 
@@ -238,11 +238,11 @@ impl ShardData {
         usage: &Usage,
         stamp: Stamp,
         (db, hash): (DbIndex, u64),
-        entry: EntryRef<'_>,
+        lru: u32,
     ) {
         if stamp.measure() == Measure::Lfu {
             let keys = self.tables.iter().map(|table| table.len()).sum();
-            let key = (hash_in(db, hash), entry.lru());
+            let key = (hash_in(db, hash), lru);
             self.side.ghosts.remember(usage, stamp, key, keys);
         }
     }

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use crate::client::{Shared, Signal};
 use crate::server::Server;
 
+use super::rest::Rest;
 use super::worker::Crew;
 
 /// Time between two looks at the workers.
@@ -58,6 +59,7 @@ impl Balance {
             .map(|worker| self.crew.cpu_ns(worker))
             .collect();
         let mut last_at = Instant::now();
+        let mut rests = vec![Rest::default(); self.crew.len()];
         let mut idle_ticks = 0;
         loop {
             tokio::time::sleep(TICK).await;
@@ -67,6 +69,10 @@ impl Balance {
                 let cpu_ns = self.crew.cpu_ns(worker);
                 let used = cpu_ns.saturating_sub(*last_ns).saturating_mul(1000) / elapsed_ns;
                 self.busy_per_mille[worker].store(used as u32, Ordering::Relaxed);
+                let used_ns = cpu_ns.saturating_sub(*last_ns);
+                if rests[worker].note(used_ns, used) {
+                    self.crew.rest(worker);
+                }
                 *last_ns = cpu_ns;
             }
             if self.crew.len() < 2 || self.spread() {

@@ -14,6 +14,7 @@ pub mod connection;
 pub mod listener;
 mod pace;
 mod relay;
+mod rest;
 mod stream;
 pub mod worker;
 

@@ -10,7 +10,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tokio::runtime::{Builder, LocalOptions};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 use crate::commands::CommandTable;
 use crate::exec::Exec;
@@ -98,6 +98,7 @@ struct Member {
     parcels: mpsc::UnboundedSender<Parcel>,
     connections: AtomicUsize,
     cpu: OnceLock<ThreadCpu>,
+    rest: Notify,
 }
 
 impl Crew {
@@ -123,6 +124,11 @@ impl Crew {
             .get()
             .and_then(|cpu| cpu.used_ns())
             .unwrap_or(0)
+    }
+
+    /// Has a worker that is at rest empty its cache of free memory.
+    pub fn rest(&self, worker: usize) {
+        self.members[worker].rest.notify_one();
     }
 
     /// Gives a connection to a worker.
@@ -153,6 +159,7 @@ pub fn start(
             parcels,
             connections: AtomicUsize::new(0),
             cpu: OnceLock::new(),
+            rest: Notify::new(),
         });
         inboxes.push(inbox);
     }
@@ -222,6 +229,13 @@ async fn work(
             bell.answer().await;
         }
     });
+    let resting = worker.clone();
+    let rested = tokio::task::spawn_local(async move {
+        loop {
+            resting.crew.members[index].rest.notified().await;
+            alloc::flush_thread_cache();
+        }
+    });
     let mut connections = tokio::task::JoinSet::new();
     loop {
         tokio::select! {
@@ -246,6 +260,7 @@ async fn work(
     while connections.join_next().await.is_some() {}
     relayed.abort();
     answered.abort();
+    rested.abort();
 }
 
 /// Lets replies go that wait for the log, and writes the log for them where that is left to workers.

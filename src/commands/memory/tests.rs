@@ -1,5 +1,6 @@
 //! Tests of MEMORY; the replies are Valkey 9.1.2's.
 
+mod accounting;
 mod truth;
 
 use std::sync::atomic::Ordering::Relaxed;

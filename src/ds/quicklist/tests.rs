@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use super::*;
+use crate::ds::mover::Mover;
 use crate::util::rng::Rng;
 
 type Model = VecDeque<Vec<u8>>;
@@ -124,6 +125,10 @@ fn one_change(rng: &mut Rng, list: &mut Quicklist, model: &mut Model) {
                 at += 1;
                 !hits.contains(&(at - 1))
             });
+        }
+        _ if rng.below(2) == 0 => {
+            let cursor = rng.below(list.nodes.len() as u64 + 2);
+            list.relocate(cursor, &mut Mover::of_all());
         }
         _ => {
             let copy = list.clone();

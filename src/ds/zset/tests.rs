@@ -6,6 +6,7 @@ use super::leaf::LEAF_MEMBERS;
 use super::member::order;
 use super::*;
 use crate::ds::hash::HashFunction;
+use crate::ds::mover::Mover;
 use crate::util::rng::Rng;
 
 fn key_hash() -> KeyHash {
@@ -234,6 +235,13 @@ fn model_test(seed: u64, members: u64, steps: usize, score: impl Fn(&mut Rng, u6
             compare(&set, &model, &mut rng);
             phase += 1;
         }
+        if rng.below(300) == 0 {
+            // A few steps from somewhere on, in the table or in the tree.
+            let mut cursor = rng.next_u64() & !0x1FFFF;
+            for _ in 0..rng.index(8) {
+                cursor = set.relocate(cursor, &mut Mover::of_all());
+            }
+        }
         let number = rng.below(members);
         let member = match number % 10 {
             0 => format!("{number:0>40}"),
@@ -276,6 +284,14 @@ fn model_test(seed: u64, members: u64, steps: usize, score: impl Fn(&mut Rng, u6
             assert_eq!(set.remove(member), model.remove(member));
         }
     }
+    compare(&set, &model, &mut rng);
+    let mut mover = Mover::of_all();
+    let mut cursor = set.relocate(0, &mut mover);
+    while cursor != 0 {
+        cursor = set.relocate(cursor, &mut mover);
+    }
+    let leaves = set.tree.check() as u64;
+    assert!(mover.moved >= set.len() as u64 + leaves);
     compare(&set, &model, &mut rng);
     let copy = set.duplicate();
     compare(&copy, &model, &mut rng);

@@ -193,7 +193,7 @@ mod tests {
         }
         super::super::flush_thread_cache();
         let sparse = Runs::read().unwrap();
-        assert!(sparse.wasted_bytes() > full.wasted_bytes() + 4096 * BYTES as u64 / 2);
+        assert!(sparse.wasted_bytes() > full.wasted_bytes() + 4096 * BYTES as u64 / 4);
         assert!(sparse.used_bytes() < full.used_bytes());
         let left: Vec<*const u8> = blocks
             .iter()

@@ -3,6 +3,7 @@
 
 use super::*;
 use crate::ds::listpack::{self, Listpack};
+use crate::ds::mover::Mover;
 use crate::util::rng::Rng;
 use model::Model;
 
@@ -217,6 +218,9 @@ fn one_change(pair: &mut Pair, rng: &mut Rng, limits: &Limits) {
             let id = top.copied().unwrap_or_default().next().unwrap();
             pair.stream.entries_mut().set_last_id(id);
             pair.model.last_id = id;
+        }
+        43 => {
+            pair.stream.relocate(rng.below(4), &mut Mover::of_all());
         }
         _ => model::change_groups(pair, rng),
     }
