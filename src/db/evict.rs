@@ -515,6 +515,7 @@ impl Keyspace {
     ) {
         let Hold { data, effects, .. } = hold;
         let side = &mut data.side;
+        let hash = self.hash(entry.view().key());
         side.leave_size(db, hash, entry.view());
         side.forget_fields(db, &mut entry);
         let key = entry.view().key();
@@ -522,7 +523,7 @@ impl Keyspace {
             let deletion = self.lazyfree.deletion(Cause::Eviction);
             self.oplog.append(db, [deletion, key].into_iter());
         }
-        effects.touched(side, &self.tracked, self.hash(key), db, key);
+        effects.touched(side, &self.tracked, hash, db, key);
         effects.notify(EventClass::EVICTED, "evicted", db, key);
         side.waiters.end_with_key(db, key);
         let samples = if is_large(&entry) { SIZE_SAMPLES } else { 0 };
