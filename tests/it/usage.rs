@@ -569,7 +569,7 @@ fn use_is_kept_in_snapshots_and_logs() {
                 let payload = client.cmd(&["DUMP", "k"]).bytes().to_vec();
                 let (option, value) = match saved_by.ends_with("lfu") {
                     true => (&b"FREQ"[..], &b"77"[..]),
-                    false => (b"IDLETIME", b"1000"),
+                    false => (&b"IDLETIME"[..], &b"1000"[..]),
                 };
                 let restore = [
                     b"RESTORE",
