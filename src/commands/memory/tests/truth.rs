@@ -274,8 +274,9 @@ fn usage_is_what_the_allocator_gave() {
         for (options, most) in [("SAMPLES 0", OFF_EXACT_MAX), ("", OFF_MAX)] {
             let told = told(&mut t, keys, options);
             let off = (told - truth) * 1000 / truth;
+            let name = shape.name;
+            println!("{name}: {told} {options}, {truth} in truth: {off} thousandths off");
             if off.abs() > most {
-                let name = shape.name;
                 report +=
                     &format!("{name}: {told} {options}, not {truth}: {off} thousandths off\n");
             }
