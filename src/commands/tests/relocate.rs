@@ -89,10 +89,12 @@ fn the_thread_moves_what_lies_badly() {
     std::thread::scope(|scope| {
         scope.spawn(|| keyspace.defrag_forever(|| is_stopped.load(Ordering::Relaxed)));
         let deadline = Instant::now() + Duration::from_secs(60);
-        // Every key was looked at, and of fields there are more than of keys.
+        // Every key was looked at, some were moved, and fields of the hash besides them. How many, other tests have a
+        // part in.
         let is_done = || {
             let stats = keyspace.defrag.stats();
-            stats.key_hits > 0 && stats.key_hits + stats.key_misses > 400 && stats.hits > 600
+            let looked_at = stats.key_hits + stats.key_misses;
+            looked_at > 400 && stats.key_hits > 0 && stats.hits > stats.key_hits
         };
         while !is_done() && Instant::now() < deadline {
             std::thread::yield_now();
