@@ -6,7 +6,7 @@ use std::hint::black_box;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use kivi::ds::entry::{Entry, Meta, NewValue};
 use kivi::ds::listpack;
-use kivi::persist::rdb::encode::{self, EncodeOptions, Idle};
+use kivi::persist::rdb::encode::{self, EncodeOptions};
 use kivi::persist::rdb::format::crc64;
 use kivi::sys::alloc::Jemalloc;
 use kivi::util::rng::Rng;
@@ -66,7 +66,7 @@ fn bench_entries(c: &mut Criterion) {
         group.throughput(Throughput::Elements(KEYS as u64));
         let options = EncodeOptions {
             compress,
-            idle: Idle::None,
+            usage: None,
         };
         for (name, entries) in &sets {
             let mut out = Vec::new();

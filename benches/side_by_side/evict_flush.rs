@@ -75,11 +75,17 @@ fn flush(bench: &Bench, mode: Mode, how: &str) -> Result<[Row; 4]> {
             let mut flusher = server.connect()?;
             let before = watch(&server, || Ok(thread::sleep(WATCHED)))?;
             control.push(index, before.longest_ms);
-            let begin = Instant::now();
             let seen = watch(&server, || {
+                let begin = Instant::now();
                 flusher.call(&[b"FLUSHALL", how.as_bytes()])?;
                 let replied = begin.elapsed();
-                let back = back_after(&server, empty + (full - empty) / 10, begin)?;
+                let low = empty + full.saturating_sub(empty) / 10;
+                let limit = if bench.options.quick {
+                    WATCHED
+                } else {
+                    BACK_LIMIT
+                };
+                let back = back_after(&server, low, begin, limit)?;
                 thread::sleep(WATCHED);
                 Ok((replied, back))
             })
@@ -93,8 +99,8 @@ fn flush(bench: &Bench, mode: Mode, how: &str) -> Result<[Row; 4]> {
 }
 
 /// When the resident memory was below that many bytes.
-fn back_after(server: &Server, bytes: u64, begin: Instant) -> Result<Duration> {
-    while process::rss_bytes_quick(server.pid())? > bytes && begin.elapsed() < BACK_LIMIT {
+fn back_after(server: &Server, bytes: u64, begin: Instant, limit: Duration) -> Result<Duration> {
+    while process::rss_bytes_quick(server.pid())? > bytes && begin.elapsed() < limit {
         thread::sleep(Duration::from_millis(20));
     }
     Ok(begin.elapsed())

@@ -4,9 +4,10 @@
 //! not looked at, so that the fuzzer gets past them.
 #![no_main]
 
+use kivi::db::usage::Stamp;
 use kivi::ds::hash::{HashFunction, KeyHash};
 use kivi::persist::rdb::decode::{self, LoadOptions, Record};
-use kivi::persist::rdb::encode::{self, EncodeOptions, Idle};
+use kivi::persist::rdb::encode::{self, EncodeOptions};
 use kivi::value::Limits;
 use libfuzzer_sys::fuzz_target;
 
@@ -36,12 +37,13 @@ fuzz_target!(|data: &[u8]| {
         databases: 16,
         verify_checksum: false,
         now_ms: 1_700_000_000_000,
+        usage: Stamp::default(),
         drop_expired: choice & 0x40 != 0,
         relaxed_version: false,
     };
     let written = EncodeOptions {
         compress: true,
-        idle: Idle::None,
+        usage: None,
     };
     let _ = decode::load(&file[..], &options, &mut |record, offset| {
         assert!(offset <= file.len() as u64);
@@ -50,7 +52,8 @@ fuzz_target!(|data: &[u8]| {
             let key = decode::RestoredKey {
                 key: entry.view().key(),
                 expire_at_ms: None,
-                idle_secs: 0,
+                idle_secs: None,
+                frequency: None,
             };
             let options = LoadOptions { drop_expired: false, ..options };
             decode::restore(&payload, &key, &options).expect("what was written is read");

@@ -5,9 +5,10 @@
 //! the fuzzer gets past it.
 #![no_main]
 
+use kivi::db::usage::Stamp;
 use kivi::ds::hash::{HashFunction, KeyHash};
 use kivi::persist::rdb::decode::{self, LoadOptions, RestoreError, RestoredKey};
-use kivi::persist::rdb::encode::{self, EncodeOptions, Idle};
+use kivi::persist::rdb::encode::{self, EncodeOptions};
 use kivi::persist::rdb::format::crc64;
 use kivi::value::Limits;
 use libfuzzer_sys::fuzz_target;
@@ -27,13 +28,15 @@ fuzz_target!(|data: &[u8]| {
         databases: 16,
         verify_checksum: true,
         now_ms: 1_700_000_000_000,
+        usage: Stamp::default(),
         drop_expired: false,
         relaxed_version: false,
     };
     let key = RestoredKey {
         key: b"key",
         expire_at_ms: None,
-        idle_secs: 0,
+        idle_secs: None,
+        frequency: None,
     };
     let entry = match decode::restore(&payload, &key, &options) {
         Ok(entry) => entry,
@@ -42,7 +45,7 @@ fuzz_target!(|data: &[u8]| {
     };
     let written = EncodeOptions {
         compress: choice & 0x80 != 0,
-        idle: Idle::None,
+        usage: None,
     };
     let first = encode::dump(entry.view(), &written);
     let again = decode::restore(&first, &key, &options).expect("what was written is read");

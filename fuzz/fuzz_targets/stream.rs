@@ -8,12 +8,13 @@
 
 use std::collections::BTreeMap;
 
+use kivi::db::usage::Stamp;
 use kivi::ds::collection::{Collection, Element};
 use kivi::ds::entry::Entry;
 use kivi::ds::hash::{HashFunction, KeyHash};
 use kivi::ds::stream::{Limits, Pending, References, Stream, StreamId, Trim, Until};
 use kivi::persist::rdb::decode::{self, LoadOptions, RestoredKey};
-use kivi::persist::rdb::encode::{self, EncodeOptions, Idle};
+use kivi::persist::rdb::encode::{self, EncodeOptions};
 use kivi::persist::rdb::format::crc64;
 use kivi::value;
 use libfuzzer_sys::fuzz_target;
@@ -21,11 +22,12 @@ use libfuzzer_sys::fuzz_target;
 const KEY: RestoredKey<'_> = RestoredKey {
     key: b"key",
     expire_at_ms: None,
-    idle_secs: 0,
+    idle_secs: None,
+    frequency: None,
 };
 const PLAIN: EncodeOptions = EncodeOptions {
     compress: false,
-    idle: Idle::None,
+    usage: None,
 };
 
 fn options() -> LoadOptions {
@@ -35,6 +37,7 @@ fn options() -> LoadOptions {
         databases: 16,
         verify_checksum: true,
         now_ms: 1_700_000_000_000,
+        usage: Stamp::default(),
         drop_expired: false,
         relaxed_version: false,
     }

@@ -318,7 +318,8 @@ fn rename_if(ctx: &mut Ctx<'_>, may: impl FnOnce(bool) -> bool) -> Result<bool, 
     if ctx.db.find_mut(from).is_none() {
         return Err(CmdError::NoSuchKey);
     }
-    let taken = ctx.db.find_mut(to).is_some();
+    // Of the same name it is found again.
+    let taken = from == to || ctx.db.find_mut(to).is_some();
     if !may(taken) {
         return Ok(false);
     }

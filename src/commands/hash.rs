@@ -396,7 +396,12 @@ fn drop_expired<'f>(
     fields: impl IntoIterator<Item = &'f [u8]>,
 ) -> Result<(), CmdError> {
     match ctx.db.is_logged() {
-        true => drop_expired_fields(ctx, key, &mut fields.into_iter()),
+        true => {
+            let counting = ctx.db.set_counting(false);
+            let done = drop_expired_fields(ctx, key, &mut fields.into_iter());
+            ctx.db.set_counting(counting);
+            done
+        }
         false => Ok(()),
     }
 }

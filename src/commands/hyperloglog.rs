@@ -193,6 +193,7 @@ fn count_one(ctx: &mut Ctx<'_>) -> Result<u64, CmdError> {
         Some(estimate) => Ok(estimate),
         None => hll::count(bytes),
     };
+    ctx.db.set_counting(false);
     if let Some(mut found) = ctx.db.find_mut(key) {
         let mut value = found.slot_mut();
         value.set_enc(RAW);

@@ -295,10 +295,13 @@ fn smove(ctx: &mut Ctx<'_>) -> CmdResult {
     if source == destination {
         let found = SetRef::of(from.entry()).contains(member);
         ctx.out.integer(found as i64);
+        drop(from);
+        ctx.db.count_again(source);
         return Ok(Next::Done);
     }
     drop(from);
     typed_mut(&mut ctx.db, destination, Type::Set)?;
+    ctx.db.set_counting(false);
     let mut removed = false;
     if let Some(mut from) = typed_mut(&mut ctx.db, source, Type::Set)? {
         removed = SetMut::of(from.slot_mut()).remove(member);

@@ -10,7 +10,7 @@
 //!   at in one go is a run of whole lines of the table, asked for ahead (`ds::table`).
 //! - **Expires soonest** ([`soonest`]): the expiry index knows, so keys go in the order of their expiry.
 //!
-//! Nobody waits for a shard that is in use while there are others, and what was taken out is freed when no
+//! Nobody waits for a shard that is in use while keys of others may go, and what was taken out is freed when no
 //! shard is held, large values by the lazy-free thread.
 //!
 //! Invariant: what holds for a key that a command deletes holds for one that is evicted: the log repeats
@@ -46,7 +46,7 @@ const SLICE_KEYS: usize = 16;
 const TRIES_MAX: usize = 4 * SLICE_KEYS;
 /// Keys that are looked at in one go.
 const LOOK_KEYS: usize = 64;
-/// Candidates that are passed over because their shards are in use, before one of these is waited for.
+/// Candidates that are kept although their shards are in use.
 const BUSY_MAX: usize = 4;
 /// Elements of a large value that are looked at to learn how much memory it takes.
 const SIZE_SAMPLES: usize = 5;
@@ -118,20 +118,15 @@ impl Policy {
         }
     }
 
+    /// Whether keys go by how they are used.
+    pub fn goes_by_use(self) -> bool {
+        let is_ttl = self == Policy::VolatileTtl;
+        self != Policy::NoEviction && !is_ttl && !self.is_random()
+    }
+
     /// Whether any key is as good as another.
     fn is_random(self) -> bool {
         matches!(self, Policy::AllKeysRandom | Policy::VolatileRandom)
-    }
-
-    /// Whether keys go by how they are used.
-    pub fn goes_by_use(self) -> bool {
-        !matches!(
-            self,
-            Policy::NoEviction
-                | Policy::AllKeysRandom
-                | Policy::VolatileRandom
-                | Policy::VolatileTtl
-        )
     }
 
     /// Whether only keys with a TTL may go.
@@ -241,8 +236,8 @@ struct Haul<'a> {
     bytes: u64,
     keys: usize,
     removed: &'a mut Vec<Entry>,
-    /// How use is measured at this moment.
-    stamp: Stamp,
+    /// As [`Haul::removed`], for the lazy-free thread.
+    large: Vec<Entry>,
 }
 
 impl Haul<'_> {
@@ -283,15 +278,14 @@ impl Keyspace {
             bytes: 0,
             keys: 0,
             removed: &mut removed,
-            stamp: self.usage.stamp(now_ms),
+            large: Vec::new(),
         };
         let found = match policy {
             Policy::VolatileTtl => self.evict_soonest(now_ms, &mut haul),
             _ => self.evict_idlest(sweep, policy, now_ms, &mut haul),
         };
         let (keys, bytes) = (haul.keys as u64, haul.bytes);
-        let large = removed.extract_if(.., |entry| is_large(entry)).collect();
-        self.lazyfree.free_values(large);
+        self.lazyfree.free_values(haul.large);
         removed.clear();
         sweep.removed = removed;
         match (keys, found) {
@@ -334,19 +328,27 @@ impl Keyspace {
             let id = self.shard_of(candidate.hash);
             if hold.as_ref().is_none_or(|hold| hold.id != id) {
                 self.release(&mut hold);
-                hold = self.hold(id, busy.len() >= BUSY_MAX);
+                hold = self.hold(id, false);
             }
             match &mut hold {
                 Some(hold) => self.evict_candidate(sweep, hold, candidate, (policy, stamp), haul),
                 None if busy.len() < BUSY_MAX => busy.push(candidate),
-                None => break,
+                // It will be met again.
+                None => {}
             }
         }
         self.release(&mut hold);
-        for candidate in busy {
+        if haul.keys == 0 && !busy.is_empty() {
             looked = Looked::Busy;
-            sweep.pool.offer(candidate);
+            let candidate = busy.remove(0);
+            hold = self.hold(self.shard_of(candidate.hash), true);
+            if let Some(hold) = &mut hold {
+                self.evict_candidate(sweep, hold, candidate, (policy, stamp), haul);
+            }
+            self.release(&mut hold);
         }
+        busy.into_iter()
+            .for_each(|candidate| sweep.pool.offer(candidate));
         looked
     }
 
@@ -362,6 +364,7 @@ impl Keyspace {
         let Some(table) = hold.data.table(candidate.db) else {
             return;
         };
+        hold.data.prefetch_ghost(candidate.db, candidate.hash);
         let Some(slot) = table.find_hash(candidate.hash) else {
             return;
         };
@@ -380,7 +383,9 @@ impl Keyspace {
                 });
             }
         }
-        self.evict_slot(hold, candidate.db, slot, haul);
+        let (key, usage) = ((candidate.db, candidate.hash), entry.lru());
+        hold.data.remember_evicted(&self.usage, stamp, key, usage);
+        self.evict_slot(hold, (candidate.db, candidate.hash), slot, haul);
     }
 
     /// A shard, if it is free, or in any case: `None` then if someone has the keyspace for himself.
@@ -493,28 +498,33 @@ impl Keyspace {
     }
 
     /// Takes a key out.
-    fn evict_slot(&self, hold: &mut Hold<'_>, db: DbIndex, slot: Slot, haul: &mut Haul<'_>) {
+    fn evict_slot(
+        &self,
+        hold: &mut Hold<'_>,
+        (db, hash): (DbIndex, u64),
+        slot: Slot,
+        haul: &mut Haul<'_>,
+    ) {
         let table = &mut hold.data.tables[db.0 as usize];
         let is_unsaved = table.is_saving() && !table.is_saved(slot);
         if is_unsaved {
             table.set_saved(slot);
         }
         let entry = table.remove(slot);
-        self.evicted(hold, db, (entry, is_unsaved), haul);
+        self.evicted(hold, (db, hash), (entry, is_unsaved), haul);
     }
 
     /// What follows from a key's having been taken out; a snapshot may still need it.
     fn evicted(
         &self,
         hold: &mut Hold<'_>,
-        db: DbIndex,
+        (db, hash): (DbIndex, u64),
         (mut entry, is_unsaved): (Entry, bool),
         haul: &mut Haul<'_>,
     ) {
         let Hold { data, effects, .. } = hold;
-        let hash = self.hash(entry.view().key());
-        data.remember_evicted(&self.usage, haul.stamp, (db, hash), entry.view());
         let side = &mut data.side;
+        side.leave_size(db, hash, entry.view());
         side.forget_fields(db, &mut entry);
         let key = entry.view().key();
         if self.oplog.is_on() {
@@ -524,12 +534,14 @@ impl Keyspace {
         effects.touched(side, &self.tracked, hash, db, key);
         effects.notify(EventClass::EVICTED, "evicted", db, key);
         side.waiters.end_with_key(db, key);
-        let samples = if is_large(&entry) { SIZE_SAMPLES } else { 0 };
+        let is_large = is_large(&entry);
+        let samples = if is_large { SIZE_SAMPLES } else { 0 };
         haul.bytes += entry.view().alloc_bytes(samples) as u64;
         haul.keys += 1;
-        match is_unsaved {
-            true => data.save_removed(&self.snapshot, db, entry),
-            false => haul.removed.push(entry),
+        match (is_unsaved, is_large) {
+            (true, _) => data.save_removed(&self.snapshot, db, entry),
+            (false, true) => haul.large.push(entry),
+            (false, false) => haul.removed.push(entry),
         }
     }
 }

@@ -287,3 +287,6 @@ impl Evictor {
 fn note(pressure: &Pressure, room: Room, server: &Server) {
     pressure.note(room != Room::Made, || server.clock.unix_us());
 }
+
+#[cfg(test)]
+mod tests;

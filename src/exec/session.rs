@@ -22,6 +22,8 @@ pub struct Session {
     exec: Option<Exec>,
     client: Client,
     out: ReplyWriter,
+    #[cfg(test)]
+    calls: u64,
 }
 
 thread_local! {
@@ -46,6 +48,8 @@ impl Session {
             exec: Some(exec),
             client: Client::new(shared, authenticated),
             out: ReplyWriter::new(),
+            #[cfg(test)]
+            calls: 0,
         }
     }
 
@@ -147,8 +151,18 @@ impl Session {
             flow => flow,
         };
         #[cfg(test)]
-        self.server.keyspace.check_small_sizes();
+        self.check_sizes(false);
         (self.end_call(moment), flow)
+    }
+
+    /// Every test is one of what the keyspace knows of the sizes of values. A mistake in it stays, so it is
+    /// looked for now and then, and at the end.
+    #[cfg(test)]
+    fn check_sizes(&mut self, is_end: bool) {
+        self.calls += 1;
+        if is_end || self.calls.is_multiple_of(32) {
+            self.server.keyspace.check_small_sizes();
+        }
     }
 
     /// Goes on with a command that was left in the middle; as [`Session::call`].
@@ -193,6 +207,10 @@ impl Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
+        #[cfg(test)]
+        if !std::thread::panicking() {
+            self.check_sizes(true);
+        }
         if let Some(exec) = &self.exec {
             exec.disconnect(&mut self.client);
         }

@@ -247,6 +247,7 @@ impl Loaded {
             databases: keyspace.databases(),
             verify_checksum: true,
             now_ms: Clock::real().unix_ms(),
+            usage: keyspace.usage.stamp(Clock::real().unix_ms()),
             drop_expired: true,
             relaxed_version: false,
         };

@@ -9,6 +9,7 @@
 use std::path::{Path, PathBuf};
 
 use kivi::db::DbIndex;
+use kivi::db::usage::{Measure, Usage};
 use kivi::ds::collection::{Collection, FieldTable, for_each_element};
 use kivi::ds::entry::{Entry, Meta, NewValue, ValueRef};
 use kivi::ds::hash::{HashFunction, KeyHash};
@@ -17,7 +18,7 @@ use kivi::ds::quicklist::{End, Fill, Quicklist};
 use kivi::ds::stream::{Limits, Pending, References, Stream, StreamId};
 use kivi::ds::table::Table;
 use kivi::ds::{intset, zset::Zset};
-use kivi::persist::rdb::encode::{self, Aux, EncodeOptions, Idle, LargeHead, LargeKind, Version};
+use kivi::persist::rdb::encode::{self, Aux, EncodeOptions, LargeHead, LargeKind, Version};
 use kivi::persist::rdb::format::crc64;
 use kivi::value::{Encoding, Type};
 use tempfile::TempDir;
@@ -538,20 +539,27 @@ fn compare(launch: Launch<'_>, data: &Dataset, dir: &str) {
 }
 
 /// Ways in which the same dataset can be written.
-const WAYS: [EncodeOptions; 3] = [
-    EncodeOptions {
-        compress: true,
-        idle: Idle::None,
-    },
-    EncodeOptions {
-        compress: false,
-        idle: Idle::Lru { clock: 100_000 },
-    },
-    EncodeOptions {
-        compress: true,
-        idle: Idle::Lfu,
-    },
-];
+fn ways() -> [EncodeOptions; 3] {
+    let usage = Usage::default();
+    let stamp = |measure| {
+        usage.set(measure, false, 10, 1);
+        Some(usage.stamp(100_000_000))
+    };
+    [
+        EncodeOptions {
+            compress: true,
+            usage: None,
+        },
+        EncodeOptions {
+            compress: false,
+            usage: stamp(Measure::Lru),
+        },
+        EncodeOptions {
+            compress: true,
+            usage: stamp(Measure::Lfu),
+        },
+    ]
+}
 
 #[test]
 fn redis_7_loads_all_that_needs_no_newer_version() {
@@ -559,7 +567,7 @@ fn redis_7_loads_all_that_needs_no_newer_version() {
         return;
     }
     let data = dataset(Version::Redis10);
-    for options in WAYS {
+    for options in ways() {
         let dir = TempDir::new().expect("folder");
         let name = dir.path().join("dump.rdb");
         std::fs::write(&name, file(&data, Version::Redis10, &options)).expect("writing");
@@ -578,7 +586,7 @@ fn redis_8_loads_streams_with_consumers() {
         return;
     };
     let data = dataset(Version::Redis11);
-    for options in WAYS {
+    for options in ways() {
         let dir = TempDir::new_in(root.join("tmp")).expect("folder");
         let name = dir.path().join("dump.rdb");
         std::fs::write(&name, file(&data, Version::Redis11, &options)).expect("writing");
@@ -599,7 +607,7 @@ fn valkey_loads_everything() {
     };
     for version in [Version::Redis10, Version::Redis11, Version::Valkey80] {
         let data = dataset(version);
-        for options in WAYS {
+        for options in ways() {
             let dir = TempDir::new_in(root.join("tmp")).expect("folder");
             let name = dir.path().join("dump.rdb");
             std::fs::write(&name, file(&data, version, &options)).expect("writing");

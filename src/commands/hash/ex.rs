@@ -143,6 +143,7 @@ pub(super) fn hsetex(ctx: &mut Ctx<'_>) -> CmdResult {
     let args = counted(&mut ctx.args, 2, BAD_NUMFIELDS)?;
     drop_expired(ctx, key, pairs(args).map(|(field, _)| field))?;
     let is_there = find_mut(&mut ctx.db, key)?.is_some();
+    ctx.db.set_counting(false);
     if options
         .key
         .is_some_and(|wanted| is_there != (wanted == Condition::Present))
@@ -251,6 +252,7 @@ pub(super) fn hgetex(ctx: &mut Ctx<'_>) -> CmdResult {
     let fields = counted(&mut ctx.args, 1, BAD_NUMFIELDS)?;
     // A read for the statistics, whatever follows.
     find(&mut ctx.db, key)?;
+    ctx.db.set_counting(false);
     let expire_at_ms = options.expire_at_ms(ctx)?;
     drop_expired(ctx, key, fields.iter())?;
     let terms = terms(ctx);

@@ -30,6 +30,8 @@ fn transfer(
         found.add_changes(1);
         found.notify(EventClass::LIST, pushed(to));
         found.notify(EventClass::LIST, popped(from));
+        drop(found);
+        ctx.db.count_again(source);
         return Ok(true);
     }
     let mut element = Element::new();
@@ -37,12 +39,14 @@ fn transfer(
     drop(found);
     push(ctx, destination, to, &element)?;
     ctx.out.bulk(&element);
+    let counting = ctx.db.set_counting(false);
     if let Some(mut found) = typed_mut(&mut ctx.db, source, Type::List)? {
         let mut list = ListMut::new(found.slot_mut(), limits);
         list.pop(from, 1, |_| {});
         found.add_changes(1);
         found.notify(EventClass::LIST, popped(from));
     }
+    ctx.db.set_counting(counting);
     Ok(true)
 }
 
@@ -104,6 +108,7 @@ fn blocking_transfer(
     let seconds = ctx.args.bytes()?;
     let deadline_ms = timeout::deadline_ms(ctx, seconds)?;
     if transfer(ctx, source, destination, from, to)? {
+        ctx.db.count_again(source);
         if ctx.db.is_logged() {
             // The same without the timeout.
             let argv = ctx.args.argv();

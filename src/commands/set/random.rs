@@ -109,6 +109,7 @@ fn spop_count(ctx: &mut Ctx<'_>, key: &[u8]) -> CmdResult {
         return Ok(Next::Done);
     }
     let popped = count.min(len);
+    db.set_counting(false);
     out.set(popped);
     if popped == len {
         // Valkey answers as SUNION would, which counts as a hit.

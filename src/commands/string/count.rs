@@ -65,6 +65,7 @@ pub(super) fn incrbyfloat(ctx: &mut Ctx<'_>) -> CmdResult {
     // Stored as the text that it is answered as, even when that is an integer's.
     let text = new.to_redis_string();
     let enc = encoding_for(&mut ctx.db, key, text.len(), Expire::Keep);
+    ctx.db.set_counting(false);
     ctx.db
         .set(key, STRING, enc as u8, NewValue::Bytes(&text), Expire::Keep);
     ctx.db.notify(EventClass::STRING, "incrbyfloat", key);

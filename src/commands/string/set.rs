@@ -68,6 +68,9 @@ fn set_with_options(ctx: &mut Ctx<'_>, key: &[u8], value: &[u8]) -> CmdResult {
     if !met {
         return Ok(Next::Done);
     }
+    if options.condition != Condition::Always {
+        ctx.db.set_counting(false);
+    }
     match expire_at_ms {
         Some(at_ms) if at_ms <= ctx.now_ms() => {
             ctx.db.expire_now(key);
@@ -181,6 +184,7 @@ pub(super) fn getex(ctx: &mut Ctx<'_>) -> CmdResult {
     };
     let had_expire = entry.expire_at_ms().is_some();
     reply(ctx.out, string_value(entry)?);
+    ctx.db.set_counting(false);
     match expire_at_ms {
         Some(at_ms) if at_ms <= now_ms => {
             ctx.db.expire_now(key);

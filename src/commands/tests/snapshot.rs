@@ -6,6 +6,8 @@ use std::ops::ControlFlow;
 use std::sync::atomic::AtomicBool;
 
 use super::Test;
+use crate::db::Policy;
+use crate::db::evict::Sweep;
 use crate::db::snapshot::{Progress, Walk};
 use crate::ds::collection::Element;
 use crate::ds::entry::EntryRef;
@@ -223,6 +225,7 @@ fn a_snapshot_is_the_keyspace_of_its_moment() {
         let mut test = Test::with(&args);
         let server = test.session.server().clone();
         let keyspace = &server.keyspace;
+        let mut sweep = Sweep::default();
         for _ in 0..300 {
             change(&mut test, &mut rng);
         }
@@ -239,6 +242,13 @@ fn a_snapshot_is_the_keyspace_of_its_moment() {
             let seen = walk(loud, &mut rng, |rng| {
                 for _ in 0..rng.index(5) {
                     change(&mut test, rng);
+                }
+                if rng.below(10) == 0 {
+                    // Memory is full.
+                    keyspace.eviction.set(1, Policy::ALL[rng.index(10)], 5);
+                    let now_ms = test.clock.unix_ms();
+                    keyspace.evict_some(&mut sweep, now_ms, rng.below(1000));
+                    keyspace.eviction.set(0, Policy::NoEviction, 5);
                 }
             });
             assert_eq!(seen, expected, "seed {seed}");

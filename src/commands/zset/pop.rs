@@ -113,7 +113,7 @@ fn end(arg: &[u8]) -> Result<End, CmdError> {
 
 /// `ZMPOP numkeys key [key ...] <MIN | MAX> [COUNT count]`
 pub(super) fn zmpop(ctx: &mut Ctx<'_>) -> CmdResult {
-    if !FirstOf::parse(&mut ctx.args)?.pop(ctx)? {
+    if FirstOf::parse(&mut ctx.args)?.pop(ctx)?.is_none() {
         ctx.out.null_array();
     }
     Ok(Next::Done)
@@ -126,8 +126,11 @@ pub(super) fn bzmpop(ctx: &mut Ctx<'_>) -> CmdResult {
     let from = FirstOf::parse(&mut ctx.args)?;
     let deadline_ms = timeout::deadline_ms(ctx, seconds)?;
     match from.pop(ctx)? {
-        true => Ok(Next::Done),
-        false => block(ctx, deadline_ms),
+        Some(key) => {
+            ctx.db.count_again(key);
+            Ok(Next::Done)
+        }
+        None => block(ctx, deadline_ms),
     }
 }
 
@@ -160,8 +163,8 @@ impl<'a> FirstOf<'a> {
         Ok(FirstOf { keys, end, count })
     }
 
-    /// Pops; false if no key has members.
-    fn pop(self, ctx: &mut Ctx<'_>) -> Result<bool, CmdError> {
+    /// Pops, and says of which key; `None` if no key has members.
+    fn pop(self, ctx: &mut Ctx<'_>) -> Result<Option<&'a [u8]>, CmdError> {
         let limits = ctx.config.limits();
         let before = ctx.db.effects.changes;
         for key in self.keys.iter() {
@@ -177,9 +180,9 @@ impl<'a> FirstOf<'a> {
                 let taken = ctx.db.effects.changes - before;
                 log_pop(ctx, self.end, key, Some(taken));
             }
-            return Ok(true);
+            return Ok(Some(key));
         }
-        Ok(false)
+        Ok(None)
     }
 }
 
@@ -203,6 +206,7 @@ fn blocking_pop(ctx: &mut Ctx<'_>, end: End) -> CmdResult {
             continue;
         };
         pop_one(found, end, &limits, key, ctx.out);
+        ctx.db.count_again(key);
         log_pop(ctx, end, key, None);
         return Ok(Next::Done);
     }

@@ -10,6 +10,7 @@ use crate::ds::entry::Entry;
 use crate::ds::table::Table;
 
 use super::super::keyspace::{DbIndex, ShardData, ShardId};
+use super::super::usage::Measure;
 use super::super::wait::Ready;
 use super::Access;
 
@@ -17,6 +18,21 @@ use super::Access;
 const SHARE_SHARDS: usize = 16;
 
 impl Access<'_> {
+    /// Whether lookups count for what is known of their keys' use, from here on in this command; what
+    /// it was before, which is false for a client that does not touch keys. Of handlers that look up again what they have looked up before: Redis holds on to
+    /// what it has found.
+    pub fn set_counting(&mut self, counting: bool) -> bool {
+        std::mem::replace(&mut self.touch, counting)
+    }
+
+    /// Counts an access to a key, where Redis looks it up once more.
+    #[inline]
+    pub fn count_again(&mut self, key: &[u8]) {
+        if self.stamp.measure() == Measure::Lfu {
+            self.find_mut(key);
+        }
+    }
+
     /// The command runs although the shards of its keys cannot be had: someone has the keyspace for
     /// himself, and the command is one that is served meanwhile.
     #[cold]

@@ -34,17 +34,24 @@ impl Keyspace {
     /// Evicts what expires soonest.
     pub(super) fn evict_soonest(&self, now_ms: u64, haul: &mut Haul<'_>) -> Looked {
         for _ in 0..VAIN_PASSES_MAX {
-            let earliest = self.earliest_shards();
+            let mut earliest = self.earliest_shards();
             if earliest.is_empty() {
                 return Looked::AtNone;
             }
-            for (at, &(_, id)) in earliest.iter().take(SHARDS_MAX).enumerate() {
-                let next_ms = earliest.get(at + 1).map_or(NO_EXPIRY, |next| next.0);
-                if let Some(hold) = self.hold(id, false) {
-                    self.evict_soonest_of(hold, now_ms, Some(next_ms), haul);
-                }
-                if haul.is_enough() {
-                    return Looked::AtSome;
+            // What is not on the list comes later than that.
+            let horizon_ms = match earliest.len() > SHARDS_MAX {
+                true => earliest.pop().map_or(NO_EXPIRY, |last| last.0),
+                false => NO_EXPIRY - 1,
+            };
+            while !haul.is_enough() && !earliest.is_empty() {
+                let (_, id) = earliest.remove(0);
+                let next_ms = earliest.first().map_or(horizon_ms, |next| next.0);
+                let Some(hold) = self.hold(id, false) else {
+                    continue;
+                };
+                let next_ms = self.evict_soonest_of(hold, now_ms, Some(next_ms), haul);
+                if next_ms <= horizon_ms {
+                    insert(&mut earliest, next_ms, id);
                 }
             }
             if haul.keys > 0 {
@@ -62,8 +69,7 @@ impl Keyspace {
             let is_among =
                 earliest.len() <= SHARDS_MAX || earliest.last().is_some_and(|last| at_ms < last.0);
             if at_ms != NO_EXPIRY && is_among {
-                let at = earliest.partition_point(|other| other.0 <= at_ms);
-                earliest.insert(at, (at_ms, ShardId(number)));
+                insert(&mut earliest, at_ms, ShardId(number));
                 earliest.truncate(SHARDS_MAX + 1);
             }
         }
@@ -97,14 +103,14 @@ impl Keyspace {
     }
 
     /// Evicts the first keys of a shard, for as long as they expire before `next_ms` if that is given, and
-    /// publishes its earliest expiry.
+    /// publishes its earliest expiry. When the first of the keys that are left expires.
     fn evict_soonest_of(
         &self,
         mut hold: Hold<'_>,
         now_ms: u64,
         next_ms: Option<u64>,
         haul: &mut Haul<'_>,
-    ) {
+    ) -> u64 {
         let mut taken: Vec<(Entry, bool)> = Vec::new();
         // A bound may be an early guess once: the second look knows.
         for _ in 0..2 * SLICE_KEYS {
@@ -119,7 +125,8 @@ impl Keyspace {
             let mut take = |entry, is_unsaved| taken.push((entry, is_unsaved));
             table.take_expiring_until((now_ms, until_ms), haul.budget(), &mut take);
             for gone in taken.drain(..) {
-                self.evicted(&mut hold, db, gone, haul);
+                let hash = self.hash(gone.0.view().key());
+                self.evicted(&mut hold, (db, hash), gone, haul);
             }
             let is_done = match next_ms {
                 Some(next_ms) => hold.data.next_key_expires_at_ms() > next_ms,
@@ -130,8 +137,15 @@ impl Keyspace {
             }
         }
         hold.data.publish_next_expire(self.shard(hold.id));
+        let next_ms = hold.data.next_key_expires_at_ms();
         self.release(&mut Some(hold));
+        next_ms
     }
+}
+
+fn insert(earliest: &mut Earliest, at_ms: u64, id: ShardId) {
+    let at = earliest.partition_point(|other| other.0 <= at_ms);
+    earliest.insert(at, (at_ms, id));
 }
 
 impl Haul<'_> {

@@ -433,7 +433,12 @@ fn a_key_that_was_evicted_begins_where_it_was() {
         let data = locks.get(keyspace.shard_of(hash)).unwrap();
         let slot = data.tables[1].find(hash, b"k").unwrap();
         let entry = data.tables[1].remove(slot);
-        data.remember_evicted(&keyspace.usage, stamp, (DbIndex(1), hash), entry.view());
+        data.remember_evicted(
+            &keyspace.usage,
+            stamp,
+            (DbIndex(1), hash),
+            entry.view().lru(),
+        );
     }
     // In another database it is another key.
     set(&keyspace, 0, b"k", NOW_MS);
@@ -456,7 +461,7 @@ fn ghosts_go_with_the_policy_and_with_the_data() {
             let data = locks.get(ShardId(id)).unwrap();
             let key = entry(keyspace.usage.stamp(NOW_MS).fresh());
             let stamp = keyspace.usage.stamp(NOW_MS);
-            data.remember_evicted(&keyspace.usage, stamp, (DbIndex(0), 1), key.view());
+            data.remember_evicted(&keyspace.usage, stamp, (DbIndex(0), 1), key.view().lru());
         }
     };
     haunt();

@@ -355,24 +355,47 @@ impl ModelTest {
             _ => self.now_ms += self.random.below(5),
         }
         let budget = [0, 1, 10, usize::MAX][self.random.below(4) as usize];
-        let (now_ms, mut handed) = (self.now_ms, 0);
-        let model = &mut self.model;
-        let taken = self
-            .table
-            .take_expired(now_ms, budget, &mut |entry: Entry| {
-                let (value, expire_at_ms) = model.remove(entry.view().key()).unwrap();
-                assert!(expire_at_ms.unwrap() <= now_ms);
-                assert_eq!(entry.view().expire_at_ms(), expire_at_ms);
-                assert_eq!(entry.view().value(), ValueRef::Bytes(&value));
-                handed += 1;
-            });
+        // Sometimes ahead of time.
+        let ahead_ms = [0, 0, 0, 1, 3000, 1 << 20][self.random.below(6) as usize];
+        let (until_ms, mut handed) = (self.now_ms + ahead_ms, 0);
+        let (table, model) = (&mut self.table, &mut self.model);
+        let mut take = |entry: Entry| {
+            let (value, expire_at_ms) = model.remove(entry.view().key()).unwrap();
+            assert!(expire_at_ms.unwrap() <= until_ms);
+            assert_eq!(entry.view().expire_at_ms(), expire_at_ms);
+            assert_eq!(entry.view().value(), ValueRef::Bytes(&value));
+            handed += 1;
+        };
+        let taken = match ahead_ms {
+            0 => table.take_expired(until_ms, budget, &mut take),
+            _ => {
+                let times = (self.now_ms, until_ms);
+                table.take_expiring_until(times, budget, &mut |entry, _| take(entry))
+            }
+        };
         assert_eq!(taken, handed);
         assert!(taken <= budget);
         if taken < budget {
-            let due = |(_, at): &(Vec<u8>, Option<u64>)| at.is_some_and(|at| at <= now_ms);
+            let due = |(_, at): &(Vec<u8>, Option<u64>)| at.is_some_and(|at| at <= until_ms);
             assert!(!self.model.values().any(due));
-            assert!(self.table.next_expire_at_ms() > now_ms);
+            assert!(self.table.next_expire_at_ms() > until_ms);
         }
+    }
+
+    /// The keys that sweeps meet, each once.
+    fn swept(&mut self, only_expiring: bool) -> HashSet<Vec<u8>> {
+        let mut met = HashSet::new();
+        let mut hand = Some(0);
+        while let Some(place) = hand {
+            let budget = self.random.below(40) as usize;
+            let mut handed = 0;
+            hand = self.table.sweep(place, budget, only_expiring, &mut |view| {
+                assert!(met.insert(view.key().to_vec()), "met twice");
+                handed += 1;
+            });
+            assert!(hand.is_none() || handed >= budget && handed < budget + LINE_SLOTS);
+        }
+        met
     }
 
     /// Moves some lines, or everything; every item is shown once then.
@@ -414,7 +437,13 @@ impl ModelTest {
             assert_eq!(view.value(), ValueRef::Bytes(value));
             assert_eq!(view.expire_at_ms(), *expire_at_ms);
             assert!(keys.contains(&key[..]));
+            assert_eq!(self.table.find_hash(hash), self.table.find(hash, key));
         }
+        let all = self.model.keys().cloned().collect();
+        assert_eq!(self.swept(false), all);
+        let mut expiring = self.model.clone();
+        expiring.retain(|_, (_, expire_at_ms)| expire_at_ms.is_some());
+        assert_eq!(self.swept(true), expiring.into_keys().collect());
         let mut random = self.random.clone();
         match self.table.random(&mut || random.next()) {
             Some(view) => assert!(self.model.contains_key(view.key())),
@@ -641,6 +670,45 @@ fn scan_returns_what_stays_exactly_once() {
 }
 
 #[test]
+fn a_hand_stays_good_while_the_table_changes() {
+    for seed in (0..12).step_by(MIRI as usize) {
+        let live = Rc::new(Cell::new(0));
+        let mut random = Random(seed);
+        let mut table = Table::<ChosenItem>::new(2, KeyHash::process(HashFunction::Fast));
+        let mut items = Vec::new();
+        let mut next_key = 0..;
+        let (mut hand, mut rounds) = (0, 0);
+        // Grows and shrinks while the hand goes round, and whatever it says is asked for.
+        for step in 0..4000 / MIRI {
+            let grows = step / 500 % 2 == 0;
+            for _ in 0..10 {
+                if grows || items.is_empty() {
+                    let (key, hash) = (next_key.next().unwrap(), random.next() >> 2);
+                    let expire_at_ms = (key % 5 == 0).then_some(1 << 40);
+                    table.insert(hash, ChosenItem::new(key, hash, expire_at_ms, &live));
+                    items.push((key, hash));
+                } else {
+                    let at = random.below(items.len() as u64) as usize;
+                    let (key, hash) = items.swap_remove(at);
+                    drop(table.remove(table.find(hash, &key.to_le_bytes()).unwrap()));
+                }
+            }
+            let mut met = 0;
+            match table.sweep(hand, 30, seed % 2 == 0, &mut |_| met += 1) {
+                Some(next) => {
+                    assert!(met >= 30);
+                    hand = next;
+                }
+                None => (hand, rounds) = (0, rounds + 1),
+            }
+            // A hand of another table is as good.
+            table.sweep(random.next() >> random.below(64), 3, false, &mut |_| {});
+        }
+        assert!(rounds > 3 || MIRI > 1, "{rounds}");
+    }
+}
+
+#[test]
 fn scan_accepts_any_cursor() {
     let live = Rc::new(Cell::new(0));
     let mut random = Random(3);
@@ -717,6 +785,17 @@ fn colliding_hashes_only_make_lists() {
             }
             assert_eq!(seen.len(), 2000);
             assert_eq!(table.iter().count(), 2000);
+            for (only_expiring, expected) in [(false, 2000), (true, 667)] {
+                let (mut met, mut hand) = (HashSet::new(), Some(0));
+                while let Some(place) = hand {
+                    let mut meet = |key: &[u8; 8]| assert!(met.insert(*key));
+                    hand = table.sweep(place, 10, only_expiring, &mut meet);
+                }
+                assert_eq!(met.len(), expected);
+            }
+            let found = table.find_hash(items[0].1).map(|slot| *table.get(slot));
+            let found = found.map(u64::from_le_bytes);
+            assert_eq!(found.map(|key| items[key as usize].1), Some(items[0].1));
             assert!(table.random(&mut || random.next()).is_some());
             // Expire a part, in two budgets; then set and remove expiries.
             assert_eq!(table.take_expired(5999, 100, &mut drop), 100);

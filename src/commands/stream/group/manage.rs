@@ -77,6 +77,7 @@ pub(super) fn create(ctx: &mut Ctx<'_>) -> CmdResult {
     let id = id_or_last(id, stream.map(Stream::entries))?;
     drop(found);
     let (enc, value) = stream::new_value(Stream::new());
+    ctx.db.set_counting(false);
     let mut found = typed_or_create(&mut ctx.db, key, Type::Stream, enc, value)?;
     if found.is_new() {
         found.touch();

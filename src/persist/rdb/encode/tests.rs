@@ -204,10 +204,9 @@ fn opcodes_stand_before_the_type() {
         (Some(stamp(Measure::Lrm, 1100)), b"\xF8\x40\x64"),
         // It was accessed after the moment of the snapshot.
         (Some(stamp(Measure::Lru, 999)), b"\xF8\0"),
-        // The clock has begun anew.
         (
-            Some(stamp(Measure::Lru, 0xff_ffff)),
-            b"\xF8\x80\0\xFF\xFC\x17",
+            Some(stamp(Measure::Lru, 16_001_000)),
+            b"\xF8\x80\0\xF4\x24\0",
         ),
         // 1000 is a counter of 232, as of minute 3.
         (Some(stamp(Measure::Lfu, 180)), b"\xF9\xE8"),
