@@ -18,7 +18,7 @@ use crate::generate::Rng;
 use crate::harness::{Server, eventually};
 
 /// What is answered when nothing may go.
-const OOM: &[u8] = b"OOM command not allowed when used memory > 'maxmemory'.";
+pub(crate) const OOM: &[u8] = b"OOM command not allowed when used memory > 'maxmemory'.";
 const MARK: &str = "mark";
 const OK: &[u8] = b"OK";
 
