@@ -214,7 +214,7 @@ fn write_numbers(client: &mut Client, of: usize, seed: u64, from: u64, acked: &A
     let filling = "v".repeat(1000);
     for number in (from..).step_by(8) {
         let keys: Vec<String> = (0..8)
-            .map(|_| format!("key:{of}:{}", rng.below(500)))
+            .map(|_| format!("key:{of}:{}", rng.below(2000)))
             .collect();
         let commands: Vec<Vec<u8>> = keys
             .iter()
@@ -262,7 +262,8 @@ fn a_kill_while_keys_go_loses_nothing_and_brings_nothing_back() {
         let mut control = server.connect();
         limit_to(&mut control, 1_000_000);
         let acked = Acked::default();
-        let more = 200 + rng.below(1500) as u64;
+        let more = 500 + rng.below(1500) as u64;
+        let mut held = 0;
         thread::scope(|scope| {
             for of in 0..4 {
                 let mut client = server.connect();
@@ -272,6 +273,7 @@ fn a_kill_while_keys_go_loses_nothing_and_brings_nothing_back() {
             eventually("keys to go", || {
                 (evicted(&mut control) >= more).then_some(())
             });
+            held = control.cmd(&["DBSIZE"]).int();
             drop(server);
         });
         let log = replay(&store);
@@ -303,6 +305,15 @@ fn a_kill_while_keys_go_loses_nothing_and_brings_nothing_back() {
             there += i64::from(found.is_some());
         }
         assert_eq!(client.cmd(&["DBSIZE"]), Reply::Int(there), "{what}");
+        // As many as there was room for; else what had gone would be back.
+        assert!(
+            there < held + 150,
+            "{what}: {there} keys, before it were {held}"
+        );
+        assert!(
+            acked.len() as i64 > held + 150,
+            "{what}: hardly any key went"
+        );
         if crash == 0 {
             assert_eq!(bgrewriteaof(&mut client), "ok");
         }
