@@ -120,7 +120,14 @@ fn any_function_takes_any_number_of_arguments() {
 
 #[test]
 fn memory_has_a_limit_behind_which_scripts_go_on() {
-    let mut test = Test::with(&["--lua-memory-limit", "32mb"]);
+    // However slow the machine is: nobody else shall have his turn in the middle.
+    let patient = [
+        "--lua-memory-limit",
+        "32mb",
+        "--busy-reply-threshold",
+        "600000",
+    ];
+    let mut test = Test::with(&patient);
     let hungry = [
         "return #string.rep('x', 2^31 - 1)",
         "return #string.rep('0123456789', 1e8)",

@@ -9,12 +9,12 @@ use super::{Template, t};
 pub(super) const HOTKEYS: &[Template] = &[
     t(
         4,
-        "HOTKEYS START METRICS [1 CPU|1 NET|2 CPU NET] [COUNT 5]? [SAMPLE 2]? [DURATION 1]?",
+        "HOTKEYS START METRICS [1 CPU|1 NET|2 CPU NET]? [COUNT 5]? [SAMPLE 2]? [DURATION 1]?",
         Kind,
     ),
     t(
         2,
-        "HOTKEYS START METRICS 1 [CPU|NET|any] [COUNT int|SLOTS 1 5]?",
+        "HOTKEYS START METRICS 1 [CPU|NET|any]? [COUNT int|SLOTS 1 5]?",
         Kind,
     ),
     t(4, "HOTKEYS GET", Kind),
