@@ -225,12 +225,11 @@ impl Server {
     /// what is kept for a snapshot. Making room by deleting keys would only add to it.
     pub fn not_counted_bytes(&self) -> u64 {
         let keyspace = &self.keyspace;
-        let held_bytes = keyspace.snapshot.held_bytes();
-        if !keyspace.oplog.is_on() {
-            return held_bytes;
+        let kept_bytes = keyspace.snapshot.kept_bytes();
+        match keyspace.oplog.is_on() {
+            true => kept_bytes + keyspace.oplog.memory_bytes(),
+            false => kept_bytes,
         }
-        let aof = self.persist.aof();
-        held_bytes + aof.map_or(0, |aof| aof.buffered_bytes(&keyspace.oplog))
     }
 
     /// The configuration as it is now.

@@ -28,6 +28,8 @@ use std::task::Waker;
 use parking_lot::Mutex;
 
 use crate::db::{DbIndex, Outcome, Waiter};
+use crate::ds::footprint::block_bytes;
+use crate::resp::write::ReplyWriter;
 
 use bell::Bell;
 use inbox::{Inbox, OutputClass, OutputLimits};
@@ -260,6 +262,8 @@ pub struct Shared {
     pub output_bytes: AtomicUsize,
     /// Memory that holds them.
     pub output_memory_bytes: AtomicUsize,
+    /// What of that is also the memory of somebody else.
+    pub output_lent_bytes: AtomicUsize,
     /// Memory of what the connection itself consists of, whatever it holds.
     pub connection_bytes: AtomicUsize,
     /// CLIENT NO-EVICT.
@@ -359,6 +363,14 @@ impl Shared {
         self.output_bytes.store(bytes, Ordering::Relaxed);
         self.output_memory_bytes
             .store(memory_bytes, Ordering::Relaxed);
+        self.output_lent_bytes.store(0, Ordering::Relaxed);
+    }
+
+    /// As [`Shared::note_output`], of replies that wait.
+    pub fn note_pending(&self, pending: &ReplyWriter) {
+        self.note_output(pending.len(), pending.memory_bytes());
+        self.output_lent_bytes
+            .store(pending.lent_bytes(), Ordering::Relaxed);
     }
 
     /// Bytes of the arguments of the command that it is blocked in.
@@ -369,13 +381,20 @@ impl Shared {
             .map_or(0, |waiter| waiter.waiting.request.bytes())
     }
 
+    /// As [`Shared::memory_bytes`], but for what would not come back if the client went.
+    pub fn own_memory_bytes(&self) -> usize {
+        let lent_bytes = self.output_lent_bytes.load(Ordering::Relaxed);
+        self.memory_bytes().saturating_sub(lent_bytes)
+    }
+
     /// Memory that the client takes: the connection, its buffers, and what is known of it here,
     /// bytes.
     pub fn memory_bytes(&self) -> usize {
         let names = self.names.lock();
-        let texts = [&names.name, &names.lib_name, &names.lib_ver].map(|text| text.capacity());
-        let ends = self.endpoint.addr.capacity() + self.endpoint.laddr.capacity();
-        let buffers = self.query_buffer_capacity.load(Ordering::Relaxed)
+        let texts = [&names.name, &names.lib_name, &names.lib_ver].map(Vec::capacity);
+        let ends = [&self.endpoint.addr, &self.endpoint.laddr].map(String::capacity);
+        let texts = texts.into_iter().chain(ends).map(block_bytes);
+        let buffers = block_bytes(self.query_buffer_capacity.load(Ordering::Relaxed))
             + self.output_memory_bytes.load(Ordering::Relaxed)
             + self.inbox_bytes.load(Ordering::Relaxed)
             + self.subscription_bytes.load(Ordering::Relaxed)
@@ -386,13 +405,7 @@ impl Shared {
         let waiting = waiter
             .as_ref()
             .map_or(0, |waiter| waiter.waiting.memory_bytes());
-        size_of::<Shared>()
-            + connection
-            + transaction
-            + waiting
-            + buffers
-            + ends
-            + texts.iter().sum::<usize>()
+        SHARED_BYTES + connection + transaction + waiting + buffers + texts.sum::<usize>()
     }
 
     /// True when any signal is raised: one load, made whenever the connection is polled.
@@ -434,6 +447,10 @@ impl Shared {
         *self.waker.lock() = Some(waker);
     }
 }
+
+/// Memory of a [`Shared`] with what counts its owners, and its place among all clients, bytes.
+const SHARED_BYTES: usize =
+    block_bytes(2 * size_of::<usize>() + size_of::<Shared>()) + 3 * size_of::<usize>();
 
 /// All connected clients.
 #[derive(Default)]
@@ -490,6 +507,7 @@ impl Registry {
             query_buffer_capacity: AtomicUsize::new(0),
             output_bytes: AtomicUsize::new(0),
             output_memory_bytes: AtomicUsize::new(0),
+            output_lent_bytes: AtomicUsize::new(0),
             connection_bytes: AtomicUsize::new(0),
             no_evict: AtomicBool::new(false),
             no_touch: AtomicBool::new(false),

@@ -9,6 +9,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use crate::ds::footprint;
+
 use super::Client;
 
 /// What can be subscribed to.
@@ -23,13 +25,12 @@ pub enum Subject {
     ShardChannel = 2,
 }
 
-/// Memory that a subscription takes beside the bytes of its name, here and in the table, bytes.
-const SUBSCRIPTION_BYTES: usize = 2 * size_of::<Arc<[u8]>>() + 4 * size_of::<usize>();
-
 /// See the module's text.
 #[derive(Default, Debug)]
 pub struct Subscriptions {
     names: [BTreeSet<Arc<[u8]>>; 3],
+    /// Memory of the names, which are those of the tables, too.
+    name_bytes: usize,
 }
 
 impl Subscriptions {
@@ -41,6 +42,18 @@ impl Subscriptions {
     fn is_empty(&self) -> bool {
         self.names.iter().all(BTreeSet::is_empty)
     }
+
+    /// Memory of the list, bytes.
+    fn memory_bytes(&self) -> usize {
+        let names = self.names.iter();
+        let lists = names.map(|names| footprint::btree_bytes(names.len(), size_of::<Arc<[u8]>>()));
+        footprint::block_bytes(size_of::<Subscriptions>()) + self.name_bytes + lists.sum::<usize>()
+    }
+}
+
+/// Memory of a name with what counts its owners, bytes.
+fn name_bytes(name: &[u8]) -> usize {
+    footprint::block_bytes(2 * size_of::<usize>() + name.len())
 }
 
 impl Client {
@@ -65,14 +78,15 @@ impl Client {
     /// Notes a subscription; true if it is the client's first one.
     pub fn subscribed(&mut self, subject: Subject, name: Arc<[u8]>) -> bool {
         let is_first = self.subscriptions.is_none();
-        let bytes = name.len() + SUBSCRIPTION_BYTES;
+        let bytes = name_bytes(&name);
         let own = self.subscriptions.get_or_insert_default();
         if own.names[subject as usize].insert(name) {
+            own.name_bytes += bytes;
             let shared = &self.shared;
             shared.subscriptions[subject as usize].fetch_add(1, Ordering::Relaxed);
             shared
                 .subscription_bytes
-                .fetch_add(bytes, Ordering::Relaxed);
+                .store(own.memory_bytes(), Ordering::Relaxed);
         }
         is_first
     }
@@ -83,16 +97,17 @@ impl Client {
             return false;
         };
         if own.names[subject as usize].remove(name) {
+            own.name_bytes -= name_bytes(name);
             let shared = &self.shared;
-            let bytes = name.len() + SUBSCRIPTION_BYTES;
             shared.subscriptions[subject as usize].fetch_sub(1, Ordering::Relaxed);
             shared
                 .subscription_bytes
-                .fetch_sub(bytes, Ordering::Relaxed);
+                .store(own.memory_bytes(), Ordering::Relaxed);
         }
         let is_last = own.is_empty();
         if is_last {
             self.subscriptions = None;
+            self.shared.subscription_bytes.store(0, Ordering::Relaxed);
         }
         is_last
     }

@@ -274,7 +274,7 @@ impl Report<'_, '_> {
                 crowd.with_deadline += client.has_deadline() as usize;
                 let transaction = client.transaction.get();
                 crowd.watching += transaction.is_some_and(|seen| seen.watched() > 0) as usize;
-                crowd.bytes += client.memory_bytes() as u64;
+                crowd.bytes += client.own_memory_bytes() as u64;
             });
             crowd
         })

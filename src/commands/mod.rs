@@ -114,8 +114,10 @@ pub enum Chore {
     },
     /// BGREWRITEAOF, until it has begun.
     BgRewriteAof,
-    /// What FLUSHALL leaves to be done when there are save points; never fails.
+    /// What FLUSHALL leaves to be done when there are save points, after [`Chore::FreeFlushed`]; never fails.
     SaveFlushed,
+    /// What FLUSHALL SYNC and FLUSHDB SYNC have taken out is freed; never fails.
+    FreeFlushed,
     /// SHUTDOWN; no reply when it works.
     Shutdown(ShutdownFlags),
     /// DEBUG RELOAD.

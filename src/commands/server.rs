@@ -3,7 +3,8 @@
 //! What takes the whole keyspace (FLUSHALL, FLUSHDB, SWAPDB) runs on the exclusive path, which its
 //! row asks for with
 //! [`Flags::EXCLUSIVE`]. A flush only unhooks the tables; their keys are freed without any lock, by
-//! the lazy-free thread (ASYNC) or by this one before the client gets its reply (SYNC).
+//! the lazy-free thread (ASYNC) or before the client gets its reply (SYNC): by this one if they are few,
+//! else on a thread of its own, so that nobody else waits.
 //!
 //! What FLUSHALL and SHUTDOWN write to disk is done on a thread of its own ([`Chore`]).
 
@@ -17,6 +18,8 @@ use super::{Chore, CmdResult, Command, Ctx, Next, command};
 
 /// What FLUSHALL and FLUSHDB have in common.
 const FLUSH: Flags = Flags::WRITE.and(Flags::EXCLUSIVE);
+/// Keys that are freed where nobody but who asks for it waits: some milliseconds.
+const SLOW_FLUSH_KEYS: usize = 10_000;
 const DANGEROUS_KEYSPACE: AclCategories = AclCategories::DANGEROUS.and(AclCategories::KEYSPACE);
 const FLUSH_SYNTAX: &str = "flush-type(ASYNC@4.0.0|SYNC@6.2.0)?";
 const ALL_SHARDS: &[&str] = &["request_policy:all_shards", "response_policy:all_succeeded"];
@@ -110,21 +113,27 @@ pub const COMMANDS: &[Command] = &[
 ];
 
 fn flushall(ctx: &mut Ctx<'_>) -> CmdResult {
-    let done = flush(ctx, None)?;
+    let next = flush(ctx, None)?;
     // A snapshot of what is no more is not wanted.
     ctx.server.persist.cancel(JobKind::BgSave);
     if !ctx.config.save.is_empty() {
         return Ok(Next::Chore(Chore::SaveFlushed));
     }
-    ctx.out.ok();
-    Ok(done)
+    Ok(flushed(ctx, next))
 }
 
 fn flushdb(ctx: &mut Ctx<'_>) -> CmdResult {
     let db = ctx.db.db();
-    flush(ctx, Some(db))?;
-    ctx.out.ok();
-    Ok(Next::Done)
+    let next = flush(ctx, Some(db))?;
+    Ok(flushed(ctx, next))
+}
+
+/// The reply, unless it comes from a chore.
+fn flushed(ctx: &mut Ctx<'_>, next: Next) -> Next {
+    if let Next::Done = next {
+        ctx.out.ok();
+    }
+    next
 }
 
 fn flush(ctx: &mut Ctx<'_>, db: Option<DbIndex>) -> CmdResult {
@@ -137,9 +146,16 @@ fn flush(ctx: &mut Ctx<'_>, db: Option<DbIndex>) -> CmdResult {
     let removed = ctx.db.flush(db);
     // Also of what was empty.
     ctx.db.effects.force_propagation();
-    match lazy {
-        true => ctx.db.keyspace().lazyfree.free(removed),
-        false => ctx.db.drop_unlocked(removed),
+    let lazyfree = &ctx.db.keyspace().lazyfree;
+    let keys: usize = removed.iter().map(|table| table.len()).sum();
+    if lazy {
+        lazyfree.free(removed);
+    } else if ctx.may_block && keys >= SLOW_FLUSH_KEYS {
+        // Who asked for it waits, and none of the others on this thread.
+        lazyfree.set_aside(removed);
+        return Ok(Next::Chore(Chore::FreeFlushed));
+    } else {
+        ctx.db.drop_unlocked(removed);
     }
     Ok(Next::Done)
 }

@@ -538,7 +538,7 @@ const EXPIRY_LAZY_FREEING_AND_MEMORY_UPKEEP: &[Directive] = &[
         "104857600",
         Working,
     )
-    .doc("Fragmented bytes below which nothing is moved; a tenth of it above the upper threshold."),
+    .doc("Fragmented bytes below which nothing is moved; of small datasets an eighth."),
     row("active-defrag-threshold-lower", int(0, 1000), "10", Working)
         .doc("Percentage of fragmentation at which moving starts."),
     row("active-defrag-threshold-upper", int(0, 1000), "100", Working)

@@ -34,11 +34,14 @@ const LOOK_AT_WORK: Duration = Duration::from_millis(100);
 const WAIT: Duration = Duration::from_millis(10);
 /// Collections of more elements than this are gone through in steps, whatever `active-defrag-max-scan-fields` says.
 const ELEMENTS_MAX: usize = 256;
-/// If more is wasted than `active-defrag-threshold-upper` says, so much less of it is ignored: a small dataset that was
-/// nearly all deleted.
+/// `active-defrag-ignore-bytes` is meant for large datasets: of smaller ones only this part is ignored...
+const IGNORED_PART: u64 = 8;
+/// ... but at least so much less than it says; which holds for what was begun, too, so that it is brought to an end.
 const IGNORED_DIVISOR: u64 = 10;
-/// A pass that leaves more than this of what was wasted has helped little.
+/// A pass that leaves more than this of what was wasted has helped little...
 const LEFT_PERCENT: u64 = 90;
+/// ... if it has moved less than one block in so many, too: more may have been deleted meanwhile than was won.
+const MOVED_DIVISOR: u64 = 16;
 /// How long to wait after such a pass, if not more is wasted meanwhile.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -65,12 +68,13 @@ pub struct Settings {
 
 impl Settings {
     /// How much of a processor to spend, percent, when so much of what is in use is wasted; `None`: it is too little
-    /// to begin.
-    fn effort(&self, used_bytes: u64, wasted_bytes: u64) -> Option<u32> {
+    /// to begin, or to go on with another pass.
+    fn effort(&self, used_bytes: u64, wasted_bytes: u64, has_begun: bool) -> Option<u32> {
         let percent = self.wasted_percent(used_bytes, wasted_bytes);
-        let ignored_bytes = match percent >= u64::from(self.upper_percent) {
-            true => self.ignored_bytes / IGNORED_DIVISOR,
-            false => self.ignored_bytes,
+        let least_bytes = self.ignored_bytes / IGNORED_DIVISOR;
+        let ignored_bytes = match has_begun {
+            true => least_bytes,
+            false => (used_bytes / IGNORED_PART).clamp(least_bytes, self.ignored_bytes),
         };
         (percent >= u64::from(self.lower_percent) && wasted_bytes >= ignored_bytes)
             .then(|| self.share(percent))
@@ -220,10 +224,12 @@ struct Patience {
 }
 
 impl Patience {
-    fn note_pass(&mut self, before_bytes: u64, after_bytes: u64, now: Instant) {
-        let has_helped =
-            after_bytes.saturating_mul(100) <= before_bytes.saturating_mul(LEFT_PERCENT);
-        self.left = (!has_helped).then_some((after_bytes, now));
+    /// A pass has moved some of the blocks that it looked at, and left so much wasted.
+    fn note_pass(&mut self, before_bytes: u64, after_bytes: u64, moved: (u64, u64), now: Instant) {
+        let has_won = after_bytes.saturating_mul(100) <= before_bytes.saturating_mul(LEFT_PERCENT);
+        let (moved, looked_at) = moved;
+        let has_moved = moved.saturating_mul(MOVED_DIVISOR) >= looked_at.max(1);
+        self.left = (!has_won && !has_moved).then_some((after_bytes, now));
     }
 
     fn has_hope(&self, wasted_bytes: u64, now: Instant) -> bool {
@@ -240,6 +246,10 @@ impl Keyspace {
         alloc::bypass_thread_cache();
         let _ = self.defrag.thread.set(std::thread::current());
         let mut patience = Patience::default();
+        let blocks = || {
+            let stats = self.defrag.stats();
+            (stats.hits, stats.hits + stats.misses)
+        };
         while !stop() {
             if !self.defrag.settings.lock().is_on {
                 self.defrag.rest();
@@ -248,8 +258,9 @@ impl Keyspace {
             }
             let runs = Runs::read().filter(|runs| {
                 let settings = *self.defrag.settings.lock();
+                let has_begun = self.defrag.running_percent.load(Ordering::Relaxed) > 0;
                 settings
-                    .effort(alloc::allocated_bytes(), runs.wasted_bytes())
+                    .effort(alloc::allocated_bytes(), runs.wasted_bytes(), has_begun)
                     .is_some()
                     && patience.has_hope(runs.wasted_bytes(), Instant::now())
             });
@@ -258,10 +269,16 @@ impl Keyspace {
                 std::thread::park_timeout(LOOK);
                 continue;
             };
-            let before_bytes = runs.wasted_bytes();
+            let (before_bytes, before) = (runs.wasted_bytes(), blocks());
             if Pass::new(self, runs, &stop).go() {
                 let after_bytes = Runs::read().map_or(0, |runs| runs.wasted_bytes());
-                patience.note_pass(before_bytes, after_bytes, Instant::now());
+                let after = blocks();
+                // CONFIG RESETSTAT may have come between.
+                let moved = (
+                    after.0.saturating_sub(before.0),
+                    after.1.saturating_sub(before.1),
+                );
+                patience.note_pass(before_bytes, after_bytes, moved, Instant::now());
             }
         }
         self.defrag.rest();

@@ -236,6 +236,8 @@ struct Haul<'a> {
     bytes: u64,
     keys: usize,
     removed: &'a mut Vec<Entry>,
+    /// As [`Haul::removed`], for the lazy-free thread.
+    large: Vec<Entry>,
 }
 
 impl Haul<'_> {
@@ -276,14 +278,14 @@ impl Keyspace {
             bytes: 0,
             keys: 0,
             removed: &mut removed,
+            large: Vec::new(),
         };
         let found = match policy {
             Policy::VolatileTtl => self.evict_soonest(now_ms, &mut haul),
             _ => self.evict_idlest(sweep, policy, now_ms, &mut haul),
         };
         let (keys, bytes) = (haul.keys as u64, haul.bytes);
-        let large = removed.extract_if(.., |entry| is_large(entry)).collect();
-        self.lazyfree.free_values(large);
+        self.lazyfree.free_values(haul.large);
         removed.clear();
         sweep.removed = removed;
         match (keys, found) {
@@ -362,6 +364,7 @@ impl Keyspace {
         let Some(table) = hold.data.table(candidate.db) else {
             return;
         };
+        hold.data.prefetch_ghost(candidate.db, candidate.hash);
         let Some(slot) = table.find_hash(candidate.hash) else {
             return;
         };
@@ -382,7 +385,7 @@ impl Keyspace {
         }
         let (key, usage) = ((candidate.db, candidate.hash), entry.lru());
         hold.data.remember_evicted(&self.usage, stamp, key, usage);
-        self.evict_slot(hold, candidate.db, slot, haul);
+        self.evict_slot(hold, (candidate.db, candidate.hash), slot, haul);
     }
 
     /// A shard, if it is free, or in any case: `None` then if someone has the keyspace for himself.
@@ -495,27 +498,32 @@ impl Keyspace {
     }
 
     /// Takes a key out.
-    fn evict_slot(&self, hold: &mut Hold<'_>, db: DbIndex, slot: Slot, haul: &mut Haul<'_>) {
+    fn evict_slot(
+        &self,
+        hold: &mut Hold<'_>,
+        (db, hash): (DbIndex, u64),
+        slot: Slot,
+        haul: &mut Haul<'_>,
+    ) {
         let table = &mut hold.data.tables[db.0 as usize];
         let is_unsaved = table.is_saving() && !table.is_saved(slot);
         if is_unsaved {
             table.set_saved(slot);
         }
         let entry = table.remove(slot);
-        self.evicted(hold, db, (entry, is_unsaved), haul);
+        self.evicted(hold, (db, hash), (entry, is_unsaved), haul);
     }
 
     /// What follows from a key's having been taken out; a snapshot may still need it.
     fn evicted(
         &self,
         hold: &mut Hold<'_>,
-        db: DbIndex,
+        (db, hash): (DbIndex, u64),
         (mut entry, is_unsaved): (Entry, bool),
         haul: &mut Haul<'_>,
     ) {
         let Hold { data, effects, .. } = hold;
         let side = &mut data.side;
-        let hash = self.hash(entry.view().key());
         side.leave_size(db, hash, entry.view());
         side.forget_fields(db, &mut entry);
         let key = entry.view().key();
@@ -526,12 +534,14 @@ impl Keyspace {
         effects.touched(side, &self.tracked, hash, db, key);
         effects.notify(EventClass::EVICTED, "evicted", db, key);
         side.waiters.end_with_key(db, key);
-        let samples = if is_large(&entry) { SIZE_SAMPLES } else { 0 };
+        let is_large = is_large(&entry);
+        let samples = if is_large { SIZE_SAMPLES } else { 0 };
         haul.bytes += entry.view().alloc_bytes(samples) as u64;
         haul.keys += 1;
-        match is_unsaved {
-            true => data.save_removed(&self.snapshot, db, entry),
-            false => haul.removed.push(entry),
+        match (is_unsaved, is_large) {
+            (true, _) => data.save_removed(&self.snapshot, db, entry),
+            (false, true) => haul.large.push(entry),
+            (false, false) => haul.removed.push(entry),
         }
     }
 }

@@ -4,8 +4,9 @@
 use std::collections::BTreeMap;
 
 use super::access::Access;
+use super::evict::Sweep;
 use super::wait::{Request, Waiter, Waiting};
-use super::{DbIndex, Expire, Keyspace, Lookup};
+use super::{DbIndex, Evicted, Expire, Keyspace, Lookup, Policy};
 use crate::ds::collection::{Collection, FieldTable};
 use crate::ds::entry::{Entry, Meta, NewValue};
 use crate::ds::hash::{HashFunction, KeyHash};
@@ -103,6 +104,51 @@ fn fields_are_deleted_when_they_are_due_and_the_hash_with_the_last() {
     let census = access.census(false, &mut Rng::from_seed(1));
     assert_eq!((census.stats.expired_fields, census.stats.expired), (3, 0));
     assert_eq!(census.databases[0].keys_with_fields, 0);
+}
+
+#[test]
+fn fields_that_are_due_early_make_no_key_volatile() {
+    let keyspace = Keyspace::new(64, 16, KeyHash::process(HashFunction::Fast));
+    let mut access = all(&keyspace, DBS[0], NOW_MS);
+    for n in 0..400 {
+        let key = format!("hash:{n}");
+        put_hash(&mut access, key.as_bytes(), &[Some(NOW_MS + 5), None]);
+    }
+    for n in 0..100 {
+        let key = format!("key:{n}");
+        let expire = Expire::At(NOW_MS + 10_000 + n);
+        access.set(key.as_bytes(), 0, 0, NewValue::Int(1), expire);
+    }
+    drop(access);
+    keyspace.eviction.set(1, Policy::VolatileTtl, 5);
+    let mut sweep = Sweep::default();
+    let mut evict = || keyspace.evict_some(&mut sweep, NOW_MS, 0);
+    for n in 0..100 {
+        assert!(matches!(evict(), Evicted::Some { keys: 1, .. }));
+        let mut access = all(&keyspace, DBS[0], NOW_MS);
+        let key = format!("key:{n}");
+        assert!(access.find(key.as_bytes(), Lookup::Silent).is_none());
+        assert_eq!(access.size(DBS[0]).0, 499 - n);
+    }
+    assert_eq!(evict(), Evicted::Nothing);
+    assert_eq!(listed(&keyspace), 400);
+    // A hash that goes leaves the list.
+    keyspace.eviction.set(1, Policy::AllKeysRandom, 5);
+    let mut gone = 0;
+    while let Evicted::Some { keys, .. } = evict() {
+        gone += keys as usize;
+        assert_eq!(listed(&keyspace), 400 - gone);
+    }
+    assert_eq!(gone, 400);
+    // A large one is freed elsewhere.
+    let mut access = all(&keyspace, DBS[0], NOW_MS);
+    put_hash(&mut access, b"large", &[None; 500]);
+    drop(access);
+    match evict() {
+        Evicted::Some { keys: 1, bytes } => assert!(bytes > 500 * 16),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(keyspace.lazyfree.pending() + keyspace.lazyfree.freed(), 1);
 }
 
 #[test]

@@ -335,6 +335,9 @@ impl Keyspace {
             && let Some(table) = shard.table(db)
         {
             table.prefetch(hash, entries);
+            if !entries {
+                shard.prefetch_ghost(db, hash);
+            }
         }
     }
 

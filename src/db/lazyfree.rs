@@ -19,6 +19,8 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use parking_lot::Mutex;
+
 use crate::ds::entry::{Entry, EntryRef, SHARED_MIN, ValueRef};
 use crate::ds::table::Table;
 use crate::sys::alloc;
@@ -70,6 +72,7 @@ pub struct LazyFree {
     counters: Arc<Counters>,
     /// By [`Cause`]: the log says DEL.
     eager: [AtomicBool; 3],
+    set_aside: Mutex<Vec<Table<Entry>>>,
 }
 
 #[derive(Default)]
@@ -120,6 +123,20 @@ impl LazyFree {
     /// Drops in the background what is no value; it counts as so many objects.
     pub fn free_other(&self, objects: u64, what: Box<dyn Any + Send>) {
         self.send(objects, 0, Work::Other(objects, what));
+    }
+
+    /// Keeps tables that whoever removed them will free ([`LazyFree::free_set_aside`]), but later.
+    pub fn set_aside(&self, tables: Vec<Table<Entry>>) {
+        self.set_aside.lock().extend(tables);
+    }
+
+    /// Drops what was set aside, here and now, also by others.
+    pub fn free_set_aside(&self) {
+        let tables = std::mem::take(&mut *self.set_aside.lock());
+        if !tables.is_empty() {
+            drop(tables);
+            alloc::flush_thread_cache();
+        }
     }
 
     fn send(&self, objects: u64, bytes: u64, work: Work) {

@@ -108,7 +108,7 @@ pub type Trackers = SmallVec<[u64; 2]>;
 
 /// From so many on it is asked now and then which of a key's trackers are still there.
 const CROWD: usize = 256;
-/// Room for so many keys is kept when they are not tracked any more.
+/// Room for so many keys is kept when nobody listens to them any more.
 const KEYS_KEPT: usize = 64;
 /// No further key has the same hash.
 const NO_KEY: u32 = u32::MAX;
@@ -239,8 +239,9 @@ impl Listeners {
         self.count == 0
     }
 
-    /// Memory of the keys that are tracked, bytes, with two clients for each.
-    pub(super) fn tracked_bytes(&self) -> usize {
+    /// Memory of the keys that are tracked, bytes, with two clients for each, and of room for keys that are
+    /// watched; those keys themselves are counted with their clients.
+    pub(super) fn memory_bytes(&self) -> usize {
         let TrackedKeys {
             keys,
             first,
@@ -249,6 +250,13 @@ impl Listeners {
         footprint::block_bytes(keys.capacity() * size_of::<TrackedKey>())
             + footprint::hash_table_bytes(first.capacity(), size_of::<(u64, u32)>())
             + name_bytes
+            + self.watched_room_bytes()
+    }
+
+    fn watched_room_bytes(&self) -> usize {
+        let place = size_of::<(u64, SmallVec<[WatchedKey; 1]>)>();
+        let table = footprint::hash_table_bytes(self.watched.capacity(), place);
+        table.saturating_sub(self.watched.len() * place)
     }
 
     /// How many listen, each for each key.
@@ -293,7 +301,16 @@ impl Listeners {
         }
         keys.retain(|known| !known.watchers.is_empty());
         if keys.is_empty() {
-            self.watched.remove(&hash);
+            self.forget_watched(hash);
+        }
+    }
+
+    /// Nobody watches the keys with a hash any more.
+    fn forget_watched(&mut self, hash: u64) {
+        self.watched.remove(&hash);
+        let room = self.watched.capacity();
+        if room > KEYS_KEPT && self.watched.len() < room / 8 {
+            self.watched.shrink_to(self.watched.len() * 2);
         }
     }
 
@@ -306,7 +323,7 @@ impl Listeners {
         let found = |known: &WatchedKey| known.db == db && *known.key == *key;
         self.count -= raise_where(keys, found);
         if keys.is_empty() {
-            self.watched.remove(&hash);
+            self.forget_watched(hash);
         }
     }
 

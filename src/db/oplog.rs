@@ -81,6 +81,9 @@ pub struct OpLog {
     waiting: Mutex<Waiting>,
     consumer: Mutex<Option<Thread>>,
     has_room: Notify,
+    /// Memory of what was taken from the lanes, and of what the consumer has put together of it, bytes.
+    taken_bytes: AtomicU64,
+    merged_bytes: AtomicU64,
 }
 
 /// Who waits for the consumer.
@@ -130,6 +133,8 @@ impl OpLog {
             waiting: Mutex::default(),
             consumer: Mutex::default(),
             has_room: Notify::new(),
+            taken_bytes: AtomicU64::new(0),
+            merged_bytes: AtomicU64::new(0),
         }
     }
 
@@ -228,6 +233,19 @@ impl OpLog {
             .sum()
     }
 
+    /// Memory that records take until they are written, bytes: of the lanes, and of their consumer.
+    pub fn memory_bytes(&self) -> u64 {
+        let lanes = self.lanes.iter();
+        let waiting: u64 = lanes.map(|lane| lane.0.lock().capacity() as u64).sum();
+        let taken = self.taken_bytes.load(Ordering::Relaxed);
+        waiting + taken + self.merged_bytes.load(Ordering::Relaxed)
+    }
+
+    /// For the consumer: how large the buffer is that it drains into.
+    pub fn note_merged(&self, capacity: usize) {
+        self.merged_bytes.store(capacity as u64, Ordering::Relaxed);
+    }
+
     /// Moves what is there to `out`, in the order of the numbers, up to the record `up_to`.
     pub fn drain(&self, merge: &mut Merge, out: &mut Vec<u8>, up_to: Option<u64>) -> Drained {
         let start = out.len();
@@ -241,6 +259,7 @@ impl OpLog {
             tail.is_refilled = false;
             heads.push(tail.next_seq(lane));
         }
+        merge.tell_memory(&self.taken_bytes);
         let mut at = 0;
         while merge.next_seq <= last {
             if heads[at] != merge.next_seq {
@@ -265,6 +284,8 @@ impl OpLog {
             }
             heads[at] = tail.next_seq(&self.lanes[at]);
         }
+        merge.tell_memory(&self.taken_bytes);
+        self.note_merged(out.capacity());
         if self.is_congested.swap(false, Ordering::Relaxed) {
             self.has_room.notify_waiters();
         }
@@ -409,6 +430,13 @@ impl Merge {
             db: None,
             tails: Vec::new(),
         }
+    }
+
+    /// Tells the memory of what was taken from the lanes.
+    fn tell_memory(&self, taken_bytes: &AtomicU64) {
+        let tails = self.tails.iter();
+        let bytes = tails.map(|tail| tail.bytes.capacity() as u64).sum();
+        taken_bytes.store(bytes, Ordering::Relaxed);
     }
 
     /// A new file begins: what is written next says its database.

@@ -47,12 +47,13 @@ impl Side {
         !self.consumed.is_empty()
     }
 
-    /// What tracking, waiting and the list of expiring fields take, bytes. What watching takes is counted
-    /// with the clients that watch.
+    /// What listening, waiting and the list of expiring fields take, bytes, but for what is counted with the
+    /// clients that wait or watch.
     pub(super) fn memory_bytes(&self) -> usize {
         let place = size_of::<(u64, DbIndex, Box<[u8]>)>();
         self.waiters.memory_bytes()
-            + self.listeners.tracked_bytes()
+            + self.listeners.memory_bytes()
+            + self.sizes.as_ref().map_or(0, |sizes| sizes.memory_bytes())
             + footprint::btree_bytes(self.field_due.len(), place)
     }
 

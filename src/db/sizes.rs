@@ -20,6 +20,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::ds::entry::EntryRef;
+use crate::ds::footprint::block_bytes;
 use crate::ds::table::Slot;
 use crate::value::{self, Type};
 
@@ -165,6 +166,18 @@ impl DbSizes {
 }
 
 impl Sizes {
+    /// Memory of the book, bytes.
+    pub(super) fn memory_bytes(&self) -> usize {
+        let lists = self.dbs.iter().flat_map(|db| &db.largest);
+        let lists = lists.map(|largest| {
+            let keys = largest.iter().map(|large| block_bytes(large.key.len()));
+            block_bytes(largest.capacity() * size_of::<Large>()) + keys.sum::<usize>()
+        });
+        block_bytes(size_of::<Sizes>())
+            + block_bytes(self.dbs.capacity() * size_of::<DbSizes>())
+            + lists.sum::<usize>()
+    }
+
     fn new(tables: usize, shard_bits: u32) -> Sizes {
         Sizes {
             cursor_mask: u64::MAX >> shard_bits,

@@ -45,6 +45,8 @@ pub struct Snapshot {
     /// Memory held by copies that were put aside, bytes, and the most that it was.
     held_bytes: AtomicU64,
     held_peak_bytes: AtomicU64,
+    /// Buffers of whoever writes it.
+    buffers_bytes: AtomicU64,
 }
 
 /// What a shard keeps for a snapshot.
@@ -120,6 +122,22 @@ impl Snapshot {
     /// The most that [`Snapshot::held_bytes`] has been in the last snapshot.
     pub fn held_peak_bytes(&self) -> u64 {
         self.held_peak_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Memory that will be free when the snapshot is done, bytes: copies, and buffers of whoever writes it.
+    pub fn kept_bytes(&self) -> u64 {
+        self.held_bytes() + self.buffers_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Whoever writes the snapshot has a buffer more.
+    pub fn note_buffer(&self, bytes: usize) {
+        self.buffers_bytes
+            .fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// All buffers have been given back.
+    pub fn forget_buffers(&self) {
+        self.buffers_bytes.store(0, Ordering::Relaxed);
     }
 
     fn hold(&self, bytes: u64) {

@@ -11,12 +11,12 @@
 //!
 //! | bits | coarse | fine |
 //! |---|---|---|
-//! | LRU, LRM | 24 bits of seconds: 194 days | 24 bits of 8 ms: 37 hours ([`recency`]) |
-//! | LFU | 16 bits of minutes, 8 of counter | 8 bits of counter, 6 of its fraction, 10 of minutes: 17 hours ([`frequency`]) |
+//! | LRU, LRM | 24 bits of seconds: 194 days | 24 bits of 8 ms: 37 hours (`recency`) |
+//! | LFU | 16 bits of minutes, 8 of counter | 8 bits of counter, 6 of its fraction, 10 of minutes: 17 hours (`frequency`) |
 //!
-//! Fine stamps are made coarse long before their clock starts anew ([`renewal`]); whatever is shown,
+//! Fine stamps are made coarse long before their clock starts anew (`renewal`); whatever is shown,
 //! saved and restored is what Redis would have kept. Keys that were evicted under LFU leave their
-//! frequency behind for a while ([`ghosts`]).
+//! frequency behind for a while (`ghosts`).
 //!
 //! [`Usage`] is the keyspace's setting, [`Stamp`] what a command works with: taken once, a copy.
 //!
@@ -232,6 +232,15 @@ impl Stamp {
 }
 
 impl ShardData {
+    /// Asks for what may be known of a key from before it was evicted, under whichever policy; for one
+    /// that is evicted, too.
+    #[inline]
+    pub(super) fn prefetch_ghost(&self, db: DbIndex, hash: u64) {
+        if !self.side.ghosts.is_empty() {
+            self.side.ghosts.prefetch(hash_in(db, hash));
+        }
+    }
+
     /// Remembers what is known of a key that has just been evicted.
     pub(super) fn remember_evicted(
         &mut self,

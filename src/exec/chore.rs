@@ -67,7 +67,11 @@ fn run(server: &Arc<Server>, table: &Arc<CommandTable>, chore: Chore) -> Done {
         Chore::Save => saving::save_now(server).map_err(|_| FAILED)?,
         Chore::BgSave { schedule } => return persistence::begin_bgsave(server, schedule),
         Chore::BgRewriteAof => return persistence::begin_bgrewriteaof(server),
-        Chore::SaveFlushed => saving::after_flush(server),
+        Chore::SaveFlushed => {
+            server.keyspace.lazyfree.free_set_aside();
+            saving::after_flush(server);
+        }
+        Chore::FreeFlushed => server.keyspace.lazyfree.free_set_aside(),
         Chore::Shutdown(flags) => saving::shutdown(server, flags).map_err(|_| SHUTDOWN_FAILED)?,
         Chore::Reload { save, flush, merge } => load::reload(server, save, flush, merge)?,
         Chore::LoadAof => load::reload_aof(server, table)?,

@@ -808,8 +808,7 @@ impl Connection {
                 worker.exec.server.clients.account(&self.client.shared);
                 break;
             }
-            let memory_bytes = pending.memory_bytes();
-            self.client.shared.note_output(pending.len(), memory_bytes);
+            self.client.shared.note_pending(pending);
             worker.exec.server.clients.account(&self.client.shared);
             ready!(self.stream.poll_write_ready(cx))?;
         }
@@ -820,8 +819,10 @@ impl Connection {
     fn note_pending(&mut self, worker: &Worker) -> io::Result<()> {
         let pending = self.pending.as_ref();
         let waiting = pending.map_or(0, |pending| pending.len());
-        let memory_bytes = pending.map_or(0, |pending| pending.memory_bytes());
-        self.client.shared.note_output(waiting, memory_bytes);
+        match pending {
+            Some(pending) => self.client.shared.note_pending(pending),
+            None => self.client.shared.note_output(0, 0),
+        }
         let clients = &worker.exec.server.clients;
         clients.account(&self.client.shared);
         let hard_bytes = match self.authenticated(worker) {

@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
-use crate::db::snapshot::{Cut, Large, Progress, Walk};
+use crate::db::snapshot::{Cut, Large, Progress, Snapshot, Walk};
 use crate::db::{DbIndex, Keyspace};
 use crate::ds::collection::{Collection, Element};
 use crate::ds::entry::{Entry, EntryRef, Meta, NewValue, ValueRef};
@@ -279,6 +279,7 @@ pub fn write<R>(
             }
         };
         let mut recorder = Recorder {
+            snapshot: &keyspace.snapshot,
             format,
             options,
             progress,
@@ -293,6 +294,7 @@ pub fn write<R>(
             is_cut_off: false,
             rested_at: Instant::now(),
         };
+        keyspace.snapshot.note_buffer(recorder.out.capacity());
         let result = recorder.record(walk, &cut);
         let keys = recorder.keys;
         // Ends the thread.
@@ -300,6 +302,7 @@ pub fn write<R>(
         let written = writing
             .join()
             .unwrap_or_else(|_| Err(io::ErrorKind::Other.into()));
+        keyspace.snapshot.forget_buffers();
         let bytes = written.map_err(SnapshotError::Io)?;
         result?;
         Ok(Summary {
@@ -358,6 +361,7 @@ fn drain(
 
 /// Encodes what the walk hands out.
 struct Recorder<'a> {
+    snapshot: &'a Snapshot,
     format: &'a mut dyn Format,
     options: &'a SnapshotOptions,
     progress: &'a SaveProgress,
@@ -514,8 +518,11 @@ impl Recorder<'_> {
 
     #[cold]
     fn send(&mut self) {
-        let next = self.returned.try_recv();
-        let next = next.unwrap_or_else(|_| Vec::with_capacity(CHUNK_BYTES * 2));
+        let next = self.returned.try_recv().unwrap_or_else(|_| {
+            let next = Vec::with_capacity(CHUNK_BYTES * 2);
+            self.snapshot.note_buffer(next.capacity());
+            next
+        });
         let chunk = Chunk::Bytes(std::mem::replace(&mut self.out, next));
         self.is_cut_off |= self.chunks.send(chunk).is_err();
     }

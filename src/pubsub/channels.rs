@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use parking_lot::{Mutex, MutexGuard};
 
 use crate::client::{ClientId, Shared};
+use crate::ds::footprint;
 use crate::ds::hash::{HashFunction, KeyHash};
 
 use super::subscribers::Subscribers;
@@ -118,6 +119,15 @@ impl Channels {
     /// Whether somebody has subscribed to the channel.
     pub(super) fn has(&self, channel: &[u8]) -> bool {
         self.part(channel).contains_key(channel)
+    }
+
+    /// Memory of the table but for the names, which are counted with the clients, bytes.
+    pub(super) fn memory_bytes(&self) -> usize {
+        let place = size_of::<(Arc<[u8]>, Subscribers)>();
+        let parts = self.parts.iter();
+        parts
+            .map(|part| footprint::hash_table_bytes(part.lock().capacity(), place))
+            .sum()
     }
 
     /// Number of channels.

@@ -155,6 +155,13 @@ impl PubSub {
         self.patterns.len()
     }
 
+    /// Memory of the tables, bytes.
+    pub fn memory_bytes(&self) -> usize {
+        self.channels.memory_bytes()
+            + self.shard_channels.memory_bytes()
+            + self.patterns.memory_bytes()
+    }
+
     /// Number of clients that have subscribed to anything.
     pub fn client_count(&self) -> u64 {
         self.subscribers.load(Ordering::Relaxed)

@@ -16,6 +16,7 @@ use parking_lot::{Mutex, RwLock};
 use smallvec::SmallVec;
 
 use crate::client::{ClientId, Registry, Shared};
+use crate::ds::footprint;
 use crate::util::glob::glob_match;
 
 use super::channels::NameHash;
@@ -110,6 +111,16 @@ impl Patterns {
         if alike.is_empty() {
             known.forget(pattern);
         }
+    }
+
+    /// Memory of the tables but for the patterns, which are counted with the clients, about, bytes.
+    pub(super) fn memory_bytes(&self) -> usize {
+        let known = self.known.read();
+        let beginnings = known.by_beginning.len();
+        let alike = self.len().div_ceil(beginnings.max(1));
+        let capacity = known.by_beginning.capacity();
+        footprint::hash_table_bytes(capacity, size_of::<(Box<[u8]>, Alike)>())
+            + beginnings * footprint::btree_bytes(alike, size_of::<(Arc<[u8]>, Subscribers)>())
     }
 
     /// Number of patterns.

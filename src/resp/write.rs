@@ -529,6 +529,15 @@ impl ReplyWriter {
         self.buf.capacity() + self.pieces.capacity() * size_of::<Piece>() + self.piece_bytes
     }
 
+    /// What of that are values which somebody else has, too: the keyspace, mostly.
+    pub fn lent_bytes(&self) -> usize {
+        let lent = self.pieces.iter().filter_map(|piece| match &piece.data {
+            PieceData::Shared(bytes) if Arc::strong_count(bytes) > 1 => Some(bytes.len()),
+            _ => None,
+        });
+        lent.sum()
+    }
+
     /// A copy of everything pending.
     pub fn to_vec(&self) -> Vec<u8> {
         let mut all = Vec::with_capacity(self.len());

@@ -19,6 +19,7 @@ use parking_lot::RwLock;
 use sha1::{Digest as _, Sha1};
 
 use super::{Proof, ScriptFlags, shebang};
+use crate::ds::footprint::block_bytes;
 use crate::ds::hash::{HashFunction, KeyHash};
 use crate::spec::CmdError;
 
@@ -32,6 +33,9 @@ const RECENT: usize = 512;
 /// A use is not noted again so soon: workers that run one script in turn shall not wait for the line
 /// of memory in which that stands.
 const NOTED_NS: u64 = 10_000;
+
+/// A place in a hash table that is two thirds full, as it is on average.
+const PLACE_BYTES: usize = (size_of::<(Sha, Entry)>() + 1) * 3 / 2;
 
 /// The SHA1 of a source.
 pub type Sha = [u8; 20];
@@ -89,8 +93,10 @@ impl Script {
 
     /// Its memory, bytes.
     fn memory_bytes(&self) -> u64 {
-        let place = size_of::<(Sha, Entry)>() + 1;
-        (size_of::<Script>() + self.source.len() + place) as u64
+        let owners = 2 * size_of::<usize>();
+        let script = block_bytes(owners + size_of::<Script>());
+        let source = block_bytes(owners + self.source.len());
+        (script + source + PLACE_BYTES) as u64
     }
 
     /// Notes that it runs.

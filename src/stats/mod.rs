@@ -18,6 +18,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use hdrhistogram::Histogram;
 use parking_lot::{Mutex, MutexGuard};
 
+use crate::ds::footprint::block_bytes;
 use crate::sys::tsc;
 
 pub use hot::HotKeys;
@@ -121,6 +122,20 @@ impl Local {
         &mut self.commands[index]
     }
 
+    /// Memory of the figures by command, bytes; each histogram takes some kilobytes.
+    fn memory_bytes(&self) -> usize {
+        let commands = self.commands.capacity() * size_of::<CommandStat>();
+        let histograms = self
+            .commands
+            .iter()
+            .filter_map(|stat| stat.latency.as_ref());
+        let histograms = histograms.map(|histogram| {
+            block_bytes(size_of::<Histogram<u32>>())
+                + block_bytes(histogram.distinct_values() * size_of::<u32>())
+        });
+        block_bytes(commands) + histograms.sum::<usize>()
+    }
+
     fn add_to(&self, sum: &mut Local) {
         for (id, from) in self.commands.iter().enumerate() {
             let to = sum.command(id as u16);
@@ -210,6 +225,13 @@ impl Stats {
             worker.lock().add_to(&mut sum);
         }
         sum
+    }
+
+    /// Memory of the workers' figures, bytes.
+    pub fn memory_bytes(&self) -> u64 {
+        let workers = self.workers.lock();
+        let each = workers.iter().map(|worker| worker.lock().memory_bytes());
+        each.sum::<usize>() as u64
     }
 
     /// Totals that the sampler needs, without the figures by command.

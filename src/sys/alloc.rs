@@ -84,7 +84,9 @@ mod jemalloc {
     static MALLOC_CONF: Option<&'static c_char> =
         // SAFETY: a reference to the first byte of a NUL-terminated static string; i8 and u8 have
         // the same size and no invalid values.
-        Some(unsafe { &*c"narenas:1,dirty_decay_ms:1000,muzzy_decay_ms:0".as_ptr() });
+        Some(unsafe {
+            &*c"narenas:1,dirty_decay_ms:1000,muzzy_decay_ms:0,dss:disabled".as_ptr()
+        });
 
     /// jemalloc as `#[global_allocator]`.
     #[derive(Clone, Copy, Debug, Default)]

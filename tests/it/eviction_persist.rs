@@ -211,7 +211,7 @@ type Acked = Mutex<BTreeMap<String, u64>>;
 /// Writes its own keys again and again, with growing numbers, until the server is gone.
 fn write_numbers(client: &mut Client, of: usize, seed: u64, from: u64, acked: &Acked) {
     let mut rng = Rng::new(seed + of as u64);
-    let filling = "v".repeat(300);
+    let filling = "v".repeat(1000);
     for number in (from..).step_by(8) {
         let keys: Vec<String> = (0..8)
             .map(|_| format!("key:{of}:{}", rng.below(500)))
@@ -255,7 +255,7 @@ fn a_kill_while_keys_go_loses_nothing_and_brings_nothing_back() {
         let limits = ["--io-threads", "4", "--maxmemory-policy", policy];
         let server = store.start(&[ALWAYS, &limits].concat());
         let mut control = server.connect();
-        limit_to(&mut control, 200_000);
+        limit_to(&mut control, 1_000_000);
         let acked = Acked::default();
         let more = 200 + rng.below(1500) as u64;
         thread::scope(|scope| {

@@ -247,6 +247,8 @@ const COMMANDS: &str = "
     PFCOUNT p
     PFCOUNT p p2
     PFMERGE p p2
+    PFDEBUG ENCODING p
+    PFDEBUG GETREG p
     PFMERGE dst p p2
     XADD x * f v
     XADD x NOMKSTREAM * f v
@@ -349,6 +351,9 @@ const NOT_LISTED: &[&str] = &[
     "spublish",
     "ssubscribe",
     "sunsubscribe",
+    // Valkey has no such commands.
+    "xdelex",
+    "xackdel",
 ];
 
 /// How the keys' use is looked at.

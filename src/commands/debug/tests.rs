@@ -103,6 +103,31 @@ fn object(t: &mut Test, line: &str) -> String {
 }
 
 #[test]
+fn object_tells_of_use_what_is_measured() {
+    let mut t = Test::new();
+    t.run("CONFIG SET maxmemory 100gb").is("+OK");
+    t.run("CONFIG SET maxmemory-policy allkeys-lru").is("+OK");
+    let lru = 1_700_000_000 & 0xff_ffff;
+    t.run("SET a b");
+    t.clock.advance(5999);
+    let text = format!("1 encoding:embstr lru:{lru} lru_seconds_idle:5");
+    assert_eq!(object(&mut t, "a FAST"), text);
+    let minutes = 1_700_000_005 / 60 & 0xffff;
+    for maxmemory in ["0", "100gb"] {
+        t.run(&format!("CONFIG SET maxmemory {maxmemory}"))
+            .is("+OK");
+        t.run("CONFIG SET maxmemory-policy allkeys-lfu").is("+OK");
+        t.run("DEL a");
+        t.run("SET a b");
+        let text = "1 encoding:embstr serializedlength:2 lfu_freq:5 lfu_access_time_minutes:";
+        assert_eq!(object(&mut t, "a"), format!("{text}{minutes}"));
+    }
+    t.clock.advance(3 * 60_000);
+    let text = "1 encoding:embstr lfu_freq:2 lfu_access_time_minutes:";
+    assert_eq!(object(&mut t, "a FAST"), format!("{text}{minutes}"));
+}
+
+#[test]
 fn object_tells_how_a_value_is_stored() {
     let mut t = Test::new();
     let lru = 1_700_000_000 & 0xff_ffff;

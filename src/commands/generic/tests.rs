@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use crate::commands::tests::{START_MS, Test};
-use crate::db::{Access, DbIndex, Lookup};
+use crate::db::usage::Measure;
+use crate::db::{Access, DbIndex, Lookup, Policy};
 use crate::ds::entry::ValueRef;
 
 impl Test {
@@ -540,4 +541,105 @@ fn no_touch_leaves_the_idle_clock_alone() {
     t.run("CLIENT NO-TOUCH OFF").is("+OK");
     t.does("GET f");
     t.run("OBJECT IDLETIME f").is(":0");
+}
+
+const IS_LFU: &str = "-ERR An LFU maxmemory policy is selected, idle time not tracked. Please note \
+                      that when switching between policies at runtime LRU and LFU data will take \
+                      some time to adjust.";
+
+#[test]
+fn what_object_tells_of_use_depends_on_the_policy() {
+    let mut t = Test::new();
+    t.does("SET k 1");
+    for maxmemory in ["0", "100gb"] {
+        t.run(&format!("CONFIG SET maxmemory {maxmemory}"))
+            .is("+OK");
+        for policy in Policy::ALL {
+            let line = format!("CONFIG SET maxmemory-policy {}", policy.as_str());
+            t.run(&line).is("+OK");
+            t.does("DEL k");
+            t.does("SET k 1");
+            let is_lfu = policy.measure() == Measure::Lfu;
+            let (idle, freq) = if is_lfu {
+                (IS_LFU, ":5")
+            } else {
+                (":0", NO_LFU)
+            };
+            t.counted("OBJECT IDLETIME k", idle, [1, 0, 0, 0]);
+            t.counted("OBJECT FREQ k", freq, [1, 0, 0, 0]);
+            t.run("OBJECT IDLETIME none").is("$-1");
+            t.run("OBJECT FREQ none").is("$-1");
+        }
+    }
+}
+
+#[test]
+fn frequency_grows_with_accesses_and_shrinks_with_time() {
+    for maxmemory in ["0", "100gb"] {
+        let mut t = Test::new();
+        t.run(&format!("CONFIG SET maxmemory {maxmemory}"))
+            .is("+OK");
+        t.run("CONFIG SET maxmemory-policy volatile-lfu").is("+OK");
+        t.run("CONFIG SET lfu-log-factor 0").is("+OK");
+        t.does("SET k 1");
+        for line in ["GET k", "INCR k", "EXPIRE k 100000", "TOUCH k", "SET k 7"] {
+            t.does(line);
+        }
+        for line in ["TTL k", "TYPE k", "EXISTS k", "KEYS *", "OBJECT ENCODING k"] {
+            t.does(line);
+        }
+        t.run("OBJECT FREQ k").is(":10");
+        t.does("CLIENT NO-TOUCH ON");
+        t.does("GET k");
+        t.run("OBJECT FREQ k").is(":10");
+        t.does("TOUCH k");
+        t.run("OBJECT FREQ k").is(":11");
+        t.clock.advance(4 * 60_000);
+        t.run("OBJECT FREQ k").is(":7");
+        t.run("CONFIG SET lfu-decay-time 2").is("+OK");
+        t.run("OBJECT FREQ k").is(":9");
+        t.run("CONFIG SET lfu-decay-time 0").is("+OK");
+        t.run("OBJECT FREQ k").is(":11");
+        // A copy, or another name, is a new key.
+        for (line, key) in [
+            ("COPY k c", "c"),
+            ("RENAME k r", "r"),
+            ("RENAMENX r n", "n"),
+        ] {
+            t.does(line);
+            t.run(&format!("OBJECT FREQ {key}")).is(":5");
+        }
+    }
+}
+
+#[test]
+fn least_recently_modified_is_what_was_written_last() {
+    for maxmemory in ["0", "100gb"] {
+        let mut t = Test::new();
+        t.run(&format!("CONFIG SET maxmemory {maxmemory}"))
+            .is("+OK");
+        t.run("CONFIG SET maxmemory-policy allkeys-lrm").is("+OK");
+        t.does("SADD s a");
+        t.does("SET k 1");
+        t.clock.advance(7_000);
+        for line in [
+            "GET k",
+            "SADD s a",
+            "SMEMBERS s",
+            "TOUCH k s",
+            "SREM s b",
+            "SETNX k 2",
+        ] {
+            t.does(line);
+            t.run("OBJECT IDLETIME k").is(":7");
+            t.run("OBJECT IDLETIME s").is(":7");
+        }
+        for (line, key) in [("SADD s b", "s"), ("EXPIRE k 1000", "k"), ("SET k 2", "k")] {
+            t.clock.advance(3_000);
+            t.does(line);
+            t.run(&format!("OBJECT IDLETIME {key}")).is(":0");
+        }
+        t.does("DEL s");
+        t.run("OBJECT IDLETIME s").is("$-1");
+    }
 }

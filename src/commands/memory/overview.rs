@@ -39,8 +39,12 @@ pub(in crate::commands) struct Overview {
     pub functions_vm_bytes: u64,
     /// Tables without the entries in them.
     pub tables_bytes: u64,
-    /// What is known of keys besides: who waits for them, watches or tracks them.
+    /// What is known of keys besides: who waits for them or tracks them, when fields of theirs expire.
     pub side_bytes: u64,
+    /// Channels and patterns with those who have subscribed to them.
+    pub pubsub_bytes: u64,
+    /// Figures of commands.
+    pub stats_bytes: u64,
     /// What a running snapshot holds back.
     pub snapshot_bytes: u64,
 }
@@ -66,7 +70,7 @@ pub(in crate::commands) fn clients_bytes(server: &Server) -> u64 {
     let mut bytes = 0;
     server
         .clients
-        .for_each(|client| bytes += client.memory_bytes() as u64);
+        .for_each(|client| bytes += client.own_memory_bytes() as u64);
     bytes
 }
 
@@ -97,6 +101,8 @@ impl Overview {
             functions_vm_bytes: workers_vm_bytes + libraries.home_bytes(),
             tables_bytes: census.table_bytes,
             side_bytes: census.side_bytes,
+            pubsub_bytes: server.pubsub.memory_bytes() as u64,
+            stats_bytes: server.stats.memory_bytes(),
             snapshot_bytes: keyspace.snapshot.held_bytes(),
         }
     }
@@ -112,6 +118,8 @@ impl Overview {
             + self.functions_vm_bytes
             + self.tables_bytes
             + self.side_bytes
+            + self.pubsub_bytes
+            + self.stats_bytes
             + self.snapshot_bytes
     }
 

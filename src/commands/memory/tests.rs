@@ -1,6 +1,7 @@
 //! Tests of MEMORY; the replies are Valkey 9.1.2's.
 
 mod accounting;
+mod overhead;
 mod truth;
 
 use std::sync::atomic::Ordering::Relaxed;

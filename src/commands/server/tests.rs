@@ -84,6 +84,37 @@ fn flushing_frees_here_or_in_the_background() {
 }
 
 #[test]
+fn a_flush_of_many_keys_is_a_chore_but_in_transactions_and_scripts() {
+    let mut t = Test::with(&["--save", ""]);
+    let fill = |t: &mut Test| {
+        for first in (0..12_000).step_by(100) {
+            let pairs = (first..first + 100).map(|number| format!(" key:{number} {number}"));
+            t.run(&format!("MSET{}", pairs.collect::<String>()))
+                .is("+OK");
+        }
+    };
+    for flush in ["FLUSHALL SYNC", "FLUSHDB SYNC"] {
+        fill(&mut t);
+        t.run(flush).is("+OK");
+        t.run("DBSIZE").is(":0");
+        fill(&mut t);
+        t.run("MULTI").is("+OK");
+        t.run(flush).is("+QUEUED");
+        t.run("DBSIZE").is("+QUEUED");
+        t.run("EXEC").is("*2 +OK :0");
+    }
+    fill(&mut t);
+    t.run("EVAL \"return redis.call('FLUSHALL', 'SYNC')\" 0")
+        .is("+OK");
+    fill(&mut t);
+    t.session.client_mut().may_block = false;
+    t.run("FLUSHALL SYNC").is("+OK");
+    t.run("DBSIZE").is(":0");
+    let lazyfree = &t.session.server().keyspace.lazyfree;
+    assert_eq!((lazyfree.pending(), lazyfree.freed()), (0, 0));
+}
+
+#[test]
 fn a_flush_of_shared_values_leaves_replies_alone() {
     let mut t = Test::new();
     let big = vec![b'x'; 100_000];

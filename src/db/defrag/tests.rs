@@ -16,17 +16,24 @@ fn settings() -> Settings {
 #[test]
 fn the_effort_grows_with_what_is_wasted() {
     let settings = settings();
-    assert_eq!(settings.effort(100_000, 9_999), None);
-    assert_eq!(settings.effort(100_000, 10_000), Some(1));
-    assert_eq!(settings.effort(100_000, 55_000), Some(13));
-    assert_eq!(settings.effort(100_000, 100_000), Some(25));
-    assert_eq!(settings.effort(100_000, u64::MAX), Some(25));
-    // Little in bytes is nothing to care about, but if nearly everything is wasted.
-    assert_eq!(settings.effort(2000, 999), None);
-    assert_eq!(settings.effort(2000, 1000), Some(11));
-    assert_eq!(settings.effort(100, 100), Some(25));
-    assert_eq!(settings.effort(99, 99), None);
-    assert_eq!(settings.effort(0, 0), None);
+    assert_eq!(settings.effort(100_000, 9_999, false), None);
+    assert_eq!(settings.effort(100_000, 10_000, false), Some(1));
+    assert_eq!(settings.effort(100_000, 55_000, false), Some(13));
+    assert_eq!(settings.effort(100_000, 100_000, false), Some(25));
+    assert_eq!(settings.effort(100_000, u64::MAX, false), Some(25));
+    // Little in bytes is nothing to care about, and what is little depends on what there is.
+    assert_eq!(settings.effort(8000, 999, false), None);
+    assert_eq!(settings.effort(8000, 1000, false), Some(1));
+    assert_eq!(settings.effort(2000, 249, false), None);
+    assert_eq!(settings.effort(2000, 250, false), Some(1));
+    assert_eq!(settings.effort(100, 100, false), Some(25));
+    assert_eq!(settings.effort(99, 99, false), None);
+    assert_eq!(settings.effort(0, 0, false), None);
+    // What was begun is brought to an end.
+    assert_eq!(settings.effort(2000, 999, true), Some(11));
+    assert_eq!(settings.effort(2000, 200, true), Some(1));
+    assert_eq!(settings.effort(2000, 199, true), None);
+    assert_eq!(settings.effort(500, 99, true), None);
     // Directives that contradict each other.
     let reversed = Settings {
         lower_percent: 100,
@@ -35,8 +42,8 @@ fn the_effort_grows_with_what_is_wasted() {
         cycle_max_percent: 5,
         ..settings
     };
-    assert_eq!(reversed.effort(10_000, 9_000), None);
-    assert_eq!(reversed.effort(10_000, 10_000), Some(50));
+    assert_eq!(reversed.effort(10_000, 9_000, false), None);
+    assert_eq!(reversed.effort(10_000, 10_000, false), Some(50));
 }
 
 #[test]
@@ -44,9 +51,11 @@ fn a_pass_in_vain_is_not_repeated_at_once() {
     let mut patience = Patience::default();
     let now = Instant::now();
     assert!(patience.has_hope(1, now));
-    patience.note_pass(1000, 500, now);
+    patience.note_pass(1000, 500, (0, 1000), now);
     assert!(patience.has_hope(500, now));
-    patience.note_pass(500, 480, now);
+    patience.note_pass(500, 480, (63, 1000), now);
+    assert!(patience.has_hope(480, now), "much was moved");
+    patience.note_pass(500, 480, (62, 1000), now);
     assert!(!patience.has_hope(480, now));
     assert!(!patience.has_hope(500, now + PATIENCE / 2));
     assert!(patience.has_hope(600, now), "more is wasted now");

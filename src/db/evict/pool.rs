@@ -4,7 +4,8 @@
 //! which it goes its table may change in any way, and it is looked at anew before it goes. What was known
 //! of its use is kept, so the order is made anew as time goes by.
 //!
-//! Invariants: candidates ascend by idleness, and none is there twice.
+//! Invariants: candidates ascend by idleness, and none is there twice with the same use: one that was used
+//! and met again is there with what was known before, too, until that is looked at and given up.
 
 use super::Policy;
 use crate::db::keyspace::DbIndex;
@@ -83,10 +84,6 @@ impl Pool {
 
     /// Keeps a candidate if it is good enough; of equal ones the first goes first.
     pub(super) fn offer(&mut self, candidate: Candidate) {
-        let same = |known: &Candidate| known.hash == candidate.hash && known.db == candidate.db;
-        if let Some(at) = self.candidates.iter().position(same) {
-            self.candidates.remove(at);
-        }
         if !self.admits(candidate.idleness) {
             return;
         }
@@ -95,6 +92,13 @@ impl Pool {
         }
         let is_worse = |known: &Candidate| known.idleness < candidate.idleness;
         let at = self.candidates.partition_point(is_worse);
+        // Whoever is met again is as idle as before, or what is known of it is out of date anyway.
+        let mut equals = self.candidates[at..]
+            .iter()
+            .take_while(|known| known.idleness == candidate.idleness);
+        if equals.any(|known| known.hash == candidate.hash && known.db == candidate.db) {
+            return;
+        }
         if self.candidates.len() < POOL_LEN {
             return self.candidates.insert(at, candidate);
         }

@@ -125,7 +125,8 @@ impl Keyspace {
             let mut take = |entry, is_unsaved| taken.push((entry, is_unsaved));
             table.take_expiring_until((now_ms, until_ms), haul.budget(), &mut take);
             for gone in taken.drain(..) {
-                self.evicted(&mut hold, db, gone, haul);
+                let hash = self.hash(gone.0.view().key());
+                self.evicted(&mut hold, (db, hash), gone, haul);
             }
             let is_done = match next_ms {
                 Some(next_ms) => hold.data.next_key_expires_at_ms() > next_ms,

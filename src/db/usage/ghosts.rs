@@ -13,6 +13,8 @@
 
 use std::sync::atomic::Ordering;
 
+use crate::ds::table::prefetch;
+
 use super::frequency::{Frequency, LFU_INIT};
 use super::{Stamp, Usage};
 
@@ -96,6 +98,13 @@ impl Ghosts {
         self.replace(usage, Box::default());
     }
 
+    /// Asks for what may be known of a key with this hash.
+    pub(super) fn prefetch(&self, hash: u64) {
+        if let Some(bucket) = self.buckets.get(self.place(hash)) {
+            prefetch(bucket);
+        }
+    }
+
     /// Whether there are none.
     pub(super) fn is_empty(&self) -> bool {
         self.buckets.is_empty()
@@ -119,12 +128,17 @@ impl Ghosts {
 
     /// The bucket of a hash as of now, and the tag.
     fn bucket(&mut self, hash: u64, stamp: Stamp) -> Option<(&mut Bucket, u16)> {
-        // The top bits are the same for all keys of a shard.
-        let (low, high) = (hash & u64::from(u32::MAX), hash >> 32);
-        let at = low * self.buckets.len() as u64 >> 32;
-        let bucket = self.buckets.get_mut(at as usize)?;
+        let at = self.place(hash);
+        let bucket = self.buckets.get_mut(at)?;
         bucket.decay(stamp);
-        Some((bucket, (high % TAGS) as u16 + 1))
+        Some((bucket, ((hash >> 32) % TAGS) as u16 + 1))
+    }
+
+    /// The number of a hash's bucket: by its low bits, since the top bits are the same for all keys of a
+    /// shard.
+    fn place(&self, hash: u64) -> usize {
+        let low = hash & u64::from(u32::MAX);
+        ((low * self.buckets.len() as u64) >> 32) as usize
     }
 }
 

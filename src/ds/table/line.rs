@@ -212,7 +212,7 @@ mod sse2 {
 
 /// Asks for the cache line at `at`, wherever that points.
 #[inline]
-pub(in crate::ds) fn prefetch<T>(at: *const T) {
+pub(crate) fn prefetch<T>(at: *const T) {
     #[cfg(all(target_arch = "x86_64", not(miri)))]
     // SAFETY: a prefetch never faults and changes nothing.
     unsafe {

@@ -45,7 +45,7 @@ use std::ptr::NonNull;
 use crate::ds::footprint;
 use crate::ds::hash::KeyHash;
 use due::NEVER;
-pub(super) use line::prefetch;
+pub(crate) use line::prefetch;
 use line::{Bits, LINE_SLOTS, Line};
 pub use save::Heir;
 use save::Saving;

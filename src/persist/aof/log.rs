@@ -408,6 +408,7 @@ impl<'a> Log<'a> {
             file.grow(pen.out.len());
             pen.out.clear();
             pen.out.shrink_to(KEEP_BYTES_MAX);
+            self.oplog.note_merged(pen.out.capacity());
             self.oplog.publish_written(pen.merge.last_seq());
             figures.unwritten_bytes.store(0, Ordering::Relaxed);
             if figures.write_errno.swap(0, Ordering::Relaxed) != 0 {

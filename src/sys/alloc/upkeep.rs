@@ -60,7 +60,7 @@ pub fn start(huge_pages: bool) {
         purge_lazy: theirs.purge_lazy,
         purge_forced: Some(purge),
         split: theirs.split,
-        merge: theirs.merge,
+        merge: Some(merge),
     }));
     let ours = ptr::from_mut(ours);
     HOOKS.store(ours, Ordering::Release);
@@ -129,6 +129,23 @@ unsafe extern "C" fn alloc_huge(
     block
 }
 
+/// Neighbours may always become one: mappings of Linux do, too (`dss:disabled` sees to it that there is nothing else).
+///
+/// jemalloc's own hook must not be called in its place: it asks for the whole state of its thread. A thread whose first
+/// call is one that frees has only a part of it, and what is then made for it would wait for the arena that is just held.
+unsafe extern "C" fn merge(
+    _hooks: *mut sys::extent_hooks_t,
+    _first: *mut c_void,
+    _first_bytes: usize,
+    _second: *mut c_void,
+    _second_bytes: usize,
+    _is_committed: bool,
+    _arena: c_uint,
+) -> bool {
+    // What C calls false is success.
+    false
+}
+
 /// Gives pages back. Their huge pages are advised to be small ones if they go only in part, else to be huge again.
 unsafe extern "C" fn purge(
     _hooks: *mut sys::extent_hooks_t,
@@ -181,6 +198,24 @@ fn blocks_around(begin: usize, end: usize) -> ((usize, usize), Option<(usize, us
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Such a thread has only a part of jemalloc's state, see [`merge`].
+    #[test]
+    fn a_thread_that_only_frees_goes_on() {
+        start(true);
+        for _ in 0..50 {
+            // Neighbours, most of them, which become one when they are free.
+            let blocks: [Box<[u8]>; 32] =
+                std::array::from_fn(|_| vec![1; 64 << 10].into_boxed_slice());
+            let thread = std::thread::spawn(move || drop(blocks));
+            let begin = std::time::Instant::now();
+            while !thread.is_finished() {
+                let waited = begin.elapsed();
+                assert!(waited.as_secs() < 60, "a thread waits for itself");
+                std::thread::yield_now();
+            }
+        }
+    }
 
     #[test]
     fn huge_pages_go_whole_or_become_small() {

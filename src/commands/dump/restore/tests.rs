@@ -227,3 +227,35 @@ fn limits_are_those_of_this_server() {
     restore(&mut t, "h", "0", &hash, "", "+OK");
     t.run("OBJECT ENCODING h").is("$9 hashtable");
 }
+
+#[test]
+fn idle_time_and_frequency_count_where_they_are_measured() {
+    let mut t = Test::new();
+    t.run("SET v 1");
+    let payload = dump(&mut t, "v");
+    for maxmemory in ["0", "100gb"] {
+        t.run(&format!("CONFIG SET maxmemory {maxmemory}"))
+            .is("+OK");
+        for (policy, options, idle, freq) in [
+            ("allkeys-lru", "IDLETIME 1000", Some(":1000"), None),
+            ("allkeys-lru", "FREQ 77", Some(":0"), None),
+            ("volatile-lrm", "IDLETIME 16777215", Some(":16777215"), None),
+            ("noeviction", "IDLETIME 16777217", Some(":1"), None),
+            ("allkeys-lfu", "FREQ 0", None, Some(":0")),
+            ("allkeys-lfu", "FREQ 255", None, Some(":255")),
+            ("allkeys-lfu", "IDLETIME 1000", None, Some(":5")),
+            ("volatile-lfu", "", None, Some(":5")),
+        ] {
+            t.run(&format!("CONFIG SET maxmemory-policy {policy}"))
+                .is("+OK");
+            let options = format!("REPLACE {options}");
+            restore(&mut t, "k", "0", &payload, &options, "+OK");
+            if let Some(idle) = idle {
+                t.run("OBJECT IDLETIME k").is(idle);
+            }
+            if let Some(freq) = freq {
+                t.run("OBJECT FREQ k").is(freq);
+            }
+        }
+    }
+}
