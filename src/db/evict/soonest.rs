@@ -25,7 +25,7 @@ const PRECISION: u64 = 1024;
 const SHARDS_MAX: usize = 8;
 
 /// Passes over the shards' published expiries that may find these too early, and put them right.
-const VAIN_PASSES_MAX: usize = 4;
+const VAIN_PASSES_MAX: usize = 2;
 
 /// Shards by their published expiry, the earliest first.
 type Earliest = smallvec::SmallVec<[(u64, ShardId); SHARDS_MAX + 1]>;
@@ -115,7 +115,11 @@ impl Keyspace {
         // A bound may be an early guess once: the second look knows.
         for _ in 0..2 * SLICE_KEYS {
             let first_ms = hold.data.next_key_expires_at_ms();
-            if first_ms == NO_EXPIRY {
+            let is_done = match next_ms {
+                Some(next_ms) => first_ms > next_ms,
+                None => haul.keys > 0,
+            };
+            if first_ms == NO_EXPIRY || is_done || haul.is_enough() {
                 break;
             }
             let until_ms = first_ms + first_ms.saturating_sub(now_ms) / PRECISION;
@@ -127,13 +131,6 @@ impl Keyspace {
             for gone in taken.drain(..) {
                 let hash = self.hash(gone.0.view().key());
                 self.evicted(&mut hold, (db, hash), gone, haul);
-            }
-            let is_done = match next_ms {
-                Some(next_ms) => hold.data.next_key_expires_at_ms() > next_ms,
-                None => haul.keys > 0,
-            };
-            if is_done || haul.is_enough() {
-                break;
             }
         }
         hold.data.publish_next_expire(self.shard(hold.id));
