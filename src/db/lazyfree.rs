@@ -192,6 +192,16 @@ fn weigh(entry: EntryRef<'_>) -> u64 {
     }
 }
 
+/// About what a table will leave free.
+pub(super) fn weigh_table(table: &Table<Entry>) -> u64 {
+    let entries = table.iter().take(TABLE_SAMPLES);
+    let (samples, bytes) = entries.fold((0, 0u64), |(samples, bytes), entry| {
+        (samples + 1, bytes.saturating_add(weigh(entry)))
+    });
+    let mean_bytes = bytes / u64::max(samples, 1);
+    (table.memory_bytes() as u64).saturating_add(mean_bytes.saturating_mul(table.len() as u64))
+}
+
 /// Each table with about what it will leave free, and the sum.
 fn weigh_tables(tables: Vec<Table<Entry>>) -> (Vec<(Table<Entry>, u64)>, u64) {
     let each = (FLUSHED_SAMPLES / tables.len().max(1)).clamp(1, TABLE_SAMPLES);

@@ -28,11 +28,14 @@ use crate::ds::entry::{Entry, EntryMut, EntryRef, Meta};
 use crate::ds::table::{Slot, Table};
 
 use super::keyspace::{DbIndex, Keyspace, ShardData, ShardId};
+use super::lazyfree::weigh_table;
 
 /// Collections of more elements are opened, not copied. Few in tests, which have small collections.
 const COPIED_ELEMENTS_MAX: usize = if cfg!(test) { 4 } else { 128 };
 /// How many hashes are looked at to find out whether fields of any expire.
 const FIELD_LOOKS_MAX: usize = 256;
+/// Elements of a large value that are looked at to learn how much memory it takes.
+const SIZE_SAMPLES: usize = 5;
 /// How long the walk waits for a collection that is on its way from one place to another.
 const RETRY: Duration = Duration::from_micros(100);
 
@@ -47,6 +50,8 @@ pub struct Snapshot {
     held_peak_bytes: AtomicU64,
     /// Buffers of whoever writes it.
     buffers_bytes: AtomicU64,
+    /// Large values and tables that have left the keyspace and are still to be read.
+    rests_bytes: AtomicU64,
 }
 
 /// What a shard keeps for a snapshot.
@@ -65,7 +70,7 @@ struct Aside {
     early: Vec<(DbIndex, Entry)>,
     early_bytes: u64,
     /// Tables that FLUSHALL and its like have taken out of the keyspace.
-    flushed: Vec<(DbIndex, Table<Entry>)>,
+    flushed: Vec<(DbIndex, Table<Entry>, u64)>,
 }
 
 /// The keyspace's figures in the moment of a snapshot.
@@ -97,6 +102,8 @@ pub struct Large {
     pub fields_expire: bool,
     /// Some of its groups have consumers.
     pub has_consumers: bool,
+    /// What it takes, if it had left the keyspace already when it was opened, bytes.
+    kept_bytes: u64,
     state: Mutex<LargeState>,
 }
 
@@ -124,9 +131,11 @@ impl Snapshot {
         self.held_peak_bytes.load(Ordering::Relaxed)
     }
 
-    /// Memory that will be free when the snapshot is done, bytes: copies, and buffers of whoever writes it.
+    /// Memory that will be free when the snapshot is done, bytes: copies, what has left the keyspace before it was read, and
+    /// buffers of whoever writes it.
     pub fn kept_bytes(&self) -> u64 {
-        self.held_bytes() + self.buffers_bytes.load(Ordering::Relaxed)
+        let rests_bytes = self.rests_bytes.load(Ordering::Relaxed);
+        self.held_bytes() + rests_bytes + self.buffers_bytes.load(Ordering::Relaxed)
     }
 
     /// Whoever writes the snapshot has a buffer more.
@@ -150,8 +159,9 @@ impl Snapshot {
         self.held_bytes.fetch_sub(bytes, Ordering::Relaxed);
     }
 
-    /// Opens a large collection that is in the keyspace at (`db_now`, its key).
-    fn open(&self, db: DbIndex, db_now: DbIndex, entry: EntryMut<'_>) {
+    /// Opens a large collection that is in the keyspace at (`db_now`, its key), or was: then it keeps so many bytes
+    /// from being freed.
+    fn open(&self, db: DbIndex, db_now: DbIndex, entry: EntryMut<'_>, kept_bytes: u64) {
         let view = entry.view();
         let key: Box<[u8]> = view.key().into();
         let (meta, expire_at_ms) = (view.meta(), view.expire_at_ms());
@@ -174,12 +184,14 @@ impl Snapshot {
             len: collection.save_len(),
             fields_expire,
             has_consumers,
+            kept_bytes,
             state: Mutex::new(LargeState {
                 saving: collection.begin_save(),
                 place: (db_now, key),
                 rest: None,
             }),
         };
+        self.rests_bytes.fetch_add(kept_bytes, Ordering::Relaxed);
         self.opened.lock().push(Arc::new(large));
     }
 
@@ -260,7 +272,7 @@ impl ShardData {
         table.set_saved(slot);
         let db_then = mine.db_then(db);
         match is_large(table.get(slot)) {
-            true => snapshot.open(db_then, db, table.meta_mut(slot)),
+            true => snapshot.open(db_then, db, table.meta_mut(slot), 0),
             false => mine.hold(snapshot, db_then, table.get(slot).duplicate()),
         }
     }
@@ -273,7 +285,10 @@ impl ShardData {
         let db_then = mine.db_then(db);
         match is_large(entry.view()) {
             // Dropping it leaves it to the walk.
-            true => snapshot.open(db_then, db, entry.view_mut()),
+            true => {
+                let bytes = entry.view().alloc_bytes(SIZE_SAMPLES) as u64;
+                snapshot.open(db_then, db, entry.view_mut(), bytes);
+            }
             false => mine.hold(snapshot, db_then, entry),
         }
     }
@@ -304,7 +319,9 @@ impl ShardData {
             }
         }
         let db_then = mine.db_then(db);
-        mine.aside.flushed.push((db_then, table));
+        let bytes = weigh_table(&table);
+        snapshot.rests_bytes.fetch_add(bytes, Ordering::Relaxed);
+        mine.aside.flushed.push((db_then, table, bytes));
         None
     }
 
@@ -453,8 +470,10 @@ impl Walk<'_> {
         for (db, entry) in &aside.early {
             f(*db, entry.view());
         }
-        for (db, table) in aside.flushed {
+        for (db, table, bytes) in aside.flushed {
             self.flushed_table(table, db, f);
+            let rests_bytes = &self.keyspace.snapshot.rests_bytes;
+            rests_bytes.fetch_sub(bytes, Ordering::Relaxed);
         }
         self.keyspace.snapshot.release(aside.early_bytes);
     }
@@ -477,7 +496,7 @@ impl Walk<'_> {
         for key in self.large.drain(..) {
             if let Some(slot) = table.find(self.keyspace.hash(&key), &key) {
                 let snapshot = &self.keyspace.snapshot;
-                snapshot.open(*db_then, db, table.meta_mut(slot));
+                snapshot.open(*db_then, db, table.meta_mut(slot), 0);
             }
         }
         match next {
@@ -503,7 +522,9 @@ impl Walk<'_> {
         for key in keys {
             if let Some(slot) = table.find(self.keyspace.hash(&key), &key) {
                 let mut entry = table.remove(slot);
-                self.keyspace.snapshot.open(db, db, entry.view_mut());
+                let bytes = entry.view().alloc_bytes(SIZE_SAMPLES) as u64;
+                let snapshot = &self.keyspace.snapshot;
+                snapshot.open(db, db, entry.view_mut(), bytes);
             }
         }
         self.keyspace.lazyfree.free(vec![table]);
@@ -524,7 +545,12 @@ impl Walk<'_> {
         match self.try_large_slice(large, budget, f) {
             Some(true) => Progress::More,
             Some(false) => {
-                let mut opened = self.keyspace.snapshot.opened.lock();
+                let snapshot = &self.keyspace.snapshot;
+                let kept_bytes = large.kept_bytes;
+                snapshot
+                    .rests_bytes
+                    .fetch_sub(kept_bytes, Ordering::Relaxed);
+                let mut opened = snapshot.opened.lock();
                 opened.retain(|other| !Arc::ptr_eq(other, large));
                 Progress::Done
             }

@@ -153,7 +153,7 @@ impl Memory {
     ) -> Room {
         let keyspace = &server.keyspace;
         let mut sweep = self.sweep.borrow_mut();
-        let mut started = None;
+        let (mut started, mut is_sure) = (None, false);
         let spare_bytes = (limit_bytes / SPARE_PART).min(SPARE_BYTES);
         loop {
             let used_bytes = self.used_bytes(server, limit_bytes, now_ms);
@@ -166,12 +166,15 @@ impl Memory {
                 Evicted::Busy if keyspace.gate.is_closed() => return Room::Made,
                 Evicted::Busy => std::hint::spin_loop(),
                 // What others have freed meanwhile counts.
-                Evicted::Nothing => {
-                    return match self.sum(server, limit_bytes, now_ms) <= limit_bytes {
-                        true => Room::Made,
-                        false => Room::None,
-                    };
+                Evicted::Nothing if self.sum(server, limit_bytes, now_ms) <= limit_bytes => {
+                    return Room::Made;
                 }
+                // Others may just have taken what there was to see.
+                Evicted::Nothing if !is_sure => {
+                    is_sure = true;
+                    continue;
+                }
+                Evicted::Nothing => return Room::None,
             }
             if self.used_bytes(server, limit_bytes, now_ms) <= limit_bytes {
                 return Room::Made;

@@ -460,3 +460,34 @@ fn little_may_be_taken_near_to_the_limit() {
     assert!(memory.sum(server, 1, START_MS) > 1);
     assert_eq!(memory.own_bytes_max.get(), i64::MIN);
 }
+
+/// What a snapshot still needs counts for nobody: it would not become less if more keys went.
+#[test]
+fn what_a_snapshot_keeps_does_not_count() {
+    let mut test = Test::new();
+    set(&mut test, "maxmemory-policy", "allkeys-random");
+    let server = test.session.server().clone();
+    let keyspace = &server.keyspace;
+    let kept = || keyspace.snapshot.kept_bytes();
+    let value = "v".repeat(1000);
+    for is_flushed in [false, true] {
+        test.run(&format!("SET text {value}")).is("+OK");
+        for field in 0..100 {
+            test.run(&format!("HSET hash {field} {value}")).is(":1");
+        }
+        assert_eq!(kept(), 0);
+        let (walk, _, ()) = keyspace.begin_snapshot(|| ()).unwrap();
+        match is_flushed {
+            true => test.run("FLUSHALL").is("+OK"),
+            false => {
+                let mut sweep = Sweep::default();
+                while keyspace.evict_some(&mut sweep, START_MS, 1) != Evicted::Nothing {}
+            }
+        }
+        test.run("DBSIZE").is(":0");
+        assert!((100_000..150_000).contains(&kept()), "{}", kept());
+        assert!(server.not_counted_bytes() >= kept());
+        walk.abandon();
+        assert_eq!(kept(), 0);
+    }
+}

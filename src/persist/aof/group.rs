@@ -20,7 +20,13 @@ pub(super) const MARK: &[u8] = b"#KV:";
 /// Length of a group's first line: the mark, 16 digits, a colon, 8 digits, CR LF.
 pub(super) const HEAD_BYTES: usize = 31;
 /// Least room that is reserved at a time.
-const RESERVE_BYTES_MIN: u64 = 1 << 20;
+const RESERVE_BYTES_MIN: u64 = PADDING.len() as u64;
+/// What it is mostly filled with: not made anew each time, or `used_memory` would jump by so much.
+static PADDING: [u8; 1 << 20] = {
+    let mut padding = [b'#'; 1 << 20];
+    padding[(1 << 20) - 1] = b'\n';
+    padding
+};
 /// How much of a file is looked at together, from its end.
 const PIECE_BYTES: u64 = 64 << 10;
 
@@ -88,9 +94,16 @@ pub(super) fn reserve(file: &dyn DiskFile, len: u64, reserved: u64, bytes: usize
     let Ok(room) = usize::try_from(room) else {
         return reserved;
     };
-    let mut padding = vec![b'#'; room];
-    padding[room - 1] = b'\n';
-    match file.reserve(from, &padding) {
+    let mut larger = Vec::new();
+    let padding = match room == PADDING.len() {
+        true => &PADDING[..],
+        false => {
+            larger.resize(room, b'#');
+            larger[room - 1] = b'\n';
+            &larger
+        }
+    };
+    match file.reserve(from, padding) {
         Ok(()) => from + room as u64,
         Err(_) => reserved,
     }
