@@ -197,19 +197,17 @@ fn measure(
         by: 1.0,
         enough: enough - 1.0,
     };
-    let line = |keys: usize, ideal: &Ideal| {
-        let best = zipf.best(keys);
-        let Ideal { lru, lfu } = ideal;
-        format!("of {keys} keys: LRU {lru:.2} %, LFU {lfu:.2} %, the most popular {best:.2} %")
-    };
-    let note = format!(
-        "{}: ideal caches {}; {}.",
-        case.label(),
-        line(ours, &our),
-        line(theirs, &their)
-    );
+    let (our, their) = (said_of(zipf, ours, &our), said_of(zipf, theirs, &their));
+    let note = format!("{}: ideal caches {our}; {their}.", case.label());
     let hits = hits.target((!options.quick).then_some(target));
     Ok((vec![hits, held], note))
+}
+
+/// What caches of so many keys would have had.
+fn said_of(zipf: &Zipf, keys: usize, ideal: &Ideal) -> String {
+    let best = zipf.best(keys);
+    let Ideal { lru, lfu } = ideal;
+    format!("of {keys} keys: LRU {lru:.2} %, LFU {lfu:.2} %, the most popular {best:.2} %")
 }
 
 /// Plays the sequence to all of the servers at the same time, and ends them.

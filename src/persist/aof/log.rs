@@ -406,10 +406,7 @@ impl<'a> Log<'a> {
         let figures = &self.shared.figures;
         let Err(failed) = result else {
             file.grow(pen.out.len());
-            pen.out.clear();
-            pen.out.shrink_to(KEEP_BYTES_MAX);
-            self.oplog.note_merged(pen.out.capacity());
-            self.oplog.publish_written(pen.merge.last_seq());
+            self.has_written();
             figures.unwritten_bytes.store(0, Ordering::Relaxed);
             if figures.write_errno.swap(0, Ordering::Relaxed) != 0 {
                 figures.errno.store(0, Ordering::Relaxed);
@@ -462,6 +459,15 @@ impl<'a> Log<'a> {
         // Nobody waits for a disk that takes nothing; what comes next is refused.
         self.oplog.publish_written(self.oplog.cut());
         Ok(false)
+    }
+
+    /// Everything that was drained is in the file.
+    fn has_written(&mut self) {
+        let pen = &mut *self.pen;
+        pen.out.clear();
+        pen.out.shrink_to(KEEP_BYTES_MAX);
+        self.oplog.note_merged(pen.out.capacity());
+        self.oplog.publish_written(pen.merge.last_seq());
     }
 
     /// Counts writes that meet a sync which takes too long, as Redis does.
