@@ -73,7 +73,10 @@ fn flush(bench: &Bench, mode: Mode, how: &str) -> Result<[Row; 4]> {
             server.quiet()?;
             let full = process::rss_bytes_quick(server.pid())?;
             let mut flusher = server.connect()?;
-            let before = watch(&server, || Ok(thread::sleep(WATCHED)))?;
+            let before = watch(&server, || {
+                thread::sleep(WATCHED);
+                Ok(())
+            })?;
             control.push(index, before.longest_ms);
             let seen = watch(&server, || {
                 let begin = Instant::now();

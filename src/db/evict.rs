@@ -150,6 +150,8 @@ pub struct Eviction {
     samples: AtomicU32,
     /// The shard where somebody looks for candidates next.
     next_shard: AtomicU32,
+    /// Threads that have taken keys which are not counted yet.
+    takers: AtomicU32,
     /// Keys that were evicted.
     pub evicted_keys: AtomicU64,
     /// How long memory has been above the limit, and who does something about it.
@@ -272,6 +274,8 @@ impl Keyspace {
         if self.gate.is_closed() {
             return Evicted::Busy;
         }
+        let eviction = &self.eviction;
+        let evicted_before = eviction.evicted_keys.load(Ordering::Relaxed);
         let mut removed = std::mem::take(&mut sweep.removed);
         let mut haul = Haul {
             want_bytes,
@@ -288,15 +292,17 @@ impl Keyspace {
         self.lazyfree.free_values(haul.large);
         removed.clear();
         sweep.removed = removed;
-        match (keys, found) {
-            (0, Looked::AtNone) => Evicted::Nothing,
-            (0, _) => Evicted::Busy,
-            _ => {
-                self.eviction
-                    .evicted_keys
-                    .fetch_add(keys, Ordering::Relaxed);
-                Evicted::Some { keys, bytes }
-            }
+        if keys > 0 {
+            eviction.evicted_keys.fetch_add(keys, Ordering::Relaxed);
+            eviction.takers.fetch_sub(1, Ordering::Release);
+            return Evicted::Some { keys, bytes };
+        }
+        // If others have taken what there was, there may be more by now.
+        let is_alone = eviction.takers.load(Ordering::Acquire) == 0
+            && eviction.evicted_keys.load(Ordering::Relaxed) == evicted_before;
+        match found == Looked::AtNone && is_alone {
+            true => Evicted::Nothing,
+            false => Evicted::Busy,
         }
     }
 
@@ -412,12 +418,14 @@ impl Keyspace {
 
     /// Looks at some more keys, of as many shards as it takes.
     fn look_around(&self, sweep: &mut Sweep, policy: Policy, stamp: Stamp) -> Looked {
+        let next_shard = &self.eviction.next_shard;
         let mut looked_at = 0;
         let mut was_busy = false;
         for waits in [false, true] {
-            for _ in 0..self.shards() {
-                let next = self.eviction.next_shard.fetch_add(1, Ordering::Relaxed);
-                let id = ShardId(next & (self.shards() as u32 - 1));
+            // Others may begin where this has not been yet, but leave nothing out.
+            let first = next_shard.fetch_add(1, Ordering::Relaxed);
+            for step in 0..self.shards() as u32 {
+                let id = ShardId(first.wrapping_add(step) & (self.shards() as u32 - 1));
                 if policy.is_volatile() && !self.shard(id).may_expire() {
                     continue;
                 }
@@ -432,6 +440,7 @@ impl Keyspace {
                 let budget = LOOK_KEYS - looked_at;
                 looked_at += self.look_at(&mut guard, sweep, budget, (policy, stamp));
                 if looked_at >= LOOK_KEYS {
+                    next_shard.fetch_add(step, Ordering::Relaxed);
                     break;
                 }
             }
@@ -536,6 +545,10 @@ impl Keyspace {
         side.waiters.end_with_key(db, key);
         let is_large = is_large(&entry);
         let samples = if is_large { SIZE_SAMPLES } else { 0 };
+        if haul.keys == 0 {
+            // While the shard is held: whoever finds the key gone knows of this.
+            self.eviction.takers.fetch_add(1, Ordering::Relaxed);
+        }
         haul.bytes += entry.view().alloc_bytes(samples) as u64;
         haul.keys += 1;
         match (is_unsaved, is_large) {

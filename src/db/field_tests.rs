@@ -116,7 +116,7 @@ fn fields_that_are_due_early_make_no_key_volatile() {
     }
     for n in 0..100 {
         let key = format!("key:{n}");
-        let expire = Expire::At(NOW_MS + 10_000 + n);
+        let expire = Expire::At(NOW_MS + 10_000 + 100 * n);
         access.set(key.as_bytes(), 0, 0, NewValue::Int(1), expire);
     }
     drop(access);

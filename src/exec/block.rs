@@ -270,11 +270,10 @@ impl Exec {
             ctx.out.truncate(mark);
             self.write_error(error, ctx.out);
         }
-        moment.ran(ctx.command, result.is_err());
-        if self.counts_hot(moment) {
-            let reply_bytes = ctx.out.len_since(mark);
-            self.count_hot(moment, ctx.command, waiting.request.argv(), reply_bytes);
-        }
+        let is_hot = self.counts_hot(moment);
+        let reply_bytes = is_hot.then(|| ctx.out.len_since(mark));
+        let request = (ctx.command, waiting.request.argv());
+        self.ran(moment, request, result.is_err(), reply_bytes);
         let seq = match ctx.db.is_logged() {
             true => {
                 let has_changed = ctx.db.effects.changes > changes;

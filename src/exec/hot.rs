@@ -21,33 +21,45 @@ impl Exec {
         self.server.stats.hot.is_active(moment.now_ms)
     }
 
-    /// Counts the command that [`Moment::ran`] was called for last. To be called when [`Exec::counts_hot`]
-    /// said so before it ran.
-    #[inline(never)]
-    pub(super) fn count_hot(
+    /// Notes that a command has run since the last one. How long its reply is is asked for only if
+    /// [`Exec::counts_hot`] said so before it ran.
+    #[inline]
+    pub(super) fn ran(
         &self,
-        moment: &Moment,
-        command: &Registered,
-        argv: Argv<'_>,
-        reply_bytes: usize,
+        moment: &mut Moment,
+        (command, argv): (&Registered, Argv<'_>),
+        failed: bool,
+        reply_bytes: Option<usize>,
     ) {
+        moment.ran(command, failed);
+        if let Some(reply_bytes) = reply_bytes {
+            self.count_hot(moment, command, argv, reply_bytes);
+        }
+    }
+
+    /// Counts the command that [`Moment::ran`] was called for last.
+    #[inline(never)]
+    fn count_hot(&self, moment: &Moment, command: &Registered, argv: Argv<'_>, reply_bytes: usize) {
         if command.row.flags.has(Flags::RUNS_QUEUE) {
             return;
         }
-        let mut keys: SmallVec<[(&[u8], u64); 8]> = SmallVec::new();
-        let _ = keys::for_each_key(command.row.keys, argv, |at, spec| {
-            if spec.is_key()
-                && let Some(key) = argv.get(at)
-            {
-                keys.push((key, self.server.keyspace.hash(key)));
-            }
-        });
+        let keys = || {
+            let mut keys: SmallVec<[(&[u8], u64); 8]> = SmallVec::new();
+            let _ = keys::for_each_key(command.row.keys, argv, |at, spec| {
+                if spec.is_key()
+                    && let Some(key) = argv.get(at)
+                {
+                    keys.push((key, self.server.keyspace.hash(key)));
+                }
+            });
+            keys.into_iter()
+        };
         let cost = Cost {
             ticks: moment.executed.last().map_or(0, |&(_, _, ticks)| ticks),
             bytes: (request_bytes(argv) + reply_bytes) as u64,
         };
         let stats = &self.server.stats;
-        stats.count_hot(&self.worker, moment.now_ms, cost, keys.into_iter());
+        stats.count_hot(&self.worker, moment.now_ms, cost, keys);
     }
 }
 

@@ -326,19 +326,17 @@ impl Exec {
             Err(flow) => return flow,
         };
         let is_queued = !command.row.flags.has(Flags::NOT_QUEUED);
+        let hash = ahead.and_then(|ahead| ahead.hash);
         if client.in_multi && is_queued {
-            let hash = ahead.and_then(|ahead| ahead.hash);
             return self.queue(command, argv, hash, client, out);
         }
         if command.row.keys.is_empty() && is_queued && !command.row.flags.has(Flags::FAST) {
             // What reads the figures shall find those of this batch; none of those is fast.
             self.end(moment);
         }
-        let started = moment.tick;
+        let (started, is_hot) = (moment.tick, self.counts_hot(moment));
         let mark = out.mark();
         let reply = begin_reply(client);
-        let hash = ahead.and_then(|ahead| ahead.hash);
-        let is_hot = self.counts_hot(moment);
         let Some(called) = self.call(command, argv, hash, moment, client, out) else {
             client.reply = reply;
             return Flow::Wait(Wait::Gate);
@@ -376,10 +374,8 @@ impl Exec {
             }
         };
         end_caching(Some(command), client);
-        moment.ran(command, failed);
-        if is_hot {
-            self.count_hot(moment, command, argv, out.len_since(mark));
-        }
+        let reply_bytes = is_hot.then(|| out.len_since(mark));
+        self.ran(moment, (command, argv), failed, reply_bytes);
         if let Flow::Chore(_) = flow {
             return flow;
         }

@@ -279,8 +279,7 @@ impl Exec {
         ctx.args = Args::new(argv, 1 + command.is_subcommand() as usize);
         ctx.command = command;
         let mark = ctx.out.mark();
-        let started = moment.tick;
-        let is_hot = self.counts_hot(moment);
+        let (started, is_hot) = (moment.tick, self.counts_hot(moment));
         let (result, failed) = match self.invoke(ctx, argv, moment) {
             Ok(Next::Script(call)) => {
                 let failed = self.run_script_in(ctx, (argv, call), moment, rest);
@@ -293,10 +292,8 @@ impl Exec {
             }
         };
         rest.changes += std::mem::take(&mut ctx.db.effects.changes);
-        moment.ran(command, failed);
-        if is_hot {
-            self.count_hot(moment, command, argv, ctx.out.len_since(mark));
-        }
+        let reply_bytes = is_hot.then(|| ctx.out.len_since(mark));
+        self.ran(moment, (command, argv), failed, reply_bytes);
         ctx.client.ran();
         if rest.is_closed || (ctx.out.len() > OUTPUT_SOFT_BYTES && self.is_too_much(ctx)) {
             // What else it does is done, but nobody is told of it.

@@ -190,14 +190,18 @@ impl Local {
         }
     }
 
-    /// Adds what a command cost, in equal parts, to its keys, given with their hashes.
-    fn add<'k>(&mut self, cost: Cost, keys: impl ExactSizeIterator<Item = (&'k [u8], u64)>) {
+    /// Adds what a command cost, in equal parts, to its keys, which are asked for only if they count.
+    fn add<'k, K>(&mut self, cost: Cost, keys: impl FnOnce() -> K)
+    where
+        K: ExactSizeIterator<Item = (&'k [u8], u64)>,
+    {
         self.total.ticks = self.total.ticks.saturating_add(cost.ticks);
         self.total.bytes = self.total.bytes.saturating_add(cost.bytes);
         let ratio = self.options.sample_ratio;
-        if keys.len() == 0 || (ratio > 1 && self.rng.below(ratio) != 0) {
+        if ratio > 1 && self.rng.below(ratio) != 0 {
             return;
         }
+        let keys = keys();
         let parts = keys.len() as u64;
         for (key, hash) in keys {
             if let Some(cpu) = &mut self.cpu {
@@ -211,15 +215,17 @@ impl Local {
 }
 
 impl Stats {
-    /// Counts a command for the session that is going on, if one is. `worker` is who ran it, `keys` are
+    /// Counts a command for the session that is going on, if one is. `worker` is who ran it, `keys` finds
     /// its keys with their hashes.
-    pub fn count_hot<'k>(
+    pub fn count_hot<'k, K>(
         &self,
         worker: &super::Worker,
         now_ms: u64,
         cost: Cost,
-        keys: impl ExactSizeIterator<Item = (&'k [u8], u64)>,
-    ) {
+        keys: impl FnOnce() -> K,
+    ) where
+        K: ExactSizeIterator<Item = (&'k [u8], u64)>,
+    {
         if !self.hot.is_active(now_ms) {
             return;
         }

@@ -53,6 +53,8 @@ fn fill(client: &mut Client) {
             }
             requests.extend(encode(&["XADD", &format!("stream:{n}"), "*", "f", "v"]));
         }
+        // Of two keys with the most members the first one that is met would be the biggest.
+        requests.extend(encode(&["SADD", &format!("set:{n}"), "one more"]));
         let text = "x".repeat(n * n * 10);
         requests.extend(encode(&["SET", &format!("string:{n}"), &text]));
     }
@@ -71,7 +73,9 @@ fn redis_cli_finds_the_biggest_keys() {
     };
     let kivi = Server::kivi(&[]);
     let servers = [&kivi, &redis];
-    servers.map(|server| fill(&mut server.connect()));
+    for server in servers {
+        fill(&mut server.connect());
+    }
     let [of_kivi, of_redis] = servers.map(|server| cli(server, &["--bigkeys"]));
     assert_eq!(summary(&of_kivi), summary(&of_redis));
     assert!(of_kivi.contains("Biggest   zset found '\"zset:600\"' has 600 members"));
@@ -91,23 +95,21 @@ fn redis_cli_finds_what_takes_most_memory() {
     let kivi = Server::kivi(&[]);
     let mut client = kivi.connect();
     fill(&mut client);
-    for args in [&["--memkeys"][..], &["--memkeys", "--memkeys-samples", "0"]] {
+    for args in [
+        &["--memkeys"][..],
+        &["--memkeys", "--memkeys-samples", "100000"],
+    ] {
         let said = cli(&kivi, args);
         let mut types: BTreeMap<&str, &str> = BTreeMap::new();
         for line in summary(&said) {
             let words: Vec<&str> = line.split_whitespace().collect();
             if let ["Biggest", type_, "found", key, "has", bytes, "bytes"] = words[..] {
                 let key = key.trim_matches(['\'', '"']);
-                let samples = match args.len() {
-                    1 => "5",
-                    _ => "0",
-                };
-                let usage = ["MEMORY", "USAGE", key, "SAMPLES", samples];
-                assert_eq!(
-                    client.cmd(&usage),
-                    Reply::Int(bytes.parse().unwrap()),
-                    "{line}"
-                );
+                let usage = client.cmd(&["MEMORY", "USAGE", key, "SAMPLES", "0"]).int();
+                let told: i64 = bytes.parse().expect(line);
+                // Unless all elements are looked at, some are drawn.
+                let tolerance = if args.len() == 1 { usage / 5 } else { 0 };
+                assert!((told - usage).abs() <= tolerance, "{line}, and not {usage}");
                 types.insert(type_, key);
             }
         }
@@ -309,11 +311,9 @@ fn keys_are_counted_while_others_write() {
 fn hot(client: &mut Client, field: &str) -> Vec<(String, i64)> {
     let reply = client.cmd(&["HOTKEYS", "GET"]);
     let fields = reply.items()[0].items();
-    let at = fields
-        .iter()
-        .position(|name| name.text() == field)
-        .expect(field);
-    let pairs = fields[at + 1].items().chunks(2);
+    let mut names = fields.iter().step_by(2);
+    let at = names.position(|name| name.text() == field).expect(field);
+    let pairs = fields[2 * at + 1].items().chunks(2);
     pairs.map(|pair| (pair[0].text(), pair[1].int())).collect()
 }
 
@@ -348,8 +348,11 @@ fn hot_keys_of_several_threads_are_found() {
     let set = encode(&["SET", "hot", "12345678"]).len() + b"+OK\r\n".len();
     assert_eq!(by_net[0], ("hot".into(), (20_000 * set) as i64));
     assert_eq!(by_net[1].0, "warm");
-    assert_eq!(by_net.len(), 3);
-    assert_eq!(hot(&mut client, "by-cpu-time-us").len(), 3);
+    // Which of the two takes longer is for the machine to say.
+    let by_cpu = hot(&mut client, "by-cpu-time-us");
+    for key in ["hot", "warm"] {
+        assert!(by_cpu.iter().any(|(of, _)| of == key), "{by_cpu:?}");
+    }
     client.cmd(&["HOTKEYS", "STOP"]);
     assert_eq!(hot(&mut client, "by-net-bytes"), by_net);
     // A session ends by itself.

@@ -39,7 +39,8 @@ pub(in crate::commands) struct Overview {
     pub functions_vm_bytes: u64,
     /// Tables without the entries in them.
     pub tables_bytes: u64,
-    /// What is known of keys besides: who waits for them or tracks them, when fields of theirs expire.
+    /// What is known of keys besides: who waits for them or tracks them, when fields of theirs expire, how
+    /// large they are, how often those were used that were evicted.
     pub side_bytes: u64,
     /// Channels and patterns with those who have subscribed to them.
     pub pubsub_bytes: u64,
@@ -100,7 +101,7 @@ impl Overview {
             eval_vm_bytes: scripts.vm_bytes.load(Ordering::Relaxed),
             functions_vm_bytes: workers_vm_bytes + libraries.home_bytes(),
             tables_bytes: census.table_bytes,
-            side_bytes: census.side_bytes,
+            side_bytes: census.side_bytes + keyspace.usage.ghost_bytes() as u64,
             pubsub_bytes: server.pubsub.memory_bytes() as u64,
             stats_bytes: server.stats.memory_bytes(),
             snapshot_bytes: keyspace.snapshot.held_bytes(),

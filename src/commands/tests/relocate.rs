@@ -62,14 +62,14 @@ fn nothing_changes_when_everything_is_moved() {
 fn the_thread_moves_what_lies_badly() {
     let mut test = Test::new();
     let value = vec![b'v'; 5000];
-    for number in 0..4000 {
+    for number in 0..1500 {
         let key = format!("key:{number}");
         test.args(&[b"SET", key.as_bytes(), &value]).is("+OK");
         let field = number.to_string();
         test.args(&[b"HSET", b"hash", field.as_bytes(), &value[..3000]])
             .is(":1");
     }
-    for number in (0..4000).filter(|number| number % 10 != 0) {
+    for number in (0..1500).filter(|number| number % 10 != 0) {
         test.run(&format!("DEL key:{number}")).is(":1");
         test.run(&format!("HDEL hash {number}")).is(":1");
     }
@@ -89,10 +89,12 @@ fn the_thread_moves_what_lies_badly() {
     std::thread::scope(|scope| {
         scope.spawn(|| keyspace.defrag_forever(|| is_stopped.load(Ordering::Relaxed)));
         let deadline = Instant::now() + Duration::from_secs(60);
-        // Every key was looked at, and of fields there are more than of keys.
+        // Every key was looked at, some were moved, and fields of the hash besides them. How many, other tests have a
+        // part in.
         let is_done = || {
             let stats = keyspace.defrag.stats();
-            stats.key_hits > 0 && stats.key_hits + stats.key_misses > 400 && stats.hits > 600
+            let looked_at = stats.key_hits + stats.key_misses;
+            looked_at > 150 && stats.key_hits > 0 && stats.hits > stats.key_hits
         };
         while !is_done() && Instant::now() < deadline {
             std::thread::yield_now();

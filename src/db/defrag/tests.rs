@@ -1,3 +1,5 @@
+//! When `activedefrag` works and how much, and its figures; what it moves is tested where that is.
+
 use super::*;
 
 fn settings() -> Settings {

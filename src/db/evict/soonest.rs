@@ -24,7 +24,7 @@ const PRECISION: u64 = 1024;
 /// Shards that are looked for in one pass over all.
 const SHARDS_MAX: usize = 8;
 
-/// Passes over the shards' published expiries that may find these too early, and put them right.
+/// Passes over the shards' expiries that may find these too early, and put them right.
 const VAIN_PASSES_MAX: usize = 4;
 
 /// Shards by their published expiry, the earliest first.
@@ -79,27 +79,42 @@ impl Keyspace {
     /// Evicts the first key of all, having asked each shard: what is published was of no help.
     #[cold]
     fn evict_soonest_of_all(&self, now_ms: u64, haul: &mut Haul<'_>) -> Looked {
-        let mut first: Option<(u64, ShardId)> = None;
+        for pass in 0..=VAIN_PASSES_MAX {
+            let Some(first) = self.first_two() else {
+                return Looked::Busy;
+            };
+            let Some(&(_, id)) = first.first() else {
+                return Looked::AtNone;
+            };
+            let second_ms = first.get(1).map_or(NO_EXPIRY, |second| second.0);
+            let Some(hold) = self.hold(id, true) else {
+                return Looked::Busy;
+            };
+            // What a shard knows may be too early, too, until it has looked.
+            let next_ms = (pass < VAIN_PASSES_MAX).then_some(second_ms);
+            self.evict_soonest_of(hold, now_ms, next_ms, haul);
+            if haul.keys > 0 {
+                break;
+            }
+        }
+        Looked::AtSome
+    }
+
+    /// The two shards whose keys expire first, by what they know themselves. `None` when someone has the
+    /// keyspace for himself.
+    fn first_two(&self) -> Option<Earliest> {
+        let mut first = Earliest::new();
         for id in (0..self.shards() as u32).map(ShardId) {
             if !self.shard(id).may_expire() {
                 continue;
             }
-            let Some(data) = self.claim(id) else {
-                return Looked::Busy;
-            };
-            let at_ms = data.next_key_expires_at_ms();
-            if at_ms != NO_EXPIRY && first.is_none_or(|first| at_ms < first.0) {
-                first = Some((at_ms, id));
+            let at_ms = self.claim(id)?.next_key_expires_at_ms();
+            if at_ms != NO_EXPIRY {
+                insert(&mut first, at_ms, id);
+                first.truncate(2);
             }
         }
-        let Some((_, id)) = first else {
-            return Looked::AtNone;
-        };
-        let Some(hold) = self.hold(id, true) else {
-            return Looked::Busy;
-        };
-        self.evict_soonest_of(hold, now_ms, None, haul);
-        Looked::AtSome
+        Some(first)
     }
 
     /// Evicts the first keys of a shard, for as long as they expire before `next_ms` if that is given, and
@@ -115,7 +130,11 @@ impl Keyspace {
         // A bound may be an early guess once: the second look knows.
         for _ in 0..2 * SLICE_KEYS {
             let first_ms = hold.data.next_key_expires_at_ms();
-            if first_ms == NO_EXPIRY {
+            let is_done = match next_ms {
+                Some(next_ms) => first_ms > next_ms,
+                None => haul.keys > 0,
+            };
+            if first_ms == NO_EXPIRY || is_done || haul.is_enough() {
                 break;
             }
             let until_ms = first_ms + first_ms.saturating_sub(now_ms) / PRECISION;
@@ -127,13 +146,6 @@ impl Keyspace {
             for gone in taken.drain(..) {
                 let hash = self.hash(gone.0.view().key());
                 self.evicted(&mut hold, (db, hash), gone, haul);
-            }
-            let is_done = match next_ms {
-                Some(next_ms) => hold.data.next_key_expires_at_ms() > next_ms,
-                None => haul.keys > 0,
-            };
-            if is_done || haul.is_enough() {
-                break;
             }
         }
         hold.data.publish_next_expire(self.shard(hold.id));

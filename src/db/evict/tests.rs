@@ -581,6 +581,44 @@ fn threads_evict_together() {
 }
 
 #[test]
+fn a_key_that_is_there_all_the_time_is_found_by_whoever_looks() {
+    // Each thread puts a key and evicts one: so there is always one for everybody.
+    for policy in [
+        Policy::AllKeysLru,
+        Policy::VolatileTtl,
+        Policy::VolatileRandom,
+    ] {
+        let keyspace = Arc::new(Full::new(64, policy, 5).keyspace);
+        let threads: Vec<_> = (0..4)
+            .map(|thread| {
+                let keyspace = keyspace.clone();
+                thread::spawn(move || {
+                    let mut sweep = Sweep::default();
+                    for number in 0..2000 {
+                        let key = format!("{thread}:{number}").into_bytes();
+                        let locks = keyspace.lock_one(keyspace.hash(&key));
+                        let mut access = Access::new(&keyspace, locks, DB0, START_MS, true);
+                        let expire = Expire::At(START_MS + 1000);
+                        access.set(&key, 0, 0, NewValue::Int(1), expire);
+                        drop(access);
+                        loop {
+                            match keyspace.evict_some(&mut sweep, START_MS, 0) {
+                                Evicted::Some { keys: 1, .. } => break,
+                                Evicted::Busy => thread::yield_now(),
+                                other => panic!("{policy:?}: {other:?}"),
+                            }
+                        }
+                    }
+                })
+            })
+            .collect();
+        threads
+            .into_iter()
+            .for_each(|thread| thread.join().unwrap());
+    }
+}
+
+#[test]
 fn readers_and_flushes_may_come_between() {
     let keyspace = Arc::new(Full::new(64, Policy::AllKeysLru, 5).keyspace);
     let stop = Arc::new(AtomicBool::new(false));

@@ -1,3 +1,5 @@
+//! What is freed in the background, what it weighs, and that it is freed.
+
 use std::time::Instant;
 
 use super::*;

@@ -41,7 +41,8 @@ impl Keyspace {
             return;
         }
         let stamp = self.usage.stamp(now_ms);
-        if stamp.measure() != Measure::Lfu && self.usage.ghost_bytes() > 0 {
+        let has_ghosts = stamp.measure() == Measure::Lfu && stamp.is_fine();
+        if !has_ghosts && self.usage.ghost_bytes() > 0 {
             self.forget_ghosts();
         }
         renewal.saw_fine |= stamp.is_fine();

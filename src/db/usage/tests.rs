@@ -295,6 +295,29 @@ fn counters_are_right_when_fine_clocks_have_begun_anew() {
 }
 
 #[test]
+fn a_pass_takes_its_time() {
+    let keyspace = keyspace(Measure::Lru);
+    let keys: Vec<Vec<u8>> = (0..4000).map(|key| format!("k{key}").into()).collect();
+    for key in &keys {
+        set(&keyspace, 0, key, NOW_MS);
+    }
+    let begin_ms = NOW_MS + 13 * HOUR_MS;
+    let mut renewal = Renewal::default();
+    renew(&keyspace, &mut renewal, begin_ms, begin_ms + 2 * HOUR_MS);
+    let is_coarse = |key: &&Vec<u8>| lru(&keyspace, 0, key) & FINE == 0;
+    let coarse = keys.iter().filter(is_coarse).count();
+    assert!(
+        coarse.abs_diff(2000) < 300,
+        "{coarse} after half of the time"
+    );
+    let stamp = keyspace.usage.stamp(begin_ms);
+    let idle_secs = keys
+        .iter()
+        .map(|key| stamp.idle_secs(lru(&keyspace, 0, key)));
+    assert!(idle_secs.into_iter().all(|secs| secs == 13 * 3600));
+}
+
+#[test]
 fn passes_end_when_nothing_is_fine_any_more() {
     let keyspace = keyspace(Measure::Lru);
     set(&keyspace, 0, b"k", NOW_MS);
@@ -468,6 +491,14 @@ fn ghosts_go_with_the_policy_and_with_the_data() {
     assert_eq!(keyspace.usage.ghost_bytes(), 4 * 16);
     keyspace.usage.set(Measure::Lru, true, 10, 1);
     haunt();
+    keyspace.renew_some(&mut Renewal::default(), NOW_MS);
+    assert_eq!(keyspace.usage.ghost_bytes(), 0);
+    keyspace.usage.set(Measure::Lfu, true, 10, 1);
+    haunt();
+    keyspace.renew_some(&mut Renewal::default(), NOW_MS);
+    assert_eq!(keyspace.usage.ghost_bytes(), 4 * 16);
+    // Without a limit of memory nothing is evicted.
+    keyspace.usage.set(Measure::Lfu, false, 10, 1);
     keyspace.renew_some(&mut Renewal::default(), NOW_MS);
     assert_eq!(keyspace.usage.ghost_bytes(), 0);
     keyspace.usage.set(Measure::Lfu, true, 10, 1);

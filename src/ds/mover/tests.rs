@@ -1,3 +1,5 @@
+//! Blocks of all kinds move; sparse runs are emptied. Structures have moves in their own random tests.
+
 use std::hint::black_box;
 
 use super::*;

@@ -105,10 +105,11 @@ impl<T: Item> Chunks<T> {
             return false;
         };
         let items = &mut chunk.items;
-        // SAFETY: the item is in the living block of the deque, which lies in one run.
-        if let Some(first) = items.front()
-            && unsafe { mover.wants((&raw const *first).cast()) }
-        {
+        let wants = items.front().is_some_and(|first| {
+            // SAFETY: the item is in the living block of the deque, which lies in one run.
+            unsafe { mover.wants((&raw const *first).cast()) }
+        });
+        if wants {
             let mut moved = VecDeque::with_capacity(items.capacity());
             moved.append(items);
             *items = moved;

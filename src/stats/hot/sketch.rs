@@ -82,10 +82,12 @@ impl Sketch {
 impl Bucket {
     /// An empty place, or else the one with the smallest sum.
     fn smallest(&self) -> usize {
+        if let Some(empty) = self.hashes.iter().position(|&hash| hash == 0) {
+            return empty;
+        }
         let mut smallest = 0;
         for way in 1..WAYS {
-            let key = |way: usize| (self.hashes[way] != 0, self.sums[way]);
-            if key(way) < key(smallest) {
+            if self.sums[way] < self.sums[smallest] {
                 smallest = way;
             }
         }
