@@ -299,7 +299,6 @@ pub fn write<R>(
             is_cut_off: false,
             rested_at: Instant::now(),
         };
-        keyspace.snapshot.note_buffer(recorder.out.capacity());
         let result = recorder.record(walk, &cut);
         let keys = recorder.keys;
         // Ends the thread.
@@ -388,6 +387,7 @@ struct Recorder<'a> {
 
 impl Recorder<'_> {
     fn record(&mut self, mut walk: Walk<'_>, cut: &Cut) -> Result<(), SnapshotError> {
+        self.snapshot.note_buffer(self.out.capacity());
         self.format.header(&mut self.out, cut);
         loop {
             let keys_before = self.keys;

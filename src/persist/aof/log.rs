@@ -406,7 +406,8 @@ impl<'a> Log<'a> {
         let figures = &self.shared.figures;
         let Err(failed) = result else {
             file.grow(pen.out.len());
-            self.has_written();
+            self.oplog.note_merged(emptied(&mut pen.out));
+            self.oplog.publish_written(pen.merge.last_seq());
             figures.unwritten_bytes.store(0, Ordering::Relaxed);
             if figures.write_errno.swap(0, Ordering::Relaxed) != 0 {
                 figures.errno.store(0, Ordering::Relaxed);
@@ -459,15 +460,6 @@ impl<'a> Log<'a> {
         // Nobody waits for a disk that takes nothing; what comes next is refused.
         self.oplog.publish_written(self.oplog.cut());
         Ok(false)
-    }
-
-    /// Everything that was drained is in the file.
-    fn has_written(&mut self) {
-        let pen = &mut *self.pen;
-        pen.out.clear();
-        pen.out.shrink_to(KEEP_BYTES_MAX);
-        self.oplog.note_merged(pen.out.capacity());
-        self.oplog.publish_written(pen.merge.last_seq());
     }
 
     /// Counts writes that meet a sync which takes too long, as Redis does.
@@ -726,6 +718,13 @@ struct Orders {
     stop: bool,
     /// There are orders to go over to other files that have not begun.
     has_switches: bool,
+}
+
+/// Empties a buffer, and gives back what it has too much; its room.
+fn emptied(buffer: &mut Vec<u8>) -> usize {
+    buffer.clear();
+    buffer.shrink_to(KEEP_BYTES_MAX);
+    buffer.capacity()
 }
 
 impl Open {
