@@ -158,76 +158,73 @@ fn measure(
     };
     let sequence = zipf.sequence(requests, case.is_drifting.then_some(room), SEED);
     for round in 0..options.rounds {
-        let mut servers = Vec::new();
-        for index in bench.order(round) {
-            let extra = ["--maxmemory-policy", case.policy];
-            servers.push((index, Contender::start(bench, index, mode, &extra)?));
-            if case.rate.is_none() {
-                // One at a time, where they would take each other's processors.
-                play_all(
-                    &mut servers,
-                    case,
-                    needs,
-                    room,
-                    &sequence,
-                    (&mut hits, &mut held),
-                )?;
+        let order = bench.order(round);
+        let groups: Vec<&[usize]> = match case.rate {
+            // One at a time, as they would take each other's processors.
+            None => order.chunks(1).collect(),
+            Some(_) => vec![&order],
+        };
+        for group in groups {
+            let mut servers = Vec::new();
+            for &index in group {
+                let extra = ["--maxmemory-policy", case.policy];
+                servers.push((index, Contender::start(bench, index, mode, &extra)?));
+            }
+            for (index, played) in play_all(&servers, case, needs, room, &sequence)? {
+                hits.push(index, played.hits);
+                held.push(index, played.held / 1000.0);
             }
         }
-        play_all(
-            &mut servers,
-            case,
-            needs,
-            room,
-            &sequence,
-            (&mut hits, &mut held),
-        )?;
     }
-    let ours = (held.median(0) * 1000.0) as usize;
-    let theirs = (held.median(1) * 1000.0) as usize;
-    let begin = requests / 2;
-    let at = |room: usize| ideal(&sequence, options.keys, room, BATCH, begin);
-    let (our, their) = (at(ours), at(theirs));
-    let best = zipf.best(ours);
-    let enough = match case.policy {
-        "allkeys-lru" => our.lru,
-        _ => best,
-    };
-    let target = Target::Above {
-        by: 1.0,
-        enough: enough - 1.0,
-    };
-    let (our, their) = (said_of(zipf, ours, &our), said_of(zipf, theirs, &their));
-    let note = format!("{}: ideal caches {our}; {their}.", case.label());
+    let (target, note) = judge(options.keys, case, zipf, &sequence, &held);
     let hits = hits.target((!options.quick).then_some(target));
     Ok((vec![hits, held], note))
 }
 
-/// What caches of so many keys would have had.
-fn said_of(zipf: &Zipf, keys: usize, ideal: &Ideal) -> String {
-    let best = zipf.best(keys);
-    let Ideal { lru, lfu } = ideal;
-    format!("of {keys} keys: LRU {lru:.2} %, LFU {lfu:.2} %, the most popular {best:.2} %")
+/// What is enough, given what ideal caches of as many keys get out of it; these figures as a line.
+fn judge(keys: u64, case: Case, zipf: &Zipf, sequence: &[u32], held: &Row) -> (Target, String) {
+    let ours = (held.median(0) * 1000.0) as usize;
+    let theirs = (held.median(1) * 1000.0) as usize;
+    let at = |room: usize| ideal(sequence, keys, room, BATCH, sequence.len() / 2);
+    let (our, their) = (at(ours), at(theirs));
+    let enough = match case.policy {
+        "allkeys-lru" => our.lru,
+        _ => zipf.best(ours),
+    };
+    let line = |keys: usize, ideal: &Ideal| {
+        let best = zipf.best(keys);
+        let Ideal { lru, lfu } = ideal;
+        format!("of {keys} keys: LRU {lru:.2} %, LFU {lfu:.2} %, the most popular {best:.2} %")
+    };
+    let note = format!(
+        "{}: ideal caches {}; {}.",
+        case.label(),
+        line(ours, &our),
+        line(theirs, &their)
+    );
+    let target = Target::Above {
+        by: 1.0,
+        enough: enough - 1.0,
+    };
+    (target, note)
 }
 
-/// Plays the sequence to all of the servers at the same time, and ends them.
+/// Plays the sequence to all of the servers at the same time.
 fn play_all(
-    servers: &mut Vec<(usize, Server)>,
+    servers: &[(usize, Server)],
     case: Case,
     needs: &[Needs],
     room: usize,
     sequence: &[u32],
-    (hits, held): (&mut Row, &mut Row),
-) -> Result<()> {
-    let limit = |index: usize| match case.room {
-        // The rival's, whoever it is.
-        Room::SameMemory => needs[1.min(needs.len() - 1)],
-        Room::SameKeys => needs[index],
-    };
-    let outcomes = thread::scope(|scope| -> Result<Vec<(usize, Played)>> {
+) -> Result<Vec<(usize, Played)>> {
+    thread::scope(|scope| {
         let mut players = Vec::new();
-        for (index, server) in servers.iter() {
-            let needs = limit(*index);
+        for (index, server) in servers {
+            let needs = match case.room {
+                // The rival's, whoever it is.
+                Room::SameMemory => needs[1.min(needs.len() - 1)],
+                Room::SameKeys => needs[*index],
+            };
             let player = move || play(server, case, needs, room, sequence);
             players.push((*index, scope.spawn(player)));
         }
@@ -237,13 +234,7 @@ fn play_all(
             outcomes.push((index, played));
         }
         Ok(outcomes)
-    })?;
-    for (index, played) in outcomes {
-        hits.push(index, played.hits);
-        held.push(index, played.held / 1000.0);
-    }
-    servers.clear();
-    Ok(())
+    })
 }
 
 /// What became of a sequence.
