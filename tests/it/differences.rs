@@ -102,6 +102,12 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
         reason: "other words, and where in which script an error came up is told in another way",
     },
     Difference {
+        peer: Some(Peer::Valkey9),
+        when: |w| w.0[0].starts_with("fcall") && w.has("fany") && w.has("save"),
+        allow: Allow::OtherError,
+        reason: "errors of redis.call say \"This Redis command\", as README says",
+    },
+    Difference {
         peer: Some(Peer::Redis7),
         when: |w| w.are("script", "show"),
         allow: Allow::AnyReply,
@@ -350,6 +356,18 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
         when: |w| w.is("debug") && w.0.iter().any(|a| a.contains('\0')),
         allow: Allow::OtherError,
         reason: "7.0 repeats the subcommand up to its first NUL",
+    },
+    Difference {
+        peer: None,
+        when: |w| w.is("bitfield") && w.has("sat") && w.has("set") && w.has("-9223372036854775808"),
+        allow: Allow::NotSent,
+        reason: "theirs overflows and takes the least number there is for one that is too large",
+    },
+    Difference {
+        peer: Some(Peer::Valkey9),
+        when: |w| w.is("msetex") && w.has("pxat") && w.has("2147483647"),
+        allow: Allow::NotSent,
+        reason: "keys of the past stay there until they are looked up, which DEBUG DIGEST-VALUE does not",
     },
     Difference {
         peer: Some(Peer::Redis7),

@@ -204,7 +204,9 @@ fn compare_docs(name: &str, our: &Reply, their: &Reply, wrong: &mut Vec<String>)
 #[test]
 fn defaults_of_directives_are_those_of_valkey() {
     // Where a server lives, or what Kivi decides for itself (see README).
-    const OWN: [&str; 15] = [
+    const OWN: [&str; 17] = [
+        "activedefrag",
+        "disable-thp",
         "syslog-ident",
         "port",
         "dir",
