@@ -202,6 +202,14 @@ pub struct SaveProgress {
     pub bytes: AtomicU64,
 }
 
+impl SaveProgress {
+    fn begin(&self, keys_total: u64) {
+        self.keys_total.store(keys_total, Ordering::Relaxed);
+        self.keys_processed.store(0, Ordering::Relaxed);
+        self.bytes.store(0, Ordering::Relaxed);
+    }
+}
+
 /// What a snapshot was.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Summary<R> {
@@ -262,10 +270,7 @@ pub fn write<R>(
         process::lower_thread_priority(BACKGROUND_NICE, BACKGROUND_SLICE);
         process::set_timer_slack(Duration::from_micros(1));
     }
-    let keys_total = cut.databases.iter().map(|(_, keys, _)| keys).sum();
-    progress.keys_total.store(keys_total, Ordering::Relaxed);
-    progress.keys_processed.store(0, Ordering::Relaxed);
-    progress.bytes.store(0, Ordering::Relaxed);
+    progress.begin(cut.databases.iter().map(|(_, keys, _)| keys).sum());
     std::thread::scope(|scope| {
         let (chunks, inbox) = sync_channel(CHUNKS_MAX);
         let (empty, returned) = sync_channel(CHUNKS_MAX);
@@ -294,7 +299,6 @@ pub fn write<R>(
             is_cut_off: false,
             rested_at: Instant::now(),
         };
-        keyspace.snapshot.note_buffer(recorder.out.capacity());
         let result = recorder.record(walk, &cut);
         let keys = recorder.keys;
         // Ends the thread.
@@ -383,6 +387,7 @@ struct Recorder<'a> {
 
 impl Recorder<'_> {
     fn record(&mut self, mut walk: Walk<'_>, cut: &Cut) -> Result<(), SnapshotError> {
+        self.snapshot.note_buffer(self.out.capacity());
         self.format.header(&mut self.out, cut);
         loop {
             let keys_before = self.keys;

@@ -112,7 +112,7 @@ fn object_tells_of_use_what_is_measured() {
     t.clock.advance(5999);
     let text = format!("1 encoding:embstr lru:{lru} lru_seconds_idle:5");
     assert_eq!(object(&mut t, "a FAST"), text);
-    let minutes = 1_700_000_005 / 60 & 0xffff;
+    let minutes = (1_700_000_005 / 60) & 0xffff;
     for maxmemory in ["0", "100gb"] {
         t.run(&format!("CONFIG SET maxmemory {maxmemory}"))
             .is("+OK");

@@ -406,9 +406,7 @@ impl<'a> Log<'a> {
         let figures = &self.shared.figures;
         let Err(failed) = result else {
             file.grow(pen.out.len());
-            pen.out.clear();
-            pen.out.shrink_to(KEEP_BYTES_MAX);
-            self.oplog.note_merged(pen.out.capacity());
+            self.oplog.note_merged(emptied(&mut pen.out));
             self.oplog.publish_written(pen.merge.last_seq());
             figures.unwritten_bytes.store(0, Ordering::Relaxed);
             if figures.write_errno.swap(0, Ordering::Relaxed) != 0 {
@@ -720,6 +718,13 @@ struct Orders {
     stop: bool,
     /// There are orders to go over to other files that have not begun.
     has_switches: bool,
+}
+
+/// Empties a buffer, and gives back what it has too much; its room.
+fn emptied(buffer: &mut Vec<u8>) -> usize {
+    buffer.clear();
+    buffer.shrink_to(KEEP_BYTES_MAX);
+    buffer.capacity()
 }
 
 impl Open {
