@@ -7,11 +7,11 @@
 //! (`ds::mover`), until that helps no more.
 //!
 //! - It holds one shard for some 64 keys at a time, and works a share of a processor that grows with what is wasted
-//!   ([`Settings::effort`]): `active-defrag-cycle-us` of work, then a rest.
+//!   (`Settings::effort`): `active-defrag-cycle-us` of work, then a rest.
 //! - Large collections are gone through in steps of their own, by key, without the shard in between.
 //! - While a snapshot is going on nothing is moved: it knows large values by where they are.
 //! - What is not data (buffers of clients, scripts) stays. A pass that gained little is not repeated at once
-//!   ([`Patience`]).
+//!   (`Patience`).
 //!
 //! Nothing of it can be seen but in memory and INFO: no key changes, nobody is told.
 

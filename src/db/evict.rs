@@ -3,12 +3,12 @@
 //! Whoever needs room calls [`Keyspace::evict_some`] while he holds no shard; whether there is room at all
 //! is asked elsewhere: here nothing is measured but what the keys that go have taken.
 //!
-//! - **Used least** (LRU, LFU, LRM), or any key: a [`hand`](Hand) goes round each shard, and all threads
+//! - **Used least** (LRU, LFU, LRM), or any key: a `hand` goes round each shard, and all threads
 //!   together go round the shards, so nobody looks at a key again before all others were looked at. For
 //!   each key that goes, `maxmemory-samples` keys are looked at; the best of what a thread has met are in
-//!   its [`Pool`], whichever shard or database they are in, and the very best goes first. What is looked
+//!   its `Pool`, whichever shard or database they are in, and the very best goes first. What is looked
 //!   at in one go is a run of whole lines of the table, asked for ahead (`ds::table`).
-//! - **Expires soonest** ([`soonest`]): the expiry index knows, so keys go in the order of their expiry.
+//! - **Expires soonest** (`soonest`): the expiry index knows, so keys go in the order of their expiry.
 //!
 //! Nobody waits for a shard that is in use while keys of others may go, and what was taken out is freed when no
 //! shard is held, large values by the lazy-free thread.

@@ -1,7 +1,7 @@
 //! How large values are: how many keys of each type have which size (INFO keysizes), and which are the
 //! largest (INFO bigkeys).
 //!
-//! Nothing of it is known until somebody asks. Then every shard gets a book ([`Sizes`]), each database
+//! Nothing of it is known until somebody asks. Then every shard gets a book (`Sizes`), each database
 //! is walked once, a slice of keys at a time, and from then on whoever changes a key takes it out of
 //! the book before and enters it again after: to know how ten million keys are spread takes no walk. When nobody
 //! has asked for a while the books are thrown away. Without them a write pays one predicted branch that it has
@@ -12,10 +12,10 @@
 //! what a file brings.
 //!
 //! Invariant: between two holds of a shard's lock its book holds each key of a database that has been
-//! walked, and of the others those before [`DbSizes::counted_to`], once, with the size that it has. Tests
+//! walked, and of the others those before `DbSizes::counted_to`, once, with the size that it has. Tests
 //! compare books with what a fresh walk counts after each command of all their sessions.
 //!
-//! To add a way in which keys change or leave: see `snapshot`. One in which keys come: [`Side::enter_size`].
+//! To add a way in which keys change or leave: see `snapshot`. One in which keys come: `Side::enter_size`.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

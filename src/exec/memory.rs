@@ -2,7 +2,7 @@
 //!
 //! How much is in use is the sum over all threads' counters. A worker adds it up once a millisecond, or when it has
 //! used up its allowance since; in between it looks only at its own counter, which costs a few nanoseconds. Far from the
-//! limit the allowance is a part of what is left, near to it [`SLACK_BYTES`]: by so much for each worker, and by one
+//! limit the allowance is a part of what is left, near to it `SLACK_BYTES`: by so much for each worker, and by one
 //! command, the limit may be exceeded at most.
 //!
 //! Keys are evicted before a command runs, whichever it is, and while no shard is held, as in Redis. What is evicted by

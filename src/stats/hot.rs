@@ -1,7 +1,7 @@
 //! Which keys cost most: processor time and bytes of the network, of a session that somebody starts and
 //! stops (HOTKEYS).
 //!
-//! Each worker counts for itself, in a [`Sketch`] for each metric; whoever asks adds them up. Nothing is
+//! Each worker counts for itself, in a `Sketch` for each metric; whoever asks adds them up. Nothing is
 //! counted unless a session is going on, which is one load and a predicted branch for each command
 //! ([`HotKeys::is_active`]).
 //!
