@@ -43,6 +43,8 @@ const PROCESS_FDS: u64 = 20;
 const WORKER_FDS: u64 = 4;
 /// Time between two runs of the cron.
 const CRON_TICK: Duration = Duration::from_millis(100);
+/// Between two slices of eviction in the background, each a fraction of it.
+const EVICTION_REST: Duration = Duration::from_millis(1);
 /// A lower `maxmemory` is warned of.
 const MAXMEMORY_LITTLE_BYTES: u64 = 1 << 20;
 /// How long running connections may take to end.
@@ -267,7 +269,8 @@ async fn evict(server: Arc<Server>) {
         loop {
             match evictor.slice(&server) {
                 Slice::Done => break,
-                Slice::More => tokio::task::yield_now().await,
+                // Those who are served meanwhile want the processor, too.
+                Slice::More => tokio::time::sleep(EVICTION_REST).await,
                 Slice::Barred => server.keyspace.gate.opened().await,
             }
         }
