@@ -1,15 +1,14 @@
 //! Much that goes at once: FLUSHALL of millions of keys, and what comes back of the memory when nine of
 //! ten keys are deleted.
 //!
-//! While FLUSHALL works, four clients GET a key each, a thousand times a second and at shifted moments,
-//! as for the start of a BGSAVE: their longest wait counts. The memory is read from `/proc/PID/status`
+//! While FLUSHALL works a few clients are watched, as for the start of a BGSAVE (`watch`): their longest
+//! wait counts. The memory is read from `/proc/PID/status`
 //! meanwhile, as the exact figure would walk the server's pages under a lock.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Context, Result, ensure};
 
 use crate::Bench;
 use crate::client::{Client, encode, numbered};
@@ -17,11 +16,9 @@ use crate::options::Mode;
 use crate::process;
 use crate::report::{Row, Table, Target};
 use crate::server::{Contender, Server};
+use crate::watch::watch;
 
 const BATCH: u64 = 100;
-const CLIENTS: u32 = 4;
-/// The time between a client's requests.
-const PERIOD: Duration = Duration::from_millis(1);
 /// How long the clients are watched before and after.
 const WATCHED: Duration = Duration::from_secs(1);
 /// The longest that memory may take to come back; what has not come by then counts so much.
@@ -73,12 +70,13 @@ fn flush(bench: &Bench, mode: Mode, how: &str) -> Result<[Row; 4]> {
             server.quiet()?;
             let full = process::rss_bytes_quick(server.pid())?;
             let mut flusher = server.connect()?;
-            let before = watch(&server, || {
+            let keys = bench.options.flush_keys;
+            let (before, ()) = watch(&server, keys, get, || {
                 thread::sleep(WATCHED);
                 Ok(())
             })?;
-            control.push(index, before.longest_ms);
-            let seen = watch(&server, || {
+            control.push(index, ms(before));
+            let (seen, (replied, back_after)) = watch(&server, keys, get, || {
                 let begin = Instant::now();
                 flusher.call(&[b"FLUSHALL", how.as_bytes()])?;
                 let replied = begin.elapsed();
@@ -93,12 +91,16 @@ fn flush(bench: &Bench, mode: Mode, how: &str) -> Result<[Row; 4]> {
                 Ok((replied, back))
             })
             .with_context(|| bench.contenders[index].name.clone())?;
-            longest.push(index, seen.longest_ms);
-            reply.push(index, seen.act.0.as_secs_f64() * 1000.0);
-            back.push(index, seen.act.1.as_secs_f64());
+            longest.push(index, ms(seen));
+            reply.push(index, ms(replied));
+            back.push(index, back_after.as_secs_f64());
         }
     }
     Ok([control, longest, reply, back])
+}
+
+fn ms(time: Duration) -> f64 {
+    time.as_secs_f64() * 1000.0
 }
 
 /// When the resident memory was below that many bytes.
@@ -109,56 +111,10 @@ fn back_after(server: &Server, bytes: u64, begin: Instant, limit: Duration) -> R
     Ok(begin.elapsed())
 }
 
-struct Watched<T> {
-    longest_ms: f64,
-    act: T,
-}
-
-/// The clients' longest wait while something is done.
-fn watch<T>(server: &Server, act: impl FnOnce() -> Result<T>) -> Result<Watched<T>> {
-    let done = AtomicBool::new(false);
-    let begin = Instant::now() + Duration::from_millis(20);
-    thread::scope(|scope| {
-        let mut clients = Vec::new();
-        for number in 0..CLIENTS {
-            let mut client = server.connect()?;
-            let (done, first) = (&done, begin + PERIOD * number / CLIENTS);
-            clients.push(scope.spawn(move || get_until(done, &mut client, number, first)));
-        }
-        thread::sleep(Duration::from_millis(100));
-        let acted = act();
-        done.store(true, Ordering::Relaxed);
-        let mut longest = Duration::ZERO;
-        for client in clients {
-            let slowest = client.join().map_err(|_| anyhow!("a client panicked"))??;
-            longest = longest.max(slowest);
-        }
-        Ok(Watched {
-            longest_ms: longest.as_secs_f64() * 1000.0,
-            act: acted?,
-        })
-    })
-}
-
-/// One client: the slowest of its GETs.
-fn get_until(
-    done: &AtomicBool,
-    client: &mut Client,
-    number: u32,
-    mut next: Instant,
-) -> Result<Duration> {
-    let key = numbered(b"key:", u64::from(number) * 1000);
-    let mut slowest = Duration::ZERO;
-    while !done.load(Ordering::Relaxed) {
-        thread::sleep(next.saturating_duration_since(Instant::now()));
-        let begin = Instant::now();
-        client.send(|out| encode(out, &[b"GET", &key]))?;
-        client.expect_replies(1)?;
-        slowest = slowest.max(begin.elapsed());
-        // What was missed during a pause is not made up for: the pause has been noted.
-        next = (next + PERIOD).max(Instant::now());
-    }
-    Ok(slowest)
+/// As [`Client::probe`], of a key that may go.
+fn get(client: &mut Client, request: &[u8]) -> Result<()> {
+    client.send(|out| out.extend_from_slice(request))?;
+    client.expect_replies(1)
 }
 
 /// What is deleted: the bytes of all values together are about the same.

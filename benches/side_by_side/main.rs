@@ -55,6 +55,7 @@ mod server;
 mod syscalls;
 mod tracking;
 mod types;
+mod watch;
 mod zipf;
 
 use std::fs;

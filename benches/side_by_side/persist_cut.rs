@@ -1,29 +1,24 @@
 //! The longest pause of any client at the start of a BGSAVE of many keys: the moment in which a
 //! server forks, or cuts in some other way.
 //!
-//! A few clients GET one key each, one request at a time, a thousand per second and client and at
-//! shifted moments, so that one of them meets every pause of a quarter of a millisecond and more.
-//! They do not keep the machine busy: what they wait for is the server. The same time without a
-//! BGSAVE is the control; it shows what the machine itself adds.
+//! A few clients are watched meanwhile (`watch`). The same time without a BGSAVE is the control; it
+//! shows what the machine itself adds.
 //!
 //! Both servers stay alive between the rounds, since filling them takes longer than all the rest.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Context, Result, ensure};
 
 use crate::Bench;
-use crate::client::{Client, encode, numbered};
+use crate::client::Client;
 use crate::options::Mode;
 use crate::persist_writer::fill;
 use crate::report::{Row, Table, Target};
 use crate::server::{Contender, Server};
+use crate::watch::{CLIENTS, PERIOD, watch};
 
-const CLIENTS: u64 = 4;
-/// The time between a client's requests.
-const PERIOD: Duration = Duration::from_millis(1);
 /// How long the clients are watched from the BGSAVE on.
 const WATCHED: Duration = Duration::from_millis(300);
 /// Starts of a BGSAVE per round: a start is short and takes little time to repeat.
@@ -79,11 +74,16 @@ struct Figures {
 
 fn observe(server: &Server, keys: u64) -> Result<Figures> {
     let mut saver = server.connect()?;
-    let (control, ()) = watch(server, keys, || Ok(()))?;
-    let (start, reply) = watch(server, keys, || {
+    let (control, ()) = watch(server, keys, Client::probe, || {
+        thread::sleep(WATCHED);
+        Ok(())
+    })?;
+    let (start, reply) = watch(server, keys, Client::probe, || {
         let begin = Instant::now();
         saver.call(&[b"BGSAVE"])?;
-        Ok(begin.elapsed())
+        let replied = begin.elapsed();
+        thread::sleep(WATCHED);
+        Ok(replied)
     })?;
     // The next start needs the end of this save.
     finish(&mut saver)?;
@@ -106,51 +106,4 @@ fn finish(saver: &mut Client) -> Result<()> {
     let status = saver.info_word("persistence", "rdb_last_bgsave_status")?;
     ensure!(status == "ok", "the BGSAVE ended with status {status}");
     Ok(())
-}
-
-/// The clients' longest wait while and after `act` is done.
-fn watch<T>(server: &Server, keys: u64, act: impl FnOnce() -> Result<T>) -> Result<(Duration, T)> {
-    let done = AtomicBool::new(false);
-    let begin = Instant::now() + Duration::from_millis(20);
-    thread::scope(|scope| {
-        let mut clients = Vec::new();
-        for number in 0..CLIENTS {
-            let mut client = server.connect()?;
-            let done = &done;
-            let first = begin + PERIOD * number as u32 / CLIENTS as u32;
-            let key = keys / CLIENTS * number;
-            clients.push(scope.spawn(move || get_until(done, &mut client, key, first)));
-        }
-        thread::sleep(begin + Duration::from_millis(50) - Instant::now());
-        let acted = act();
-        thread::sleep(WATCHED);
-        done.store(true, Ordering::Relaxed);
-        let mut longest = Duration::ZERO;
-        for client in clients {
-            let slowest = client.join().map_err(|_| anyhow!("a client panicked"))??;
-            longest = longest.max(slowest);
-        }
-        Ok((longest, acted?))
-    })
-}
-
-/// One client: the slowest of its GETs.
-fn get_until(
-    done: &AtomicBool,
-    client: &mut Client,
-    key: u64,
-    mut next: Instant,
-) -> Result<Duration> {
-    let mut request = Vec::new();
-    encode(&mut request, &[b"GET", &numbered(b"key:", key)]);
-    let mut slowest = Duration::ZERO;
-    while !done.load(Ordering::Relaxed) {
-        thread::sleep(next.saturating_duration_since(Instant::now()));
-        let begin = Instant::now();
-        client.probe(&request)?;
-        slowest = slowest.max(begin.elapsed());
-        // What was missed during a pause is not made up for: the pause has been noted.
-        next = (next + PERIOD).max(Instant::now());
-    }
-    Ok(slowest)
 }

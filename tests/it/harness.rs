@@ -387,6 +387,13 @@ pub(crate) fn finish(mut child: Child, what: &str) -> Output {
     }
 }
 
+/// Runs a program of the peers that takes a server's port as redis-cli does.
+pub(crate) fn run_on(server: &Server, program: &str, args: &[&str], stdin: &[u8]) -> Output {
+    let port = server.port.to_string();
+    let args = [&["-p", &port], args].concat();
+    run_tool(Path::new(program), &args, &[], stdin)
+}
+
 /// Runs a program of the peers (redis-cli, python, ...) with `stdin` and gives back its output.
 pub(crate) fn run_tool(
     program: &Path,

@@ -2,21 +2,15 @@
 //! HOTKEYS.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use crate::client::{Client, Reply, encode};
-use crate::harness::{Launch, Server, eventually, is_stand_in, needs, oracle, run_tool};
+use crate::harness::{Launch, Server, eventually, is_stand_in, needs, oracle, run_on};
 
 /// What redis-cli writes.
 fn cli(server: &Server, args: &[&str]) -> String {
-    let port = server.port.to_string();
-    let args: Vec<&str> = ["-p", &port]
-        .into_iter()
-        .chain(args.iter().copied())
-        .collect();
-    let output = run_tool(Path::new("redis-cli"), &args, &[], b"");
+    let output = run_on(server, "redis-cli", args, b"");
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
@@ -135,8 +129,7 @@ fn redis_cli_finds_the_keys_that_are_used_most() {
     // Without LFU there are no frequencies.
     let said = [&kivi, &redis].map(|server| {
         server.connect().cmd(&["SET", "key", "x"]);
-        let args = ["-p", &server.port.to_string(), "--hotkeys"];
-        let output = run_tool(Path::new("redis-cli"), &args, &[], b"");
+        let output = run_on(server, "redis-cli", &["--hotkeys"], b"");
         String::from_utf8_lossy(&output.stderr).into_owned()
     });
     assert!(

@@ -66,6 +66,12 @@ struct Pair {
 }
 
 impl Pair {
+    fn of(kivi: &Server, valkey: &Server) -> Pair {
+        Pair {
+            clients: [kivi, valkey].map(Server::connect),
+        }
+    }
+
     /// Sends the commands to both, one by one; the replies of each.
     fn run(&mut self, commands: &[Vec<Vec<u8>>]) -> [Vec<Vec<u8>>; 2] {
         let bytes: Vec<u8> = commands.iter().flat_map(|argv| encode(argv)).collect();
@@ -152,9 +158,7 @@ fn every_command_of_the_table() {
         return;
     };
     let kivi = Server::kivi(&[]);
-    let mut pair = Pair {
-        clients: [&kivi, &valkey].map(Server::connect),
-    };
+    let mut pair = Pair::of(&kivi, &valkey);
     let table = pair.clients[0].cmd(&["COMMAND"]);
     let mut commands: Vec<(String, i64)> = Vec::new();
     for row in table.items() {
@@ -214,9 +218,7 @@ fn commands_by_chance_when_memory_is_full() {
         "allkeys-lfu",
     ];
     for round in 1..=env_number("KIVI_TEST_ROUNDS", ROUNDS_DEFAULT) {
-        let mut pair = Pair {
-            clients: [&kivi, &valkey].map(Server::connect),
-        };
+        let mut pair = Pair::of(&kivi, &valkey);
         let mut commands = Generator::new(round);
         let policy = states[commands.rng.below(states.len())];
         pair.set(policy, "0");
@@ -248,12 +250,8 @@ fn what_is_queued_before_memory_is_full() {
         return;
     };
     let kivi = Server::kivi(&[]);
-    let mut pair = Pair {
-        clients: [&kivi, &valkey].map(Server::connect),
-    };
-    let mut control = Pair {
-        clients: [&kivi, &valkey].map(Server::connect),
-    };
+    let mut pair = Pair::of(&kivi, &valkey);
+    let mut control = Pair::of(&kivi, &valkey);
     let mut rng = Rng::new(7);
     let choices = [
         "SET k v",

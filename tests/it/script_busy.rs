@@ -4,13 +4,12 @@
 //! the middle by hand. Here connections, threads, signals and the end of the process come in. A script is
 //! known to be busy when others are told so.
 
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 
 use crate::client::{Client, Reply, encode, is_close};
 use crate::generate::Rng;
-use crate::harness::{Launch, Server, eventually, oracle, run_tool, send_signal};
+use crate::harness::{Launch, Server, eventually, oracle, run_on, send_signal};
 
 const FOR_EVER: &[&str] = &["EVAL", "while true do end", "0"];
 const KILLED: &str = "ERR Script killed by user with SCRIPT KILL. script: on @user_script:1.";
@@ -397,14 +396,8 @@ fn redis_cli_kills_a_script() {
     let server = start(&["--io-threads", "1"]);
     let (mut script, mut other) = (server.connect(), server.connect());
     begin(&mut script, &mut other, FOR_EVER);
-    let port = server.port.to_string();
     let cli = |args: &[&str]| {
-        let output = run_tool(
-            Path::new("redis-cli"),
-            &[&["-p", &port], args].concat(),
-            &[],
-            b"",
-        );
+        let output = run_on(&server, "redis-cli", args, b"");
         String::from_utf8_lossy(&output.stdout).into_owned()
     };
     assert!(cli(&["PING"]).starts_with("BUSY Redis is busy running a script."));

@@ -9,12 +9,12 @@
 //!
 //! Environment: `KIVI_TEST_STEPS` generated scripts per protocol; `KIVI_TEST_SEED` begins elsewhere.
 
-use std::path::Path;
-
 use crate::client::{Client, Raw, show, show_command};
 use crate::differential::may_be_in_script;
 use crate::generate::{Agree, Generator, Rng};
-use crate::harness::{Launch, Server, env_number, is_stand_in, needs, oracle, python, run_tool};
+use crate::harness::{
+    Launch, Server, env_number, is_stand_in, needs, oracle, python, run_on, run_tool,
+};
 
 const CORPUS: &str = include_str!("reference/scripts.txt");
 
@@ -562,12 +562,7 @@ fn redis_cli_runs_scripts_from_files() {
     let code = "redis.call('SET', KEYS[1], ARGV[1])\nreturn {KEYS[1], ARGV[1], ARGV[2]}\n";
     std::fs::write(&file, code).expect("a file");
     let run = |args: &[&str]| {
-        let port = kivi.port.to_string();
-        let args: Vec<&str> = ["-p", &port]
-            .into_iter()
-            .chain(args.iter().copied())
-            .collect();
-        let output = run_tool(Path::new("redis-cli"), &args, &[], b"");
+        let output = run_on(&kivi, "redis-cli", args, b"");
         String::from_utf8_lossy(&output.stdout).into_owned()
     };
     let file = file.to_str().expect("a path in UTF-8");

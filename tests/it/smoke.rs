@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Output;
 
-use crate::harness::{Server, is_stand_in, needs, python, run_tool};
+use crate::harness::{Server, is_stand_in, needs, python, run_on, run_tool};
 
 /// Runs redis-cli on `server`; panics unless it succeeds.
 fn cli(server: &Server, args: &[&str], stdin: &[u8]) -> Option<String> {
@@ -15,12 +15,7 @@ fn tool(name: &str, server: &Server, args: &[&str], stdin: &[u8], codes: &[i32])
     if !needs(name) {
         return None;
     }
-    let port = server.port.to_string();
-    let args: Vec<&str> = ["-p", &port]
-        .into_iter()
-        .chain(args.iter().copied())
-        .collect();
-    let output = run_tool(Path::new(name), &args, &[], stdin);
+    let output = run_on(server, name, args, stdin);
     Some(success(&format!("{name} {args:?}"), &output, codes))
 }
 

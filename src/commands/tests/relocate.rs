@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::Test;
-use super::snapshot::change;
+use super::snapshot::{EVERYTHING_LARGE, change};
 use crate::db::defrag::{DefragStats, Settings};
 use crate::util::rng::Rng;
 
@@ -14,12 +14,7 @@ fn nothing_changes_when_everything_is_moved() {
     for seed in 0..8 {
         let mut args = vec!["--enable-debug-command", "yes"];
         if seed % 2 == 1 {
-            // Everything large.
-            args.extend(["--list-max-listpack-size", "2"]);
-            args.extend(["--set-max-listpack-entries", "2"]);
-            args.extend(["--hash-max-listpack-entries", "2"]);
-            args.extend(["--zset-max-listpack-entries", "2"]);
-            args.extend(["--stream-node-max-entries", "3"]);
+            args.extend(EVERYTHING_LARGE);
         }
         let (mut still, mut moving) = (Test::with(&args), Test::with(&args));
         let mut rngs = [Rng::from_seed(seed), Rng::from_seed(seed)];

@@ -209,18 +209,27 @@ pub(super) fn change(test: &mut Test, rng: &mut Rng) {
     }
 }
 
+/// With these directives collections are large ones from the third element on.
+pub(super) const EVERYTHING_LARGE: [&str; 10] = [
+    "--list-max-listpack-size",
+    "2",
+    "--set-max-listpack-entries",
+    "2",
+    "--hash-max-listpack-entries",
+    "2",
+    "--zset-max-listpack-entries",
+    "2",
+    "--stream-node-max-entries",
+    "3",
+];
+
 #[test]
 fn a_snapshot_is_the_keyspace_of_its_moment() {
     for seed in 0..24 {
         let mut rng = Rng::from_seed(seed);
         let mut args = vec!["--enable-debug-command", "yes"];
         if seed % 2 == 1 {
-            // Everything large.
-            args.extend(["--list-max-listpack-size", "2"]);
-            args.extend(["--set-max-listpack-entries", "2"]);
-            args.extend(["--hash-max-listpack-entries", "2"]);
-            args.extend(["--zset-max-listpack-entries", "2"]);
-            args.extend(["--stream-node-max-entries", "3"]);
+            args.extend(EVERYTHING_LARGE);
         }
         let mut test = Test::with(&args);
         let server = test.session.server().clone();

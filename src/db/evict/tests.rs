@@ -22,17 +22,10 @@ const START_MS: u64 = 1_700_000_000_000;
 const SHARDS: [usize; 2] = [1, 64];
 const DB0: DbIndex = DbIndex(0);
 /// Every policy that evicts anything.
-const EVICTING: [Policy; 9] = [
-    Policy::AllKeysLru,
-    Policy::AllKeysLfu,
-    Policy::AllKeysLrm,
-    Policy::AllKeysRandom,
-    Policy::VolatileLru,
-    Policy::VolatileLfu,
-    Policy::VolatileLrm,
-    Policy::VolatileRandom,
-    Policy::VolatileTtl,
-];
+fn evicting() -> impl Iterator<Item = Policy> + Clone {
+    let all = Policy::ALL.into_iter();
+    all.filter(|policy| *policy != Policy::NoEviction)
+}
 
 /// Where a key is.
 type Place = (DbIndex, Vec<u8>);
@@ -160,7 +153,7 @@ fn name(number: usize) -> Vec<u8> {
 #[test]
 fn few_keys_go_in_the_exact_order() {
     for shards in SHARDS {
-        for policy in EVICTING.into_iter().filter(|policy| !policy.is_random()) {
+        for policy in evicting().filter(|policy| !policy.is_random()) {
             let mut full = Full::new(shards, policy, 64);
             let mut rng = Rng::from_seed(shards as u64);
             let mut order: Vec<u64> = (0..60).collect();
@@ -295,7 +288,7 @@ fn hits_are_those_of_an_exact_lru() {
 #[test]
 fn only_keys_with_a_ttl_are_volatile() {
     for shards in SHARDS {
-        for policy in EVICTING {
+        for policy in evicting() {
             let mut full = Full::new(shards, policy, 5);
             let mut expected = BTreeSet::new();
             let mut count = 0;
@@ -467,7 +460,7 @@ fn what_expires_soonest_goes_first() {
 
 #[test]
 fn as_much_goes_as_is_wanted() {
-    for policy in EVICTING {
+    for policy in evicting() {
         let mut full = Full::new(64, policy, 5);
         for number in 0..500 {
             let key = name(number);
@@ -504,7 +497,7 @@ fn as_much_goes_as_is_wanted() {
 
 #[test]
 fn nobody_waits_for_a_shard_that_is_in_use_while_there_are_others() {
-    for policy in EVICTING {
+    for policy in evicting() {
         let mut full = Full::new(64, policy, 5);
         for number in 0..2000 {
             full.put(DB0, &name(number), 0, Some(START_MS + 1000));
@@ -538,7 +531,7 @@ fn nobody_waits_for_a_shard_that_is_in_use_while_there_are_others() {
 fn threads_evict_together() {
     const THREADS: usize = 4;
     const EACH: usize = 6000;
-    for policy in EVICTING {
+    for policy in evicting() {
         let keyspace = Arc::new(Full::new(64, policy, 5).keyspace);
         let evicted = Arc::new(AtomicUsize::new(0));
         let threads: Vec<_> = (0..THREADS)
@@ -627,7 +620,7 @@ fn readers_and_flushes_may_come_between() {
             let (keyspace, stop) = (keyspace.clone(), stop.clone());
             thread::spawn(move || {
                 let mut sweep = Sweep::default();
-                let mut policies = EVICTING.into_iter().cycle();
+                let mut policies = evicting().cycle();
                 while !stop.load(Ordering::Relaxed) {
                     keyspace.evict_some(&mut sweep, START_MS, 300);
                     let policy = policies.next().unwrap();

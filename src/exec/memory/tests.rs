@@ -30,6 +30,11 @@ fn eval(test: &mut Test, name: &str, source: &str) -> String {
         .text()
 }
 
+fn evicted_keys(server: &Server) -> u64 {
+    let evicted_keys = &server.keyspace.eviction.evicted_keys;
+    evicted_keys.load(std::sync::atomic::Ordering::Relaxed)
+}
+
 #[test]
 fn what_may_need_memory_is_refused() {
     let before = ["SET k v", "RPUSH l a b", "SET n 1"];
@@ -324,14 +329,7 @@ fn nothing_goes_and_nobody_is_refused_in_certain_times() {
     set(&mut test, "maxmemory", "1");
     assert_eq!(Evictor::default().slice(&server), Slice::Done);
     server.persist.mark(Marks::LOADING, false);
-    assert_eq!(
-        server
-            .keyspace
-            .eviction
-            .evicted_keys
-            .load(std::sync::atomic::Ordering::Relaxed),
-        1
-    );
+    assert_eq!(evicted_keys(&server), 1);
     // An import: nothing may go, and there is no room.
     set(&mut test, "maxmemory", "0");
     set(&mut test, "import-mode", "yes");
@@ -363,12 +361,7 @@ fn the_background_frees_what_nobody_asks_for() {
     }
     let server = test.session.server().clone();
     let (evictor, keyspace) = (Evictor::default(), &server.keyspace);
-    let evicted = || {
-        keyspace
-            .eviction
-            .evicted_keys
-            .load(std::sync::atomic::Ordering::Relaxed)
-    };
+    let evicted = || evicted_keys(&server);
     assert_eq!(evictor.slice(&server), Slice::Done, "no limit");
     // By way of the settings: CONFIG SET would have the next command evict.
     let eviction = &keyspace.eviction;
@@ -401,11 +394,7 @@ fn a_command_has_no_more_time_than_it_is_given() {
     let eviction = &server.keyspace.eviction;
     eviction.pressure.set_tenacity(0);
     eviction.set(1, eviction.policy(), 5);
-    let evicted = || {
-        eviction
-            .evicted_keys
-            .load(std::sync::atomic::Ordering::Relaxed)
-    };
+    let evicted = || evicted_keys(&server);
     // There is something left to go, so it is not refused.
     test.run("SET a b").is("+OK");
     let first = evicted();
