@@ -1,6 +1,6 @@
 //! A source becomes a library: its first line is read, then it is run, which registers its functions.
 //!
-//! All texts are Valkey's.
+//! All texts are Valkey's, but for the one about too many functions.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -14,6 +14,10 @@ use crate::script::{ScriptFlags, Vm};
 use crate::spec::CmdError;
 use crate::spec::args::c_str;
 use crate::sys::lua::{Kind, Raise, Stack};
+
+/// Functions of a library at most: what keeps them in the interpreter does not get smaller again, so one library that
+/// registers for ever would leave no memory for others.
+const FUNCTIONS_MAX: usize = 1 << 16;
 
 const INVALID: CmdError = CmdError::text("ERR Invalid library metadata");
 const BAD_LIBRARY_NAME: CmdError = CmdError::text(
@@ -152,6 +156,9 @@ struct Registrar {
 
 impl Loader for Registrar {
     fn register(&mut self, loading: &mut Loading<'_>, stack: &mut Stack<'_>) -> Result<(), Raise> {
+        if self.registered.len() >= FUNCTIONS_MAX {
+            return fail(stack, "too many functions in a library");
+        }
         let registered = match stack.top() {
             1 if stack.kind(1) == Kind::Table => named(loading, stack)?,
             1 => {
