@@ -21,7 +21,7 @@ use crate::client::Signal;
 use crate::commands::CommandTable;
 use crate::config::{self, CheckAof, Config, ConfigStore, Field, Ping, Sources, Supervised};
 use crate::exec::load::{self, NotLoaded};
-use crate::exec::memory::{Evictor, Slice};
+use crate::exec::memory::{Evictor, Slice, counted_bytes};
 use crate::net::balance::Balance;
 use crate::net::listener::{self, Acceptor, Bound};
 use crate::net::worker;
@@ -421,7 +421,7 @@ fn apply_config(
 
 /// A limit that is lower than what is in use.
 fn warn_of_eviction(server: &Server, limit_bytes: u64) {
-    let used_bytes = alloc::allocated_bytes().saturating_sub(server.not_counted_bytes());
+    let used_bytes = counted_bytes(server);
     if limit_bytes > 0 && limit_bytes < used_bytes {
         tracing::warn!(
             "WARNING: the new maxmemory value set via CONFIG SET ({limit_bytes}) is smaller than the current memory \

@@ -154,9 +154,11 @@ fn info(ctx: &mut Ctx<'_>) -> CmdResult {
         crowd: OnceCell::new(),
         sizes: None,
     };
-    let needs_sizes = SECTIONS.iter().zip(wanted).any(|(section, wanted)| {
-        wanted && matches!(section.name, name if name == KEYSIZES.name || name == BIGKEYS.name)
-    });
+    let by_size = [KEYSIZES.name, BIGKEYS.name];
+    let needs_sizes = SECTIONS
+        .iter()
+        .zip(wanted)
+        .any(|(section, wanted)| wanted && by_size.contains(&section.name));
     if needs_sizes && !keysizes::count(&mut report, ctx.may_block) {
         ctx.db.give_way();
         return Ok(Next::Done);

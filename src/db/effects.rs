@@ -9,7 +9,7 @@
 use std::cell::Cell;
 
 use super::keyspace::{DbIndex, Keyspace};
-use super::lazyfree::is_large;
+use super::lazyfree::{Cause, is_large};
 use super::listen::Tracked;
 use super::notice::{self, Afterwards, Changed, Event, EventClass, Invalidated, Notices, Own};
 use super::oplog::{Draft, OpLog};
@@ -118,6 +118,31 @@ impl std::fmt::Debug for RareEffects {
             "{} keys ready, {values} values, {tables} tables",
             self.ready.len()
         )
+    }
+}
+
+impl Keyspace {
+    /// What follows from a key's having been taken out by the server itself, because it has expired or for
+    /// want of memory. Under its shard's lock.
+    pub(super) fn note_gone(
+        &self,
+        side: &mut Side,
+        effects: &mut Effects,
+        (db, hash): (DbIndex, u64),
+        entry: &mut Entry,
+        cause: Cause,
+    ) {
+        side.leave_size(db, hash, entry.view());
+        side.forget_fields(db, entry);
+        let key = entry.view().key();
+        if self.oplog.is_on() {
+            let deletion = self.lazyfree.deletion(cause);
+            self.oplog.append(db, [deletion, key].into_iter());
+        }
+        effects.touched(side, &self.tracked, hash, db, key);
+        let (class, event) = cause.event();
+        effects.notify(class, event, db, key);
+        side.waiters.end_with_key(db, key);
     }
 }
 

@@ -34,8 +34,7 @@ use crate::util::rng::Rng;
 
 use super::effects::Effects;
 use super::keyspace::{DbIndex, Keyspace, ShardData, ShardId};
-use super::lazyfree::{Cause, is_large};
-use super::notice::EventClass;
+use super::lazyfree::{Cause, is_large, weigh};
 use super::pressure::Pressure;
 use super::usage::{Measure, Stamp};
 use pool::{Candidate, Pool};
@@ -48,8 +47,6 @@ const TRIES_MAX: usize = 4 * SLICE_KEYS;
 const LOOK_KEYS: usize = 64;
 /// Candidates that are kept although their shards are in use.
 const BUSY_MAX: usize = 4;
-/// Elements of a large value that are looked at to learn how much memory it takes.
-const SIZE_SAMPLES: usize = 5;
 
 /// What to evict when memory is full (`maxmemory-policy`).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -238,8 +235,8 @@ struct Haul<'a> {
     bytes: u64,
     keys: usize,
     removed: &'a mut Vec<Entry>,
-    /// As [`Haul::removed`], for the lazy-free thread.
-    large: Vec<Entry>,
+    /// As [`Haul::removed`], for the lazy-free thread, each with what it takes.
+    large: Vec<(Entry, u64)>,
 }
 
 impl Haul<'_> {
@@ -289,7 +286,7 @@ impl Keyspace {
             _ => self.evict_idlest(sweep, policy, now_ms, &mut haul),
         };
         let (keys, bytes) = (haul.keys as u64, haul.bytes);
-        self.lazyfree.free_values(haul.large);
+        self.lazyfree.free_weighed(haul.large);
         removed.clear();
         sweep.removed = removed;
         if keys > 0 {
@@ -532,28 +529,22 @@ impl Keyspace {
         haul: &mut Haul<'_>,
     ) {
         let Hold { data, effects, .. } = hold;
-        let side = &mut data.side;
-        side.leave_size(db, hash, entry.view());
-        side.forget_fields(db, &mut entry);
-        let key = entry.view().key();
-        if self.oplog.is_on() {
-            let deletion = self.lazyfree.deletion(Cause::Eviction);
-            self.oplog.append(db, [deletion, key].into_iter());
-        }
-        effects.touched(side, &self.tracked, hash, db, key);
-        effects.notify(EventClass::EVICTED, "evicted", db, key);
-        side.waiters.end_with_key(db, key);
+        let key = (db, hash);
+        self.note_gone(&mut data.side, effects, key, &mut entry, Cause::Eviction);
         let is_large = is_large(&entry);
-        let samples = if is_large { SIZE_SAMPLES } else { 0 };
+        let bytes = match is_large {
+            true => weigh(entry.view()),
+            false => entry.view().alloc_bytes(0) as u64,
+        };
         if haul.keys == 0 {
             // While the shard is held: whoever finds the key gone knows of this.
             self.eviction.takers.fetch_add(1, Ordering::Relaxed);
         }
-        haul.bytes += entry.view().alloc_bytes(samples) as u64;
+        haul.bytes += bytes;
         haul.keys += 1;
         match (is_unsaved, is_large) {
             (true, _) => data.save_removed(&self.snapshot, db, entry),
-            (false, true) => haul.large.push(entry),
+            (false, true) => haul.large.push((entry, bytes)),
             (false, false) => haul.removed.push(entry),
         }
     }

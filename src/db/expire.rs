@@ -286,6 +286,10 @@ fn expire_slice(
     let mut effects = Effects::new(false, keyspace.interest.load());
     // What a snapshot still needs.
     let mut unsaved: Vec<(DbIndex, Entry)> = Vec::new();
+    let mut gone = |side: &mut Side, db, entry: &mut Entry| {
+        let key = (db, keyspace.hash(entry.view().key()));
+        keyspace.note_gone(side, &mut effects, key, entry, Cause::Expiry);
+    };
     for (db, table) in (0..).map(DbIndex).zip(&mut data.tables) {
         let first = removed.len();
         let budget = SLICE_KEYS - first;
@@ -298,12 +302,12 @@ fn expire_slice(
         }
         next_ms = next_ms.min(table.next_expire_at_ms());
         for entry in &mut removed[first..] {
-            expired(keyspace, &mut data.side, &mut effects, db, entry);
+            gone(&mut data.side, db, entry);
         }
     }
     data.stats.expired += unsaved.len() as u64;
     for (db, mut entry) in unsaved {
-        expired(keyspace, &mut data.side, &mut effects, db, &mut entry);
+        gone(&mut data.side, db, &mut entry);
         data.save_removed(&keyspace.snapshot, db, entry);
     }
     data.stats.expired += removed.len() as u64;
@@ -314,26 +318,6 @@ fn expire_slice(
     let next_at_ms = &keyspace.shard(id).next_expire_at_ms;
     next_at_ms.store(next_ms, Ordering::SeqCst);
     next_ms <= now_ms
-}
-
-/// What follows from a key's having been deleted. Under its shard's lock.
-fn expired(
-    keyspace: &Keyspace,
-    side: &mut Side,
-    effects: &mut Effects,
-    db: DbIndex,
-    entry: &mut Entry,
-) {
-    side.forget_fields(db, entry);
-    let key = entry.view().key();
-    side.leave_size(db, keyspace.hash(key), entry.view());
-    if keyspace.oplog.is_on() {
-        let deletion = keyspace.lazyfree.deletion(Cause::Expiry);
-        keyspace.oplog.append(db, [deletion, key].into_iter());
-    }
-    effects.touched(side, &keyspace.tracked, keyspace.hash(key), db, key);
-    effects.notify(EventClass::EXPIRED, "expired", db, key);
-    side.waiters.end_with_key(db, key);
 }
 
 /// Has the log repeat that fields of a hash were deleted; the hash goes with the last of them.

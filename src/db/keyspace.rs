@@ -387,11 +387,6 @@ impl Shard {
         self.next_expire_at_ms.load(Ordering::Relaxed) != u64::MAX
     }
 
-    /// The shard, if nobody uses it.
-    pub(super) fn try_lock(&self) -> Option<ShardGuard<'_, ShardData>> {
-        self.data.try_lock()
-    }
-
     pub(super) fn lock(&self) -> ShardGuard<'_, ShardData> {
         self.data.lock()
     }

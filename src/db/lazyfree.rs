@@ -25,6 +25,8 @@ use crate::ds::entry::{Entry, EntryRef, SHARED_MIN, ValueRef};
 use crate::ds::table::Table;
 use crate::sys::alloc;
 
+use super::notice::EventClass;
+
 /// Values of more elements than this are freed in the background. To hand over a smaller one costs more than to free it.
 const LAZYFREE_ELEMENTS_MIN: usize = 64;
 /// Strings of so many bytes are, too: their pages go back to the system at once, 4 KiB by 4 KiB (0.1 ms for a megabyte).
@@ -56,6 +58,17 @@ pub enum Cause {
     Expiry,
     /// A command has replaced it or taken everything out of it (`lazyfree-lazy-server-del`).
     Command,
+}
+
+impl Cause {
+    /// What is told of a key that goes.
+    pub(super) fn event(self) -> (EventClass, &'static str) {
+        match self {
+            Cause::Eviction => (EventClass::EVICTED, "evicted"),
+            Cause::Expiry => (EventClass::EXPIRED, "expired"),
+            Cause::Command => (EventClass::GENERIC, "del"),
+        }
+    }
 }
 
 /// What is to be freed.
@@ -109,12 +122,16 @@ impl LazyFree {
 
     /// Drops values in the background.
     pub fn free_values(&self, values: Vec<Entry>) {
+        let weighed = values.into_iter().map(|entry| {
+            let bytes = weigh(entry.view());
+            (entry, bytes)
+        });
+        self.free_weighed(weighed.collect());
+    }
+
+    /// As [`LazyFree::free_values`], of values of which it is known what they take.
+    pub(super) fn free_weighed(&self, values: Vec<(Entry, u64)>) {
         if !values.is_empty() {
-            let weigh = |entry: Entry| {
-                let bytes = weigh(entry.view());
-                (entry, bytes)
-            };
-            let values: Vec<_> = values.into_iter().map(weigh).collect();
             let bytes = values.iter().map(|(_, bytes)| bytes).sum();
             self.send(values.len() as u64, bytes, Work::Values(values));
         }
@@ -184,7 +201,7 @@ impl LazyFree {
 }
 
 /// What an entry will leave free, about.
-fn weigh(entry: EntryRef<'_>) -> u64 {
+pub(super) fn weigh(entry: EntryRef<'_>) -> u64 {
     match entry.value() {
         // Somebody else keeps it, a reply that is on its way: it goes with that.
         ValueRef::Shared(shared) if Arc::strong_count(shared) > 1 => 0,
@@ -192,39 +209,52 @@ fn weigh(entry: EntryRef<'_>) -> u64 {
     }
 }
 
+/// Some entries, and what they will leave free together.
+struct Sample {
+    entries: u64,
+    bytes: u64,
+}
+
+impl Sample {
+    /// Of so many entries of each table.
+    fn of<'t>(tables: impl Iterator<Item = &'t Table<Entry>>, each: usize) -> Sample {
+        let none = Sample {
+            entries: 0,
+            bytes: 0,
+        };
+        let entries = tables.flat_map(|table| table.iter().take(each));
+        entries.fold(none, |sample, entry| Sample {
+            entries: sample.entries + 1,
+            bytes: sample.bytes.saturating_add(weigh(entry)),
+        })
+    }
+
+    /// What a table with such entries will leave free.
+    fn weigh(&self, table: &Table<Entry>) -> u64 {
+        let of_entries = u128::from(self.bytes) * table.len() as u128;
+        let of_entries = of_entries / u128::from(self.entries.max(1));
+        let of_entries = u64::try_from(of_entries).unwrap_or(u64::MAX / 2);
+        (table.memory_bytes() as u64).saturating_add(of_entries)
+    }
+}
+
 /// About what a table will leave free.
 pub(super) fn weigh_table(table: &Table<Entry>) -> u64 {
-    let entries = table.iter().take(TABLE_SAMPLES);
-    let (samples, bytes) = entries.fold((0, 0u64), |(samples, bytes), entry| {
-        (samples + 1, bytes.saturating_add(weigh(entry)))
-    });
-    let mean_bytes = bytes / u64::max(samples, 1);
-    (table.memory_bytes() as u64).saturating_add(mean_bytes.saturating_mul(table.len() as u64))
+    Sample::of(std::iter::once(table), TABLE_SAMPLES).weigh(table)
 }
 
 /// Each table with about what it will leave free, and the sum.
 fn weigh_tables(tables: Vec<Table<Entry>>) -> (Vec<(Table<Entry>, u64)>, u64) {
     let each = (FLUSHED_SAMPLES / tables.len().max(1)).clamp(1, TABLE_SAMPLES);
-    let (mut samples, mut sampled_bytes) = (0u64, 0u64);
     // Tables are alike, since keys are spread over them by their hashes.
-    for table in tables.iter().take(FLUSHED_SAMPLES) {
-        for entry in table.iter().take(each) {
-            samples += 1;
-            sampled_bytes = sampled_bytes.saturating_add(weigh(entry));
-        }
-    }
-    let of_entries = |len: usize| {
-        let bytes = u128::from(sampled_bytes) * len as u128 / u128::from(samples.max(1));
-        u64::try_from(bytes).unwrap_or(u64::MAX / 2)
-    };
+    let sample = Sample::of(tables.iter().take(FLUSHED_SAMPLES), each);
     let weigh = |table: Table<Entry>| {
-        let bytes = (table.memory_bytes() as u64).saturating_add(of_entries(table.len()));
+        let bytes = sample.weigh(&table);
         (table, bytes)
     };
     let weighed: Vec<_> = tables.into_iter().map(weigh).collect();
-    let bytes = weighed
-        .iter()
-        .fold(0u64, |sum, (_, bytes)| sum.saturating_add(*bytes));
+    let sum = |sum: u64, (_, bytes): &(_, u64)| sum.saturating_add(*bytes);
+    let bytes = weighed.iter().fold(0, sum);
     (weighed, bytes)
 }
 

@@ -28,14 +28,12 @@ use crate::ds::entry::{Entry, EntryMut, EntryRef, Meta};
 use crate::ds::table::{Slot, Table};
 
 use super::keyspace::{DbIndex, Keyspace, ShardData, ShardId};
-use super::lazyfree::weigh_table;
+use super::lazyfree::{weigh, weigh_table};
 
 /// Collections of more elements are opened, not copied. Few in tests, which have small collections.
 const COPIED_ELEMENTS_MAX: usize = if cfg!(test) { 4 } else { 128 };
 /// How many hashes are looked at to find out whether fields of any expire.
 const FIELD_LOOKS_MAX: usize = 256;
-/// Elements of a large value that are looked at to learn how much memory it takes.
-const SIZE_SAMPLES: usize = 5;
 /// How long the walk waits for a collection that is on its way from one place to another.
 const RETRY: Duration = Duration::from_micros(100);
 
@@ -286,7 +284,7 @@ impl ShardData {
         match is_large(entry.view()) {
             // Dropping it leaves it to the walk.
             true => {
-                let bytes = entry.view().alloc_bytes(SIZE_SAMPLES) as u64;
+                let bytes = weigh(entry.view());
                 snapshot.open(db_then, db, entry.view_mut(), bytes);
             }
             false => mine.hold(snapshot, db_then, entry),
@@ -522,7 +520,7 @@ impl Walk<'_> {
         for key in keys {
             if let Some(slot) = table.find(self.keyspace.hash(&key), &key) {
                 let mut entry = table.remove(slot);
-                let bytes = entry.view().alloc_bytes(SIZE_SAMPLES) as u64;
+                let bytes = weigh(entry.view());
                 let snapshot = &self.keyspace.snapshot;
                 snapshot.open(db, db, entry.view_mut(), bytes);
             }

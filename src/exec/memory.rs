@@ -153,12 +153,15 @@ impl Memory {
     ) -> Room {
         let keyspace = &server.keyspace;
         let mut sweep = self.sweep.borrow_mut();
-        let (mut started, mut is_sure) = (None, false);
+        let mut started = None;
         let spare_bytes = (limit_bytes / SPARE_PART).min(SPARE_BYTES);
         loop {
             let used_bytes = self.used_bytes(server, limit_bytes, now_ms);
             if used_bytes <= limit_bytes {
                 return Room::Made;
+            }
+            if started.is_some_and(|started| is_over(started, patience)) {
+                return Room::NotYet;
             }
             let want_bytes = used_bytes - limit_bytes + spare_bytes;
             match keyspace.evict_some(&mut sweep, now_ms, want_bytes) {
@@ -169,20 +172,9 @@ impl Memory {
                 Evicted::Nothing if self.sum(server, limit_bytes, now_ms) <= limit_bytes => {
                     return Room::Made;
                 }
-                // Others may just have taken what there was to see.
-                Evicted::Nothing if !is_sure => {
-                    is_sure = true;
-                    continue;
-                }
                 Evicted::Nothing => return Room::None,
             }
-            if self.used_bytes(server, limit_bytes, now_ms) <= limit_bytes {
-                return Room::Made;
-            }
-            let started = *started.get_or_insert_with(tsc::ticks);
-            if is_over(started, patience) {
-                return Room::NotYet;
-            }
+            started.get_or_insert_with(tsc::ticks);
         }
     }
 
@@ -218,7 +210,7 @@ impl Memory {
 }
 
 /// What counts against the limit: not what will be free soon, since other keys would go for it.
-fn counted_bytes(server: &Server) -> u64 {
+pub fn counted_bytes(server: &Server) -> u64 {
     let not_counted_bytes = server.not_counted_bytes() + server.keyspace.lazyfree.pending_bytes();
     alloc::allocated_bytes().saturating_sub(not_counted_bytes)
 }

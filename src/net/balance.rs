@@ -67,9 +67,9 @@ impl Balance {
             last_at = Instant::now();
             for (worker, last_ns) in last.iter_mut().enumerate() {
                 let cpu_ns = self.crew.cpu_ns(worker);
-                let used = cpu_ns.saturating_sub(*last_ns).saturating_mul(1000) / elapsed_ns;
-                self.busy_per_mille[worker].store(used as u32, Ordering::Relaxed);
                 let used_ns = cpu_ns.saturating_sub(*last_ns);
+                let used = used_ns.saturating_mul(1000) / elapsed_ns;
+                self.busy_per_mille[worker].store(used as u32, Ordering::Relaxed);
                 if rests[worker].note(used_ns, used) {
                     self.crew.rest(worker);
                 }

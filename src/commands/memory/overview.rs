@@ -104,7 +104,7 @@ impl Overview {
             side_bytes: census.side_bytes + keyspace.usage.ghost_bytes() as u64,
             pubsub_bytes: server.pubsub.memory_bytes() as u64,
             stats_bytes: server.stats.memory_bytes(),
-            snapshot_bytes: keyspace.snapshot.held_bytes(),
+            snapshot_bytes: keyspace.snapshot.kept_bytes(),
         }
     }
 

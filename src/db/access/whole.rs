@@ -208,7 +208,7 @@ impl Access<'_> {
             match self.locks.peek(id) {
                 Some(data) => add(data),
                 None => {
-                    if let Some(data) = self.keyspace.shard(id).try_lock() {
+                    if let Some(data) = self.keyspace.try_claim(id) {
                         add(&data);
                     }
                 }

@@ -56,16 +56,13 @@ impl<T: Item> Table<T> {
     ) -> usize {
         // NO_EXPIRY is never reached.
         let now_ms = now_ms.min(NO_EXPIRY - 1);
-        self.clock_ms = now_ms;
-        if now_ms < self.next_expire_at_ms {
-            return 0;
-        }
-        self.take_due(now_ms, budget, f)
+        self.take_expiring_until((now_ms, now_ms), budget, f)
     }
 
     /// Takes out items that expire at `until_ms` or before although that is not yet due: it is
     /// `now_ms`. Else as [`Self::take_expired_unsaved`]. Of what expires at nearly the same time
     /// (`until_ms` included) any may come first.
+    #[inline]
     pub fn take_expiring_until(
         &mut self,
         (now_ms, until_ms): (u64, u64),
