@@ -23,6 +23,8 @@ pub mod persist;
 pub mod script;
 pub mod stats;
 // The keyspace.
+pub mod acl;
+
 pub mod db;
 // Types of values and their encodings.
 pub mod value;

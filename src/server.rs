@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::Notify;
 
+use crate::acl::Acl;
 use crate::client::Registry;
 use crate::client::inbox::OutputClass;
 use crate::client::pause::Pause;
@@ -59,6 +60,8 @@ pub enum Lifecycle {
 pub struct Server {
     /// The dataset.
     pub keyspace: Keyspace,
+    /// Users, and what they may do.
+    pub acl: Arc<Acl>,
     /// Connected clients.
     pub clients: Arc<Registry>,
     /// Channels.
@@ -142,6 +145,7 @@ impl Server {
                 config.databases,
                 KeyHash::process(HashFunction::Fast),
             ),
+            acl: Arc::default(),
             monitors: Monitors::new(clients.clone()),
             clients,
             pubsub: pubsub.clone(),
@@ -170,6 +174,7 @@ impl Server {
             channels: event_channels,
         };
         let _ = server.keyspace.observer.set(Box::new(teller));
+        server.acl.set_default_password(&config.requirepass);
         server.follow(&server.config_store.lock());
         server
     }
@@ -273,6 +278,9 @@ impl Server {
             },
         )?;
         self.follow(&store);
+        if store.config().requirepass != self.config().requirepass {
+            self.acl.set_default_password(&store.config().requirepass);
+        }
         *self.config.write() = store.config();
         *self.config_store.lock() = store;
         self.config_epoch.fetch_add(1, Ordering::AcqRel);

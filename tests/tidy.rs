@@ -14,15 +14,17 @@ use std::path::{Path, PathBuf};
 /// it may name only itself.
 const LAYERS: &[&[&str]] = &[
     &["boot"],
-    &["net"],
+    // The socket for RESP, and the one for browsers.
+    &["net", "http"],
     &["exec"],
     &["commands"],
     &["server"],
     // They deliver to clients.
     &["pubsub", "tracking"],
     &[
-        "config", "client", "stats", "cluster", "repl", "persist", "script", "acl",
+        "config", "client", "stats", "cluster", "repl", "persist", "script",
     ],
+    &["acl"],
     &["db"],
     &["value"],
     &["spec"],

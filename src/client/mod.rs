@@ -8,7 +8,6 @@
 //!
 //! To add a field to CLIENT LIST: a field here, its text in `commands::client`.
 
-pub mod auth;
 pub mod bell;
 pub mod inbox;
 pub mod memory;
@@ -27,6 +26,7 @@ use std::task::Waker;
 
 use parking_lot::Mutex;
 
+use crate::acl::{Acl, DEFAULT_USER, Login, Rights, User};
 use crate::db::{DbIndex, Outcome, Waiter};
 use crate::ds::footprint::block_bytes;
 use crate::resp::write::ReplyWriter;
@@ -73,6 +73,8 @@ pub struct Client {
     pub shared: Arc<Shared>,
     /// The selected database.
     pub db: DbIndex,
+    /// Who it is, and what it may do.
+    pub login: Login,
     /// AUTH succeeded, or none was needed.
     pub authenticated: bool,
     /// CLIENT REPLY.
@@ -101,10 +103,35 @@ pub struct Client {
 
 impl Client {
     /// A fresh client of the default user.
-    pub fn new(shared: Arc<Shared>, authenticated: bool) -> Client {
+    pub fn new(shared: Arc<Shared>, acl: &Acl) -> Client {
+        let user = acl.default_user().clone();
+        *shared.user.lock() = Some(user.clone());
+        let login = Login::new(user);
+        Client::logged_in(shared, login, !acl.must_log_in())
+    }
+
+    /// A client that may do everything, and has no user that anybody could change: replays a log.
+    pub fn internal(shared: Arc<Shared>) -> Client {
+        let user = User::new(DEFAULT_USER.as_bytes(), Rights::unrestricted());
+        Client::logged_in(shared, Login::new(Arc::new(user)), true)
+    }
+
+    /// Acts for a client whose connection waits: as the user that this one is now.
+    pub fn on_behalf(shared: Arc<Shared>, acl: &Acl) -> Client {
+        let user = shared.user().unwrap_or_else(|| acl.default_user().clone());
+        Client::logged_in(shared, Login::new(user), true)
+    }
+
+    /// What stands in for a client while that is elsewhere.
+    pub fn stand_in(of: &Client) -> Client {
+        Client::logged_in(of.shared.clone(), of.login.clone(), of.authenticated)
+    }
+
+    fn logged_in(shared: Arc<Shared>, login: Login, authenticated: bool) -> Client {
         Client {
             shared,
             db: DbIndex::default(),
+            login,
             authenticated,
             reply: ReplyMode::On,
             no_touch: false,
@@ -126,8 +153,10 @@ impl Client {
         self.shared.db.store(db.0, Ordering::Relaxed);
     }
 
-    /// AUTH: whether the client has proved who it is.
-    pub fn set_authenticated(&mut self, authenticated: bool) {
+    /// Becomes this user, and has proved it or not.
+    pub fn log_in(&mut self, user: Arc<User>, authenticated: bool) {
+        *self.shared.user.lock() = Some(user.clone());
+        self.login = Login::new(user);
         self.authenticated = authenticated;
         self.shared
             .authenticated
@@ -302,12 +331,19 @@ pub struct Shared {
     counted: Mutex<Counted>,
     /// What it waits for in a blocking command.
     waiter: Mutex<Option<Arc<Waiter>>>,
+    /// Who it is; `None` until it is served.
+    user: Mutex<Option<Arc<User>>>,
     inbox: Mutex<Inbox>,
     signals: AtomicU8,
     waker: Mutex<Option<Waker>>,
 }
 
 impl Shared {
+    /// Who the client is; `None` until it is served.
+    pub fn user(&self) -> Option<Arc<User>> {
+        self.user.lock().clone()
+    }
+
     /// True while it has subscribed to anything.
     pub fn is_subscriber(&self) -> bool {
         let mut counts = self.subscriptions.iter();
@@ -517,6 +553,7 @@ impl Registry {
             is_silent: AtomicBool::new(false),
             counted: Mutex::default(),
             paused: AtomicBool::new(false),
+            user: Mutex::default(),
             authenticated: AtomicBool::new(false),
             worker: AtomicUsize::new(0),
             move_to: AtomicUsize::new(0),

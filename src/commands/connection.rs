@@ -5,8 +5,8 @@
 //! Two rows are no commands: `POST` and `Host:` are how a web page's request begins that was aimed
 //! at this port. Their flag makes `exec` cut the connection off, and they appear nowhere.
 
+use crate::acl::DEFAULT_USER;
 use crate::client::ReplyMode;
-use crate::client::auth::{self, DEFAULT_USER};
 use crate::db::DbIndex;
 use crate::server::REDIS_VERSION;
 use crate::spec::{AclCategories, CmdError, Flags, Group, Secrets};
@@ -121,7 +121,7 @@ fn auth(ctx: &mut Ctx<'_>) -> CmdResult {
     let first = ctx.args.bytes()?;
     let (user, password) = match ctx.args.option() {
         Some(password) => (first, password),
-        None if ctx.config.requirepass.is_empty() => {
+        None if !ctx.server.acl.must_log_in() => {
             return Err(CmdError::text(
                 "ERR AUTH <password> called without any password configured for the default user. \
                  Are you sure your configuration is correct?",
@@ -137,8 +137,8 @@ fn auth(ctx: &mut Ctx<'_>) -> CmdResult {
 
 /// Makes the client `user`, if the password is right. A client that fails stays what it was.
 fn log_in(ctx: &mut Ctx<'_>, user: &[u8], password: &[u8]) -> Result<(), CmdError> {
-    if auth::may_log_in(&ctx.config.requirepass, user, password) {
-        ctx.client.set_authenticated(true);
+    if let Some(user) = ctx.server.acl.log_in(user, password) {
+        ctx.client.log_in(user, true);
         return Ok(());
     }
     ctx.server.stats.auth_denied.fetch_add(1, Ordering::Relaxed);
@@ -166,7 +166,7 @@ fn hello(ctx: &mut Ctx<'_>) -> CmdResult {
     if let Some((user, password)) = options.credentials {
         log_in(ctx, user, password)?;
     }
-    if !ctx.client.authenticated && !ctx.config.requirepass.is_empty() {
+    if !ctx.client.authenticated && ctx.server.acl.must_log_in() {
         return Err(CmdError::text(
             "NOAUTH HELLO must be called with the client already authenticated, otherwise the \
              HELLO <proto> AUTH <user> <pass> option can be used to authenticate the client and \
@@ -283,7 +283,8 @@ fn reset(ctx: &mut Ctx<'_>) -> CmdResult {
     let client = &mut *ctx.client;
     client.end_transaction(&mut ctx.db);
     client.select(DbIndex::default());
-    client.set_authenticated(ctx.config.requirepass.is_empty());
+    let acl = &ctx.server.acl;
+    client.log_in(acl.default_user().clone(), !acl.must_log_in());
     client.set_no_touch(false);
     client.set_import_source(false);
     client.shared.no_evict.store(false, Ordering::Relaxed);

@@ -158,9 +158,9 @@ pub(super) fn not_in_multi(command: &Registered) -> CmdError {
 }
 
 #[inline]
-fn authenticated(_: &Server, admission: &Admission<'_>, _: u64) -> Verdict {
+fn authenticated(server: &Server, admission: &Admission<'_>, _: u64) -> Verdict {
     let open = admission.command.row.flags.has(Flags::NO_AUTH);
-    match !open && must_authenticate(admission.client, admission.config) {
+    match !open && must_authenticate(admission.client, server) {
         true => Verdict::Refuse(CmdError::NoAuth),
         false => Verdict::Run,
     }
@@ -169,8 +169,8 @@ fn authenticated(_: &Server, admission: &Admission<'_>, _: u64) -> Verdict {
 /// True for a client that has to say its password first. When there is none any more, nobody has
 /// to.
 #[inline]
-pub(super) fn must_authenticate(client: &Client, config: &Config) -> bool {
-    !client.authenticated && !config.requirepass.is_empty()
+pub(super) fn must_authenticate(client: &Client, server: &Server) -> bool {
+    !client.authenticated && server.acl.must_log_in()
 }
 
 /// Makes room before a command runs, whichever it is; refuses those that may need more when there is none.

@@ -54,7 +54,7 @@ pub fn start<E: Borrow<Exec> + 'static>(
             return Ok((exec, Flow::Done));
         }
     };
-    let stand_in = Client::new(client.shared.clone(), client.authenticated);
+    let stand_in = Client::stand_in(client);
     let mut client_of_it = std::mem::replace(client, stand_in);
     let mut replies = ReplyWriter::new();
     replies.set_resp3(out.is_resp3());

@@ -123,7 +123,7 @@ impl Exec {
             return db.effects;
         }
         let mut out = ReplyWriter::new();
-        let mut client = Client::new(first.client.clone(), true);
+        let mut client = Client::on_behalf(first.client.clone(), &self.server.acl);
         let command = self.table.by_id(first.waiter.waiting.command);
         let mut ctx = Ctx {
             args: Args::new(first.waiter.waiting.request.argv(), 1),
@@ -208,7 +208,7 @@ impl Exec {
 
     /// Makes a context that of a waiter's command.
     fn go_in_for<'a>(&'a self, ctx: &mut Ctx<'a>, waiting: &'a Waiting, client: &Arc<Shared>) {
-        *ctx.client = Client::new(client.clone(), true);
+        *ctx.client = Client::on_behalf(client.clone(), &self.server.acl);
         ctx.client.db = waiting.db;
         ctx.command = self.table.by_id(waiting.command);
         ctx.args = Args::new(waiting.request.argv(), 1);

@@ -671,7 +671,7 @@ impl Exec {
     /// Answers a request that is in no row. Who has not authenticated does not learn that.
     fn refuse_unknown(&self, error: CmdError, client: &mut Client, out: &mut ReplyWriter) -> Flow {
         client.shared.last_command.store(0, Ordering::Relaxed);
-        let error = match admit::must_authenticate(client, &self.config()) {
+        let error = match admit::must_authenticate(client, &self.server) {
             true => CmdError::NoAuth,
             false => error,
         };

@@ -44,7 +44,7 @@ impl Replay {
         let endpoint = Endpoint::local("?:0");
         let shared = server.clients.connect(endpoint, -1, server.clock.unix_ms());
         server.clients.disconnect(shared.id);
-        let mut client = Client::new(shared, true);
+        let mut client = Client::internal(shared);
         client.may_block = false;
         Replay {
             config: server.config(),

@@ -40,13 +40,13 @@ impl Session {
 
     /// A client of `server` that comes from elsewhere.
     pub fn at(server: Arc<Server>, table: Arc<CommandTable>, endpoint: Endpoint) -> Session {
-        let authenticated = server.config().requirepass.is_empty();
         let shared = server.clients.connect(endpoint, -1, server.clock.unix_ms());
         let exec = Exec::new(server.clone(), table);
+        let client = Client::new(shared, &server.acl);
         Session {
             server,
             exec: Some(exec),
-            client: Client::new(shared, authenticated),
+            client,
             out: ReplyWriter::new(),
             #[cfg(test)]
             calls: 0,

@@ -631,7 +631,7 @@ impl Connection {
 
     /// True for a client that everything is allowed: also one that came before the password was taken away.
     fn authenticated(&self, worker: &Worker) -> bool {
-        self.client.authenticated || worker.exec.config().requirepass.is_empty()
+        self.client.authenticated || !worker.exec.server.acl.must_log_in()
     }
 
     /// Parses and runs what is in `bytes`, writes the replies; how much was used, and what is to be done.

@@ -305,7 +305,7 @@ impl Acceptor {
                 .fetch_add(1, Ordering::Relaxed);
             return socket.write_last_word(b"-ERR max number of clients reached\r\n");
         }
-        let open = config.requirepass.is_empty();
+        let open = !server.acl.must_log_in();
         if config.protected_mode && open && !endpoint.local {
             server
                 .stats
@@ -316,7 +316,7 @@ impl Acceptor {
         let shared = server
             .clients
             .connect(endpoint, socket.fd(), server.clock.unix_ms());
-        let client = Client::new(shared, open);
+        let client = Client::new(shared, &server.acl);
         self.crew
             .send(self.balance.place(), Parcel::new(socket, client));
     }

@@ -65,7 +65,7 @@ impl House {
         let socket = Socket::Tcp(accepted);
         let now_ms = self.server.clock.unix_ms();
         let shared = self.server.clients.connect(endpoint, socket.fd(), now_ms);
-        let client = Client::new(shared.clone(), true);
+        let client = Client::new(shared.clone(), &self.server.acl);
         self.crew.send(0, Parcel::new(socket, client));
         (peer, shared)
     }

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use super::*;
+use crate::acl::Acl;
 use crate::client::Endpoint;
 use crate::resp::write::ReplyWriter;
 
@@ -12,7 +13,7 @@ const SUBJECTS: [Subject; 3] = [Subject::Channel, Subject::Pattern, Subject::Sha
 
 fn client(clients: &Registry) -> Client {
     let endpoint = Endpoint::local("");
-    Client::new(clients.connect(endpoint, -1, 0), true)
+    Client::new(clients.connect(endpoint, -1, 0), &Acl::default())
 }
 
 /// The last words of the messages that came since the last call.

@@ -9,7 +9,7 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
-use crate::client::auth::DEFAULT_USER;
+use crate::acl::DEFAULT_USER;
 use crate::client::{ClientId, Shared};
 use crate::commands::Ctx;
 use crate::spec::{Args, CmdError};

@@ -11,7 +11,7 @@
 use std::io::Write as _;
 use std::sync::atomic::Ordering::Relaxed;
 
-use crate::client::auth::DEFAULT_USER;
+use crate::acl::DEFAULT_USER;
 use crate::client::subscriptions::Subject;
 use crate::client::tracking::Mode;
 use crate::client::{ClientId, Shared, Signal};
