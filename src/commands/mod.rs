@@ -38,6 +38,7 @@ mod hash;
 mod hotkeys;
 mod hyperloglog;
 mod info;
+mod latency;
 mod list;
 mod lolwut;
 mod memory;
@@ -48,6 +49,7 @@ mod scan;
 mod scripting;
 mod server;
 mod set;
+mod slowlog;
 mod sort;
 mod stream;
 mod string;
@@ -268,6 +270,8 @@ pub const FAMILIES: &[&[Command]] = &[
     function::COMMANDS,
     monitor::COMMANDS,
     hotkeys::COMMANDS,
+    slowlog::COMMANDS,
+    latency::COMMANDS,
 ];
 
 /// The value of a key of this type to be read; an error if it has another one.

@@ -10,3 +10,4 @@ pub mod long_double;
 pub mod lzf;
 pub mod num;
 pub mod rng;
+pub mod spikes;
