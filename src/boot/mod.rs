@@ -98,11 +98,13 @@ pub fn run(sources: &Sources) -> anyhow::Result<()> {
     alloc::set_background_thread(config.jemalloc_bg_thread);
     let server = Arc::new(Server::new(store, Clock::real()));
     own_data_directory(&server)?;
+    start_audit(&server)?;
     let served = serve(&server, Arc::new(table), bound, level, supervision);
     drop(pid_file);
     if let Some(path) = &server.config().unixsocket {
         let _ = fs::remove_file(path);
     }
+    server.audit.stop();
     served?;
     tracing::info!("Kivi is now ready to exit, bye bye...");
     Ok(())
@@ -196,6 +198,18 @@ fn own_data_directory(server: &Server) -> anyhow::Result<()> {
     server.persist.own_dir(&config.dir).map_err(|error| {
         tracing::error!("{error}");
         error.into()
+    })
+}
+
+/// Begins the audit log, if there is to be one: before anybody is served.
+fn start_audit(server: &Server) -> anyhow::Result<()> {
+    let Some(path) = &server.config().audit_log_file else {
+        return Ok(());
+    };
+    server.audit.start(path).map_err(|error| {
+        let text = format!("Can't open the audit log {}: {error}", path.display());
+        tracing::error!("{text}");
+        anyhow::anyhow!(text)
     })
 }
 

@@ -12,6 +12,7 @@ use super::kind::{
 };
 use crate::db::Policy;
 use crate::ds::stream;
+use crate::spec::AclCategories;
 use crate::value::Limits;
 
 macro_rules! fields {
@@ -164,6 +165,10 @@ fields! {
     /// Entries kept of large replies.
     CommandlogLargeReplyMaxLen commandlog_large_reply_max_len: u64
         = "commandlog-large-reply-max-len";
+    /// File of the audit log; none: there is no such log.
+    AuditLogFile audit_log_file: Option<PathBuf> = "audit-log-file";
+    /// Categories whose commands are in it, whatever becomes of them.
+    AuditLogCategories audit_log_categories: AclCategories = "audit-log-categories";
     /// Keep keys and values of users out of the log.
     HideUserDataFromLog hide_user_data_from_log: bool = "hide-user-data-from-log";
     /// Milliseconds after which others are told that a script is running.

@@ -425,6 +425,7 @@ impl Exec {
             argv,
             client,
             failed,
+            error: None,
             out,
             mark,
             is_hot,

@@ -329,14 +329,15 @@ impl Exec {
             Ok(()) => run.vm.reply(out, &mut |text, is_counted| {
                 failures += 1;
                 if !is_counted {
-                    self.worker.lock().error(text);
+                    self.worker.lock().script_error(text);
                 }
             }),
             Err(failure) => {
                 failures = 1;
-                match failure.is_counted {
-                    true => out.error(&failure.error.reply()),
-                    false => self.write_error(&failure.error, out),
+                let text = failure.error.reply();
+                out.error(&text);
+                if !failure.is_counted {
+                    self.worker.lock().script_error(&text);
                 }
             }
         }

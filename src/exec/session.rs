@@ -86,6 +86,7 @@ impl Session {
         let mut moment = exec.begin();
         let (client, out) = (&mut self.client, &mut self.out);
         exec.end_wait(waiter, outcome, client, out, &mut moment);
+        exec.end(&mut moment);
         let reply = self.out.to_vec();
         self.out.clear();
         Some(reply)

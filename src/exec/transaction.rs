@@ -301,6 +301,7 @@ impl Exec {
             argv,
             client: ctx.client,
             failed,
+            error: result.as_ref().err(),
             out: ctx.out,
             mark,
             is_hot,

@@ -27,6 +27,8 @@ use super::{Exec, Moment, hot};
 
 /// Ticks may have been taken for a little longer than they are: what is this part below a bound is looked at, too.
 const DRIFT_PART: u64 = 64;
+/// What stands around the text of an error.
+const ERROR_LINE_BYTES: u64 = 3;
 /// Codes of errors that say that a user may not do it.
 const DENIED_CODES: [&[u8]; 3] = [b"NOPERM", b"NOAUTH", b"WRONGPASS"];
 
@@ -70,6 +72,8 @@ pub(super) struct Ran<'a> {
     pub(super) argv: Argv<'a>,
     pub(super) client: &'a Client,
     pub(super) failed: bool,
+    /// The error that is yet to be replied.
+    pub(super) error: Option<&'a CmdError>,
     /// Where its reply is, and where that begins.
     pub(super) out: &'a ReplyWriter,
     pub(super) mark: Mark,
@@ -143,9 +147,11 @@ impl Exec {
             true => 0,
             false => hot::request_bytes(argv) as u64,
         };
-        let reply_bytes = match ran.client.is_heard() {
-            true => ran.out.len_since(ran.mark) as u64,
-            false => 0,
+        let error = ran.error.map(CmdError::reply);
+        let reply_bytes = match (&error, ran.client.is_heard()) {
+            (_, false) => 0,
+            (Some(text), true) => ERROR_LINE_BYTES + text.len() as u64,
+            (None, true) => ran.out.len_since(ran.mark) as u64,
         };
         if ran.is_hot {
             let bytes = request_bytes + reply_bytes;
@@ -157,8 +163,11 @@ impl Exec {
         };
         self.server.keyspace.spikes.took(event, ticks);
         if self.server.audit.is_on() {
-            let error = ran.out.error_code_at(ran.mark).filter(|_| ran.failed);
-            let told = self.audited(command, argv, ran.client, ran.by_script, error);
+            let code = match &error {
+                Some(text) => Some(code_of(text)),
+                None => ran.out.error_code_at(ran.mark).filter(|_| ran.failed),
+            };
+            let told = self.audited(command, argv, ran.client, ran.by_script, code);
             moment.tell(told.map(Told::Audited), ran.place);
         }
         if !flags.has(Flags::SKIP_COMMANDLOG) {
@@ -226,8 +235,8 @@ impl Exec {
             return;
         }
         let reply = error.reply();
-        let code = reply.split(|&byte| byte == b' ').next();
-        if let Some(audited) = self.audited(command, argv, client, by_script, code) {
+        let code = code_of(&reply);
+        if let Some(audited) = self.audited(command, argv, client, by_script, Some(code)) {
             self.write_audited(&audited);
         }
     }
@@ -286,6 +295,11 @@ impl Moment {
             self.told.insert(place.unwrap_or(last).min(last), told);
         }
     }
+}
+
+/// What an error's text begins with.
+fn code_of(text: &[u8]) -> &[u8] {
+    text.split(|&byte| byte == b' ').next().unwrap_or_default()
 }
 
 fn is_denied(code: &[u8]) -> bool {
