@@ -20,6 +20,10 @@ use crate::db::DbIndex;
 use crate::resp::parse::Argv;
 use crate::spec::Command;
 
+mod outline;
+
+pub use outline::{Context, Entry, Log, Reason};
+
 /// The user that a connection begins as.
 pub const DEFAULT_USER: &str = "default";
 
@@ -99,8 +103,8 @@ pub enum Denial {
     Key(usize),
     /// The channel at this argument.
     Channel(usize),
-    /// The database.
-    Database,
+    /// The database that this argument names; 0: the one that the client works in.
+    Database(usize),
 }
 
 /// A user. See the module's text.
@@ -168,6 +172,12 @@ impl Login {
         &self.rights
     }
 
+    /// Whether something has changed since the last [`Login::renew`].
+    #[inline]
+    pub fn has_moved(&self) -> bool {
+        self.version != self.user.version.load(Ordering::Acquire)
+    }
+
     /// Takes over what has changed.
     #[inline]
     pub fn renew(&mut self) {
@@ -179,6 +189,8 @@ impl Login {
 
 /// All users.
 pub struct Acl {
+    /// ACL LOG.
+    pub log: outline::Log,
     users: RwLock<BTreeMap<Vec<u8>, Arc<User>>>,
     default: Arc<User>,
 }
@@ -188,6 +200,7 @@ impl Default for Acl {
         let default = Arc::new(User::new(DEFAULT_USER.as_bytes(), Rights::unrestricted()));
         let users = [(DEFAULT_USER.into(), default.clone())];
         Acl {
+            log: outline::Log::default(),
             users: RwLock::new(users.into()),
             default,
         }
