@@ -23,13 +23,14 @@ use crate::config::{self, CheckAof, Config, ConfigStore, Field, Ping, Sources, S
 use crate::exec::load::{self, NotLoaded};
 use crate::exec::memory::{Evictor, Slice, counted_bytes};
 use crate::net::balance::Balance;
-use crate::net::listener::{self, Acceptor, Bound};
+use crate::net::listener::{self, Acceptor, Bound, Kind};
 use crate::net::worker;
 use crate::persist::aof;
 use crate::persist::rdb::check;
 use crate::persist::state::Marks;
 use crate::server::{Lifecycle, Server, rewriting, saving};
 use crate::sys::{alloc, process, title, tsc};
+use crate::tls::Tls;
 use crate::util::clock::Clock;
 
 mod cron;
@@ -55,6 +56,7 @@ const LOAD_UNSEEN_MAX: Duration = Duration::from_millis(100);
 
 /// A request to bind other addresses, and where the answer goes.
 struct Rebind {
+    kinds: &'static [Kind],
     before: Config,
     after: Config,
     answer: std::sync::mpsc::SyncSender<Result<(), String>>,
@@ -84,6 +86,14 @@ pub fn run(sources: &Sources) -> anyhow::Result<()> {
     fit_maxclients(&mut store)?;
     let config = store.config();
     listener::warn_of_short_backlog(&config);
+    let tls = Tls::default();
+    if config.tls_port > 0 {
+        tls.configure(&config).map_err(|error| {
+            tracing::error!("{error}");
+            tracing::error!("Failed to configure TLS. Check logs for more info.");
+            anyhow::Error::from(error).context("Failed to configure TLS")
+        })?;
+    }
     // Logged, since a daemon has no terminal any more; the error ends the process.
     let bound = match listener::bind(&config) {
         Ok(bound) if bound.is_empty() => bail!("Configured to not listen anywhere, exiting."),
@@ -96,7 +106,9 @@ pub fn run(sources: &Sources) -> anyhow::Result<()> {
     let pid_file = PidFile::write(&config);
     alloc::start(!config.disable_thp);
     alloc::set_background_thread(config.jemalloc_bg_thread);
-    let server = Arc::new(Server::new(store, Clock::real()));
+    let mut server = Server::new(store, Clock::real());
+    server.tls = tls;
+    let server = Arc::new(server);
     own_data_directory(&server)?;
     let served = serve(&server, Arc::new(table), bound, level, supervision);
     drop(pid_file);
@@ -327,16 +339,26 @@ async fn stop_on_signal(server: Arc<Server>, signals: io::Result<Signals>) {
 /// Binds other addresses when CONFIG SET asks for it; the old ones again when that fails.
 async fn rebind(acceptor: Arc<Acceptor>, mut inbox: mpsc::UnboundedReceiver<Rebind>) {
     while let Some(Rebind {
+        kinds,
         before,
         after,
         answer,
     }) = inbox.recv().await
     {
-        acceptor.stop_tcp().await;
+        for kind in kinds {
+            acceptor.stop_kind(*kind).await;
+        }
         let bind = |config: &Config| {
-            let bound = listener::bind_tcp(config).map_err(|error| error.to_string())?;
-            acceptor.listen(bound).map_err(|error| error.to_string())
+            let mut bound = Vec::new();
+            for kind in kinds {
+                bound.extend(match kind {
+                    Kind::Tls => listener::bind_tls(config),
+                    Kind::Tcp | Kind::Unix => listener::bind_tcp(config),
+                }?);
+            }
+            acceptor.listen(bound)
         };
+        let bind = |config: &Config| bind(config).map_err(|error| error.to_string());
         let result = bind(&after);
         if result.is_err()
             && let Err(error) = bind(&before)
@@ -397,25 +419,75 @@ fn apply_config(
             warn_of_eviction(server, after.maxmemory_bytes);
             Ok(())
         }
-        // One CONFIG SET may change both: the second finds nothing left to do.
-        Field::Bind | Field::Port if is_serving(server) => {
-            let (answer, result) = std::sync::mpsc::sync_channel(1);
-            let (before, after) = (before.clone(), after.clone());
-            let gone = |_| "the server is stopping".to_owned();
-            rebinds
-                .send(Rebind {
-                    before,
-                    after,
-                    answer,
-                })
-                .map_err(|_| gone(()))?;
-            let result = result.recv().map_err(|_| gone(()))?;
-            result.map_err(|error| {
-                tracing::warn!("{error}");
-                "Unable to listen on this port".to_owned()
-            })
+        Field::Bind => move_listeners(server, &rebinds, &[Kind::Tcp, Kind::Tls], before, after),
+        Field::Port => move_listeners(server, &rebinds, &[Kind::Tcp], before, after),
+        Field::TlsPort => {
+            configure_tls(server, after)?;
+            move_listeners(server, &rebinds, &[Kind::Tls], before, after)
         }
+        field if is_of_tls(field) => configure_tls(server, after),
         _ => Ok(()),
+    })
+}
+
+/// Fields that a TLS context is made of.
+fn is_of_tls(field: Field) -> bool {
+    use Field::*;
+    matches!(
+        field,
+        TlsCertFile
+            | TlsKeyFile
+            | TlsKeyFilePass
+            | TlsCaCertFile
+            | TlsCaCertDir
+            | TlsAuthClients
+            | TlsProtocols
+            | TlsCiphers
+            | TlsCipherSuites
+            | TlsPreferServerCiphers
+            | TlsSessionCaching
+            | TlsSessionCacheSize
+            | TlsSessionCacheTimeout
+    )
+}
+
+/// Speaks TLS to new connections as the directives say, if it is spoken at all.
+fn configure_tls(server: &Server, after: &Config) -> Result<(), String> {
+    if after.tls_port == 0 {
+        return Ok(());
+    }
+    server.tls.configure(after).map_err(|error| {
+        tracing::warn!("{error}");
+        "Unable to update TLS configuration. Check server logs.".to_owned()
+    })
+}
+
+/// Listens at the new addresses, or at the old ones if that is impossible.
+fn move_listeners(
+    server: &Server,
+    rebinds: &mpsc::UnboundedSender<Rebind>,
+    kinds: &'static [Kind],
+    before: &Config,
+    after: &Config,
+) -> Result<(), String> {
+    if !is_serving(server) {
+        return Ok(());
+    }
+    let (answer, result) = std::sync::mpsc::sync_channel(1);
+    let (before, after) = (before.clone(), after.clone());
+    let gone = |_| "the server is stopping".to_owned();
+    rebinds
+        .send(Rebind {
+            kinds,
+            before,
+            after,
+            answer,
+        })
+        .map_err(|_| gone(()))?;
+    let result = result.recv().map_err(|_| gone(()))?;
+    result.map_err(|error| {
+        tracing::warn!("{error}");
+        "Unable to listen on this port".to_owned()
     })
 }
 
@@ -521,7 +593,7 @@ fn process_title(config: &Config) -> String {
         .replace("{listen-addr}", &listen)
         .replace("{server-mode}", "")
         .replace("{port}", &config.port.to_string())
-        .replace("{tls-port}", "0")
+        .replace("{tls-port}", &config.tls_port.to_string())
         .replace("{unixsocket}", &unixsocket.to_string_lossy())
         .replace("{config-file}", "")
         .trim_end()
