@@ -30,11 +30,12 @@ use crate::persist::rdb::check;
 use crate::persist::state::Marks;
 use crate::server::{Lifecycle, Server, rewriting, saving};
 use crate::sys::{alloc, process, title, tsc};
-use crate::tls::Tls;
 use crate::util::clock::Clock;
 
 mod cron;
+mod hangup;
 mod log;
+mod tls;
 
 /// File descriptors that are not clients, at least: listeners, logs, epoll, the reserve.
 const RESERVED_FDS_MIN: u64 = 32;
@@ -86,14 +87,7 @@ pub fn run(sources: &Sources) -> anyhow::Result<()> {
     fit_maxclients(&mut store)?;
     let config = store.config();
     listener::warn_of_short_backlog(&config);
-    let tls = Tls::default();
-    if config.tls_port > 0 {
-        tls.configure(&config).map_err(|error| {
-            tracing::error!("{error}");
-            tracing::error!("Failed to configure TLS. Check logs for more info.");
-            anyhow::Error::from(error).context("Failed to configure TLS")
-        })?;
-    }
+    let tls = tls::at_start(&config)?;
     // Logged, since a daemon has no terminal any more; the error ends the process.
     let bound = match listener::bind(&config) {
         Ok(bound) if bound.is_empty() => bail!("Configured to not listen anywhere, exiting."),
@@ -147,6 +141,10 @@ fn serve(
         tokio::spawn(rebind(acceptor.clone(), rebind_inbox));
         tokio::spawn(run_cron(server.clone()));
         tokio::spawn(evict(server.clone()));
+        tokio::spawn(tls::auto_reload(server.clone()));
+        let reloading = server.clone();
+        let jobs: Vec<hangup::Job> = vec![Box::new(move || tls::reload(&reloading))];
+        tokio::spawn(hangup::on_hangup(jobs));
         // Before anyone is told that we are ready: from then on a signal ends the server in order.
         tokio::spawn(stop_on_signal(server.clone(), Signals::new()));
         server.enter(Lifecycle::Loading);
@@ -422,43 +420,11 @@ fn apply_config(
         Field::Bind => move_listeners(server, &rebinds, &[Kind::Tcp, Kind::Tls], before, after),
         Field::Port => move_listeners(server, &rebinds, &[Kind::Tcp], before, after),
         Field::TlsPort => {
-            configure_tls(server, after)?;
+            tls::configure(server, after)?;
             move_listeners(server, &rebinds, &[Kind::Tls], before, after)
         }
-        field if is_of_tls(field) => configure_tls(server, after),
+        field if tls::is_of(field) => tls::configure(server, after),
         _ => Ok(()),
-    })
-}
-
-/// Fields that a TLS context is made of.
-fn is_of_tls(field: Field) -> bool {
-    use Field::*;
-    matches!(
-        field,
-        TlsCertFile
-            | TlsKeyFile
-            | TlsKeyFilePass
-            | TlsCaCertFile
-            | TlsCaCertDir
-            | TlsAuthClients
-            | TlsProtocols
-            | TlsCiphers
-            | TlsCipherSuites
-            | TlsPreferServerCiphers
-            | TlsSessionCaching
-            | TlsSessionCacheSize
-            | TlsSessionCacheTimeout
-    )
-}
-
-/// Speaks TLS to new connections as the directives say, if it is spoken at all.
-fn configure_tls(server: &Server, after: &Config) -> Result<(), String> {
-    if after.tls_port == 0 {
-        return Ok(());
-    }
-    server.tls.configure(after).map_err(|error| {
-        tracing::warn!("{error}");
-        "Unable to update TLS configuration. Check server logs.".to_owned()
     })
 }
 

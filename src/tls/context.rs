@@ -175,7 +175,7 @@ pub struct Context {
     pub handshakes: Arc<ServerConfig>,
     /// The server's certificate.
     pub certificate: Option<CertificateFacts>,
-    /// The first certificate of those who sign the peers.
+    /// Of those who sign the peers the certificate that ends first.
     pub authority: Option<CertificateFacts>,
     digest: [u8; 32],
 }
@@ -189,7 +189,10 @@ impl Context {
         let authorities = authorities(config, &materials)?;
         let facts_of = |der: &CertificateDer<'_>| CertificateFacts::of(der);
         let certificate = key.cert.first().and_then(facts_of);
-        let authority = authorities.first().and_then(facts_of);
+        let authority = authorities
+            .iter()
+            .filter_map(facts_of)
+            .min_by_key(|facts| facts.expires_at_secs);
         let builder = ServerConfig::builder_with_provider(provider.clone())
             .with_protocol_versions(&versions)
             .map_err(|error| not_configured(format!("Failed to configure ciphers: {error}")))?;

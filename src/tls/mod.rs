@@ -75,6 +75,11 @@ impl Tls {
         Ok(Reloaded::Changed)
     }
 
+    /// TLS is spoken no longer.
+    pub fn clear(&self) {
+        *self.context.write() = None;
+    }
+
     fn replace(&self, context: Context) {
         *self.context.write() = Some(Arc::new(context));
     }
