@@ -20,6 +20,7 @@ use crate::persist::disk::RealDisk;
 use crate::pubsub::PubSub;
 use crate::script::Scripts;
 use crate::stats::Stats;
+use crate::tls::Tls;
 use crate::tracking::Tracking;
 use crate::util::clock::Clock;
 use crate::util::rng;
@@ -69,6 +70,8 @@ pub struct Server {
     pub pubsub: Arc<PubSub>,
     /// Client-side caching.
     pub tracking: Arc<Tracking>,
+    /// What TLS is spoken with.
+    pub tls: Tls,
     event_channels: Arc<EventChannels>,
     /// Those who are shown every command.
     pub monitors: Monitors,
@@ -151,6 +154,7 @@ impl Server {
             clients,
             pubsub: pubsub.clone(),
             tracking: tracking.clone(),
+            tls: Tls::default(),
             event_channels: event_channels.clone(),
             pause: Pause::default(),
             stats: Stats::default(),

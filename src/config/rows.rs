@@ -159,30 +159,30 @@ const NETWORK: &[Directive] = &[
 ];
 
 const TLS: &[Directive] = &[
-    row("tls-port", int(0, 65535), "0", Later).doc("TCP port for TLS clients; 0 opens none."),
-    row("tls-cert-file", ANY, "", Later).doc("Server certificate (PEM)."),
-    row("tls-key-file", ANY, "", Later).doc("Private key of the server certificate (PEM)."),
-    row("tls-key-file-pass", SECRET, "", Later).doc("Password of the private key."),
+    row("tls-port", int(0, 65535), "0", Working).doc("TCP port for TLS clients; 0 opens none."),
+    row("tls-cert-file", ANY, "", Working).reapplied().doc("Server certificate (PEM)."),
+    row("tls-key-file", ANY, "", Working).reapplied().doc("Private key of the server certificate (PEM)."),
+    row("tls-key-file-pass", SECRET, "", Working).reapplied().doc("Password of the private key."),
     row("tls-client-cert-file", ANY, "", Later)
         .doc("Certificate to show on outgoing connections, if it differs from the server's."),
     row("tls-client-key-file", ANY, "", Later).doc("Private key of the outgoing certificate."),
     row("tls-client-key-file-pass", SECRET, "", Later).doc("Password of the outgoing private key."),
-    row("tls-dh-params-file", ANY, "", Later)
-        .doc("Diffie-Hellman parameters for old OpenSSL versions."),
-    row("tls-ca-cert-file", ANY, "", Later).doc("File of certificates that sign the peers."),
-    row("tls-ca-cert-dir", ANY, "", Later).doc("Folder of certificates that sign the peers."),
+    row("tls-dh-params-file", ANY, "", Accepted)
+        .doc("Parameters of a key exchange that Kivi does not offer: it has ECDHE only."),
+    row("tls-ca-cert-file", ANY, "", Working).reapplied().doc("File of certificates that sign the peers."),
+    row("tls-ca-cert-dir", ANY, "", Working).reapplied().doc("Folder of certificates that sign the peers."),
     row(
         "tls-auth-clients",
         Kind::Word(&["no", "yes", "optional"]),
         "yes",
-        Later,
+        Working,
     )
     .doc("Whether clients must show a certificate: `yes`, `no` or `optional`."),
     row(
         "tls-auth-clients-user",
         Kind::Word(&["CN", "URI", "off"]),
         "off",
-        Later,
+        Working,
     )
     .doc(
         "Logs a client in as the user that its certificate names, by common name or \
@@ -190,20 +190,20 @@ const TLS: &[Directive] = &[
     ),
     row("tls-replication", Kind::Bool, "no", Later).doc("Speaks TLS to the primary."),
     row("tls-cluster", Kind::Bool, "no", Later).doc("Speaks TLS on the cluster bus."),
-    row("tls-protocols", ANY, "", Later)
-        .doc("TLS versions allowed; empty means the library's default."),
-    row("tls-ciphers", ANY, "", Later).doc("Cipher list for TLS 1.2."),
-    row("tls-ciphersuites", ANY, "", Later).doc("Cipher suites for TLS 1.3."),
-    row("tls-prefer-server-ciphers", Kind::Bool, "no", Later)
+    row("tls-protocols", ANY, "", Working)
+        .doc("TLS versions allowed, TLSv1.2 and TLSv1.3; empty allows both."),
+    row("tls-ciphers", ANY, "", Working).doc("Ciphers of TLS 1.2, as OpenSSL writes lists; of those there are ECDHE with AES-GCM or CHACHA20."),
+    row("tls-ciphersuites", ANY, "", Working).doc("Cipher suites for TLS 1.3."),
+    row("tls-prefer-server-ciphers", Kind::Bool, "no", Working)
         .doc("Prefers the server's order of ciphers to the client's."),
-    row("tls-session-caching", Kind::Bool, "yes", Later)
-        .doc("Lets TLS 1.2 clients resume sessions."),
-    row("tls-session-cache-size", int(0, I32_MAX), "20480", Later)
-        .doc("Sessions kept for resumption."),
-    row("tls-session-cache-timeout", int(0, I32_MAX), "300", Later)
+    row("tls-session-caching", Kind::Bool, "yes", Working)
+        .doc("Lets clients resume sessions."),
+    row("tls-session-cache-size", int(0, I32_MAX), "20480", Working)
+        .doc("Sessions kept for resumption; 0 keeps any number."),
+    row("tls-session-cache-timeout", int(0, I32_MAX), "300", Working)
         .doc("Seconds that a session is kept for resumption."),
-    row("tls-auto-reload-interval", int(0, I32_MAX), "0", Later)
-        .doc("Seconds between looks for new certificates; 0 never looks."),
+    row("tls-auto-reload-interval", int(0, I32_MAX), "0", Working)
+        .doc("Seconds between looks for new certificates; 0 never looks. SIGHUP has them looked for at once."),
 ];
 
 const THE_PROCESS: &[Directive] = &[

@@ -33,6 +33,7 @@ use crate::spec::limits::{BATCH_COMMANDS, OUTPUT_SOFT_BYTES, UNAUTHENTICATED_OUT
 
 use super::pace;
 use super::stream::{Socket, Stream};
+use super::welcome::welcome;
 use super::worker::{Desk, Worker};
 
 /// Most pieces given to one `writev`.
@@ -123,7 +124,7 @@ pub async fn run(worker: Rc<Worker>, parcel: Parcel) {
         resp3,
     } = parcel;
     let shared = client.shared.clone();
-    let stream = match Stream::new(socket) {
+    let mut stream = match Stream::new(socket) {
         Ok(stream) => stream,
         Err(error) => {
             tracing::warn!(
@@ -134,6 +135,15 @@ pub async fn run(worker: Rc<Worker>, parcel: Parcel) {
             return;
         }
     };
+    let waker = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
+    shared.set_waker(waker);
+    if let Stream::Tls(tls) = &mut stream
+        && !welcome(tls, &mut client, &worker).await
+    {
+        stream.close();
+        disconnect(&worker, &mut client).await;
+        return;
+    }
     let mut connection = Connection {
         stream,
         client,
@@ -145,15 +155,13 @@ pub async fn run(worker: Rc<Worker>, parcel: Parcel) {
         has_logged: false,
         alone: None,
     };
-    let waker = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
-    shared.set_waker(waker);
     match connection.serve(&worker).await {
         Leave::Close => {
             // The peer learns of it at once, whatever remains to be done.
             let Connection {
                 stream, mut client, ..
             } = connection;
-            drop(stream);
+            stream.close();
             disconnect(&worker, &mut client).await;
         }
         Leave::Move => {
@@ -559,7 +567,7 @@ impl Connection {
     fn send_pushes(&mut self, worker: &Worker, desk: &mut Desk) -> io::Result<()> {
         if self.pending.is_none() && self.held.is_none() {
             let mut writes = 0;
-            let written = write_some(&self.stream, &mut desk.out, &mut writes)?;
+            let written = write_some(&mut self.stream, &mut desk.out, &mut writes)?;
             worker.count_writes(writes, written);
             self.client.wrote(written);
         }
@@ -766,7 +774,7 @@ impl Connection {
         }
         self.hold(moment, worker);
         if self.pending.is_none() && self.held.is_none() {
-            let written = write_some(&self.stream, &mut desk.out, &mut moment.writes)?;
+            let written = write_some(&mut self.stream, &mut desk.out, &mut moment.writes)?;
             moment.net_out_bytes += written;
             self.client.wrote(written);
             if desk.out.is_empty() {
@@ -793,7 +801,7 @@ impl Connection {
         ready!(self.poll_held(cx, worker));
         while let Some(pending) = &mut self.pending {
             let mut writes = 0;
-            let written = write_some(&self.stream, pending, &mut writes)?;
+            let written = write_some(&mut self.stream, pending, &mut writes)?;
             worker.count_writes(writes, written);
             self.client.wrote(written);
             if written > 0 {
@@ -929,7 +937,7 @@ fn turn_of(flow: Flow) -> Turn {
 }
 
 /// Writes until the socket takes no more; the number of bytes it took.
-fn write_some(stream: &Stream, out: &mut ReplyWriter, writes: &mut u64) -> io::Result<u64> {
+fn write_some(stream: &mut Stream, out: &mut ReplyWriter, writes: &mut u64) -> io::Result<u64> {
     let mut total = 0;
     while !out.is_empty() {
         let result = match out.as_contiguous() {

@@ -24,13 +24,14 @@ use crate::sys::{files, process};
 use super::balance::Balance;
 use super::connection::Parcel;
 use super::stream::Socket;
+use super::tls::Session;
 use super::worker::Crew;
 
 /// Pause after an `accept` that failed, so that a lasting fault does not burn a processor.
 const ACCEPT_RETRY: Duration = Duration::from_millis(50);
 
 /// What a protected server tells strangers.
-const PROTECTED: &[u8] = b"-DENIED Redis is running in protected mode because protected mode is enabled and no \
+pub(super) const PROTECTED: &[u8] = b"-DENIED Redis is running in protected mode because protected mode is enabled and no \
 password is set for the default user. In this mode connections are only accepted from the loopback interface. \
 If you want to connect from external computers to Redis you may adopt one of the following solutions: \
 1) Just disable protected mode sending the command 'CONFIG SET protected-mode no' from the loopback interface by \
@@ -47,6 +48,8 @@ outside.\r\n";
 pub enum Bound {
     /// TCP.
     Tcp(std::net::TcpListener),
+    /// TCP with TLS.
+    Tls(std::net::TcpListener),
     /// Unix domain.
     Unix(std::os::unix::net::UnixListener),
 }
@@ -54,6 +57,7 @@ pub enum Bound {
 /// Binds everything that the configuration names. An address that is not there is no error when it is optional.
 pub fn bind(config: &Config) -> io::Result<Vec<Bound>> {
     let mut bound = bind_tcp(config)?;
+    bound.extend(bind_tls(config)?);
     if let Some(path) = &config.unixsocket {
         let named = |error: io::Error| {
             io::Error::new(
@@ -66,20 +70,31 @@ pub fn bind(config: &Config) -> io::Result<Vec<Bound>> {
     Ok(bound)
 }
 
-/// Binds the TCP addresses.
+/// Binds the TCP addresses of plain connections.
 pub fn bind_tcp(config: &Config) -> io::Result<Vec<Bound>> {
+    let listeners = bind_port(config.port, config)?;
+    Ok(listeners.into_iter().map(Bound::Tcp).collect())
+}
+
+/// Binds those of connections with TLS.
+pub fn bind_tls(config: &Config) -> io::Result<Vec<Bound>> {
+    let listeners = bind_port(config.tls_port, config)?;
+    Ok(listeners.into_iter().map(Bound::Tls).collect())
+}
+
+fn bind_port(port: u16, config: &Config) -> io::Result<Vec<std::net::TcpListener>> {
     let mut bound = Vec::new();
-    if config.port == 0 {
+    if port == 0 {
         return Ok(bound);
     }
     for address in &config.bind {
-        match bind_address(address, config) {
-            Ok(listeners) => bound.extend(listeners.into_iter().map(Bound::Tcp)),
+        match bind_address(address, port, config) {
+            Ok(listeners) => bound.extend(listeners),
             Err(error) if address.optional && not_there(&error) => {}
             Err(error) => {
                 let text = format!(
-                    "Could not create server TCP listening socket {}:{}: bind: {error}",
-                    address.address, config.port
+                    "Could not create server TCP listening socket {}:{port}: bind: {error}",
+                    address.address
                 );
                 return Err(io::Error::new(error.kind(), text));
             }
@@ -95,8 +110,11 @@ fn not_there(error: &io::Error) -> bool {
     )
 }
 
-fn bind_address(address: &BindAddress, config: &Config) -> io::Result<Vec<std::net::TcpListener>> {
-    let port = config.port;
+fn bind_address(
+    address: &BindAddress,
+    port: u16,
+    config: &Config,
+) -> io::Result<Vec<std::net::TcpListener>> {
     let addresses: Vec<SocketAddr> = match address.address.as_str() {
         "*" => vec![(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port).into()],
         "::*" => vec![(IpAddr::V6(Ipv6Addr::UNSPECIFIED), port).into()],
@@ -152,9 +170,20 @@ pub struct Acceptor {
     tasks: Mutex<Vec<Listening>>,
 }
 
+/// What a listener accepts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// TCP.
+    Tcp,
+    /// TCP with TLS.
+    Tls,
+    /// Unix domain.
+    Unix,
+}
+
 /// A task that accepts.
 struct Listening {
-    tcp: bool,
+    kind: Kind,
     task: JoinHandle<()>,
 }
 
@@ -178,13 +207,23 @@ impl Acceptor {
             let listening = match listener {
                 Bound::Tcp(listener) => {
                     let listener = tokio::net::TcpListener::from_std(listener)?;
-                    let task = tokio::spawn(async move { acceptor.accept_tcp(listener).await });
-                    Listening { tcp: true, task }
+                    let kind = Kind::Tcp;
+                    let accept = async move { acceptor.accept_tcp(listener, kind).await };
+                    let task = tokio::spawn(accept);
+                    Listening { kind, task }
+                }
+                Bound::Tls(listener) => {
+                    let listener = tokio::net::TcpListener::from_std(listener)?;
+                    let kind = Kind::Tls;
+                    let accept = async move { acceptor.accept_tcp(listener, kind).await };
+                    let task = tokio::spawn(accept);
+                    Listening { kind, task }
                 }
                 Bound::Unix(listener) => {
                     let listener = tokio::net::UnixListener::from_std(listener)?;
                     let task = tokio::spawn(async move { acceptor.accept_unix(listener).await });
-                    Listening { tcp: false, task }
+                    let kind = Kind::Unix;
+                    Listening { kind, task }
                 }
             };
             self.tasks.lock().push(listening);
@@ -197,9 +236,9 @@ impl Acceptor {
         self.stop_where(|_| true).await;
     }
 
-    /// Stops accepting on TCP.
-    pub async fn stop_tcp(&self) {
-        self.stop_where(|listening| listening.tcp).await;
+    /// Stops accepting what is of this kind.
+    pub async fn stop_kind(&self, kind: Kind) {
+        self.stop_where(|listening| listening.kind == kind).await;
     }
 
     async fn stop_where(&self, which: impl Fn(&Listening) -> bool) {
@@ -214,11 +253,11 @@ impl Acceptor {
         }
     }
 
-    async fn accept_tcp(&self, listener: tokio::net::TcpListener) {
+    async fn accept_tcp(&self, listener: tokio::net::TcpListener, kind: Kind) {
         loop {
             let accepted = listener.accept().await;
             match accepted.and_then(|(stream, peer)| Ok((stream.into_std()?, peer))) {
-                Ok((stream, peer)) => self.admit_tcp(stream, peer),
+                Ok((stream, peer)) => self.admit_tcp(stream, peer, kind),
                 Err(error) => {
                     self.after_error(&error, || listener.accept_and_close())
                         .await
@@ -269,7 +308,7 @@ impl Acceptor {
         tokio::time::sleep(ACCEPT_RETRY).await;
     }
 
-    fn admit_tcp(&self, stream: std::net::TcpStream, peer: SocketAddr) {
+    fn admit_tcp(&self, stream: std::net::TcpStream, peer: SocketAddr, kind: Kind) {
         let config = self.server.config();
         let _ = stream.set_nodelay(true);
         if config.tcp_keepalive_secs > 0 {
@@ -288,7 +327,26 @@ impl Acceptor {
             local,
             unix: false,
         };
-        self.admit(Socket::Tcp(stream), endpoint);
+        let socket = match kind {
+            Kind::Tls => match self.begin_tls(stream) {
+                Some(socket) => socket,
+                None => return,
+            },
+            Kind::Tcp | Kind::Unix => Socket::Tcp(stream),
+        };
+        self.admit(socket, endpoint);
+    }
+
+    /// Gives a connection what its handshake needs.
+    fn begin_tls(&self, stream: std::net::TcpStream) -> Option<Socket> {
+        let context = self.server.tls.context()?;
+        match Session::new(context.handshakes.clone()) {
+            Ok(session) => Some(Socket::Tls(stream, Box::new(session))),
+            Err(error) => {
+                tracing::warn!("Error accepting a client connection: {error}");
+                None
+            }
+        }
     }
 
     fn admit(&self, socket: Socket, endpoint: Endpoint) {
@@ -305,12 +363,9 @@ impl Acceptor {
                 .fetch_add(1, Ordering::Relaxed);
             return socket.write_last_word(b"-ERR max number of clients reached\r\n");
         }
-        let open = !server.acl.must_log_in();
-        if config.protected_mode && open && !endpoint.local {
-            server
-                .stats
-                .connections_rejected
-                .fetch_add(1, Ordering::Relaxed);
+        // With TLS they are told so after the handshake.
+        if !matches!(socket, Socket::Tls(..)) && is_turned_away(server, &endpoint) {
+            count_turned_away(server);
             return socket.write_last_word(PROTECTED);
         }
         let shared = server
@@ -320,6 +375,18 @@ impl Acceptor {
         self.crew
             .send(self.balance.place(), Parcel::new(socket, client));
     }
+}
+
+/// Whether a stranger comes to a server that is protected from strangers.
+pub(super) fn is_turned_away(server: &Server, endpoint: &Endpoint) -> bool {
+    let is_open = !server.acl.must_log_in();
+    server.config().protected_mode && is_open && !endpoint.local
+}
+
+/// Counts one.
+pub(super) fn count_turned_away(server: &Server) {
+    let rejected = &server.stats.connections_rejected;
+    rejected.fetch_add(1, Ordering::Relaxed);
 }
 
 /// An error of the connection that `accept` took from the queue: it has gone, and the next one has
