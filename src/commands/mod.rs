@@ -41,6 +41,7 @@ mod info;
 mod list;
 mod lolwut;
 mod memory;
+mod module;
 pub(crate) mod monitor;
 pub(crate) mod persistence;
 mod pubsub;
@@ -256,6 +257,7 @@ pub const FAMILIES: &[&[Command]] = &[
     client::COMMANDS,
     server::COMMANDS,
     memory::COMMANDS,
+    module::COMMANDS,
     persistence::COMMANDS,
     config::COMMANDS,
     info::COMMANDS,

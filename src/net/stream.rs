@@ -25,6 +25,13 @@ impl Socket {
         }
     }
 
+    /// Whether its bytes are encrypted.
+    pub fn is_tls(&self) -> bool {
+        match self {
+            Socket::Tcp(_) | Socket::Unix(_) => false,
+        }
+    }
+
     /// Writes what fits the socket's buffer and forgets the rest: a last word before closing.
     pub fn write_last_word(self, text: &[u8]) {
         let _ = match self {
