@@ -43,6 +43,7 @@ mod info;
 mod list;
 mod lolwut;
 mod memory;
+mod module;
 pub(crate) mod monitor;
 pub(crate) mod persistence;
 mod pubsub;
@@ -260,6 +261,7 @@ pub const FAMILIES: &[&[Command]] = &[
     acl::COMMANDS,
     server::COMMANDS,
     memory::COMMANDS,
+    module::COMMANDS,
     persistence::COMMANDS,
     config::COMMANDS,
     info::COMMANDS,

@@ -95,23 +95,25 @@ const NETWORK: &[Directive] = &[
         "Most clients connected at once; the open file limit of the process is raised \
          to fit.",
     ),
-    row(
-        "max-new-connections-per-cycle",
-        int(1, 1000),
-        "10",
-        Accepted,
-    )
-    .doc(
-        "Connections accepted per turn of the event loop; Kivi accepts in a task of its \
-         own, which this does not steer.",
+    row("unauthenticated-timeout", int(0, I32_MAX), "60", Working).doc(
+        "Seconds in which a client has to log in while a password is required; 0 gives it any time. \
+         Kivi's own.",
     ),
-    row(
-        "max-new-tls-connections-per-cycle",
-        int(1, 1000),
-        "1",
-        Later,
-    )
-    .doc("TLS connections accepted per turn of the event loop."),
+    row("request-timeout", int(0, I32_MAX), "0", Working).doc(
+        "Seconds after which a client is closed that has sent the beginning of a request and then nothing; \
+         0 waits for ever. Kivi's own.",
+    ),
+    row("max-new-connections-per-cycle", int(1, 1000), "10", Working).doc(
+        "New connections that each listener and each worker takes per turn of its event loop, between two \
+         turns of those that it serves already.",
+    ),
+    row("max-new-tls-connections-per-cycle", int(1, 1000), "1", Working)
+        .doc("The same, of TLS connections, whose beginning costs more."),
+    row("proxy-protocol-trusted", Kind::Networks, "", Working).doc(
+        "Addresses and networks (10.0.0.0/8) of proxies: their TCP connections must begin with a header of \
+         the PROXY protocol, version 1 or 2, and count as those of the clients that it names; empty trusts \
+         nobody. Kivi's own.",
+    ),
     row("mptcp", Kind::Bool, "no", Later)
         .immutable()
         .doc("Listens with Multipath TCP."),
@@ -141,7 +143,7 @@ const NETWORK: &[Directive] = &[
         "enable-module-command",
         Kind::Word(&["no", "yes", "local"]),
         "no",
-        Later,
+        Working,
     )
     .immutable()
     .doc(

@@ -12,6 +12,7 @@ use super::kind::{
 };
 use crate::db::Policy;
 use crate::ds::stream;
+use crate::util::network::Network;
 use crate::value::Limits;
 
 macro_rules! fields {
@@ -73,6 +74,17 @@ fields! {
     TcpBacklog tcp_backlog: u32 = "tcp-backlog";
     /// Most clients connected at once.
     MaxClients maxclients: u32 = "maxclients";
+    /// Seconds in which a client has to log in, if it must; 0: any number.
+    UnauthenticatedTimeout unauthenticated_timeout_secs: u32 = "unauthenticated-timeout";
+    /// Seconds after which an unfinished request that does not go on ends its client; 0: never.
+    RequestTimeout request_timeout_secs: u32 = "request-timeout";
+    /// New connections that are taken in one turn of an event loop.
+    MaxNewConnectionsPerCycle max_new_connections_per_cycle: u32 = "max-new-connections-per-cycle";
+    /// The same, of TLS connections.
+    MaxNewTlsConnectionsPerCycle max_new_tls_connections_per_cycle: u32
+        = "max-new-tls-connections-per-cycle";
+    /// Proxies that say whose connections they open.
+    ProxyProtocolTrusted proxy_protocol_trusted: Vec<Network> = "proxy-protocol-trusted";
     /// Number of databases.
     Databases databases: u32 = "databases";
     /// Password of the default user; empty: none.
@@ -113,6 +125,8 @@ fields! {
     ProcTitleTemplate proc_title_template: String = "proc-title-template";
     /// Who may run DEBUG.
     EnableDebugCommand enable_debug_command: EnableCommand = "enable-debug-command";
+    /// Who may use MODULE.
+    EnableModuleCommand enable_module_command: EnableCommand = "enable-module-command";
     /// Who may set protected directives.
     EnableProtectedConfigs enable_protected_configs: EnableCommand = "enable-protected-configs";
     /// Compress strings in snapshots and DUMP payloads.

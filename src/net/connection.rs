@@ -23,6 +23,7 @@ use tokio::io::ReadBuf;
 use crate::client::inbox;
 use crate::client::{Client, ClientId, Signal};
 use crate::commands::Chore;
+use crate::config::Config;
 use crate::db::{Outcome, Waiter};
 use crate::exec::alone::{self, Alone};
 use crate::exec::{Exec, Flow, Moment, Plan, Wait};
@@ -49,6 +50,8 @@ pub struct Parcel {
     socket: Socket,
     client: Client,
     resp3: bool,
+    /// It was just accepted.
+    is_new: bool,
 }
 
 impl Parcel {
@@ -58,7 +61,17 @@ impl Parcel {
             socket,
             client,
             resp3: false,
+            is_new: true,
         }
+    }
+
+    /// How many of its kind a worker takes in one turn; `None`: it is served already, and only moves.
+    pub fn most_in_a_turn(&self, config: &Config) -> Option<u32> {
+        let most = match self.socket.is_tls() {
+            true => config.max_new_tls_connections_per_cycle,
+            false => config.max_new_connections_per_cycle,
+        };
+        self.is_new.then_some(most)
     }
 
     /// The client's number.
@@ -122,6 +135,7 @@ pub async fn run(worker: Rc<Worker>, parcel: Parcel) {
         socket,
         mut client,
         resp3,
+        ..
     } = parcel;
     let shared = client.shared.clone();
     let mut stream = match Stream::new(socket) {
@@ -453,7 +467,7 @@ impl Connection {
                     self.tail.extend_from_slice(buf.filled());
                     let read = buf.filled().len();
                     self.note_read(read, desk);
-                    self.note_tail(worker);
+                    self.note_tail(&Turn::Signalled, worker);
                     if self.over_query_limit(self.tail.len(), worker) {
                         return Poll::Ready(());
                     }
@@ -605,7 +619,7 @@ impl Connection {
                     tail.extend_from_slice(&bytes[used..]);
                     self.keep_tail(tail, desk);
                 }
-                self.note_tail(worker);
+                self.note_tail(&turn, worker);
                 Poll::Ready(turn)
             }
             Poll::Ready(_) => Poll::Ready(Turn::Drop),
@@ -622,7 +636,7 @@ impl Connection {
             tail.drain(..used);
             self.keep_tail(tail, desk);
         }
-        self.note_tail(worker);
+        self.note_tail(&turn, worker);
         turn
     }
 
@@ -868,10 +882,18 @@ impl Connection {
         self.client.sent(read as u64);
     }
 
-    /// Shows how much of an unfinished request there is. After each batch, which may have changed what
-    /// else the client takes.
-    fn note_tail(&mut self, worker: &Worker) {
+    /// Shows how much there is that has not run, and whether that is because its request is unfinished. After each
+    /// batch, which may have changed what else the client takes.
+    fn note_tail(&mut self, turn: &Turn, worker: &Worker) {
         let shared = &self.client.shared;
+        let is_unfinished = *turn == Turn::Read && !self.tail.is_empty();
+        let since_ms = match is_unfinished {
+            true => shared.last_interaction_ms.load(Ordering::Relaxed),
+            false => 0,
+        };
+        shared
+            .unfinished_since_ms
+            .store(since_ms, Ordering::Relaxed);
         if self.tail.len() != shared.query_buffer_bytes.load(Ordering::Relaxed) {
             shared
                 .query_buffer_bytes
@@ -900,6 +922,7 @@ impl Connection {
                         socket,
                         client: self.client,
                         resp3: self.resp3,
+                        is_new: false,
                     },
                 );
                 None

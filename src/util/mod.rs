@@ -8,5 +8,7 @@ pub mod clock;
 pub mod glob;
 pub mod long_double;
 pub mod lzf;
+pub mod network;
 pub mod num;
 pub mod rng;
+pub mod seldom;
