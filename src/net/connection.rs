@@ -314,8 +314,8 @@ impl Connection {
         if outcome.is_ok() && matches!(chore, Chore::Shutdown(_)) {
             return Some(Turn::Close);
         }
-        self.end_wait(worker, |exec, client, out, _| {
-            exec.end_chore(outcome, client, out);
+        self.end_wait(worker, |exec, client, out, moment| {
+            exec.end_chore(outcome, client, out, moment);
         });
         None
     }

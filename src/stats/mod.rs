@@ -7,7 +7,9 @@
 //! To add a counter: a field in [`Local`] and in `Local::add_to`, or an atomic here, and its line
 //! in `commands::info`.
 
+pub mod commandlog;
 pub mod hot;
+pub mod latency;
 pub mod recent;
 pub mod sampler;
 
@@ -21,7 +23,9 @@ use parking_lot::{Mutex, MutexGuard};
 use crate::ds::footprint::block_bytes;
 use crate::sys::tsc;
 
+pub use commandlog::CommandLog;
 pub use hot::HotKeys;
+pub use latency::Latency;
 pub use recent::RecentMax;
 pub use sampler::{Metric, Sampler};
 
@@ -212,6 +216,10 @@ pub struct Stats {
     pub memory_peak_at_ms: AtomicU64,
     /// Rates.
     pub sampler: Sampler,
+    /// Commands that took long, or were large.
+    pub commandlog: CommandLog,
+    /// What else took long.
+    pub latency: Arc<Latency>,
     /// Which keys cost most, when somebody wants to know.
     pub hot: HotKeys,
     /// Largest buffers of unfinished requests lately, bytes.

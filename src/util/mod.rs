@@ -12,3 +12,4 @@ pub mod network;
 pub mod num;
 pub mod rng;
 pub mod seldom;
+pub mod spikes;
