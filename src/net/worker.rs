@@ -19,6 +19,7 @@ use crate::resp::parse::{Batch, Limits};
 use crate::resp::write::ReplyWriter;
 use crate::server::{Lifecycle, Server};
 use crate::spec::limits::{ARGS_MAX, INLINE_BYTES_MAX};
+use crate::stats::cycles;
 use crate::sys::alloc;
 use crate::sys::process::{self, ThreadCpu};
 
@@ -179,6 +180,7 @@ pub fn start(
                 .event_interval(EVENT_INTERVAL)
                 .max_io_events_per_tick(EVENTS_MAX)
                 .on_thread_park(pace::before_park)
+                .on_thread_unpark(cycles::begin)
                 .build_local(LocalOptions::default())
         };
         let work = move || {
@@ -219,6 +221,8 @@ async fn work(
         read_bytes: 0,
     });
     let exec = Rc::new(Exec::new(server.clone(), table));
+    let _ = exec.worker.number.set(index);
+    cycles::feed(exec.worker.clone());
     let relay = Relay::default();
     let worker = Rc::new(Worker {
         exec,
@@ -276,7 +280,9 @@ async fn relay_replies(worker: &Worker) {
     oplog.write_here();
     let write = || {
         if let Some(aof) = server.persist.aof() {
-            aof.write_through(oplog, server.clock.unix_ms());
+            let now_ms = server.clock.unix_ms();
+            let cycles = &worker.exec.worker.cycles;
+            cycles.writing_log(|| aof.write_through(oplog, now_ms));
         }
     };
     worker.relay.run(oplog, write).await;
