@@ -119,12 +119,7 @@ fn serve(
 ) -> anyhow::Result<()> {
     let config = server.config();
     let (crew, workers) = worker::start(config.io_threads, server, &table)?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .on_thread_park(|| cycles::end(tsc::ticks()))
-        .on_thread_unpark(cycles::begin)
-        .build()?;
-    cycles::feed(server.stats.main.clone());
+    let runtime = main_loop(server)?;
     let (rebinds, rebind_inbox) = mpsc::unbounded_channel();
     server.on_config_change(apply_config(level, rebinds));
     // Nobody is served before the dataset is there, but for what the admission rules allow.
@@ -182,6 +177,16 @@ fn serve(
     }
     rewriting::close(server);
     Ok(())
+}
+
+/// The loop of this thread, whose cycles are counted.
+fn main_loop(server: &Server) -> io::Result<tokio::runtime::Runtime> {
+    cycles::feed(server.stats.main.clone());
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .on_thread_park(|| cycles::end(tsc::ticks()))
+        .on_thread_unpark(cycles::begin)
+        .build()
 }
 
 fn close_clients(server: &Server) {

@@ -68,6 +68,17 @@ pub struct Desk {
 }
 
 impl Desk {
+    fn new() -> Desk {
+        Desk {
+            input: vec![0; INPUT_BYTES].into_boxed_slice(),
+            input_bytes: INPUT_BYTES,
+            batch: Batch::new(),
+            out: ReplyWriter::new(),
+            missing_bytes: 0,
+            read_bytes: 0,
+        }
+    }
+
     /// The parser's limits for a client.
     pub fn limits(&self, exec: &Exec, authenticated: bool) -> Limits {
         Limits {
@@ -212,14 +223,6 @@ async fn work(
     if let Some(cpu) = ThreadCpu::current() {
         let _ = crew.members[index].cpu.set(cpu);
     }
-    let desk = RefCell::new(Desk {
-        input: vec![0; INPUT_BYTES].into_boxed_slice(),
-        input_bytes: INPUT_BYTES,
-        batch: Batch::new(),
-        out: ReplyWriter::new(),
-        missing_bytes: 0,
-        read_bytes: 0,
-    });
     let exec = Rc::new(Exec::new(server.clone(), table));
     let _ = exec.worker.number.set(index);
     cycles::feed(exec.worker.clone());
@@ -228,7 +231,7 @@ async fn work(
         exec,
         crew,
         relay,
-        desk,
+        desk: RefCell::new(Desk::new()),
     });
     let waiting = worker.clone();
     let relayed = tokio::task::spawn_local(async move { relay_replies(&waiting).await });
