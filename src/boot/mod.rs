@@ -29,6 +29,7 @@ use crate::persist::aof;
 use crate::persist::rdb::check;
 use crate::persist::state::Marks;
 use crate::server::{Lifecycle, Server, rewriting, saving};
+use crate::stats::cycles;
 use crate::sys::{alloc, process, title, tsc};
 use crate::util::clock::Clock;
 
@@ -128,9 +129,7 @@ fn serve(
 ) -> anyhow::Result<()> {
     let config = server.config();
     let (crew, workers) = worker::start(config.io_threads, server, &table)?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
+    let runtime = main_loop(server)?;
     let (rebinds, rebind_inbox) = mpsc::unbounded_channel();
     server.on_config_change(apply_config(level, rebinds));
     // Nobody is served before the dataset is there, but for what the admission rules allow.
@@ -192,6 +191,16 @@ fn serve(
     }
     rewriting::close(server);
     Ok(())
+}
+
+/// The loop of this thread, whose cycles are counted.
+fn main_loop(server: &Server) -> io::Result<tokio::runtime::Runtime> {
+    cycles::feed(server.stats.main.clone());
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .on_thread_park(|| cycles::end(tsc::ticks()))
+        .on_thread_unpark(cycles::begin)
+        .build()
 }
 
 fn close_clients(server: &Server) {
@@ -269,9 +278,11 @@ fn start_upkeep(server: &Arc<Server>) -> anyhow::Result<Vec<JoinHandle<()>>> {
 async fn run_cron(server: Arc<Server>) {
     loop {
         tokio::time::sleep(CRON_TICK).await;
-        cron::tick(&server);
-        rewriting::tick(&server);
-        saving::tick(&server);
+        server.stats.main.cycles.cron(|| {
+            cron::tick(&server);
+            rewriting::tick(&server);
+            saving::tick(&server);
+        });
     }
 }
 
