@@ -6,6 +6,7 @@
 
 use std::fs;
 use std::io::{self, IsTerminal, Read, Write};
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::sync::Arc;
@@ -22,6 +23,7 @@ use crate::commands::CommandTable;
 use crate::config::{self, CheckAof, Config, ConfigStore, Field, Ping, Sources, Supervised};
 use crate::exec::load::{self, NotLoaded};
 use crate::exec::memory::{Evictor, Slice, counted_bytes};
+use crate::http;
 use crate::net::balance::Balance;
 use crate::net::listener::{self, Acceptor, Bound};
 use crate::net::worker;
@@ -34,6 +36,7 @@ use crate::util::clock::Clock;
 
 mod cron;
 mod log;
+mod portal;
 
 /// File descriptors that are not clients, at least: listeners, logs, epoll, the reserve.
 const RESERVED_FDS_MIN: u64 = 32;
@@ -93,11 +96,13 @@ pub fn run(sources: &Sources) -> anyhow::Result<()> {
             return Err(error.into());
         }
     };
+    let metrics_bound = http::bind(&config).inspect_err(|error| tracing::error!("{error}"))?;
     let pid_file = PidFile::write(&config);
     alloc::start(!config.disable_thp);
     alloc::set_background_thread(config.jemalloc_bg_thread);
     let server = Arc::new(Server::new(store, Clock::real()));
     own_data_directory(&server)?;
+    let bound = (bound, metrics_bound);
     let served = serve(&server, Arc::new(table), bound, level, supervision);
     drop(pid_file);
     if let Some(path) = &server.config().unixsocket {
@@ -112,7 +117,7 @@ pub fn run(sources: &Sources) -> anyhow::Result<()> {
 fn serve(
     server: &Arc<Server>,
     table: Arc<CommandTable>,
-    bound: Vec<Bound>,
+    (bound, metrics_bound): (Vec<Bound>, Vec<TcpListener>),
     level: log::LevelHandle,
     supervision: Supervision,
 ) -> anyhow::Result<()> {
@@ -122,7 +127,8 @@ fn serve(
         .enable_all()
         .build()?;
     let (rebinds, rebind_inbox) = mpsc::unbounded_channel();
-    server.on_config_change(apply_config(level, rebinds));
+    let (portal_changes, portal_inbox) = portal::changes();
+    server.on_config_change(apply_config(level, rebinds, portal_changes));
     // Nobody is served before the dataset is there, but for what the admission rules allow.
     server.persist.mark(Marks::LOADING, true);
     let upkeep = runtime.block_on(async {
@@ -133,6 +139,9 @@ fn serve(
             .store(alloc::allocated_bytes(), Ordering::Relaxed);
         tokio::spawn(async move { balance.run().await });
         tokio::spawn(rebind(acceptor.clone(), rebind_inbox));
+        let portal = http::Portal::new(server.clone(), table.clone());
+        portal.listen(metrics_bound)?;
+        tokio::spawn(portal::follow(portal.clone(), portal_inbox));
         tokio::spawn(run_cron(server.clone()));
         tokio::spawn(evict(server.clone()));
         // Before anyone is told that we are ready: from then on a signal ends the server in order.
@@ -164,6 +173,7 @@ fn serve(
         server.reached(Lifecycle::Stopping).await;
         supervision.tell("STOPPING=1");
         acceptor.stop().await;
+        portal.stop().await;
         match loaded {
             Err(NotLoaded::Failed) => bail!("the dataset could not be loaded, see the log"),
             _ => anyhow::Ok(upkeep),
@@ -351,6 +361,7 @@ async fn rebind(acceptor: Arc<Acceptor>, mut inbox: mpsc::UnboundedReceiver<Rebi
 fn apply_config(
     level: log::LevelHandle,
     rebinds: mpsc::UnboundedSender<Rebind>,
+    portal: portal::Changes,
 ) -> Box<crate::server::ApplyConfig> {
     Box::new(move |server, field, before, after| match field {
         Field::LogLevel => {
@@ -397,6 +408,7 @@ fn apply_config(
             warn_of_eviction(server, after.maxmemory_bytes);
             Ok(())
         }
+        Field::MetricsPort | Field::MetricsBind if is_serving(server) => portal.ask(before, after),
         // One CONFIG SET may change both: the second finds nothing left to do.
         Field::Bind | Field::Port if is_serving(server) => {
             let (answer, result) = std::sync::mpsc::sync_channel(1);
@@ -450,7 +462,12 @@ fn is_serving(server: &Server) -> bool {
 /// File descriptors that are kept from clients.
 fn reserved_fds(config: &Config) -> u64 {
     let listeners = config.bind.len() as u64;
+    let monitoring = match config.metrics_port {
+        0 => 0,
+        _ => http::FDS_MAX + config.metrics_bind.len() as u64,
+    };
     (PROCESS_FDS + listeners + WORKER_FDS * config.io_threads as u64).max(RESERVED_FDS_MIN)
+        + monitoring
 }
 
 /// Makes room for `maxclients` file descriptors, or lowers it to what there is room for.

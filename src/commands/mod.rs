@@ -40,7 +40,7 @@ mod hyperloglog;
 mod info;
 mod list;
 mod lolwut;
-mod memory;
+pub mod memory;
 pub(crate) mod monitor;
 pub(crate) mod persistence;
 mod pubsub;

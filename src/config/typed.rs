@@ -144,6 +144,12 @@ fields! {
     /// Percentiles that INFO latencystats shows.
     LatencyTrackingInfoPercentiles latency_tracking_info_percentiles: Vec<f64>
         = "latency-tracking-info-percentiles";
+    /// TCP port for monitoring over HTTP; 0: none.
+    MetricsPort metrics_port: u16 = "metrics-port";
+    /// Addresses that it listens on.
+    MetricsBind metrics_bind: Vec<BindAddress> = "metrics-bind";
+    /// Serve the console there.
+    ConsoleEnabled console_enabled: bool = "console-enabled";
     /// Keep keys and values of users out of the log.
     HideUserDataFromLog hide_user_data_from_log: bool = "hide-user-data-from-log";
     /// Milliseconds after which others are told that a script is running.

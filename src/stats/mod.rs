@@ -9,6 +9,7 @@
 
 pub mod hot;
 pub mod recent;
+pub mod responses;
 pub mod sampler;
 
 use std::collections::BTreeMap;
@@ -23,6 +24,7 @@ use crate::sys::tsc;
 
 pub use hot::HotKeys;
 pub use recent::RecentMax;
+pub use responses::Responses;
 pub use sampler::{Metric, Sampler};
 
 /// How often per second the figures are sampled and clients are looked after (`hz` of INFO); see
@@ -47,6 +49,8 @@ pub struct CommandStat {
     pub failed: u64,
     /// Durations in nanoseconds, when latency-tracking is on.
     pub latency: Option<Box<Histogram<u32>>>,
+    /// How long clients waited, when somebody may ask for metrics.
+    pub responses: Option<Box<Responses>>,
 }
 
 /// Figures of one worker.
@@ -91,6 +95,14 @@ impl Local {
         }
     }
 
+    /// Counts executions of one command whose replies were written so long after their requests could
+    /// be read.
+    #[inline]
+    pub fn responded(&mut self, command: u16, ns: u64, times: u64) {
+        let responses = &mut self.command(command).responses;
+        responses.get_or_insert_default().record(ns, times);
+    }
+
     /// Counts further failures of an execution that is counted with one.
     pub fn failed(&mut self, command: u16, failures: u64) {
         self.command(command).failed += failures;
@@ -133,7 +145,9 @@ impl Local {
             block_bytes(size_of::<Histogram<u32>>())
                 + block_bytes(histogram.distinct_values() * size_of::<u32>())
         });
-        block_bytes(commands) + histograms.sum::<usize>()
+        let responses = self.commands.iter().filter(|stat| stat.responses.is_some());
+        let responses = responses.count() * block_bytes(size_of::<Responses>());
+        block_bytes(commands) + histograms.sum::<usize>() + responses
     }
 
     fn add_to(&self, sum: &mut Local) {
@@ -147,6 +161,9 @@ impl Local {
                 let all = to.latency.get_or_insert_with(new_histogram);
                 // Both have the same bounds: adding cannot fail.
                 let _ = all.add(&**latency);
+            }
+            if let Some(responses) = &from.responses {
+                to.responses.get_or_insert_default().add(responses);
             }
         }
         for (code, count) in &self.errors {
