@@ -136,6 +136,16 @@ impl Visitor {
         client.login.rights().check(&request).is_ok()
     }
 
+    /// The same, with an error that says so.
+    pub(super) fn allowed(&self, desk: &Desk, request: &[&[u8]]) -> Result<(), Refusal> {
+        if self.may(desk, request) {
+            return Ok(());
+        }
+        let name = String::from_utf8_lossy(request[0]);
+        let text = format!("This user may not run {name}.");
+        Err(Refusal::new(StatusCode::FORBIDDEN, text))
+    }
+
     /// Runs a command that changes nothing.
     pub(super) fn call(&mut self, desk: &Desk, request: &[&[u8]]) -> Result<Reply, Refusal> {
         let name = String::from_utf8_lossy(request[0]).into_owned();
@@ -149,10 +159,7 @@ impl Visitor {
             let text = format!("{name} is the name of another command here.");
             return Err(Refusal::new(StatusCode::NOT_FOUND, text));
         }
-        if !self.may(desk, request) {
-            let text = format!("This user may not run {name}.");
-            return Err(Refusal::new(StatusCode::FORBIDDEN, text));
-        }
+        self.allowed(desk, request)?;
         let busy = || {
             let text = "The keyspace is busy; try again.";
             Refusal::new(StatusCode::SERVICE_UNAVAILABLE, text)

@@ -74,7 +74,9 @@
     $("trouble").textContent = text || "";
   };
   const ask = async (path) => {
-    const response = await fetch(`/console/api/${path}`, { credentials: "same-origin", cache: "no-store" });
+    // Not relative to the page's address, which may have a user and a password in it.
+    const base = `${location.origin}${location.pathname.replace(/\/$/, "")}`;
+    const response = await fetch(`${base}/api/${path}`, { credentials: "same-origin", cache: "no-store" });
     if (!response.ok) {
       const error = new Error((await response.text()).trim() || `HTTP ${response.status}`);
       error.status = response.status;
@@ -132,29 +134,40 @@
     return niceTop(top / size) * size;
   };
 
+  // Steps of ten below and above all values, for what spans several of them.
+  const decades = (values) => {
+    const seen = values.filter((value) => value > 0);
+    const low = seen.length ? Math.floor(Math.log10(Math.min(...seen))) : 0;
+    const high = seen.length ? Math.ceil(Math.log10(Math.max(...seen))) : 1;
+    return [low, Math.max(high, low + 1)];
+  };
+  const windows = [[60, "1 min"], [150, "2.5 min"], [KEPT, "5 min"]];
+
   const charts = [];
+  // `top` makes a round number of the largest value; without it the scale is by tens.
   const chart = (name, series, format, top) => {
     const place = $(`chart-${name}`);
-    const one = { at: null };
+    const one = { at: null, step: 1 };
     const paint = () => {
       const { clientWidth: width, clientHeight: height } = place;
       if (width === 0) return;
       const [left, right, above, below] = [58, 6, 6, 20];
       const values = history.flatMap((sample) => series.map(({ of }) => of(sample) ?? 0));
-      const most = top(Math.max(0, ...values));
-      const x = (at) => left + (width - left - right) * (1 - (history.length - 1 - at) / (KEPT - 1));
-      const y = (value) => above + (height - above - below) * (1 - value / most);
+      const [shown, shownName] = windows.find(([size]) => history.length <= size);
+      const x = (at) => left + (width - left - right) * (1 - (history.length - 1 - at) / (shown - 1));
+      one.step = (width - left - right) / (shown - 1);
+      const most = top ? top(Math.max(0, ...values)) : 1;
+      const [low, high] = decades(values);
+      const share = (value) => (top ? value / most : (Math.log10(Math.max(value, 10 ** low)) - low) / (high - low));
+      const y = (value) => above + (height - above - below) * (1 - share(value));
       const parts = [];
-      for (let step = 0; step <= 4; step += 2) {
-        const value = (most * step) / 4;
+      const marks = top ? [0, most / 2, most] : Array.from({ length: high - low + 1 }, (_, at) => 10 ** (low + at));
+      for (const value of marks) {
         parts.push(draw("line", { class: "grid", x1: left, x2: width - right, y1: y(value), y2: y(value) }));
         parts.push(draw("text", { x: left - 8, y: y(value) + 4, "text-anchor": "end" }, format(value)));
       }
-      for (const [ago, label] of [[300, "5 min ago"], [150, "2.5 min"], [0, "now"]]) {
-        const at = left + (width - left - right) * (1 - ago / KEPT);
-        const anchor = ago === 300 ? "start" : ago === 0 ? "end" : "middle";
-        parts.push(draw("text", { x: at, y: height - 4, "text-anchor": anchor }, label));
-      }
+      parts.push(draw("text", { x: left, y: height - 4, "text-anchor": "start" }, `${shownName} ago`));
+      parts.push(draw("text", { x: width - right, y: height - 4, "text-anchor": "end" }, "now"));
       series.forEach(({ of }, index) => {
         const runs = [];
         let run = [];
@@ -193,8 +206,7 @@
     };
     place.addEventListener("pointermove", (event) => {
       const box = place.getBoundingClientRect();
-      const step = (box.width - 64) / (KEPT - 1);
-      const back = Math.round((box.right - 6 - event.clientX) / step);
+      const back = Math.round((box.right - 6 - event.clientX) / one.step);
       const at = history.length - 1 - back;
       one.at = at >= 0 && at < history.length ? at : null;
       paint();
@@ -206,7 +218,7 @@
   chart("ops", [{ name: "commands/s", of: (s) => s.ops }], count, niceTop);
   chart("latency", [
     { name: "p50", of: (s) => s.p50 }, { name: "p99", of: (s) => s.p99 }, { name: "p99.9", of: (s) => s.p999 },
-  ], micros, niceTop);
+  ], micros, null);
   chart("memory", [{ name: "used", of: (s) => s.memory }], bytes, niceBytes);
   chart("network", [{ name: "in", of: (s) => s.netIn }, { name: "out", of: (s) => s.netOut }], perSecond, niceBytes);
 
