@@ -6,6 +6,7 @@
 
 use std::fs;
 use std::io::{self, IsTerminal, Read, Write};
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::sync::Arc;
@@ -22,6 +23,7 @@ use crate::commands::{CommandTable, load_users_at_start};
 use crate::config::{self, CheckAof, Config, ConfigStore, Field, Ping, Sources, Supervised};
 use crate::exec::load::{self, NotLoaded};
 use crate::exec::memory::{Evictor, Slice, counted_bytes};
+use crate::http;
 use crate::net::balance::Balance;
 use crate::net::listener::{self, Acceptor, Bound, Kind};
 use crate::net::worker;
@@ -36,6 +38,7 @@ use crate::util::clock::Clock;
 mod cron;
 mod hangup;
 mod log;
+mod portal;
 mod tls;
 
 /// File descriptors that are not clients, at least: listeners, logs, epoll, the reserve.
@@ -98,6 +101,7 @@ pub fn run(sources: &Sources) -> anyhow::Result<()> {
             return Err(error.into());
         }
     };
+    let metrics_bound = http::bind(&config).inspect_err(|error| tracing::error!("{error}"))?;
     let pid_file = PidFile::write(&config);
     alloc::start(!config.disable_thp);
     alloc::set_background_thread(config.jemalloc_bg_thread);
@@ -109,6 +113,7 @@ pub fn run(sources: &Sources) -> anyhow::Result<()> {
         bail!(error);
     }
     own_data_directory(&server)?;
+    let bound = (bound, metrics_bound);
     let served = serve(&server, Arc::new(table), bound, level, supervision);
     drop(pid_file);
     if let Some(path) = &server.config().unixsocket {
@@ -123,7 +128,7 @@ pub fn run(sources: &Sources) -> anyhow::Result<()> {
 fn serve(
     server: &Arc<Server>,
     table: Arc<CommandTable>,
-    bound: Vec<Bound>,
+    (bound, metrics_bound): (Vec<Bound>, Vec<TcpListener>),
     level: log::LevelHandle,
     supervision: Supervision,
 ) -> anyhow::Result<()> {
@@ -131,7 +136,8 @@ fn serve(
     let (crew, workers) = worker::start(config.io_threads, server, &table)?;
     let runtime = main_loop(server)?;
     let (rebinds, rebind_inbox) = mpsc::unbounded_channel();
-    server.on_config_change(apply_config(level, rebinds));
+    let (portal_changes, portal_inbox) = portal::changes();
+    server.on_config_change(apply_config(level, rebinds, portal_changes));
     // Nobody is served before the dataset is there, but for what the admission rules allow.
     server.persist.mark(Marks::LOADING, true);
     let upkeep = runtime.block_on(async {
@@ -142,6 +148,9 @@ fn serve(
             .store(alloc::allocated_bytes(), Ordering::Relaxed);
         tokio::spawn(async move { balance.run().await });
         tokio::spawn(rebind(acceptor.clone(), rebind_inbox));
+        let portal = http::Portal::new(server.clone(), table.clone());
+        portal.listen(metrics_bound)?;
+        tokio::spawn(portal::follow(portal.clone(), portal_inbox));
         tokio::spawn(run_cron(server.clone()));
         tokio::spawn(evict(server.clone()));
         tokio::spawn(tls::auto_reload(server.clone()));
@@ -177,6 +186,7 @@ fn serve(
         server.reached(Lifecycle::Stopping).await;
         supervision.tell("STOPPING=1");
         acceptor.stop().await;
+        portal.stop().await;
         match loaded {
             Err(NotLoaded::Failed) => bail!("the dataset could not be loaded, see the log"),
             _ => anyhow::Ok(upkeep),
@@ -386,6 +396,7 @@ async fn rebind(acceptor: Arc<Acceptor>, mut inbox: mpsc::UnboundedReceiver<Rebi
 fn apply_config(
     level: log::LevelHandle,
     rebinds: mpsc::UnboundedSender<Rebind>,
+    portal: portal::Changes,
 ) -> Box<crate::server::ApplyConfig> {
     Box::new(move |server, field, before, after| match field {
         Field::LogLevel => {
@@ -432,6 +443,7 @@ fn apply_config(
             warn_of_eviction(server, after.maxmemory_bytes);
             Ok(())
         }
+        Field::MetricsPort | Field::MetricsBind if is_serving(server) => portal.ask(before, after),
         Field::Bind => move_listeners(server, &rebinds, &[Kind::Tcp, Kind::Tls], before, after),
         Field::Port => move_listeners(server, &rebinds, &[Kind::Tcp], before, after),
         Field::TlsPort => {
@@ -503,7 +515,12 @@ fn is_serving(server: &Server) -> bool {
 /// File descriptors that are kept from clients.
 fn reserved_fds(config: &Config) -> u64 {
     let listeners = config.bind.len() as u64;
+    let monitoring = match config.metrics_port {
+        0 => 0,
+        _ => http::FDS_MAX + config.metrics_bind.len() as u64,
+    };
     (PROCESS_FDS + listeners + WORKER_FDS * config.io_threads as u64).max(RESERVED_FDS_MIN)
+        + monitoring
 }
 
 /// Makes room for `maxclients` file descriptors, or lowers it to what there is room for.

@@ -43,7 +43,7 @@ mod info;
 mod latency;
 mod list;
 mod lolwut;
-mod memory;
+pub mod memory;
 mod module;
 pub(crate) mod monitor;
 pub(crate) mod persistence;

@@ -659,6 +659,19 @@ const MONITORING: &[Directive] = &[
         Working,
     )
     .doc("Entries kept in the log of large replies."),
+    row("metrics-port", int(0, 65535), "0", Working).doc(
+        "TCP port for monitoring over HTTP: /metrics for Prometheus, /healthz, /readyz, \
+         and the console; 0 opens none. Nobody is asked for a password of /metrics. \
+         Kivi's own.",
+    ),
+    row("metrics-bind", Kind::Bind, "127.0.0.1 -::1", Working).doc(
+        "Addresses on which metrics-port listens, as in `bind`; only this machine's own \
+         unless said otherwise. Kivi's own.",
+    ),
+    row("console-enabled", Kind::Bool, "no", Working).doc(
+        "Serves a page for browsers at /console of metrics-port that shows the server's \
+         figures and its keys, and changes nothing. Kivi's own.",
+    ),
     row("notify-keyspace-events", Kind::EventFlags, "", Working).doc(
         "Kinds of events published about keys, as letters of `Ag$lshzxeKEtmdn`; empty \
          publishes none.",

@@ -186,6 +186,12 @@ fields! {
     /// Entries kept of large replies.
     CommandlogLargeReplyMaxLen commandlog_large_reply_max_len: u64
         = "commandlog-large-reply-max-len";
+    /// TCP port for monitoring over HTTP; 0: none.
+    MetricsPort metrics_port: u16 = "metrics-port";
+    /// Addresses that it listens on.
+    MetricsBind metrics_bind: Vec<BindAddress> = "metrics-bind";
+    /// Serve the console there.
+    ConsoleEnabled console_enabled: bool = "console-enabled";
     /// Keep keys and values of users out of the log.
     HideUserDataFromLog hide_user_data_from_log: bool = "hide-user-data-from-log";
     /// Milliseconds after which others are told that a script is running.

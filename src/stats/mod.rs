@@ -12,6 +12,7 @@ pub mod cycles;
 pub mod hot;
 pub mod latency;
 pub mod recent;
+pub mod responses;
 pub mod sampler;
 
 use std::collections::BTreeMap;
@@ -29,6 +30,7 @@ pub use cycles::{Cycles, Turns};
 pub use hot::HotKeys;
 pub use latency::Latency;
 pub use recent::RecentMax;
+pub use responses::Responses;
 pub use sampler::{Metric, Sampler};
 
 /// How often per second the figures are sampled and clients are looked after (`hz` of INFO); see
@@ -53,6 +55,8 @@ pub struct CommandStat {
     pub failed: u64,
     /// Durations in nanoseconds, when latency-tracking is on.
     pub latency: Option<Box<Histogram<u32>>>,
+    /// How long clients waited, when somebody may ask for metrics.
+    pub responses: Option<Box<Responses>>,
 }
 
 /// Figures of one worker.
@@ -97,6 +101,14 @@ impl Local {
         }
     }
 
+    /// Counts executions of one command whose replies were written so long after their requests could
+    /// be read.
+    #[inline]
+    pub fn responded(&mut self, command: u16, ns: u64, times: u64) {
+        let responses = &mut self.command(command).responses;
+        responses.get_or_insert_default().record(ns, times);
+    }
+
     /// Counts further failures of an execution that is counted with one.
     pub fn failed(&mut self, command: u16, failures: u64) {
         self.command(command).failed += failures;
@@ -139,7 +151,9 @@ impl Local {
             block_bytes(size_of::<Histogram<u32>>())
                 + block_bytes(histogram.distinct_values() * size_of::<u32>())
         });
-        block_bytes(commands) + histograms.sum::<usize>()
+        let responses = self.commands.iter().filter(|stat| stat.responses.is_some());
+        let responses = responses.count() * block_bytes(size_of::<Responses>());
+        block_bytes(commands) + histograms.sum::<usize>() + responses
     }
 
     fn add_to(&self, sum: &mut Local) {
@@ -153,6 +167,9 @@ impl Local {
                 let all = to.latency.get_or_insert_with(new_histogram);
                 // Both have the same bounds: adding cannot fail.
                 let _ = all.add(&**latency);
+            }
+            if let Some(responses) = &from.responses {
+                to.responses.get_or_insert_default().add(responses);
             }
         }
         for (code, count) in &self.errors {
