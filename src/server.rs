@@ -20,6 +20,7 @@ use crate::persist::disk::RealDisk;
 use crate::pubsub::PubSub;
 use crate::script::Scripts;
 use crate::stats::{Stats, commandlog};
+use crate::tls::Tls;
 use crate::tracking::Tracking;
 use crate::util::clock::Clock;
 use crate::util::rng;
@@ -30,6 +31,7 @@ pub mod monitor;
 mod observe;
 pub mod rewriting;
 pub mod saving;
+pub mod users;
 
 use audit::Audit;
 use monitor::Monitors;
@@ -70,6 +72,8 @@ pub struct Server {
     pub pubsub: Arc<PubSub>,
     /// Client-side caching.
     pub tracking: Arc<Tracking>,
+    /// What TLS is spoken with.
+    pub tls: Tls,
     event_channels: Arc<EventChannels>,
     /// Who has done what.
     pub audit: Audit,
@@ -182,6 +186,7 @@ impl Server {
             clients,
             pubsub: pubsub.clone(),
             tracking: tracking.clone(),
+            tls: Tls::default(),
             event_channels: event_channels.clone(),
             pause: Pause::default(),
             stats: Stats::default(),
@@ -263,6 +268,8 @@ impl Server {
             config.lazyfree_lazy_server_del,
         );
         self.keyspace.expire_clock.set_importing(config.import_mode);
+        let log_len_max = usize::try_from(config.acllog_max_len).unwrap_or(usize::MAX);
+        self.acl.log.set_len_max(log_len_max);
         let notify = &config.notify_keyspace_events;
         self.event_channels.set(notify.keyspace, notify.keyevent);
         self.keyspace

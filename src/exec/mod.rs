@@ -37,6 +37,7 @@ mod busy;
 mod cached;
 mod chore;
 mod fanout;
+mod guard;
 mod hot;
 pub mod load;
 pub mod memory;
@@ -120,6 +121,8 @@ pub enum Wait {
 pub struct Moment {
     now_ms: u64,
     tick: u64,
+    /// When its requests could be read, in ticks.
+    ready_tick: u64,
     executed: SmallVec<[(u16, bool, u64); 32]>,
     changes: u64,
     prefetched: u64,
@@ -152,6 +155,22 @@ impl Moment {
     /// The batch's moment, Unix time in milliseconds.
     pub fn now_ms(&self) -> u64 {
         self.now_ms
+    }
+
+    /// When it began, in ticks.
+    pub fn started_tick(&self) -> u64 {
+        self.tick
+    }
+
+    /// When its requests could be read, in ticks: those who sent them have been waiting since.
+    pub fn ready_tick(&self) -> u64 {
+        self.ready_tick
+    }
+
+    /// Says when its requests could be read, if that was before it began.
+    #[inline]
+    pub fn ready_since(&mut self, tick: u64) {
+        self.ready_tick = self.ready_tick.min(tick);
     }
 
     /// The last record of the log that came of it, 0 for none.
@@ -194,6 +213,7 @@ impl Moment {
         Moment {
             now_ms: self.now_ms,
             tick: self.tick,
+            ready_tick: self.ready_tick,
             ..Moment::default()
         }
     }
@@ -265,9 +285,11 @@ impl Exec {
     /// Begins a batch: the clock is read once for all its commands.
     #[inline]
     pub fn begin(&self) -> Moment {
+        let tick = tsc::ticks();
         Moment {
             now_ms: self.server.clock.unix_ms(),
-            tick: tsc::ticks(),
+            tick,
+            ready_tick: tick,
             ..Moment::default()
         }
     }
@@ -281,8 +303,14 @@ impl Exec {
         if !moment.told.is_empty() {
             self.tell_unusual(moment);
         }
-        let track_latency = self.config().latency_tracking;
+        let config = self.config();
+        let track_latency = config.latency_tracking;
+        let responses = config.metrics_port != 0;
+        drop(config);
         let mut local = self.worker.lock();
+        if responses {
+            count_responses(moment, &mut local);
+        }
         local.reads += (moment.net_in_bytes > 0) as u64;
         local.net_in_bytes += std::mem::take(&mut moment.net_in_bytes);
         local.net_out_bytes += std::mem::take(&mut moment.net_out_bytes);
@@ -462,7 +490,7 @@ impl Exec {
             },
             _ if later == Flow::Alone && has_script(client) => Err(later),
             _ => match self.run_queue(command, argv, moment, client, out) {
-                Some(flow) => Ok((flow, false)),
+                Some(ended) => Ok(ended),
                 None => Err(Flow::Wait(Wait::Gate)),
             },
         }
@@ -496,6 +524,11 @@ impl Exec {
             .shared
             .last_command
             .store(command.id + 1, Ordering::Relaxed);
+        client.login.renew();
+        if client.login.user.is_deleted() {
+            // It is being cut off.
+            return Err(Flow::Abort);
+        }
         let config = self.config();
         let admission = admit::Admission {
             exec: self,
@@ -763,6 +796,14 @@ impl Exec {
 impl Drop for Exec {
     fn drop(&mut self) {
         self.desk.close(&self.server.scripts);
+    }
+}
+
+/// Counts how long those waited who sent the commands of a batch: for all of them until now.
+fn count_responses(moment: &Moment, local: &mut stats::Local) {
+    let ns = tsc::ticks_to_ns(tsc::ticks().saturating_sub(moment.ready_tick));
+    for run in moment.executed.chunk_by(|a, b| a.0 == b.0) {
+        local.responded(run[0].0, ns, run.len() as u64);
     }
 }
 

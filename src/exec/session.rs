@@ -11,6 +11,7 @@ use crate::db::{Outcome, Waiter};
 use crate::resp::parse::{Argv, Span};
 use crate::resp::write::ReplyWriter;
 use crate::server::Server;
+use crate::stats;
 
 use super::alone::{self, Alone};
 use super::{Exec, Flow, Moment};
@@ -40,8 +41,23 @@ impl Session {
 
     /// A client of `server` that comes from elsewhere.
     pub fn at(server: Arc<Server>, table: Arc<CommandTable>, endpoint: Endpoint) -> Session {
-        let shared = server.clients.connect(endpoint, -1, server.clock.unix_ms());
         let exec = Exec::new(server.clone(), table);
+        Session::with(exec, server, endpoint)
+    }
+
+    /// The same, of which these figures count the commands.
+    pub fn counted_by(
+        worker: Arc<stats::Worker>,
+        server: Arc<Server>,
+        table: Arc<CommandTable>,
+        endpoint: Endpoint,
+    ) -> Session {
+        let exec = Exec::counted_by(worker, server.clone(), table);
+        Session::with(exec, server, endpoint)
+    }
+
+    fn with(exec: Exec, server: Arc<Server>, endpoint: Endpoint) -> Session {
+        let shared = server.clients.connect(endpoint, -1, server.clock.unix_ms());
         let client = Client::new(shared, &server.acl);
         Session {
             server,

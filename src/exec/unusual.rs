@@ -311,7 +311,7 @@ fn login_of(secrets: Secrets, argv: Argv<'_>) -> Option<&[u8]> {
     match secrets {
         // AUTH: a name, if there are two.
         Secrets::All if argv.len() > 2 => argv.get(1),
-        Secrets::All | Secrets::None => None,
+        Secrets::All | Secrets::None | Secrets::From(_) => None,
         Secrets::After(words) => {
             let is_word = |arg: &[u8]| {
                 let mut words = words.iter();

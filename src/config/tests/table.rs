@@ -60,9 +60,18 @@ fn config_get_names_exactly_what_the_servers_name() {
     let mut theirs: BTreeSet<String> = valkey().into_keys().chain(redis().into_keys()).collect();
     theirs.insert("io-threads-do-reads".to_owned());
     // Kivi's own.
-    for name in ["audit-log-categories", "audit-log-file", "lua-memory-limit"] {
-        theirs.insert(name.to_owned());
-    }
+    let own = [
+        "audit-log-categories",
+        "audit-log-file",
+        "lua-memory-limit",
+        "proxy-protocol-trusted",
+        "request-timeout",
+        "unauthenticated-timeout",
+        "metrics-port",
+        "metrics-bind",
+        "console-enabled",
+    ];
+    theirs.extend(own.map(str::to_owned));
     assert_eq!(ours, theirs);
 }
 
