@@ -52,7 +52,7 @@ impl Session {
         table: Arc<CommandTable>,
         endpoint: Endpoint,
     ) -> Session {
-        let exec = Exec::counted_by(worker, server.clone(), table);
+        let exec = Exec::counted_by(worker, server.clone(), table, true);
         Session::with(exec, server, endpoint)
     }
 

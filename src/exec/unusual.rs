@@ -4,8 +4,8 @@
 //! Every command is compared with three bounds, which a worker takes from the configuration ([`Bounds`]); all else is
 //! done by [`Exec::look_closer`], for the few that exceed one. With an audit log every command does.
 //!
-//! What is told waits in the [`Moment`] until the batch is counted: a script that has to begin again has told nothing,
-//! and clients that a command has served come behind it, as in Redis.
+//! What is told waits until the batch is counted: a script that has to begin again has told nothing, and clients that
+//! a command has served come behind it, as in Redis.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,8 +41,18 @@ pub(super) struct Bounds {
 }
 
 impl Bounds {
+    /// Nothing is looked at.
+    const NONE: Bounds = Bounds {
+        ticks: u64::MAX,
+        request_bytes: usize::MAX,
+        reply_bytes: usize::MAX,
+    };
+
     /// Those of a configuration.
-    pub(super) fn of(server: &Server, config: &Config) -> Bounds {
+    pub(super) fn of(server: &Server, config: &Config, is_counted: bool) -> Bounds {
+        if !is_counted {
+            return Bounds::NONE;
+        }
         let log = &server.stats.commandlog;
         let bytes = |kind| {
             let from = log.from(kind);
@@ -168,7 +178,7 @@ impl Exec {
                 None => ran.out.error_code_at(ran.mark).filter(|_| ran.failed),
             };
             let told = self.audited(command, argv, ran.client, ran.by_script, code);
-            moment.tell(told.map(Told::Audited), ran.place);
+            self.tell(told.map(Told::Audited), ran.place);
         }
         if !flags.has(Flags::SKIP_COMMANDLOG) {
             let values = [tsc::ticks_to_us(ticks), request_bytes, reply_bytes];
@@ -177,7 +187,7 @@ impl Exec {
                 |&(kind, value): &(Kind, u64)| log.from(kind).is_some_and(|from| value >= from);
             let reasons = Kind::ALL.into_iter().zip(values).filter(is_unusual);
             let told = logged(reasons.collect(), command, argv, ran.client);
-            moment.tell(told, ran.place);
+            self.tell(told, ran.place);
         }
     }
 
@@ -237,14 +247,22 @@ impl Exec {
         let reply = error.reply();
         let code = code_of(&reply);
         if let Some(audited) = self.audited(command, argv, client, by_script, Some(code)) {
-            self.write_audited(&audited);
+            self.tell(Some(Told::Audited(audited)), None);
+        }
+    }
+
+    fn tell(&self, told: Option<Told>, place: Option<usize>) {
+        if let Some(told) = told {
+            let mut all = self.told.borrow_mut();
+            let last = all.len();
+            all.insert(place.unwrap_or(last).min(last), told);
         }
     }
 
     /// Tells what a batch has to tell.
     #[cold]
-    pub(super) fn tell_unusual(&self, moment: &mut Moment) {
-        for told in moment.told.drain(..) {
+    pub(super) fn tell_unusual(&self, now_ms: u64) {
+        for told in self.told.take() {
             match told {
                 Told::Audited(audited) => self.write_audited(&audited),
                 Told::Logged {
@@ -254,7 +272,7 @@ impl Exec {
                 } => {
                     let names = client.names.lock();
                     let ran = commandlog::Ran {
-                        now_ms: moment.now_ms,
+                        now_ms,
                         args,
                         addr: &client.endpoint.addr,
                         name: &names.name,
@@ -285,15 +303,6 @@ impl Exec {
                 Some(code) => Outcome::Error(code),
             },
         });
-    }
-}
-
-impl Moment {
-    fn tell(&mut self, told: Option<Told>, place: Option<usize>) {
-        if let Some(told) = told {
-            let last = self.told.len();
-            self.told.insert(place.unwrap_or(last).min(last), told);
-        }
     }
 }
 

@@ -192,7 +192,7 @@ fn without_anything_unusual_nothing_is_looked_at() {
         "-1",
     ]);
     let server = t.session.server();
-    let bounds = Bounds::of(server, &server.config());
+    let bounds = Bounds::of(server, &server.config(), true);
     assert_eq!(bounds.request_bytes, usize::MAX);
     assert_eq!(bounds.reply_bytes, usize::MAX);
     assert!(bounds.ticks > u64::MAX / 2);
