@@ -32,8 +32,12 @@ use crate::server::{Lifecycle, Server, rewriting, saving};
 use crate::sys::{alloc, process, title, tsc};
 use crate::util::clock::Clock;
 
+mod crash;
 mod cron;
 mod log;
+mod oom;
+mod places;
+mod syslog;
 
 /// File descriptors that are not clients, at least: listeners, logs, epoll, the reserve.
 const RESERVED_FDS_MIN: u64 = 32;
@@ -83,6 +87,10 @@ pub fn run(sources: &Sources) -> anyhow::Result<()> {
     }
     fit_maxclients(&mut store)?;
     let config = store.config();
+    places::take(&config);
+    oom::warn_of_order(&config);
+    // The log has the reason; Valkey starts all the same.
+    let _ = oom::apply(&config);
     listener::warn_of_short_backlog(&config);
     // Logged, since a daemon has no terminal any more; the error ends the process.
     let bound = match listener::bind(&config) {
@@ -98,7 +106,9 @@ pub fn run(sources: &Sources) -> anyhow::Result<()> {
     alloc::set_background_thread(config.jemalloc_bg_thread);
     let server = Arc::new(Server::new(store, Clock::real()));
     own_data_directory(&server)?;
-    let served = serve(&server, Arc::new(table), bound, level, supervision);
+    let table = Arc::new(table);
+    crash::install(&server, &table, pid_file.0.clone());
+    let served = serve(&server, table, bound, level, supervision);
     drop(pid_file);
     if let Some(path) = &server.config().unixsocket {
         let _ = fs::remove_file(path);
@@ -363,6 +373,18 @@ fn apply_config(
             std::env::set_current_dir(&after.dir).map_err(|error| error.to_string())?;
             rewriting::dir_changed(server);
             Ok(())
+        }
+        Field::CrashLogEnabled
+        | Field::HideUserDataFromLog
+        | Field::UseExitOnPanic
+        | Field::DebugContext => {
+            crash::configure(after);
+            Ok(())
+        }
+        Field::OomScoreAdj => oom::apply(after),
+        Field::OomScoreAdjValues => {
+            oom::warn_of_order(after);
+            oom::apply(after)
         }
         Field::JemallocBgThread => {
             alloc::set_background_thread(after.jemalloc_bg_thread);

@@ -39,5 +39,5 @@ pub use store::{Changes, ConfigStore};
 pub use table::{Directive, Status, directives, find, later};
 pub use typed::{
     AppendFsync, Config, EnableCommand, Field, LogFormat, LogLevel, LogTimestampFormat,
-    RdbVersionCheck, Supervised,
+    OomScoreAdj, RdbVersionCheck, Supervised, SyslogFacility,
 };

@@ -5,6 +5,7 @@
 pub mod ascii;
 pub mod c_num;
 pub mod clock;
+pub mod cpu_list;
 pub mod glob;
 pub mod long_double;
 pub mod lzf;
