@@ -32,6 +32,7 @@ use crate::server::{Lifecycle, Server, rewriting, saving};
 use crate::sys::{alloc, process, title, tsc};
 use crate::util::clock::Clock;
 
+mod compat;
 mod crash;
 mod cron;
 mod log;
@@ -625,6 +626,15 @@ pub fn check_config(sources: &Sources) -> anyhow::Result<String> {
     }
     report.push_str("Configuration OK\n");
     Ok(report)
+}
+
+/// Reads what another server has left and writes what Kivi would not accept to standard output; fails
+/// if there is anything.
+pub fn check_compat(paths: &[PathBuf]) -> anyhow::Result<()> {
+    match compat::check(paths, &mut io::stdout().lock())? {
+        0 => Ok(()),
+        count => bail!("not accepted: {count}"),
+    }
 }
 
 /// Checks a snapshot and writes what it finds to standard output; fails if it is not valid.

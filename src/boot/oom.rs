@@ -23,7 +23,9 @@ pub(super) fn apply(config: &Config) -> Result<(), String> {
         tracing::warn!("Unable to {what} oom_score_adj: {error}");
         "Failed to set current oom_score_adj. Check server logs.".to_owned()
     };
-    let mut before = BEFORE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let mut before = BEFORE
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner);
     let score = match (config.oom_score_adj, *before) {
         (OomScoreAdj::No, None) => return Ok(()),
         (OomScoreAdj::No, Some(score)) => score,

@@ -21,6 +21,9 @@ pub(super) fn take(config: &Config) {
         rewriting: list("aof-rewrite-cpulist", &config.aof_rewrite_cpulist),
     };
     if let Err(error) = places::set(lists) {
-        tracing::warn!("server-cpulist '{}' has no effect: {error}", config.server_cpulist);
+        tracing::warn!(
+            "server-cpulist '{}' has no effect: {error}",
+            config.server_cpulist
+        );
     }
 }

@@ -75,7 +75,11 @@ impl Syslog {
         });
         let (ident, pid) = (&self.ident, process::pid());
         let mut line = format!("<{priority}>{time}{ident}[{pid}]: ");
-        line.extend(message.chars().map(|c| if c.is_control() { ' ' } else { c }));
+        line.extend(
+            message
+                .chars()
+                .map(|c| if c.is_control() { ' ' } else { c }),
+        );
         line.truncate(line.floor_char_boundary(LINE_BYTES_MAX));
         line
     }
@@ -122,7 +126,10 @@ mod tests {
         let line = receive(&daemon);
         let pid = process::pid();
         assert!(line.starts_with("<157>Nov 1"), "{line}");
-        assert!(line.ends_with(&format!(" kiv]i[{pid}]: hello <0>forged")), "{line}");
+        assert!(
+            line.ends_with(&format!(" kiv]i[{pid}]: hello <0>forged")),
+            "{line}"
+        );
         // The daemon starts anew.
         drop(daemon);
         log.send(0, Severity::Warning, "lost");
@@ -130,7 +137,10 @@ mod tests {
         let daemon = UnixDatagram::bind(&path).unwrap();
         log.send(1_700_000_000, Severity::Debug, &"ä".repeat(1000));
         let line = receive(&daemon);
-        assert!(line.starts_with("<159>") && line.len() <= LINE_BYTES_MAX, "{line}");
+        assert!(
+            line.starts_with("<159>") && line.len() <= LINE_BYTES_MAX,
+            "{line}"
+        );
     }
 
     #[test]

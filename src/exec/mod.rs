@@ -44,6 +44,7 @@ pub mod replay;
 mod script;
 pub mod session;
 mod transaction;
+pub mod trial;
 
 use cached::Cached;
 

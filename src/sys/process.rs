@@ -135,7 +135,9 @@ pub fn thread_affinity() -> io::Result<Vec<usize>> {
     check(unsafe { libc::sched_getaffinity(0, size_of::<libc::cpu_set_t>(), &mut set) })?;
     let all = 0..libc::CPU_SETSIZE as usize;
     // SAFETY: the index is within the set.
-    Ok(all.filter(|&cpu| unsafe { libc::CPU_ISSET(cpu, &set) }).collect())
+    Ok(all
+        .filter(|&cpu| unsafe { libc::CPU_ISSET(cpu, &set) })
+        .collect())
 }
 
 /// How likely the kernel ends this process when memory runs out, -1000 to 1000.

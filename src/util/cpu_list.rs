@@ -7,7 +7,9 @@ const CPU_MAX: usize = 1023;
 /// separated by commas or spaces; `a-b:s` is every s-th from a to b.
 pub fn parse(text: &str) -> Option<Vec<usize>> {
     let mut cpus = Vec::new();
-    let parts = text.split([',', ' ', '\t', '\n']).filter(|part| !part.is_empty());
+    let parts = text
+        .split([',', ' ', '\t', '\n'])
+        .filter(|part| !part.is_empty());
     for part in parts {
         let (range, step) = match part.split_once(':') {
             Some((range, step)) if range.contains('-') => (range, number(step)?),
@@ -47,7 +49,18 @@ mod tests {
     #[test]
     fn what_is_no_list() {
         for text in [
-            "", ",", "a", "-1", "1-", "3-1", "1:2", "1-3:0", "+1", "1-3:", "0-99999999999999999999", "1024",
+            "",
+            ",",
+            "a",
+            "-1",
+            "1-",
+            "3-1",
+            "1:2",
+            "1-3:0",
+            "+1",
+            "1-3:",
+            "0-99999999999999999999",
+            "1024",
         ] {
             assert_eq!(parse(text), None, "{text}");
         }

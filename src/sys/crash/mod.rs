@@ -285,7 +285,10 @@ fn report_signal(
         state.version, info.si_code
     )?;
     // What others send has no address but a sender.
-    if matches!(info.si_code, libc::SI_USER | libc::SI_QUEUE | libc::SI_TKILL) {
+    if matches!(
+        info.si_code,
+        libc::SI_USER | libc::SI_QUEUE | libc::SI_TKILL
+    ) {
         // SAFETY: a signal with such a code says who has sent it.
         let (pid, uid) = unsafe { (info.si_pid(), info.si_uid()) };
         writeln!(report, "Sent by process {pid}, user {uid}")?;
@@ -322,7 +325,10 @@ fn report_panic(info: &std::panic::PanicHookInfo<'_>) {
 
 fn message<'i>(info: &'i std::panic::PanicHookInfo<'_>) -> &'i str {
     let payload = info.payload();
-    match (payload.downcast_ref::<&str>(), payload.downcast_ref::<String>()) {
+    match (
+        payload.downcast_ref::<&str>(),
+        payload.downcast_ref::<String>(),
+    ) {
         (Some(text), _) => text,
         (None, Some(text)) => text,
         (None, None) => "no message",
@@ -380,7 +386,9 @@ fn where_it_was(state: &State, report: &mut Report) -> fmt::Result {
 
 fn arguments(command: &CommandName, running: &Running, report: &mut Report) -> fmt::Result {
     let count = running.spans_len as u32;
-    let shows = SETTINGS.try_lock().is_ok_and(|settings| settings.shows_arguments);
+    let shows = SETTINGS
+        .try_lock()
+        .is_ok_and(|settings| settings.shows_arguments);
     if !shows || command.has_secrets {
         return writeln!(report, "Arguments: {count}, not shown");
     }
@@ -390,7 +398,8 @@ fn arguments(command: &CommandName, running: &Running, report: &mut Report) -> f
         if !read_memory(running.spans.addr() + at as usize * 8, &mut span) {
             return report.write_str("Arguments: gone\n");
         }
-        let word = |at: usize| u32::from_ne_bytes([span[at], span[at + 1], span[at + 2], span[at + 3]]);
+        let word =
+            |at: usize| u32::from_ne_bytes([span[at], span[at + 1], span[at + 2], span[at + 3]]);
         let (start, len) = (word(0), word(4));
         let kept = &mut bytes[..len.min(ARGUMENT_BYTES_MAX) as usize];
         let is_inside = (u64::from(start) + u64::from(len)) <= running.bytes_len as u64;
@@ -431,7 +440,11 @@ fn finish(state: &State, report: &mut Report, crashed_at: Option<usize>) {
     let _ = (|| {
         report.heading("STACK TRACE")?;
         for (at, address) in frames.addresses().iter().enumerate() {
-            writeln!(report, "#{at} {address:#x} (+{:#x})", stack::offset(*address))?;
+            writeln!(
+                report,
+                "#{at} {address:#x} (+{:#x})",
+                stack::offset(*address)
+            )?;
         }
         fmt::Result::Ok(())
     })();

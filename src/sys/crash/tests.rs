@@ -122,7 +122,10 @@ fn a_fault_is_reported_and_stays_a_fault() {
         "facts for Some(42)",
         "=== KIVI BUG REPORT END",
     ] {
-        assert!(log.contains(text) || text == "RIP:" && !cfg!(target_arch = "x86_64"), "{text}\n{log}");
+        assert!(
+            log.contains(text) || text == "RIP:" && !cfg!(target_arch = "x86_64"),
+            "{text}\n{log}"
+        );
     }
     assert!(!log.contains("did not come in time"));
 }
@@ -149,7 +152,10 @@ fn a_stack_that_has_run_out_is_reported() {
 fn a_panic_is_reported_and_ends_the_process() {
     let Crash { status, log } = crash("panic");
     assert_eq!(status.signal(), Some(libc::SIGABRT), "{log}");
-    assert!(log.contains("crashed by a panic\nGuru Meditation: first line forged line 7\nAt "), "{log}");
+    assert!(
+        log.contains("crashed by a panic\nGuru Meditation: first line forged line 7\nAt "),
+        "{log}"
+    );
     assert_eq!(log.matches("BUG REPORT START").count(), 1, "{log}");
     assert_eq!(crash("exit").status.code(), Some(1));
     let Crash { status, log } = crash("abort");
