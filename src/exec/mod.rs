@@ -757,11 +757,14 @@ impl Exec {
         moment: &mut Moment,
     ) -> Effects {
         let mut later = Vec::new();
+        let begun = self.server.keyspace.spikes.begin();
         let effects = self.serve_ready(db, ready, config, moment, &mut later);
         drop(gate);
         if !later.is_empty() {
             self.serve_later(moment, config, later);
         }
+        let spikes = &self.server.keyspace.spikes;
+        spikes.end(begun, &["command-unblocking"]);
         effects
     }
 

@@ -46,6 +46,7 @@ mod scripts;
 mod scripts_real;
 mod server;
 mod shop;
+mod slowlog;
 mod smoke;
 mod store;
 mod stream_facts;

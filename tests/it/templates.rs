@@ -61,6 +61,7 @@ pub(crate) const GROUPS: &[&[Template]] = &[
     scripts::FUNCTIONS,
     SERVER,
     insight::HOTKEYS,
+    insight::LOGS,
     limits::LIMITS,
 ];
 
