@@ -24,13 +24,14 @@ use crate::sys::alloc;
 use crate::sys::process::{self, ThreadCpu};
 
 use super::connection::{self, Parcel};
+use super::listener::rate::Cycle;
 use super::pace;
 use super::relay::Relay;
 
 /// Size of a worker's read buffer, bytes.
 const INPUT_BYTES: usize = 64 * 1024;
 /// Polls of tasks between two looks at the sockets.
-const EVENT_INTERVAL: u32 = 61;
+pub(super) const EVENT_INTERVAL: u32 = 61;
 /// How exact the worker's short waits are.
 const TIMER_SLACK: Duration = Duration::from_micros(1);
 /// Readiness events taken at once.
@@ -191,7 +192,10 @@ pub fn start(
                 .event_interval(EVENT_INTERVAL)
                 .max_io_events_per_tick(EVENTS_MAX)
                 .on_thread_park(pace::before_park)
-                .on_thread_unpark(cycles::begin)
+                .on_thread_unpark(|| {
+                    cycles::begin();
+                    pace::after_park();
+                })
                 .build_local(LocalOptions::default())
         };
         let work = move || {
@@ -249,11 +253,15 @@ async fn work(
         }
     });
     let mut connections = tokio::task::JoinSet::new();
+    let mut cycle = Cycle::default();
     loop {
         tokio::select! {
             biased;
             parcel = inbox.recv() => {
                 let Some(parcel) = parcel else { break };
+                if let Some(most) = parcel.most_in_a_turn(&server.config()) {
+                    cycle.take(most).await;
+                }
                 let (worker, shared) = (worker.clone(), parcel.client().shared.clone());
                 let clients = &server.clients;
                 let task = async move {

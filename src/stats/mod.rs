@@ -7,9 +7,12 @@
 //! To add a counter: a field in [`Local`] and in `Local::add_to`, or an atomic here, and its line
 //! in `commands::info`.
 
+pub mod commandlog;
 pub mod cycles;
 pub mod hot;
+pub mod latency;
 pub mod recent;
+pub mod responses;
 pub mod sampler;
 
 use std::collections::BTreeMap;
@@ -22,9 +25,12 @@ use parking_lot::{Mutex, MutexGuard};
 use crate::ds::footprint::block_bytes;
 use crate::sys::tsc;
 
+pub use commandlog::CommandLog;
 pub use cycles::{Cycles, Turns};
 pub use hot::HotKeys;
+pub use latency::Latency;
 pub use recent::RecentMax;
+pub use responses::Responses;
 pub use sampler::{Metric, Sampler};
 
 /// How often per second the figures are sampled and clients are looked after (`hz` of INFO); see
@@ -49,6 +55,8 @@ pub struct CommandStat {
     pub failed: u64,
     /// Durations in nanoseconds, when latency-tracking is on.
     pub latency: Option<Box<Histogram<u32>>>,
+    /// How long clients waited, when somebody may ask for metrics.
+    pub responses: Option<Box<Responses>>,
 }
 
 /// Figures of one worker.
@@ -93,6 +101,14 @@ impl Local {
         }
     }
 
+    /// Counts executions of one command whose replies were written so long after their requests could
+    /// be read.
+    #[inline]
+    pub fn responded(&mut self, command: u16, ns: u64, times: u64) {
+        let responses = &mut self.command(command).responses;
+        responses.get_or_insert_default().record(ns, times);
+    }
+
     /// Counts further failures of an execution that is counted with one.
     pub fn failed(&mut self, command: u16, failures: u64) {
         self.command(command).failed += failures;
@@ -135,7 +151,9 @@ impl Local {
             block_bytes(size_of::<Histogram<u32>>())
                 + block_bytes(histogram.distinct_values() * size_of::<u32>())
         });
-        block_bytes(commands) + histograms.sum::<usize>()
+        let responses = self.commands.iter().filter(|stat| stat.responses.is_some());
+        let responses = responses.count() * block_bytes(size_of::<Responses>());
+        block_bytes(commands) + histograms.sum::<usize>() + responses
     }
 
     fn add_to(&self, sum: &mut Local) {
@@ -149,6 +167,9 @@ impl Local {
                 let all = to.latency.get_or_insert_with(new_histogram);
                 // Both have the same bounds: adding cannot fail.
                 let _ = all.add(&**latency);
+            }
+            if let Some(responses) = &from.responses {
+                to.responses.get_or_insert_default().add(responses);
             }
         }
         for (code, count) in &self.errors {
@@ -217,12 +238,26 @@ pub struct Stats {
     pub payloads_examined: AtomicU64,
     /// Failed AUTH.
     pub auth_denied: AtomicU64,
+    /// Commands that a user may not run.
+    pub commands_denied: AtomicU64,
+    /// Keys that a user may not touch.
+    pub keys_denied: AtomicU64,
+    /// Channels that a user may not use.
+    pub channels_denied: AtomicU64,
+    /// Databases that a user may not use.
+    pub databases_denied: AtomicU64,
+    /// Certificates that belong to no user who may log in.
+    pub certificates_denied: AtomicU64,
     /// Most memory in use at any sample, bytes.
     pub memory_peak_bytes: AtomicU64,
     /// When that was, Unix ms.
     pub memory_peak_at_ms: AtomicU64,
     /// Rates.
     pub sampler: Sampler,
+    /// Commands that took long, or were large.
+    pub commandlog: CommandLog,
+    /// What else took long.
+    pub latency: Arc<Latency>,
     /// Which keys cost most, when somebody wants to know.
     pub hot: HotKeys,
     /// Largest buffers of unfinished requests lately, bytes.
@@ -310,6 +345,11 @@ impl Stats {
             &self.query_buffer_disconnections,
             &self.payloads_examined,
             &self.auth_denied,
+            &self.commands_denied,
+            &self.keys_denied,
+            &self.channels_denied,
+            &self.databases_denied,
+            &self.certificates_denied,
         ] {
             counter.store(0, Ordering::Relaxed);
         }

@@ -104,6 +104,20 @@ pub fn rss_bytes() -> u64 {
     pages.unwrap_or(0).saturating_mul(page_bytes())
 }
 
+/// Address space of this process, in bytes; 0 if the system does not tell.
+pub fn virtual_bytes() -> u64 {
+    let pages = fs::read_to_string("/proc/self/statm")
+        .ok()
+        .and_then(|text| text.split_ascii_whitespace().next()?.parse::<u64>().ok());
+    pages.unwrap_or(0).saturating_mul(page_bytes())
+}
+
+/// File descriptors in use; 0 if the system does not tell.
+pub fn open_fds() -> usize {
+    // One of them is the folder's own.
+    fs::read_dir("/proc/self/fd").map_or(0, |fds| fds.count().saturating_sub(1))
+}
+
 /// The machine's memory, in bytes.
 pub fn total_system_memory_bytes() -> u64 {
     sysconf(libc::_SC_PHYS_PAGES).saturating_mul(page_bytes())
