@@ -119,6 +119,14 @@ fn disk(config: &Config) -> Arc<dyn Disk> {
     Arc::new(crate::persist::disk::fake::FakeDisk::new(dir))
 }
 
+/// The hash function of the keyspace, which decides about the order of SCAN.
+fn key_hash(config: &Config) -> KeyHash {
+    match config.hash_seed.as_bytes() {
+        [] => KeyHash::process(HashFunction::Fast),
+        seed => KeyHash::with_seed(HashFunction::Fast, KeyHash::seed_of(seed)),
+    }
+}
+
 fn defrag_settings(config: &Config) -> defrag::Settings {
     defrag::Settings {
         is_on: config.activedefrag,
@@ -175,11 +183,7 @@ impl Server {
         let tracking = Arc::new(Tracking::new(clients.clone()));
         let event_channels = Arc::new(EventChannels::default());
         let server = Server {
-            keyspace: Keyspace::new(
-                shards,
-                config.databases,
-                KeyHash::process(HashFunction::Fast),
-            ),
+            keyspace: Keyspace::new(shards, config.databases, key_hash(&config)),
             acl: Arc::default(),
             audit: Audit::default(),
             monitors: Monitors::new(clients.clone()),
