@@ -121,6 +121,7 @@ impl Denied<'_> {
             Reason::Key => &self.server.stats.keys_denied,
             Reason::Channel => &self.server.stats.channels_denied,
             Reason::Database => &self.server.stats.databases_denied,
+            Reason::TlsCert => &self.server.stats.certificates_denied,
         };
         count.fetch_add(1, Ordering::Relaxed);
         let now_ms = self.server.clock.unix_ms();
