@@ -85,7 +85,7 @@ impl<'t> Writer<'t> {
                 names.name.escape_ascii(),
                 seconds_since(client.created_at_ms),
                 seconds_since(client.last_interaction_ms.load(Relaxed)),
-                flags(client),
+                flags_of(client, client.id == self.asking),
                 capabilities(client),
                 client.db.load(Relaxed),
             ),
@@ -139,13 +139,19 @@ pub(super) fn capabilities(client: &Shared) -> &'static str {
 
 /// A client's flags as letters; `N` for none.
 pub(super) fn flags(client: &Shared) -> String {
+    flags_of(client, false)
+}
+
+/// [`flags`]; a client whose command runs does not wait, also if it has until now.
+fn flags_of(client: &Shared, is_running: bool) -> String {
+    let waits = client.paused.load(Relaxed) || client.is_blocked();
     let transaction = client.transaction.get();
     let mode = client.tracking.mode();
     let letters = [
         (client.is_monitor.load(Relaxed), 'O'),
         (client.is_subscriber(), 'P'),
         (transaction.is_some_and(|seen| seen.is_open()), 'x'),
-        (client.paused.load(Relaxed) || client.is_blocked(), 'b'),
+        (waits && !is_running, 'b'),
         (mode.has(Mode::ON), 't'),
         (mode.has(Mode::BROKEN_REDIRECT), 'R'),
         (mode.has(Mode::BCAST), 'B'),
