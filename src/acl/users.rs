@@ -101,7 +101,7 @@ impl Login {
     /// Takes over what has changed.
     #[inline]
     pub fn renew(&mut self) {
-        if self.version != self.user.version.load(Ordering::Acquire) {
+        if self.has_moved() {
             *self = Login::new(self.user.clone());
         }
     }

@@ -5,6 +5,7 @@
 //! under nobody's lock but `acl`'s own, so none of these touches the keyspace.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use crate::acl::{
     Changed, DEFAULT_USER, Denial, Recorded, Request, Selector, World, category, describe_user,
@@ -266,9 +267,9 @@ fn with_code(text: &[u8]) -> CmdError {
 }
 
 /// What others notice of users that have changed.
-fn follow_up(server: &Server, changed: Vec<Changed>) {
-    for change in changed {
-        match change {
+fn follow_up(server: &Arc<Server>, changed: Vec<Changed>) {
+    for changed in changed {
+        match changed {
             Changed::Rights(user, before) => server.rights_changed(&user, &before),
             Changed::Deleted(user) => server.user_gone(&user),
         }
