@@ -272,7 +272,8 @@ impl Connection {
                 }
                 Turn::Sleep(duration) => self.sleep(duration, worker).await,
                 Turn::Delay(duration) => {
-                    self.unless_killed(worker, tokio::time::sleep(duration)).await;
+                    self.unless_killed(worker, tokio::time::sleep(duration))
+                        .await;
                 }
                 Turn::Block(waiter) => match self.wait_blocked(&waiter, worker).await {
                     Some(outcome) => {

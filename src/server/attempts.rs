@@ -42,8 +42,7 @@ impl Attempts {
         if from.local {
             return Duration::ZERO;
         }
-        let is_recent =
-            |known: &Known| now_ms.saturating_sub(known.last_ms) < FORGOTTEN_AFTER_MS;
+        let is_recent = |known: &Known| now_ms.saturating_sub(known.last_ms) < FORGOTTEN_AFTER_MS;
         let host = host(&from.addr);
         let mut addresses = self.0.lock();
         if addresses.len() >= ADDRESSES_MAX && !addresses.contains_key(host) {
