@@ -260,6 +260,7 @@ impl Server {
             pressure.wake();
         }
         self.keyspace.defrag.set(defrag_settings(&config));
+        self.audit.set_categories(config.audit_log_categories);
         self.keyspace
             .spikes
             .set_threshold_ms(config.latency_monitor_threshold_ms);

@@ -97,8 +97,7 @@ impl Exec {
     ) {
         self.denied(client, sent, Context::Lua)
             .record(command, argv, denial);
-        let error = denied::noperm(client, command, denial);
-        self.audit_refusal(command, argv, client, true, &error);
+        self.audit_refusal(command, argv, client, true, &CmdError::text("NOPERM"));
     }
 }
 

@@ -69,6 +69,10 @@ pub struct Exec {
     config_epoch: Cell<u64>,
     /// From where on it looks closer at what has run.
     bounds: Cell<Bounds>,
+    /// What is told of commands that were unusual, when they are counted.
+    told: RefCell<Vec<Told>>,
+    /// What it runs is counted, and told.
+    is_counted: bool,
     /// What it knows of the memory in use.
     memory: memory::Memory,
     /// What it has for scripts.
@@ -133,8 +137,6 @@ pub struct Moment {
     logged_seq: u64,
     /// What it means to those who cache.
     cached: Cached,
-    /// What is told of commands that were unusual, when they are counted.
-    told: Vec<Told>,
     /// Bytes read for it.
     pub net_in_bytes: u64,
     /// Bytes written of its replies.
@@ -225,7 +227,6 @@ impl Moment {
     fn join(&mut self, branch: Moment) {
         self.tick = branch.tick;
         self.executed.extend(branch.executed);
-        self.told.extend(branch.told);
         self.changes += branch.changes;
         self.logged(branch.logged_seq);
         self.cached.join(branch.cached);
@@ -242,22 +243,23 @@ impl Exec {
     /// A worker's way into `server`.
     pub fn new(server: Arc<Server>, table: Arc<CommandTable>) -> Exec {
         let worker = server.stats.add_worker();
-        Exec::counted_by(worker, server, table)
+        Exec::counted_by(worker, server, table, true)
     }
 
     /// The same, of which nobody sees the figures.
     fn uncounted(server: Arc<Server>, table: Arc<CommandTable>) -> Exec {
-        Exec::counted_by(Arc::default(), server, table)
+        Exec::counted_by(Arc::default(), server, table, false)
     }
 
     fn counted_by(
         worker: Arc<stats::Worker>,
         server: Arc<Server>,
         table: Arc<CommandTable>,
+        is_counted: bool,
     ) -> Exec {
         let config_epoch = Cell::new(server.config_epoch());
         let config = server.config();
-        let bounds = Cell::new(Bounds::of(&server, &config));
+        let bounds = Cell::new(Bounds::of(&server, &config, is_counted));
         let config = RefCell::new(config);
         Exec {
             server,
@@ -266,6 +268,8 @@ impl Exec {
             config,
             config_epoch,
             bounds,
+            told: RefCell::default(),
+            is_counted,
             memory: memory::Memory::default(),
             desk: script::Desk::default(),
         }
@@ -280,7 +284,8 @@ impl Exec {
         {
             self.config_epoch.set(epoch);
             *config = self.server.config();
-            self.bounds.set(Bounds::of(&self.server, &config));
+            let bounds = Bounds::of(&self.server, &config, self.is_counted);
+            self.bounds.set(bounds);
         }
         self.config.borrow()
     }
@@ -304,8 +309,8 @@ impl Exec {
             .keyspace
             .add_changes(std::mem::take(&mut moment.changes));
         crash::idle();
-        if !moment.told.is_empty() {
-            self.tell_unusual(moment);
+        if !self.told.borrow().is_empty() {
+            self.tell_unusual(moment.now_ms);
         }
         let config = self.config();
         let track_latency = config.latency_tracking;
@@ -409,7 +414,7 @@ impl Exec {
             self.end(moment);
         }
         let (started, is_hot) = (moment.tick, self.counts_hot(moment));
-        let (mark, told) = (out.mark(), moment.told.len());
+        let (mark, told) = (out.mark(), self.told.borrow().len());
         let reply = begin_reply(client);
         let Some(called) = self.call(command, argv, hash, moment, client, out) else {
             client.reply = reply;
@@ -457,6 +462,7 @@ impl Exec {
             argv,
             client,
             failed,
+            error: None,
             out,
             mark,
             is_hot,
