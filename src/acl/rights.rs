@@ -253,16 +253,14 @@ fn may_run<H>(selector: &Selector, request: &Request<'_, H>) -> bool {
 fn ask_keys<H>(selector: &Selector, request: &Request<'_, H>) -> Result<(), Denial> {
     let argv = request.argv;
     let mut denied = None;
-    let all = for_each_key(request.row.keys, argv, |at, spec| {
+    // As far as they lead somewhere, as when they are locked.
+    let _ = for_each_key(request.row.keys, argv, |at, spec| {
         let needed = Access::needed_by(spec.flags_in(argv));
         if denied.is_none() && spec.is_key() && !may_touch(selector, &argv[at], needed) {
             denied = Some(at);
         }
     });
-    match (all, denied) {
-        (Ok(()), Some(at)) => Err(Denial::Key(at)),
-        _ => Ok(()),
-    }
+    denied.map_or(Ok(()), |at| Err(Denial::Key(at)))
 }
 
 fn may_touch(selector: &Selector, key: &[u8], needed: Access) -> bool {

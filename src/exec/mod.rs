@@ -92,6 +92,8 @@ pub enum Flow {
     Wait(Wait),
     /// Replied, but everybody waits so long first.
     Sleep(Duration),
+    /// Replied, but the client waits so long first.
+    Delay(Duration),
     /// No reply yet: have this done, see [`Exec::start_chore`].
     Chore(Chore),
     /// No reply yet: wait until this has an outcome, see [`Exec::end_wait`].
@@ -435,7 +437,7 @@ impl Exec {
                     Ok((flow, has_failed)) => {
                         failed = has_failed;
                         moment.tick = started;
-                        flow
+                        delayed(flow, client)
                     }
                     Err(flow) => {
                         client.reply = reply;
@@ -447,7 +449,7 @@ impl Exec {
             Err(error) => {
                 out.truncate(mark);
                 self.write_error(&error, out);
-                Flow::Done
+                delayed(Flow::Done, client)
             }
         };
         end_caching(Some(command), client);
@@ -874,6 +876,16 @@ fn flow_of(next: Next) -> Flow {
         Next::Close => Flow::Close,
         Next::Sleep(duration) => Flow::Sleep(duration),
         Next::Chore(chore) => Flow::Chore(chore),
+    }
+}
+
+/// What is left to do after a command that may have tried a password.
+#[inline]
+fn delayed(flow: Flow, client: &mut Client) -> Flow {
+    let delay = std::mem::take(&mut client.penalty);
+    match flow == Flow::Done && !delay.is_zero() {
+        true => Flow::Delay(delay),
+        false => flow,
     }
 }
 
