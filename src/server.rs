@@ -29,6 +29,7 @@ pub mod monitor;
 mod observe;
 pub mod rewriting;
 pub mod saving;
+pub mod users;
 
 use monitor::Monitors;
 use observe::{EventChannels, Teller};

@@ -25,7 +25,7 @@ pub struct Rights {
     /// Any of these will do.
     pub passwords: Vec<PasswordHash>,
     /// Everything is allowed: nothing has to be looked at.
-    is_unrestricted: bool,
+    pub is_unrestricted: bool,
     /// The first one is the root.
     pub(super) selectors: Vec<Selector>,
     compiled: Compiled,
@@ -84,11 +84,6 @@ impl Rights {
     /// The selectors of the rules in parentheses.
     pub fn selectors(&self) -> &[Selector] {
         &self.selectors[1..]
-    }
-
-    /// Whether everything is allowed.
-    pub fn is_unrestricted(&self) -> bool {
-        self.is_unrestricted
     }
 
     /// Whether a password lets the user in, in a time that does not tell which.

@@ -44,7 +44,7 @@ fn a_login_follows_its_user() {
         all_channels: false,
     };
     user.set_rights(Rights::new_user(world));
-    assert!(login.rights().is_unrestricted());
+    assert!(login.rights().is_unrestricted);
     login.renew();
-    assert!(!login.rights().is_unrestricted());
+    assert!(!login.rights().is_unrestricted);
 }

@@ -5,7 +5,6 @@
 //! under nobody's lock but `acl`'s own, so none of these touches the keyspace.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use crate::acl::{
     Changed, DEFAULT_USER, Denial, Recorded, Request, Selector, World, category,
@@ -262,8 +261,15 @@ fn with_code(text: &[u8]) -> CmdError {
     CmdError::owned([b"ERR ", text].concat())
 }
 
-/// What others notice of users that have changed.
-fn follow_up(_server: &Arc<Server>, _changed: Vec<Changed>) {}
+/// What clients notice of users that have changed.
+fn follow_up(server: &Server, changed: Vec<Changed>) {
+    for change in changed {
+        match change {
+            Changed::Rights(user, before) => server.rights_changed(&user, &before),
+            Changed::Deleted(user) => server.user_gone(&user),
+        }
+    }
+}
 
 /// `ACL DELUSER username [username ...]`
 fn deluser(ctx: &mut Ctx<'_>) -> CmdResult {

@@ -437,11 +437,6 @@ fn stats(report: &mut Report<'_, '_>) {
     report.line("current_active_defrag_time", defrag.current_ms);
     tracking_stats(report);
     io_stats(report);
-    report.zeros(&[
-        "acl_access_denied_cmd",
-        "acl_access_denied_key",
-        "acl_access_denied_channel",
-    ]);
 }
 
 /// The lines of the section stats that are about reading, writing and answering.
@@ -467,6 +462,14 @@ fn io_stats(report: &mut Report<'_, '_>) {
             &server.clients.output_disconnections,
         ),
         ("acl_access_denied_auth", &server.stats.auth_denied),
+        ("acl_access_denied_cmd", &server.stats.commands_denied),
+        ("acl_access_denied_key", &server.stats.keys_denied),
+        ("acl_access_denied_channel", &server.stats.channels_denied),
+        (
+            "acl_access_denied_tls_cert",
+            &server.stats.certificates_denied,
+        ),
+        ("acl_access_denied_db", &server.stats.databases_denied),
     ] {
         report.line(name, counter.load(Ordering::Relaxed));
     }

@@ -30,6 +30,7 @@ mod command;
 mod config;
 mod connection;
 mod debug;
+pub(crate) mod denied;
 mod dump;
 mod expire;
 mod function;
