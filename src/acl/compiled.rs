@@ -8,8 +8,8 @@
 //!
 //! Invariant: a yes of this is a yes of some selector alone.
 
-use crate::spec::keys::for_each_key;
 use crate::spec::Channels;
+use crate::spec::keys::for_each_key;
 use crate::util::num;
 
 use super::catalog::Catalog;
@@ -36,7 +36,9 @@ pub struct Compiled {
 
 fn mask_of(selectors: &[Selector], has: impl Fn(&Selector) -> bool) -> Mask {
     let bits = selectors.iter().take(MASKED_MAX).enumerate();
-    bits.fold(0, |mask, (at, selector)| mask | (has(selector) as Mask) << at)
+    bits.fold(0, |mask, (at, selector)| {
+        mask | (has(selector) as Mask) << at
+    })
 }
 
 impl Compiled {
@@ -102,17 +104,15 @@ impl Compiled {
     fn by_keys<H>(&self, request: &Request<'_, H>, wanted: Mask) -> Mask {
         let argv = request.argv;
         let mut left = wanted;
-        let all = for_each_key(request.row.keys, argv, |at, spec| {
+        // One that is not well-formed has no further keys, but those that were found may be touched
+        // (PFMERGE without sources).
+        let _ = for_each_key(request.row.keys, argv, |at, spec| {
             if left != 0 && spec.is_key() {
                 let needed = Access::needed_by(spec.flags_in(argv));
                 left &= self.keys.matching(&argv[at], needed, left);
             }
         });
-        match all {
-            Ok(()) => left,
-            // Not well-formed: it will touch none.
-            Err(_) => wanted,
-        }
+        left
     }
 
     fn by_channels<H>(&self, request: &Request<'_, H>, wanted: Mask) -> Mask {
@@ -122,7 +122,9 @@ impl Compiled {
         }
         let positions = request.row.channels.positions(request.argv.len());
         positions.fold(wanted, |left, at| {
-            left & self.channels.matching(&request.argv[at], Access::NONE, left)
+            left & self
+                .channels
+                .matching(&request.argv[at], Access::NONE, left)
         })
     }
 

@@ -187,9 +187,10 @@ impl Rights {
         self.is_unrestricted
             || self.selectors.iter().any(|selector| {
                 let reads_all = selector.all_keys
-                    || selector.keys.iter().any(|known| {
-                        &*known.pattern == b"*" && known.access.has(Access::READ)
-                    });
+                    || selector
+                        .keys
+                        .iter()
+                        .any(|known| &*known.pattern == b"*" && known.access.has(Access::READ));
                 reads_all && self.ask(selector, request).is_ok()
             })
     }
@@ -205,9 +206,9 @@ impl Rights {
 
     /// Whether some selector has this channel; a pattern only if it is the same.
     pub fn keeps_channel(&self, name: &[u8], is_pattern: bool) -> bool {
-        self.selectors.iter().any(|selector| {
-            selector.all_channels || may_use_channel(selector, name, is_pattern)
-        })
+        self.selectors
+            .iter()
+            .any(|selector| selector.all_channels || may_use_channel(selector, name, is_pattern))
     }
 
     /// Whether there may be channels that these rights had before and have no longer.
@@ -256,16 +257,14 @@ fn may_run<H>(selector: &Selector, request: &Request<'_, H>) -> bool {
 fn ask_keys<H>(selector: &Selector, request: &Request<'_, H>) -> Result<(), Denial> {
     let argv = request.argv;
     let mut denied = None;
-    let all = for_each_key(request.row.keys, argv, |at, spec| {
+    // As far as they lead somewhere, as when they are locked.
+    let _ = for_each_key(request.row.keys, argv, |at, spec| {
         let needed = Access::needed_by(spec.flags_in(argv));
         if denied.is_none() && spec.is_key() && !may_touch(selector, &argv[at], needed) {
             denied = Some(at);
         }
     });
-    match (all, denied) {
-        (Ok(()), Some(at)) => Err(Denial::Key(at)),
-        _ => Ok(()),
-    }
+    denied.map_or(Ok(()), |at| Err(Denial::Key(at)))
 }
 
 fn may_touch(selector: &Selector, key: &[u8], needed: Access) -> bool {

@@ -219,7 +219,7 @@ impl Tracking {
         for client in clients {
             let user = client.user();
             let rights = user.as_ref().map(|user| user.rights());
-            let limits = rights.as_deref().filter(|rights| !rights.is_unrestricted);
+            let limits = rights.as_deref().filter(|rights| !rights.is_unrestricted());
             let is_own = |told: &Told<'_>| told.change.changed.by == client.id;
             let message = if is_noloop(client) && keys.iter().any(|told| is_own(told)) {
                 let others = keys.iter().copied().filter(|told| !is_own(told));
