@@ -25,7 +25,7 @@ pub struct Rights {
     /// Any of these will do.
     pub passwords: Vec<PasswordHash>,
     /// Everything is allowed: nothing has to be looked at.
-    pub is_unrestricted: bool,
+    is_unrestricted: bool,
     /// The first one is the root.
     pub(super) selectors: Vec<Selector>,
     compiled: Compiled,
@@ -70,6 +70,12 @@ impl Rights {
             true => Compiled::default(),
             false => Compiled::new(&self.selectors, world.catalog, world.databases),
         };
+    }
+
+    /// Whether everything is allowed.
+    #[inline]
+    pub fn is_unrestricted(&self) -> bool {
+        self.is_unrestricted
     }
 
     /// The selector of the rules that stand in no parentheses.

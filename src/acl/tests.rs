@@ -164,9 +164,9 @@ fn a_login_follows_its_user() {
     let mut login = Login::new(user.clone());
     let catalog = catalog();
     user.set_rights(Rights::new_user(world(&catalog)));
-    assert!(login.rights().is_unrestricted);
+    assert!(login.rights().is_unrestricted());
     login.renew();
-    assert!(!login.rights().is_unrestricted);
+    assert!(!login.rights().is_unrestricted());
 }
 
 #[test]
