@@ -47,6 +47,22 @@ impl Rights {
         }
     }
 
+    /// The same with the only password that it has; with none if that is empty.
+    pub fn with_password(password: &[u8]) -> Rights {
+        let mut rights = Rights::unrestricted();
+        rights.set_password(password);
+        rights
+    }
+
+    /// Makes this the only password; any will do if it is empty.
+    pub fn set_password(&mut self, password: &[u8]) {
+        self.nopass = password.is_empty();
+        self.passwords = match password.is_empty() {
+            true => Vec::new(),
+            false => vec![hash_password(password)],
+        };
+    }
+
     /// A user that was not there: nothing.
     pub fn new_user(world: World<'_>) -> Rights {
         let mut rights = Rights {

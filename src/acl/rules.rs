@@ -107,12 +107,17 @@ impl RulesError {
 
 impl RulesError {
     /// What is said of a user in the configuration.
-    pub fn in_declaration(&self) -> Vec<u8> {
+    pub fn in_configuration(&self, user: &[u8]) -> Vec<u8> {
         match self {
-            RulesError::Unmatched(_) => self.text(),
+            RulesError::Unmatched(_) => {
+                let start = self.text();
+                [&start[..], b" It is of the user named '", user, b"'."].concat()
+            }
             RulesError::Rule(rule, error) => [
-                &b"Error in user declaration '"[..],
+                &b"Error loading ACL rule '"[..],
                 c_str(rule),
+                b"' for the user named '",
+                user,
                 b"': ",
                 error.text().as_bytes(),
             ]

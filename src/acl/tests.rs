@@ -28,10 +28,8 @@ const ROWS: &[Command<()>] = &[
     row("copy", Flags::WRITE)
         .keys(&[KeySpec::at(1, READS), KeySpec::at(2, WRITES)])
         .databases(Databases::Also(|argv| (3..argv.len().min(4)).collect())),
-    row("zunionstore", Flags::WRITE).keys(&[
-        KeySpec::at(1, WRITES),
-        KeySpec::keynum(2, 1, 1, READS),
-    ]),
+    row("zunionstore", Flags::WRITE)
+        .keys(&[KeySpec::at(1, WRITES), KeySpec::keynum(2, 1, 1, READS)]),
     row("select", Flags::NONE).databases(Databases::Named(&[1])),
     row("swapdb", Flags::WRITE).databases(Databases::Named(&[1, 2])),
     row("flushall", Flags::WRITE).databases(Databases::All),
@@ -190,7 +188,10 @@ fn whoever_is_deleted_is_another_when_he_comes_back() {
     acl.set_user(b"anna", &[b"on"], world).unwrap();
     let gone = acl.user(b"anna").unwrap();
     assert!(acl.delete_user(b"default").is_none());
-    assert!(acl.delete_user(b"anna").is_some_and(|user| Arc::ptr_eq(&user, &gone)));
+    assert!(
+        acl.delete_user(b"anna")
+            .is_some_and(|user| Arc::ptr_eq(&user, &gone))
+    );
     assert!(gone.is_deleted() && acl.delete_user(b"anna").is_none());
     acl.set_user(b"anna", &[b"on"], world).unwrap();
     assert!(!Arc::ptr_eq(&acl.user(b"anna").unwrap(), &gone));
@@ -212,8 +213,16 @@ fn what_is_lacking_is_told() {
         ("+@all ~k", "mget k x y", Err(Key(2))),
         ("+@all ~k (+@all ~k ~x)", "mget k x y", Err(Key(3))),
         ("+@all ~k (+@all ~k ~x)", "mget k y x", Err(Key(2))),
-        ("+@all ~* db=0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15", "flushall", Ok(())),
-        ("+@all ~* db=0,1,2,3,4,5,6,7,8,9,10,11,12,13,14", "flushall", Err(Database(0))),
+        (
+            "+@all ~* db=0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15",
+            "flushall",
+            Ok(()),
+        ),
+        (
+            "+@all ~* db=0,1,2,3,4,5,6,7,8,9,10,11,12,13,14",
+            "flushall",
+            Err(Database(0)),
+        ),
         ("+@all db=0,1", "swapdb 0 1", Ok(())),
         ("+@all db=0,1", "swapdb 3 2", Err(Database(1))),
         ("+@all db=1,2", "swapdb 1 2", Ok(())),
@@ -256,7 +265,11 @@ fn channels_that_are_lost_are_known() {
         ("&a &b", true),
     ] {
         let now = rights_of(rules);
-        assert_eq!(Rights::has_lost_channels(&before, &now), has_lost, "{rules}");
+        assert_eq!(
+            Rights::has_lost_channels(&before, &now),
+            has_lost,
+            "{rules}"
+        );
     }
     assert!(Rights::has_lost_channels(&rights_of("&*"), &before));
     assert!(before.keeps_channel(b"bx", false) && !before.keeps_channel(b"bx", true));
@@ -278,8 +291,17 @@ fn reading_any_key_takes_a_selector_that_may() {
         assert_eq!(may_so, may, "{rules}");
     }
     let rights = rights_of("%R~a* %W~b* (db=1 ~c*)");
-    for (key, db, may) in [("a1", 0, true), ("b1", 0, false), ("c1", 0, false), ("c1", 1, true)] {
-        assert_eq!(rights.may_read(key.as_bytes(), DbIndex(db)), may, "{key} {db}");
+    for (key, db, may) in [
+        ("a1", 0, true),
+        ("b1", 0, false),
+        ("c1", 0, false),
+        ("c1", 1, true),
+    ] {
+        assert_eq!(
+            rights.may_read(key.as_bytes(), DbIndex(db)),
+            may,
+            "{key} {db}"
+        );
     }
 }
 

@@ -15,7 +15,11 @@ fn told(line: &str) -> String {
     let line = line.replace("||", "\u{1}");
     let words: Vec<Vec<u8>> = words(&line)
         .iter()
-        .map(|word| String::from_utf8_lossy(word).replace('\u{1}', "|").into_bytes())
+        .map(|word| {
+            String::from_utf8_lossy(word)
+                .replace('\u{1}', "|")
+                .into_bytes()
+        })
         .collect();
     let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
     let catalog = catalog();
@@ -33,7 +37,10 @@ fn rules_are_told_again_as_valkey_does() {
         ("on|~x*", "on ~x* resetchannels -@all"),
         ("ON|RESET", "off resetchannels -@all"),
         ("nopass|>a", &format!("off #{A} resetchannels -@all")),
-        (&format!("#{A}|>a"), &format!("off #{A} resetchannels -@all")),
+        (
+            &format!("#{A}|>a"),
+            &format!("off #{A} resetchannels -@all"),
+        ),
         (">a|>b|<b", &format!("off #{A} resetchannels -@all")),
         (&format!(">a|!{A}|nopass"), "off nopass resetchannels -@all"),
         ("+get|-get", "off resetchannels -@all -get"),
@@ -41,9 +48,18 @@ fn rules_are_told_again_as_valkey_does() {
         ("+get||x|+get", "off resetchannels -@all +get"),
         ("+get||X|+get||x", "off resetchannels -@all +get||x"),
         ("+config||get|-config", "off resetchannels -@all -config"),
-        ("+config|-config||get", "off resetchannels -@all +config -config||get"),
-        ("+@read|+get|-@read|+@read", "off resetchannels -@all +get +@read"),
-        ("+get|+mget|-get|-mget", "off resetchannels -@all -get -mget"),
+        (
+            "+config|-config||get",
+            "off resetchannels -@all +config -config||get",
+        ),
+        (
+            "+@read|+get|-@read|+@read",
+            "off resetchannels -@all +get +@read",
+        ),
+        (
+            "+get|+mget|-get|-mget",
+            "off resetchannels -@all -get -mget",
+        ),
         ("+select||0|+@all", "off resetchannels +@all"),
         ("%R~a|%W~a", "off ~a resetchannels -@all"),
         ("%R", "off %R~ resetchannels -@all"),
@@ -55,15 +71,30 @@ fn rules_are_told_again_as_valkey_does() {
         ("DB= +01|db=2", "off resetchannels db=2 -@all"),
         ("db=1|resetdbs", "off resetchannels resetdbs -@all"),
         ("db=1|alldbs", "off resetchannels -@all"),
-        ("(+get ~x)|(db=1)", "off resetchannels -@all (~x resetchannels -@all +get) \
-          (resetchannels db=1 -@all)"),
-        ("(+get||~x)", "off resetchannels -@all (~x resetchannels -@all +get)"),
-        ("(|+get|)", "off resetchannels -@all (resetchannels -@all +get)"),
-        ("(\"unbalanced)", "off resetchannels -@all (resetchannels -@all)"),
+        (
+            "(+get ~x)|(db=1)",
+            "off resetchannels -@all (~x resetchannels -@all +get) \
+          (resetchannels db=1 -@all)",
+        ),
+        (
+            "(+get||~x)",
+            "off resetchannels -@all (~x resetchannels -@all +get)",
+        ),
+        (
+            "(|+get|)",
+            "off resetchannels -@all (resetchannels -@all +get)",
+        ),
+        (
+            "(\"unbalanced)",
+            "off resetchannels -@all (resetchannels -@all)",
+        ),
         ("(~x)|clearselectors", "off resetchannels -@all"),
         ("on\0x|+get\0x", "on resetchannels -@all +get"),
         ("|", "off resetchannels -@all"),
-        ("sanitize-payload|skip-sanitize-payload", "off resetchannels -@all"),
+        (
+            "sanitize-payload|skip-sanitize-payload",
+            "off resetchannels -@all",
+        ),
     ] {
         let rules = rules.replace("(+get||~x)", "(+get|~x)");
         let expected = expected.replace("||", "|");
@@ -117,11 +148,58 @@ fn what_is_wrong_is_said_as_valkey_does() {
 
 /// Words out of which rules may come.
 const PIECES: &[&str] = &[
-    "+", "-", "@", "|", "~", "%", "R", "W", "&", "*", "(", ")", " ", "\"", "'", "\\x20", "get",
-    "set", "config", "all", "read", "write", "dangerous", "on", "off", "reset", "nopass",
-    "resetkeys", "allkeys", "allchannels", "resetchannels", "allcommands", "nocommands", "db=",
-    "alldbs", "resetdbs", "clearselectors", ",", "1", "99", "-1", "\0", "\n", "\t", ">", "<", "#",
-    "!", "a", "b?", "[x", "00000000000000000000000000000000",
+    "+",
+    "-",
+    "@",
+    "|",
+    "~",
+    "%",
+    "R",
+    "W",
+    "&",
+    "*",
+    "(",
+    ")",
+    " ",
+    "\"",
+    "'",
+    "\\x20",
+    "get",
+    "set",
+    "config",
+    "all",
+    "read",
+    "write",
+    "dangerous",
+    "on",
+    "off",
+    "reset",
+    "nopass",
+    "resetkeys",
+    "allkeys",
+    "allchannels",
+    "resetchannels",
+    "allcommands",
+    "nocommands",
+    "db=",
+    "alldbs",
+    "resetdbs",
+    "clearselectors",
+    ",",
+    "1",
+    "99",
+    "-1",
+    "\0",
+    "\n",
+    "\t",
+    ">",
+    "<",
+    "#",
+    "!",
+    "a",
+    "b?",
+    "[x",
+    "00000000000000000000000000000000",
 ];
 
 fn random_rule(rng: &mut Rng) -> Vec<u8> {
