@@ -208,11 +208,8 @@ impl Rights {
     pub fn check_unrestricted<H>(&self, request: &Request<'_, H>) -> bool {
         self.is_unrestricted
             || self.selectors.iter().any(|selector| {
-                let reads_all = selector.all_keys
-                    || selector
-                        .keys
-                        .iter()
-                        .any(|known| &*known.pattern == b"*" && known.access.has(Access::READ));
+                let any = selector.keys.get(&b"*"[..]);
+                let reads_all = selector.all_keys || any.is_some_and(|any| any.has(Access::READ));
                 reads_all && self.ask(selector, request).is_ok()
             })
     }
@@ -240,8 +237,8 @@ impl Rights {
             return false;
         }
         let still = |pattern: &[u8]| {
-            let mut channels = now.selectors.iter().flat_map(|one| &one.channels);
-            channels.any(|known| &**known == pattern)
+            let mut selectors = now.selectors.iter();
+            selectors.any(|one| one.channels.contains(pattern))
         };
         let mut channels = before.selectors.iter().flat_map(|one| &one.channels);
         has_all(before) || channels.any(|pattern| !still(pattern))
@@ -293,12 +290,13 @@ fn may_touch(selector: &Selector, key: &[u8], needed: Access) -> bool {
     selector
         .keys
         .iter()
-        .any(|known| known.access.has(needed) && glob_match(&known.pattern, key, false))
+        .any(|(pattern, access)| access.has(needed) && glob_match(pattern, key, false))
 }
 
 fn may_use_channel(selector: &Selector, channel: &[u8], is_pattern: bool) -> bool {
-    selector.channels.iter().any(|known| match is_pattern {
-        true => **known == *channel,
-        false => glob_match(known, channel, false),
-    })
+    let matches = |known: &Box<[u8]>| glob_match(known, channel, false);
+    match is_pattern {
+        true => selector.channels.contains(channel),
+        false => selector.channels.iter().any(matches),
+    }
 }

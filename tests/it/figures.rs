@@ -15,8 +15,6 @@ const MISSING: &[(&str, &str)] = &[
     ("valkey_version", "Kivi is not Valkey: `kivi_version`"),
     ("valkey_release_stage", "the same"),
     ("module", "Lua is no module of Kivi's"),
-    ("acl_access_denied_tls_cert", "comes with TLS"),
-    ("acl_access_denied_db", "comes with ACL"),
 ];
 
 /// Those that Kivi has and Valkey has not.
