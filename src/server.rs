@@ -25,6 +25,7 @@ use crate::tracking::Tracking;
 use crate::util::clock::Clock;
 use crate::util::rng;
 
+pub mod attempts;
 pub mod audit;
 pub mod functions;
 pub mod monitor;
@@ -33,6 +34,7 @@ pub mod rewriting;
 pub mod saving;
 pub mod users;
 
+use attempts::Attempts;
 use audit::Audit;
 use monitor::Monitors;
 use observe::{EventChannels, Teller};
@@ -66,6 +68,8 @@ pub struct Server {
     pub keyspace: Keyspace,
     /// Users, and what they may do.
     pub acl: Arc<Acl>,
+    /// Wrong passwords.
+    pub attempts: Attempts,
     /// Connected clients.
     pub clients: Arc<Registry>,
     /// Channels.
@@ -181,6 +185,7 @@ impl Server {
                 KeyHash::process(HashFunction::Fast),
             ),
             acl: Arc::default(),
+            attempts: Attempts::default(),
             audit: Audit::default(),
             monitors: Monitors::new(clients.clone()),
             clients,
@@ -255,6 +260,7 @@ impl Server {
             pressure.wake();
         }
         self.keyspace.defrag.set(defrag_settings(&config));
+        self.audit.set_categories(config.audit_log_categories);
         self.keyspace
             .spikes
             .set_threshold_ms(config.latency_monitor_threshold_ms);

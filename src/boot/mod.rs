@@ -122,6 +122,7 @@ pub fn run(sources: &Sources) -> anyhow::Result<()> {
         bail!(error);
     }
     own_data_directory(&server)?;
+    start_audit(&server)?;
     let table = Arc::new(table);
     crash::install(&server, &table, pid_file.0.clone());
     let bound = (bound, metrics_bound);
@@ -130,6 +131,7 @@ pub fn run(sources: &Sources) -> anyhow::Result<()> {
     if let Some(path) = &server.config().unixsocket {
         let _ = fs::remove_file(path);
     }
+    server.audit.stop();
     served?;
     tracing::info!("Kivi is now ready to exit, bye bye...");
     Ok(())
@@ -240,6 +242,18 @@ fn own_data_directory(server: &Server) -> anyhow::Result<()> {
     server.persist.own_dir(&config.dir).map_err(|error| {
         tracing::error!("{error}");
         error.into()
+    })
+}
+
+/// Begins the audit log, if there is to be one: before anybody is served.
+fn start_audit(server: &Server) -> anyhow::Result<()> {
+    let Some(path) = &server.config().audit_log_file else {
+        return Ok(());
+    };
+    server.audit.start(path).map_err(|error| {
+        let text = format!("Can't open the audit log {}: {error}", path.display());
+        tracing::error!("{text}");
+        anyhow::anyhow!(text)
     })
 }
 

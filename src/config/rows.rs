@@ -412,6 +412,21 @@ const SECURITY: &[Directive] = &[
         Working,
     )
     .doc("Channels that a new ACL user may use: `resetchannels` none, `allchannels` all."),
+    row("audit-log-file", ANY, "", Working).immutable().doc(
+        "File of the audit log, a line of JSON for each command that is logged; empty writes \
+         none.",
+    ),
+    row(
+        "audit-log-categories",
+        Kind::AclCategories,
+        "@admin @dangerous",
+        Working,
+    )
+    .protected()
+    .doc(
+        "ACL categories whose commands are in the audit log; logins and denied commands always \
+         are.",
+    ),
 ];
 
 const LIMITS: &[Directive] = &[

@@ -9,6 +9,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 
 use super::kind::{Check, Context, OutputLimit, OutputLimits, Reason, Value, not_one_of, word};
+use crate::spec::AclCategories;
 use crate::util::network::Network;
 use crate::util::num::parse_memory;
 
@@ -170,6 +171,28 @@ pub(super) fn percentiles(words: &[Vec<u8>]) -> Result<Value, Reason> {
         shown.push(rounded.to_string().into_bytes());
     }
     Ok(Value::Words(shown))
+}
+
+/// Names of ACL categories, in the order of the table; one empty word means none.
+pub(super) fn acl_categories(words: &[Vec<u8>]) -> Result<Value, Reason> {
+    let of = |word: &[u8], name: &str| {
+        let word = word.strip_prefix(b"@").unwrap_or(word);
+        word.eq_ignore_ascii_case(name.trim_start_matches('@').as_bytes())
+    };
+    let names = || AclCategories::NAMES.iter().map(|(_, name)| *name);
+    let given: Vec<&Vec<u8>> = words.iter().filter(|word| !word.is_empty()).collect();
+    if let Some(wrong) = given
+        .iter()
+        .find(|word| !names().any(|name| of(word, name)))
+    {
+        let wrong = String::from_utf8_lossy(wrong);
+        return Err(format!("Unknown ACL category '{wrong}'").into());
+    }
+    let is_given = |name: &&str| given.iter().any(|word| of(word, name));
+    let shown = names().filter(is_given);
+    Ok(Value::Words(
+        shown.map(|name| name.as_bytes().to_vec()).collect(),
+    ))
 }
 
 /// Three numbers from -2000 to 2000.

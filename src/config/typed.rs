@@ -12,6 +12,7 @@ use super::kind::{
 };
 use crate::db::Policy;
 use crate::ds::stream;
+use crate::spec::AclCategories;
 use crate::util::network::Network;
 use crate::value::Limits;
 
@@ -210,6 +211,10 @@ fields! {
     /// Entries kept of large replies.
     CommandlogLargeReplyMaxLen commandlog_large_reply_max_len: u64
         = "commandlog-large-reply-max-len";
+    /// File of the audit log; none: there is no such log.
+    AuditLogFile audit_log_file: Option<PathBuf> = "audit-log-file";
+    /// Categories whose commands are in it, whatever becomes of them.
+    AuditLogCategories audit_log_categories: AclCategories = "audit-log-categories";
     /// TCP port for monitoring over HTTP; 0: none.
     MetricsPort metrics_port: u16 = "metrics-port";
     /// Addresses that it listens on.

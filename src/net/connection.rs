@@ -121,6 +121,8 @@ enum Turn {
     Wait(Wait),
     /// Keep everybody waiting, then go on.
     Sleep(Duration),
+    /// Go on later.
+    Delay(Duration),
     /// Have this done, then run the rest of the tail.
     Chore(Chore),
     /// Wait for a key, then run the rest of the tail.
@@ -269,6 +271,10 @@ impl Connection {
                     self.client.shared.paused.store(false, Ordering::Relaxed);
                 }
                 Turn::Sleep(duration) => self.sleep(duration, worker).await,
+                Turn::Delay(duration) => {
+                    self.unless_killed(worker, tokio::time::sleep(duration))
+                        .await;
+                }
                 Turn::Block(waiter) => match self.wait_blocked(&waiter, worker).await {
                     Some(outcome) => {
                         leave_queues(worker, &waiter).await;
@@ -716,7 +722,7 @@ impl Connection {
         let sent = match turn {
             Turn::Drop => Ok(()),
             // The reply comes after the sleep.
-            Turn::Sleep(_) => {
+            Turn::Sleep(_) | Turn::Delay(_) => {
                 self.hold(&moment, worker);
                 self.keep(worker, desk)
             }
@@ -963,6 +969,7 @@ fn turn_of(flow: Flow) -> Turn {
         Flow::Abort => Turn::Drop,
         Flow::Wait(wait) => Turn::Wait(wait),
         Flow::Sleep(duration) => Turn::Sleep(duration),
+        Flow::Delay(duration) => Turn::Delay(duration),
         Flow::Chore(chore) => Turn::Chore(chore),
         Flow::Block(waiter) => Turn::Block(waiter),
         Flow::Alone => Turn::Alone,

@@ -273,6 +273,7 @@ fn other_values(directive: &Directive) -> Vec<String> {
         Kind::Bind => &["127.0.0.1 -::1", ""],
         Kind::Save => &["", "5 6 7 8"],
         Kind::OutputLimits => &["normal 1 2 3"],
+        Kind::AclCategories => &["@read @dangerous", ""],
         Kind::Percentiles => &["", "1 2.5"],
         Kind::EventFlags => &["KEA"],
         Kind::OomScores => &["1 2 -3"],

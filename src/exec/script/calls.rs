@@ -266,6 +266,7 @@ impl Calls<'_, '_> {
             argv,
             client: self.client,
             failed: result.is_err(),
+            error: result.as_ref().err(),
             out,
             mark,
             is_hot: false,
