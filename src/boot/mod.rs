@@ -19,7 +19,7 @@ use tokio::signal::unix::{self, SignalKind};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::client::Signal;
-use crate::commands::{CommandTable, load_users_at_start};
+use crate::commands::{CommandTable, check_users, load_users_at_start};
 use crate::config::{self, CheckAof, Config, ConfigStore, Field, Ping, Sources, Supervised};
 use crate::exec::load::{self, NotLoaded};
 use crate::exec::memory::{Evictor, Slice, counted_bytes};
@@ -703,7 +703,9 @@ impl Drop for PidFile {
 /// Loads the configuration and reports: the text for standard output.
 pub fn check_config(sources: &Sources) -> anyhow::Result<String> {
     let (store, warnings) = config::load(sources)?;
-    CommandTable::new(&store.config().rename_command).map_err(anyhow::Error::msg)?;
+    let config = store.config();
+    let table = CommandTable::new(&config.rename_command).map_err(anyhow::Error::msg)?;
+    check_users(&config, &table).map_err(anyhow::Error::msg)?;
     let mut report = String::new();
     for warning in warnings {
         report.push_str(&format!("warning: {}\n", warning.0));

@@ -3,7 +3,7 @@
 //! Built once at start from the families, `rename-command` applied. A lookup folds the name's case into a hash of its
 //! first and last bytes and compares one candidate, mostly; it allocates nothing.
 
-use super::{Command, FAMILIES};
+use super::{Command, FAMILIES, foreign};
 use crate::acl::{Catalog, CatalogEntry};
 use crate::resp::parse::Argv;
 use crate::spec::{Begin, Find, Flags};
@@ -192,7 +192,9 @@ fn acl_catalog(commands: &[Registered]) -> Catalog {
         std::iter::once(entry(command, None))
             .chain(subcommands.map(move |sub| entry(sub, Some(command.id))))
     });
-    Catalog::new(entries.collect())
+    let mut entries: Vec<CatalogEntry> = entries.collect();
+    foreign::add_to(&mut entries);
+    Catalog::new(entries)
 }
 
 fn register(row: &'static Command, prefix: &str, next_id: &mut u16) -> Registered {

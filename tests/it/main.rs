@@ -1,6 +1,7 @@
 //! The integration tests: one binary, one file per theme, all against real processes.
 //! The harness is in `harness`, the RESP client in `client`, random commands in `generate` out of `templates`.
 
+mod acl;
 mod blocking;
 mod client;
 mod client_memory;
