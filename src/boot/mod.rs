@@ -23,7 +23,7 @@ use crate::config::{self, CheckAof, Config, ConfigStore, Field, Ping, Sources, S
 use crate::exec::load::{self, NotLoaded};
 use crate::exec::memory::{Evictor, Slice, counted_bytes};
 use crate::net::balance::Balance;
-use crate::net::listener::{self, Acceptor, Bound};
+use crate::net::listener::{self, Acceptor, Bound, Kind};
 use crate::net::worker;
 use crate::persist::aof;
 use crate::persist::rdb::check;
@@ -332,7 +332,7 @@ async fn rebind(acceptor: Arc<Acceptor>, mut inbox: mpsc::UnboundedReceiver<Rebi
         answer,
     }) = inbox.recv().await
     {
-        acceptor.stop_tcp().await;
+        acceptor.stop_kind(Kind::Tcp).await;
         let bind = |config: &Config| {
             let bound = listener::bind_tcp(config).map_err(|error| error.to_string())?;
             acceptor.listen(bound).map_err(|error| error.to_string())

@@ -23,7 +23,6 @@ use tokio::io::ReadBuf;
 use crate::client::inbox;
 use crate::client::{Client, ClientId, Signal};
 use crate::commands::Chore;
-use crate::config::Config;
 use crate::db::{Outcome, Waiter};
 use crate::exec::alone::{self, Alone};
 use crate::exec::{Exec, Flow, Moment, Plan, Wait};
@@ -32,8 +31,10 @@ use crate::resp::write::ReplyWriter;
 use crate::server::Lifecycle;
 use crate::spec::limits::{BATCH_COMMANDS, OUTPUT_SOFT_BYTES, UNAUTHENTICATED_OUTPUT_BYTES_MAX};
 
+use super::last_words;
 use super::pace;
-use super::stream::{Socket, Stream};
+use super::parcel::Parcel;
+use super::stream::Stream;
 use super::worker::{Desk, Worker};
 
 /// Most pieces given to one `writev`.
@@ -43,41 +44,6 @@ const CROWDED_NAP: Duration = Duration::from_millis(1);
 const CROWDED_ROUNDS_MAX: u32 = 100;
 /// How long a connection that is told to close waits for its peer to take the last replies.
 const LAST_WRITE_MAX: Duration = Duration::from_secs(5);
-
-/// What travels when a connection moves to another worker.
-pub struct Parcel {
-    socket: Socket,
-    client: Client,
-    resp3: bool,
-    /// It was just accepted.
-    is_new: bool,
-}
-
-impl Parcel {
-    /// A connection that was just accepted.
-    pub fn new(socket: Socket, client: Client) -> Parcel {
-        Parcel {
-            socket,
-            client,
-            resp3: false,
-            is_new: true,
-        }
-    }
-
-    /// How many of its kind a worker takes in one turn; `None`: it is served already, and only moves.
-    pub fn most_in_a_turn(&self, config: &Config) -> Option<u32> {
-        let most = match self.socket.is_tls() {
-            true => config.max_new_tls_connections_per_cycle,
-            false => config.max_new_connections_per_cycle,
-        };
-        self.is_new.then_some(most)
-    }
-
-    /// The client's number.
-    pub fn client(&self) -> &Client {
-        &self.client
-    }
-}
 
 /// See the module's text.
 struct Connection {
@@ -742,8 +708,15 @@ impl Connection {
                     Err(alone) => self.alone = Some(Box::new(alone)),
                 }
             }
-            if let Flow::Wait(wait) = flow {
-                return (used, Turn::Wait(wait));
+            match flow {
+                Flow::Wait(wait) => return (used, Turn::Wait(wait)),
+                Flow::Abort => {
+                    // Whatever was answered before was not meant for a browser.
+                    desk.out.clear();
+                    desk.out.raw(last_words::NOT_HTTP);
+                    return (used, Turn::Close);
+                }
+                _ => {}
             }
             used = desk.batch.end(index);
             let turn = turn_of(flow);
@@ -977,10 +950,3 @@ fn write_some(stream: &Stream, out: &mut ReplyWriter, writes: &mut u64) -> io::R
     }
     Ok(total)
 }
-
-/// Keeps the compiler honest: what travels between threads must be able to.
-const _: fn() = || {
-    fn travels<T: Send>() {}
-    travels::<Parcel>();
-    travels::<Arc<crate::client::Shared>>();
-};

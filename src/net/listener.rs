@@ -2,7 +2,7 @@
 //!
 //! A TCP connection takes three steps, each a function: [`Acceptor::arrive`] (accepted; if a trusted proxy has opened it,
 //! its header says whose it is), [`Acceptor::greet`] (whose it is, is known: it becomes a [`Socket`]), and `admit` (it
-//! becomes a client). To add a kind of connection: a variant of [`Entry`], and its arm in `greet`.
+//! becomes a client). To add a kind of connection: a variant of [`Kind`], and its arm in `greet`.
 //!
 //! An error of `accept` never ends a listener: one that concerns the accepted connection alone is passed over, whatever
 //! else fails for the moment is tried again after a pause, and when no file descriptor is left a reserved one is given up
@@ -27,7 +27,8 @@ use crate::sys::{files, process};
 use crate::util::seldom::Seldom;
 
 use super::balance::Balance;
-use super::connection::Parcel;
+use super::last_words::{BROKEN_HEADER, PROTECTED, TOO_MANY};
+use super::parcel::Parcel;
 use super::stream::Socket;
 use super::worker::Crew;
 
@@ -42,25 +43,6 @@ const ACCEPT_RETRY: Duration = Duration::from_millis(50);
 
 /// Time between two lines of the log about strangers that do not speak the PROXY protocol, milliseconds.
 const BROKEN_HEADER_LOG_MS: u64 = 1000;
-/// What a client is told that comes from a trusted proxy's address, without a header.
-const BROKEN_HEADER: &[u8] =
-    b"-ERR Protocol error: a PROXY protocol header is expected from this address, see \
-proxy-protocol-trusted\r\n";
-/// What a client is told when there are as many as may be.
-const TOO_MANY: &[u8] = b"-ERR max number of clients reached\r\n";
-/// What a protected server tells strangers.
-const PROTECTED: &[u8] = b"-DENIED Redis is running in protected mode because protected mode is enabled and no \
-password is set for the default user. In this mode connections are only accepted from the loopback interface. \
-If you want to connect from external computers to Redis you may adopt one of the following solutions: \
-1) Just disable protected mode sending the command 'CONFIG SET protected-mode no' from the loopback interface by \
-connecting to Redis from the same host the server is running, however MAKE SURE Redis is not publicly accessible \
-from internet if you do so. Use CONFIG REWRITE to make this change permanent. \
-2) Alternatively you can just disable the protected mode by editing the Redis configuration file, and setting the \
-protected mode option to 'no', and then restarting the server. \
-3) If you started the server manually just for testing, restart it with the '--protected-mode no' option. \
-4) Setup a an authentication password for the default user. \
-NOTE: You only need to do one of the above things in order for the server to start accepting connections from the \
-outside.\r\n";
 
 /// A bound socket.
 pub enum Bound {
@@ -162,11 +144,13 @@ fn bind_unix(path: &Path, config: &Config) -> io::Result<std::os::unix::net::Uni
     Ok(socket.into())
 }
 
-/// What a TCP connection is expected to speak.
-#[derive(Clone, Copy)]
-pub enum Entry {
-    /// RESP at once.
-    Plain,
+/// What a listener accepts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// TCP.
+    Tcp,
+    /// Unix domain.
+    Unix,
 }
 
 /// Accepts connections on bound sockets and gives them to the workers.
@@ -183,7 +167,7 @@ pub struct Acceptor {
 
 /// A task that accepts.
 struct Listening {
-    tcp: bool,
+    kind: Kind,
     task: JoinHandle<()>,
 }
 
@@ -209,14 +193,16 @@ impl Acceptor {
             let listening = match listener {
                 Bound::Tcp(listener) => {
                     let listener = tokio::net::TcpListener::from_std(listener)?;
-                    let accept = async move { acceptor.accept_tcp(listener, Entry::Plain).await };
+                    let kind = Kind::Tcp;
+                    let accept = async move { acceptor.accept_tcp(listener, kind).await };
                     let task = tokio::spawn(accept);
-                    Listening { tcp: true, task }
+                    Listening { kind, task }
                 }
                 Bound::Unix(listener) => {
                     let listener = tokio::net::UnixListener::from_std(listener)?;
                     let task = tokio::spawn(async move { acceptor.accept_unix(listener).await });
-                    Listening { tcp: false, task }
+                    let kind = Kind::Unix;
+                    Listening { kind, task }
                 }
             };
             self.tasks.lock().push(listening);
@@ -229,9 +215,9 @@ impl Acceptor {
         self.stop_where(|_| true).await;
     }
 
-    /// Stops accepting on TCP.
-    pub async fn stop_tcp(&self) {
-        self.stop_where(|listening| listening.tcp).await;
+    /// Stops accepting what is of this kind.
+    pub async fn stop_kind(&self, kind: Kind) {
+        self.stop_where(|listening| listening.kind == kind).await;
     }
 
     async fn stop_where(&self, which: impl Fn(&Listening) -> bool) {
@@ -246,13 +232,13 @@ impl Acceptor {
         }
     }
 
-    async fn accept_tcp(self: &Arc<Self>, listener: tokio::net::TcpListener, entry: Entry) {
+    async fn accept_tcp(self: &Arc<Self>, listener: tokio::net::TcpListener, kind: Kind) {
         let mut cycle = Cycle::default();
         loop {
             let accepted = listener.accept().await;
-            cycle.take(self.most_in_a_turn(entry)).await;
+            cycle.take(self.most_in_a_turn(kind)).await;
             match accepted.and_then(|(stream, peer)| Ok((stream.into_std()?, peer))) {
-                Ok((stream, peer)) => self.arrive(stream, peer, entry),
+                Ok((stream, peer)) => self.arrive(stream, peer, kind),
                 Err(error) => {
                     self.after_error(&error, || listener.accept_and_close())
                         .await
@@ -262,9 +248,9 @@ impl Acceptor {
     }
 
     /// How many connections of a kind are taken in one turn.
-    fn most_in_a_turn(&self, entry: Entry) -> u32 {
-        match entry {
-            Entry::Plain => self.server.config().max_new_connections_per_cycle,
+    fn most_in_a_turn(&self, kind: Kind) -> u32 {
+        match kind {
+            Kind::Tcp | Kind::Unix => self.server.config().max_new_connections_per_cycle,
         }
     }
 
@@ -272,7 +258,7 @@ impl Acceptor {
         let mut cycle = Cycle::default();
         loop {
             let accepted = listener.accept().await;
-            cycle.take(self.most_in_a_turn(Entry::Plain)).await;
+            cycle.take(self.most_in_a_turn(Kind::Unix)).await;
             match accepted.and_then(|(stream, _)| stream.into_std()) {
                 Ok(stream) => {
                     let path = self.server.config().unixsocket.clone().unwrap_or_default();
@@ -313,13 +299,13 @@ impl Acceptor {
     }
 
     /// A connection was accepted: whose is it?
-    fn arrive(self: &Arc<Self>, stream: std::net::TcpStream, peer: SocketAddr, entry: Entry) {
+    fn arrive(self: &Arc<Self>, stream: std::net::TcpStream, peer: SocketAddr, kind: Kind) {
         let config = self.server.config();
         prepare(&stream, &config);
         let trusted = &config.proxy_protocol_trusted;
         if !trusted.iter().any(|network| network.contains(peer.ip())) {
             let endpoint = own_endpoint(&stream, peer);
-            return self.greet(stream, endpoint, entry);
+            return self.greet(stream, endpoint, kind);
         }
         // Each has a file descriptor, as a client has.
         if self.is_full(&config) {
@@ -332,7 +318,7 @@ impl Acceptor {
             let arrived = acceptor.await_header(stream, peer).await;
             acceptor.arriving.fetch_sub(1, Ordering::Relaxed);
             match arrived {
-                Some((stream, endpoint)) => acceptor.greet(stream, endpoint, entry),
+                Some((stream, endpoint)) => acceptor.greet(stream, endpoint, kind),
                 None => acceptor.count_refused(),
             }
         });
@@ -368,9 +354,9 @@ impl Acceptor {
     }
 
     /// It is known whose the connection is.
-    fn greet(&self, stream: std::net::TcpStream, endpoint: Endpoint, entry: Entry) {
-        match entry {
-            Entry::Plain => self.admit(Socket::Tcp(stream), endpoint),
+    fn greet(&self, stream: std::net::TcpStream, endpoint: Endpoint, kind: Kind) {
+        match kind {
+            Kind::Tcp | Kind::Unix => self.admit(Socket::Tcp(stream), endpoint),
         }
     }
 
@@ -397,9 +383,7 @@ impl Acceptor {
             self.count_refused();
             return socket.write_last_word(TOO_MANY);
         }
-        // As Valkey asks: a user `default` that is off, but has no password, is no protection.
-        let open = server.acl.default_user().rights().nopass;
-        if config.protected_mode && open && !endpoint.local {
+        if is_turned_away(server, &endpoint) {
             self.count_refused();
             return socket.write_last_word(PROTECTED);
         }
@@ -414,6 +398,13 @@ impl Acceptor {
         self.crew
             .send(self.balance.place(), Parcel::new(socket, client));
     }
+}
+
+/// Whether a stranger comes to a server that is protected from strangers. As Valkey asks it: that the user `default`
+/// is off is no protection as long as it needs no password.
+pub(super) fn is_turned_away(server: &Server, endpoint: &Endpoint) -> bool {
+    let is_open = server.acl.default_user().rights().nopass;
+    server.config().protected_mode && is_open && !endpoint.local
 }
 
 /// An error of the connection that `accept` took from the queue: it has gone, and the next one has

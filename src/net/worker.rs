@@ -22,9 +22,10 @@ use crate::spec::limits::{ARGS_MAX, INLINE_BYTES_MAX};
 use crate::sys::alloc;
 use crate::sys::process::{self, ThreadCpu};
 
-use super::connection::{self, Parcel};
+use super::connection;
 use super::listener::rate::Cycle;
 use super::pace;
+use super::parcel::Parcel;
 use super::relay::Relay;
 
 /// Size of a worker's read buffer, bytes.

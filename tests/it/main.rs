@@ -10,6 +10,7 @@ mod consistency;
 mod crash;
 mod differences;
 mod differential;
+mod door;
 mod elements;
 mod events;
 mod eviction;

@@ -61,7 +61,10 @@ mod tests {
             });
             // Who comes first may change from turn to turn.
             let seen = worst.get();
-            assert!((most..=2 * most).contains(&seen), "{seen}, {most} at a time");
+            assert!(
+                (most..=2 * most).contains(&seen),
+                "{seen}, {most} at a time"
+            );
         }
     }
 }
