@@ -5,7 +5,8 @@
 
 // Start order, signals, background threads, shutdown.
 pub mod boot;
-// Every task that owns a socket.
+// Every task that owns a client's socket; the one that owns those of browsers and monitoring.
+pub mod http;
 pub mod net;
 // The path of a command.
 pub mod exec;
@@ -16,6 +17,8 @@ pub mod server;
 // Subsystems that deliver to clients.
 pub mod pubsub;
 pub mod tracking;
+// What TLS is spoken with.
+pub mod tls;
 // Subsystems: own their state, know no commands and no sockets.
 pub mod client;
 pub mod config;

@@ -6,6 +6,7 @@
 
 use std::fs;
 use std::io::{self, IsTerminal, Read, Write};
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::sync::Arc;
@@ -18,10 +19,11 @@ use tokio::signal::unix::{self, SignalKind};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::client::Signal;
-use crate::commands::CommandTable;
+use crate::commands::{CommandTable, load_users_at_start};
 use crate::config::{self, CheckAof, Config, ConfigStore, Field, Ping, Sources, Supervised};
 use crate::exec::load::{self, NotLoaded};
 use crate::exec::memory::{Evictor, Slice, counted_bytes};
+use crate::http;
 use crate::net::balance::Balance;
 use crate::net::listener::{self, Acceptor, Bound, Kind};
 use crate::net::worker;
@@ -29,11 +31,15 @@ use crate::persist::aof;
 use crate::persist::rdb::check;
 use crate::persist::state::Marks;
 use crate::server::{Lifecycle, Server, rewriting, saving};
+use crate::stats::cycles;
 use crate::sys::{alloc, process, title, tsc};
 use crate::util::clock::Clock;
 
 mod cron;
+mod hangup;
 mod log;
+mod portal;
+mod tls;
 
 /// File descriptors that are not clients, at least: listeners, logs, epoll, the reserve.
 const RESERVED_FDS_MIN: u64 = 32;
@@ -55,6 +61,7 @@ const LOAD_UNSEEN_MAX: Duration = Duration::from_millis(100);
 
 /// A request to bind other addresses, and where the answer goes.
 struct Rebind {
+    kinds: &'static [Kind],
     before: Config,
     after: Config,
     answer: std::sync::mpsc::SyncSender<Result<(), String>>,
@@ -84,6 +91,7 @@ pub fn run(sources: &Sources) -> anyhow::Result<()> {
     fit_maxclients(&mut store)?;
     let config = store.config();
     listener::warn_of_short_backlog(&config);
+    let tls = tls::at_start(&config)?;
     // Logged, since a daemon has no terminal any more; the error ends the process.
     let bound = match listener::bind(&config) {
         Ok(bound) if bound.is_empty() => bail!("Configured to not listen anywhere, exiting."),
@@ -93,11 +101,19 @@ pub fn run(sources: &Sources) -> anyhow::Result<()> {
             return Err(error.into());
         }
     };
+    let metrics_bound = http::bind(&config).inspect_err(|error| tracing::error!("{error}"))?;
     let pid_file = PidFile::write(&config);
     alloc::start(!config.disable_thp);
     alloc::set_background_thread(config.jemalloc_bg_thread);
-    let server = Arc::new(Server::new(store, Clock::real()));
+    let mut server = Server::new(store, Clock::real());
+    server.tls = tls;
+    let server = Arc::new(server);
+    if let Err(error) = load_users_at_start(&server, &table) {
+        tracing::error!("{error}");
+        bail!(error);
+    }
     own_data_directory(&server)?;
+    let bound = (bound, metrics_bound);
     let served = serve(&server, Arc::new(table), bound, level, supervision);
     drop(pid_file);
     if let Some(path) = &server.config().unixsocket {
@@ -112,17 +128,16 @@ pub fn run(sources: &Sources) -> anyhow::Result<()> {
 fn serve(
     server: &Arc<Server>,
     table: Arc<CommandTable>,
-    bound: Vec<Bound>,
+    (bound, metrics_bound): (Vec<Bound>, Vec<TcpListener>),
     level: log::LevelHandle,
     supervision: Supervision,
 ) -> anyhow::Result<()> {
     let config = server.config();
     let (crew, workers) = worker::start(config.io_threads, server, &table)?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
+    let runtime = main_loop(server)?;
     let (rebinds, rebind_inbox) = mpsc::unbounded_channel();
-    server.on_config_change(apply_config(level, rebinds));
+    let (portal_changes, portal_inbox) = portal::changes();
+    server.on_config_change(apply_config(level, rebinds, portal_changes));
     // Nobody is served before the dataset is there, but for what the admission rules allow.
     server.persist.mark(Marks::LOADING, true);
     let upkeep = runtime.block_on(async {
@@ -133,8 +148,15 @@ fn serve(
             .store(alloc::allocated_bytes(), Ordering::Relaxed);
         tokio::spawn(async move { balance.run().await });
         tokio::spawn(rebind(acceptor.clone(), rebind_inbox));
+        let portal = http::Portal::new(server.clone(), table.clone());
+        portal.listen(metrics_bound)?;
+        tokio::spawn(portal::follow(portal.clone(), portal_inbox));
         tokio::spawn(run_cron(server.clone()));
         tokio::spawn(evict(server.clone()));
+        tokio::spawn(tls::auto_reload(server.clone()));
+        let reloading = server.clone();
+        let jobs: Vec<hangup::Job> = vec![Box::new(move || tls::reload(&reloading))];
+        tokio::spawn(hangup::on_hangup(jobs));
         // Before anyone is told that we are ready: from then on a signal ends the server in order.
         tokio::spawn(stop_on_signal(server.clone(), Signals::new()));
         server.enter(Lifecycle::Loading);
@@ -164,6 +186,7 @@ fn serve(
         server.reached(Lifecycle::Stopping).await;
         supervision.tell("STOPPING=1");
         acceptor.stop().await;
+        portal.stop().await;
         match loaded {
             Err(NotLoaded::Failed) => bail!("the dataset could not be loaded, see the log"),
             _ => anyhow::Ok(upkeep),
@@ -178,6 +201,16 @@ fn serve(
     }
     rewriting::close(server);
     Ok(())
+}
+
+/// The loop of this thread, whose cycles are counted.
+fn main_loop(server: &Server) -> io::Result<tokio::runtime::Runtime> {
+    cycles::feed(server.stats.main.clone());
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .on_thread_park(|| cycles::end(tsc::ticks()))
+        .on_thread_unpark(cycles::begin)
+        .build()
 }
 
 fn close_clients(server: &Server) {
@@ -255,9 +288,11 @@ fn start_upkeep(server: &Arc<Server>) -> anyhow::Result<Vec<JoinHandle<()>>> {
 async fn run_cron(server: Arc<Server>) {
     loop {
         tokio::time::sleep(CRON_TICK).await;
-        cron::tick(&server);
-        rewriting::tick(&server);
-        saving::tick(&server);
+        server.stats.main.cycles.cron(|| {
+            cron::tick(&server);
+            rewriting::tick(&server);
+            saving::tick(&server);
+        });
     }
 }
 
@@ -327,16 +362,26 @@ async fn stop_on_signal(server: Arc<Server>, signals: io::Result<Signals>) {
 /// Binds other addresses when CONFIG SET asks for it; the old ones again when that fails.
 async fn rebind(acceptor: Arc<Acceptor>, mut inbox: mpsc::UnboundedReceiver<Rebind>) {
     while let Some(Rebind {
+        kinds,
         before,
         after,
         answer,
     }) = inbox.recv().await
     {
-        acceptor.stop_kind(Kind::Tcp).await;
+        for kind in kinds {
+            acceptor.stop_kind(*kind).await;
+        }
         let bind = |config: &Config| {
-            let bound = listener::bind_tcp(config).map_err(|error| error.to_string())?;
-            acceptor.listen(bound).map_err(|error| error.to_string())
+            let mut bound = Vec::new();
+            for kind in kinds {
+                bound.extend(match kind {
+                    Kind::Tls => listener::bind_tls(config),
+                    Kind::Tcp | Kind::Unix => listener::bind_tcp(config),
+                }?);
+            }
+            acceptor.listen(bound)
         };
+        let bind = |config: &Config| bind(config).map_err(|error| error.to_string());
         let result = bind(&after);
         if result.is_err()
             && let Err(error) = bind(&before)
@@ -351,6 +396,7 @@ async fn rebind(acceptor: Arc<Acceptor>, mut inbox: mpsc::UnboundedReceiver<Rebi
 fn apply_config(
     level: log::LevelHandle,
     rebinds: mpsc::UnboundedSender<Rebind>,
+    portal: portal::Changes,
 ) -> Box<crate::server::ApplyConfig> {
     Box::new(move |server, field, before, after| match field {
         Field::LogLevel => {
@@ -397,25 +443,44 @@ fn apply_config(
             warn_of_eviction(server, after.maxmemory_bytes);
             Ok(())
         }
-        // One CONFIG SET may change both: the second finds nothing left to do.
-        Field::Bind | Field::Port if is_serving(server) => {
-            let (answer, result) = std::sync::mpsc::sync_channel(1);
-            let (before, after) = (before.clone(), after.clone());
-            let gone = |_| "the server is stopping".to_owned();
-            rebinds
-                .send(Rebind {
-                    before,
-                    after,
-                    answer,
-                })
-                .map_err(|_| gone(()))?;
-            let result = result.recv().map_err(|_| gone(()))?;
-            result.map_err(|error| {
-                tracing::warn!("{error}");
-                "Unable to listen on this port".to_owned()
-            })
+        Field::MetricsPort | Field::MetricsBind if is_serving(server) => portal.ask(before, after),
+        Field::Bind => move_listeners(server, &rebinds, &[Kind::Tcp, Kind::Tls], before, after),
+        Field::Port => move_listeners(server, &rebinds, &[Kind::Tcp], before, after),
+        Field::TlsPort => {
+            tls::configure(server, after)?;
+            move_listeners(server, &rebinds, &[Kind::Tls], before, after)
         }
+        field if tls::is_of(field) => tls::configure(server, after),
         _ => Ok(()),
+    })
+}
+
+/// Listens at the new addresses, or at the old ones if that is impossible.
+fn move_listeners(
+    server: &Server,
+    rebinds: &mpsc::UnboundedSender<Rebind>,
+    kinds: &'static [Kind],
+    before: &Config,
+    after: &Config,
+) -> Result<(), String> {
+    if !is_serving(server) {
+        return Ok(());
+    }
+    let (answer, result) = std::sync::mpsc::sync_channel(1);
+    let (before, after) = (before.clone(), after.clone());
+    let gone = |_| "the server is stopping".to_owned();
+    rebinds
+        .send(Rebind {
+            kinds,
+            before,
+            after,
+            answer,
+        })
+        .map_err(|_| gone(()))?;
+    let result = result.recv().map_err(|_| gone(()))?;
+    result.map_err(|error| {
+        tracing::warn!("{error}");
+        "Unable to listen on this port".to_owned()
     })
 }
 
@@ -450,7 +515,12 @@ fn is_serving(server: &Server) -> bool {
 /// File descriptors that are kept from clients.
 fn reserved_fds(config: &Config) -> u64 {
     let listeners = config.bind.len() as u64;
+    let monitoring = match config.metrics_port {
+        0 => 0,
+        _ => http::FDS_MAX + config.metrics_bind.len() as u64,
+    };
     (PROCESS_FDS + listeners + WORKER_FDS * config.io_threads as u64).max(RESERVED_FDS_MIN)
+        + monitoring
 }
 
 /// Makes room for `maxclients` file descriptors, or lowers it to what there is room for.
@@ -521,7 +591,7 @@ fn process_title(config: &Config) -> String {
         .replace("{listen-addr}", &listen)
         .replace("{server-mode}", "")
         .replace("{port}", &config.port.to_string())
-        .replace("{tls-port}", "0")
+        .replace("{tls-port}", &config.tls_port.to_string())
         .replace("{unixsocket}", &unixsocket.to_string_lossy())
         .replace("{config-file}", "")
         .trim_end()

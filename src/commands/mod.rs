@@ -23,12 +23,14 @@ use crate::value::{Encoding, Type};
 
 pub mod table;
 
+pub(crate) mod acl;
 mod bitmap;
 mod client;
 mod command;
 mod config;
 mod connection;
 mod debug;
+pub(crate) mod denied;
 mod dump;
 mod expire;
 mod function;
@@ -38,9 +40,10 @@ mod hash;
 mod hotkeys;
 mod hyperloglog;
 mod info;
+mod latency;
 mod list;
 mod lolwut;
-mod memory;
+pub mod memory;
 mod module;
 pub(crate) mod monitor;
 pub(crate) mod persistence;
@@ -49,6 +52,7 @@ mod scan;
 mod scripting;
 mod server;
 mod set;
+mod slowlog;
 mod sort;
 mod stream;
 mod string;
@@ -56,6 +60,7 @@ mod timeout;
 mod transaction;
 mod zset;
 
+pub(crate) use acl::load_at_start as load_users_at_start;
 pub use table::{CommandTable, Registered};
 
 #[cfg(test)]
@@ -255,6 +260,7 @@ pub const FAMILIES: &[&[Command]] = &[
     scan::COMMANDS,
     connection::COMMANDS,
     client::COMMANDS,
+    acl::COMMANDS,
     server::COMMANDS,
     memory::COMMANDS,
     module::COMMANDS,
@@ -270,6 +276,8 @@ pub const FAMILIES: &[&[Command]] = &[
     function::COMMANDS,
     monitor::COMMANDS,
     hotkeys::COMMANDS,
+    slowlog::COMMANDS,
+    latency::COMMANDS,
 ];
 
 /// The value of a key of this type to be read; an error if it has another one.

@@ -451,7 +451,7 @@ macro_rules! from_int {
         }
     )*};
 }
-from_int!(u16, u32, u64, usize, i32);
+from_int!(u16, u32, u64, usize, i32, i64);
 
 /// `maxmemory-clients`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -597,6 +597,15 @@ impl FromValue for Vec<(Vec<u8>, Vec<u8>)> {
             _ => None,
         };
         lines.iter().filter_map(pair).collect()
+    }
+}
+
+impl FromValue for Vec<Vec<Vec<u8>>> {
+    fn from_value(value: &Value) -> Self {
+        match value {
+            Value::Lines(lines) => lines.clone(),
+            _ => Vec::new(),
+        }
     }
 }
 

@@ -161,30 +161,30 @@ const NETWORK: &[Directive] = &[
 ];
 
 const TLS: &[Directive] = &[
-    row("tls-port", int(0, 65535), "0", Later).doc("TCP port for TLS clients; 0 opens none."),
-    row("tls-cert-file", ANY, "", Later).doc("Server certificate (PEM)."),
-    row("tls-key-file", ANY, "", Later).doc("Private key of the server certificate (PEM)."),
-    row("tls-key-file-pass", SECRET, "", Later).doc("Password of the private key."),
+    row("tls-port", int(0, 65535), "0", Working).doc("TCP port for TLS clients; 0 opens none."),
+    row("tls-cert-file", ANY, "", Working).reapplied().doc("Server certificate (PEM)."),
+    row("tls-key-file", ANY, "", Working).reapplied().doc("Private key of the server certificate (PEM)."),
+    row("tls-key-file-pass", SECRET, "", Working).reapplied().doc("Password of the private key."),
     row("tls-client-cert-file", ANY, "", Later)
         .doc("Certificate to show on outgoing connections, if it differs from the server's."),
     row("tls-client-key-file", ANY, "", Later).doc("Private key of the outgoing certificate."),
     row("tls-client-key-file-pass", SECRET, "", Later).doc("Password of the outgoing private key."),
-    row("tls-dh-params-file", ANY, "", Later)
-        .doc("Diffie-Hellman parameters for old OpenSSL versions."),
-    row("tls-ca-cert-file", ANY, "", Later).doc("File of certificates that sign the peers."),
-    row("tls-ca-cert-dir", ANY, "", Later).doc("Folder of certificates that sign the peers."),
+    row("tls-dh-params-file", ANY, "", Accepted)
+        .doc("Parameters of a key exchange that Kivi does not offer: it has ECDHE only."),
+    row("tls-ca-cert-file", ANY, "", Working).reapplied().doc("File of certificates that sign the peers."),
+    row("tls-ca-cert-dir", ANY, "", Working).reapplied().doc("Folder of certificates that sign the peers."),
     row(
         "tls-auth-clients",
         Kind::Word(&["no", "yes", "optional"]),
         "yes",
-        Later,
+        Working,
     )
     .doc("Whether clients must show a certificate: `yes`, `no` or `optional`."),
     row(
         "tls-auth-clients-user",
         Kind::Word(&["CN", "URI", "off"]),
         "off",
-        Later,
+        Working,
     )
     .doc(
         "Logs a client in as the user that its certificate names, by common name or \
@@ -192,20 +192,20 @@ const TLS: &[Directive] = &[
     ),
     row("tls-replication", Kind::Bool, "no", Later).doc("Speaks TLS to the primary."),
     row("tls-cluster", Kind::Bool, "no", Later).doc("Speaks TLS on the cluster bus."),
-    row("tls-protocols", ANY, "", Later)
-        .doc("TLS versions allowed; empty means the library's default."),
-    row("tls-ciphers", ANY, "", Later).doc("Cipher list for TLS 1.2."),
-    row("tls-ciphersuites", ANY, "", Later).doc("Cipher suites for TLS 1.3."),
-    row("tls-prefer-server-ciphers", Kind::Bool, "no", Later)
+    row("tls-protocols", ANY, "", Working)
+        .doc("TLS versions allowed, TLSv1.2 and TLSv1.3; empty allows both."),
+    row("tls-ciphers", ANY, "", Working).doc("Ciphers of TLS 1.2, as OpenSSL writes lists; of those there are ECDHE with AES-GCM or CHACHA20."),
+    row("tls-ciphersuites", ANY, "", Working).doc("Cipher suites for TLS 1.3."),
+    row("tls-prefer-server-ciphers", Kind::Bool, "no", Working)
         .doc("Prefers the server's order of ciphers to the client's."),
-    row("tls-session-caching", Kind::Bool, "yes", Later)
-        .doc("Lets TLS 1.2 clients resume sessions."),
-    row("tls-session-cache-size", int(0, I32_MAX), "20480", Later)
-        .doc("Sessions kept for resumption."),
-    row("tls-session-cache-timeout", int(0, I32_MAX), "300", Later)
+    row("tls-session-caching", Kind::Bool, "yes", Working)
+        .doc("Lets clients resume sessions."),
+    row("tls-session-cache-size", int(0, I32_MAX), "20480", Working)
+        .doc("Sessions kept for resumption; 0 keeps any number."),
+    row("tls-session-cache-timeout", int(0, I32_MAX), "300", Working)
         .doc("Seconds that a session is kept for resumption."),
-    row("tls-auto-reload-interval", int(0, I32_MAX), "0", Later)
-        .doc("Seconds between looks for new certificates; 0 never looks."),
+    row("tls-auto-reload-interval", int(0, I32_MAX), "0", Working)
+        .doc("Seconds between looks for new certificates; 0 never looks. SIGHUP has them looked for at once."),
 ];
 
 const THE_PROCESS: &[Directive] = &[
@@ -391,18 +391,18 @@ const SECURITY: &[Directive] = &[
     row("rename-command", Kind::RenameCommand, "", Working)
         .file_only()
         .doc("Gives a command another name; an empty name takes it away."),
-    row("user", Kind::Lines, "", Later)
+    row("user", Kind::Lines, "", Working)
         .file_only()
-        .doc("Defines an ACL user."),
-    row("aclfile", ANY, "", Later)
+        .doc("Defines an ACL user: its name and its rules, as ACL LIST shows them."),
+    row("aclfile", ANY, "", Working)
         .immutable()
-        .doc("File of ACL users."),
-    row("acllog-max-len", int(0, MAX), "128", Later).doc("Entries kept in ACL LOG."),
+        .doc("File of ACL users, for ACL LOAD and ACL SAVE; then no `user` lines are allowed."),
+    row("acllog-max-len", int(0, MAX), "128", Working).doc("Entries kept in ACL LOG."),
     row(
         "acl-pubsub-default",
         Kind::Word(&["allchannels", "resetchannels"]),
         "resetchannels",
-        Later,
+        Working,
     )
     .doc("Channels that a new ACL user may use: `resetchannels` none, `allchannels` all."),
 ];
@@ -611,7 +611,7 @@ const MONITORING: &[Directive] = &[
         Working,
     )
     .doc("Percentiles that INFO latencystats shows, 0 to 100."),
-    row("latency-monitor-threshold", int(0, MAX), "0", Later).doc(
+    row("latency-monitor-threshold", int(0, MAX), "0", Working).doc(
         "Milliseconds from which the latency monitor records an event; 0 switches it \
          off.",
     ),
@@ -619,16 +619,15 @@ const MONITORING: &[Directive] = &[
         "commandlog-execution-slower-than",
         int(-1, MAX),
         "10000",
-        Later,
+        Working,
     )
     .aliases(&["slowlog-log-slower-than"])
-    .met_by("-1")
     .doc("Microseconds from which a command is logged as slow; -1 logs none."),
     row(
         "commandlog-slow-execution-max-len",
         int(0, MAX),
         "128",
-        Later,
+        Working,
     )
     .aliases(&["slowlog-max-len"])
     .doc("Entries kept in the log of slow commands."),
@@ -636,27 +635,43 @@ const MONITORING: &[Directive] = &[
         "commandlog-request-larger-than",
         int(-1, MAX),
         "1048576",
-        Later,
+        Working,
     )
-    .met_by("-1")
     .doc("Bytes from which a request is logged as large; -1 logs none."),
     row(
         "commandlog-large-request-max-len",
         int(0, MAX),
         "128",
-        Later,
+        Working,
     )
     .doc("Entries kept in the log of large requests."),
     row(
         "commandlog-reply-larger-than",
         int(-1, MAX),
         "1048576",
-        Later,
+        Working,
     )
-    .met_by("-1")
     .doc("Bytes from which a reply is logged as large; -1 logs none."),
-    row("commandlog-large-reply-max-len", int(0, MAX), "128", Later)
-        .doc("Entries kept in the log of large replies."),
+    row(
+        "commandlog-large-reply-max-len",
+        int(0, MAX),
+        "128",
+        Working,
+    )
+    .doc("Entries kept in the log of large replies."),
+    row("metrics-port", int(0, 65535), "0", Working).doc(
+        "TCP port for monitoring over HTTP: /metrics for Prometheus, /healthz, /readyz, \
+         and the console; 0 opens none. Nobody is asked for a password of /metrics. \
+         Kivi's own.",
+    ),
+    row("metrics-bind", Kind::Bind, "127.0.0.1 -::1", Working).doc(
+        "Addresses on which metrics-port listens, as in `bind`; only this machine's own \
+         unless said otherwise. Kivi's own.",
+    ),
+    row("console-enabled", Kind::Bool, "no", Working).doc(
+        "Serves a page for browsers at /console of metrics-port that shows the server's \
+         figures and its keys, and changes nothing. Kivi's own.",
+    ),
     row("notify-keyspace-events", Kind::EventFlags, "", Working).doc(
         "Kinds of events published about keys, as letters of `Ag$lshzxeKEtmdn`; empty \
          publishes none.",

@@ -89,6 +89,14 @@ fields! {
     Databases databases: u32 = "databases";
     /// Password of the default user; empty: none.
     RequirePass requirepass: Vec<u8> = "requirepass";
+    /// ACL users: their names and rules.
+    Users users: Vec<Vec<Vec<u8>>> = "user";
+    /// File of ACL users.
+    AclFile aclfile: Option<PathBuf> = "aclfile";
+    /// Entries kept in ACL LOG.
+    AclLogMaxLen acllog_max_len: u64 = "acllog-max-len";
+    /// Channels that a new ACL user may use.
+    AclPubsubDefault acl_pubsub_default: AclPubsubDefault = "acl-pubsub-default";
     /// Working directory.
     Dir dir: PathBuf = "dir";
     /// Run in the background, detached from the terminal.
@@ -158,6 +166,32 @@ fields! {
     /// Percentiles that INFO latencystats shows.
     LatencyTrackingInfoPercentiles latency_tracking_info_percentiles: Vec<f64>
         = "latency-tracking-info-percentiles";
+    /// Milliseconds from which the latency monitor notes an event; 0: it is off.
+    LatencyMonitorThreshold latency_monitor_threshold_ms: u64 = "latency-monitor-threshold";
+    /// Microseconds from which a command is logged as slow; negative: none is.
+    CommandlogExecutionSlowerThan commandlog_slower_than_us: i64
+        = "commandlog-execution-slower-than";
+    /// Entries kept of slow commands.
+    CommandlogSlowExecutionMaxLen commandlog_slow_max_len: u64
+        = "commandlog-slow-execution-max-len";
+    /// Bytes from which a request is logged as large; negative: none is.
+    CommandlogRequestLargerThan commandlog_request_larger_than_bytes: i64
+        = "commandlog-request-larger-than";
+    /// Entries kept of large requests.
+    CommandlogLargeRequestMaxLen commandlog_large_request_max_len: u64
+        = "commandlog-large-request-max-len";
+    /// Bytes from which a reply is logged as large; negative: none is.
+    CommandlogReplyLargerThan commandlog_reply_larger_than_bytes: i64
+        = "commandlog-reply-larger-than";
+    /// Entries kept of large replies.
+    CommandlogLargeReplyMaxLen commandlog_large_reply_max_len: u64
+        = "commandlog-large-reply-max-len";
+    /// TCP port for monitoring over HTTP; 0: none.
+    MetricsPort metrics_port: u16 = "metrics-port";
+    /// Addresses that it listens on.
+    MetricsBind metrics_bind: Vec<BindAddress> = "metrics-bind";
+    /// Serve the console there.
+    ConsoleEnabled console_enabled: bool = "console-enabled";
     /// Keep keys and values of users out of the log.
     HideUserDataFromLog hide_user_data_from_log: bool = "hide-user-data-from-log";
     /// Milliseconds after which others are told that a script is running.
@@ -261,6 +295,38 @@ fields! {
     ShutdownOnSigint shutdown_on_sigint: ShutdownFlags = "shutdown-on-sigint";
     /// How SIGTERM shuts down.
     ShutdownOnSigterm shutdown_on_sigterm: ShutdownFlags = "shutdown-on-sigterm";
+    /// TCP port for TLS; 0: none.
+    TlsPort tls_port: u16 = "tls-port";
+    /// The server's certificate, and those that it was signed with.
+    TlsCertFile tls_cert_file: Option<PathBuf> = "tls-cert-file";
+    /// Its private key.
+    TlsKeyFile tls_key_file: Option<PathBuf> = "tls-key-file";
+    /// What opens the key.
+    TlsKeyFilePass tls_key_file_pass: Vec<u8> = "tls-key-file-pass";
+    /// Certificates that sign clients.
+    TlsCaCertFile tls_ca_cert_file: Option<PathBuf> = "tls-ca-cert-file";
+    /// A folder of such.
+    TlsCaCertDir tls_ca_cert_dir: Option<PathBuf> = "tls-ca-cert-dir";
+    /// Whether clients show a certificate.
+    TlsAuthClients tls_auth_clients: TlsAuthClients = "tls-auth-clients";
+    /// Where in it the name of a user stands.
+    TlsAuthClientsUser tls_auth_clients_user: TlsAuthClientsUser = "tls-auth-clients-user";
+    /// Versions of TLS that are spoken.
+    TlsProtocols tls_protocols: String = "tls-protocols";
+    /// Ciphers of TLS 1.2, an OpenSSL list; empty: all that there are.
+    TlsCiphers tls_ciphers: String = "tls-ciphers";
+    /// Cipher suites of TLS 1.3; empty: all that there are.
+    TlsCipherSuites tls_ciphersuites: String = "tls-ciphersuites";
+    /// The server's order of ciphers counts, not the client's.
+    TlsPreferServerCiphers tls_prefer_server_ciphers: bool = "tls-prefer-server-ciphers";
+    /// Clients may resume sessions.
+    TlsSessionCaching tls_session_caching: bool = "tls-session-caching";
+    /// Sessions kept for that; 0: any number.
+    TlsSessionCacheSize tls_session_cache_size: u64 = "tls-session-cache-size";
+    /// How long each is kept, seconds.
+    TlsSessionCacheTimeout tls_session_cache_timeout_secs: u64 = "tls-session-cache-timeout";
+    /// Seconds between looks at the files; 0: never.
+    TlsAutoReloadInterval tls_auto_reload_interval_secs: u64 = "tls-auto-reload-interval";
     /// For tests: microseconds to wait after each key loaded; negative: every so many keys one.
     KeyLoadDelay key_load_delay: i32 = "key-load-delay";
     /// For tests: the same, of keys saved.
@@ -388,6 +454,31 @@ choices! {
         Always = "always",
         /// When the operating system likes to.
         No = "no",
+    }
+    /// Channels that a new ACL user may use.
+    AclPubsubDefault {
+        /// None.
+        ResetChannels = "resetchannels",
+        /// All.
+        AllChannels = "allchannels",
+    }
+    /// Whether TLS clients show a certificate.
+    TlsAuthClients {
+        /// They need not, and none is looked at.
+        No = "no",
+        /// Nobody comes in without.
+        Yes = "yes",
+        /// One that is shown has to be right.
+        Optional = "optional",
+    }
+    /// Where in a client's certificate the name of its user stands.
+    TlsAuthClientsUser {
+        /// Nowhere: clients log in by password.
+        Off = "off",
+        /// The subject's common name.
+        CommonName = "CN",
+        /// A URI among the other names.
+        Uri = "URI",
     }
     /// Who may use a dangerous feature.
     EnableCommand {

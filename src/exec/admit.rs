@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 
 use crate::client::Client;
 use crate::client::pause::PauseMode;
-use crate::commands::Registered;
+use crate::commands::{Registered, denied};
 use crate::config::{Config, EnableCommand};
 use crate::persist::state::Marks;
 use crate::resp::parse::Argv;
@@ -68,6 +68,7 @@ const RULES: &[Rule] = &[
     arity,
     protected,
     no_multi,
+    permitted,
     memory,
     dataset,
     subscribed,
@@ -178,6 +179,22 @@ pub(super) fn not_in_multi(command: &Registered) -> CmdError {
     CmdError::owned(format!(
         "ERR Command '{name}' not allowed inside a transaction"
     ))
+}
+
+/// What the client's user may do.
+#[inline]
+fn permitted(_: &Server, admission: &Admission<'_>, _: u64) -> Verdict {
+    let Admission {
+        command,
+        argv,
+        client,
+        ..
+    } = *admission;
+    let request = denied::request(command, argv, client.db);
+    match client.login.rights().check(&request) {
+        Ok(()) => Verdict::Run,
+        Err(denial) => Verdict::Refuse(admission.exec.deny(command, argv, client, denial)),
+    }
 }
 
 #[inline]

@@ -35,6 +35,7 @@ use super::last_words;
 use super::pace;
 use super::parcel::Parcel;
 use super::stream::Stream;
+use super::welcome::welcome;
 use super::worker::{Desk, Worker};
 
 /// Most pieces given to one `writev`.
@@ -59,6 +60,8 @@ struct Connection {
     held: Option<Held>,
     /// The last batch has added to the log.
     has_logged: bool,
+    /// Since when a request waits for the gate or a pause, in ticks; 0 for none.
+    waiting_since: u64,
     /// A command that was left in the middle; it has the client.
     alone: Option<Box<Alone<Rc<Exec>>>>,
 }
@@ -103,7 +106,7 @@ pub async fn run(worker: Rc<Worker>, parcel: Parcel) {
         ..
     } = parcel;
     let shared = client.shared.clone();
-    let stream = match Stream::new(socket) {
+    let mut stream = match Stream::new(socket) {
         Ok(stream) => stream,
         Err(error) => {
             tracing::warn!(
@@ -114,6 +117,15 @@ pub async fn run(worker: Rc<Worker>, parcel: Parcel) {
             return;
         }
     };
+    let waker = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
+    shared.set_waker(waker);
+    if let Stream::Tls(tls) = &mut stream
+        && !welcome(tls, &mut client, &worker).await
+    {
+        stream.close();
+        disconnect(&worker, &mut client).await;
+        return;
+    }
     let mut connection = Connection {
         stream,
         client,
@@ -123,17 +135,16 @@ pub async fn run(worker: Rc<Worker>, parcel: Parcel) {
         pending: None,
         held: None,
         has_logged: false,
+        waiting_since: 0,
         alone: None,
     };
-    let waker = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
-    shared.set_waker(waker);
     match connection.serve(&worker).await {
         Leave::Close => {
             // The peer learns of it at once, whatever remains to be done.
             let Connection {
                 stream, mut client, ..
             } = connection;
-            drop(stream);
+            stream.close();
             disconnect(&worker, &mut client).await;
         }
         Leave::Move => {
@@ -272,8 +283,8 @@ impl Connection {
         if outcome.is_ok() && matches!(chore, Chore::Shutdown(_)) {
             return Some(Turn::Close);
         }
-        self.end_wait(worker, |exec, client, out, _| {
-            exec.end_chore(outcome, client, out);
+        self.end_wait(worker, |exec, client, out, moment| {
+            exec.end_chore(outcome, client, out, moment);
         });
         None
     }
@@ -539,7 +550,7 @@ impl Connection {
     fn send_pushes(&mut self, worker: &Worker, desk: &mut Desk) -> io::Result<()> {
         if self.pending.is_none() && self.held.is_none() {
             let mut writes = 0;
-            let written = write_some(&self.stream, &mut desk.out, &mut writes)?;
+            let written = write_some(&mut self.stream, &mut desk.out, &mut writes)?;
             worker.count_writes(writes, written);
             self.client.wrote(written);
         }
@@ -622,6 +633,10 @@ impl Connection {
             true => pace::note_hurry(),
             false => pace::note_batch(self.client.shared.id),
         }
+        moment.ready_since(match std::mem::take(&mut self.waiting_since) {
+            0 => pace::ready_since(moment.started_tick()),
+            since => since,
+        });
         let last_interaction = &self.client.shared.last_interaction_ms;
         last_interaction.store(moment.now_ms(), Ordering::Relaxed);
         moment.net_in_bytes = std::mem::take(&mut desk.read_bytes);
@@ -679,6 +694,9 @@ impl Connection {
                 Turn::Block(_) | Turn::Alone => self.client.shared.raise(Signal::Kill),
                 _ => turn = Turn::Drop,
             }
+        }
+        if let Turn::Wait(_) = turn {
+            self.waiting_since = moment.ready_tick();
         }
         // What was not sent must never reach the next connection that uses the desk.
         desk.out.clear();
@@ -753,7 +771,7 @@ impl Connection {
         }
         self.hold(moment, worker);
         if self.pending.is_none() && self.held.is_none() {
-            let written = write_some(&self.stream, &mut desk.out, &mut moment.writes)?;
+            let written = write_some(&mut self.stream, &mut desk.out, &mut moment.writes)?;
             moment.net_out_bytes += written;
             self.client.wrote(written);
             if desk.out.is_empty() {
@@ -780,7 +798,7 @@ impl Connection {
         ready!(self.poll_held(cx, worker));
         while let Some(pending) = &mut self.pending {
             let mut writes = 0;
-            let written = write_some(&self.stream, pending, &mut writes)?;
+            let written = write_some(&mut self.stream, pending, &mut writes)?;
             worker.count_writes(writes, written);
             self.client.wrote(written);
             if written > 0 {
@@ -925,7 +943,7 @@ fn turn_of(flow: Flow) -> Turn {
 }
 
 /// Writes until the socket takes no more; the number of bytes it took.
-fn write_some(stream: &Stream, out: &mut ReplyWriter, writes: &mut u64) -> io::Result<u64> {
+fn write_some(stream: &mut Stream, out: &mut ReplyWriter, writes: &mut u64) -> io::Result<u64> {
     let mut total = 0;
     while !out.is_empty() {
         let result = match out.as_contiguous() {

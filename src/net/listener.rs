@@ -30,6 +30,7 @@ use super::balance::Balance;
 use super::last_words::{BROKEN_HEADER, PROTECTED, TOO_MANY};
 use super::parcel::Parcel;
 use super::stream::Socket;
+use super::tls::Session;
 use super::worker::Crew;
 
 use proxy::{Broken, Origin};
@@ -48,6 +49,8 @@ const BROKEN_HEADER_LOG_MS: u64 = 1000;
 pub enum Bound {
     /// TCP.
     Tcp(std::net::TcpListener),
+    /// TCP with TLS.
+    Tls(std::net::TcpListener),
     /// Unix domain.
     Unix(std::os::unix::net::UnixListener),
 }
@@ -55,6 +58,7 @@ pub enum Bound {
 /// Binds everything that the configuration names. An address that is not there is no error when it is optional.
 pub fn bind(config: &Config) -> io::Result<Vec<Bound>> {
     let mut bound = bind_tcp(config)?;
+    bound.extend(bind_tls(config)?);
     if let Some(path) = &config.unixsocket {
         let named = |error: io::Error| {
             io::Error::new(
@@ -67,20 +71,31 @@ pub fn bind(config: &Config) -> io::Result<Vec<Bound>> {
     Ok(bound)
 }
 
-/// Binds the TCP addresses.
+/// Binds the TCP addresses of plain connections.
 pub fn bind_tcp(config: &Config) -> io::Result<Vec<Bound>> {
+    let listeners = bind_port(config.port, config)?;
+    Ok(listeners.into_iter().map(Bound::Tcp).collect())
+}
+
+/// Binds those of connections with TLS.
+pub fn bind_tls(config: &Config) -> io::Result<Vec<Bound>> {
+    let listeners = bind_port(config.tls_port, config)?;
+    Ok(listeners.into_iter().map(Bound::Tls).collect())
+}
+
+fn bind_port(port: u16, config: &Config) -> io::Result<Vec<std::net::TcpListener>> {
     let mut bound = Vec::new();
-    if config.port == 0 {
+    if port == 0 {
         return Ok(bound);
     }
     for address in &config.bind {
-        match bind_address(address, config) {
-            Ok(listeners) => bound.extend(listeners.into_iter().map(Bound::Tcp)),
+        match bind_address(address, port, config) {
+            Ok(listeners) => bound.extend(listeners),
             Err(error) if address.optional && not_there(&error) => {}
             Err(error) => {
                 let text = format!(
-                    "Could not create server TCP listening socket {}:{}: bind: {error}",
-                    address.address, config.port
+                    "Could not create server TCP listening socket {}:{port}: bind: {error}",
+                    address.address
                 );
                 return Err(io::Error::new(error.kind(), text));
             }
@@ -96,8 +111,11 @@ fn not_there(error: &io::Error) -> bool {
     )
 }
 
-fn bind_address(address: &BindAddress, config: &Config) -> io::Result<Vec<std::net::TcpListener>> {
-    let port = config.port;
+fn bind_address(
+    address: &BindAddress,
+    port: u16,
+    config: &Config,
+) -> io::Result<Vec<std::net::TcpListener>> {
     let addresses: Vec<SocketAddr> = match address.address.as_str() {
         "*" => vec![(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port).into()],
         "::*" => vec![(IpAddr::V6(Ipv6Addr::UNSPECIFIED), port).into()],
@@ -144,15 +162,6 @@ fn bind_unix(path: &Path, config: &Config) -> io::Result<std::os::unix::net::Uni
     Ok(socket.into())
 }
 
-/// What a listener accepts.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Kind {
-    /// TCP.
-    Tcp,
-    /// Unix domain.
-    Unix,
-}
-
 /// Accepts connections on bound sockets and gives them to the workers.
 pub struct Acceptor {
     server: Arc<Server>,
@@ -163,6 +172,17 @@ pub struct Acceptor {
     /// Connections whose header has not come yet.
     arriving: AtomicUsize,
     broken_header_log: Seldom,
+}
+
+/// What a listener accepts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// TCP.
+    Tcp,
+    /// TCP with TLS.
+    Tls,
+    /// Unix domain.
+    Unix,
 }
 
 /// A task that accepts.
@@ -194,6 +214,13 @@ impl Acceptor {
                 Bound::Tcp(listener) => {
                     let listener = tokio::net::TcpListener::from_std(listener)?;
                     let kind = Kind::Tcp;
+                    let accept = async move { acceptor.accept_tcp(listener, kind).await };
+                    let task = tokio::spawn(accept);
+                    Listening { kind, task }
+                }
+                Bound::Tls(listener) => {
+                    let listener = tokio::net::TcpListener::from_std(listener)?;
+                    let kind = Kind::Tls;
                     let accept = async move { acceptor.accept_tcp(listener, kind).await };
                     let task = tokio::spawn(accept);
                     Listening { kind, task }
@@ -249,8 +276,10 @@ impl Acceptor {
 
     /// How many connections of a kind are taken in one turn.
     fn most_in_a_turn(&self, kind: Kind) -> u32 {
+        let config = self.server.config();
         match kind {
-            Kind::Tcp | Kind::Unix => self.server.config().max_new_connections_per_cycle,
+            Kind::Tls => config.max_new_tls_connections_per_cycle,
+            Kind::Tcp | Kind::Unix => config.max_new_connections_per_cycle,
         }
     }
 
@@ -355,8 +384,25 @@ impl Acceptor {
 
     /// It is known whose the connection is.
     fn greet(&self, stream: std::net::TcpStream, endpoint: Endpoint, kind: Kind) {
-        match kind {
-            Kind::Tcp | Kind::Unix => self.admit(Socket::Tcp(stream), endpoint),
+        let socket = match kind {
+            Kind::Tls => match self.begin_tls(stream) {
+                Some(socket) => socket,
+                None => return,
+            },
+            Kind::Tcp | Kind::Unix => Socket::Tcp(stream),
+        };
+        self.admit(socket, endpoint);
+    }
+
+    /// Gives a connection what its handshake needs.
+    fn begin_tls(&self, stream: std::net::TcpStream) -> Option<Socket> {
+        let context = self.server.tls.context()?;
+        match Session::new(context.handshakes.clone()) {
+            Ok(session) => Some(Socket::Tls(stream, Box::new(session))),
+            Err(error) => {
+                tracing::warn!("Error accepting a client connection: {error}");
+                None
+            }
         }
     }
 
@@ -383,14 +429,13 @@ impl Acceptor {
             self.count_refused();
             return socket.write_last_word(TOO_MANY);
         }
-        if is_turned_away(server, &endpoint) {
+        // With TLS they are told so after the handshake.
+        if !socket.is_tls() && is_turned_away(server, &endpoint) {
             self.count_refused();
             return socket.write_last_word(PROTECTED);
         }
-        server
-            .stats
-            .connections_received
-            .fetch_add(1, Ordering::Relaxed);
+        let stats = &server.stats;
+        stats.connections_received.fetch_add(1, Ordering::Relaxed);
         let shared = server
             .clients
             .connect(endpoint, socket.fd(), server.clock.unix_ms());
@@ -400,11 +445,17 @@ impl Acceptor {
     }
 }
 
-/// Whether a stranger comes to a server that is protected from strangers. As Valkey asks it: that the user `default`
-/// is off is no protection as long as it needs no password.
+/// Whether a stranger comes to a server that is protected from strangers.
 pub(super) fn is_turned_away(server: &Server, endpoint: &Endpoint) -> bool {
+    // As Valkey asks: a user `default` that is off, but has no password, is no protection.
     let is_open = server.acl.default_user().rights().nopass;
     server.config().protected_mode && is_open && !endpoint.local
+}
+
+/// Counts one.
+pub(super) fn count_turned_away(server: &Server) {
+    let rejected = &server.stats.connections_rejected;
+    rejected.fetch_add(1, Ordering::Relaxed);
 }
 
 /// An error of the connection that `accept` took from the queue: it has gone, and the next one has
