@@ -35,10 +35,15 @@ use crate::stats::cycles;
 use crate::sys::{alloc, process, title, tsc};
 use crate::util::clock::Clock;
 
+mod compat;
+mod crash;
 mod cron;
 mod hangup;
 mod log;
+mod oom;
+mod places;
 mod portal;
+mod syslog;
 mod tls;
 
 /// File descriptors that are not clients, at least: listeners, logs, epoll, the reserve.
@@ -90,6 +95,10 @@ pub fn run(sources: &Sources) -> anyhow::Result<()> {
     }
     fit_maxclients(&mut store)?;
     let config = store.config();
+    places::take(&config);
+    oom::warn_of_order(&config);
+    // The log has the reason; Valkey starts all the same.
+    let _ = oom::apply(&config);
     listener::warn_of_short_backlog(&config);
     let tls = tls::at_start(&config)?;
     // Logged, since a daemon has no terminal any more; the error ends the process.
@@ -113,8 +122,10 @@ pub fn run(sources: &Sources) -> anyhow::Result<()> {
         bail!(error);
     }
     own_data_directory(&server)?;
+    let table = Arc::new(table);
+    crash::install(&server, &table, pid_file.0.clone());
     let bound = (bound, metrics_bound);
-    let served = serve(&server, Arc::new(table), bound, level, supervision);
+    let served = serve(&server, table, bound, level, supervision);
     drop(pid_file);
     if let Some(path) = &server.config().unixsocket {
         let _ = fs::remove_file(path);
@@ -410,6 +421,18 @@ fn apply_config(
             rewriting::dir_changed(server);
             Ok(())
         }
+        Field::CrashLogEnabled
+        | Field::HideUserDataFromLog
+        | Field::UseExitOnPanic
+        | Field::DebugContext => {
+            crash::configure(after);
+            Ok(())
+        }
+        Field::OomScoreAdj => oom::apply(after),
+        Field::OomScoreAdjValues => {
+            oom::warn_of_order(after);
+            oom::apply(after)
+        }
         Field::JemallocBgThread => {
             alloc::set_background_thread(after.jemalloc_bg_thread);
             Ok(())
@@ -673,6 +696,15 @@ pub fn check_config(sources: &Sources) -> anyhow::Result<String> {
     }
     report.push_str("Configuration OK\n");
     Ok(report)
+}
+
+/// Reads what another server has left and writes what Kivi would not accept to standard output; fails
+/// if there is anything.
+pub fn check_compat(paths: &[PathBuf]) -> anyhow::Result<()> {
+    match compat::check(paths, &mut io::stdout().lock())? {
+        0 => Ok(()),
+        count => bail!("not accepted: {count}"),
+    }
 }
 
 /// Checks a snapshot and writes what it finds to standard output; fails if it is not valid.

@@ -580,6 +580,14 @@ impl FromValue for ShutdownFlags {
     }
 }
 
+impl FromValue for [i64; 3] {
+    fn from_value(value: &Value) -> Self {
+        let number = |word: &Vec<u8>| std::str::from_utf8(word).ok()?.parse().ok();
+        let mut numbers = words(value).iter().filter_map(number);
+        std::array::from_fn(|_| numbers.next().unwrap_or(0))
+    }
+}
+
 impl FromValue for Vec<f64> {
     fn from_value(value: &Value) -> Self {
         let number = |word: &Vec<u8>| std::str::from_utf8(word).ok()?.parse().ok();

@@ -271,19 +271,22 @@ const THE_PROCESS: &[Directive] = &[
         .doc("Shows the logo at start even when the log does not go to a terminal."),
     row("extended-redis-compatibility", Kind::Bool, "no", Working)
         .doc("Presents the server as Redis wherever a client may look at its name."),
-    row("server-cpulist", ANY, "", Later)
+    row("server-cpulist", ANY, "", Working)
         .aliases(&["server_cpulist"])
         .immutable()
-        .doc("Cores that worker threads are pinned to."),
-    row("bio-cpulist", ANY, "", Later)
+        .doc(
+            "Cores that the server's threads are pinned to, as `0-7:2` or `0,2,4`; `io-threads` \
+             does not follow it.",
+        ),
+    row("bio-cpulist", ANY, "", Working)
         .aliases(&["bio_cpulist"])
         .immutable()
-        .doc("Cores that background threads are pinned to."),
-    row("aof-rewrite-cpulist", ANY, "", Later)
+        .doc("Cores for the threads that free in the background and write the append-only file."),
+    row("aof-rewrite-cpulist", ANY, "", Working)
         .aliases(&["aof_rewrite_cpulist"])
         .immutable()
         .doc("Cores for rewriting the append-only file."),
-    row("bgsave-cpulist", ANY, "", Later)
+    row("bgsave-cpulist", ANY, "", Working)
         .aliases(&["bgsave_cpulist"])
         .immutable()
         .doc("Cores for writing a snapshot."),
@@ -291,11 +294,15 @@ const THE_PROCESS: &[Directive] = &[
         "oom-score-adj",
         Kind::Word(&["no", "yes", "relative", "absolute"]),
         "no",
-        Later,
+        Working,
     )
-    .doc("Adjusts how likely the kernel kills this process when memory runs out."),
-    row("oom-score-adj-values", Kind::OomScores, "0 200 800", Later)
-        .doc("Adjustments for a primary, a replica and a background child."),
+    .doc(
+        "Whether the kernel is told how likely it should kill this process when memory runs out: \
+         `yes` and `relative` add the value to what the process had, `absolute` takes it as it is.",
+    ),
+    row("oom-score-adj-values", Kind::OomScores, "0 200 800", Working).doc(
+        "These values, for a primary, a replica and a background child; Kivi has no children.",
+    ),
     row("disable-thp", Kind::Bool, "no", Working)
         .immutable()
         .doc("Switches transparent huge pages off for the process; Kivi asks for them where memory only grows."),
@@ -359,10 +366,10 @@ const LOG: &[Directive] = &[
     row("logfile", ANY, "", Working)
         .immutable()
         .doc("File to log to; empty logs to standard output."),
-    row("syslog-enabled", Kind::Bool, "no", Later)
+    row("syslog-enabled", Kind::Bool, "no", Working)
         .immutable()
-        .doc("Logs to syslog."),
-    row("syslog-ident", ANY, "kivi", Later)
+        .doc("Logs to syslog as well."),
+    row("syslog-ident", ANY, "kivi", Working)
         .immutable()
         .doc("Name used in syslog."),
     row(
@@ -371,15 +378,14 @@ const LOG: &[Directive] = &[
             "user", "local0", "local1", "local2", "local3", "local4", "local5", "local6", "local7",
         ]),
         "local0",
-        Later,
+        Working,
     )
     .immutable()
     .doc("Facility used in syslog."),
     row("hide-user-data-from-log", Kind::Bool, "yes", Working)
         .doc("Keeps keys and values of users out of the log."),
-    row("crash-log-enabled", Kind::Bool, "yes", Later)
-        .met_by("no")
-        .doc("Writes a report when the process crashes."),
+    row("crash-log-enabled", Kind::Bool, "yes", Working)
+        .doc("Writes a report to the log when the process crashes."),
     row("crash-memcheck-enabled", Kind::Bool, "yes", Later)
         .met_by("no")
         .doc("Tests memory after a crash."),
@@ -1057,13 +1063,13 @@ const DEBUGGING: &[Directive] = &[
         .immutable()
         .hidden()
         .doc("Checks more of its own state, for tests."),
-    row("use-exit-on-panic", Kind::Bool, "no", Later)
+    row("use-exit-on-panic", Kind::Bool, "no", Working)
         .hidden()
         .doc("Exits instead of aborting after a bug, for tests."),
     row("watchdog-period", int(0, I32_MAX), "0", Later)
         .hidden()
         .doc("Milliseconds after which a stuck server logs where it is; 0 switches it off."),
-    row("debug-context", ANY, "", Later)
+    row("debug-context", ANY, "", Working)
         .hidden()
         .doc("Text added to a crash report."),
 ];

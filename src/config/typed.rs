@@ -111,6 +111,30 @@ fields! {
     LogFile logfile: Option<PathBuf> = "logfile";
     /// Form of a log line.
     LogFormat log_format: LogFormat = "log-format";
+    /// Log to syslog as well.
+    SyslogEnabled syslog_enabled: bool = "syslog-enabled";
+    /// Name used in syslog.
+    SyslogIdent syslog_ident: String = "syslog-ident";
+    /// Facility used in syslog.
+    SyslogFacility syslog_facility: SyslogFacility = "syslog-facility";
+    /// Write a report when the process crashes.
+    CrashLogEnabled crash_log_enabled: bool = "crash-log-enabled";
+    /// Text added to such a report.
+    DebugContext debug_context: String = "debug-context";
+    /// For tests: exit instead of aborting after a panic.
+    UseExitOnPanic use_exit_on_panic: bool = "use-exit-on-panic";
+    /// Processors of the server's threads, as a list; empty: all.
+    ServerCpuList server_cpulist: String = "server-cpulist";
+    /// Processors of threads in the background.
+    BioCpuList bio_cpulist: String = "bio-cpulist";
+    /// Processors for rewriting the log.
+    AofRewriteCpuList aof_rewrite_cpulist: String = "aof-rewrite-cpulist";
+    /// Processors for writing a snapshot.
+    BgsaveCpuList bgsave_cpulist: String = "bgsave-cpulist";
+    /// Whether and how the kernel's choice of victims is influenced.
+    OomScoreAdj oom_score_adj: OomScoreAdj = "oom-score-adj";
+    /// How, for a primary, a replica, a child.
+    OomScoreAdjValues oom_score_adj_values: [i64; 3] = "oom-score-adj-values";
     /// Form of the time in a log line.
     LogTimestampFormat log_timestamp_format: LogTimestampFormat = "log-timestamp-format";
     /// Worker threads, already resolved: never 0 once loaded.
@@ -427,6 +451,38 @@ choices! {
         Iso8601 = "iso8601",
         /// Milliseconds since the epoch.
         Milliseconds = "milliseconds",
+    }
+    /// Facility used in syslog.
+    SyslogFacility {
+        /// `user`
+        User = "user",
+        /// `local0`
+        Local0 = "local0",
+        /// `local1`
+        Local1 = "local1",
+        /// `local2`
+        Local2 = "local2",
+        /// `local3`
+        Local3 = "local3",
+        /// `local4`
+        Local4 = "local4",
+        /// `local5`
+        Local5 = "local5",
+        /// `local6`
+        Local6 = "local6",
+        /// `local7`
+        Local7 = "local7",
+    }
+    /// How `oom-score-adj-values` count.
+    OomScoreAdj {
+        /// Not at all.
+        No = "no",
+        /// Added to what the process had.
+        Yes = "yes",
+        /// The same.
+        Relative = "relative",
+        /// As they are.
+        Absolute = "absolute",
     }
     /// The init system above us.
     Supervised {

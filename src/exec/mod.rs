@@ -28,7 +28,7 @@ use crate::server::monitor::Shown;
 use crate::spec::limits::BATCH_COMMANDS;
 use crate::spec::{Args, CmdError, Flags, keys};
 use crate::stats;
-use crate::sys::{fiber, tsc};
+use crate::sys::{crash, fiber, tsc};
 
 mod admit;
 pub mod alone;
@@ -45,6 +45,7 @@ pub mod replay;
 mod script;
 pub mod session;
 mod transaction;
+pub mod trial;
 mod unusual;
 
 use cached::Cached;
@@ -300,6 +301,7 @@ impl Exec {
         self.server
             .keyspace
             .add_changes(std::mem::take(&mut moment.changes));
+        crash::idle();
         if !moment.told.is_empty() {
             self.tell_unusual(moment);
         }
@@ -684,6 +686,8 @@ impl Exec {
     #[inline]
     fn invoke(&self, ctx: &mut Ctx<'_>, argv: Argv<'_>, moment: &mut Moment) -> CmdResult {
         let db = ctx.client.db;
+        let (bytes, spans) = (argv.bytes(), argv.spans());
+        crash::running(ctx.command.id, ctx.client.shared.id, bytes, spans);
         let result = (ctx.command.row.run)(ctx);
         if ctx.client.tracking.is_on() && ctx.command.row.flags.has(Flags::READONLY) {
             self.remember(ctx, argv, moment);

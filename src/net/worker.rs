@@ -21,6 +21,7 @@ use crate::server::{Lifecycle, Server};
 use crate::spec::limits::{ARGS_MAX, INLINE_BYTES_MAX};
 use crate::stats::cycles;
 use crate::sys::alloc;
+use crate::sys::crash::SignalStack;
 use crate::sys::process::{self, ThreadCpu};
 
 use super::connection;
@@ -201,6 +202,7 @@ pub fn start(
         };
         let work = move || {
             alloc::join_arena(index);
+            let _signals = SignalStack::new();
             let runtime = match runtime() {
                 Ok(runtime) => runtime,
                 Err(error) => {

@@ -62,7 +62,8 @@ impl Default for Limits {
     }
 }
 
-/// A piece of the bytes that an [`Argv`] refers to.
+/// A piece of the bytes that an [`Argv`] refers to. (Its layout is what `sys::crash` reads.)
+#[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Span {
     /// Position of the first byte.

@@ -6,6 +6,7 @@ pub mod ascii;
 pub mod base64;
 pub mod c_num;
 pub mod clock;
+pub mod cpu_list;
 pub mod glob;
 pub mod long_double;
 pub mod lzf;
