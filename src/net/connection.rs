@@ -29,7 +29,9 @@ use crate::exec::{Exec, Flow, Moment, Plan, Wait};
 use crate::resp::parse::{Parser, Tail};
 use crate::resp::write::ReplyWriter;
 use crate::server::Lifecycle;
-use crate::spec::limits::{BATCH_COMMANDS, OUTPUT_SOFT_BYTES, UNAUTHENTICATED_OUTPUT_BYTES_MAX};
+use crate::spec::limits::{
+    BATCH_COMMANDS, OUTPUT_SOFT_BYTES, UNAUTHENTICATED_OUTPUT_BYTES_MAX, UNAUTHENTICATED_READ_BYTES,
+};
 
 use super::last_words;
 use super::pace;
@@ -62,6 +64,8 @@ struct Connection {
     has_logged: bool,
     /// Since when a request waits for the gate or a pause, in ticks; 0 for none.
     waiting_since: u64,
+    /// It has not logged in, and has had its turn: others come first.
+    gives_way: bool,
     /// A command that was left in the middle; it has the client.
     alone: Option<Box<Alone<Rc<Exec>>>>,
 }
@@ -136,6 +140,7 @@ pub async fn run(worker: Rc<Worker>, parcel: Parcel) {
         held: None,
         has_logged: false,
         waiting_since: 0,
+        gives_way: false,
         alone: None,
     };
     match connection.serve(&worker).await {
@@ -520,7 +525,8 @@ impl Connection {
                 _ => {}
             }
         }
-        if std::mem::take(&mut self.client.has_lost) {
+        let has_lost = std::mem::take(&mut self.client.has_lost);
+        if std::mem::take(&mut self.gives_way) || has_lost {
             // Behind all that is ready now: who is in the middle of a transaction can end it.
             cx.waker().wake_by_ref();
             return Poll::Pending;
@@ -573,11 +579,17 @@ impl Connection {
             };
         }
         let mut input = std::mem::take(&mut desk.input);
-        let mut buf = ReadBuf::new(&mut input[held..]);
+        let is_stranger = !self.authenticated(worker);
+        let end = match is_stranger {
+            true => input.len().min(held + UNAUTHENTICATED_READ_BYTES),
+            false => input.len(),
+        };
+        let mut buf = ReadBuf::new(&mut input[held..end]);
         let turn = match self.stream.poll_read(cx, &mut buf) {
             Poll::Pending => Poll::Pending,
             Poll::Ready(Ok(())) if !buf.filled().is_empty() => {
                 let read = buf.filled().len();
+                self.gives_way = is_stranger;
                 self.note_read(read, desk);
                 let mut tail = std::mem::take(&mut self.tail);
                 input[..held].copy_from_slice(&tail);

@@ -12,9 +12,9 @@ use crate::client::{Client, Signal};
 use crate::config::TlsAuthClientsUser;
 use crate::tls::{self, NoIdentity};
 
-use super::{last_words, listener};
 use super::tls::TlsStream;
 use super::worker::Worker;
+use super::{last_words, listener};
 
 /// How long a handshake may take.
 const HANDSHAKE_MAX: Duration = Duration::from_secs(30);
