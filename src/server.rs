@@ -24,6 +24,7 @@ use crate::tls::Tls;
 use crate::tracking::Tracking;
 use crate::util::clock::Clock;
 use crate::util::rng;
+use crate::util::seldom::Seldom;
 
 pub mod attempts;
 pub mod audit;
@@ -101,6 +102,8 @@ pub struct Server {
     pub started_at_ms: u64,
     /// Memory in use when the server had started, bytes.
     pub memory_startup_bytes: AtomicU64,
+    /// Lines of the log about HTTP.
+    pub http_log: Seldom,
     config_store: Mutex<ConfigStore>,
     /// Held by a CONFIG SET, which may wait: whoever reads directives does not.
     config_changes: Mutex<()>,
@@ -110,6 +113,9 @@ pub struct Server {
     lifecycle: AtomicU8,
     lifecycle_changed: Notify,
 }
+
+/// Time between two lines of the log about HTTP, milliseconds: whoever sends it might do so for ever.
+const HTTP_LOG_MS: u64 = 60_000;
 
 /// The real one; in tests one in memory, so that none of them writes files by chance.
 #[cfg(not(test))]
@@ -206,6 +212,7 @@ impl Server {
             started_at_ms: clock.unix_ms(),
             memory_startup_bytes: AtomicU64::new(0),
             clock,
+            http_log: Seldom::new(HTTP_LOG_MS),
             config_store: Mutex::new(store),
             config_changes: Mutex::new(()),
             config: RwLock::new(config.clone()),

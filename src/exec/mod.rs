@@ -524,8 +524,8 @@ impl Exec {
             Found::Unknown => {
                 return Err(self.refuse_unknown(admit::unknown(argv), client, out));
             }
-            Found::UnknownSubcommand(container) => {
-                let error = admit::unknown_subcommand(container, argv);
+            Found::UnknownSubcommand(_) => {
+                let error = admit::unknown_subcommand(argv);
                 return Err(self.refuse_unknown(error, client, out));
             }
         };

@@ -23,17 +23,20 @@ use tokio::io::ReadBuf;
 use crate::client::inbox;
 use crate::client::{Client, ClientId, Signal};
 use crate::commands::Chore;
-use crate::config::Config;
 use crate::db::{Outcome, Waiter};
 use crate::exec::alone::{self, Alone};
 use crate::exec::{Exec, Flow, Moment, Plan, Wait};
 use crate::resp::parse::{Parser, Tail};
 use crate::resp::write::ReplyWriter;
 use crate::server::Lifecycle;
-use crate::spec::limits::{BATCH_COMMANDS, OUTPUT_SOFT_BYTES, UNAUTHENTICATED_OUTPUT_BYTES_MAX};
+use crate::spec::limits::{
+    BATCH_COMMANDS, OUTPUT_SOFT_BYTES, UNAUTHENTICATED_OUTPUT_BYTES_MAX, UNAUTHENTICATED_READ_BYTES,
+};
 
+use super::last_words;
 use super::pace;
-use super::stream::{Socket, Stream};
+use super::parcel::Parcel;
+use super::stream::Stream;
 use super::welcome::welcome;
 use super::worker::{Desk, Worker};
 
@@ -44,41 +47,6 @@ const CROWDED_NAP: Duration = Duration::from_millis(1);
 const CROWDED_ROUNDS_MAX: u32 = 100;
 /// How long a connection that is told to close waits for its peer to take the last replies.
 const LAST_WRITE_MAX: Duration = Duration::from_secs(5);
-
-/// What travels when a connection moves to another worker.
-pub struct Parcel {
-    socket: Socket,
-    client: Client,
-    resp3: bool,
-    /// It was just accepted.
-    is_new: bool,
-}
-
-impl Parcel {
-    /// A connection that was just accepted.
-    pub fn new(socket: Socket, client: Client) -> Parcel {
-        Parcel {
-            socket,
-            client,
-            resp3: false,
-            is_new: true,
-        }
-    }
-
-    /// How many of its kind a worker takes in one turn; `None`: it is served already, and only moves.
-    pub fn most_in_a_turn(&self, config: &Config) -> Option<u32> {
-        let most = match self.socket.is_tls() {
-            true => config.max_new_tls_connections_per_cycle,
-            false => config.max_new_connections_per_cycle,
-        };
-        self.is_new.then_some(most)
-    }
-
-    /// The client's number.
-    pub fn client(&self) -> &Client {
-        &self.client
-    }
-}
 
 /// See the module's text.
 struct Connection {
@@ -96,6 +64,8 @@ struct Connection {
     has_logged: bool,
     /// Since when a request waits for the gate or a pause, in ticks; 0 for none.
     waiting_since: u64,
+    /// It has not logged in, and has had its turn: others come first.
+    gives_way: bool,
     /// A command that was left in the middle; it has the client.
     alone: Option<Box<Alone<Rc<Exec>>>>,
 }
@@ -172,6 +142,7 @@ pub async fn run(worker: Rc<Worker>, parcel: Parcel) {
         held: None,
         has_logged: false,
         waiting_since: 0,
+        gives_way: false,
         alone: None,
     };
     match connection.serve(&worker).await {
@@ -560,7 +531,8 @@ impl Connection {
                 _ => {}
             }
         }
-        if std::mem::take(&mut self.client.has_lost) {
+        let has_lost = std::mem::take(&mut self.client.has_lost);
+        if std::mem::take(&mut self.gives_way) || has_lost {
             // Behind all that is ready now: who is in the middle of a transaction can end it.
             cx.waker().wake_by_ref();
             return Poll::Pending;
@@ -613,11 +585,17 @@ impl Connection {
             };
         }
         let mut input = std::mem::take(&mut desk.input);
-        let mut buf = ReadBuf::new(&mut input[held..]);
+        let is_stranger = !self.authenticated(worker);
+        let end = match is_stranger {
+            true => input.len().min(held + UNAUTHENTICATED_READ_BYTES),
+            false => input.len(),
+        };
+        let mut buf = ReadBuf::new(&mut input[held..end]);
         let turn = match self.stream.poll_read(cx, &mut buf) {
             Poll::Pending => Poll::Pending,
             Poll::Ready(Ok(())) if !buf.filled().is_empty() => {
                 let read = buf.filled().len();
+                self.gives_way = is_stranger;
                 self.note_read(read, desk);
                 let mut tail = std::mem::take(&mut self.tail);
                 input[..held].copy_from_slice(&tail);
@@ -766,8 +744,15 @@ impl Connection {
                     Err(alone) => self.alone = Some(Box::new(alone)),
                 }
             }
-            if let Flow::Wait(wait) = flow {
-                return (used, Turn::Wait(wait));
+            match flow {
+                Flow::Wait(wait) => return (used, Turn::Wait(wait)),
+                Flow::Abort => {
+                    // Whatever was answered before was not meant for a browser.
+                    desk.out.clear();
+                    desk.out.raw(last_words::NOT_HTTP);
+                    return (used, Turn::Close);
+                }
+                _ => {}
             }
             used = desk.batch.end(index);
             let turn = turn_of(flow);
@@ -1002,10 +987,3 @@ fn write_some(stream: &mut Stream, out: &mut ReplyWriter, writes: &mut u64) -> i
     }
     Ok(total)
 }
-
-/// Keeps the compiler honest: what travels between threads must be able to.
-const _: fn() = || {
-    fn travels<T: Send>() {}
-    travels::<Parcel>();
-    travels::<Arc<crate::client::Shared>>();
-};

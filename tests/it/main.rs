@@ -11,6 +11,7 @@ mod consistency;
 mod crash;
 mod differences;
 mod differential;
+mod door;
 mod elements;
 mod events;
 mod eviction;
