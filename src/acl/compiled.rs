@@ -8,8 +8,8 @@
 //!
 //! Invariant: a yes of this is a yes of some selector alone.
 
-use crate::spec::keys::for_each_key;
 use crate::spec::Channels;
+use crate::spec::keys::for_each_key;
 use crate::util::num;
 
 use super::catalog::Catalog;
@@ -36,7 +36,9 @@ pub struct Compiled {
 
 fn mask_of(selectors: &[Selector], has: impl Fn(&Selector) -> bool) -> Mask {
     let bits = selectors.iter().take(MASKED_MAX).enumerate();
-    bits.fold(0, |mask, (at, selector)| mask | (has(selector) as Mask) << at)
+    bits.fold(0, |mask, (at, selector)| {
+        mask | (has(selector) as Mask) << at
+    })
 }
 
 impl Compiled {
@@ -122,7 +124,9 @@ impl Compiled {
         }
         let positions = request.row.channels.positions(request.argv.len());
         positions.fold(wanted, |left, at| {
-            left & self.channels.matching(&request.argv[at], Access::NONE, left)
+            left & self
+                .channels
+                .matching(&request.argv[at], Access::NONE, left)
         })
     }
 

@@ -12,7 +12,11 @@ pub fn password_text(hash: &PasswordHash) -> Vec<u8> {
 /// The rules that make a new user what this one is.
 pub fn describe_user(rights: &Rights) -> Vec<u8> {
     let mut words: Vec<Vec<u8>> = Vec::new();
-    words.push(if rights.is_enabled { b"on".to_vec() } else { b"off".to_vec() });
+    words.push(if rights.is_enabled {
+        b"on".to_vec()
+    } else {
+        b"off".to_vec()
+    });
     if rights.nopass {
         words.push(b"nopass".to_vec());
     }

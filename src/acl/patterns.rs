@@ -93,14 +93,22 @@ impl Patterns {
             ..Patterns::default()
         };
         for (selector, pattern, access) in patterns {
-            let stars = pattern.iter().rev().take_while(|&&byte| byte == b'*').count();
+            let stars = pattern
+                .iter()
+                .rev()
+                .take_while(|&&byte| byte == b'*')
+                .count();
             let beginning = &pattern[..pattern.len() - stars];
             match is_literal(beginning) {
                 true if beginning.is_empty() && stars > 0 => add(&mut made.any, selector, access),
                 true if beginning.is_empty() => add(&mut made.empty, selector, access),
                 true => {
                     let node = made.node(beginning);
-                    let to = if stars > 0 { &mut node.begins } else { &mut node.equals };
+                    let to = if stars > 0 {
+                        &mut node.begins
+                    } else {
+                        &mut node.equals
+                    };
                     add(to, selector, access);
                 }
                 false => made.add_glob(pattern, selector, access),

@@ -183,9 +183,10 @@ impl Rights {
         self.is_unrestricted
             || self.selectors.iter().any(|selector| {
                 let reads_all = selector.all_keys
-                    || selector.keys.iter().any(|known| {
-                        &*known.pattern == b"*" && known.access.has(Access::READ)
-                    });
+                    || selector
+                        .keys
+                        .iter()
+                        .any(|known| &*known.pattern == b"*" && known.access.has(Access::READ));
                 reads_all && self.ask(selector, request).is_ok()
             })
     }
@@ -201,9 +202,9 @@ impl Rights {
 
     /// Whether some selector has this channel; a pattern only if it is the same.
     pub fn keeps_channel(&self, name: &[u8], is_pattern: bool) -> bool {
-        self.selectors.iter().any(|selector| {
-            selector.all_channels || may_use_channel(selector, name, is_pattern)
-        })
+        self.selectors
+            .iter()
+            .any(|selector| selector.all_channels || may_use_channel(selector, name, is_pattern))
     }
 
     /// Whether there may be channels that these rights had before and have no longer.

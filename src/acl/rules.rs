@@ -236,11 +236,7 @@ fn selector_of(inner: &[u8], world: World<'_>) -> Result<Selector, RuleError> {
 }
 
 /// Applies one rule that can stand in parentheses.
-fn of_selector(
-    selector: &mut Selector,
-    rule: &[u8],
-    world: World<'_>,
-) -> Result<(), RuleError> {
+fn of_selector(selector: &mut Selector, rule: &[u8], world: World<'_>) -> Result<(), RuleError> {
     let word = c_str(rule).to_ascii_lowercase();
     match &word[..] {
         b"allkeys" | b"~*" => selector.set_all_keys(true),
@@ -316,11 +312,7 @@ fn parse_access(rest: &[u8]) -> Result<(Access, &[u8]), RuleError> {
 }
 
 /// `+get`, `+config|set`, `+select|0`.
-fn allow_command(
-    selector: &mut Selector,
-    name: &[u8],
-    catalog: &Catalog,
-) -> Result<(), RuleError> {
+fn allow_command(selector: &mut Selector, name: &[u8], catalog: &Catalog) -> Result<(), RuleError> {
     let Some(bar) = memchr::memrchr(b'|', name) else {
         let id = catalog.find(name).ok_or(RuleError::Unknown)?;
         selector.command(id, true, catalog);

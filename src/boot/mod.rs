@@ -25,18 +25,26 @@ use crate::exec::load::{self, NotLoaded};
 use crate::exec::memory::{Evictor, Slice, counted_bytes};
 use crate::http;
 use crate::net::balance::Balance;
-use crate::net::listener::{self, Acceptor, Bound};
+use crate::net::listener::{self, Acceptor, Bound, Kind};
 use crate::net::worker;
 use crate::persist::aof;
 use crate::persist::rdb::check;
 use crate::persist::state::Marks;
 use crate::server::{Lifecycle, Server, rewriting, saving};
+use crate::stats::cycles;
 use crate::sys::{alloc, process, title, tsc};
 use crate::util::clock::Clock;
 
+mod compat;
+mod crash;
 mod cron;
+mod hangup;
 mod log;
+mod oom;
+mod places;
 mod portal;
+mod syslog;
+mod tls;
 
 /// File descriptors that are not clients, at least: listeners, logs, epoll, the reserve.
 const RESERVED_FDS_MIN: u64 = 32;
@@ -58,6 +66,7 @@ const LOAD_UNSEEN_MAX: Duration = Duration::from_millis(100);
 
 /// A request to bind other addresses, and where the answer goes.
 struct Rebind {
+    kinds: &'static [Kind],
     before: Config,
     after: Config,
     answer: std::sync::mpsc::SyncSender<Result<(), String>>,
@@ -86,7 +95,12 @@ pub fn run(sources: &Sources) -> anyhow::Result<()> {
     }
     fit_maxclients(&mut store)?;
     let config = store.config();
+    places::take(&config);
+    oom::warn_of_order(&config);
+    // The log has the reason; Valkey starts all the same.
+    let _ = oom::apply(&config);
     listener::warn_of_short_backlog(&config);
+    let tls = tls::at_start(&config)?;
     // Logged, since a daemon has no terminal any more; the error ends the process.
     let bound = match listener::bind(&config) {
         Ok(bound) if bound.is_empty() => bail!("Configured to not listen anywhere, exiting."),
@@ -100,14 +114,18 @@ pub fn run(sources: &Sources) -> anyhow::Result<()> {
     let pid_file = PidFile::write(&config);
     alloc::start(!config.disable_thp);
     alloc::set_background_thread(config.jemalloc_bg_thread);
-    let server = Arc::new(Server::new(store, Clock::real()));
+    let mut server = Server::new(store, Clock::real());
+    server.tls = tls;
+    let server = Arc::new(server);
     if let Err(error) = load_users_at_start(&server, &table) {
         tracing::error!("{error}");
         bail!(error);
     }
     own_data_directory(&server)?;
+    let table = Arc::new(table);
+    crash::install(&server, &table, pid_file.0.clone());
     let bound = (bound, metrics_bound);
-    let served = serve(&server, Arc::new(table), bound, level, supervision);
+    let served = serve(&server, table, bound, level, supervision);
     drop(pid_file);
     if let Some(path) = &server.config().unixsocket {
         let _ = fs::remove_file(path);
@@ -127,9 +145,7 @@ fn serve(
 ) -> anyhow::Result<()> {
     let config = server.config();
     let (crew, workers) = worker::start(config.io_threads, server, &table)?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
+    let runtime = main_loop(server)?;
     let (rebinds, rebind_inbox) = mpsc::unbounded_channel();
     let (portal_changes, portal_inbox) = portal::changes();
     server.on_config_change(apply_config(level, rebinds, portal_changes));
@@ -148,6 +164,10 @@ fn serve(
         tokio::spawn(portal::follow(portal.clone(), portal_inbox));
         tokio::spawn(run_cron(server.clone()));
         tokio::spawn(evict(server.clone()));
+        tokio::spawn(tls::auto_reload(server.clone()));
+        let reloading = server.clone();
+        let jobs: Vec<hangup::Job> = vec![Box::new(move || tls::reload(&reloading))];
+        tokio::spawn(hangup::on_hangup(jobs));
         // Before anyone is told that we are ready: from then on a signal ends the server in order.
         tokio::spawn(stop_on_signal(server.clone(), Signals::new()));
         server.enter(Lifecycle::Loading);
@@ -192,6 +212,16 @@ fn serve(
     }
     rewriting::close(server);
     Ok(())
+}
+
+/// The loop of this thread, whose cycles are counted.
+fn main_loop(server: &Server) -> io::Result<tokio::runtime::Runtime> {
+    cycles::feed(server.stats.main.clone());
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .on_thread_park(|| cycles::end(tsc::ticks()))
+        .on_thread_unpark(cycles::begin)
+        .build()
 }
 
 fn close_clients(server: &Server) {
@@ -269,9 +299,11 @@ fn start_upkeep(server: &Arc<Server>) -> anyhow::Result<Vec<JoinHandle<()>>> {
 async fn run_cron(server: Arc<Server>) {
     loop {
         tokio::time::sleep(CRON_TICK).await;
-        cron::tick(&server);
-        rewriting::tick(&server);
-        saving::tick(&server);
+        server.stats.main.cycles.cron(|| {
+            cron::tick(&server);
+            rewriting::tick(&server);
+            saving::tick(&server);
+        });
     }
 }
 
@@ -341,16 +373,26 @@ async fn stop_on_signal(server: Arc<Server>, signals: io::Result<Signals>) {
 /// Binds other addresses when CONFIG SET asks for it; the old ones again when that fails.
 async fn rebind(acceptor: Arc<Acceptor>, mut inbox: mpsc::UnboundedReceiver<Rebind>) {
     while let Some(Rebind {
+        kinds,
         before,
         after,
         answer,
     }) = inbox.recv().await
     {
-        acceptor.stop_tcp().await;
+        for kind in kinds {
+            acceptor.stop_kind(*kind).await;
+        }
         let bind = |config: &Config| {
-            let bound = listener::bind_tcp(config).map_err(|error| error.to_string())?;
-            acceptor.listen(bound).map_err(|error| error.to_string())
+            let mut bound = Vec::new();
+            for kind in kinds {
+                bound.extend(match kind {
+                    Kind::Tls => listener::bind_tls(config),
+                    Kind::Tcp | Kind::Unix => listener::bind_tcp(config),
+                }?);
+            }
+            acceptor.listen(bound)
         };
+        let bind = |config: &Config| bind(config).map_err(|error| error.to_string());
         let result = bind(&after);
         if result.is_err()
             && let Err(error) = bind(&before)
@@ -378,6 +420,18 @@ fn apply_config(
             std::env::set_current_dir(&after.dir).map_err(|error| error.to_string())?;
             rewriting::dir_changed(server);
             Ok(())
+        }
+        Field::CrashLogEnabled
+        | Field::HideUserDataFromLog
+        | Field::UseExitOnPanic
+        | Field::DebugContext => {
+            crash::configure(after);
+            Ok(())
+        }
+        Field::OomScoreAdj => oom::apply(after),
+        Field::OomScoreAdjValues => {
+            oom::warn_of_order(after);
+            oom::apply(after)
         }
         Field::JemallocBgThread => {
             alloc::set_background_thread(after.jemalloc_bg_thread);
@@ -413,25 +467,43 @@ fn apply_config(
             Ok(())
         }
         Field::MetricsPort | Field::MetricsBind if is_serving(server) => portal.ask(before, after),
-        // One CONFIG SET may change both: the second finds nothing left to do.
-        Field::Bind | Field::Port if is_serving(server) => {
-            let (answer, result) = std::sync::mpsc::sync_channel(1);
-            let (before, after) = (before.clone(), after.clone());
-            let gone = |_| "the server is stopping".to_owned();
-            rebinds
-                .send(Rebind {
-                    before,
-                    after,
-                    answer,
-                })
-                .map_err(|_| gone(()))?;
-            let result = result.recv().map_err(|_| gone(()))?;
-            result.map_err(|error| {
-                tracing::warn!("{error}");
-                "Unable to listen on this port".to_owned()
-            })
+        Field::Bind => move_listeners(server, &rebinds, &[Kind::Tcp, Kind::Tls], before, after),
+        Field::Port => move_listeners(server, &rebinds, &[Kind::Tcp], before, after),
+        Field::TlsPort => {
+            tls::configure(server, after)?;
+            move_listeners(server, &rebinds, &[Kind::Tls], before, after)
         }
+        field if tls::is_of(field) => tls::configure(server, after),
         _ => Ok(()),
+    })
+}
+
+/// Listens at the new addresses, or at the old ones if that is impossible.
+fn move_listeners(
+    server: &Server,
+    rebinds: &mpsc::UnboundedSender<Rebind>,
+    kinds: &'static [Kind],
+    before: &Config,
+    after: &Config,
+) -> Result<(), String> {
+    if !is_serving(server) {
+        return Ok(());
+    }
+    let (answer, result) = std::sync::mpsc::sync_channel(1);
+    let (before, after) = (before.clone(), after.clone());
+    let gone = |_| "the server is stopping".to_owned();
+    rebinds
+        .send(Rebind {
+            kinds,
+            before,
+            after,
+            answer,
+        })
+        .map_err(|_| gone(()))?;
+    let result = result.recv().map_err(|_| gone(()))?;
+    result.map_err(|error| {
+        tracing::warn!("{error}");
+        "Unable to listen on this port".to_owned()
     })
 }
 
@@ -542,7 +614,7 @@ fn process_title(config: &Config) -> String {
         .replace("{listen-addr}", &listen)
         .replace("{server-mode}", "")
         .replace("{port}", &config.port.to_string())
-        .replace("{tls-port}", "0")
+        .replace("{tls-port}", &config.tls_port.to_string())
         .replace("{unixsocket}", &unixsocket.to_string_lossy())
         .replace("{config-file}", "")
         .trim_end()
@@ -624,6 +696,15 @@ pub fn check_config(sources: &Sources) -> anyhow::Result<String> {
     }
     report.push_str("Configuration OK\n");
     Ok(report)
+}
+
+/// Reads what another server has left and writes what Kivi would not accept to standard output; fails
+/// if there is anything.
+pub fn check_compat(paths: &[PathBuf]) -> anyhow::Result<()> {
+    match compat::check(paths, &mut io::stdout().lock())? {
+        0 => Ok(()),
+        count => bail!("not accepted: {count}"),
+    }
 }
 
 /// Checks a snapshot and writes what it finds to standard output; fails if it is not valid.

@@ -8,8 +8,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::acl::{
-    Changed, DEFAULT_USER, Denial, Recorded, Request, Selector, World, category,
-    describe_user, has_spaces, password_text,
+    Changed, DEFAULT_USER, Denial, Recorded, Request, Selector, World, category, describe_user,
+    has_spaces, password_text,
 };
 use crate::config::{AclPubsubDefault, Config};
 use crate::resp::write::ReplyWriter;
@@ -18,7 +18,9 @@ use crate::spec::{AclCategories, CmdError, Flags, Group, Secrets};
 use crate::sys::random;
 
 use super::table::Found;
-use super::{CmdResult, Command, CommandTable, Ctx, Handler, Next, c_text, command, container, help};
+use super::{
+    CmdResult, Command, CommandTable, Ctx, Handler, Next, c_text, command, container, help,
+};
 
 #[cfg(test)]
 mod tests;
@@ -229,15 +231,17 @@ pub(crate) fn load_at_start(server: &Server, table: &CommandTable) -> Result<(),
         (Some(file), true) => {
             let loaded = server.acl.load_file(&file, world);
             let loaded = loaded.map_err(|error| lossy(&error.0));
-            loaded.map(|_| ()).map_err(|error| {
-                format!("Aborting Kivi startup because of ACL errors: {error}")
-            })
+            loaded
+                .map(|_| ())
+                .map_err(|error| format!("Aborting Kivi startup because of ACL errors: {error}"))
         }
-        (Some(_), false) => Err("Configuring users in the configuration file and at the same time \
+        (Some(_), false) => Err(
+            "Configuring users in the configuration file and at the same time \
              an ACL file is invalid. This setup is very likely to lead to configuration errors and \
              security holes, please define either an ACL file or declare users directly in the \
              configuration file, but not both."
-            .into()),
+                .into(),
+        ),
     }
 }
 
@@ -263,7 +267,14 @@ fn with_code(text: &[u8]) -> CmdError {
 }
 
 /// What others notice of users that have changed.
-fn follow_up(_server: &Arc<Server>, _changed: Vec<Changed>) {}
+fn follow_up(server: &Arc<Server>, changed: Vec<Changed>) {
+    for changed in changed {
+        match changed {
+            Changed::Rights(user, before) => server.rights_changed(&user, &before),
+            Changed::Deleted(user) => server.user_gone(&user),
+        }
+    }
+}
 
 /// `ACL DELUSER username [username ...]`
 fn deluser(ctx: &mut Ctx<'_>) -> CmdResult {

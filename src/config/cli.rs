@@ -6,7 +6,7 @@
 //! after `--save`, which then means no saving. A name and its value may share one argument
 //! (`"--port 7000"`).
 //! Kivi adds `--check-config` and `--ping`, which stand where a directive may stand, or before the
-//! file, and `--check-rdb FILE` and `--check-aof FILE`, which stand alone.
+//! file, and `--check-rdb FILE`, `--check-aof FILE` and `--check-compat PATH`, which stand alone.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
@@ -53,6 +53,8 @@ pub enum Invocation {
     CheckRdb(PathBuf),
     /// Check a log, report, perhaps mend it; exit code 0 or 1.
     CheckAof(CheckAof),
+    /// Read configuration, logs and snapshots of others, report what Kivi would not accept.
+    CheckCompat(Vec<PathBuf>),
     /// Print this text, exit with 0.
     Help(String),
     /// Print this text, exit with 0.
@@ -113,6 +115,16 @@ fn command() -> clap::Command {
                      --truncate-to-timestamp and a number, mends it; exit code 0 or 1",
                 ),
         )
+        .arg(
+            clap::Arg::new("check-compat")
+                .long("check-compat")
+                .value_name("PATH")
+                .num_args(1..)
+                .help(
+                    "Reads configuration files, logs, snapshots, or folders with them, of Redis, \
+                     Valkey or KeyDB, and lists what Kivi would not accept; exit code 0 or 1",
+                ),
+        )
         .arg(flag("help", "Prints this help").short('h'))
         .arg(flag("version", "Prints the version").short('v'))
         .after_help(HELP)
@@ -133,6 +145,7 @@ pub fn parse(
         }
         Some("--check-rdb") => return check_rdb(&args),
         Some("--check-aof") => return check_aof(&args),
+        Some("--check-compat") => return check_compat(&args),
         _ => {}
     }
     let mut sources = Sources {
@@ -165,6 +178,16 @@ fn check_rdb(args: &[OsString]) -> Result<Invocation, ConfigError> {
     match args {
         [_, file] => Ok(Invocation::CheckRdb(PathBuf::from(file))),
         _ => Err(wrong(&args[0], "expected `--check-rdb FILE`")),
+    }
+}
+
+/// `--check-compat PATH...`
+fn check_compat(args: &[OsString]) -> Result<Invocation, ConfigError> {
+    match &args[1..] {
+        [] => Err(wrong(&args[0], "expected `--check-compat PATH...`")),
+        paths => Ok(Invocation::CheckCompat(
+            paths.iter().map(PathBuf::from).collect(),
+        )),
     }
 }
 

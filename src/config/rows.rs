@@ -95,23 +95,25 @@ const NETWORK: &[Directive] = &[
         "Most clients connected at once; the open file limit of the process is raised \
          to fit.",
     ),
-    row(
-        "max-new-connections-per-cycle",
-        int(1, 1000),
-        "10",
-        Accepted,
-    )
-    .doc(
-        "Connections accepted per turn of the event loop; Kivi accepts in a task of its \
-         own, which this does not steer.",
+    row("unauthenticated-timeout", int(0, I32_MAX), "60", Working).doc(
+        "Seconds in which a client has to log in while a password is required; 0 gives it any time. \
+         Kivi's own.",
     ),
-    row(
-        "max-new-tls-connections-per-cycle",
-        int(1, 1000),
-        "1",
-        Later,
-    )
-    .doc("TLS connections accepted per turn of the event loop."),
+    row("request-timeout", int(0, I32_MAX), "0", Working).doc(
+        "Seconds after which a client is closed that has sent the beginning of a request and then nothing; \
+         0 waits for ever. Kivi's own.",
+    ),
+    row("max-new-connections-per-cycle", int(1, 1000), "10", Working).doc(
+        "New connections that each listener and each worker takes per turn of its event loop, between two \
+         turns of those that it serves already.",
+    ),
+    row("max-new-tls-connections-per-cycle", int(1, 1000), "1", Working)
+        .doc("The same, of TLS connections, whose beginning costs more."),
+    row("proxy-protocol-trusted", Kind::Networks, "", Working).doc(
+        "Addresses and networks (10.0.0.0/8) of proxies: their TCP connections must begin with a header of \
+         the PROXY protocol, version 1 or 2, and count as those of the clients that it names; empty trusts \
+         nobody. Kivi's own.",
+    ),
     row("mptcp", Kind::Bool, "no", Later)
         .immutable()
         .doc("Listens with Multipath TCP."),
@@ -141,7 +143,7 @@ const NETWORK: &[Directive] = &[
         "enable-module-command",
         Kind::Word(&["no", "yes", "local"]),
         "no",
-        Later,
+        Working,
     )
     .immutable()
     .doc(
@@ -159,30 +161,30 @@ const NETWORK: &[Directive] = &[
 ];
 
 const TLS: &[Directive] = &[
-    row("tls-port", int(0, 65535), "0", Later).doc("TCP port for TLS clients; 0 opens none."),
-    row("tls-cert-file", ANY, "", Later).doc("Server certificate (PEM)."),
-    row("tls-key-file", ANY, "", Later).doc("Private key of the server certificate (PEM)."),
-    row("tls-key-file-pass", SECRET, "", Later).doc("Password of the private key."),
+    row("tls-port", int(0, 65535), "0", Working).doc("TCP port for TLS clients; 0 opens none."),
+    row("tls-cert-file", ANY, "", Working).reapplied().doc("Server certificate (PEM)."),
+    row("tls-key-file", ANY, "", Working).reapplied().doc("Private key of the server certificate (PEM)."),
+    row("tls-key-file-pass", SECRET, "", Working).reapplied().doc("Password of the private key."),
     row("tls-client-cert-file", ANY, "", Later)
         .doc("Certificate to show on outgoing connections, if it differs from the server's."),
     row("tls-client-key-file", ANY, "", Later).doc("Private key of the outgoing certificate."),
     row("tls-client-key-file-pass", SECRET, "", Later).doc("Password of the outgoing private key."),
-    row("tls-dh-params-file", ANY, "", Later)
-        .doc("Diffie-Hellman parameters for old OpenSSL versions."),
-    row("tls-ca-cert-file", ANY, "", Later).doc("File of certificates that sign the peers."),
-    row("tls-ca-cert-dir", ANY, "", Later).doc("Folder of certificates that sign the peers."),
+    row("tls-dh-params-file", ANY, "", Accepted)
+        .doc("Parameters of a key exchange that Kivi does not offer: it has ECDHE only."),
+    row("tls-ca-cert-file", ANY, "", Working).reapplied().doc("File of certificates that sign the peers."),
+    row("tls-ca-cert-dir", ANY, "", Working).reapplied().doc("Folder of certificates that sign the peers."),
     row(
         "tls-auth-clients",
         Kind::Word(&["no", "yes", "optional"]),
         "yes",
-        Later,
+        Working,
     )
     .doc("Whether clients must show a certificate: `yes`, `no` or `optional`."),
     row(
         "tls-auth-clients-user",
         Kind::Word(&["CN", "URI", "off"]),
         "off",
-        Later,
+        Working,
     )
     .doc(
         "Logs a client in as the user that its certificate names, by common name or \
@@ -190,20 +192,20 @@ const TLS: &[Directive] = &[
     ),
     row("tls-replication", Kind::Bool, "no", Later).doc("Speaks TLS to the primary."),
     row("tls-cluster", Kind::Bool, "no", Later).doc("Speaks TLS on the cluster bus."),
-    row("tls-protocols", ANY, "", Later)
-        .doc("TLS versions allowed; empty means the library's default."),
-    row("tls-ciphers", ANY, "", Later).doc("Cipher list for TLS 1.2."),
-    row("tls-ciphersuites", ANY, "", Later).doc("Cipher suites for TLS 1.3."),
-    row("tls-prefer-server-ciphers", Kind::Bool, "no", Later)
+    row("tls-protocols", ANY, "", Working)
+        .doc("TLS versions allowed, TLSv1.2 and TLSv1.3; empty allows both."),
+    row("tls-ciphers", ANY, "", Working).doc("Ciphers of TLS 1.2, as OpenSSL writes lists; of those there are ECDHE with AES-GCM or CHACHA20."),
+    row("tls-ciphersuites", ANY, "", Working).doc("Cipher suites for TLS 1.3."),
+    row("tls-prefer-server-ciphers", Kind::Bool, "no", Working)
         .doc("Prefers the server's order of ciphers to the client's."),
-    row("tls-session-caching", Kind::Bool, "yes", Later)
-        .doc("Lets TLS 1.2 clients resume sessions."),
-    row("tls-session-cache-size", int(0, I32_MAX), "20480", Later)
-        .doc("Sessions kept for resumption."),
-    row("tls-session-cache-timeout", int(0, I32_MAX), "300", Later)
+    row("tls-session-caching", Kind::Bool, "yes", Working)
+        .doc("Lets clients resume sessions."),
+    row("tls-session-cache-size", int(0, I32_MAX), "20480", Working)
+        .doc("Sessions kept for resumption; 0 keeps any number."),
+    row("tls-session-cache-timeout", int(0, I32_MAX), "300", Working)
         .doc("Seconds that a session is kept for resumption."),
-    row("tls-auto-reload-interval", int(0, I32_MAX), "0", Later)
-        .doc("Seconds between looks for new certificates; 0 never looks."),
+    row("tls-auto-reload-interval", int(0, I32_MAX), "0", Working)
+        .doc("Seconds between looks for new certificates; 0 never looks. SIGHUP has them looked for at once."),
 ];
 
 const THE_PROCESS: &[Directive] = &[
@@ -269,19 +271,22 @@ const THE_PROCESS: &[Directive] = &[
         .doc("Shows the logo at start even when the log does not go to a terminal."),
     row("extended-redis-compatibility", Kind::Bool, "no", Working)
         .doc("Presents the server as Redis wherever a client may look at its name."),
-    row("server-cpulist", ANY, "", Later)
+    row("server-cpulist", ANY, "", Working)
         .aliases(&["server_cpulist"])
         .immutable()
-        .doc("Cores that worker threads are pinned to."),
-    row("bio-cpulist", ANY, "", Later)
+        .doc(
+            "Cores that the server's threads are pinned to, as `0-7:2` or `0,2,4`; `io-threads` \
+             does not follow it.",
+        ),
+    row("bio-cpulist", ANY, "", Working)
         .aliases(&["bio_cpulist"])
         .immutable()
-        .doc("Cores that background threads are pinned to."),
-    row("aof-rewrite-cpulist", ANY, "", Later)
+        .doc("Cores for the threads that free in the background and write the append-only file."),
+    row("aof-rewrite-cpulist", ANY, "", Working)
         .aliases(&["aof_rewrite_cpulist"])
         .immutable()
         .doc("Cores for rewriting the append-only file."),
-    row("bgsave-cpulist", ANY, "", Later)
+    row("bgsave-cpulist", ANY, "", Working)
         .aliases(&["bgsave_cpulist"])
         .immutable()
         .doc("Cores for writing a snapshot."),
@@ -289,11 +294,15 @@ const THE_PROCESS: &[Directive] = &[
         "oom-score-adj",
         Kind::Word(&["no", "yes", "relative", "absolute"]),
         "no",
-        Later,
+        Working,
     )
-    .doc("Adjusts how likely the kernel kills this process when memory runs out."),
-    row("oom-score-adj-values", Kind::OomScores, "0 200 800", Later)
-        .doc("Adjustments for a primary, a replica and a background child."),
+    .doc(
+        "Whether the kernel is told how likely it should kill this process when memory runs out: \
+         `yes` and `relative` add the value to what the process had, `absolute` takes it as it is.",
+    ),
+    row("oom-score-adj-values", Kind::OomScores, "0 200 800", Working).doc(
+        "These values, for a primary, a replica and a background child; Kivi has no children.",
+    ),
     row("disable-thp", Kind::Bool, "no", Working)
         .immutable()
         .doc("Switches transparent huge pages off for the process; Kivi asks for them where memory only grows."),
@@ -357,10 +366,10 @@ const LOG: &[Directive] = &[
     row("logfile", ANY, "", Working)
         .immutable()
         .doc("File to log to; empty logs to standard output."),
-    row("syslog-enabled", Kind::Bool, "no", Later)
+    row("syslog-enabled", Kind::Bool, "no", Working)
         .immutable()
-        .doc("Logs to syslog."),
-    row("syslog-ident", ANY, "kivi", Later)
+        .doc("Logs to syslog as well."),
+    row("syslog-ident", ANY, "kivi", Working)
         .immutable()
         .doc("Name used in syslog."),
     row(
@@ -369,15 +378,14 @@ const LOG: &[Directive] = &[
             "user", "local0", "local1", "local2", "local3", "local4", "local5", "local6", "local7",
         ]),
         "local0",
-        Later,
+        Working,
     )
     .immutable()
     .doc("Facility used in syslog."),
     row("hide-user-data-from-log", Kind::Bool, "yes", Working)
         .doc("Keeps keys and values of users out of the log."),
-    row("crash-log-enabled", Kind::Bool, "yes", Later)
-        .met_by("no")
-        .doc("Writes a report when the process crashes."),
+    row("crash-log-enabled", Kind::Bool, "yes", Working)
+        .doc("Writes a report to the log when the process crashes."),
     row("crash-memcheck-enabled", Kind::Bool, "yes", Later)
         .met_by("no")
         .doc("Tests memory after a crash."),
@@ -609,7 +617,7 @@ const MONITORING: &[Directive] = &[
         Working,
     )
     .doc("Percentiles that INFO latencystats shows, 0 to 100."),
-    row("latency-monitor-threshold", int(0, MAX), "0", Later).doc(
+    row("latency-monitor-threshold", int(0, MAX), "0", Working).doc(
         "Milliseconds from which the latency monitor records an event; 0 switches it \
          off.",
     ),
@@ -617,16 +625,15 @@ const MONITORING: &[Directive] = &[
         "commandlog-execution-slower-than",
         int(-1, MAX),
         "10000",
-        Later,
+        Working,
     )
     .aliases(&["slowlog-log-slower-than"])
-    .met_by("-1")
     .doc("Microseconds from which a command is logged as slow; -1 logs none."),
     row(
         "commandlog-slow-execution-max-len",
         int(0, MAX),
         "128",
-        Later,
+        Working,
     )
     .aliases(&["slowlog-max-len"])
     .doc("Entries kept in the log of slow commands."),
@@ -634,27 +641,30 @@ const MONITORING: &[Directive] = &[
         "commandlog-request-larger-than",
         int(-1, MAX),
         "1048576",
-        Later,
+        Working,
     )
-    .met_by("-1")
     .doc("Bytes from which a request is logged as large; -1 logs none."),
     row(
         "commandlog-large-request-max-len",
         int(0, MAX),
         "128",
-        Later,
+        Working,
     )
     .doc("Entries kept in the log of large requests."),
     row(
         "commandlog-reply-larger-than",
         int(-1, MAX),
         "1048576",
-        Later,
+        Working,
     )
-    .met_by("-1")
     .doc("Bytes from which a reply is logged as large; -1 logs none."),
-    row("commandlog-large-reply-max-len", int(0, MAX), "128", Later)
-        .doc("Entries kept in the log of large replies."),
+    row(
+        "commandlog-large-reply-max-len",
+        int(0, MAX),
+        "128",
+        Working,
+    )
+    .doc("Entries kept in the log of large replies."),
     row("metrics-port", int(0, 65535), "0", Working).doc(
         "TCP port for monitoring over HTTP: /metrics for Prometheus, /healthz, /readyz, \
          and the console; 0 opens none. Nobody is asked for a password of /metrics. \
@@ -1053,13 +1063,13 @@ const DEBUGGING: &[Directive] = &[
         .immutable()
         .hidden()
         .doc("Checks more of its own state, for tests."),
-    row("use-exit-on-panic", Kind::Bool, "no", Later)
+    row("use-exit-on-panic", Kind::Bool, "no", Working)
         .hidden()
         .doc("Exits instead of aborting after a bug, for tests."),
     row("watchdog-period", int(0, I32_MAX), "0", Later)
         .hidden()
         .doc("Milliseconds after which a stuck server logs where it is; 0 switches it off."),
-    row("debug-context", ANY, "", Later)
+    row("debug-context", ANY, "", Working)
         .hidden()
         .doc("Text added to a crash report."),
 ];

@@ -119,13 +119,13 @@ impl Session {
     }
 
     /// Does here and now what a connection has done elsewhere.
-    fn end_chore(&mut self, chore: Chore) -> Flow {
+    fn end_chore(&mut self, chore: Chore, moment: &mut Moment) -> Flow {
         let done = self.exec().run_chore(chore);
         if done.is_ok() && matches!(chore, Chore::Shutdown(_)) {
             return Flow::Close;
         }
         if let Some(exec) = &self.exec {
-            exec.end_chore(done, &mut self.client, &mut self.out);
+            exec.end_chore(done, &mut self.client, &mut self.out, moment);
         }
         Flow::Done
     }
@@ -163,7 +163,7 @@ impl Session {
             }
         };
         let flow = match flow {
-            Flow::Chore(chore) => self.end_chore(chore),
+            Flow::Chore(chore) => self.end_chore(chore, &mut moment),
             flow => flow,
         };
         #[cfg(test)]

@@ -50,7 +50,8 @@ const IS_REDIS: &str = "This is the metrics port of Kivi, which speaks HTTP (GET
                         Clients of Redis connect to the port that the directive port names.\n";
 const IS_TLS: &str = "This is the metrics port of Kivi, which speaks HTTP without TLS.\n";
 const IS_HTTP2: &str = "This is the metrics port of Kivi, which speaks HTTP/1.1.\n";
-const IS_ODD: &str = "This is the metrics port of Kivi, which speaks HTTP: this is no request of it.\n";
+const IS_ODD: &str =
+    "This is the metrics port of Kivi, which speaks HTTP: this is no request of it.\n";
 const IS_LONG: &str = "The first line of the request is too long.\n";
 
 /// Serves what comes through `inbox` until nothing can come any more, or the server stops.
@@ -90,7 +91,9 @@ async fn serve(
         connections.spawn_local(async move {
             let _ = stream.set_nodelay(true);
             let served = match TcpStream::from_std(stream) {
-                Ok(stream) if is_crowded => refuse(stream, "503 Service Unavailable", CROWDED).await,
+                Ok(stream) if is_crowded => {
+                    refuse(stream, "503 Service Unavailable", CROWDED).await
+                }
                 Ok(stream) => connection(stream, peer, desk).await,
                 Err(error) => Err(error),
             };
@@ -190,10 +193,7 @@ async fn refuse(mut stream: TcpStream, status: &str, text: &str) -> io::Result<(
     Ok(())
 }
 
-async fn within<T>(
-    time: Duration,
-    work: impl Future<Output = io::Result<T>>,
-) -> io::Result<T> {
+async fn within<T>(time: Duration, work: impl Future<Output = io::Result<T>>) -> io::Result<T> {
     let done = tokio::time::timeout(time, work).await;
     done.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }

@@ -13,8 +13,8 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::StatusCode;
+use hyper::header::{self, HeaderMap, HeaderValue};
 
 use crate::acl;
 use crate::client::{ClientId, Endpoint};
@@ -155,7 +155,10 @@ impl Visitor {
             return Err(Refusal::new(StatusCode::NOT_FOUND, text));
         };
         let flags = command.row.flags;
-        if [Flags::WRITE, Flags::RUNS_SCRIPT, Flags::BLOCKING].iter().any(|&flag| flags.has(flag)) {
+        if [Flags::WRITE, Flags::RUNS_SCRIPT, Flags::BLOCKING]
+            .iter()
+            .any(|&flag| flags.has(flag))
+        {
             let text = format!("{name} is the name of another command here.");
             return Err(Refusal::new(StatusCode::NOT_FOUND, text));
         }
@@ -195,7 +198,9 @@ impl Visitor {
 fn challenge(text: &'static str) -> Answer {
     let mut answer = router::text(StatusCode::UNAUTHORIZED, text);
     let scheme = HeaderValue::from_static("Basic realm=\"Kivi\", charset=\"UTF-8\"");
-    answer.headers_mut().insert(header::WWW_AUTHENTICATE, scheme);
+    answer
+        .headers_mut()
+        .insert(header::WWW_AUTHENTICATE, scheme);
     answer
 }
 
@@ -224,7 +229,9 @@ fn is_own_host(host: &HeaderValue) -> bool {
         Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
         _ => host,
     };
-    let address = name.strip_prefix('[').and_then(|name| name.strip_suffix(']'));
+    let address = name
+        .strip_prefix('[')
+        .and_then(|name| name.strip_suffix(']'));
     let is_address = address.is_some_and(|address| address.parse::<IpAddr>().is_ok());
     is_address || name.eq_ignore_ascii_case("localhost")
 }
@@ -239,7 +246,13 @@ mod tests {
         let pair = |user: &str, password: &str| Some((user.into(), password.into()));
         assert_eq!(read("Basic dXNlcjpwYXNz"), pair("user", "pass"));
         assert_eq!(read("basic OnBhOnNz"), pair("", "pa:ss"));
-        for wrong in ["", "Basic", "Basic !", "Bearer dXNlcjpwYXNz", "Basic dXNlcg=="] {
+        for wrong in [
+            "",
+            "Basic",
+            "Basic !",
+            "Bearer dXNlcjpwYXNz",
+            "Basic dXNlcg==",
+        ] {
             assert_eq!(read(wrong), None, "{wrong}");
         }
         let long = "A".repeat(CREDENTIALS_BYTES_MAX + 4);
@@ -249,10 +262,23 @@ mod tests {
     #[test]
     fn only_addresses_and_localhost_are_this_machine() {
         let is_own = |host: &str| is_own_host(&HeaderValue::from_str(host).unwrap());
-        for host in ["127.0.0.1:9121", "10.0.0.1", "[::1]:80", "[::1]", "localhost", "LocalHost:1"] {
+        for host in [
+            "127.0.0.1:9121",
+            "10.0.0.1",
+            "[::1]:80",
+            "[::1]",
+            "localhost",
+            "LocalHost:1",
+        ] {
             assert!(is_own(host), "{host}");
         }
-        for host in ["evil.example", "evil.example:9121", "localhost.evil.example", "", "1.2.3.4.evil"] {
+        for host in [
+            "evil.example",
+            "evil.example:9121",
+            "localhost.evil.example",
+            "",
+            "1.2.3.4.evil",
+        ] {
             assert!(!is_own(host), "{host}");
         }
     }

@@ -17,6 +17,7 @@ use std::cell::Cell;
 use std::time::Duration;
 
 use crate::client::ClientId;
+use crate::stats::cycles;
 use crate::sys::tsc;
 
 use super::worker::EVENT_INTERVAL;
@@ -131,7 +132,9 @@ pub(super) fn note_hurry() {
 
 /// The worker is about to sleep until a socket is ready.
 pub(super) fn before_park() {
-    if PACE.with(|pace| pace.wants_nap(tsc::ticks())) {
+    let now = tsc::ticks();
+    cycles::end(now);
+    if PACE.with(|pace| pace.wants_nap(now)) {
         std::thread::sleep(NAP);
     }
 }

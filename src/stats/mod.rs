@@ -7,14 +7,17 @@
 //! To add a counter: a field in [`Local`] and in `Local::add_to`, or an atomic here, and its line
 //! in `commands::info`.
 
+pub mod commandlog;
+pub mod cycles;
 pub mod hot;
+pub mod latency;
 pub mod recent;
 pub mod responses;
 pub mod sampler;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use hdrhistogram::Histogram;
 use parking_lot::{Mutex, MutexGuard};
@@ -22,7 +25,10 @@ use parking_lot::{Mutex, MutexGuard};
 use crate::ds::footprint::block_bytes;
 use crate::sys::tsc;
 
+pub use commandlog::CommandLog;
+pub use cycles::{Cycles, Turns};
 pub use hot::HotKeys;
+pub use latency::Latency;
 pub use recent::RecentMax;
 pub use responses::Responses;
 pub use sampler::{Metric, Sampler};
@@ -191,6 +197,21 @@ pub struct Worker {
     local: Mutex<Local>,
     /// What it has counted of hot keys, see [`hot`].
     hot: Mutex<Option<Box<hot::Local>>>,
+    /// How often its loop has gone round.
+    pub cycles: Cycles,
+    /// Its number among the threads that serve clients; nothing for whoever else runs commands.
+    pub number: OnceLock<usize>,
+}
+
+/// What a thread that serves clients has done.
+#[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
+pub struct Served {
+    /// Its number.
+    pub number: usize,
+    /// Reads that brought something.
+    pub reads: u64,
+    /// Writes.
+    pub writes: u64,
 }
 
 impl Worker {
@@ -205,20 +226,38 @@ impl Worker {
 #[derive(Default)]
 pub struct Stats {
     workers: Mutex<Vec<Arc<Worker>>>,
+    /// The figures of the main thread, which executes no commands.
+    pub main: Arc<Worker>,
     /// Connections accepted.
     pub connections_received: AtomicU64,
     /// Connections refused (maxclients).
     pub connections_rejected: AtomicU64,
     /// Clients cut off by client-query-buffer-limit.
     pub query_buffer_disconnections: AtomicU64,
+    /// Payloads of RESTORE that were examined.
+    pub payloads_examined: AtomicU64,
     /// Failed AUTH.
     pub auth_denied: AtomicU64,
+    /// Commands that a user may not run.
+    pub commands_denied: AtomicU64,
+    /// Keys that a user may not touch.
+    pub keys_denied: AtomicU64,
+    /// Channels that a user may not use.
+    pub channels_denied: AtomicU64,
+    /// Databases that a user may not use.
+    pub databases_denied: AtomicU64,
+    /// Certificates that belong to no user who may log in.
+    pub certificates_denied: AtomicU64,
     /// Most memory in use at any sample, bytes.
     pub memory_peak_bytes: AtomicU64,
     /// When that was, Unix ms.
     pub memory_peak_at_ms: AtomicU64,
     /// Rates.
     pub sampler: Sampler,
+    /// Commands that took long, or were large.
+    pub commandlog: CommandLog,
+    /// What else took long.
+    pub latency: Arc<Latency>,
     /// Which keys cost most, when somebody wants to know.
     pub hot: HotKeys,
     /// Largest buffers of unfinished requests lately, bytes.
@@ -267,16 +306,50 @@ impl Stats {
             })
     }
 
+    /// The loops of all workers together.
+    pub fn turns(&self) -> Turns {
+        let mut turns = Turns::default();
+        for worker in self.workers.lock().iter() {
+            turns.add(worker.cycles.turns());
+        }
+        turns
+    }
+
+    /// What each thread that serves clients has done, by number.
+    pub fn served(&self) -> Vec<Served> {
+        let workers = self.workers.lock();
+        let served = workers.iter().filter_map(|worker| {
+            let number = *worker.number.get()?;
+            let local = worker.lock();
+            Some(Served {
+                number,
+                reads: local.reads,
+                writes: local.writes,
+            })
+        });
+        let mut served: Vec<Served> = served.collect();
+        served.sort_by_key(|served| served.number);
+        served
+    }
+
     /// CONFIG RESETSTAT.
     pub fn reset(&self) {
         for worker in self.workers.lock().iter() {
             *worker.lock() = Local::default();
+            worker.cycles.reset();
         }
+        self.main.cycles.reset();
         for counter in [
             &self.connections_received,
             &self.connections_rejected,
             &self.query_buffer_disconnections,
+            &self.payloads_examined,
             &self.auth_denied,
+            &self.commands_denied,
+            &self.keys_denied,
+            &self.channels_denied,
+            &self.databases_denied,
+            &self.certificates_denied,
         ] {
             counter.store(0, Ordering::Relaxed);
         }

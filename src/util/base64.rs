@@ -74,7 +74,9 @@ mod tests {
 
     #[test]
     fn what_is_no_base64_is_refused() {
-        for text in ["Z", "Zg=", "Zg", "Z===", "====", "Zm9v!mFy", "Zg==Zg==", "Zm 9v=="] {
+        for text in [
+            "Z", "Zg=", "Zg", "Z===", "====", "Zm9v!mFy", "Zg==Zg==", "Zm 9v==",
+        ] {
             assert_eq!(decode(text.as_bytes()), None, "{text}");
         }
     }

@@ -79,11 +79,7 @@ pub fn clients_bytes(server: &Server) -> u64 {
 
 impl Overview {
     /// As things are now; the caller has counted keys and clients.
-    pub fn new(
-        server: &Server,
-        census: &Census,
-        clients_bytes: u64,
-    ) -> Overview {
+    pub fn new(server: &Server, census: &Census, clients_bytes: u64) -> Overview {
         let heap = alloc::stats();
         let keyspace = &server.keyspace;
         let scripts = &server.scripts;

@@ -62,6 +62,9 @@ fn config_get_names_exactly_what_the_servers_name() {
     // Kivi's own.
     let own = [
         "lua-memory-limit",
+        "proxy-protocol-trusted",
+        "request-timeout",
+        "unauthenticated-timeout",
         "metrics-port",
         "metrics-bind",
         "console-enabled",

@@ -2,8 +2,8 @@
 
 use crate::resp::read::Reply;
 use crate::server::KIVI_VERSION;
-use crate::stats::{CommandStat, Responses};
 use crate::stats::responses::BOUNDS_NS;
+use crate::stats::{CommandStat, Responses};
 use crate::sys::process::{self, CpuOf};
 use crate::sys::tsc;
 
@@ -85,7 +85,10 @@ fn totals(figures: &Figures, json: &mut Json) {
         json.plain("expired", census.stats.expired);
         let evicted = &server.keyspace.eviction.evicted_keys;
         json.plain("evicted", evicted.load(Relaxed));
-        json.plain("connections", server.stats.connections_received.load(Relaxed));
+        json.plain(
+            "connections",
+            server.stats.connections_received.load(Relaxed),
+        );
     });
     json.member("persistence", |json| {
         let unsaved = server.keyspace.changes().saturating_sub(book.changes_saved);
@@ -154,7 +157,9 @@ pub(super) fn clients(desk: &Desk, visitor: &mut Visitor) -> Found {
     // The visitor himself is the last one.
     let lines = lines.iter().filter(|line| !line.is_empty());
     let own = format!("id={} ", visitor.id());
-    let lines: Vec<_> = lines.filter(|line| !line.starts_with(own.as_bytes())).collect();
+    let lines: Vec<_> = lines
+        .filter(|line| !line.starts_with(own.as_bytes()))
+        .collect();
     Ok(Json::object(|json| {
         json.plain("total", lines.len());
         json.array("clients", |json| {
@@ -190,7 +195,10 @@ fn slow(entry: &Reply, json: &mut Json) {
     let Reply::Array(parts) = entry else {
         return;
     };
-    for (name, part) in ["id", "at_secs", "usec", "args", "addr", "name"].iter().zip(parts) {
+    for (name, part) in ["id", "at_secs", "usec", "args", "addr", "name"]
+        .iter()
+        .zip(parts)
+    {
         match part {
             Reply::Int(n) => json.plain(name, n),
             Reply::Bulk(text) => json.string(name, text),

@@ -83,7 +83,10 @@ fn page() -> Answer {
     let mut answer = router::content(StatusCode::OK, HTML, PAGE.text.as_str());
     let headers = answer.headers_mut();
     headers.insert(header::CONTENT_SECURITY_POLICY, PAGE.policy.clone());
-    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    headers.insert(
+        header::REFERRER_POLICY,
+        HeaderValue::from_static("no-referrer"),
+    );
     headers.insert(header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
     answer
 }

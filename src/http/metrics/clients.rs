@@ -54,13 +54,26 @@ fn connections(figures: &Figures, text: &mut Text) {
         stats.connections_rejected.load(Ordering::Relaxed),
     );
     const CUT_OFF: &str = "kivi_clients_cut_off_total";
-    text.counters(CUT_OFF, "Clients disconnected by the server, by the limit that they met.");
+    text.counters(
+        CUT_OFF,
+        "Clients disconnected by the server, by the limit that they met.",
+    );
     for (limit, counter) in [
-        ("client-query-buffer-limit", &stats.query_buffer_disconnections),
-        ("client-output-buffer-limit", &server.clients.output_disconnections),
+        (
+            "client-query-buffer-limit",
+            &stats.query_buffer_disconnections,
+        ),
+        (
+            "client-output-buffer-limit",
+            &server.clients.output_disconnections,
+        ),
         ("maxmemory-clients", &server.clients.memory.evicted),
     ] {
-        text.sample(CUT_OFF, &[("limit", limit)], counter.load(Ordering::Relaxed));
+        text.sample(
+            CUT_OFF,
+            &[("limit", limit)],
+            counter.load(Ordering::Relaxed),
+        );
     }
     text.counter(
         "kivi_auth_failures_total",
@@ -72,7 +85,10 @@ fn connections(figures: &Figures, text: &mut Text) {
 fn subscriptions(figures: &Figures, text: &mut Text) {
     let pubsub = &figures.server.pubsub;
     const CHANNELS: &str = "kivi_pubsub_channels";
-    text.gauges(CHANNELS, "Channels and patterns that somebody has subscribed to.");
+    text.gauges(
+        CHANNELS,
+        "Channels and patterns that somebody has subscribed to.",
+    );
     for (kind, count) in [
         ("channel", pubsub.channel_count(false)),
         ("sharded", pubsub.channel_count(true)),

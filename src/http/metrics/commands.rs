@@ -69,13 +69,21 @@ pub(super) fn write(figures: &Figures, text: &mut Text) {
 fn scripts(figures: &Figures, text: &mut Text) {
     let scripts = &figures.server.scripts;
     let (cache, libraries) = (scripts.cache.figures(), scripts.libraries.current());
-    text.gauge("kivi_scripts_cached", "Scripts in the cache of EVAL.", cache.scripts);
+    text.gauge(
+        "kivi_scripts_cached",
+        "Scripts in the cache of EVAL.",
+        cache.scripts,
+    );
     text.counter(
         "kivi_scripts_evicted_total",
         "Scripts that left the cache of EVAL to make room.",
         cache.evicted,
     );
-    text.gauge("kivi_functions", "Functions that are loaded.", libraries.functions());
+    text.gauge(
+        "kivi_functions",
+        "Functions that are loaded.",
+        libraries.functions(),
+    );
     text.gauge(
         "kivi_function_libraries",
         "Libraries of functions that are loaded.",

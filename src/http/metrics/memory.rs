@@ -38,7 +38,10 @@ pub(super) fn write(figures: &Figures, text: &mut Text) {
         text.gauge(name, help, bytes);
     }
     const PARTS: &str = "kivi_memory_part_bytes";
-    text.gauges(PARTS, "Memory in use by what it is used for; together all of it.");
+    text.gauges(
+        PARTS,
+        "Memory in use by what it is used for; together all of it.",
+    );
     for (part, bytes) in [
         ("dataset", memory.dataset_bytes()),
         ("startup", memory.startup_bytes),

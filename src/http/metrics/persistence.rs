@@ -37,7 +37,11 @@ pub(super) fn write(figures: &Figures, text: &mut Text) {
 }
 
 fn rdb(figures: &Figures, book: &Book, text: &mut Text) {
-    let unsaved = figures.server.keyspace.changes().saturating_sub(book.changes_saved);
+    let unsaved = figures
+        .server
+        .keyspace
+        .changes()
+        .saturating_sub(book.changes_saved);
     text.gauge(
         "kivi_rdb_changes_since_last_save",
         "Changes that are in no snapshot yet.",

@@ -47,7 +47,11 @@ pub(super) fn write(figures: &Figures, text: &mut Text) {
         "When the server started, Unix time.",
         ms(figures.server.started_at_ms),
     );
-    text.gauge("process_open_fds", "Open file descriptors.", process::open_fds());
+    text.gauge(
+        "process_open_fds",
+        "Open file descriptors.",
+        process::open_fds(),
+    );
     text.gauge(
         "process_max_fds",
         "Most file descriptors.",

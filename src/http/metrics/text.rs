@@ -63,7 +63,9 @@ impl Text {
     /// One histogram of the family.
     pub(super) fn histogram(&mut self, name: &str, label: Label<'_>, responses: &Responses) {
         let bucket = format!("{name}_bucket");
-        let bounds = BOUNDS_NS.iter().map(|&ns| seconds(Duration::from_nanos(ns)));
+        let bounds = BOUNDS_NS
+            .iter()
+            .map(|&ns| seconds(Duration::from_nanos(ns)));
         let bounds = bounds.chain(["+Inf".to_owned()]);
         for (bound, count) in bounds.zip(responses.cumulative()) {
             self.sample(&bucket, &[label, ("le", &bound)], count);
