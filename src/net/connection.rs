@@ -37,6 +37,10 @@ use super::stream::{Socket, Stream};
 use super::welcome::welcome;
 use super::worker::{Desk, Worker};
 
+mod held;
+
+use held::Held;
+
 /// Most pieces given to one `writev`.
 const IO_SLICES_MAX: usize = 64;
 /// How long a publisher waits at a time for its messages to be handed over, and how often.
@@ -91,21 +95,13 @@ struct Connection {
     /// Replies that the socket did not take yet, or must not have yet.
     pending: Option<Box<ReplyWriter>>,
     /// Until when it must not have them.
-    held: Option<Held>,
+    held: Option<Box<Held>>,
     /// The last batch has added to the log.
     has_logged: bool,
     /// Since when a request waits for the gate or a pause, in ticks; 0 for none.
     waiting_since: u64,
     /// A command that was left in the middle; it has the client.
     alone: Option<Box<Alone<Rc<Exec>>>>,
-}
-
-/// What keeps replies back: the record of the log that has to be on the disk before they are sent.
-#[derive(Clone, Copy)]
-struct Held {
-    seq: u64,
-    /// See [`Relay::poll_promised`](super::relay::Relay::poll_promised).
-    enrolled: bool,
 }
 
 /// What to do after the bytes at hand have been worked on.
@@ -370,55 +366,10 @@ impl Connection {
                 self.client.shared.raise(Signal::Kill);
             }
             desk.out.clear();
-            worker.exec.end(&mut moment);
+            self.end(&mut moment, worker);
             worker.exec.server.clients.account(&self.client.shared);
         });
         turn_of(flow)
-    }
-
-    /// Waits, if the last batch has added to the log, until that is on the disk, should replies have to
-    /// wait for it; and until the log has caught up, should it be far behind.
-    async fn follow_log(&mut self, worker: &Worker) {
-        if self.held.is_some() {
-            poll_fn(|cx| {
-                let killed = self.client.shared.has(Signal::Kill);
-                match killed || self.poll_held(cx, worker).is_ready() {
-                    true => Poll::Ready(()),
-                    false => Poll::Pending,
-                }
-            })
-            .await;
-            // What the socket does not take is sent along with the next turn; so is its error seen.
-            poll_fn(|cx| Poll::Ready(self.poll_write_pending(cx, worker).is_ready())).await;
-        }
-        if std::mem::take(&mut self.has_logged) {
-            let oplog = &worker.exec.server.keyspace.oplog;
-            if oplog.is_congested() {
-                self.unless_killed(worker, oplog.room()).await;
-            }
-        }
-    }
-
-    /// Ready when nothing keeps the replies back any more.
-    fn poll_held(&mut self, cx: &mut Context<'_>, worker: &Worker) -> Poll<()> {
-        if let Some(held) = &mut self.held {
-            let oplog = &worker.exec.server.keyspace.oplog;
-            let (relay, seq) = (&worker.relay, held.seq);
-            ready!(relay.poll_promised(oplog, cx, seq, &mut held.enrolled));
-            self.held = None;
-        }
-        Poll::Ready(())
-    }
-
-    /// Keeps the replies of a batch back if they have to wait for the disk.
-    fn hold(&mut self, moment: &Moment, worker: &Worker) {
-        let seq = moment.logged_seq();
-        if seq > 0 && worker.exec.server.keyspace.oplog.must_wait(seq) {
-            self.held = Some(Held {
-                seq,
-                enrolled: false,
-            });
-        }
     }
 
     /// Waits until a blocking command has an outcome; `None` if the client is killed or goes away
@@ -497,7 +448,7 @@ impl Connection {
                 self.client.shared.raise(Signal::Kill);
             }
             desk.out.clear();
-            exec.end(&mut moment);
+            self.end(&mut moment, worker);
             exec.server.clients.account(&self.client.shared);
         });
     }
@@ -717,7 +668,7 @@ impl Connection {
             Turn::Drop => Ok(()),
             // The reply comes after the sleep.
             Turn::Sleep(_) => {
-                self.hold(&moment, worker);
+                self.hold(&mut moment, worker);
                 self.keep(worker, desk)
             }
             _ => self.send(worker, desk, &mut moment),
@@ -734,7 +685,7 @@ impl Connection {
         }
         // What was not sent must never reach the next connection that uses the desk.
         desk.out.clear();
-        exec.end(&mut moment);
+        self.end(&mut moment, worker);
         (used, turn)
     }
 

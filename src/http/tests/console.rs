@@ -87,7 +87,7 @@ fn a_password_is_asked_for_when_there_is_one() {
     web.get_as("/console", "nobody", "secret").is(401, "Wrong user or password");
     web.test.run("INFO stats").has("acl_access_denied_auth:2");
     // Metrics are for everybody who can reach the port.
-    web.get("/metrics").is(200, "kivi_auth_failures_total 2\n");
+    web.get("/metrics").is(200, "kivi_acl_denied_total{reason=\"auth\"} 2\n");
 }
 
 #[test]
