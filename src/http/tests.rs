@@ -38,7 +38,12 @@ impl Got {
     #[track_caller]
     fn is(&self, status: u16, words: &str) {
         let has_words = self.body.contains(words);
-        assert!(self.status == status && has_words, "{} {}", self.status, self.body);
+        assert!(
+            self.status == status && has_words,
+            "{} {}",
+            self.status,
+            self.body
+        );
     }
 
     #[track_caller]
@@ -66,7 +71,9 @@ impl Web {
 
     fn ask(&self, request: Request<()>, peer: &str) -> Got {
         let peer: SocketAddr = peer.parse().expect("an address");
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build();
         runtime.expect("a runtime").block_on(async {
             let answer = router::answer(&self.desk, peer, &request).await;
             let (parts, body) = answer.into_parts();
@@ -121,11 +128,23 @@ fn ready_is_who_serves_everything() {
     let server = web.test.session.server();
     web.get("/readyz").is(200, "ready");
     server.persist.mark(Marks::LOADING, true);
-    server.persist.loading.total_bytes.store(200, std::sync::atomic::Ordering::Relaxed);
-    server.persist.loading.loaded_bytes.store(50, std::sync::atomic::Ordering::Relaxed);
-    web.get("/readyz").is(503, "loading: 50 of 200 bytes of the dataset are loaded (25.0%)");
+    server
+        .persist
+        .loading
+        .total_bytes
+        .store(200, std::sync::atomic::Ordering::Relaxed);
+    server
+        .persist
+        .loading
+        .loaded_bytes
+        .store(50, std::sync::atomic::Ordering::Relaxed);
+    web.get("/readyz").is(
+        503,
+        "loading: 50 of 200 bytes of the dataset are loaded (25.0%)",
+    );
     web.get("/healthz").is(200, "ok");
-    web.get("/metrics").is(200, "\nkivi_loading_loaded_bytes 50\n");
+    web.get("/metrics")
+        .is(200, "\nkivi_loading_loaded_bytes 50\n");
     server.persist.mark(Marks::LOADING, false);
     server.persist.mark(Marks::RDB_FAILED, true);
     web.get("/readyz").is(503, "disk: the last snapshot failed");
@@ -142,9 +161,16 @@ fn ready_is_who_serves_everything() {
 
 #[test]
 fn a_snapshot_that_nobody_asked_for_is_no_obstacle() {
-    for args in [&["--save", ""][..], &["--save", "1 1", "--stop-writes-on-bgsave-error", "no"]] {
+    for args in [
+        &["--save", ""][..],
+        &["--save", "1 1", "--stop-writes-on-bgsave-error", "no"],
+    ] {
         let web = Web::new(args);
-        web.test.session.server().persist.mark(Marks::RDB_FAILED, true);
+        web.test
+            .session
+            .server()
+            .persist
+            .mark(Marks::RDB_FAILED, true);
         web.get("/readyz").is(200, "ready");
     }
 }
@@ -152,6 +178,9 @@ fn a_snapshot_that_nobody_asked_for_is_no_obstacle() {
 #[test]
 fn a_server_that_stops_is_not_ready() {
     let web = Web::new(&[]);
-    web.test.session.server().enter(crate::server::Lifecycle::Stopping);
+    web.test
+        .session
+        .server()
+        .enter(crate::server::Lifecycle::Stopping);
     web.get("/readyz").is(503, "stopping");
 }

@@ -613,19 +613,7 @@ impl Connection {
     /// Parses and runs what is in `bytes`, writes the replies; how much was used, and what is to be done.
     fn work(&mut self, bytes: &[u8], worker: &Worker, desk: &mut Desk) -> (usize, Turn) {
         let exec = &worker.exec;
-        let mut moment = exec.begin();
-        match self.client.is_watching() {
-            true => pace::note_hurry(),
-            false => pace::note_batch(self.client.shared.id),
-        }
-        moment.ready_since(match std::mem::take(&mut self.waiting_since) {
-            0 => pace::ready_since(moment.started_tick()),
-            since => since,
-        });
-        let last_interaction = &self.client.shared.last_interaction_ms;
-        last_interaction.store(moment.now_ms(), Ordering::Relaxed);
-        moment.net_in_bytes = std::mem::take(&mut desk.read_bytes);
-        desk.out.set_resp3(self.resp3);
+        let mut moment = self.begin(exec, desk);
         let mut used = 0;
         let mut turn = Turn::Read;
         while turn == Turn::Read && used < bytes.len() {
@@ -687,6 +675,25 @@ impl Connection {
         desk.out.clear();
         self.end(&mut moment, worker);
         (used, turn)
+    }
+
+    /// Begins a batch of requests that were read just now, or have waited.
+    #[inline]
+    fn begin(&mut self, exec: &Exec, desk: &mut Desk) -> Moment {
+        let mut moment = exec.begin();
+        match self.client.is_watching() {
+            true => pace::note_hurry(),
+            false => pace::note_batch(self.client.shared.id),
+        }
+        moment.ready_since(match std::mem::take(&mut self.waiting_since) {
+            0 => pace::ready_since(moment.started_tick()),
+            since => since,
+        });
+        let last_interaction = &self.client.shared.last_interaction_ms;
+        last_interaction.store(moment.now_ms(), Ordering::Relaxed);
+        moment.net_in_bytes = std::mem::take(&mut desk.read_bytes);
+        desk.out.set_resp3(self.resp3);
+        moment
     }
 
     /// Runs the parsed commands in order; the bytes that they took, and what is to be done.

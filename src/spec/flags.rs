@@ -103,7 +103,7 @@ bit_set! {
         /// Need not have keys although there are key specs (EVAL).
         NO_MANDATORY_KEYS = 20;
         /// Refused unless `enable-module-command` allows it.
-        MODULES = 21;
+        MODULES = 22;
         /// The whole of the keyspace: runs on the exclusive path (FLUSHALL, SWAPDB).
         EXCLUSIVE = 24;
         /// Cuts the connection off: a sign of cross-protocol scripting (`POST`, `Host:`).

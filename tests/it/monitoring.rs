@@ -46,14 +46,19 @@ fn get(port: u16, path: &str) -> (u16, String) {
     let request = format!("GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n");
     let answer = say(port, request.as_bytes());
     let (head, body) = answer.split_once("\r\n\r\n").expect(&answer);
-    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
+    let status = head
+        .split(' ')
+        .nth(1)
+        .and_then(|status| status.parse().ok());
     (status.expect(head), body.to_owned())
 }
 
 /// A metric's value; 0 for one that is not there.
 fn metric(port: u16, sample: &str) -> f64 {
     let (_, text) = get(port, "/metrics");
-    let line = text.lines().find_map(|line| line.strip_prefix(sample)?.strip_prefix(' '));
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix(sample)?.strip_prefix(' '));
     line.map_or(0.0, |value| value.parse().expect(value))
 }
 
@@ -69,7 +74,10 @@ fn pages_are_served_one_after_the_other_on_a_connection() {
     assert_eq!(get(port, "/readyz"), (200, "ready\n".into()));
     let (status, text) = get(port, "/metrics");
     assert_eq!(status, 200);
-    assert!(text.contains("\nkivi_commands_total{command=\"set\"} 1\n"), "{text}");
+    assert!(
+        text.contains("\nkivi_commands_total{command=\"set\"} 1\n"),
+        "{text}"
+    );
     let request = "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n";
     let last = "HEAD /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
     let answer = say(port, [request, request, last].concat().as_bytes());
@@ -82,20 +90,41 @@ fn whoever_speaks_something_else_is_told_so() {
     let (mut server, port) = start(&[]);
     let tls = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03";
     let long = vec![b'a'; 40_000];
-    let flood = [b"GET / HTTP/1.1\r\n".to_vec(), b"x: y\r\n".repeat(100), b"\r\n".to_vec()].concat();
-    let wide = [b"GET / HTTP/1.1\r\nx: ".to_vec(), long.clone(), b"\r\n\r\n".to_vec()].concat();
+    let flood = [
+        b"GET / HTTP/1.1\r\n".to_vec(),
+        b"x: y\r\n".repeat(100),
+        b"\r\n".to_vec(),
+    ]
+    .concat();
+    let wide = [
+        b"GET / HTTP/1.1\r\nx: ".to_vec(),
+        long.clone(),
+        b"\r\n\r\n".to_vec(),
+    ]
+    .concat();
     for (bytes, status, words) in [
-        (&b"*1\r\n$4\r\nPING\r\n"[..], "400", "Clients of Redis connect to the port"),
+        (
+            &b"*1\r\n$4\r\nPING\r\n"[..],
+            "400",
+            "Clients of Redis connect to the port",
+        ),
         (b"PING\r\n", "400", "Clients of Redis connect to the port"),
         (tls, "400", "speaks HTTP without TLS"),
-        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "505", "speaks HTTP/1.1"),
+        (
+            b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+            "505",
+            "speaks HTTP/1.1",
+        ),
         (b"\0\0\0\n", "400", "no request of it"),
         (&long, "414", "too long"),
         (&flood, "431", ""),
         (&wide, "431", ""),
     ] {
         let answer = say(port, bytes);
-        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
+        assert!(
+            answer.starts_with(&format!("HTTP/1.1 {status} ")),
+            "{answer}"
+        );
         assert!(answer.contains(words), "{answer}");
     }
     // And HTTP on the port for clients is dropped, as everywhere.
@@ -119,7 +148,9 @@ fn the_idle_are_told_apart_from_the_many() {
     // Clients do not notice.
     assert_eq!(server.connect().raw(&["PING"]), b"+PONG\r\n");
     // One of them goes on.
-    idle[0].write_all(b"rics HTTP/1.1\r\nConnection: close\r\n\r\n").expect("writing");
+    idle[0]
+        .write_all(b"rics HTTP/1.1\r\nConnection: close\r\n\r\n")
+        .expect("writing");
     let answer = read_all(idle.remove(0));
     assert!(answer.contains("\nkivi_connected_clients 0\n"), "{answer}");
     drop(idle);
@@ -135,7 +166,10 @@ fn config_set_moves_the_port() {
     let mut client = server.connect();
     assert_eq!(get(port, "/healthz").0, 200);
     let other = free_port().to_string();
-    assert_eq!(client.raw(&["CONFIG", "SET", "metrics-port", &other]), b"+OK\r\n");
+    assert_eq!(
+        client.raw(&["CONFIG", "SET", "metrics-port", &other]),
+        b"+OK\r\n"
+    );
     assert!(TcpStream::connect(("127.0.0.1", port)).is_err());
     let other_port = other.parse().expect("a port");
     assert_eq!(get(other_port, "/healthz").0, 200);
@@ -150,10 +184,20 @@ fn config_set_moves_the_port() {
     assert_eq!(get(other_port, "/healthz").0, 200);
     let shown = client.cmd(&["CONFIG", "GET", "metrics-port"]);
     assert_eq!(shown.items()[1].text(), other);
-    assert_eq!(client.raw(&["CONFIG", "SET", "metrics-port", "0"]), b"+OK\r\n");
+    assert_eq!(
+        client.raw(&["CONFIG", "SET", "metrics-port", "0"]),
+        b"+OK\r\n"
+    );
     assert!(TcpStream::connect(("127.0.0.1", other_port)).is_err());
     let text = port.to_string();
-    let both = ["CONFIG", "SET", "metrics-port", &text, "metrics-bind", "127.0.0.1"];
+    let both = [
+        "CONFIG",
+        "SET",
+        "metrics-port",
+        &text,
+        "metrics-bind",
+        "127.0.0.1",
+    ];
     assert_eq!(client.raw(&both), b"+OK\r\n");
     assert_eq!(get(port, "/healthz").0, 200);
 }
@@ -169,7 +213,10 @@ fn a_port_that_is_taken_stops_the_start() {
     assert!(!output.status.success());
     let said = [output.stdout, output.stderr].concat();
     let said = String::from_utf8_lossy(&said).into_owned();
-    assert!(said.contains("Could not create metrics listening socket 127.0.0.1"), "{said}");
+    assert!(
+        said.contains("Could not create metrics listening socket 127.0.0.1"),
+        "{said}"
+    );
 }
 
 /// What a client sees of the server is more than the execution of its command.
@@ -187,7 +234,10 @@ fn responses_include_the_time_that_they_wait_for_others() {
         (slow >= 1.0).then_some(slow)
     });
     assert_eq!(slow, 1.0);
-    let executed = metric(port, "kivi_command_execution_seconds_total{command=\"get\"}");
+    let executed = metric(
+        port,
+        "kivi_command_execution_seconds_total{command=\"get\"}",
+    );
     assert!(executed < 0.1, "{executed}");
     let waited = metric(port, "kivi_command_response_seconds_sum{command=\"get\"}");
     assert!(waited > 0.1, "{waited}");
@@ -201,7 +251,9 @@ fn responses_that_wait_for_the_disk_are_counted_as_well() {
     for _ in 0..20 {
         client.cmd(&["SET", "a", "1"]);
     }
-    let pipeline = [encode(&["SET", "a", "1"]), encode(&["GET", "a"])].concat().repeat(20);
+    let pipeline = [encode(&["SET", "a", "1"]), encode(&["GET", "a"])]
+        .concat()
+        .repeat(20);
     client.send(&pipeline);
     for _ in 0..40 {
         client.read();
@@ -233,7 +285,14 @@ fn not_ready_while_the_dataset_is_loaded() {
     let own_port = free_port().to_string();
     let metrics_port = port.to_string();
     let mut child = Command::new(kivi_binary())
-        .args(["--port", &own_port, "--metrics-port", &metrics_port, "--bind", "127.0.0.1"])
+        .args([
+            "--port",
+            &own_port,
+            "--metrics-port",
+            &metrics_port,
+            "--bind",
+            "127.0.0.1",
+        ])
         .args(["--save", "", "--key-load-delay", "2000", "--dir"])
         .arg(dir.path())
         .stdout(std::process::Stdio::null())
@@ -277,7 +336,10 @@ fn scrapes_go_on_while_clients_work() {
             assert_eq!(get(port, "/console/api/keys").0, 200);
         }
     });
-    assert_eq!(metric(port, "kivi_commands_total{command=\"set\"}"), 5_000.0);
+    assert_eq!(
+        metric(port, "kivi_commands_total{command=\"set\"}"),
+        5_000.0
+    );
 }
 
 /// Prometheus's own library for Python reads the text, in the way that it reads its own.
@@ -370,16 +432,25 @@ fn the_exporter_for_redis_works_as_well() {
     let _ = exporter.kill();
     let _ = exporter.wait();
     assert!(text.contains("\nredis_up 1\n"), "{text}");
-    assert!(text.contains("redis_exporter_last_scrape_error{err=\"\"} 0"), "{text}");
+    assert!(
+        text.contains("redis_exporter_last_scrape_error{err=\"\"} 0"),
+        "{text}"
+    );
     assert!(text.contains("\nredis_db_keys{db=\"db0\"} 1\n"), "{text}");
-    assert!(text.contains("redis_commands_total{cmd=\"get\"} 1"), "{text}");
+    assert!(
+        text.contains("redis_commands_total{cmd=\"get\"} 1"),
+        "{text}"
+    );
     assert!(text.contains("redis_slowlog_length "), "{text}");
     if let Some(theirs) = theirs {
         let missing: Vec<_> = theirs.difference(&ours).collect();
         assert!(missing.is_empty(), "{missing:?}");
     }
     let log = std::fs::read_to_string(kivi.dir.path().join("exporter.log")).expect("the log");
-    assert!(!log.contains("level=error") && !log.contains("WARNING"), "{log}");
+    assert!(
+        !log.contains("level=error") && !log.contains("WARNING"),
+        "{log}"
+    );
 }
 
 /// A browser, if there is one. It is large, so it need not be there but where `KIVI_TEST_BROWSER` says so (CI).
@@ -401,8 +472,17 @@ fn browser() -> Option<PathBuf> {
 fn browsed(browser: &PathBuf, url: &str) -> (String, String) {
     let profile = tempfile::tempdir().expect("a folder");
     let child = Command::new(browser)
-        .args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"])
-        .args(["--enable-logging=stderr", "--virtual-time-budget=6000", "--dump-dom"])
+        .args([
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-dev-shm-usage",
+        ])
+        .args([
+            "--enable-logging=stderr",
+            "--virtual-time-budget=6000",
+            "--dump-dom",
+        ])
         .arg(format!("--user-data-dir={}", profile.path().display()))
         .arg(url)
         .env("NO_PROXY", "*")
@@ -415,8 +495,15 @@ fn browsed(browser: &PathBuf, url: &str) -> (String, String) {
     let output = finish(child, "the browser to end");
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let said = text(&output.stderr);
-    let complaints: Vec<&str> = said.lines().filter(|line| line.contains(":CONSOLE")).collect();
-    assert!(complaints.is_empty(), "after {:?}: {complaints:?}", began.elapsed());
+    let complaints: Vec<&str> = said
+        .lines()
+        .filter(|line| line.contains(":CONSOLE"))
+        .collect();
+    assert!(
+        complaints.is_empty(),
+        "after {:?}: {complaints:?}",
+        began.elapsed()
+    );
     (text(&output.stdout), said)
 }
 
@@ -426,7 +513,12 @@ fn browsed(browser: &PathBuf, url: &str) -> (String, String) {
 fn the_console_in_a_browser() {
     let Some(browser) = browser() else { return };
     let (server, port) = start(&[
-        "--console-enabled", "yes", "--requirepass", "secret", "--slowlog-log-slower-than", "0",
+        "--console-enabled",
+        "yes",
+        "--requirepass",
+        "secret",
+        "--slowlog-log-slower-than",
+        "0",
     ]);
     let mut client = server.connect();
     for request in [
@@ -442,8 +534,26 @@ fn the_console_in_a_browser() {
     }
     let url = |tab: &str| format!("http://default:secret@127.0.0.1:{port}/console#{tab}");
     for (tab, words) in [
-        ("overview", &["Ready", "Commands per second", "db0", "Response time", ">HSET<"][..]),
-        ("keys", &["user:1", ">hash<", "1 h 23 min", ">never<", "&lt;img src=x onerror"]),
+        (
+            "overview",
+            &[
+                "Ready",
+                "Commands per second",
+                "db0",
+                "Response time",
+                ">HSET<",
+            ][..],
+        ),
+        (
+            "keys",
+            &[
+                "user:1",
+                ">hash<",
+                "1 h 23 min",
+                ">never<",
+                "&lt;img src=x onerror",
+            ],
+        ),
         ("clients", &["the-name", "127.0.0.1:"]),
         ("slowlog", &["SADD greeting x", "the-name"]),
         ("commands", &[">SADD<", "class=\"wrong\">1<"]),
@@ -463,7 +573,8 @@ fn the_console_in_a_browser() {
 fn the_end_of_the_server_waits_for_no_one_there() {
     let (server, port) = start(&[]);
     let mut idle = connect(port);
-    idle.write_all(b"GET /metrics HTTP/1.1\r\n").expect("writing");
+    idle.write_all(b"GET /metrics HTTP/1.1\r\n")
+        .expect("writing");
     let (status, _) = server.signal_and_wait("TERM");
     assert!(status.success());
     let _ = idle.shutdown(Shutdown::Both);
@@ -485,12 +596,22 @@ fn it_listens_on_this_machine_only() {
             let columns: Vec<&str> = line.split_whitespace().collect();
             columns.len() > 3 && columns[3] == "0A" && format!("{} ", columns[1]).ends_with(&ours)
         });
-        lines.map(|line| line.split_whitespace().nth(1).unwrap_or_default().to_owned()).collect::<Vec<_>>()
+        lines
+            .map(|line| {
+                line.split_whitespace()
+                    .nth(1)
+                    .unwrap_or_default()
+                    .to_owned()
+            })
+            .collect::<Vec<_>>()
     });
     let [v4, v6] = listening;
     assert_eq!(v4, [format!("0100007F:{port:04X}")]);
     for address in v6 {
-        assert_eq!(address, format!("00000000000000000000000001000000:{port:04X}"));
+        assert_eq!(
+            address,
+            format!("00000000000000000000000001000000:{port:04X}")
+        );
     }
 }
 

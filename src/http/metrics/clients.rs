@@ -76,7 +76,10 @@ fn connections(figures: &Figures, text: &mut Text) {
         );
     }
     const DENIED: &str = "kivi_acl_denied_total";
-    text.counters(DENIED, "What users were denied, by reason; auth: logins refused.");
+    text.counters(
+        DENIED,
+        "What users were denied, by reason; auth: logins refused.",
+    );
     for (reason, counter) in [
         ("auth", &stats.auth_denied),
         ("command", &stats.commands_denied),
@@ -85,7 +88,11 @@ fn connections(figures: &Figures, text: &mut Text) {
         ("database", &stats.databases_denied),
         ("tls_cert", &stats.certificates_denied),
     ] {
-        text.sample(DENIED, &[("reason", reason)], counter.load(Ordering::Relaxed));
+        text.sample(
+            DENIED,
+            &[("reason", reason)],
+            counter.load(Ordering::Relaxed),
+        );
     }
 }
 
@@ -108,7 +115,10 @@ fn subscriptions(figures: &Figures, text: &mut Text) {
 /// Until when the certificates are good that new connections are shown.
 pub(super) fn certificates(figures: &Figures, text: &mut Text) {
     const EXPIRY: &str = "kivi_tls_certificate_expiry_timestamp_seconds";
-    text.gauges(EXPIRY, "When a certificate of TLS ends, Unix time; nothing without TLS.");
+    text.gauges(
+        EXPIRY,
+        "When a certificate of TLS ends, Unix time; nothing without TLS.",
+    );
     let Some(context) = figures.server.tls.context() else {
         return;
     };

@@ -71,13 +71,23 @@ pub(super) fn write(figures: &Figures, text: &mut Text) {
 pub(super) fn unusual(figures: &Figures, text: &mut Text) {
     let stats = &figures.server.stats;
     const ENTRIES: &str = "kivi_commandlog_entries";
-    text.gauges(ENTRIES, "Commands in the command log, by what is unusual about them.");
+    text.gauges(
+        ENTRIES,
+        "Commands in the command log, by what is unusual about them.",
+    );
     for kind in Kind::ALL {
-        text.sample(ENTRIES, &[("kind", kind.name())], stats.commandlog.len(kind));
+        text.sample(
+            ENTRIES,
+            &[("kind", kind.name())],
+            stats.commandlog.len(kind),
+        );
     }
     let events = stats.latency.all();
     const MAX: &str = "kivi_latency_event_max_seconds";
-    text.gauges(MAX, "The longest of the spikes that LATENCY LATEST tells of, by event.");
+    text.gauges(
+        MAX,
+        "The longest of the spikes that LATENCY LATEST tells of, by event.",
+    );
     for (event, series) in &events {
         text.sample(MAX, &[("event", event)], ms(series.max_ms));
     }

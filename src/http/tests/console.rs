@@ -21,21 +21,37 @@ fn it_is_off_unless_switched_on() {
 fn the_page_is_all_that_a_browser_may_run() {
     let web = Web::console(&[]);
     let got = web.get("/console");
-    let policy = got.headers[header::CONTENT_SECURITY_POLICY].to_str().unwrap();
+    let policy = got.headers[header::CONTENT_SECURITY_POLICY]
+        .to_str()
+        .unwrap();
     assert!(policy.starts_with("default-src 'none';"), "{policy}");
     assert!(!policy.contains("unsafe"), "{policy}");
     for (open, close) in [("<style>", "</style>"), ("<script>", "</script>")] {
         let (_, rest) = got.body.split_once(open).expect(open);
         let (text, rest) = rest.split_once(close).expect(close);
         let hash = base64::encode(&Sha256::digest(text));
-        assert!(policy.contains(&format!("'sha256-{hash}'")), "{open} {policy}");
+        assert!(
+            policy.contains(&format!("'sha256-{hash}'")),
+            "{open} {policy}"
+        );
         assert!(!rest.contains(open), "{open}");
     }
     let foreign = got.body.replace("http://www.w3.org/2000/svg", "");
-    for word in ["http:", "https:", "//cdn", "innerHTML", "eval(", " onclick=", " style="] {
+    for word in [
+        "http:",
+        "https:",
+        "//cdn",
+        "innerHTML",
+        "eval(",
+        " onclick=",
+        " style=",
+    ] {
         assert!(!foreign.contains(word), "{word}");
     }
-    for (name, value) in [("x-frame-options", "DENY"), ("referrer-policy", "no-referrer")] {
+    for (name, value) in [
+        ("x-frame-options", "DENY"),
+        ("referrer-policy", "no-referrer"),
+    ] {
         assert_eq!(got.headers[name], value);
     }
 }
@@ -59,13 +75,25 @@ fn the_front_page_has_its_figures() {
     let responses = &found["responses"];
     let bounds = responses["bounds_us"].as_array().unwrap().len();
     let cumulative = responses["cumulative"].as_array().unwrap();
-    assert_eq!((cumulative.len(), &cumulative[bounds]), (bounds + 1, &Value::from(4)));
+    assert_eq!(
+        (cumulative.len(), &cumulative[bounds]),
+        (bounds + 1, &Value::from(4))
+    );
     let commands = found["commands"].as_array().unwrap();
-    let set = commands.iter().find(|command| command["name"] == "set").unwrap();
-    assert_eq!((&set["calls"], &set["failed"]), (&Value::from(2), &Value::from(0)));
+    let set = commands
+        .iter()
+        .find(|command| command["name"] == "set")
+        .unwrap();
+    assert_eq!(
+        (&set["calls"], &set["failed"]),
+        (&Value::from(2), &Value::from(0))
+    );
     // To look is no command.
     web.get("/console/api/overview").json();
-    assert_eq!(web.get("/console/api/overview").json()["totals"]["commands"], 4);
+    assert_eq!(
+        web.get("/console/api/overview").json()["totals"]["commands"],
+        4
+    );
 }
 
 #[test]
@@ -83,27 +111,40 @@ fn a_password_is_asked_for_when_there_is_one() {
     }
     // Nobody has to give the name of the default user.
     web.get_as("/console", "", "secret").is(200, "");
-    web.get_as("/console", "default", "wrong").is(401, "Wrong user or password");
-    web.get_as("/console", "nobody", "secret").is(401, "Wrong user or password");
+    web.get_as("/console", "default", "wrong")
+        .is(401, "Wrong user or password");
+    web.get_as("/console", "nobody", "secret")
+        .is(401, "Wrong user or password");
     web.test.run("INFO stats").has("acl_access_denied_auth:2");
     // Metrics are for everybody who can reach the port.
-    web.get("/metrics").is(200, "kivi_acl_denied_total{reason=\"auth\"} 2\n");
+    web.get("/metrics")
+        .is(200, "kivi_acl_denied_total{reason=\"auth\"} 2\n");
 }
 
 #[test]
 fn without_a_password_only_this_machine_gets_in() {
     let mut web = Web::console(&[]);
-    let request = |host: &str| Request::get("/console").header("host", host).body(()).unwrap();
+    let request = |host: &str| {
+        Request::get("/console")
+            .header("host", host)
+            .body(())
+            .unwrap()
+    };
     web.ask(request("127.0.0.1:9121"), LOCAL).is(200, "");
     web.ask(request("localhost"), "[::1]:9").is(200, "");
     // A name that somebody has made to lead here.
-    web.ask(request("evil.example"), LOCAL).is(403, "not by a name");
-    web.ask(request("127.0.0.1"), REMOTE).is(403, "Protected mode");
-    web.ask(request("127.0.0.1"), "[::ffff:10.1.2.3]:9").is(403, "Protected mode");
+    web.ask(request("evil.example"), LOCAL)
+        .is(403, "not by a name");
+    web.ask(request("127.0.0.1"), REMOTE)
+        .is(403, "Protected mode");
+    web.ask(request("127.0.0.1"), "[::ffff:10.1.2.3]:9")
+        .is(403, "Protected mode");
     web.test.run("CONFIG SET protected-mode no").is("+OK");
     web.ask(request("10.0.0.1"), REMOTE).is(200, "");
     // Who gives a password is safe from that.
-    web.test.run("CONFIG SET protected-mode yes requirepass secret").is("+OK");
+    web.test
+        .run("CONFIG SET protected-mode yes requirepass secret")
+        .is("+OK");
     let pair = base64::encode(b"default:secret");
     let with_password = Request::get("/console")
         .header("host", "kivi.example")
@@ -125,7 +166,9 @@ fn a_user_sees_what_his_rights_allow() {
     }
     let names = |found: &Value| -> Vec<String> {
         let keys = found["keys"].as_array().unwrap().iter();
-        let mut names: Vec<_> = keys.map(|key| key["key"].as_str().unwrap().to_owned()).collect();
+        let mut names: Vec<_> = keys
+            .map(|key| key["key"].as_str().unwrap().to_owned())
+            .collect();
         names.sort();
         names
     };
@@ -135,7 +178,10 @@ fn a_user_sees_what_his_rights_allow() {
     assert_eq!(names(&some), ["mine:1", "mine:2"]);
     assert_eq!(some["hidden"], 1);
     let key = &some["keys"].as_array().unwrap()[0];
-    assert!(key["length"].is_number() && key["memory_bytes"].is_null(), "{key}");
+    assert!(
+        key["length"].is_number() && key["memory_bytes"].is_null(),
+        "{key}"
+    );
     for (path, command) in [
         ("overview", "INFO"),
         ("clients", "CLIENT"),
@@ -145,7 +191,8 @@ fn a_user_sees_what_his_rights_allow() {
         let got = web.get_as(&format!("/console/api/{path}"), "none", "pw");
         got.is(403, &format!("This user may not run {command}"));
     }
-    web.get_as("/console", "none", "pw").is(200, "<!doctype html>");
+    web.get_as("/console", "none", "pw")
+        .is(200, "<!doctype html>");
     // Nothing of this is in the log of denials.
     web.test.run("ACL LOG").is("*0");
 }
@@ -165,14 +212,20 @@ fn keys_are_shown_with_what_they_are() {
     }
     web.test.args(&[b"SET", b"\xff<b>\"\n", b"1"]);
     let found = web.get("/console/api/keys").json();
-    assert_eq!((&found["cursor"], &found["hidden"]), (&Value::from("0"), &Value::from(0)));
+    assert_eq!(
+        (&found["cursor"], &found["hidden"]),
+        (&Value::from("0"), &Value::from(0))
+    );
     let mut rows: Vec<String> = found["keys"]
         .as_array()
         .unwrap()
         .iter()
         .map(|key| {
             assert!(key["memory_bytes"].as_i64().unwrap() > 0);
-            format!("{} {} {} {}", key["key"], key["type"], key["length"], key["ttl_ms"])
+            format!(
+                "{} {} {} {}",
+                key["key"], key["type"], key["length"], key["ttl_ms"]
+            )
         })
         .collect();
     rows.sort();
@@ -215,7 +268,10 @@ fn many_keys_are_shown_bit_by_bit() {
         let found = web.get(&path).json();
         let keys = found["keys"].as_array().unwrap();
         assert!(keys.len() < 400, "{}", keys.len());
-        seen.extend(keys.iter().map(|key| key["key"].as_str().unwrap().to_owned()));
+        seen.extend(
+            keys.iter()
+                .map(|key| key["key"].as_str().unwrap().to_owned()),
+        );
         cursor = found["cursor"].as_str().unwrap().to_owned();
         requests += 1;
         if cursor == "0" {
@@ -244,14 +300,26 @@ fn clients_are_listed_but_for_the_visitor() {
 #[test]
 fn renamed_commands_do_no_harm() {
     let mut web = Web::console(&[
-        "--rename-command", "SCAN", "", "--rename-command", "FLUSHALL", "scan",
-        "--rename-command", "TYPE", "", "--rename-command", "EVAL", "type",
+        "--rename-command",
+        "SCAN",
+        "",
+        "--rename-command",
+        "FLUSHALL",
+        "scan",
+        "--rename-command",
+        "TYPE",
+        "",
+        "--rename-command",
+        "EVAL",
+        "type",
     ]);
     web.test.run("SET a 1").is("+OK");
-    web.get("/console/api/keys").is(404, "SCAN is the name of another command here");
+    web.get("/console/api/keys")
+        .is(404, "SCAN is the name of another command here");
     web.test.run("DBSIZE").is(":1");
     let web = Web::console(&["--rename-command", "CLIENT", ""]);
-    web.get("/console/api/clients").is(404, "The server has no command CLIENT");
+    web.get("/console/api/clients")
+        .is(404, "The server has no command CLIENT");
 }
 
 #[test]

@@ -21,7 +21,10 @@ fn families(text: &str) -> BTreeMap<String, Family> {
                 help: help.into(),
                 ..Family::default()
             };
-            assert!(families.insert(name.into(), family).is_none(), "{name} twice");
+            assert!(
+                families.insert(name.into(), family).is_none(),
+                "{name} twice"
+            );
             last = name.into();
         } else if let Some(rest) = line.strip_prefix("# TYPE ") {
             let (name, kind) = rest.split_once(' ').expect(line);
@@ -54,7 +57,10 @@ fn value(web: &Web, sample: &str) -> f64 {
 
 /// Whether there is such a sample.
 fn has(web: &Web, sample: &str) -> bool {
-    web.get("/metrics").body.lines().any(|line| line.starts_with(sample))
+    web.get("/metrics")
+        .body
+        .lines()
+        .any(|line| line.starts_with(sample))
 }
 
 /// A server on which everything has happened that has a metric.
@@ -86,7 +92,10 @@ fn names_follow_the_conventions() {
         assert!(name.chars().all(is_word), "{name}");
         let is_own = name.starts_with("kivi_") || name.starts_with("process_");
         assert!(is_own, "{name}");
-        assert!(family.help.ends_with('.') && family.help.len() > 5, "{name}");
+        assert!(
+            family.help.ends_with('.') && family.help.len() > 5,
+            "{name}"
+        );
         assert!(family.help.len() < 200, "{name}");
         let is_total = name.ends_with("_total");
         match &*family.kind {
@@ -94,7 +103,9 @@ fn names_follow_the_conventions() {
             "gauge" | "histogram" => assert!(!is_total, "{name}"),
             kind => panic!("{name} is a {kind}"),
         }
-        for unit in ["_ms", "_us", "_usec", "_kb", "_percent", "_perc", "_mb", "_minutes"] {
+        for unit in [
+            "_ms", "_us", "_usec", "_kb", "_percent", "_perc", "_mb", "_minutes",
+        ] {
             assert!(!name.trim_end_matches("_total").ends_with(unit), "{name}");
         }
     }
@@ -126,7 +137,10 @@ fn commands_are_counted_as_info_counts_them() {
     assert!(!has(&web, "kivi_commands_total{command=\"zadd\"}"));
     assert!(value(&web, "kivi_memory_used_bytes") > 0.0);
     assert!(value(&web, "process_open_fds") > 0.0);
-    assert_eq!(value(&web, "process_start_time_seconds"), START_MS as f64 / 1000.0);
+    assert_eq!(
+        value(&web, "process_start_time_seconds"),
+        START_MS as f64 / 1000.0
+    );
 }
 
 #[test]
@@ -160,7 +174,10 @@ fn responses_are_counted_while_somebody_may_ask() {
     assert_eq!(count(&web, "get"), 4.0);
     web.test.run("CONFIG RESETSTAT").is("+OK");
     web.test.run("GET a");
-    assert!(!has(&web, "kivi_command_response_seconds_count{command=\"get\"}"));
+    assert!(!has(
+        &web,
+        "kivi_command_response_seconds_count{command=\"get\"}"
+    ));
 }
 
 #[test]
@@ -172,7 +189,11 @@ fn what_is_overdue_is_told() {
     // Nobody expires keys in tests.
     assert_eq!(value(&web, "kivi_expire_lag_seconds"), 2.5);
     assert_eq!(value(&web, "kivi_expired_stale_ratio"), 1.0);
-    web.test.session.server().keyspace.expire_due(web.test.clock.unix_ms());
+    web.test
+        .session
+        .server()
+        .keyspace
+        .expire_due(web.test.clock.unix_ms());
     assert_eq!(value(&web, "kivi_expire_lag_seconds"), 0.0);
     assert_eq!(value(&web, "kivi_expired_keys_total"), 1.0);
 }
@@ -201,12 +222,15 @@ fn nobody_waits_for_a_long_script() {
 #[test]
 fn texts_of_clients_stay_in_their_labels() {
     let mut web = Web::new(&[]);
+    web.test.run("EVAL \"return {err='A\\\"\\\\\\\\}B 1'}\" 0");
     web.test
-        .run("EVAL \"return {err='A\\\"\\\\\\\\}B 1'}\" 0");
-    web.test.run("EVAL \"return redis.error_reply('\u{e4}\\x7f x')\" 0");
+        .run("EVAL \"return redis.error_reply('\u{e4}\\x7f x')\" 0");
     let text = web.get("/metrics").body;
     families(&text);
-    assert!(text.contains("kivi_error_replies_total{code=\"A\\\"\\\\}B\"} 1\n"), "{text}");
+    assert!(
+        text.contains("kivi_error_replies_total{code=\"A\\\"\\\\}B\"} 1\n"),
+        "{text}"
+    );
 }
 
 /// Every expression of the dashboard is about metrics that exist.
