@@ -40,6 +40,10 @@ use super::stream::Stream;
 use super::welcome::welcome;
 use super::worker::{Desk, Worker};
 
+mod held;
+
+use held::Held;
+
 /// Most pieces given to one `writev`.
 const IO_SLICES_MAX: usize = 64;
 /// How long a publisher waits at a time for its messages to be handed over, and how often.
@@ -59,7 +63,7 @@ struct Connection {
     /// Replies that the socket did not take yet, or must not have yet.
     pending: Option<Box<ReplyWriter>>,
     /// Until when it must not have them.
-    held: Option<Held>,
+    held: Option<Box<Held>>,
     /// The last batch has added to the log.
     has_logged: bool,
     /// Since when a request waits for the gate or a pause, in ticks; 0 for none.
@@ -68,14 +72,6 @@ struct Connection {
     gives_way: bool,
     /// A command that was left in the middle; it has the client.
     alone: Option<Box<Alone<Rc<Exec>>>>,
-}
-
-/// What keeps replies back: the record of the log that has to be on the disk before they are sent.
-#[derive(Clone, Copy)]
-struct Held {
-    seq: u64,
-    /// See [`Relay::poll_promised`](super::relay::Relay::poll_promised).
-    enrolled: bool,
 }
 
 /// What to do after the bytes at hand have been worked on.
@@ -347,55 +343,10 @@ impl Connection {
                 self.client.shared.raise(Signal::Kill);
             }
             desk.out.clear();
-            worker.exec.end(&mut moment);
+            self.end(&mut moment, worker);
             worker.exec.server.clients.account(&self.client.shared);
         });
         turn_of(flow)
-    }
-
-    /// Waits, if the last batch has added to the log, until that is on the disk, should replies have to
-    /// wait for it; and until the log has caught up, should it be far behind.
-    async fn follow_log(&mut self, worker: &Worker) {
-        if self.held.is_some() {
-            poll_fn(|cx| {
-                let killed = self.client.shared.has(Signal::Kill);
-                match killed || self.poll_held(cx, worker).is_ready() {
-                    true => Poll::Ready(()),
-                    false => Poll::Pending,
-                }
-            })
-            .await;
-            // What the socket does not take is sent along with the next turn; so is its error seen.
-            poll_fn(|cx| Poll::Ready(self.poll_write_pending(cx, worker).is_ready())).await;
-        }
-        if std::mem::take(&mut self.has_logged) {
-            let oplog = &worker.exec.server.keyspace.oplog;
-            if oplog.is_congested() {
-                self.unless_killed(worker, oplog.room()).await;
-            }
-        }
-    }
-
-    /// Ready when nothing keeps the replies back any more.
-    fn poll_held(&mut self, cx: &mut Context<'_>, worker: &Worker) -> Poll<()> {
-        if let Some(held) = &mut self.held {
-            let oplog = &worker.exec.server.keyspace.oplog;
-            let (relay, seq) = (&worker.relay, held.seq);
-            ready!(relay.poll_promised(oplog, cx, seq, &mut held.enrolled));
-            self.held = None;
-        }
-        Poll::Ready(())
-    }
-
-    /// Keeps the replies of a batch back if they have to wait for the disk.
-    fn hold(&mut self, moment: &Moment, worker: &Worker) {
-        let seq = moment.logged_seq();
-        if seq > 0 && worker.exec.server.keyspace.oplog.must_wait(seq) {
-            self.held = Some(Held {
-                seq,
-                enrolled: false,
-            });
-        }
     }
 
     /// Waits until a blocking command has an outcome; `None` if the client is killed or goes away
@@ -474,7 +425,7 @@ impl Connection {
                 self.client.shared.raise(Signal::Kill);
             }
             desk.out.clear();
-            exec.end(&mut moment);
+            self.end(&mut moment, worker);
             exec.server.clients.account(&self.client.shared);
         });
     }
@@ -646,19 +597,7 @@ impl Connection {
     /// Parses and runs what is in `bytes`, writes the replies; how much was used, and what is to be done.
     fn work(&mut self, bytes: &[u8], worker: &Worker, desk: &mut Desk) -> (usize, Turn) {
         let exec = &worker.exec;
-        let mut moment = exec.begin();
-        match self.client.is_watching() {
-            true => pace::note_hurry(),
-            false => pace::note_batch(self.client.shared.id),
-        }
-        moment.ready_since(match std::mem::take(&mut self.waiting_since) {
-            0 => pace::ready_since(moment.started_tick()),
-            since => since,
-        });
-        let last_interaction = &self.client.shared.last_interaction_ms;
-        last_interaction.store(moment.now_ms(), Ordering::Relaxed);
-        moment.net_in_bytes = std::mem::take(&mut desk.read_bytes);
-        desk.out.set_resp3(self.resp3);
+        let mut moment = self.begin(exec, desk);
         let mut used = 0;
         let mut turn = Turn::Read;
         while turn == Turn::Read && used < bytes.len() {
@@ -701,7 +640,7 @@ impl Connection {
             Turn::Drop => Ok(()),
             // The reply comes after the sleep.
             Turn::Sleep(_) | Turn::Delay(_) => {
-                self.hold(&moment, worker);
+                self.hold(&mut moment, worker);
                 self.keep(worker, desk)
             }
             _ => self.send(worker, desk, &mut moment),
@@ -718,8 +657,27 @@ impl Connection {
         }
         // What was not sent must never reach the next connection that uses the desk.
         desk.out.clear();
-        exec.end(&mut moment);
+        self.end(&mut moment, worker);
         (used, turn)
+    }
+
+    /// Begins a batch of requests that were read just now, or have waited.
+    #[inline]
+    fn begin(&mut self, exec: &Exec, desk: &mut Desk) -> Moment {
+        let mut moment = exec.begin();
+        match self.client.is_watching() {
+            true => pace::note_hurry(),
+            false => pace::note_batch(self.client.shared.id),
+        }
+        moment.ready_since(match std::mem::take(&mut self.waiting_since) {
+            0 => pace::ready_since(moment.started_tick()),
+            since => since,
+        });
+        let last_interaction = &self.client.shared.last_interaction_ms;
+        last_interaction.store(moment.now_ms(), Ordering::Relaxed);
+        moment.net_in_bytes = std::mem::take(&mut desk.read_bytes);
+        desk.out.set_resp3(self.resp3);
+        moment
     }
 
     /// Runs the parsed commands in order; the bytes that they took, and what is to be done.

@@ -31,6 +31,7 @@ mod lualibs;
 mod maxmemory;
 mod misuse;
 mod monitor;
+mod monitoring;
 mod persist_faults;
 mod persistence;
 mod positions;
