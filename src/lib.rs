@@ -16,6 +16,8 @@ pub mod server;
 // Subsystems that deliver to clients.
 pub mod pubsub;
 pub mod tracking;
+// What TLS is spoken with.
+pub mod tls;
 // Subsystems: own their state, know no commands and no sockets.
 pub mod client;
 pub mod config;

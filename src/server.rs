@@ -20,6 +20,7 @@ use crate::persist::disk::RealDisk;
 use crate::pubsub::PubSub;
 use crate::script::Scripts;
 use crate::stats::Stats;
+use crate::tls::Tls;
 use crate::tracking::Tracking;
 use crate::util::clock::Clock;
 use crate::util::rng;
@@ -29,6 +30,7 @@ pub mod monitor;
 mod observe;
 pub mod rewriting;
 pub mod saving;
+pub mod users;
 
 use monitor::Monitors;
 use observe::{EventChannels, Teller};
@@ -68,6 +70,8 @@ pub struct Server {
     pub pubsub: Arc<PubSub>,
     /// Client-side caching.
     pub tracking: Arc<Tracking>,
+    /// What TLS is spoken with.
+    pub tls: Tls,
     event_channels: Arc<EventChannels>,
     /// Those who are shown every command.
     pub monitors: Monitors,
@@ -150,6 +154,7 @@ impl Server {
             clients,
             pubsub: pubsub.clone(),
             tracking: tracking.clone(),
+            tls: Tls::default(),
             event_channels: event_channels.clone(),
             pause: Pause::default(),
             stats: Stats::default(),
@@ -216,6 +221,8 @@ impl Server {
             config.lazyfree_lazy_server_del,
         );
         self.keyspace.expire_clock.set_importing(config.import_mode);
+        let log_len_max = usize::try_from(config.acllog_max_len).unwrap_or(usize::MAX);
+        self.acl.log.set_len_max(log_len_max);
         let notify = &config.notify_keyspace_events;
         self.event_channels.set(notify.keyspace, notify.keyevent);
         self.keyspace

@@ -19,8 +19,8 @@ const LAYERS: &[&[&str]] = &[
     &["exec"],
     &["commands"],
     &["server"],
-    // They deliver to clients.
-    &["pubsub", "tracking"],
+    // The first two deliver to clients; the third is what TLS is spoken with.
+    &["pubsub", "tracking", "tls"],
     &[
         "config", "client", "stats", "cluster", "repl", "persist", "script",
     ],

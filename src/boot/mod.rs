@@ -18,12 +18,12 @@ use tokio::signal::unix::{self, SignalKind};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::client::Signal;
-use crate::commands::CommandTable;
+use crate::commands::{CommandTable, load_users_at_start};
 use crate::config::{self, CheckAof, Config, ConfigStore, Field, Ping, Sources, Supervised};
 use crate::exec::load::{self, NotLoaded};
 use crate::exec::memory::{Evictor, Slice, counted_bytes};
 use crate::net::balance::Balance;
-use crate::net::listener::{self, Acceptor, Bound};
+use crate::net::listener::{self, Acceptor, Bound, Kind};
 use crate::net::worker;
 use crate::persist::aof;
 use crate::persist::rdb::check;
@@ -35,10 +35,12 @@ use crate::util::clock::Clock;
 mod compat;
 mod crash;
 mod cron;
+mod hangup;
 mod log;
 mod oom;
 mod places;
 mod syslog;
+mod tls;
 
 /// File descriptors that are not clients, at least: listeners, logs, epoll, the reserve.
 const RESERVED_FDS_MIN: u64 = 32;
@@ -60,6 +62,7 @@ const LOAD_UNSEEN_MAX: Duration = Duration::from_millis(100);
 
 /// A request to bind other addresses, and where the answer goes.
 struct Rebind {
+    kinds: &'static [Kind],
     before: Config,
     after: Config,
     answer: std::sync::mpsc::SyncSender<Result<(), String>>,
@@ -93,6 +96,7 @@ pub fn run(sources: &Sources) -> anyhow::Result<()> {
     // The log has the reason; Valkey starts all the same.
     let _ = oom::apply(&config);
     listener::warn_of_short_backlog(&config);
+    let tls = tls::at_start(&config)?;
     // Logged, since a daemon has no terminal any more; the error ends the process.
     let bound = match listener::bind(&config) {
         Ok(bound) if bound.is_empty() => bail!("Configured to not listen anywhere, exiting."),
@@ -105,7 +109,13 @@ pub fn run(sources: &Sources) -> anyhow::Result<()> {
     let pid_file = PidFile::write(&config);
     alloc::start(!config.disable_thp);
     alloc::set_background_thread(config.jemalloc_bg_thread);
-    let server = Arc::new(Server::new(store, Clock::real()));
+    let mut server = Server::new(store, Clock::real());
+    server.tls = tls;
+    let server = Arc::new(server);
+    if let Err(error) = load_users_at_start(&server, &table) {
+        tracing::error!("{error}");
+        bail!(error);
+    }
     own_data_directory(&server)?;
     let table = Arc::new(table);
     crash::install(&server, &table, pid_file.0.clone());
@@ -146,6 +156,10 @@ fn serve(
         tokio::spawn(rebind(acceptor.clone(), rebind_inbox));
         tokio::spawn(run_cron(server.clone()));
         tokio::spawn(evict(server.clone()));
+        tokio::spawn(tls::auto_reload(server.clone()));
+        let reloading = server.clone();
+        let jobs: Vec<hangup::Job> = vec![Box::new(move || tls::reload(&reloading))];
+        tokio::spawn(hangup::on_hangup(jobs));
         // Before anyone is told that we are ready: from then on a signal ends the server in order.
         tokio::spawn(stop_on_signal(server.clone(), Signals::new()));
         server.enter(Lifecycle::Loading);
@@ -338,16 +352,26 @@ async fn stop_on_signal(server: Arc<Server>, signals: io::Result<Signals>) {
 /// Binds other addresses when CONFIG SET asks for it; the old ones again when that fails.
 async fn rebind(acceptor: Arc<Acceptor>, mut inbox: mpsc::UnboundedReceiver<Rebind>) {
     while let Some(Rebind {
+        kinds,
         before,
         after,
         answer,
     }) = inbox.recv().await
     {
-        acceptor.stop_tcp().await;
+        for kind in kinds {
+            acceptor.stop_kind(*kind).await;
+        }
         let bind = |config: &Config| {
-            let bound = listener::bind_tcp(config).map_err(|error| error.to_string())?;
-            acceptor.listen(bound).map_err(|error| error.to_string())
+            let mut bound = Vec::new();
+            for kind in kinds {
+                bound.extend(match kind {
+                    Kind::Tls => listener::bind_tls(config),
+                    Kind::Tcp | Kind::Unix => listener::bind_tcp(config),
+                }?);
+            }
+            acceptor.listen(bound)
         };
+        let bind = |config: &Config| bind(config).map_err(|error| error.to_string());
         let result = bind(&after);
         if result.is_err()
             && let Err(error) = bind(&before)
@@ -420,25 +444,43 @@ fn apply_config(
             warn_of_eviction(server, after.maxmemory_bytes);
             Ok(())
         }
-        // One CONFIG SET may change both: the second finds nothing left to do.
-        Field::Bind | Field::Port if is_serving(server) => {
-            let (answer, result) = std::sync::mpsc::sync_channel(1);
-            let (before, after) = (before.clone(), after.clone());
-            let gone = |_| "the server is stopping".to_owned();
-            rebinds
-                .send(Rebind {
-                    before,
-                    after,
-                    answer,
-                })
-                .map_err(|_| gone(()))?;
-            let result = result.recv().map_err(|_| gone(()))?;
-            result.map_err(|error| {
-                tracing::warn!("{error}");
-                "Unable to listen on this port".to_owned()
-            })
+        Field::Bind => move_listeners(server, &rebinds, &[Kind::Tcp, Kind::Tls], before, after),
+        Field::Port => move_listeners(server, &rebinds, &[Kind::Tcp], before, after),
+        Field::TlsPort => {
+            tls::configure(server, after)?;
+            move_listeners(server, &rebinds, &[Kind::Tls], before, after)
         }
+        field if tls::is_of(field) => tls::configure(server, after),
         _ => Ok(()),
+    })
+}
+
+/// Listens at the new addresses, or at the old ones if that is impossible.
+fn move_listeners(
+    server: &Server,
+    rebinds: &mpsc::UnboundedSender<Rebind>,
+    kinds: &'static [Kind],
+    before: &Config,
+    after: &Config,
+) -> Result<(), String> {
+    if !is_serving(server) {
+        return Ok(());
+    }
+    let (answer, result) = std::sync::mpsc::sync_channel(1);
+    let (before, after) = (before.clone(), after.clone());
+    let gone = |_| "the server is stopping".to_owned();
+    rebinds
+        .send(Rebind {
+            kinds,
+            before,
+            after,
+            answer,
+        })
+        .map_err(|_| gone(()))?;
+    let result = result.recv().map_err(|_| gone(()))?;
+    result.map_err(|error| {
+        tracing::warn!("{error}");
+        "Unable to listen on this port".to_owned()
     })
 }
 
@@ -544,7 +586,7 @@ fn process_title(config: &Config) -> String {
         .replace("{listen-addr}", &listen)
         .replace("{server-mode}", "")
         .replace("{port}", &config.port.to_string())
-        .replace("{tls-port}", "0")
+        .replace("{tls-port}", &config.tls_port.to_string())
         .replace("{unixsocket}", &unixsocket.to_string_lossy())
         .replace("{config-file}", "")
         .trim_end()

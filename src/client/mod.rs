@@ -128,6 +128,7 @@ impl Client {
     }
 
     fn logged_in(shared: Arc<Shared>, login: Login, authenticated: bool) -> Client {
+        shared.authenticated.store(authenticated, Ordering::Relaxed);
         Client {
             shared,
             db: DbIndex::default(),
@@ -309,8 +310,12 @@ pub struct Shared {
     pub is_silent: AtomicBool,
     /// Waits for CLIENT UNPAUSE.
     pub paused: AtomicBool,
-    /// Authenticated as the default user.
+    /// It has logged in, or did not have to when it came.
     pub authenticated: AtomicBool,
+    /// Since when it has not, Unix ms, as far as somebody has looked.
+    pub stranger_since_ms: AtomicU64,
+    /// When the last bytes came of a request that is unfinished, Unix ms; 0: none is.
+    pub unfinished_since_ms: AtomicU64,
     /// The worker that it lives on.
     pub worker: AtomicUsize,
     /// The worker that it shall move to ([`Signal::Move`]).
@@ -555,6 +560,8 @@ impl Registry {
             paused: AtomicBool::new(false),
             user: Mutex::default(),
             authenticated: AtomicBool::new(false),
+            stranger_since_ms: AtomicU64::new(now_ms),
+            unfinished_since_ms: AtomicU64::new(0),
             worker: AtomicUsize::new(0),
             move_to: AtomicUsize::new(0),
             inbox_bytes: AtomicUsize::new(0),

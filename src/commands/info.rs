@@ -31,6 +31,7 @@ mod keysizes;
 mod memory;
 mod persistence;
 mod scripts;
+mod tls;
 
 /// The rows of this family.
 pub const COMMANDS: &[Command] = &[command(
@@ -99,6 +100,7 @@ const fn section(
 
 const SECTIONS: &[Section] = &[
     section("server", "Server", true, server),
+    section("tls", "TLS", false, tls::write),
     section("clients", "Clients", true, clients),
     section("memory", "Memory", true, memory::write),
     section("persistence", "Persistence", true, persistence::write),
@@ -332,25 +334,29 @@ fn supervised(config: &Config) -> &'static str {
     }
 }
 
+/// The kinds of listeners have fixed numbers.
 fn listeners(report: &mut Report<'_, '_>) {
     let config = report.config;
-    let mut number = 0;
-    if config.port != 0 && !config.bind.is_empty() {
-        let mut line = String::from("name=tcp");
-        for bind in &config.bind {
-            let dash = if bind.optional { "-" } else { "" };
-            let _ = write!(line, ",bind={dash}{}", bind.address);
-        }
-        let _ = write!(line, ",port={}", config.port);
-        report.line("listener0", line);
-        number = 1;
-    }
+    listener(report, 0, "tcp", config.port);
     if let Some(path) = &config.unixsocket {
-        report.line(
-            &format!("listener{number}"),
-            format_args!("name=unix,bind={}", path.display()),
-        );
+        let line = format!("name=unix,bind={}", path.display());
+        report.line("listener1", line);
     }
+    listener(report, 2, "tls", config.tls_port);
+}
+
+fn listener(report: &mut Report<'_, '_>, number: u8, kind: &str, port: u16) {
+    let binds = &report.config.bind;
+    if port == 0 || binds.is_empty() {
+        return;
+    }
+    let mut line = format!("name={kind}");
+    for bind in binds {
+        let dash = if bind.optional { "-" } else { "" };
+        let _ = write!(line, ",bind={dash}{}", bind.address);
+    }
+    let _ = write!(line, ",port={port}");
+    report.line(&format!("listener{number}"), line);
 }
 
 /// How much is subscribed to.
@@ -437,11 +443,6 @@ fn stats(report: &mut Report<'_, '_>) {
     report.line("current_active_defrag_time", defrag.current_ms);
     tracking_stats(report);
     io_stats(report);
-    report.zeros(&[
-        "acl_access_denied_cmd",
-        "acl_access_denied_key",
-        "acl_access_denied_channel",
-    ]);
 }
 
 /// The lines of the section stats that are about reading, writing and answering.
@@ -467,6 +468,14 @@ fn io_stats(report: &mut Report<'_, '_>) {
             &server.clients.output_disconnections,
         ),
         ("acl_access_denied_auth", &server.stats.auth_denied),
+        ("acl_access_denied_cmd", &server.stats.commands_denied),
+        ("acl_access_denied_key", &server.stats.keys_denied),
+        ("acl_access_denied_channel", &server.stats.channels_denied),
+        (
+            "acl_access_denied_tls_cert",
+            &server.stats.certificates_denied,
+        ),
+        ("acl_access_denied_db", &server.stats.databases_denied),
     ] {
         report.line(name, counter.load(Ordering::Relaxed));
     }

@@ -23,12 +23,14 @@ use crate::value::{Encoding, Type};
 
 pub mod table;
 
+pub(crate) mod acl;
 mod bitmap;
 mod client;
 mod command;
 mod config;
 mod connection;
 mod debug;
+pub(crate) mod denied;
 mod dump;
 mod expire;
 mod function;
@@ -41,6 +43,7 @@ mod info;
 mod list;
 mod lolwut;
 mod memory;
+mod module;
 pub(crate) mod monitor;
 pub(crate) mod persistence;
 mod pubsub;
@@ -55,6 +58,7 @@ mod timeout;
 mod transaction;
 mod zset;
 
+pub(crate) use acl::load_at_start as load_users_at_start;
 pub use table::{CommandTable, Registered};
 
 #[cfg(test)]
@@ -254,8 +258,10 @@ pub const FAMILIES: &[&[Command]] = &[
     scan::COMMANDS,
     connection::COMMANDS,
     client::COMMANDS,
+    acl::COMMANDS,
     server::COMMANDS,
     memory::COMMANDS,
+    module::COMMANDS,
     persistence::COMMANDS,
     config::COMMANDS,
     info::COMMANDS,

@@ -40,6 +40,7 @@ pub use sources::{ConfigError, Sources, Warning, load};
 pub use store::{Changes, ConfigStore};
 pub use table::{Directive, Status, directives, find, later};
 pub use typed::{
-    AppendFsync, Config, EnableCommand, Field, LogFormat, LogLevel, LogTimestampFormat,
-    OomScoreAdj, RdbVersionCheck, Supervised, SyslogFacility,
+    AclPubsubDefault, AppendFsync, Config, EnableCommand, Field, LogFormat, LogLevel,
+    LogTimestampFormat, OomScoreAdj, RdbVersionCheck, Supervised, SyslogFacility, TlsAuthClients,
+    TlsAuthClientsUser,
 };

@@ -17,7 +17,7 @@ use crate::util::glob::glob_match;
 /// What a CONFIG SET changed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Changes {
-    /// Fields whose value is another than before, each once, in the order of [`Field::ALL`].
+    /// Fields whose value is another than before (or may be, behind the same name), each once, in the order of [`Field::ALL`].
     pub fields: Vec<Field>,
 }
 
@@ -173,7 +173,11 @@ impl ConfigStore {
             Arc::clone(&self.config),
             Arc::new(typed(&values, self.cores)),
         );
-        let changed = |field: &Field| new.differs(&old, *field);
+        let is_reapplied = |field: &Field| {
+            let mut named = names.iter().map(|name| name.row.directive());
+            named.any(|named| named.reapplied && named.name == field.directive())
+        };
+        let changed = |field: &Field| new.differs(&old, *field) || is_reapplied(field);
         let fields: Vec<Field> = Field::ALL.iter().copied().filter(changed).collect();
         for (done, field) in fields.iter().enumerate() {
             if let Err(reason) = apply(*field, &old, &new) {

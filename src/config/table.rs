@@ -49,6 +49,8 @@ pub struct Directive {
     pub(super) mutability: Mutability,
     /// CONFIG GET shows it only when asked for by its full name.
     pub(super) hidden: bool,
+    /// CONFIG SET puts it into force also when the value is the same: it names a file, which may be another now.
+    pub(super) reapplied: bool,
     /// A value other than the default that Kivi satisfies although the feature is still to come,
     /// such as `save ""`: neither warned about nor refused.
     pub(super) met_by: Option<&'static str>,
@@ -70,6 +72,7 @@ pub(super) const fn row(
         kind,
         mutability: Mutability::Mutable,
         hidden: false,
+        reapplied: false,
         met_by: None,
     }
 }
@@ -97,6 +100,11 @@ impl Directive {
 
     pub(super) const fn hidden(mut self) -> Self {
         self.hidden = true;
+        self
+    }
+
+    pub(super) const fn reapplied(mut self) -> Self {
+        self.reapplied = true;
         self
     }
 

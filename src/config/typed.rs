@@ -12,6 +12,7 @@ use super::kind::{
 };
 use crate::db::Policy;
 use crate::ds::stream;
+use crate::util::network::Network;
 use crate::value::Limits;
 
 macro_rules! fields {
@@ -73,10 +74,29 @@ fields! {
     TcpBacklog tcp_backlog: u32 = "tcp-backlog";
     /// Most clients connected at once.
     MaxClients maxclients: u32 = "maxclients";
+    /// Seconds in which a client has to log in, if it must; 0: any number.
+    UnauthenticatedTimeout unauthenticated_timeout_secs: u32 = "unauthenticated-timeout";
+    /// Seconds after which an unfinished request that does not go on ends its client; 0: never.
+    RequestTimeout request_timeout_secs: u32 = "request-timeout";
+    /// New connections that are taken in one turn of an event loop.
+    MaxNewConnectionsPerCycle max_new_connections_per_cycle: u32 = "max-new-connections-per-cycle";
+    /// The same, of TLS connections.
+    MaxNewTlsConnectionsPerCycle max_new_tls_connections_per_cycle: u32
+        = "max-new-tls-connections-per-cycle";
+    /// Proxies that say whose connections they open.
+    ProxyProtocolTrusted proxy_protocol_trusted: Vec<Network> = "proxy-protocol-trusted";
     /// Number of databases.
     Databases databases: u32 = "databases";
     /// Password of the default user; empty: none.
     RequirePass requirepass: Vec<u8> = "requirepass";
+    /// ACL users: their names and rules.
+    Users users: Vec<Vec<Vec<u8>>> = "user";
+    /// File of ACL users.
+    AclFile aclfile: Option<PathBuf> = "aclfile";
+    /// Entries kept in ACL LOG.
+    AclLogMaxLen acllog_max_len: u64 = "acllog-max-len";
+    /// Channels that a new ACL user may use.
+    AclPubsubDefault acl_pubsub_default: AclPubsubDefault = "acl-pubsub-default";
     /// Working directory.
     Dir dir: PathBuf = "dir";
     /// Run in the background, detached from the terminal.
@@ -129,6 +149,8 @@ fields! {
     ProcTitleTemplate proc_title_template: String = "proc-title-template";
     /// Who may run DEBUG.
     EnableDebugCommand enable_debug_command: EnableCommand = "enable-debug-command";
+    /// Who may use MODULE.
+    EnableModuleCommand enable_module_command: EnableCommand = "enable-module-command";
     /// Who may set protected directives.
     EnableProtectedConfigs enable_protected_configs: EnableCommand = "enable-protected-configs";
     /// Compress strings in snapshots and DUMP payloads.
@@ -271,6 +293,38 @@ fields! {
     ShutdownOnSigint shutdown_on_sigint: ShutdownFlags = "shutdown-on-sigint";
     /// How SIGTERM shuts down.
     ShutdownOnSigterm shutdown_on_sigterm: ShutdownFlags = "shutdown-on-sigterm";
+    /// TCP port for TLS; 0: none.
+    TlsPort tls_port: u16 = "tls-port";
+    /// The server's certificate, and those that it was signed with.
+    TlsCertFile tls_cert_file: Option<PathBuf> = "tls-cert-file";
+    /// Its private key.
+    TlsKeyFile tls_key_file: Option<PathBuf> = "tls-key-file";
+    /// What opens the key.
+    TlsKeyFilePass tls_key_file_pass: Vec<u8> = "tls-key-file-pass";
+    /// Certificates that sign clients.
+    TlsCaCertFile tls_ca_cert_file: Option<PathBuf> = "tls-ca-cert-file";
+    /// A folder of such.
+    TlsCaCertDir tls_ca_cert_dir: Option<PathBuf> = "tls-ca-cert-dir";
+    /// Whether clients show a certificate.
+    TlsAuthClients tls_auth_clients: TlsAuthClients = "tls-auth-clients";
+    /// Where in it the name of a user stands.
+    TlsAuthClientsUser tls_auth_clients_user: TlsAuthClientsUser = "tls-auth-clients-user";
+    /// Versions of TLS that are spoken.
+    TlsProtocols tls_protocols: String = "tls-protocols";
+    /// Ciphers of TLS 1.2, an OpenSSL list; empty: all that there are.
+    TlsCiphers tls_ciphers: String = "tls-ciphers";
+    /// Cipher suites of TLS 1.3; empty: all that there are.
+    TlsCipherSuites tls_ciphersuites: String = "tls-ciphersuites";
+    /// The server's order of ciphers counts, not the client's.
+    TlsPreferServerCiphers tls_prefer_server_ciphers: bool = "tls-prefer-server-ciphers";
+    /// Clients may resume sessions.
+    TlsSessionCaching tls_session_caching: bool = "tls-session-caching";
+    /// Sessions kept for that; 0: any number.
+    TlsSessionCacheSize tls_session_cache_size: u64 = "tls-session-cache-size";
+    /// How long each is kept, seconds.
+    TlsSessionCacheTimeout tls_session_cache_timeout_secs: u64 = "tls-session-cache-timeout";
+    /// Seconds between looks at the files; 0: never.
+    TlsAutoReloadInterval tls_auto_reload_interval_secs: u64 = "tls-auto-reload-interval";
     /// For tests: microseconds to wait after each key loaded; negative: every so many keys one.
     KeyLoadDelay key_load_delay: i32 = "key-load-delay";
     /// For tests: the same, of keys saved.
@@ -430,6 +484,31 @@ choices! {
         Always = "always",
         /// When the operating system likes to.
         No = "no",
+    }
+    /// Channels that a new ACL user may use.
+    AclPubsubDefault {
+        /// None.
+        ResetChannels = "resetchannels",
+        /// All.
+        AllChannels = "allchannels",
+    }
+    /// Whether TLS clients show a certificate.
+    TlsAuthClients {
+        /// They need not, and none is looked at.
+        No = "no",
+        /// Nobody comes in without.
+        Yes = "yes",
+        /// One that is shown has to be right.
+        Optional = "optional",
+    }
+    /// Where in a client's certificate the name of its user stands.
+    TlsAuthClientsUser {
+        /// Nowhere: clients log in by password.
+        Off = "off",
+        /// The subject's common name.
+        CommonName = "CN",
+        /// A URI among the other names.
+        Uri = "URI",
     }
     /// Who may use a dangerous feature.
     EnableCommand {

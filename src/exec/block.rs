@@ -22,7 +22,7 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use crate::client::{Client, Shared};
+use crate::client::{Client, Shared, Signal};
 use crate::commands::{Block, BlockOn, Ctx, Next, Registered};
 use crate::config::Config;
 use crate::db::{Access, Effects, Keyspace, Lookup, Outcome, Ready, Request, Waiter, Waiting};
@@ -189,6 +189,8 @@ impl Exec {
                 };
                 if may_end
                     && let Some(client) = self.server.clients.get(waiter.waiting.client_id)
+                    // One that is being cut off takes nothing with it.
+                    && !client.has(Signal::Kill)
                     && waiter.hold().is_some()
                 {
                     left -= is_there as usize;
@@ -218,6 +220,15 @@ impl Exec {
         ctx.db.set_client(waiting.client_id);
     }
 
+    /// Whether a waiter's command may run by now.
+    fn may_be_served(&self, ctx: &Ctx<'_>, waiting: &Waiting) -> Result<(), CmdError> {
+        self.check_waiter(ctx, waiting.request.argv())?;
+        match ctx.command.row.flags.has(Flags::DENYOOM) && self.memory.is_still_out(&self.server) {
+            true => Err(admit::OUT_OF_MEMORY),
+            false => Ok(()),
+        }
+    }
+
     /// Runs a waiter's command again.
     fn serve<'a>(
         &'a self,
@@ -245,9 +256,9 @@ impl Exec {
         self.go_in_for(ctx, waiting, client);
         let mark = ctx.out.mark();
         let changes = ctx.db.effects.changes;
-        if ctx.command.row.flags.has(Flags::DENYOOM) && self.memory.is_still_out(&self.server) {
+        if let Err(error) = self.may_be_served(ctx, waiting) {
             self.worker.lock().rejected(waiting.command);
-            self.write_error(&admit::OUT_OF_MEMORY, ctx.out);
+            self.write_error(&error, ctx.out);
             let (reply, seq) = (ctx.out.take(), 0);
             undecided.decide(Outcome::Served { reply, seq });
             return Served::Yes;

@@ -37,6 +37,7 @@ mod busy;
 mod cached;
 mod chore;
 mod fanout;
+mod guard;
 mod hot;
 pub mod load;
 pub mod memory;
@@ -409,7 +410,7 @@ impl Exec {
             },
             _ if later == Flow::Alone && has_script(client) => Err(later),
             _ => match self.run_queue(command, argv, moment, client, out) {
-                Some(flow) => Ok((flow, false)),
+                Some(ended) => Ok(ended),
                 None => Err(Flow::Wait(Wait::Gate)),
             },
         }
@@ -443,6 +444,11 @@ impl Exec {
             .shared
             .last_command
             .store(command.id + 1, Ordering::Relaxed);
+        client.login.renew();
+        if client.login.user.is_deleted() {
+            // It is being cut off.
+            return Err(Flow::Abort);
+        }
         let config = self.config();
         let admission = admit::Admission {
             exec: self,

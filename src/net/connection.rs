@@ -23,6 +23,7 @@ use tokio::io::ReadBuf;
 use crate::client::inbox;
 use crate::client::{Client, ClientId, Signal};
 use crate::commands::Chore;
+use crate::config::Config;
 use crate::db::{Outcome, Waiter};
 use crate::exec::alone::{self, Alone};
 use crate::exec::{Exec, Flow, Moment, Plan, Wait};
@@ -33,6 +34,7 @@ use crate::spec::limits::{BATCH_COMMANDS, OUTPUT_SOFT_BYTES, UNAUTHENTICATED_OUT
 
 use super::pace;
 use super::stream::{Socket, Stream};
+use super::welcome::welcome;
 use super::worker::{Desk, Worker};
 
 /// Most pieces given to one `writev`.
@@ -48,6 +50,8 @@ pub struct Parcel {
     socket: Socket,
     client: Client,
     resp3: bool,
+    /// It was just accepted.
+    is_new: bool,
 }
 
 impl Parcel {
@@ -57,7 +61,17 @@ impl Parcel {
             socket,
             client,
             resp3: false,
+            is_new: true,
         }
+    }
+
+    /// How many of its kind a worker takes in one turn; `None`: it is served already, and only moves.
+    pub fn most_in_a_turn(&self, config: &Config) -> Option<u32> {
+        let most = match self.socket.is_tls() {
+            true => config.max_new_tls_connections_per_cycle,
+            false => config.max_new_connections_per_cycle,
+        };
+        self.is_new.then_some(most)
     }
 
     /// The client's number.
@@ -121,9 +135,10 @@ pub async fn run(worker: Rc<Worker>, parcel: Parcel) {
         socket,
         mut client,
         resp3,
+        ..
     } = parcel;
     let shared = client.shared.clone();
-    let stream = match Stream::new(socket) {
+    let mut stream = match Stream::new(socket) {
         Ok(stream) => stream,
         Err(error) => {
             tracing::warn!(
@@ -134,6 +149,15 @@ pub async fn run(worker: Rc<Worker>, parcel: Parcel) {
             return;
         }
     };
+    let waker = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
+    shared.set_waker(waker);
+    if let Stream::Tls(tls) = &mut stream
+        && !welcome(tls, &mut client, &worker).await
+    {
+        stream.close();
+        disconnect(&worker, &mut client).await;
+        return;
+    }
     let mut connection = Connection {
         stream,
         client,
@@ -145,15 +169,13 @@ pub async fn run(worker: Rc<Worker>, parcel: Parcel) {
         has_logged: false,
         alone: None,
     };
-    let waker = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
-    shared.set_waker(waker);
     match connection.serve(&worker).await {
         Leave::Close => {
             // The peer learns of it at once, whatever remains to be done.
             let Connection {
                 stream, mut client, ..
             } = connection;
-            drop(stream);
+            stream.close();
             disconnect(&worker, &mut client).await;
         }
         Leave::Move => {
@@ -445,7 +467,7 @@ impl Connection {
                     self.tail.extend_from_slice(buf.filled());
                     let read = buf.filled().len();
                     self.note_read(read, desk);
-                    self.note_tail(worker);
+                    self.note_tail(&Turn::Signalled, worker);
                     if self.over_query_limit(self.tail.len(), worker) {
                         return Poll::Ready(());
                     }
@@ -559,7 +581,7 @@ impl Connection {
     fn send_pushes(&mut self, worker: &Worker, desk: &mut Desk) -> io::Result<()> {
         if self.pending.is_none() && self.held.is_none() {
             let mut writes = 0;
-            let written = write_some(&self.stream, &mut desk.out, &mut writes)?;
+            let written = write_some(&mut self.stream, &mut desk.out, &mut writes)?;
             worker.count_writes(writes, written);
             self.client.wrote(written);
         }
@@ -597,7 +619,7 @@ impl Connection {
                     tail.extend_from_slice(&bytes[used..]);
                     self.keep_tail(tail, desk);
                 }
-                self.note_tail(worker);
+                self.note_tail(&turn, worker);
                 Poll::Ready(turn)
             }
             Poll::Ready(_) => Poll::Ready(Turn::Drop),
@@ -614,7 +636,7 @@ impl Connection {
             tail.drain(..used);
             self.keep_tail(tail, desk);
         }
-        self.note_tail(worker);
+        self.note_tail(&turn, worker);
         turn
     }
 
@@ -766,7 +788,7 @@ impl Connection {
         }
         self.hold(moment, worker);
         if self.pending.is_none() && self.held.is_none() {
-            let written = write_some(&self.stream, &mut desk.out, &mut moment.writes)?;
+            let written = write_some(&mut self.stream, &mut desk.out, &mut moment.writes)?;
             moment.net_out_bytes += written;
             self.client.wrote(written);
             if desk.out.is_empty() {
@@ -793,7 +815,7 @@ impl Connection {
         ready!(self.poll_held(cx, worker));
         while let Some(pending) = &mut self.pending {
             let mut writes = 0;
-            let written = write_some(&self.stream, pending, &mut writes)?;
+            let written = write_some(&mut self.stream, pending, &mut writes)?;
             worker.count_writes(writes, written);
             self.client.wrote(written);
             if written > 0 {
@@ -860,10 +882,18 @@ impl Connection {
         self.client.sent(read as u64);
     }
 
-    /// Shows how much of an unfinished request there is. After each batch, which may have changed what
-    /// else the client takes.
-    fn note_tail(&mut self, worker: &Worker) {
+    /// Shows how much there is that has not run, and whether that is because its request is unfinished. After each
+    /// batch, which may have changed what else the client takes.
+    fn note_tail(&mut self, turn: &Turn, worker: &Worker) {
         let shared = &self.client.shared;
+        let is_unfinished = *turn == Turn::Read && !self.tail.is_empty();
+        let since_ms = match is_unfinished {
+            true => shared.last_interaction_ms.load(Ordering::Relaxed),
+            false => 0,
+        };
+        shared
+            .unfinished_since_ms
+            .store(since_ms, Ordering::Relaxed);
         if self.tail.len() != shared.query_buffer_bytes.load(Ordering::Relaxed) {
             shared
                 .query_buffer_bytes
@@ -892,6 +922,7 @@ impl Connection {
                         socket,
                         client: self.client,
                         resp3: self.resp3,
+                        is_new: false,
                     },
                 );
                 None
@@ -929,7 +960,7 @@ fn turn_of(flow: Flow) -> Turn {
 }
 
 /// Writes until the socket takes no more; the number of bytes it took.
-fn write_some(stream: &Stream, out: &mut ReplyWriter, writes: &mut u64) -> io::Result<u64> {
+fn write_some(stream: &mut Stream, out: &mut ReplyWriter, writes: &mut u64) -> io::Result<u64> {
     let mut total = 0;
     while !out.is_empty() {
         let result = match out.as_contiguous() {

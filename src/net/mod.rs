@@ -3,6 +3,7 @@
 //! - `listener`: accepts on all addresses, admits or refuses, hands each socket to a worker;
 //! - `worker`: N threads, each a single-threaded runtime whose connections stay with it;
 //! - `connection`: read -> parse -> `exec` -> one write per batch;
+//! - `tls`: what makes a connection that speaks TLS look like any other; `welcome`: its beginning;
 //! - `relay`: replies that wait for the log wait together;
 //! - `balance`: connections live on the fewest workers that are not busy, and move when one is.
 //!
@@ -16,6 +17,8 @@ mod pace;
 mod relay;
 mod rest;
 mod stream;
+mod tls;
+mod welcome;
 pub mod worker;
 
 #[cfg(test)]

@@ -24,6 +24,7 @@ use crate::sys::crash::SignalStack;
 use crate::sys::process::{self, ThreadCpu};
 
 use super::connection::{self, Parcel};
+use super::listener::rate::Cycle;
 use super::pace;
 use super::relay::Relay;
 
@@ -244,11 +245,15 @@ async fn work(
         }
     });
     let mut connections = tokio::task::JoinSet::new();
+    let mut cycle = Cycle::default();
     loop {
         tokio::select! {
             biased;
             parcel = inbox.recv() => {
                 let Some(parcel) = parcel else { break };
+                if let Some(most) = parcel.most_in_a_turn(&server.config()) {
+                    cycle.take(most).await;
+                }
                 let (worker, shared) = (worker.clone(), parcel.client().shared.clone());
                 let clients = &server.clients;
                 let task = async move {

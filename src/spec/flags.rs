@@ -95,11 +95,13 @@ bit_set! {
         RUNS_SCRIPT = 19;
         /// Need not have keys although there are key specs (EVAL).
         NO_MANDATORY_KEYS = 20;
+        /// Refused unless `enable-module-command` allows it.
+        MODULES = 21;
         /// The whole of the keyspace: runs on the exclusive path (FLUSHALL, SWAPDB).
         EXCLUSIVE = 24;
         /// Cuts the connection off: a sign of cross-protocol scripting (`POST`, `Host:`).
         HTTP = 25;
-        /// Refused unless `enable-debug-command` (or its like) allows it.
+        /// Refused unless `enable-debug-command` allows it.
         PROTECTED = 26;
         /// Never listed by COMMAND: exists for the protocol's sake only.
         HIDDEN = 27;

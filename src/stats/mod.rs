@@ -196,6 +196,16 @@ pub struct Stats {
     pub query_buffer_disconnections: AtomicU64,
     /// Failed AUTH.
     pub auth_denied: AtomicU64,
+    /// Commands that a user may not run.
+    pub commands_denied: AtomicU64,
+    /// Keys that a user may not touch.
+    pub keys_denied: AtomicU64,
+    /// Channels that a user may not use.
+    pub channels_denied: AtomicU64,
+    /// Databases that a user may not use.
+    pub databases_denied: AtomicU64,
+    /// Certificates that belong to no user who may log in.
+    pub certificates_denied: AtomicU64,
     /// Most memory in use at any sample, bytes.
     pub memory_peak_bytes: AtomicU64,
     /// When that was, Unix ms.
@@ -260,6 +270,11 @@ impl Stats {
             &self.connections_rejected,
             &self.query_buffer_disconnections,
             &self.auth_denied,
+            &self.commands_denied,
+            &self.keys_denied,
+            &self.channels_denied,
+            &self.databases_denied,
+            &self.certificates_denied,
         ] {
             counter.store(0, Ordering::Relaxed);
         }

@@ -12,5 +12,6 @@ pub mod local_time;
 pub mod lua;
 pub mod places;
 pub mod process;
+pub mod random;
 pub mod title;
 pub mod tsc;

@@ -9,5 +9,7 @@ pub mod cpu_list;
 pub mod glob;
 pub mod long_double;
 pub mod lzf;
+pub mod network;
 pub mod num;
 pub mod rng;
+pub mod seldom;

@@ -403,6 +403,11 @@ fn counters_tell_the_truth() {
                 "unexpected_error_replies",
                 "expired_keys",
                 "acl_access_denied_auth",
+                "acl_access_denied_cmd",
+                "acl_access_denied_key",
+                "acl_access_denied_channel",
+                "acl_access_denied_tls_cert",
+                "acl_access_denied_db",
             ];
             if command || error || plain.contains(&name.as_str()) {
                 let value: Vec<&str> = value

@@ -8,9 +8,10 @@
 
 use smallvec::SmallVec;
 
+use crate::acl::Denial;
 use crate::client::Client;
 use crate::commands::table::Found;
-use crate::commands::{Chore, Ctx, Next, Registered, ScriptClock};
+use crate::commands::{Chore, Ctx, Next, Registered, ScriptClock, denied};
 use crate::config::Config;
 use crate::db::{Access, Effects, Needs};
 use crate::resp::parse::Argv;
@@ -21,7 +22,7 @@ use crate::spec::{Args, CmdError, Flags, ScriptCode, keys};
 use crate::sys::tsc;
 
 use super::super::busy::Course;
-use super::super::{Exec, Moment, admit};
+use super::super::{Exec, Moment, admit, guard};
 use super::Way;
 
 /// Commands that are counted together.
@@ -80,6 +81,20 @@ pub(super) struct Calls<'c, 'k> {
     pub(super) chore: Option<Chore>,
 }
 
+/// Why a script may not call something.
+enum Refusal {
+    /// The script is told this.
+    Error(CmdError),
+    /// The rights of its user do not allow it.
+    Denied(Denial),
+}
+
+impl From<CmdError> for Refusal {
+    fn from(error: CmdError) -> Refusal {
+        Refusal::Error(error)
+    }
+}
+
 impl Caller for Calls<'_, '_> {
     fn call(&mut self, argv: Argv<'_>, out: &mut ReplyWriter) -> Result<(), CmdError> {
         let exec = self.exec;
@@ -92,7 +107,8 @@ impl Caller for Calls<'_, '_> {
         };
         match self.admit(command, argv) {
             Ok(()) => self.run(command, argv, out),
-            Err(error) => self.refuse(Some(command), error),
+            Err(Refusal::Error(error)) => self.refuse(Some(command), error),
+            Err(Refusal::Denied(denial)) => self.deny((command, argv), denial),
         }
     }
 
@@ -113,7 +129,10 @@ impl Caller for Calls<'_, '_> {
 
     fn acl_check_cmd(&mut self, argv: Argv<'_>) -> Result<bool, CmdError> {
         match self.exec.table.find(argv) {
-            Found::Command(command) if !command.row.flags.has(Flags::HTTP) => Ok(true),
+            Found::Command(command) if !command.row.flags.has(Flags::HTTP) => {
+                let request = denied::request(command, argv, self.client.db);
+                Ok(self.client.login.rights().check(&request).is_ok())
+            }
             _ => Err(UNKNOWN_TO_ACL),
         }
     }
@@ -122,26 +141,30 @@ impl Caller for Calls<'_, '_> {
 impl Calls<'_, '_> {
     /// Whether a script may call this, asked in Valkey's order.
     #[inline]
-    fn admit(&mut self, command: &Registered, argv: Argv<'_>) -> Result<(), CmdError> {
+    fn admit(&mut self, command: &Registered, argv: Argv<'_>) -> Result<(), Refusal> {
         let flags = command.row.flags;
         if !command.row.arity_fits(argv.len()) {
-            return Err(WRONG_ARITY);
+            return Err(WRONG_ARITY.into());
         }
         if flags.has(Flags::NOSCRIPT) {
-            return Err(NOT_FROM_SCRIPTS);
+            return Err(NOT_FROM_SCRIPTS.into());
+        }
+        let request = denied::request(command, argv, self.client.db);
+        if let Err(denial) = self.client.login.rights().check(&request) {
+            return Err(Refusal::Denied(denial));
         }
         if self.is_out_of_memory && flags.has(Flags::DENYOOM) {
-            return Err(admit::OUT_OF_MEMORY);
+            return Err(admit::OUT_OF_MEMORY.into());
         }
         if !flags.any(WRITES) {
             return Ok(());
         }
         if self.is_read_only {
-            return Err(READ_ONLY);
+            return Err(READ_ONLY.into());
         }
         if flags.has(Flags::WRITE) {
             if let Some(error) = admit::writes_refused(&self.exec.server, self.config) {
-                return Err(error);
+                return Err(error.into());
             }
             if let Some(course) = &mut self.course {
                 course.begin_write()?;
@@ -164,6 +187,24 @@ impl Calls<'_, '_> {
         }
         local.error(&error.reply());
         Err(error)
+    }
+
+    /// The user may not make this call.
+    #[cold]
+    fn deny(
+        &mut self,
+        (command, argv): (&Registered, Argv<'_>),
+        denial: Denial,
+    ) -> Result<(), CmdError> {
+        if self.way == Way::Reading {
+            return Err(self.begin_again());
+        }
+        self.exec
+            .record_call((command, argv), self.client, self.request, denial);
+        let mut local = self.exec.worker.lock();
+        local.rejected(command.id);
+        local.error(guard::NOPERM);
+        Err(denied::in_script(self.client, command, denial))
     }
 
     /// What has to be told or counted is left to the second attempt.

@@ -1,0 +1,83 @@
+//! The beginning of a TLS connection: the handshake, and what follows from who has come.
+//!
+//! Until it is over the client is listed like any other, can be killed, and is given up after [`HANDSHAKE_MAX`]; it has
+//! sent no request yet. Nobody waits for it: a handshake that goes on slowly costs others nothing.
+
+use std::future::poll_fn;
+use std::io;
+use std::task::Poll;
+use std::time::Duration;
+
+use crate::client::{Client, Signal};
+use crate::config::TlsAuthClientsUser;
+use crate::tls::{self, NoIdentity};
+
+use super::listener;
+use super::tls::TlsStream;
+use super::worker::Worker;
+
+/// How long a handshake may take.
+const HANDSHAKE_MAX: Duration = Duration::from_secs(30);
+
+/// Shakes hands; false if the connection is not to be served. A connection that comes from another worker has done so
+/// long since, and is welcome.
+pub async fn welcome(stream: &mut TlsStream, client: &mut Client, worker: &Worker) -> bool {
+    if stream.is_established() {
+        return true;
+    }
+    let shared = client.shared.clone();
+    let shaken = poll_fn(|cx| match shared.has(Signal::Kill) {
+        true => Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into())),
+        false => stream.poll_handshake(cx),
+    });
+    let shaken = tokio::time::timeout(HANDSHAKE_MAX, shaken).await;
+    let shaken = shaken.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+    if let Err(error) = shaken {
+        if !shared.has(Signal::Kill) {
+            let endpoint = &shared.endpoint;
+            tracing::warn!(
+                "Error accepting a client connection: {error} (addr={} laddr={})",
+                endpoint.addr,
+                endpoint.laddr
+            );
+        }
+        return false;
+    }
+    let server = &worker.exec.server;
+    if listener::is_turned_away(server, &shared.endpoint) {
+        listener::count_turned_away(server);
+        let _ = stream.try_write(listener::PROTECTED);
+        return false;
+    }
+    log_in(stream, client, worker);
+    true
+}
+
+/// Logs a client in as the user that its certificate names (`tls-auth-clients-user`). If there is none it stays who
+/// it is, and may show a password.
+fn log_in(stream: &TlsStream, client: &mut Client, worker: &Worker) {
+    let server = &worker.exec.server;
+    let field = server.config().tls_auth_clients_user;
+    let Some(certificate) = stream.session().certificate() else {
+        return;
+    };
+    if field == TlsAuthClientsUser::Off {
+        return;
+    }
+    let names = match tls::identity(certificate, field) {
+        Ok(names) => names,
+        Err(NoIdentity::Missing) => return,
+        Err(NoIdentity::Malformed) => {
+            return tracing::warn!("TLS: Invalid or malformed name in certificate");
+        }
+    };
+    let user = |name: &Vec<u8>| {
+        let user = server.acl.user(name)?;
+        user.rights().is_enabled.then_some(user)
+    };
+    if let Some(user) = names.iter().find_map(user) {
+        let name = String::from_utf8_lossy(&user.name).into_owned();
+        tracing::debug!("TLS: Auto-authenticated client as {name}");
+        client.log_in(user, true);
+    }
+}
