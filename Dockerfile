@@ -12,7 +12,8 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry \
  && RUSTFLAGS='-C target-feature=+crt-static' cargo build --locked --release --target "$host" --bin kivi-server \
  && mkdir -p /out/data \
  && cp "target/$host/release/kivi-server" /out/kivi-server \
- && strip /out/kivi-server
+# Names of functions stay: the report of a crash shows them.
+ && strip --strip-debug /out/kivi-server
 
 FROM scratch
 COPY --from=build /out/kivi-server /kivi-server
