@@ -6,13 +6,13 @@
 FROM rust:1.95-bookworm AS build
 WORKDIR /kivi
 COPY . .
+# Names of functions stay in the program: the report of a crash shows them.
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/kivi/target \
     host=$(rustc -vV | sed -n 's/^host: //p') \
  && RUSTFLAGS='-C target-feature=+crt-static' cargo build --locked --release --target "$host" --bin kivi-server \
  && mkdir -p /out/data \
  && cp "target/$host/release/kivi-server" /out/kivi-server \
-# Names of functions stay: the report of a crash shows them.
  && strip --strip-debug /out/kivi-server
 
 FROM scratch
