@@ -31,6 +31,9 @@ pub(super) fn tick(server: &Server) {
     sampler.sample(Metric::Commands, commands, now_ms);
     sampler.sample(Metric::NetIn, net_in, now_ms);
     sampler.sample(Metric::NetOut, net_out, now_ms);
+    let turns = server.stats.turns();
+    sampler.sample(Metric::Cycles, turns.count, now_ms);
+    sampler.sample_per(Metric::CycleUs, turns.us, turns.count, 1);
     let used_bytes = alloc::allocated_bytes();
     server.stats.note_memory(used_bytes, now_ms);
     note_startup(server, used_bytes, now_ms);

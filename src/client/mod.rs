@@ -27,8 +27,9 @@ use std::task::Waker;
 use parking_lot::Mutex;
 
 use crate::acl::{Acl, DEFAULT_USER, Login, Rights, User};
-use crate::db::{DbIndex, Outcome, Waiter};
+use crate::db::{DbIndex, Outcome, Request, Waiter};
 use crate::ds::footprint::block_bytes;
+use crate::resp::parse::Argv;
 use crate::resp::write::ReplyWriter;
 
 use bell::Bell;
@@ -99,6 +100,29 @@ pub struct Client {
     pub subscriptions: Option<Box<Subscriptions>>,
     /// CLIENT TRACKING.
     pub tracking: OwnTracking,
+    /// What is done elsewhere for its last command.
+    pub chore: Option<Box<Underway>>,
+}
+
+/// A command that is not over yet, though it has run.
+pub struct Underway {
+    /// Its number.
+    pub command: u16,
+    /// The request.
+    pub request: Request,
+    /// When it began, in ticks of `sys::tsc`.
+    pub began: u64,
+}
+
+impl Underway {
+    /// A command that began at this tick.
+    pub fn new(command: u16, argv: Argv<'_>, began: u64) -> Underway {
+        Underway {
+            command,
+            request: Request::new(argv),
+            began,
+        }
+    }
 }
 
 impl Client {
@@ -145,7 +169,13 @@ impl Client {
             closing: false,
             subscriptions: None,
             tracking: OwnTracking::default(),
+            chore: None,
         }
+    }
+
+    /// Whether it gets the reply of the command that has run.
+    pub fn is_heard(&self) -> bool {
+        matches!(self.reply, ReplyMode::On | ReplyMode::SkipNext)
     }
 
     /// SELECT.

@@ -32,7 +32,7 @@ const CROSS_PROTOCOL: Flags = Flags::HTTP.and(Flags::HIDDEN);
 
 /// The rows of this family.
 pub const COMMANDS: &[Command] = &[
-    command("auth", -2, ALWAYS, auth)
+    command("auth", -2, ALWAYS.and(Flags::LOGS_IN), auth)
         .acl(AclCategories::CONNECTION)
         .docs(
             Group::Connection,
@@ -51,7 +51,7 @@ pub const COMMANDS: &[Command] = &[
     .acl(AclCategories::CONNECTION)
     .docs(Group::Connection, "1.0.0", "O(1)", "Answers its argument.")
     .syntax("message"),
-    command("hello", -1, ALWAYS, hello)
+    command("hello", -1, ALWAYS.and(Flags::LOGS_IN), hello)
         .acl(AclCategories::CONNECTION)
         .docs(
             Group::Connection,

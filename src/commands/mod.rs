@@ -40,9 +40,10 @@ mod hash;
 mod hotkeys;
 mod hyperloglog;
 mod info;
+mod latency;
 mod list;
 mod lolwut;
-mod memory;
+pub mod memory;
 mod module;
 pub(crate) mod monitor;
 pub(crate) mod persistence;
@@ -51,6 +52,7 @@ mod scan;
 mod scripting;
 mod server;
 mod set;
+mod slowlog;
 mod sort;
 mod stream;
 mod string;
@@ -274,6 +276,8 @@ pub const FAMILIES: &[&[Command]] = &[
     function::COMMANDS,
     monitor::COMMANDS,
     hotkeys::COMMANDS,
+    slowlog::COMMANDS,
+    latency::COMMANDS,
 ];
 
 /// The value of a key of this type to be read; an error if it has another one.

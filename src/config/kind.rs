@@ -443,7 +443,7 @@ macro_rules! from_int {
         }
     )*};
 }
-from_int!(u16, u32, u64, usize, i32);
+from_int!(u16, u32, u64, usize, i32, i64);
 
 /// `maxmemory-clients`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -617,7 +617,7 @@ const MONITORING: &[Directive] = &[
         Working,
     )
     .doc("Percentiles that INFO latencystats shows, 0 to 100."),
-    row("latency-monitor-threshold", int(0, MAX), "0", Later).doc(
+    row("latency-monitor-threshold", int(0, MAX), "0", Working).doc(
         "Milliseconds from which the latency monitor records an event; 0 switches it \
          off.",
     ),
@@ -625,16 +625,15 @@ const MONITORING: &[Directive] = &[
         "commandlog-execution-slower-than",
         int(-1, MAX),
         "10000",
-        Later,
+        Working,
     )
     .aliases(&["slowlog-log-slower-than"])
-    .met_by("-1")
     .doc("Microseconds from which a command is logged as slow; -1 logs none."),
     row(
         "commandlog-slow-execution-max-len",
         int(0, MAX),
         "128",
-        Later,
+        Working,
     )
     .aliases(&["slowlog-max-len"])
     .doc("Entries kept in the log of slow commands."),
@@ -642,27 +641,43 @@ const MONITORING: &[Directive] = &[
         "commandlog-request-larger-than",
         int(-1, MAX),
         "1048576",
-        Later,
+        Working,
     )
-    .met_by("-1")
     .doc("Bytes from which a request is logged as large; -1 logs none."),
     row(
         "commandlog-large-request-max-len",
         int(0, MAX),
         "128",
-        Later,
+        Working,
     )
     .doc("Entries kept in the log of large requests."),
     row(
         "commandlog-reply-larger-than",
         int(-1, MAX),
         "1048576",
-        Later,
+        Working,
     )
-    .met_by("-1")
     .doc("Bytes from which a reply is logged as large; -1 logs none."),
-    row("commandlog-large-reply-max-len", int(0, MAX), "128", Later)
-        .doc("Entries kept in the log of large replies."),
+    row(
+        "commandlog-large-reply-max-len",
+        int(0, MAX),
+        "128",
+        Working,
+    )
+    .doc("Entries kept in the log of large replies."),
+    row("metrics-port", int(0, 65535), "0", Working).doc(
+        "TCP port for monitoring over HTTP: /metrics for Prometheus, /healthz, /readyz, \
+         and the console; 0 opens none. Nobody is asked for a password of /metrics. \
+         Kivi's own.",
+    ),
+    row("metrics-bind", Kind::Bind, "127.0.0.1 -::1", Working).doc(
+        "Addresses on which metrics-port listens, as in `bind`; only this machine's own \
+         unless said otherwise. Kivi's own.",
+    ),
+    row("console-enabled", Kind::Bool, "no", Working).doc(
+        "Serves a page for browsers at /console of metrics-port that shows the server's \
+         figures and its keys, and changes nothing. Kivi's own.",
+    ),
     row("notify-keyspace-events", Kind::EventFlags, "", Working).doc(
         "Kinds of events published about keys, as letters of `Ag$lshzxeKEtmdn`; empty \
          publishes none.",

@@ -190,6 +190,32 @@ fields! {
     /// Percentiles that INFO latencystats shows.
     LatencyTrackingInfoPercentiles latency_tracking_info_percentiles: Vec<f64>
         = "latency-tracking-info-percentiles";
+    /// Milliseconds from which the latency monitor notes an event; 0: it is off.
+    LatencyMonitorThreshold latency_monitor_threshold_ms: u64 = "latency-monitor-threshold";
+    /// Microseconds from which a command is logged as slow; negative: none is.
+    CommandlogExecutionSlowerThan commandlog_slower_than_us: i64
+        = "commandlog-execution-slower-than";
+    /// Entries kept of slow commands.
+    CommandlogSlowExecutionMaxLen commandlog_slow_max_len: u64
+        = "commandlog-slow-execution-max-len";
+    /// Bytes from which a request is logged as large; negative: none is.
+    CommandlogRequestLargerThan commandlog_request_larger_than_bytes: i64
+        = "commandlog-request-larger-than";
+    /// Entries kept of large requests.
+    CommandlogLargeRequestMaxLen commandlog_large_request_max_len: u64
+        = "commandlog-large-request-max-len";
+    /// Bytes from which a reply is logged as large; negative: none is.
+    CommandlogReplyLargerThan commandlog_reply_larger_than_bytes: i64
+        = "commandlog-reply-larger-than";
+    /// Entries kept of large replies.
+    CommandlogLargeReplyMaxLen commandlog_large_reply_max_len: u64
+        = "commandlog-large-reply-max-len";
+    /// TCP port for monitoring over HTTP; 0: none.
+    MetricsPort metrics_port: u16 = "metrics-port";
+    /// Addresses that it listens on.
+    MetricsBind metrics_bind: Vec<BindAddress> = "metrics-bind";
+    /// Serve the console there.
+    ConsoleEnabled console_enabled: bool = "console-enabled";
     /// Keep keys and values of users out of the log.
     HideUserDataFromLog hide_user_data_from_log: bool = "hide-user-data-from-log";
     /// Milliseconds after which others are told that a script is running.

@@ -30,7 +30,7 @@ use crate::server::Server;
 use crate::spec::limits::OUTPUT_SOFT_BYTES;
 use crate::spec::{Args, CmdError, Flags, keys};
 
-use super::{Exec, Flow, Held, Moment, admit, begin_reply, fanout, guard, silence};
+use super::{Exec, Flow, Held, Moment, Ran, admit, begin_reply, fanout, guard, silence};
 
 /// Commands that may touch any shard.
 const WHOLE: Flags = Flags::EXCLUSIVE
@@ -301,8 +301,23 @@ impl Exec {
             }
         };
         rest.changes += std::mem::take(&mut ctx.db.effects.changes);
-        let reply_bytes = is_hot.then(|| ctx.out.len_since(mark));
-        self.ran(moment, (command, argv), failed, reply_bytes);
+        let pause = match &result {
+            Ok(Next::Sleep(duration)) => *duration,
+            _ => Duration::ZERO,
+        };
+        let ran = Ran {
+            command,
+            argv,
+            client: ctx.client,
+            failed,
+            out: ctx.out,
+            mark,
+            is_hot,
+            by_script: false,
+            pause,
+            place: None,
+        };
+        self.ran(moment, &ran);
         ctx.client.ran();
         if guard::may_change_rights(command) {
             ctx.client.login.renew();

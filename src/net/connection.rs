@@ -94,6 +94,8 @@ struct Connection {
     held: Option<Held>,
     /// The last batch has added to the log.
     has_logged: bool,
+    /// Since when a request waits for the gate or a pause, in ticks; 0 for none.
+    waiting_since: u64,
     /// A command that was left in the middle; it has the client.
     alone: Option<Box<Alone<Rc<Exec>>>>,
 }
@@ -167,6 +169,7 @@ pub async fn run(worker: Rc<Worker>, parcel: Parcel) {
         pending: None,
         held: None,
         has_logged: false,
+        waiting_since: 0,
         alone: None,
     };
     match connection.serve(&worker).await {
@@ -314,8 +317,8 @@ impl Connection {
         if outcome.is_ok() && matches!(chore, Chore::Shutdown(_)) {
             return Some(Turn::Close);
         }
-        self.end_wait(worker, |exec, client, out, _| {
-            exec.end_chore(outcome, client, out);
+        self.end_wait(worker, |exec, client, out, moment| {
+            exec.end_chore(outcome, client, out, moment);
         });
         None
     }
@@ -664,6 +667,10 @@ impl Connection {
             true => pace::note_hurry(),
             false => pace::note_batch(self.client.shared.id),
         }
+        moment.ready_since(match std::mem::take(&mut self.waiting_since) {
+            0 => pace::ready_since(moment.started_tick()),
+            since => since,
+        });
         let last_interaction = &self.client.shared.last_interaction_ms;
         last_interaction.store(moment.now_ms(), Ordering::Relaxed);
         moment.net_in_bytes = std::mem::take(&mut desk.read_bytes);
@@ -721,6 +728,9 @@ impl Connection {
                 Turn::Block(_) | Turn::Alone => self.client.shared.raise(Signal::Kill),
                 _ => turn = Turn::Drop,
             }
+        }
+        if let Turn::Wait(_) = turn {
+            self.waiting_since = moment.ready_tick();
         }
         // What was not sent must never reach the next connection that uses the desk.
         desk.out.clear();

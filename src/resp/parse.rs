@@ -112,6 +112,18 @@ impl<'a> Argv<'a> {
         self.spans.get(i).map(|s| s.of(self.bytes))
     }
 
+    /// At least as many bytes as the request had in the protocol, without a look at each argument.
+    #[inline]
+    pub fn wire_bytes_max(&self) -> usize {
+        // A length line and the end of an argument.
+        const LINE_BYTES_MAX: usize = 16;
+        let (Some(first), Some(last)) = (self.spans.first(), self.spans.last()) else {
+            return 0;
+        };
+        let end = last.start as usize + last.len as usize;
+        end.saturating_sub(first.start as usize) + (self.spans.len() + 1) * LINE_BYTES_MAX
+    }
+
     /// All arguments in order.
     pub fn iter(
         &self,

@@ -34,6 +34,11 @@ macro_rules! bit_set {
                 $set(self.0 & !other.0)
             }
 
+            /// The bits themselves, to be kept in a word.
+            pub const fn bits(self) -> $int {
+                self.0
+            }
+
             /// True when at least one bit of `other` is set here.
             pub const fn any(self, other: $set) -> bool {
                 self.0 & other.0 != 0
@@ -93,6 +98,8 @@ bit_set! {
         NO_ASYNC_LOADING = 18;
         /// Runs a script (EVAL, FCALL): what it locks is decided when the script is known.
         RUNS_SCRIPT = 19;
+        /// Says who the client is (AUTH, HELLO): always in the audit log.
+        LOGS_IN = 21;
         /// Need not have keys although there are key specs (EVAL).
         NO_MANDATORY_KEYS = 20;
         /// Refused unless `enable-module-command` allows it.

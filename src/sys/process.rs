@@ -54,6 +54,25 @@ pub fn cpu_times(of: CpuOf) -> CpuTimes {
     }
 }
 
+/// The processor time that the main thread of this process has used so far, as exactly as the system
+/// counts it for others (usually hundredths of a second); nothing if it does not tell.
+pub fn main_thread_cpu_times() -> CpuTimes {
+    let path = format!("/proc/self/task/{}/stat", pid());
+    let stat = fs::read_to_string(path).unwrap_or_default();
+    // The name, which may hold anything, ends with the last parenthesis.
+    let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields);
+    let mut ticks = fields.split_ascii_whitespace().skip(11);
+    let per_sec = sysconf(libc::_SC_CLK_TCK).max(1);
+    let mut next = || {
+        let ticks = ticks.next().and_then(|ticks| ticks.parse::<u64>().ok());
+        Duration::from_micros(ticks.unwrap_or(0).saturating_mul(1_000_000) / per_sec)
+    };
+    CpuTimes {
+        user: next(),
+        system: next(),
+    }
+}
+
 /// The processor clock of a thread, readable from any other thread: who is busy, who is not.
 #[derive(Clone, Copy, Debug)]
 pub struct ThreadCpu(libc::clockid_t);
@@ -86,6 +105,20 @@ pub fn rss_bytes() -> u64 {
         .ok()
         .and_then(|text| text.split_ascii_whitespace().nth(1)?.parse::<u64>().ok());
     pages.unwrap_or(0).saturating_mul(page_bytes())
+}
+
+/// Address space of this process, in bytes; 0 if the system does not tell.
+pub fn virtual_bytes() -> u64 {
+    let pages = fs::read_to_string("/proc/self/statm")
+        .ok()
+        .and_then(|text| text.split_ascii_whitespace().next()?.parse::<u64>().ok());
+    pages.unwrap_or(0).saturating_mul(page_bytes())
+}
+
+/// File descriptors in use; 0 if the system does not tell.
+pub fn open_fds() -> usize {
+    // One of them is the folder's own.
+    fs::read_dir("/proc/self/fd").map_or(0, |fds| fds.count().saturating_sub(1))
 }
 
 /// The machine's memory, in bytes.

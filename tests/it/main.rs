@@ -16,6 +16,7 @@ mod eviction;
 mod eviction_persist;
 mod expiry;
 mod fields;
+mod figures;
 mod functions;
 mod generate;
 mod group_workers;

@@ -65,6 +65,9 @@ fn config_get_names_exactly_what_the_servers_name() {
         "proxy-protocol-trusted",
         "request-timeout",
         "unauthenticated-timeout",
+        "metrics-port",
+        "metrics-bind",
+        "console-enabled",
     ];
     theirs.extend(own.map(str::to_owned));
     assert_eq!(ours, theirs);

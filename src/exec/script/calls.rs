@@ -6,6 +6,8 @@
 //!
 //! Invariant: a script that may begin again has done nothing that anybody could tell.
 
+use std::time::Duration;
+
 use smallvec::SmallVec;
 
 use crate::acl::Denial;
@@ -22,7 +24,7 @@ use crate::spec::{Args, CmdError, Flags, ScriptCode, keys};
 use crate::sys::tsc;
 
 use super::super::busy::Course;
-use super::super::{Exec, Moment, admit, guard};
+use super::super::{Exec, Moment, Ran, admit, guard};
 use super::Way;
 
 /// Commands that are counted together.
@@ -107,7 +109,7 @@ impl Caller for Calls<'_, '_> {
         };
         match self.admit(command, argv) {
             Ok(()) => self.run(command, argv, out),
-            Err(Refusal::Error(error)) => self.refuse(Some(command), error),
+            Err(Refusal::Error(error)) => self.refuse(Some((command, argv)), error),
             Err(Refusal::Denied(denial)) => self.deny((command, argv), denial),
         }
     }
@@ -177,15 +179,20 @@ impl Calls<'_, '_> {
 
     /// A call that is refused counts as that, and its error as one that was told.
     #[cold]
-    fn refuse(&mut self, command: Option<&Registered>, error: CmdError) -> Result<(), CmdError> {
+    fn refuse(
+        &mut self,
+        command: Option<(&Registered, Argv<'_>)>,
+        error: CmdError,
+    ) -> Result<(), CmdError> {
         if self.way == Way::Reading {
             return Err(self.begin_again());
         }
-        let mut local = self.exec.worker.lock();
-        if let Some(command) = command {
-            local.rejected(command.id);
+        if let Some((command, argv)) = command {
+            self.exec.worker.lock().rejected(command.id);
+            self.exec
+                .audit_refusal(command, argv, self.client, true, &error);
         }
-        local.error(&error.reply());
+        self.count_error(&error);
         Err(error)
     }
 
@@ -236,6 +243,7 @@ impl Calls<'_, '_> {
         }
         let started = tsc::ticks();
         self.moment.tick = started;
+        let mark = out.mark();
         let mut ctx = Ctx {
             args: Args::new(argv, 1 + command.is_subcommand() as usize),
             db,
@@ -253,7 +261,19 @@ impl Calls<'_, '_> {
         self.db.take_back(effects);
         self.changes += std::mem::take(&mut self.db.effects.changes);
         self.commands += 1;
-        self.moment.ran(command, result.is_err());
+        let ran = Ran {
+            command,
+            argv,
+            client: self.client,
+            failed: result.is_err(),
+            out,
+            mark,
+            is_hot: false,
+            by_script: true,
+            pause: Duration::ZERO,
+            place: None,
+        };
+        exec.ran(self.moment, &ran);
         let is_long = self.moment.tick.saturating_sub(started) > LONG_CALL_TICKS;
         if is_long
             && self.way == Way::Whole
