@@ -43,6 +43,7 @@ mod queues;
 mod rdb;
 mod rdb_encode;
 mod replay;
+mod running;
 mod script_atomic;
 mod script_busy;
 mod scripts;
