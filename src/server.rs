@@ -220,6 +220,8 @@ impl Server {
             config.lazyfree_lazy_server_del,
         );
         self.keyspace.expire_clock.set_importing(config.import_mode);
+        let log_len_max = usize::try_from(config.acllog_max_len).unwrap_or(usize::MAX);
+        self.acl.log.set_len_max(log_len_max);
         let notify = &config.notify_keyspace_events;
         self.event_channels.set(notify.keyspace, notify.keyevent);
         self.keyspace

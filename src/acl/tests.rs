@@ -1,5 +1,7 @@
 //! Users, their rights and their passwords, without a server.
 
+use std::sync::Arc;
+
 use super::*;
 
 #[test]
@@ -35,10 +37,14 @@ fn without_a_password_any_will_do() {
 fn a_login_follows_its_user() {
     let user = Arc::new(User::new(b"anna", Rights::unrestricted()));
     let mut login = Login::new(user.clone());
-    let mut rights = Rights::unrestricted();
-    rights.is_unrestricted = false;
-    user.set_rights(rights);
-    assert!(login.rights().is_unrestricted);
+    let catalog = Catalog::default();
+    let world = World {
+        catalog: &catalog,
+        databases: 16,
+        all_channels: false,
+    };
+    user.set_rights(Rights::new_user(world));
+    assert!(login.rights().is_unrestricted());
     login.renew();
-    assert!(!login.rights().is_unrestricted);
+    assert!(!login.rights().is_unrestricted());
 }

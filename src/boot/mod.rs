@@ -18,7 +18,7 @@ use tokio::signal::unix::{self, SignalKind};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::client::Signal;
-use crate::commands::CommandTable;
+use crate::commands::{CommandTable, load_users_at_start};
 use crate::config::{self, CheckAof, Config, ConfigStore, Field, Ping, Sources, Supervised};
 use crate::exec::load::{self, NotLoaded};
 use crate::exec::memory::{Evictor, Slice, counted_bytes};
@@ -103,6 +103,10 @@ pub fn run(sources: &Sources) -> anyhow::Result<()> {
     let mut server = Server::new(store, Clock::real());
     server.tls = tls;
     let server = Arc::new(server);
+    if let Err(error) = load_users_at_start(&server, &table) {
+        tracing::error!("{error}");
+        bail!(error);
+    }
     own_data_directory(&server)?;
     let served = serve(&server, Arc::new(table), bound, level, supervision);
     drop(pid_file);

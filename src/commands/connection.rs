@@ -9,7 +9,7 @@ use crate::acl::DEFAULT_USER;
 use crate::client::ReplyMode;
 use crate::db::DbIndex;
 use crate::server::REDIS_VERSION;
-use crate::spec::{AclCategories, CmdError, Flags, Group, Secrets};
+use crate::spec::{AclCategories, CmdError, Databases, Flags, Group, Secrets};
 use crate::util::num;
 
 use super::client::{name_error, set_name};
@@ -108,6 +108,7 @@ pub const COMMANDS: &[Command] = &[
         select,
     )
     .acl(AclCategories::CONNECTION)
+    .databases(Databases::Named(&[1]))
     .docs(
         Group::Connection,
         "1.0.0",

@@ -11,7 +11,8 @@ use crate::db::notice::EventClass;
 use crate::db::usage::{Measure, Stamp};
 use crate::db::{Access, DbIndex, Lookup, PREFETCH_KEYS_MAX};
 use crate::ds::entry::{Entry, EntryRef, NewValue, ValueRef};
-use crate::spec::{AclCategories, Args, CmdError, Flags, Group, KeyFlags, KeySpec};
+use crate::resp::parse::Argv;
+use crate::spec::{AclCategories, Args, CmdError, Databases, Flags, Group, KeyFlags, KeySpec};
 use crate::value::{self, Encoding, Type};
 
 use super::{CmdResult, Command, Ctx, Next, command, container, help};
@@ -31,6 +32,7 @@ pub const COMMANDS: &[Command] = &[
     command("copy", -3, Flags::DENYOOM.and(Flags::WRITE), copy)
         .acl(AclCategories::KEYSPACE)
         .keys(&[KeySpec::at(1, ACCESS_RO), KeySpec::at(2, UPDATE_OW)])
+        .databases(Databases::Also(copy_databases))
         .docs(
             Group::Generic,
             "6.2.0",
@@ -63,6 +65,7 @@ pub const COMMANDS: &[Command] = &[
     command("move", 3, Flags::FAST.and(Flags::WRITE), move_)
         .acl(AclCategories::KEYSPACE)
         .keys(&[KeySpec::at(1, MOVE_RW)])
+        .databases(Databases::Also(|_| vec![2]))
         .docs(
             Group::Generic,
             "1.0.0",
@@ -200,6 +203,23 @@ const IS_LFU: CmdError = CmdError::text(
 
 const NOT_INT32: CmdError =
     CmdError::text("ERR value is out of range, value must between -2147483648 and 2147483647");
+
+/// Where COPY's options name databases; none if they are not well-formed.
+fn copy_databases(argv: Argv<'_>) -> Vec<usize> {
+    let mut found = Vec::new();
+    let mut at = 3;
+    while let Some(option) = argv.get(at) {
+        if option.eq_ignore_ascii_case(b"REPLACE") {
+            at += 1;
+        } else if option.eq_ignore_ascii_case(b"DB") && at + 1 < argv.len() {
+            found.push(at + 1);
+            at += 2;
+        } else {
+            return Vec::new();
+        }
+    }
+    found
+}
 
 /// `COPY source destination [DB destination-db] [REPLACE]`
 fn copy(ctx: &mut Ctx<'_>) -> CmdResult {

@@ -23,6 +23,7 @@ use crate::value::{Encoding, Type};
 
 pub mod table;
 
+pub(crate) mod acl;
 mod bitmap;
 mod client;
 mod command;
@@ -55,6 +56,7 @@ mod timeout;
 mod transaction;
 mod zset;
 
+pub(crate) use acl::load_at_start as load_users_at_start;
 pub use table::{CommandTable, Registered};
 
 #[cfg(test)]
@@ -254,6 +256,7 @@ pub const FAMILIES: &[&[Command]] = &[
     scan::COMMANDS,
     connection::COMMANDS,
     client::COMMANDS,
+    acl::COMMANDS,
     server::COMMANDS,
     memory::COMMANDS,
     persistence::COMMANDS,

@@ -12,7 +12,7 @@ use crate::client::ReplyMode;
 use crate::client::inbox::Push;
 use crate::client::subscriptions::Subject;
 use crate::resp::write::ReplyWriter;
-use crate::spec::{CmdError, Flags, Group, KeyFlags, KeySpec};
+use crate::spec::{Channels, CmdError, Flags, Group, KeyFlags, KeySpec};
 use crate::util::glob::glob_match;
 
 use super::{CmdResult, Command, Ctx, Next, c_text, command, container, help};
@@ -56,6 +56,7 @@ pub const COMMANDS: &[Command] = &[
         "O(N) in the number of patterns",
         "Subscribes to the channels that match patterns.",
     )
+    .channels(Channels::Patterns)
     .syntax("pattern:pattern*"),
     row(
         "publish",
@@ -66,6 +67,7 @@ pub const COMMANDS: &[Command] = &[
         "O(N+M) in the channel's subscribers and all patterns",
         "Sends a message to those who have subscribed to a channel.",
     )
+    .channels(Channels::First)
     .syntax("channel message"),
     row(
         "pubsub",
@@ -97,6 +99,7 @@ pub const COMMANDS: &[Command] = &[
         "Sends a message to those who have subscribed to a sharded channel.",
     )
     .keys(CHANNEL)
+    .channels(Channels::First)
     .syntax("shardchannel message"),
     row(
         "ssubscribe",
@@ -108,6 +111,7 @@ pub const COMMANDS: &[Command] = &[
         "Subscribes to sharded channels.",
     )
     .keys(CHANNELS)
+    .channels(Channels::All)
     .syntax("shardchannel*"),
     row(
         "subscribe",
@@ -118,6 +122,7 @@ pub const COMMANDS: &[Command] = &[
         "O(N) in the number of channels",
         "Subscribes to channels.",
     )
+    .channels(Channels::All)
     .syntax("channel*"),
     row(
         "sunsubscribe",

@@ -11,7 +11,7 @@
 use crate::config::ShutdownFlags;
 use crate::db::DbIndex;
 use crate::persist::state::JobKind;
-use crate::spec::{AclCategories, CmdError, Flags, Group};
+use crate::spec::{AclCategories, CmdError, Databases, Flags, Group};
 use crate::util::num;
 
 use super::{Chore, CmdResult, Command, Ctx, Next, command};
@@ -28,6 +28,7 @@ const ALL_SHARDS: &[&str] = &["request_policy:all_shards", "response_policy:all_
 pub const COMMANDS: &[Command] = &[
     command("flushall", -1, FLUSH, flushall)
         .acl(DANGEROUS_KEYSPACE)
+        .databases(Databases::All)
         .tips(ALL_SHARDS)
         .docs(
             Group::Server,
@@ -90,6 +91,7 @@ pub const COMMANDS: &[Command] = &[
         swapdb,
     )
     .acl(DANGEROUS_KEYSPACE)
+    .databases(Databases::Named(&[1, 2]))
     .docs(
         Group::Server,
         "4.0.0",

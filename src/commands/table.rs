@@ -4,8 +4,9 @@
 //! first and last bytes and compares one candidate, mostly; it allocates nothing.
 
 use super::{Command, FAMILIES};
+use crate::acl::{Catalog, CatalogEntry};
 use crate::resp::parse::Argv;
-use crate::spec::{Begin, Find};
+use crate::spec::{Begin, Find, Flags};
 
 /// A row with what follows from its place in the table.
 pub struct Registered {
@@ -28,6 +29,8 @@ pub struct CommandTable {
     slots: Vec<Option<(Box<[u8]>, u16)>>,
     /// By number, the index of the command, and of the subcommand that it is.
     places: Vec<(u16, Option<u16>)>,
+    /// What rules of users may name.
+    acl_catalog: Catalog,
 }
 
 /// What a lookup found.
@@ -60,6 +63,7 @@ impl CommandTable {
         }
         let mut table = CommandTable {
             places: places(&commands),
+            acl_catalog: acl_catalog(&commands),
             commands,
             slots: Vec::new(),
         };
@@ -130,6 +134,11 @@ impl CommandTable {
         &self.commands
     }
 
+    /// The commands as rules of users name them.
+    pub fn acl_catalog(&self) -> &Catalog {
+        &self.acl_catalog
+    }
+
     /// Full names by number.
     pub fn full_names(&self) -> Vec<&str> {
         let mut names = vec![""; self.places.len()];
@@ -166,6 +175,24 @@ fn places(commands: &[Registered]) -> Vec<(u16, Option<u16>)> {
         places.extend(subcommands.map(|(subcommand, _)| (index, Some(subcommand))));
     }
     places
+}
+
+fn acl_catalog(commands: &[Registered]) -> Catalog {
+    let entry = |command: &Registered, parent: Option<u16>| CatalogEntry {
+        full_name: command.full_name.as_str().into(),
+        categories: command.row.acl_categories(),
+        no_auth: command.row.flags.has(Flags::NO_AUTH),
+        is_hidden: command.row.flags.has(Flags::HIDDEN),
+        parent,
+        subcommands: command.subcommands.iter().map(|sub| sub.id).collect(),
+    };
+    // Numbers go up in this order.
+    let entries = commands.iter().flat_map(|command| {
+        let subcommands = command.subcommands.iter();
+        std::iter::once(entry(command, None))
+            .chain(subcommands.map(move |sub| entry(sub, Some(command.id))))
+    });
+    Catalog::new(entries.collect())
 }
 
 fn register(row: &'static Command, prefix: &str, next_id: &mut u16) -> Registered {

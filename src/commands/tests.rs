@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::commands::CommandTable;
+use crate::commands::{CommandTable, acl};
 use crate::config::{self, ConfigStore};
 use crate::db::{Access, DbIndex, Waiter};
 use crate::exec::Flow;
@@ -74,6 +74,7 @@ impl Test {
         let table = Arc::new(CommandTable::new(&store.config().rename_command).unwrap());
         let server = Server::on_disk(store, clock.clone(), Arc::new(disk));
         let server = Arc::new(server);
+        acl::load_at_start(&server, &table).unwrap();
         server.enter(Lifecycle::Running);
         // Every test is one of what is known of the sizes of values: see `Keyspace::check_sizes`.
         let keyspace = &server.keyspace;

@@ -575,6 +575,15 @@ impl FromValue for Vec<(Vec<u8>, Vec<u8>)> {
     }
 }
 
+impl FromValue for Vec<Vec<Vec<u8>>> {
+    fn from_value(value: &Value) -> Self {
+        match value {
+            Value::Lines(lines) => lines.clone(),
+            _ => Vec::new(),
+        }
+    }
+}
+
 impl FromValue for NotifyFlags {
     fn from_value(value: &Value) -> Self {
         let mut flags = NotifyFlags::default();

@@ -38,6 +38,6 @@ pub use sources::{ConfigError, Sources, Warning, load};
 pub use store::{Changes, ConfigStore};
 pub use table::{Directive, Status, directives, find, later};
 pub use typed::{
-    AppendFsync, Config, EnableCommand, Field, LogFormat, LogLevel, LogTimestampFormat,
-    RdbVersionCheck, Supervised, TlsAuthClients, TlsAuthClientsUser,
+    AclPubsubDefault, AppendFsync, Config, EnableCommand, Field, LogFormat, LogLevel,
+    LogTimestampFormat, RdbVersionCheck, Supervised, TlsAuthClients, TlsAuthClientsUser,
 };

@@ -389,18 +389,18 @@ const SECURITY: &[Directive] = &[
     row("rename-command", Kind::RenameCommand, "", Working)
         .file_only()
         .doc("Gives a command another name; an empty name takes it away."),
-    row("user", Kind::Lines, "", Later)
+    row("user", Kind::Lines, "", Working)
         .file_only()
-        .doc("Defines an ACL user."),
-    row("aclfile", ANY, "", Later)
+        .doc("Defines an ACL user: its name and its rules, as ACL LIST shows them."),
+    row("aclfile", ANY, "", Working)
         .immutable()
-        .doc("File of ACL users."),
-    row("acllog-max-len", int(0, MAX), "128", Later).doc("Entries kept in ACL LOG."),
+        .doc("File of ACL users, for ACL LOAD and ACL SAVE; then no `user` lines are allowed."),
+    row("acllog-max-len", int(0, MAX), "128", Working).doc("Entries kept in ACL LOG."),
     row(
         "acl-pubsub-default",
         Kind::Word(&["allchannels", "resetchannels"]),
         "resetchannels",
-        Later,
+        Working,
     )
     .doc("Channels that a new ACL user may use: `resetchannels` none, `allchannels` all."),
 ];

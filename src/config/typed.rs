@@ -77,6 +77,14 @@ fields! {
     Databases databases: u32 = "databases";
     /// Password of the default user; empty: none.
     RequirePass requirepass: Vec<u8> = "requirepass";
+    /// ACL users: their names and rules.
+    Users users: Vec<Vec<Vec<u8>>> = "user";
+    /// File of ACL users.
+    AclFile aclfile: Option<PathBuf> = "aclfile";
+    /// Entries kept in ACL LOG.
+    AclLogMaxLen acllog_max_len: u64 = "acllog-max-len";
+    /// Channels that a new ACL user may use.
+    AclPubsubDefault acl_pubsub_default: AclPubsubDefault = "acl-pubsub-default";
     /// Working directory.
     Dir dir: PathBuf = "dir";
     /// Run in the background, detached from the terminal.
@@ -424,6 +432,13 @@ choices! {
         CommonName = "CN",
         /// A URI among the other names.
         Uri = "URI",
+    }
+    /// Channels that a new ACL user may use.
+    AclPubsubDefault {
+        /// None.
+        ResetChannels = "resetchannels",
+        /// All.
+        AllChannels = "allchannels",
     }
     /// Who may use a dangerous feature.
     EnableCommand {

@@ -1,6 +1,6 @@
 //! The row of a command.
 
-use super::{AclCategories, Flags, KeySpec};
+use super::{AclCategories, Channels, Databases, Flags, KeySpec};
 use crate::resp::parse::Argv;
 
 /// One row of the command table. `H` is the handler's type, chosen by `commands`.
@@ -20,6 +20,10 @@ pub struct Command<H: 'static> {
     pub acl: AclCategories,
     /// Where its keys are.
     pub keys: &'static [KeySpec],
+    /// Which arguments are channels.
+    pub channels: Channels,
+    /// Which databases it looks at.
+    pub databases: Databases,
     /// Whether a request may touch keys that its specs do not find, so that it needs the exclusive
     /// path; `None`: never.
     pub exclusive_if: Option<fn(Argv<'_>) -> bool>,
@@ -56,6 +60,8 @@ pub enum Secrets {
     None,
     /// All but the name.
     All,
+    /// All from this one on.
+    From(usize),
     /// So many after each of these words. What might be such a word is taken for it: rather too much
     /// is hidden than too little.
     After(&'static [(&'static str, usize)]),
@@ -67,6 +73,7 @@ impl Secrets {
         match self {
             Secrets::None => false,
             Secrets::All => at > 0,
+            Secrets::From(first) => at >= first,
             Secrets::After(words) => words.iter().any(|&(word, count)| {
                 (at.saturating_sub(count).max(1)..at).any(|before| {
                     let before = argv.get(before);
@@ -171,6 +178,8 @@ impl<H> Command<H> {
             flags,
             acl: AclCategories::NONE,
             keys: &[],
+            channels: Channels::None,
+            databases: Databases::Current,
             exclusive_if: None,
             element: None,
             script: None,
@@ -194,6 +203,18 @@ impl<H: Copy> Command<H> {
     /// Adds the key specs.
     pub const fn keys(mut self, keys: &'static [KeySpec]) -> Self {
         self.keys = keys;
+        self
+    }
+
+    /// Says which arguments are channels.
+    pub const fn channels(mut self, channels: Channels) -> Self {
+        self.channels = channels;
+        self
+    }
+
+    /// Says which databases it looks at.
+    pub const fn databases(mut self, databases: Databases) -> Self {
+        self.databases = databases;
         self
     }
 
@@ -283,6 +304,22 @@ impl<H> Command<H> {
             false => implied,
         };
         self.acl.and(implied)
+    }
+
+    /// Whether the database that it runs in is one of those that it looks at.
+    #[inline]
+    pub fn uses_current_database(&self) -> bool {
+        const BY_CATEGORY: AclCategories = AclCategories::KEYSPACE
+            .and(AclCategories::READ)
+            .and(AclCategories::WRITE);
+        match self.databases {
+            Databases::Named(_) | Databases::All => false,
+            Databases::Current | Databases::Also(_) => {
+                self.flags.any(Flags::READONLY.and(Flags::WRITE))
+                    || self.acl_categories().any(BY_CATEGORY)
+                    || self.keys.iter().any(KeySpec::is_key)
+            }
+        }
     }
 
     /// True when `argc` (names included) fits the arity.

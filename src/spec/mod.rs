@@ -13,6 +13,7 @@ pub mod error;
 pub mod flags;
 pub mod keys;
 pub mod limits;
+pub mod scope;
 pub mod syntax;
 
 pub use args::Args;
@@ -20,3 +21,4 @@ pub use command::{Command, Docs, Group, ScriptCode, Secrets};
 pub use error::CmdError;
 pub use flags::{AclCategories, Flags};
 pub use keys::{Begin, Find, Finder, KeyFlags, KeySpec};
+pub use scope::{Channels, Databases};

@@ -10,5 +10,6 @@ pub mod files;
 pub mod local_time;
 pub mod lua;
 pub mod process;
+pub mod random;
 pub mod title;
 pub mod tsc;

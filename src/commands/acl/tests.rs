@@ -1,0 +1,1 @@
+//! ACL, through sessions.
