@@ -28,7 +28,7 @@ fn entries(client: &mut Client, kind: &str) -> Vec<Entry> {
         let [_, at, value, args, addr, name] = entry.items() else {
             panic!("{entry:?}")
         };
-        assert!(at.int() > 1_700_000_000 && addr.text().starts_with("127.0.0.1:"));
+        assert!(at.int() > 1_700_000_000 && !addr.bytes().is_empty());
         let args = args.items().iter().map(|arg| arg.bytes().to_vec());
         (value.int(), args.collect(), name.bytes().to_vec())
     });
@@ -57,8 +57,6 @@ fn requests() -> Vec<Vec<Vec<u8>>> {
         "AUTH wrong",
         "AUTH nobody wrong",
         "CONFIG SET maxmemory 0 requirepass pw",
-        "CONFIG SET masteruser me primaryauth secret",
-        "CONFIG SET masteruser x nosuch 1",
         "ACL SETUSER u on >pw",
         "ACL WHOAMI",
         "MULTI",
@@ -267,15 +265,15 @@ fn the_audit_log_is_written_while_the_server_runs_and_can_be_moved_away() {
     client.cmd(&["AUTH", "secret"]);
     client.cmd(&["CONFIG", "SET", "timeout", "0"]);
     client.cmd(&["SET", "k", "not shown"]);
-    let lines = |file: &str, count: usize| {
-        let what = format!("{count} lines in {file}");
-        eventually(&what, || {
-            let lines = audit_lines(&server, file);
+    // Others have asked whether the server is there.
+    let is_ping = |line: &serde_json::Value| line["command"] == "ping";
+    let lines_of = |file: &str, count: usize| -> Vec<String> {
+        let lines = eventually(&format!("{count} lines in {file}"), || {
+            let mut lines = audit_lines(&server, file);
+            lines.retain(|line| !is_ping(line));
             (lines.len() >= count).then_some(lines)
-        })
-    };
-    let lines_of = |file: &str, count| -> Vec<String> {
-        let shown = lines(file, count).into_iter().map(|line| {
+        });
+        let shown = lines.into_iter().map(|line| {
             let text = |field: &str| line[field].as_str().unwrap().to_owned();
             assert!(text("address").starts_with("127.0.0.1:"));
             format!("{} {}", text("command"), text("outcome"))
@@ -283,8 +281,6 @@ fn the_audit_log_is_written_while_the_server_runs_and_can_be_moved_away() {
         shown.collect()
     };
     let shown = lines_of("audit.log", 4);
-    // Others may have logged in before, to see whether the server is there.
-    let shown = &shown[shown.len() - 4..];
     assert_eq!(
         shown,
         ["get denied", "auth denied", "auth ok", "config|set ok"]

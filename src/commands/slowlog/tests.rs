@@ -292,16 +292,18 @@ fn a_reply_that_is_not_sent_has_no_bytes() {
 #[test]
 fn waiting_counts_where_the_command_waits() {
     let mut t = Test::new();
-    t.run("DEBUG SLEEP 0.02");
-    t.run("DEBUG SLEEP 0.005");
+    // So long does nothing take by chance.
+    t.run("CONFIG SET slowlog-log-slower-than 1000000");
+    t.run("DEBUG SLEEP 2");
+    t.run("DEBUG SLEEP 0.5");
     t.run("MULTI");
-    t.run("DEBUG SLEEP 0.03");
+    t.run("DEBUG SLEEP 3");
     t.run("EXEC");
     let slow = entries(&t, "slow");
     let sleeps: Vec<&str> = slow.iter().map(|(_, args, _)| &**args).collect();
-    assert_eq!(sleeps, ["DEBUG SLEEP 0.02", "DEBUG SLEEP 0.03"]);
-    for ((numbers, ..), least_us) in slow.iter().zip([19_900, 29_900]) {
-        assert!((least_us..1_000_000).contains(&numbers[2]), "{numbers:?}");
+    assert_eq!(sleeps, ["DEBUG SLEEP 2", "DEBUG SLEEP 3"]);
+    for ((numbers, ..), least_us) in slow.iter().zip([1_990_000, 2_990_000]) {
+        assert!((least_us..100_000_000).contains(&numbers[2]), "{numbers:?}");
     }
     t.run("CONFIG SET slowlog-log-slower-than 0");
     t.run("SAVE").is("+OK");
@@ -311,7 +313,7 @@ fn waiting_counts_where_the_command_waits() {
 
 #[test]
 fn only_what_exceeds_a_bound_is_logged() {
-    let mut t = Test::new();
+    let mut t = Test::with(&["--slowlog-log-slower-than", "-1"]);
     t.run("CONFIG SET commandlog-request-larger-than 100 commandlog-reply-larger-than 100");
     // 100 bytes as a request, and 99.
     t.run(&format!("SET k {}", "x".repeat(73)));

@@ -403,14 +403,12 @@ impl<'a> Log<'a> {
             false => file.give_room_back(),
         }
         let events = write_events(self.shared.sync.is_busy(), pen.is_disk_busy);
-        let (figures, oplog) = (&self.shared.figures, self.oplog);
-        let result = oplog
-            .spikes
-            .measure(events, || write_all(&*file.incr.file, &pen.out));
-        let Err(failed) = result else {
+        let write = || write_all(&*file.incr.file, &pen.out);
+        let figures = &self.shared.figures;
+        let Err(failed) = self.oplog.spikes.measure(events, write) else {
             file.grow(pen.out.len());
-            oplog.note_merged(emptied(&mut pen.out));
-            oplog.publish_written(pen.merge.last_seq());
+            self.oplog.note_merged(emptied(&mut pen.out));
+            self.oplog.publish_written(pen.merge.last_seq());
             figures.unwritten_bytes.store(0, Ordering::Relaxed);
             if figures.write_errno.swap(0, Ordering::Relaxed) != 0 {
                 figures.errno.store(0, Ordering::Relaxed);
