@@ -28,7 +28,13 @@ fn entries(client: &mut Client, kind: &str) -> Vec<Entry> {
         let [_, at, value, args, addr, name] = entry.items() else {
             panic!("{entry:?}")
         };
-        assert!(at.int() > 1_700_000_000 && !addr.bytes().is_empty());
+        assert!(at.int() > 1_700_000_000, "{entry:?}");
+        // Valkey logs what its interpreter of scripts asks at the start: that comes from nowhere.
+        let addr = addr.text();
+        assert!(
+            addr.is_empty() || addr.starts_with("127.0.0.1:"),
+            "{entry:?}"
+        );
         let args = args.items().iter().map(|arg| arg.bytes().to_vec());
         (value.int(), args.collect(), name.bytes().to_vec())
     });
