@@ -62,7 +62,7 @@ impl Compiled {
         });
         let keys = masked().flat_map(|(at, selector)| {
             let patterns = selector.keys.iter();
-            patterns.map(move |known| (at, &*known.pattern, known.access))
+            patterns.map(move |(pattern, access)| (at, &**pattern, *access))
         });
         let channels = masked().flat_map(|(at, selector)| {
             let patterns = selector.channels.iter();
