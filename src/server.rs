@@ -24,6 +24,7 @@ use crate::tls::Tls;
 use crate::tracking::Tracking;
 use crate::util::clock::Clock;
 use crate::util::rng;
+use crate::util::seldom::Seldom;
 
 pub mod attempts;
 pub mod audit;
@@ -101,6 +102,8 @@ pub struct Server {
     pub started_at_ms: u64,
     /// Memory in use when the server had started, bytes.
     pub memory_startup_bytes: AtomicU64,
+    /// Lines of the log about HTTP.
+    pub http_log: Seldom,
     config_store: Mutex<ConfigStore>,
     /// Held by a CONFIG SET, which may wait: whoever reads directives does not.
     config_changes: Mutex<()>,
@@ -110,6 +113,9 @@ pub struct Server {
     lifecycle: AtomicU8,
     lifecycle_changed: Notify,
 }
+
+/// Time between two lines of the log about HTTP, milliseconds: whoever sends it might do so for ever.
+const HTTP_LOG_MS: u64 = 60_000;
 
 /// The real one; in tests one in memory, so that none of them writes files by chance.
 #[cfg(not(test))]
@@ -121,6 +127,14 @@ fn disk(_: &Config) -> Arc<dyn Disk> {
 fn disk(config: &Config) -> Arc<dyn Disk> {
     let dir = config.dir.to_str().unwrap_or_default();
     Arc::new(crate::persist::disk::fake::FakeDisk::new(dir))
+}
+
+/// The hash function of the keyspace, which decides about the order of SCAN.
+fn key_hash(config: &Config) -> KeyHash {
+    match config.hash_seed.as_bytes() {
+        [] => KeyHash::process(HashFunction::Fast),
+        seed => KeyHash::with_seed(HashFunction::Fast, KeyHash::seed_of(seed)),
+    }
 }
 
 fn defrag_settings(config: &Config) -> defrag::Settings {
@@ -179,11 +193,7 @@ impl Server {
         let tracking = Arc::new(Tracking::new(clients.clone()));
         let event_channels = Arc::new(EventChannels::default());
         let server = Server {
-            keyspace: Keyspace::new(
-                shards,
-                config.databases,
-                KeyHash::process(HashFunction::Fast),
-            ),
+            keyspace: Keyspace::new(shards, config.databases, key_hash(&config)),
             acl: Arc::default(),
             attempts: Attempts::default(),
             audit: Audit::default(),
@@ -202,6 +212,7 @@ impl Server {
             started_at_ms: clock.unix_ms(),
             memory_startup_bytes: AtomicU64::new(0),
             clock,
+            http_log: Seldom::new(HTTP_LOG_MS),
             config_store: Mutex::new(store),
             config_changes: Mutex::new(()),
             config: RwLock::new(config.clone()),

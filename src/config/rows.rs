@@ -337,9 +337,9 @@ const THE_PROCESS: &[Directive] = &[
     row("availability-zone", ANY, "", Working)
         .doc("Name of the zone that the server runs in, shown to clients."),
     row("locale-collate", ANY, "", Later).doc("Locale that Lua and SORT compare strings in."),
-    row("hash-seed", ANY, "", Later).immutable().doc(
-        "Seed of the hash function, for the same SCAN order on several servers; empty \
-         takes one by chance.",
+    row("hash-seed", ANY, "", Working).immutable().doc(
+        "Seed of the hash function, for the same SCAN order and cursors on several servers; empty \
+         takes one by chance, which nobody can prepare keys for.",
     ),
     row("loadmodule", Kind::Lines, "", Later)
         .file_only()

@@ -98,6 +98,8 @@ fields! {
     AclLogMaxLen acllog_max_len: u64 = "acllog-max-len";
     /// Channels that a new ACL user may use.
     AclPubsubDefault acl_pubsub_default: AclPubsubDefault = "acl-pubsub-default";
+    /// Seed of the hash function; empty: by chance.
+    HashSeed hash_seed: String = "hash-seed";
     /// Working directory.
     Dir dir: PathBuf = "dir";
     /// Run in the background, detached from the terminal.

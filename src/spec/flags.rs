@@ -45,6 +45,16 @@ macro_rules! bit_set {
             }
         }
 
+        // No two names share a bit.
+        const _: () = {
+            let mut seen: $int = 0;
+            $(
+                assert!(seen & (1 << $bit) == 0, "two flags have the same bit");
+                seen |= 1 << $bit;
+            )*
+            let _ = seen;
+        };
+
         impl std::ops::BitOr for $set {
             type Output = $set;
             fn bitor(self, other: $set) -> $set {
