@@ -294,7 +294,12 @@ fn wrong_users_of_the_configuration_end_the_start() {
         let mut config = crate::config::Config::default();
         let line = |user: &&str| user.split(' ').map(|word| word.into()).collect();
         config.users = users.iter().map(line).collect();
-        super::check_users(&config, &table)
+        let world = crate::acl::World {
+            catalog: table.acl_catalog(),
+            databases: 16,
+            all_channels: false,
+        };
+        super::load(&crate::acl::Acl::default(), &config, world)
     };
     assert_eq!(check(&["a on +get", "b off"]), Ok(()));
     for (users, error) in [
