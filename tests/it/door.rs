@@ -264,6 +264,38 @@ fn a_request_that_does_not_go_on_ends_its_client() {
     assert_eq!(blocked.read().0, PONG);
 }
 
+#[test]
+fn before_the_password_a_request_as_a_whole_is_small() {
+    if is_stand_in() {
+        return;
+    }
+    let server = Server::kivi(&["--requirepass", "secret"]);
+    let argument = [&b"$16384\r\n"[..], &[b'x'; 16_384], b"\r\n"].concat();
+    let auth = [&b"*3\r\n$4\r\nAUTH\r\n"[..], &argument, &argument].concat();
+    let mut client = greeted(&server, &auth);
+    let wrong = b"-WRONGPASS invalid username-password pair or user is disabled.\r\n";
+    assert_eq!(client.read().0, wrong);
+    client.send(&[&b"*10\r\n"[..], &argument.repeat(3)].concat());
+    let said = client.read_to_close().expect("closed");
+    assert_eq!(
+        show(&said),
+        show(b"-ERR Protocol error: unauthenticated bulk length\r\n")
+    );
+    let mut client = greeted(&server, &[b'x'; 40_000]);
+    let said = client.read_to_close().expect("closed");
+    assert_eq!(
+        show(&said),
+        show(b"-ERR Protocol error: too big inline request\r\n")
+    );
+    // With it, it may be large.
+    let mut client = greeted(&server, b"AUTH secret\r\n");
+    client.send(&[&b"*10\r\n$3\r\nDEL\r\n"[..], &argument.repeat(9)].concat());
+    assert_eq!(
+        [client.read().0.0, client.read().0.0],
+        [&b"+OK\r\n"[..], b":0\r\n"]
+    );
+}
+
 /// The target of issue 9: 200 connections that send without reading, before they log in.
 #[test]
 fn strangers_that_never_read_cost_little() {
@@ -272,16 +304,13 @@ fn strangers_that_never_read_cost_little() {
     let mut server = Server::kivi(&["--requirepass", "secret"]);
     server.assert_alive();
     let before = server.rss_bytes();
+    // Replies that nobody takes, and requests that do not end: as large as they may be.
+    let argument = [&b"$16384\r\n"[..], &[b'x'; 16_384], b"\r\n"].concat();
     let requests = [
         b"*1\r\n$4\r\nPING\r\n".repeat(20_000),
         b"PING\r\n".repeat(40_000),
-        [
-            &b"*2\r\n$4\r\nAUTH\r\n$16000\r\n"[..],
-            &[b'x'; 16_000],
-            b"\r\n",
-        ]
-        .concat()
-        .repeat(20),
+        [&b"*10\r\n"[..], &argument, &argument].concat(),
+        vec![b'x'; 33 * 1024],
     ];
     let mut strangers = Vec::new();
     for number in 0..STRANGERS {
@@ -289,11 +318,16 @@ fn strangers_that_never_read_cost_little() {
         let mut stream = TcpStream::connect(address).expect("connecting");
         stream.set_nonblocking(true).expect("nonblocking");
         let bytes = &requests[number % requests.len()];
-        // As much as the server and the system take.
+        // Requests that have an end are repeated as long as somebody takes them.
+        let repeats = number % requests.len() < 2;
         let mut sent = 0;
-        while let Ok(count @ 1..) = stream.write(&bytes[sent % bytes.len()..]) {
-            sent += count;
+        while repeats || sent < bytes.len() {
+            match stream.write(&bytes[sent % bytes.len()..]) {
+                Ok(count @ 1..) => sent += count,
+                _ => break,
+            }
         }
+        assert!(sent >= bytes.len(), "{sent} of {}", bytes.len());
         strangers.push(stream);
     }
     // Until nothing more is taken from anybody.
@@ -301,11 +335,11 @@ fn strangers_that_never_read_cost_little() {
     eventually("the server to stop reading", || {
         let mut is_quiet = true;
         for (number, stream) in strangers.iter_mut().enumerate() {
-            let bytes = &requests[number % requests.len()];
-            is_quiet &= stream.write(bytes).is_err();
+            let which = number % requests.len();
+            is_quiet &= which > 1 || stream.write(&requests[which]).is_err();
         }
         quiet = if is_quiet { quiet + 1 } else { 0 };
-        (quiet > 50).then_some(())
+        (quiet > 20).then_some(())
     });
     let grown = server.rss_bytes().saturating_sub(before);
     eprintln!("{STRANGERS} strangers cost {} KB", grown >> 10);
