@@ -13,7 +13,8 @@ use socket2::SockRef;
 
 use crate::client::{Client, Reply, is_close, show};
 use crate::harness::{
-    Launch, PATIENCE, Server, eventually, is_stand_in, kivi_binary, kivi_to_end, needs, run_tool,
+    Launch, PATIENCE, Server, eventually, free_port, is_stand_in, kivi_binary, kivi_to_end, needs,
+    python, run_tool,
 };
 
 const PONG: &[u8] = b"+PONG\r\n";
@@ -163,6 +164,96 @@ fn who_is_local_is_judged_by_what_the_proxy_says() {
         "{}",
         show(&said.0)
     );
+}
+
+/// On a port with TLS the header comes before the handshake, in the clear.
+#[test]
+fn a_proxy_speaks_before_the_handshake() {
+    let Some(python) = python() else {
+        return;
+    };
+    let data = concat!(env!("CARGO_MANIFEST_DIR"), "/src/tls/testdata");
+    let (cert, key) = (format!("{data}/server.crt"), format!("{data}/server.key"));
+    let server = Server::kivi(&[
+        "--tls-cert-file",
+        &cert,
+        "--tls-key-file",
+        &key,
+        "--tls-auth-clients",
+        "no",
+    ]);
+    let mut control = server.connect();
+    let tls_port = free_port().to_string();
+    set(&mut control, "tls-port", &tls_port);
+    set(&mut control, "protected-mode", "no");
+    set(&mut control, "proxy-protocol-trusted", "127.0.0.1");
+    let script = "import socket, ssl, sys\n\
+        context = ssl.create_default_context()\n\
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE\n\
+        raw = socket.create_connection(('127.0.0.1', int(sys.argv[1])), timeout=30)\n\
+        raw.sendall(sys.stdin.buffer.read())\n\
+        secured = context.wrap_socket(raw)\n\
+        secured.sendall(b'CLIENT INFO\\r\\n')\n\
+        print(secured.recv(4096).decode())\n";
+    for header in [LINE.to_vec(), binary_header([203, 0, 113, 7], 4000)] {
+        let output = run_tool(&python, &["-c", script, &tls_port], &[], &header);
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        let is_right = said.contains(" addr=203.0.113.7:4000 laddr=198.51.100.1:6379 ");
+        assert!(is_right, "{said} {output:?}");
+    }
+    // Without one there is no handshake either.
+    let output = run_tool(&python, &["-c", script, &tls_port], &[], b"");
+    assert!(!output.status.success(), "{output:?}");
+}
+
+/// As Valkey sees it: that the user `default` is off is no protection while it needs no password.
+#[test]
+fn protected_mode_asks_whether_the_default_user_has_a_password() {
+    protected(&Server::kivi(&["--bind", "*"]));
+    if let Some(valkey) = Server::valkey(&["--bind", "*"]) {
+        protected(&valkey);
+    }
+}
+
+fn protected(server: &Server) {
+    let Some(address) = address_of_this_machine() else {
+        return eprintln!("skipped: this machine has no address but loopback");
+    };
+    let mut control = server.connect();
+    let rules: &[(&[&str], bool)] = &[
+        (&[], false),
+        (&["off"], false),
+        (&["on", "resetpass"], true),
+        (&["nopass"], false),
+        (&[">secret"], true),
+        (&["off"], true),
+        (&["on", "nopass", "-@all", "resetkeys"], false),
+    ];
+    assert_eq!(
+        control.raw(&[
+            "ACL", "SETUSER", "root", "on", "nopass", "~*", "&*", "+@all"
+        ]),
+        b"+OK\r\n"
+    );
+    assert_eq!(control.raw(&["AUTH", "root", ""]), b"+OK\r\n");
+    for (rule, admitted) in rules {
+        let argv = [&["ACL", "SETUSER", "default"], *rule].concat();
+        assert_eq!(control.raw(&argv), b"+OK\r\n");
+        let mut stranger = Client::tcp((address, server.port)).expect("connecting");
+        stranger.set_read_timeout(PATIENCE);
+        let said = match stranger.try_raw(&["AUTH", "root", ""]) {
+            Ok(reply) => reply.0,
+            Err(error) => error.to_string().into_bytes(),
+        };
+        let is_admitted = said == b"+OK\r\n";
+        assert_eq!(
+            is_admitted,
+            *admitted,
+            "{} {rule:?}: {}",
+            server.name,
+            show(&said)
+        );
+    }
 }
 
 /// An address of this machine that is not loopback. Connecting a UDP socket sends nothing.
