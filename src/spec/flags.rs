@@ -109,7 +109,7 @@ bit_set! {
         /// Runs a script (EVAL, FCALL): what it locks is decided when the script is known.
         RUNS_SCRIPT = 19;
         /// Says who the client is (AUTH, HELLO): always in the audit log.
-        LOGS_IN = 22;
+        LOGS_IN = 21;
         /// Need not have keys although there are key specs (EVAL).
         NO_MANDATORY_KEYS = 20;
         /// Refused unless `enable-module-command` allows it.
