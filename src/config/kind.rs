@@ -122,6 +122,14 @@ pub(super) enum Check {
     Ipv6,
 }
 
+impl Check {
+    /// Whether it has a word of its own for what may stand in a text.
+    pub(super) fn names_its_letters(self) -> bool {
+        use Check::*;
+        matches!(self, HostName | NodeName | AnnounceIp | Ipv4 | Ipv6)
+    }
+}
+
 /// What parsing a value may depend on besides its text.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Context<'a> {

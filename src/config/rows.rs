@@ -399,6 +399,7 @@ const SECURITY: &[Directive] = &[
         .doc("Gives a command another name; an empty name takes it away."),
     row("user", Kind::Lines, "", Working)
         .file_only()
+        .rewritten()
         .doc("Defines an ACL user: its name and its rules, as ACL LIST shows them."),
     row("aclfile", ANY, "", Working)
         .immutable()

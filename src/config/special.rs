@@ -27,6 +27,9 @@ pub(super) fn bind(words: &[Vec<u8>]) -> Result<Value, Reason> {
     if words.len() > BIND_ADDRESSES_MAX {
         return Err("Too many bind addresses specified.".into());
     }
+    if words.iter().any(|word| has_control(word)) {
+        return Err(CONTROL.into());
+    }
     Ok(Value::Words(
         words
             .iter()
@@ -284,6 +287,9 @@ pub(super) fn dir(arg: &[u8], cwd: &Path) -> Result<Value, Reason> {
     if arg.is_empty() {
         return Err("dir can't be empty".into());
     }
+    if has_control(arg) {
+        return Err(CONTROL.into());
+    }
     let path = cwd.join(std::ffi::OsStr::from_bytes(arg));
     let path = path.canonicalize().map_err(|error| os_text(&error))?;
     match path.is_dir() {
@@ -306,6 +312,8 @@ pub(super) fn text(arg: &[u8], check: Check, name: &str) -> Result<Value, Reason
     let wrong: Option<Reason> = match check {
         Check::Secret => None,
         _ if arg.contains(&0) => Some("argument must not contain a NUL byte".into()),
+        // Some are shown on lines of their own (INFO, the log), which an end of a line would forge.
+        _ if has_control(arg) && !check.names_its_letters() => Some(CONTROL.into()),
         Check::Any => None,
         Check::NotEmpty | Check::FileName if arg.is_empty() => {
             Some(format!("{name} can't be empty").into())
@@ -330,6 +338,13 @@ pub(super) fn text(arg: &[u8], check: Check, name: &str) -> Result<Value, Reason
         Some(reason) => Err(reason),
         None => Ok(Value::Text(arg.to_vec())),
     }
+}
+
+/// Said of a text that could be taken for several lines, or moves a terminal's cursor.
+const CONTROL: &str = "argument must not contain control characters";
+
+fn has_control(arg: &[u8]) -> bool {
+    arg.iter().any(u8::is_ascii_control)
 }
 
 /// Whether a cluster node may announce this byte: none that the nodes file uses as a mark.

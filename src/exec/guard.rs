@@ -106,3 +106,6 @@ impl Exec {
 pub(super) fn may_change_rights(command: &Registered) -> bool {
     command.row.flags.has(Flags::ADMIN)
 }
+
+#[cfg(test)]
+mod tests;

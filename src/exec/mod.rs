@@ -42,6 +42,7 @@ mod hot;
 pub mod load;
 pub mod memory;
 pub mod replay;
+mod responses;
 mod script;
 pub mod session;
 mod transaction;
@@ -49,6 +50,7 @@ pub mod trial;
 mod unusual;
 
 use cached::Cached;
+pub use responses::Late;
 use unusual::{Bounds, Ran, Told};
 
 /// Fewest commands in a batch for which prefetching pays.
@@ -92,6 +94,8 @@ pub enum Flow {
     Wait(Wait),
     /// Replied, but everybody waits so long first.
     Sleep(Duration),
+    /// Replied, but the client waits so long first.
+    Delay(Duration),
     /// No reply yet: have this done, see [`Exec::start_chore`].
     Chore(Chore),
     /// No reply yet: wait until this has an outcome, see [`Exec::end_wait`].
@@ -128,6 +132,8 @@ pub struct Moment {
     tick: u64,
     /// When its requests could be read, in ticks.
     ready_tick: u64,
+    /// Its replies wait for something: whom they are counted for then.
+    late: Option<Late>,
     executed: SmallVec<[(u16, bool, u64); 32]>,
     changes: u64,
     prefetched: u64,
@@ -158,22 +164,6 @@ impl Moment {
     /// The batch's moment, Unix time in milliseconds.
     pub fn now_ms(&self) -> u64 {
         self.now_ms
-    }
-
-    /// When it began, in ticks.
-    pub fn started_tick(&self) -> u64 {
-        self.tick
-    }
-
-    /// When its requests could be read, in ticks: those who sent them have been waiting since.
-    pub fn ready_tick(&self) -> u64 {
-        self.ready_tick
-    }
-
-    /// Says when its requests could be read, if that was before it began.
-    #[inline]
-    pub fn ready_since(&mut self, tick: u64) {
-        self.ready_tick = self.ready_tick.min(tick);
     }
 
     /// The last record of the log that came of it, 0 for none.
@@ -312,11 +302,11 @@ impl Exec {
         }
         let config = self.config();
         let track_latency = config.latency_tracking;
-        let responses = config.metrics_port != 0;
+        let is_watched = config.metrics_port != 0;
         drop(config);
         let mut local = self.worker.lock();
-        if responses {
-            count_responses(moment, &mut local);
+        if is_watched {
+            responses::count(moment, &mut local);
         }
         local.reads += (moment.net_in_bytes > 0) as u64;
         local.net_in_bytes += std::mem::take(&mut moment.net_in_bytes);
@@ -435,7 +425,7 @@ impl Exec {
                     Ok((flow, has_failed)) => {
                         failed = has_failed;
                         moment.tick = started;
-                        flow
+                        delayed(flow, client)
                     }
                     Err(flow) => {
                         client.reply = reply;
@@ -447,7 +437,7 @@ impl Exec {
             Err(error) => {
                 out.truncate(mark);
                 self.write_error(&error, out);
-                Flow::Done
+                delayed(Flow::Done, client)
             }
         };
         end_caching(Some(command), client);
@@ -522,8 +512,8 @@ impl Exec {
             Found::Unknown => {
                 return Err(self.refuse_unknown(admit::unknown(argv), client, out));
             }
-            Found::UnknownSubcommand(container) => {
-                let error = admit::unknown_subcommand(container, argv);
+            Found::UnknownSubcommand(_) => {
+                let error = admit::unknown_subcommand(argv);
                 return Err(self.refuse_unknown(error, client, out));
             }
         };
@@ -808,14 +798,6 @@ impl Drop for Exec {
     }
 }
 
-/// Counts how long those waited who sent the commands of a batch: for all of them until now.
-fn count_responses(moment: &Moment, local: &mut stats::Local) {
-    let ns = tsc::ticks_to_ns(tsc::ticks().saturating_sub(moment.ready_tick));
-    for run in moment.executed.chunk_by(|a, b| a.0 == b.0) {
-        local.responded(run[0].0, ns, run.len() as u64);
-    }
-}
-
 /// What became of a call.
 struct Called {
     result: Result<Next, CmdError>,
@@ -874,6 +856,16 @@ fn flow_of(next: Next) -> Flow {
         Next::Close => Flow::Close,
         Next::Sleep(duration) => Flow::Sleep(duration),
         Next::Chore(chore) => Flow::Chore(chore),
+    }
+}
+
+/// What is left to do after a command that may have tried a password.
+#[inline]
+fn delayed(flow: Flow, client: &mut Client) -> Flow {
+    let delay = std::mem::take(&mut client.penalty);
+    match flow == Flow::Done && !delay.is_zero() {
+        true => Flow::Delay(delay),
+        false => flow,
     }
 }
 
