@@ -541,6 +541,10 @@ const NOT_SET: &[(&str, &str)] = &[
         "Kivi also names Redis 8.6's policies in the error",
     ),
     ("cluster-blacklist-ttl", "Valkey takes negative times, too"),
+    (
+        "oom-score-adj",
+        "the folder that Valkey runs in has no /proc",
+    ),
     ("rdma-bind", "only a server built with RDMA knows it"),
 ];
 
