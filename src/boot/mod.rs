@@ -21,6 +21,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::client::Signal;
 use crate::commands::{CommandTable, load_users_at_start};
 use crate::config::{self, Config, ConfigStore, Sources, Supervised};
+use crate::ds::hash::KeyHash;
 use crate::exec::load::{self, NotLoaded};
 use crate::exec::memory::{Evictor, Slice};
 use crate::http;
@@ -71,6 +72,9 @@ pub fn run(sources: &Sources) -> anyhow::Result<()> {
     tsc::init();
     let (mut store, warnings) = config::load(sources)?;
     let config = store.config();
+    if !config.hash_seed.is_empty() && !KeyHash::seed_process(&config.hash_seed) {
+        bail!("hash-seed comes too late");
+    }
     let table = CommandTable::new(&config.rename_command).map_err(anyhow::Error::msg)?;
     std::env::set_current_dir(&config.dir)
         .with_context(|| format!("Can't chdir to '{}'", config.dir.display()))?;

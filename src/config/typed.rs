@@ -131,6 +131,8 @@ fields! {
     AofRewriteCpuList aof_rewrite_cpulist: String = "aof-rewrite-cpulist";
     /// Processors for writing a snapshot.
     BgsaveCpuList bgsave_cpulist: String = "bgsave-cpulist";
+    /// Text from which the secrets of hash functions are derived; empty: by chance.
+    HashSeed hash_seed: Vec<u8> = "hash-seed";
     /// Whether and how the kernel's choice of victims is influenced.
     OomScoreAdj oom_score_adj: OomScoreAdj = "oom-score-adj";
     /// How, for a primary, a replica, a child.
