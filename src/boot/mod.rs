@@ -21,7 +21,6 @@ use tokio::sync::{mpsc, oneshot};
 use crate::client::Signal;
 use crate::commands::{CommandTable, load_users_at_start};
 use crate::config::{self, Config, ConfigStore, Sources, Supervised};
-use crate::ds::hash::KeyHash;
 use crate::exec::load::{self, NotLoaded};
 use crate::exec::memory::{Evictor, Slice};
 use crate::http;
@@ -72,9 +71,6 @@ pub fn run(sources: &Sources) -> anyhow::Result<()> {
     tsc::init();
     let (mut store, warnings) = config::load(sources)?;
     let config = store.config();
-    if !config.hash_seed.is_empty() && !KeyHash::seed_process(&config.hash_seed) {
-        bail!("hash-seed comes too late");
-    }
     let table = CommandTable::new(&config.rename_command).map_err(anyhow::Error::msg)?;
     std::env::set_current_dir(&config.dir)
         .with_context(|| format!("Can't chdir to '{}'", config.dir.display()))?;
@@ -120,6 +116,7 @@ pub fn run(sources: &Sources) -> anyhow::Result<()> {
         bail!(error);
     }
     own_data_directory(&server)?;
+    start_audit(&server)?;
     let table = Arc::new(table);
     crash::install(&server, &table, pid_file.0.clone());
     let bound = (bound, metrics_bound);
@@ -128,6 +125,7 @@ pub fn run(sources: &Sources) -> anyhow::Result<()> {
     if let Some(path) = &server.config().unixsocket {
         let _ = fs::remove_file(path);
     }
+    server.audit.stop();
     served?;
     tracing::info!("Kivi is now ready to exit, bye bye...");
     Ok(())
@@ -248,6 +246,18 @@ fn own_data_directory(server: &Server) -> anyhow::Result<()> {
     server.persist.own_dir(&config.dir).map_err(|error| {
         tracing::error!("{error}");
         error.into()
+    })
+}
+
+/// Begins the audit log, if there is to be one: before anybody is served.
+fn start_audit(server: &Server) -> anyhow::Result<()> {
+    let Some(path) = &server.config().audit_log_file else {
+        return Ok(());
+    };
+    server.audit.start(path).map_err(|error| {
+        let text = format!("Can't open the audit log {}: {error}", path.display());
+        tracing::error!("{text}");
+        anyhow::anyhow!(text)
     })
 }
 

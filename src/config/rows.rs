@@ -338,8 +338,8 @@ const THE_PROCESS: &[Directive] = &[
         .doc("Name of the zone that the server runs in, shown to clients."),
     row("locale-collate", ANY, "", Later).doc("Locale that Lua and SORT compare strings in."),
     row("hash-seed", ANY, "", Working).immutable().doc(
-        "Seed of the hash function, for the same SCAN order on several servers; empty \
-         takes one by chance. Who knows it can slow the server down with keys that collide.",
+        "Seed of the hash function, for the same SCAN order and cursors on several servers; empty \
+         takes one by chance, which nobody can prepare keys for.",
     ),
     row("loadmodule", Kind::Lines, "", Later)
         .file_only()
@@ -400,6 +400,7 @@ const SECURITY: &[Directive] = &[
         .doc("Gives a command another name; an empty name takes it away."),
     row("user", Kind::Lines, "", Working)
         .file_only()
+        .rewritten()
         .doc("Defines an ACL user: its name and its rules, as ACL LIST shows them."),
     row("aclfile", ANY, "", Working)
         .immutable()
@@ -412,6 +413,21 @@ const SECURITY: &[Directive] = &[
         Working,
     )
     .doc("Channels that a new ACL user may use: `resetchannels` none, `allchannels` all."),
+    row("audit-log-file", ANY, "", Working).immutable().doc(
+        "File of the audit log, a line of JSON for each command that is logged; empty writes \
+         none.",
+    ),
+    row(
+        "audit-log-categories",
+        Kind::AclCategories,
+        "@admin @dangerous",
+        Working,
+    )
+    .protected()
+    .doc(
+        "ACL categories whose commands are in the audit log; logins and denied commands always \
+         are.",
+    ),
 ];
 
 const LIMITS: &[Directive] = &[

@@ -26,9 +26,6 @@ struct Secrets {
     sip: SipHasher13,
 }
 
-/// Those of this process.
-static SECRETS: OnceLock<Secrets> = OnceLock::new();
-
 /// A hash function with its secrets. Small and `Copy`: every table holds one.
 #[derive(Debug, Clone, Copy)]
 pub struct KeyHash {
@@ -39,6 +36,7 @@ pub struct KeyHash {
 impl KeyHash {
     /// The given function with this process's secrets: two calls agree on every key.
     pub fn process(function: HashFunction) -> Self {
+        static SECRETS: OnceLock<Secrets> = OnceLock::new();
         // RandomState is SipHash-1-3 under a key from the operating system: a generator of secrets
         // that needs no further dependency.
         let secrets = SECRETS.get_or_init(|| {
@@ -48,19 +46,8 @@ impl KeyHash {
         Self { secrets, function }
     }
 
-    /// Derives this process's secrets from a text, so that servers with the same one have their keys in
-    /// the same order. To be called before the first hash; false when it comes too late. Who knows the
-    /// text can prepare keys that collide.
-    pub fn seed_process(text: &[u8]) -> bool {
-        let seed = SipHasher13::new().hash(text);
-        let generator = SipHasher13::new_with_keys(seed, !seed);
-        SECRETS
-            .set(Secrets::draw(|counter| generator.hash(&counter.to_le_bytes())))
-            .is_ok()
-    }
-
-    /// The given function with secrets derived from `seed`, for tests and benches that must repeat
-    /// themselves. The secrets of every seed ever used are kept.
+    /// The given function with secrets derived from `seed`: for `hash-seed`, and for tests and benches
+    /// that must repeat themselves. The secrets of every seed ever used are kept.
     pub fn with_seed(function: HashFunction, seed: u64) -> Self {
         static SEEDED: Mutex<BTreeMap<u64, &'static Secrets>> = Mutex::new(BTreeMap::new());
         let mut seeded = SEEDED.lock().unwrap_or_else(PoisonError::into_inner);
@@ -70,6 +57,11 @@ impl KeyHash {
             Box::leak(Box::new(secrets))
         });
         Self { secrets, function }
+    }
+
+    /// The seed that a text stands for.
+    pub fn seed_of(text: &[u8]) -> u64 {
+        SipHasher13::new_with_keys(0, 0).hash(text)
     }
 
     /// The function in use.

@@ -12,9 +12,9 @@ use crate::client::{Client, Signal};
 use crate::config::TlsAuthClientsUser;
 use crate::tls::{self, NoIdentity};
 
-use super::listener;
 use super::tls::TlsStream;
 use super::worker::Worker;
+use super::{last_words, listener};
 
 /// How long a handshake may take.
 const HANDSHAKE_MAX: Duration = Duration::from_secs(30);
@@ -46,7 +46,7 @@ pub async fn welcome(stream: &mut TlsStream, client: &mut Client, worker: &Worke
     let server = &worker.exec.server;
     if listener::is_turned_away(server, &shared.endpoint) {
         listener::count_turned_away(server);
-        let _ = stream.try_write(listener::PROTECTED);
+        let _ = stream.try_write(last_words::PROTECTED);
         return false;
     }
     log_in(stream, client, worker);

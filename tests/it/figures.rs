@@ -11,12 +11,9 @@ use crate::harness::{Launch, Server, eventually};
 
 /// Sections, and fields, that Valkey has and Kivi has not.
 const MISSING: &[(&str, &str)] = &[
-    ("# TLS", "the section comes with TLS"),
     ("valkey_version", "Kivi is not Valkey: `kivi_version`"),
     ("valkey_release_stage", "the same"),
     ("module", "Lua is no module of Kivi's"),
-    ("acl_access_denied_tls_cert", "comes with TLS"),
-    ("acl_access_denied_db", "comes with ACL"),
 ];
 
 /// Those that Kivi has and Valkey has not.
@@ -432,6 +429,17 @@ fn threads_and_loops_tell_what_was_done() {
 const OWN_DIRECTIVES: &[(&str, &str)] = &[
     ("io-threads-do-reads", "Redis 7's: always so"),
     ("lua-memory-limit", "Lua's memory can be limited"),
+    (
+        "metrics-port",
+        "the port for metrics, health and the console",
+    ),
+    ("metrics-bind", "the same"),
+    ("console-enabled", "the same"),
+    ("unauthenticated-timeout", "how long strangers may stay"),
+    ("request-timeout", "how long a request may take to come"),
+    ("proxy-protocol-trusted", "proxies that are believed"),
+    ("audit-log-file", "a log of who did what"),
+    ("audit-log-categories", "the same"),
 ];
 
 /// Directives with another default, and how it comes.
