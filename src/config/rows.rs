@@ -292,7 +292,7 @@ const THE_PROCESS: &[Directive] = &[
         .doc("Cores for writing a snapshot."),
     row(
         "oom-score-adj",
-        Kind::Word(&["no", "yes", "relative", "absolute"]),
+        Kind::OomScoreAdj,
         "no",
         Working,
     )
