@@ -269,19 +269,6 @@ pub(super) fn config_lines(server: &Server, config: &Config) -> Vec<Vec<Vec<u8>>
     users.iter().map(line).collect()
 }
 
-/// Whether the users of a configuration could be made; for `--check-config`.
-///
-/// # Errors
-/// What is wrong with them.
-pub(crate) fn check_users(config: &Config, table: &CommandTable) -> Result<(), String> {
-    let world = World {
-        catalog: table.acl_catalog(),
-        databases: config.databases,
-        all_channels: config.acl_pubsub_default == AclPubsubDefault::AllChannels,
-    };
-    load(&Acl::default(), config, world)
-}
-
 /// `ACL SETUSER username [rule ...]`
 fn setuser(ctx: &mut Ctx<'_>) -> CmdResult {
     let name = ctx.args.bytes()?;

@@ -61,7 +61,7 @@ mod timeout;
 mod transaction;
 mod zset;
 
-pub(crate) use acl::{check_users, load_at_start as load_users_at_start};
+pub(crate) use acl::load_at_start as load_users_at_start;
 pub use table::{CommandTable, Registered};
 
 #[cfg(test)]

@@ -55,8 +55,7 @@ impl Cipher {
             "COMPLEMENTOFALL" | "NULL" | "eNULL" => is_null,
             "COMPLEMENTOFDEFAULT" => !self.is_default() && !is_null,
             "HIGH" => !is_null && self.bits >= 128,
-            "MEDIUM" | "LOW" | "3DES" | "RC4" | "RC2" | "IDEA" | "SEED" | "DES" | "MD5"
-            | "GOST" => false,
+            "MEDIUM" | "LOW" | "3DES" | "RC4" | "RC2" | "IDEA" | "SEED" | "DES" | "GOST" => false,
             "kRSA" => self.exchange == "RSA",
             "aRSA" => self.authentication == "RSA",
             "RSA" => self.exchange == "RSA" && self.authentication == "RSA",
@@ -91,7 +90,9 @@ impl Cipher {
             "CAMELLIA128" => self.encryption == "Camellia" && self.bits == 128,
             "CAMELLIA256" => self.encryption == "Camellia" && self.bits == 256,
             "CHACHA20" => self.encryption == "CHACHA20/POLY1305",
+            "FIPS" => matches!(self.encryption, "AES" | "AESGCM") && self.exchange != "SRP",
             "CBC" => matches!(self.encryption, "AES" | "Camellia"),
+            "MD5" => self.integrity == "MD5",
             "SHA" | "SHA1" => self.integrity == "SHA1",
             "SHA256" => self.integrity == "SHA256",
             "SHA384" => self.integrity == "SHA384",
@@ -159,6 +160,7 @@ fn evaluate(list: &str) -> Option<Vec<Cipher>> {
     let mut selection = Selection(ciphers.iter().map(|cipher| (*cipher, false)).collect());
     let mut rest = list;
     if let Some(more) = list.strip_prefix("DEFAULT") {
+        selection.apply(Kill, |cipher| !cipher.is_default());
         selection.apply(Add, Cipher::is_default);
         rest = more.strip_prefix(':').unwrap_or(more);
     }
@@ -179,10 +181,10 @@ fn evaluate(list: &str) -> Option<Vec<Cipher>> {
             }
             continue;
         }
-        let (rule, words) = match element.split_at(1) {
-            ("!", words) => (Kill, words),
-            ("-", words) => (Delete, words),
-            ("+", words) => (Order, words),
+        let (rule, words) = match element.as_bytes()[0] {
+            b'!' => (Kill, &element[1..]),
+            b'-' => (Delete, &element[1..]),
+            b'+' => (Order, &element[1..]),
             _ => (Add, element),
         };
         let words: Vec<&str> = words.split('+').collect();
@@ -262,6 +264,11 @@ pub(super) fn choose(
     } else {
         ciphers
     };
+    if list.starts_with("SUITEB") {
+        return Err(format!(
+            "Failed to configure ciphers: {ciphers}: Suite B is not here"
+        ));
+    }
     let chosen = evaluate(list).ok_or_else(|| format!("Failed to configure ciphers: {ciphers}"))?;
     let here = |cipher: &Cipher| {
         let found = HERE.iter().find(|(name, _)| *name == cipher.name);
