@@ -3,14 +3,16 @@
 
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
 
-use crate::commands::{CommandTable, check_users};
+use crate::commands::{CommandTable, load_users_at_start};
 use crate::config::{self, CheckAof, Ping, Sources};
 use crate::persist::aof;
 use crate::persist::rdb::check;
+use crate::server::Server;
 use crate::util::clock::Clock;
 
 use super::{compat, tls};
@@ -23,7 +25,8 @@ pub fn check_config(sources: &Sources) -> anyhow::Result<String> {
     std::env::set_current_dir(&config.dir)
         .with_context(|| format!("Can't chdir to '{}'", config.dir.display()))?;
     tls::at_start(&config)?;
-    check_users(&config, &table).map_err(anyhow::Error::msg)?;
+    let server = Arc::new(Server::new(store, Clock::real()));
+    load_users_at_start(&server, &table).map_err(anyhow::Error::msg)?;
     let mut report = String::new();
     for warning in warnings {
         report.push_str(&format!("warning: {}\n", warning.0));

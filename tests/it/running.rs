@@ -160,7 +160,7 @@ fn order(args: &[&str]) -> Vec<u8> {
     for number in 0..100 {
         client.cmd(&["SET", &format!("key:{number}"), "x"]);
     }
-    client.raw(&["SCAN", "0", "COUNT", "1000"])
+    client.raw(&["SCAN", "0", "COUNT", "1000"]).to_vec()
 }
 
 #[test]
