@@ -534,6 +534,10 @@ const NOT_SET: &[(&str, &str)] = &[
     ),
     ("maxclients", "needs what the machine allows"),
     ("dir", "both would write elsewhere"),
+    (
+        "oom-score-adj",
+        "the oracle's root has no /proc, so Valkey cannot set it",
+    ),
     ("requirepass", "the connection would have to log in"),
     ("activedefrag", "Debian's allocator cannot do it"),
     (
