@@ -5,7 +5,8 @@
 
 // Start order, signals, background threads, shutdown.
 pub mod boot;
-// Every task that owns a socket.
+// Every task that owns a client's socket; the one that owns those of browsers and monitoring.
+pub mod http;
 pub mod net;
 // The path of a command.
 pub mod exec;

@@ -20,6 +20,7 @@ fn main() -> ExitCode {
         }
         Ok(Invocation::CheckRdb(file)) => boot::check_rdb(&file),
         Ok(Invocation::CheckAof(check)) => boot::check_aof(check),
+        Ok(Invocation::CheckCompat(paths)) => boot::check_compat(&paths),
         Ok(Invocation::Ping(ping)) => boot::ping(&ping).map(|()| println!("PONG")),
         Ok(Invocation::Run(sources)) => boot::run(&sources),
     };

@@ -19,18 +19,21 @@ use crate::persist::disk::Disk;
 use crate::persist::disk::RealDisk;
 use crate::pubsub::PubSub;
 use crate::script::Scripts;
-use crate::stats::Stats;
+use crate::stats::{Stats, commandlog};
 use crate::tls::Tls;
 use crate::tracking::Tracking;
 use crate::util::clock::Clock;
 use crate::util::rng;
 
+pub mod audit;
 pub mod functions;
 pub mod monitor;
 mod observe;
 pub mod rewriting;
 pub mod saving;
+pub mod users;
 
+use audit::Audit;
 use monitor::Monitors;
 use observe::{EventChannels, Teller};
 
@@ -72,6 +75,8 @@ pub struct Server {
     /// What TLS is spoken with.
     pub tls: Tls,
     event_channels: Arc<EventChannels>,
+    /// Who has done what.
+    pub audit: Audit,
     /// Those who are shown every command.
     pub monitors: Monitors,
     /// CLIENT PAUSE.
@@ -127,6 +132,33 @@ fn defrag_settings(config: &Config) -> defrag::Settings {
     }
 }
 
+fn commandlog_settings(config: &Config) -> [(commandlog::Kind, commandlog::Settings); 3] {
+    let settings = |from, len_max| commandlog::Settings { from, len_max };
+    [
+        (
+            commandlog::Kind::Slow,
+            settings(
+                config.commandlog_slower_than_us,
+                config.commandlog_slow_max_len,
+            ),
+        ),
+        (
+            commandlog::Kind::LargeRequest,
+            settings(
+                config.commandlog_request_larger_than_bytes,
+                config.commandlog_large_request_max_len,
+            ),
+        ),
+        (
+            commandlog::Kind::LargeReply,
+            settings(
+                config.commandlog_reply_larger_than_bytes,
+                config.commandlog_large_reply_max_len,
+            ),
+        ),
+    ]
+}
+
 impl Server {
     /// A server with an empty dataset.
     pub fn new(store: ConfigStore, clock: Clock) -> Server {
@@ -149,6 +181,7 @@ impl Server {
                 KeyHash::process(HashFunction::Fast),
             ),
             acl: Arc::default(),
+            audit: Audit::default(),
             monitors: Monitors::new(clients.clone()),
             clients,
             pubsub: pubsub.clone(),
@@ -178,9 +211,17 @@ impl Server {
             channels: event_channels,
         };
         let _ = server.keyspace.observer.set(Box::new(teller));
+        server.watch_latency();
         server.acl.set_default_password(&config.requirepass);
         server.follow(&server.config_store.lock());
         server
+    }
+
+    /// Has the latency monitor hear of whatever takes long, wherever that is.
+    fn watch_latency(&self) {
+        let (latency, clock) = (self.stats.latency.clone(), self.clock.clone());
+        let note = move |event, ms| latency.note(event, ms, clock.unix_ms());
+        self.keyspace.spikes.listen(Box::new(note));
     }
 
     /// Copies into subsystems what they need of the configuration.
@@ -214,6 +255,12 @@ impl Server {
             pressure.wake();
         }
         self.keyspace.defrag.set(defrag_settings(&config));
+        self.keyspace
+            .spikes
+            .set_threshold_ms(config.latency_monitor_threshold_ms);
+        for (kind, settings) in commandlog_settings(&config) {
+            self.stats.commandlog.set(kind, settings);
+        }
         self.keyspace.lazyfree.set(
             config.lazyfree_lazy_eviction,
             config.lazyfree_lazy_expire,

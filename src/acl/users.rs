@@ -92,10 +92,16 @@ impl Login {
         &self.rights
     }
 
+    /// Whether something has changed since the last [`Login::renew`].
+    #[inline]
+    pub fn has_moved(&self) -> bool {
+        self.version != self.user.version.load(Ordering::Acquire)
+    }
+
     /// Takes over what has changed.
     #[inline]
     pub fn renew(&mut self) {
-        if self.version != self.user.version.load(Ordering::Acquire) {
+        if self.has_moved() {
             *self = Login::new(self.user.clone());
         }
     }

@@ -1,6 +1,6 @@
 //! What is done ten times a second whether anybody asks or not: rates are sampled, the memory's
-//! peak is noted, and clients that idle past `timeout` or let too many replies wait for too long
-//! are closed.
+//! peak is noted, and clients that idle past `timeout`, do not log in, leave a request unfinished or
+//! let too many replies wait for too long are closed.
 //!
 //! Clients are looked at in turns, all of them once in about a second, so that many cost no more at
 //! a time than few.
@@ -31,6 +31,9 @@ pub(super) fn tick(server: &Server) {
     sampler.sample(Metric::Commands, commands, now_ms);
     sampler.sample(Metric::NetIn, net_in, now_ms);
     sampler.sample(Metric::NetOut, net_out, now_ms);
+    let turns = server.stats.turns();
+    sampler.sample(Metric::Cycles, turns.count, now_ms);
+    sampler.sample_per(Metric::CycleUs, turns.us, turns.count, 1);
     let used_bytes = alloc::allocated_bytes();
     server.stats.note_memory(used_bytes, now_ms);
     note_startup(server, used_bytes, now_ms);
@@ -78,9 +81,9 @@ fn look_after_clients(server: &Server, now_ms: u64) {
         if client.has(Signal::Kill) {
             continue;
         }
-        if is_idle(&client, &config, now_ms) {
+        if let Some(why) = why_close(server, &client, &config, now_ms) {
             tracing::debug!(
-                "Closing idle client id={} addr={}",
+                "Closing {why} client id={} addr={}",
                 client.id,
                 client.endpoint.addr
             );
@@ -91,6 +94,40 @@ fn look_after_clients(server: &Server, now_ms: u64) {
     }
     server.stats.recent_input.note(input_max as u64, now_ms);
     server.stats.recent_output.note(output_max as u64, now_ms);
+}
+
+/// Why a client has had its time, if it has.
+fn why_close(
+    server: &Server,
+    client: &Shared,
+    config: &Config,
+    now_ms: u64,
+) -> Option<&'static str> {
+    if is_idle(client, config, now_ms) {
+        return Some("idle");
+    }
+    if is_stranger_for_long(server, client, config, now_ms) {
+        return Some("unauthenticated");
+    }
+    is_stuck(client, config, now_ms).then_some("stuck")
+}
+
+/// Has had to log in for longer than `unauthenticated-timeout`, and has not.
+fn is_stranger_for_long(server: &Server, client: &Shared, config: &Config, now_ms: u64) -> bool {
+    if client.authenticated.load(Ordering::Relaxed) || !server.acl.must_log_in() {
+        client.stranger_since_ms.store(now_ms, Ordering::Relaxed);
+        return false;
+    }
+    let timeout_ms = u64::from(config.unauthenticated_timeout_secs) * 1000;
+    let since_ms = client.stranger_since_ms.load(Ordering::Relaxed);
+    timeout_ms > 0 && now_ms.saturating_sub(since_ms) > timeout_ms
+}
+
+/// Has begun a request, and sent nothing more of it for longer than `request-timeout`.
+fn is_stuck(client: &Shared, config: &Config, now_ms: u64) -> bool {
+    let timeout_ms = u64::from(config.request_timeout_secs) * 1000;
+    let since_ms = client.unfinished_since_ms.load(Ordering::Relaxed);
+    timeout_ms > 0 && since_ms > 0 && now_ms.saturating_sub(since_ms) > timeout_ms
 }
 
 /// Silent for longer than `timeout`, and neither because of a CLIENT PAUSE nor because it listens.
@@ -142,7 +179,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::client::Endpoint;
+    use crate::client::{Client, Endpoint};
     use crate::config::{self, Invocation};
     use crate::util::clock::Clock;
 
@@ -206,9 +243,79 @@ mod tests {
     fn without_timeout_nobody_is_idle() {
         let server = server(&[]);
         let client = connect(&server);
+        client
+            .unfinished_since_ms
+            .store(START_MS, Ordering::Relaxed);
         server.clock.advance(1_000_000_000);
         tick(&server);
         assert!(!client.has(Signal::Kill));
+    }
+
+    #[test]
+    fn whoever_must_log_in_has_a_minute() {
+        let server = server(&["--requirepass", "secret"]);
+        let (stranger, friend) = (connect(&server), connect(&server));
+        friend.authenticated.store(true, Ordering::Relaxed);
+        let in_vain = Client::new(connect(&server), &server.acl);
+        server.clock.advance(60_000);
+        tick(&server);
+        assert!(!stranger.has(Signal::Kill));
+        server.clock.advance(1);
+        tick(&server);
+        assert!(stranger.has(Signal::Kill) && in_vain.shared.has(Signal::Kill));
+        assert!(!friend.has(Signal::Kill));
+        // It becomes a stranger again (RESET): the time counts from then.
+        friend.authenticated.store(false, Ordering::Relaxed);
+        server.clock.advance(60_000);
+        tick(&server);
+        assert!(!friend.has(Signal::Kill));
+        server.clock.advance(1);
+        tick(&server);
+        assert!(friend.has(Signal::Kill));
+    }
+
+    #[test]
+    fn time_counts_only_while_a_password_is_required() {
+        let server = server(&["--unauthenticated-timeout", "5"]);
+        let early = Client::new(connect(&server), &server.acl);
+        let other = connect(&server);
+        server.clock.advance(100_000);
+        tick(&server);
+        server.acl.set_default_password(b"secret");
+        let late = Client::new(connect(&server), &server.acl);
+        server.clock.advance(5_000);
+        tick(&server);
+        assert!(!late.shared.has(Signal::Kill) && !other.has(Signal::Kill));
+        server.clock.advance(1);
+        tick(&server);
+        assert!(late.shared.has(Signal::Kill) && other.has(Signal::Kill));
+        assert!(!early.shared.has(Signal::Kill), "it came without one");
+        let server =
+            super::tests::server(&["--requirepass", "x", "--unauthenticated-timeout", "0"]);
+        let stranger = connect(&server);
+        server.clock.advance(1_000_000_000);
+        tick(&server);
+        assert!(!stranger.has(Signal::Kill));
+    }
+
+    #[test]
+    fn a_request_that_does_not_go_on_ends_its_client() {
+        let server = server(&["--request-timeout", "3"]);
+        let (stuck, slow, idle) = (connect(&server), connect(&server), connect(&server));
+        for client in [&stuck, &slow] {
+            client
+                .unfinished_since_ms
+                .store(START_MS, Ordering::Relaxed);
+        }
+        server.clock.advance(3_000);
+        tick(&server);
+        assert!(!stuck.has(Signal::Kill));
+        slow.unfinished_since_ms
+            .store(server.clock.unix_ms(), Ordering::Relaxed);
+        server.clock.advance(1);
+        tick(&server);
+        assert!(stuck.has(Signal::Kill));
+        assert!(!slow.has(Signal::Kill) && !idle.has(Signal::Kill));
     }
 
     #[test]

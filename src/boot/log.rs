@@ -20,7 +20,9 @@ use crate::config::{Config, LogFormat, LogLevel, LogTimestampFormat};
 use crate::sys::local_time::local_time;
 use crate::sys::process;
 
-const MONTHS: [&str; 12] = [
+use super::syslog::{Severity, Syslog};
+
+pub(super) const MONTHS: [&str; 12] = [
     "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
 ];
 
@@ -41,6 +43,9 @@ pub fn start(config: &Config) -> anyhow::Result<LevelHandle> {
         file: config.logfile.clone(),
         format: config.log_format,
         timestamp: config.log_timestamp_format,
+        syslog: config
+            .syslog_enabled
+            .then(|| Syslog::new(&config.syslog_ident, config.syslog_facility)),
     };
     // A file that cannot be written is told now, not with the first line.
     lines.write(b"").map_err(|error| {
@@ -69,6 +74,7 @@ struct Lines {
     file: Option<PathBuf>,
     format: LogFormat,
     timestamp: LogTimestampFormat,
+    syslog: Option<Syslog>,
 }
 
 impl<S: Subscriber> Layer<S> for Lines {
@@ -79,9 +85,15 @@ impl<S: Subscriber> Layer<S> for Lines {
         }
         let mut message = Message(String::new());
         event.record(&mut message);
-        let time = self.time();
-        let line = render(self.format, &time, *event.metadata().level(), &message.0);
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        let now = now.unwrap_or_default();
+        let level = *event.metadata().level();
+        let time = timestamp(self.timestamp, now.as_millis() as u64);
+        let line = render(self.format, &time, level, &message.0);
         let _ = self.write(line.as_bytes());
+        if let Some(syslog) = &self.syslog {
+            syslog.send(now.as_secs(), severity(level), &message.0);
+        }
     }
 }
 
@@ -96,12 +108,14 @@ impl Lines {
             None => io::stdout().lock().write_all(line),
         }
     }
+}
 
-    fn time(&self) -> String {
-        let now = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
-        timestamp(self.timestamp, now.as_millis() as u64)
+fn severity(level: Level) -> Severity {
+    match level {
+        Level::TRACE => Severity::Debug,
+        Level::DEBUG => Severity::Info,
+        Level::INFO => Severity::Notice,
+        Level::WARN | Level::ERROR => Severity::Warning,
     }
 }
 

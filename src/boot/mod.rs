@@ -6,6 +6,7 @@
 
 use std::fs;
 use std::io::{self, IsTerminal, Read, Write};
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::sync::Arc;
@@ -22,6 +23,7 @@ use crate::commands::{CommandTable, load_users_at_start};
 use crate::config::{self, CheckAof, Config, ConfigStore, Field, Ping, Sources, Supervised};
 use crate::exec::load::{self, NotLoaded};
 use crate::exec::memory::{Evictor, Slice, counted_bytes};
+use crate::http;
 use crate::net::balance::Balance;
 use crate::net::listener::{self, Acceptor, Bound, Kind};
 use crate::net::worker;
@@ -29,12 +31,19 @@ use crate::persist::aof;
 use crate::persist::rdb::check;
 use crate::persist::state::Marks;
 use crate::server::{Lifecycle, Server, rewriting, saving};
+use crate::stats::cycles;
 use crate::sys::{alloc, process, title, tsc};
 use crate::util::clock::Clock;
 
+mod compat;
+mod crash;
 mod cron;
 mod hangup;
 mod log;
+mod oom;
+mod places;
+mod portal;
+mod syslog;
 mod tls;
 
 /// File descriptors that are not clients, at least: listeners, logs, epoll, the reserve.
@@ -86,6 +95,10 @@ pub fn run(sources: &Sources) -> anyhow::Result<()> {
     }
     fit_maxclients(&mut store)?;
     let config = store.config();
+    places::take(&config);
+    oom::warn_of_order(&config);
+    // The log has the reason; Valkey starts all the same.
+    let _ = oom::apply(&config);
     listener::warn_of_short_backlog(&config);
     let tls = tls::at_start(&config)?;
     // Logged, since a daemon has no terminal any more; the error ends the process.
@@ -97,6 +110,7 @@ pub fn run(sources: &Sources) -> anyhow::Result<()> {
             return Err(error.into());
         }
     };
+    let metrics_bound = http::bind(&config).inspect_err(|error| tracing::error!("{error}"))?;
     let pid_file = PidFile::write(&config);
     alloc::start(!config.disable_thp);
     alloc::set_background_thread(config.jemalloc_bg_thread);
@@ -108,7 +122,10 @@ pub fn run(sources: &Sources) -> anyhow::Result<()> {
         bail!(error);
     }
     own_data_directory(&server)?;
-    let served = serve(&server, Arc::new(table), bound, level, supervision);
+    let table = Arc::new(table);
+    crash::install(&server, &table, pid_file.0.clone());
+    let bound = (bound, metrics_bound);
+    let served = serve(&server, table, bound, level, supervision);
     drop(pid_file);
     if let Some(path) = &server.config().unixsocket {
         let _ = fs::remove_file(path);
@@ -122,17 +139,16 @@ pub fn run(sources: &Sources) -> anyhow::Result<()> {
 fn serve(
     server: &Arc<Server>,
     table: Arc<CommandTable>,
-    bound: Vec<Bound>,
+    (bound, metrics_bound): (Vec<Bound>, Vec<TcpListener>),
     level: log::LevelHandle,
     supervision: Supervision,
 ) -> anyhow::Result<()> {
     let config = server.config();
     let (crew, workers) = worker::start(config.io_threads, server, &table)?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
+    let runtime = main_loop(server)?;
     let (rebinds, rebind_inbox) = mpsc::unbounded_channel();
-    server.on_config_change(apply_config(level, rebinds));
+    let (portal_changes, portal_inbox) = portal::changes();
+    server.on_config_change(apply_config(level, rebinds, portal_changes));
     // Nobody is served before the dataset is there, but for what the admission rules allow.
     server.persist.mark(Marks::LOADING, true);
     let upkeep = runtime.block_on(async {
@@ -143,6 +159,9 @@ fn serve(
             .store(alloc::allocated_bytes(), Ordering::Relaxed);
         tokio::spawn(async move { balance.run().await });
         tokio::spawn(rebind(acceptor.clone(), rebind_inbox));
+        let portal = http::Portal::new(server.clone(), table.clone());
+        portal.listen(metrics_bound)?;
+        tokio::spawn(portal::follow(portal.clone(), portal_inbox));
         tokio::spawn(run_cron(server.clone()));
         tokio::spawn(evict(server.clone()));
         tokio::spawn(tls::auto_reload(server.clone()));
@@ -178,6 +197,7 @@ fn serve(
         server.reached(Lifecycle::Stopping).await;
         supervision.tell("STOPPING=1");
         acceptor.stop().await;
+        portal.stop().await;
         match loaded {
             Err(NotLoaded::Failed) => bail!("the dataset could not be loaded, see the log"),
             _ => anyhow::Ok(upkeep),
@@ -192,6 +212,16 @@ fn serve(
     }
     rewriting::close(server);
     Ok(())
+}
+
+/// The loop of this thread, whose cycles are counted.
+fn main_loop(server: &Server) -> io::Result<tokio::runtime::Runtime> {
+    cycles::feed(server.stats.main.clone());
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .on_thread_park(|| cycles::end(tsc::ticks()))
+        .on_thread_unpark(cycles::begin)
+        .build()
 }
 
 fn close_clients(server: &Server) {
@@ -269,9 +299,11 @@ fn start_upkeep(server: &Arc<Server>) -> anyhow::Result<Vec<JoinHandle<()>>> {
 async fn run_cron(server: Arc<Server>) {
     loop {
         tokio::time::sleep(CRON_TICK).await;
-        cron::tick(&server);
-        rewriting::tick(&server);
-        saving::tick(&server);
+        server.stats.main.cycles.cron(|| {
+            cron::tick(&server);
+            rewriting::tick(&server);
+            saving::tick(&server);
+        });
     }
 }
 
@@ -375,6 +407,7 @@ async fn rebind(acceptor: Arc<Acceptor>, mut inbox: mpsc::UnboundedReceiver<Rebi
 fn apply_config(
     level: log::LevelHandle,
     rebinds: mpsc::UnboundedSender<Rebind>,
+    portal: portal::Changes,
 ) -> Box<crate::server::ApplyConfig> {
     Box::new(move |server, field, before, after| match field {
         Field::LogLevel => {
@@ -387,6 +420,18 @@ fn apply_config(
             std::env::set_current_dir(&after.dir).map_err(|error| error.to_string())?;
             rewriting::dir_changed(server);
             Ok(())
+        }
+        Field::CrashLogEnabled
+        | Field::HideUserDataFromLog
+        | Field::UseExitOnPanic
+        | Field::DebugContext => {
+            crash::configure(after);
+            Ok(())
+        }
+        Field::OomScoreAdj => oom::apply(after),
+        Field::OomScoreAdjValues => {
+            oom::warn_of_order(after);
+            oom::apply(after)
         }
         Field::JemallocBgThread => {
             alloc::set_background_thread(after.jemalloc_bg_thread);
@@ -421,6 +466,7 @@ fn apply_config(
             warn_of_eviction(server, after.maxmemory_bytes);
             Ok(())
         }
+        Field::MetricsPort | Field::MetricsBind if is_serving(server) => portal.ask(before, after),
         Field::Bind => move_listeners(server, &rebinds, &[Kind::Tcp, Kind::Tls], before, after),
         Field::Port => move_listeners(server, &rebinds, &[Kind::Tcp], before, after),
         Field::TlsPort => {
@@ -492,7 +538,12 @@ fn is_serving(server: &Server) -> bool {
 /// File descriptors that are kept from clients.
 fn reserved_fds(config: &Config) -> u64 {
     let listeners = config.bind.len() as u64;
+    let monitoring = match config.metrics_port {
+        0 => 0,
+        _ => http::FDS_MAX + config.metrics_bind.len() as u64,
+    };
     (PROCESS_FDS + listeners + WORKER_FDS * config.io_threads as u64).max(RESERVED_FDS_MIN)
+        + monitoring
 }
 
 /// Makes room for `maxclients` file descriptors, or lowers it to what there is room for.
@@ -638,13 +689,24 @@ impl Drop for PidFile {
 /// Loads the configuration and reports: the text for standard output.
 pub fn check_config(sources: &Sources) -> anyhow::Result<String> {
     let (store, warnings) = config::load(sources)?;
-    CommandTable::new(&store.config().rename_command).map_err(anyhow::Error::msg)?;
+    let config = store.config();
+    CommandTable::new(&config.rename_command).map_err(anyhow::Error::msg)?;
+    tls::check(&config)?;
     let mut report = String::new();
     for warning in warnings {
         report.push_str(&format!("warning: {}\n", warning.0));
     }
     report.push_str("Configuration OK\n");
     Ok(report)
+}
+
+/// Reads what another server has left and writes what Kivi would not accept to standard output; fails
+/// if there is anything.
+pub fn check_compat(paths: &[PathBuf]) -> anyhow::Result<()> {
+    match compat::check(paths, &mut io::stdout().lock())? {
+        0 => Ok(()),
+        count => bail!("not accepted: {count}"),
+    }
 }
 
 /// Checks a snapshot and writes what it finds to standard output; fails if it is not valid.
@@ -682,7 +744,10 @@ pub fn ping(ping: &Ping) -> anyhow::Result<()> {
         None => {
             let stream = std::net::TcpStream::connect((ping.host.as_str(), ping.port))?;
             stream.set_read_timeout(PATIENCE)?;
-            ask(stream, &ping.password)
+            match &ping.tls {
+                Some(config) => ask(tls::connect(stream, config)?, &ping.password),
+                None => ask(stream, &ping.password),
+            }
         }
     }
 }

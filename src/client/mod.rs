@@ -27,8 +27,9 @@ use std::task::Waker;
 use parking_lot::Mutex;
 
 use crate::acl::{Acl, DEFAULT_USER, Login, Rights, User};
-use crate::db::{DbIndex, Outcome, Waiter};
+use crate::db::{DbIndex, Outcome, Request, Waiter};
 use crate::ds::footprint::block_bytes;
+use crate::resp::parse::Argv;
 use crate::resp::write::ReplyWriter;
 
 use bell::Bell;
@@ -99,6 +100,29 @@ pub struct Client {
     pub subscriptions: Option<Box<Subscriptions>>,
     /// CLIENT TRACKING.
     pub tracking: OwnTracking,
+    /// What is done elsewhere for its last command.
+    pub chore: Option<Box<Underway>>,
+}
+
+/// A command that is not over yet, though it has run.
+pub struct Underway {
+    /// Its number.
+    pub command: u16,
+    /// The request.
+    pub request: Request,
+    /// When it began, in ticks of `sys::tsc`.
+    pub began: u64,
+}
+
+impl Underway {
+    /// A command that began at this tick.
+    pub fn new(command: u16, argv: Argv<'_>, began: u64) -> Underway {
+        Underway {
+            command,
+            request: Request::new(argv),
+            began,
+        }
+    }
 }
 
 impl Client {
@@ -128,6 +152,7 @@ impl Client {
     }
 
     fn logged_in(shared: Arc<Shared>, login: Login, authenticated: bool) -> Client {
+        shared.authenticated.store(authenticated, Ordering::Relaxed);
         Client {
             shared,
             db: DbIndex::default(),
@@ -144,7 +169,13 @@ impl Client {
             closing: false,
             subscriptions: None,
             tracking: OwnTracking::default(),
+            chore: None,
         }
+    }
+
+    /// Whether it gets the reply of the command that has run.
+    pub fn is_heard(&self) -> bool {
+        matches!(self.reply, ReplyMode::On | ReplyMode::SkipNext)
     }
 
     /// SELECT.
@@ -309,8 +340,12 @@ pub struct Shared {
     pub is_silent: AtomicBool,
     /// Waits for CLIENT UNPAUSE.
     pub paused: AtomicBool,
-    /// Authenticated as the default user.
+    /// It has logged in, or did not have to when it came.
     pub authenticated: AtomicBool,
+    /// Since when it has not, Unix ms, as far as somebody has looked.
+    pub stranger_since_ms: AtomicU64,
+    /// When the last bytes came of a request that is unfinished, Unix ms; 0: none is.
+    pub unfinished_since_ms: AtomicU64,
     /// The worker that it lives on.
     pub worker: AtomicUsize,
     /// The worker that it shall move to ([`Signal::Move`]).
@@ -555,6 +590,8 @@ impl Registry {
             paused: AtomicBool::new(false),
             user: Mutex::default(),
             authenticated: AtomicBool::new(false),
+            stranger_since_ms: AtomicU64::new(now_ms),
+            unfinished_since_ms: AtomicU64::new(0),
             worker: AtomicUsize::new(0),
             move_to: AtomicUsize::new(0),
             inbox_bytes: AtomicUsize::new(0),

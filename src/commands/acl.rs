@@ -267,7 +267,14 @@ fn with_code(text: &[u8]) -> CmdError {
 }
 
 /// What others notice of users that have changed.
-fn follow_up(_server: &Arc<Server>, _changed: Vec<Changed>) {}
+fn follow_up(server: &Arc<Server>, changed: Vec<Changed>) {
+    for changed in changed {
+        match changed {
+            Changed::Rights(user, before) => server.rights_changed(&user, &before),
+            Changed::Deleted(user) => server.user_gone(&user),
+        }
+    }
+}
 
 /// `ACL DELUSER username [username ...]`
 fn deluser(ctx: &mut Ctx<'_>) -> CmdResult {

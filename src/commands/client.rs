@@ -9,10 +9,11 @@ use std::sync::atomic::Ordering;
 use crate::client::pause::PauseMode;
 use crate::client::{Client, ReplyMode, Shared, Signal};
 use crate::db::Outcome;
+use crate::resp::parse::Argv;
 use crate::spec::{AclCategories, CmdError, Flags, Group};
 use crate::util::num;
 
-use super::{CmdResult, Command, Ctx, Next, c_text, command, container, help};
+use super::{CmdResult, Command, CommandTable, Ctx, Next, c_text, command, container, help};
 
 use filter::Filter;
 
@@ -347,6 +348,19 @@ fn client_info(ctx: &mut Ctx<'_>) -> CmdResult {
     line::Writer::new(ctx).describe(&client, &mut text);
     ctx.out.verbatim("txt", &text);
     Ok(Next::Done)
+}
+
+/// The line that describes a client without its end. `sent` is the request that runs for it.
+pub(super) fn info_line(
+    client: &Shared,
+    table: &CommandTable,
+    sent: Argv<'_>,
+    now_ms: u64,
+) -> Vec<u8> {
+    let mut text = Vec::new();
+    line::Writer::of(table, now_ms, client.id, sent).describe(client, &mut text);
+    text.pop();
+    text
 }
 
 fn client_list(ctx: &mut Ctx<'_>) -> CmdResult {

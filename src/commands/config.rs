@@ -2,7 +2,7 @@
 
 use crate::db::ShardStats;
 use crate::persist::state::Marks;
-use crate::spec::{CmdError, Flags, Group};
+use crate::spec::{CmdError, Flags, Group, Secrets};
 
 use super::{CmdResult, Command, Ctx, Next, command, container, help};
 
@@ -10,6 +10,17 @@ use super::{CmdResult, Command, Ctx, Next, command, container, help};
 const NOT_WHILE_LOADING: [&[u8]; 2] = [b"appendonly", b"dir"];
 /// What waits for others when it is set, who may wait for shards that a transaction holds.
 const NOT_IN_EXEC: [&[u8]; 3] = [b"appendonly", b"bind", b"port"];
+
+/// Directives whose values nobody else may see.
+const SECRETS: Secrets = Secrets::After(&[
+    ("requirepass", 1),
+    ("primaryauth", 1),
+    ("masterauth", 1),
+    ("primaryuser", 1),
+    ("masteruser", 1),
+    ("tls-key-file-pass", 1),
+    ("tls-client-key-file-pass", 1),
+]);
 
 const ADMIN: Flags = Flags::ADMIN
     .and(Flags::LOADING)
@@ -62,6 +73,7 @@ pub const COMMANDS: &[Command] = &[command("config", -2, Flags::NONE, container)
                 "O(N), N being the directives",
                 "Sets directives while the server runs: all of those given, or none.",
             )
+            .secrets(SECRETS)
             .syntax("data{parameter value}*"),
     ])];
 

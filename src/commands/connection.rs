@@ -5,7 +5,7 @@
 //! Two rows are no commands: `POST` and `Host:` are how a web page's request begins that was aimed
 //! at this port. Their flag makes `exec` cut the connection off, and they appear nowhere.
 
-use crate::acl::DEFAULT_USER;
+use crate::acl::{Context, DEFAULT_USER};
 use crate::client::ReplyMode;
 use crate::db::DbIndex;
 use crate::server::REDIS_VERSION;
@@ -13,6 +13,7 @@ use crate::spec::{AclCategories, CmdError, Databases, Flags, Group, Secrets};
 use crate::util::num;
 
 use super::client::{name_error, set_name};
+use super::denied::Denied;
 use super::monitor::stop_monitor;
 use super::pubsub::leave_channels;
 use super::{CmdResult, Command, Ctx, Next, c_text, command};
@@ -31,7 +32,7 @@ const CROSS_PROTOCOL: Flags = Flags::HTTP.and(Flags::HIDDEN);
 
 /// The rows of this family.
 pub const COMMANDS: &[Command] = &[
-    command("auth", -2, ALWAYS, auth)
+    command("auth", -2, ALWAYS.and(Flags::LOGS_IN), auth)
         .acl(AclCategories::CONNECTION)
         .docs(
             Group::Connection,
@@ -50,7 +51,7 @@ pub const COMMANDS: &[Command] = &[
     .acl(AclCategories::CONNECTION)
     .docs(Group::Connection, "1.0.0", "O(1)", "Answers its argument.")
     .syntax("message"),
-    command("hello", -1, ALWAYS, hello)
+    command("hello", -1, ALWAYS.and(Flags::LOGS_IN), hello)
         .acl(AclCategories::CONNECTION)
         .docs(
             Group::Connection,
@@ -122,7 +123,7 @@ fn auth(ctx: &mut Ctx<'_>) -> CmdResult {
     let first = ctx.args.bytes()?;
     let (user, password) = match ctx.args.option() {
         Some(password) => (first, password),
-        None if !ctx.server.acl.must_log_in() => {
+        None if ctx.server.acl.default_user().rights().nopass => {
             return Err(CmdError::text(
                 "ERR AUTH <password> called without any password configured for the default user. \
                  Are you sure your configuration is correct?",
@@ -139,10 +140,27 @@ fn auth(ctx: &mut Ctx<'_>) -> CmdResult {
 /// Makes the client `user`, if the password is right. A client that fails stays what it was.
 fn log_in(ctx: &mut Ctx<'_>, user: &[u8], password: &[u8]) -> Result<(), CmdError> {
     if let Some(user) = ctx.server.acl.log_in(user, password) {
-        ctx.client.log_in(user, true);
-        return Ok(());
+        let before = ctx.client.login.user.clone();
+        let was_authenticated = ctx.client.authenticated;
+        ctx.client.log_in(user.clone(), true);
+        if !user.is_deleted() {
+            return Ok(());
+        }
+        // Who has deleted it did not find this client among those to be cut off.
+        ctx.client.log_in(before, was_authenticated);
     }
-    ctx.server.stats.auth_denied.fetch_add(1, Ordering::Relaxed);
+    let in_multi = ctx.client.in_multi;
+    let denied = Denied {
+        server: ctx.server,
+        table: ctx.table,
+        client: &ctx.client.shared,
+        sent: ctx.args.argv(),
+        context: match in_multi {
+            true => Context::Multi,
+            false => Context::TopLevel,
+        },
+    };
+    denied.record_login(user);
     Err(CmdError::text(
         "WRONGPASS invalid username-password pair or user is disabled.",
     ))

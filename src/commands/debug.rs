@@ -19,6 +19,7 @@ use crate::ds::entry::NewValue;
 use crate::ds::quicklist::Quicklist;
 use crate::server::Lifecycle;
 use crate::spec::{CmdError, Flags, Group};
+use crate::sys::crash;
 use crate::util::glob::glob_match;
 use crate::util::num;
 use crate::util::rng::Rng;
@@ -50,6 +51,8 @@ pub const COMMANDS: &[Command] = &[command(
 .system()];
 
 const HELP: &[&str] = &[
+    "ASSERT",
+    "    Crash as by an assertion that failed.",
     "DIGEST",
     "    Fingerprint of all databases: the same for the same data in any order.",
     "DIGEST-VALUE [<key> ...]",
@@ -62,6 +65,8 @@ const HELP: &[&str] = &[
     "    Write <message> to the log.",
     "OBJECT <key> [fast]",
     "    Tell how <key> and its value are stored; with `fast` only what is known at once.",
+    "PANIC",
+    "    Crash as by a bug that the program has found itself.",
     "POPULATE <count> [<prefix>] [<size>]",
     "    Create <count> strings named <prefix>:<number> (`key` unless told), with values",
     "    of <size> bytes. Keys that exist stay as they are. Does not count as changes.",
@@ -73,6 +78,8 @@ const HELP: &[&str] = &[
     "    * MERGE: keys of the snapshot replace those of the keyspace that have their names.",
     "    * NOFLUSH: do not empty the keyspace before.",
     "    * NOSAVE: load the snapshot that is there.",
+    "SEGFAULT",
+    "    Crash as by a bug that the processor has found.",
     "SET-ACTIVE-EXPIRE <0|1>",
     "    Whether expired keys are deleted in the background (1, the default). They stay",
     "    invisible either way.",
@@ -97,6 +104,10 @@ const FUZZ_ROUNDS: usize = 20_000;
 fn debug(ctx: &mut Ctx<'_>) -> CmdResult {
     let name = ctx.args.bytes()?;
     match (&*name.to_ascii_lowercase(), ctx.args.remaining()) {
+        (b"assert", 0) => {
+            assert_eq!(1, 2, "DEBUG ASSERT called by a client");
+            Ok(Next::Done)
+        }
         (b"digest", 0) => digest::digest(ctx),
         (b"digest-value", _) => digest::digest_value(ctx),
         (b"error", 1) => error(ctx),
@@ -104,9 +115,14 @@ fn debug(ctx: &mut Ctx<'_>) -> CmdResult {
         (b"loadaof", 0) => Ok(Next::Chore(Chore::LoadAof)),
         (b"log", 1) => log(ctx),
         (b"object", 1 | 2) => object(ctx),
+        (b"panic", 0) => panic!("DEBUG PANIC called by a client"),
         (b"populate", 1..=3) => populate(ctx),
         (b"protocol", 1) => protocol(ctx),
         (b"reload", _) => reload(ctx),
+        (b"segfault", 0) => {
+            crash::segfault();
+            Ok(Next::Done)
+        }
         (b"set-active-expire", 1) => set_active_expire(ctx),
         (b"sleep", 1) => sleep(ctx),
         (b"stringmatch-len", 2) => stringmatch_len(ctx),

@@ -17,6 +17,7 @@ use crate::config::{Config, Supervised};
 use crate::db::sizes::SizesReport;
 use crate::db::usage::lru_clock;
 use crate::db::{Access, Census};
+use crate::persist::rdb::format::crc64;
 use crate::server::{KIVI_VERSION, REDIS_VERSION, Server};
 use crate::spec::{AclCategories, Flags, Group};
 use crate::stats::{self, CRON_HZ, Metric};
@@ -26,8 +27,10 @@ use crate::util::num::human_bytes;
 use crate::util::rng::Rng;
 
 use super::{CmdResult, Command, CommandTable, Ctx, Next, command};
+use loops::Secs;
 
 mod keysizes;
+mod loops;
 mod memory;
 mod persistence;
 mod scripts;
@@ -104,6 +107,7 @@ const SECTIONS: &[Section] = &[
     section("clients", "Clients", true, clients),
     section("memory", "Memory", true, memory::write),
     section("persistence", "Persistence", true, persistence::write),
+    THREADS,
     section("stats", "Stats", true, stats),
     section("replication", "Replication", true, replication),
     section("cpu", "CPU", true, cpu),
@@ -114,6 +118,7 @@ const SECTIONS: &[Section] = &[
     section("cluster", "Cluster", true, |report| {
         report.line("cluster_enabled", 0)
     }),
+    section("cluster_info", "Cluster Info", false, |_| {}),
     section(
         "scriptingengines",
         "Scripting Engines",
@@ -123,7 +128,15 @@ const SECTIONS: &[Section] = &[
     section("keyspace", "Keyspace", true, keyspace),
     KEYSIZES,
     BIGKEYS,
+    DEBUG,
 ];
+/// Redis 8's.
+const THREADS: Section = Section {
+    name: "threads",
+    title: "Threads",
+    shown: Shown::Everything,
+    write: loops::threads,
+};
 const KEYSIZES: Section = Section {
     name: "keysizes",
     title: "Keysizes",
@@ -135,6 +148,12 @@ const BIGKEYS: Section = Section {
     title: "Bigkeys",
     shown: Shown::Named,
     write: keysizes::write_largest,
+};
+const DEBUG: Section = Section {
+    name: "debug",
+    title: "Debug",
+    shown: Shown::Named,
+    write: loops::debug,
 };
 
 fn info(ctx: &mut Ctx<'_>) -> CmdResult {
@@ -292,6 +311,7 @@ fn server(report: &mut Report<'_, '_>) {
     report.line("redis_version", REDIS_VERSION);
     report.line("server_name", "kivi");
     report.line("kivi_version", KIVI_VERSION);
+    build(report);
     if !config.extended_redis_compatibility {
         report.line("server_mode", "standalone");
     }
@@ -307,6 +327,8 @@ fn server(report: &mut Report<'_, '_>) {
         },
     );
     report.line("multiplexing_api", "epoll");
+    // As Valkey says it that another compiler has built.
+    report.line("gcc_version", "0.0.0");
     report.line("process_id", process::pid());
     report.line("process_supervised", supervised(config));
     report.line("run_id", &server.run_id);
@@ -316,6 +338,7 @@ fn server(report: &mut Report<'_, '_>) {
     report.line("uptime_in_days", uptime_secs / 86_400);
     report.line("hz", CRON_HZ);
     report.line("configured_hz", config.hz);
+    report.line("clients_hz", CRON_HZ);
     report.line("lru_clock", lru_clock(now_us / 1000));
     report.line("executable", process::executable_path().display());
     let file = server.with_config_store(|store| store.file().map(|file| file.to_owned()));
@@ -323,6 +346,18 @@ fn server(report: &mut Report<'_, '_>) {
     report.line("io_threads_active", (config.io_threads > 1) as u8);
     report.line("availability_zone", &config.availability_zone);
     listeners(report);
+}
+
+/// The commit that was built, if whoever built it has named one, and a number that stands for it.
+fn build(report: &mut Report<'_, '_>) {
+    let commit = option_env!("KIVI_GIT_SHA1").unwrap_or("00000000");
+    let dirty = option_env!("KIVI_GIT_DIRTY").unwrap_or("0");
+    let profile = if cfg!(debug_assertions) { "debug" } else { "" };
+    let id = [KIVI_VERSION, commit, dirty, profile].concat();
+    report.line("redis_git_sha1", commit);
+    report.line("redis_git_dirty", dirty);
+    let id = crc64(0, id.as_bytes());
+    report.line("redis_build_id", format_args!("{id:x}"));
 }
 
 fn supervised(config: &Config) -> &'static str {
@@ -420,7 +455,12 @@ fn stats(report: &mut Report<'_, '_>) {
     );
     report.line("total_net_input_bytes", sum.net_in_bytes);
     report.line("total_net_output_bytes", sum.net_out_bytes);
-    report.zeros(&["total_net_repl_input_bytes", "total_net_repl_output_bytes"]);
+    report.zeros(&[
+        "total_net_repl_input_bytes",
+        "total_net_repl_output_bytes",
+        "total_net_cluster_slot_import_bytes",
+        "total_net_cluster_slot_export_bytes",
+    ]);
     report.line("instantaneous_input_kbps", kbps(Metric::NetIn));
     report.line("instantaneous_output_kbps", kbps(Metric::NetOut));
     report.line("instantaneous_input_repl_kbps", "0.00");
@@ -443,11 +483,23 @@ fn stats(report: &mut Report<'_, '_>) {
     report.line("current_active_defrag_time", defrag.current_ms);
     tracking_stats(report);
     io_stats(report);
-    report.zeros(&[
-        "acl_access_denied_cmd",
-        "acl_access_denied_key",
-        "acl_access_denied_channel",
-    ]);
+    loops::stats(report);
+    denied_stats(report);
+}
+
+/// The lines of the section stats that are about what ACL has denied.
+fn denied_stats(report: &mut Report<'_, '_>) {
+    let stats = &report.server.stats;
+    for (name, counter) in [
+        ("acl_access_denied_auth", &stats.auth_denied),
+        ("acl_access_denied_cmd", &stats.commands_denied),
+        ("acl_access_denied_key", &stats.keys_denied),
+        ("acl_access_denied_channel", &stats.channels_denied),
+        ("acl_access_denied_tls_cert", &stats.certificates_denied),
+        ("acl_access_denied_db", &stats.databases_denied),
+    ] {
+        report.line(name, counter.load(Ordering::Relaxed));
+    }
 }
 
 /// The lines of the section stats that are about reading, writing and answering.
@@ -455,12 +507,19 @@ fn io_stats(report: &mut Report<'_, '_>) {
     let (sum, server) = (report.sum(), report.server);
     report.line("unexpected_error_replies", 0);
     report.line("total_error_replies", sum.errors_total);
-    report.line("dump_payload_sanitizations", 0);
+    report.line(
+        "dump_payload_sanitizations",
+        server.stats.payloads_examined.load(Ordering::Relaxed),
+    );
     report.line("total_reads_processed", sum.reads);
     report.line("total_writes_processed", sum.writes);
     // Whoever reads and writes is an I/O thread.
     report.line("io_threaded_reads_processed", sum.reads);
     report.line("io_threaded_writes_processed", sum.writes);
+    // They free what they own, and the main thread accepts.
+    report.zeros(&["io_threaded_freed_objects", "io_threaded_accept_processed"]);
+    let polls = server.stats.turns().count;
+    report.line("io_threaded_poll_processed", polls);
     report.line("io_threaded_total_prefetch_batches", sum.prefetch_batches);
     report.line("io_threaded_total_prefetch_entries", sum.prefetch_entries);
     for (name, counter) in [
@@ -472,10 +531,11 @@ fn io_stats(report: &mut Report<'_, '_>) {
             "client_output_buffer_limit_disconnections",
             &server.clients.output_disconnections,
         ),
-        ("acl_access_denied_auth", &server.stats.auth_denied),
     ] {
         report.line(name, counter.load(Ordering::Relaxed));
     }
+    // Replies lie in a buffer of the worker's, whose size is the same for all clients.
+    report.zeros(&["reply_buffer_shrinks", "reply_buffer_expands"]);
 }
 
 /// What is tracked for client-side caching.
@@ -492,10 +552,17 @@ fn tracking_stats(report: &mut Report<'_, '_>) {
 fn keyspace_stats(report: &mut Report<'_, '_>) {
     let census = report.census();
     let (counters, stale_percent) = (census.stats, census.stale_percent());
+    let stale_fields_percent = census.stale_fields_percent();
     let cycle_ms = report.server.keyspace.expire_clock.cycle_us() / 1000;
+    // Redis's name of them.
+    report.line("expired_subkeys", counters.expired_fields);
     report.line("expired_keys", counters.expired);
     report.line("expired_fields", counters.expired_fields);
     report.line("expired_stale_perc", format_args!("{stale_percent:.2}"));
+    report.line(
+        "expired_keys_with_volatile_items_stale_perc",
+        format_args!("{stale_fields_percent:.2}"),
+    );
     report.line("expired_time_cap_reached_count", 0);
     report.line("expire_cycle_cpu_milliseconds", cycle_ms);
     let evicted = &report.server.keyspace.eviction.evicted_keys;
@@ -538,10 +605,10 @@ fn cpu(report: &mut Report<'_, '_>) {
             ("used_cpu_sys", times.system),
             ("used_cpu_user", times.user),
         ] {
-            let (secs, us) = (time.as_secs(), time.subsec_micros());
-            report.named(name, suffix, format_args!("{secs}.{us:06}"));
+            report.named(name, suffix, Secs(time));
         }
     }
+    loops::main_thread(report);
 }
 
 fn commandstats(report: &mut Report<'_, '_>) {

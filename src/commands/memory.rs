@@ -15,7 +15,7 @@ use crate::util::rng::Rng;
 
 use super::{CmdResult, Command, Ctx, Next, command, container, help};
 
-pub(super) use overview::{Overview, Part, clients_bytes};
+pub use overview::{Overview, Part, clients_bytes};
 
 mod doctor;
 mod overview;

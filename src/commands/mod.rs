@@ -30,6 +30,7 @@ mod command;
 mod config;
 mod connection;
 mod debug;
+pub(crate) mod denied;
 mod dump;
 mod expire;
 mod function;
@@ -39,9 +40,11 @@ mod hash;
 mod hotkeys;
 mod hyperloglog;
 mod info;
+mod latency;
 mod list;
 mod lolwut;
-mod memory;
+pub mod memory;
+mod module;
 pub(crate) mod monitor;
 pub(crate) mod persistence;
 mod pubsub;
@@ -49,6 +52,7 @@ mod scan;
 mod scripting;
 mod server;
 mod set;
+mod slowlog;
 mod sort;
 mod stream;
 mod string;
@@ -259,6 +263,7 @@ pub const FAMILIES: &[&[Command]] = &[
     acl::COMMANDS,
     server::COMMANDS,
     memory::COMMANDS,
+    module::COMMANDS,
     persistence::COMMANDS,
     config::COMMANDS,
     info::COMMANDS,
@@ -271,6 +276,8 @@ pub const FAMILIES: &[&[Command]] = &[
     function::COMMANDS,
     monitor::COMMANDS,
     hotkeys::COMMANDS,
+    slowlog::COMMANDS,
+    latency::COMMANDS,
 ];
 
 /// The value of a key of this type to be read; an error if it has another one.

@@ -241,7 +241,23 @@ fn subscribe_to(ctx: &mut Ctx<'_>, subject: Subject) -> CmdResult {
         ctx.server.pubsub.subscribe(ctx.client, subject, name);
         confirm(ctx, subject, words(subject).0, Some(name));
     }
-    Ok(Next::Done)
+    match may_stay(ctx, subject) {
+        true => Ok(Next::Done),
+        false => Ok(Next::Close),
+    }
+}
+
+/// Whether the client still may have what it has just subscribed to: who has taken that right away
+/// meanwhile did not find the subscription.
+fn may_stay(ctx: &mut Ctx<'_>, subject: Subject) -> bool {
+    let login = &mut ctx.client.login;
+    if !login.has_moved() {
+        return true;
+    }
+    login.renew();
+    let is_pattern = subject == Subject::Pattern;
+    let mut names = ctx.args.argv().iter().skip(1);
+    names.all(|name| login.rights().keeps_channel(name, is_pattern))
 }
 
 fn unsubscribe(ctx: &mut Ctx<'_>) -> CmdResult {

@@ -16,7 +16,7 @@ use std::ops::Range;
 
 use smallvec::SmallVec;
 
-use super::{CmdResult, Command, Ctx, Next, command};
+use super::{CmdResult, Command, Ctx, Next, command, denied};
 use crate::db::lazyfree::Cause;
 use crate::db::notice::EventClass;
 use crate::db::{Access, Expire, Lookup};
@@ -105,6 +105,10 @@ pub const COMMANDS: &[Command] = &[
     ),
 ];
 
+const BY_DENIED: CmdError =
+    CmdError::text("ERR BY option of SORT denied due to insufficient ACL permissions.");
+const GET_DENIED: CmdError =
+    CmdError::text("ERR GET option of SORT denied due to insufficient ACL permissions.");
 const NOT_DOUBLES: CmdError =
     CmdError::text("ERR One or more scores can't be converted into double");
 
@@ -183,7 +187,12 @@ struct Options<'a> {
 }
 
 impl<'a> Options<'a> {
-    fn parse(args: &mut Args<'a>, may_store: bool) -> Result<Options<'a>, CmdError> {
+    /// `reads_all`: the user may read any key, which patterns may lead to.
+    fn parse(
+        args: &mut Args<'a>,
+        may_store: bool,
+        reads_all: bool,
+    ) -> Result<Options<'a>, CmdError> {
         let mut options = Options {
             by: None,
             gets: SmallVec::new(),
@@ -201,8 +210,15 @@ impl<'a> Options<'a> {
             }
             match word {
                 Word::Limit => (options.offset, options.count) = (args.int()?, args.int()?),
+                Word::Get if !reads_all => return Err(GET_DENIED),
                 Word::Get => options.gets.push(Pattern::new(args.bytes()?)),
-                Word::By => options.by = Some(Pattern::new(args.bytes()?)),
+                Word::By => {
+                    let by = Pattern::new(args.bytes()?);
+                    if by.is_key() && !reads_all {
+                        return Err(BY_DENIED);
+                    }
+                    options.by = Some(by);
+                }
                 Word::Store if may_store => options.store = Some(args.bytes()?),
                 Word::Other if is(b"ASC") => options.desc = false,
                 Word::Other if is(b"DESC") => options.desc = true,
@@ -262,7 +278,10 @@ fn sort_ro(ctx: &mut Ctx<'_>) -> CmdResult {
 
 fn sort_generic(ctx: &mut Ctx<'_>, may_store: bool) -> CmdResult {
     let key = ctx.args.bytes()?;
-    let mut options = Options::parse(&mut ctx.args, may_store)?;
+    let request = denied::request(ctx.command, ctx.args.argv(), ctx.client.db);
+    let rights = ctx.client.login.rights();
+    let reads_all = rights.is_unrestricted() || rights.check_unrestricted(&request);
+    let mut options = Options::parse(&mut ctx.args, may_store, reads_all)?;
     let Ctx { db, out, .. } = ctx;
     let (mut elements, window) = load(db, key, &mut options)?;
     if options.sorts() {

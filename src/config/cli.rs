@@ -6,18 +6,19 @@
 //! after `--save`, which then means no saving. A name and its value may share one argument
 //! (`"--port 7000"`).
 //! Kivi adds `--check-config` and `--ping`, which stand where a directive may stand, or before the
-//! file, and `--check-rdb FILE` and `--check-aof FILE`, which stand alone.
+//! file, and `--check-rdb FILE`, `--check-aof FILE` and `--check-compat PATH`, which stand alone.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::grammar::split_args;
 use super::sources::{ConfigError, ENV_PREFIX, Sources, load};
 use super::typed::Config;
 
 /// Where and how `--ping` asks.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Ping {
     /// Host to connect to.
     pub host: String,
@@ -27,6 +28,8 @@ pub struct Ping {
     pub unixsocket: Option<PathBuf>,
     /// Password to authenticate with; empty: none.
     pub password: Vec<u8>,
+    /// There is no plain listener, but one for TLS: its port is `port`, and this says how to speak to it.
+    pub tls: Option<Arc<Config>>,
 }
 
 /// What `--check-aof` is to do.
@@ -41,7 +44,7 @@ pub struct CheckAof {
 }
 
 /// What the command line asks for.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Invocation {
     /// Start the server.
     Run(Sources),
@@ -53,6 +56,8 @@ pub enum Invocation {
     CheckRdb(PathBuf),
     /// Check a log, report, perhaps mend it; exit code 0 or 1.
     CheckAof(CheckAof),
+    /// Read configuration, logs and snapshots of others, report what Kivi would not accept.
+    CheckCompat(Vec<PathBuf>),
     /// Print this text, exit with 0.
     Help(String),
     /// Print this text, exit with 0.
@@ -113,6 +118,16 @@ fn command() -> clap::Command {
                      --truncate-to-timestamp and a number, mends it; exit code 0 or 1",
                 ),
         )
+        .arg(
+            clap::Arg::new("check-compat")
+                .long("check-compat")
+                .value_name("PATH")
+                .num_args(1..)
+                .help(
+                    "Reads configuration files, logs, snapshots, or folders with them, of Redis, \
+                     Valkey or KeyDB, and lists what Kivi would not accept; exit code 0 or 1",
+                ),
+        )
         .arg(flag("help", "Prints this help").short('h'))
         .arg(flag("version", "Prints the version").short('v'))
         .after_help(HELP)
@@ -133,6 +148,7 @@ pub fn parse(
         }
         Some("--check-rdb") => return check_rdb(&args),
         Some("--check-aof") => return check_aof(&args),
+        Some("--check-compat") => return check_compat(&args),
         _ => {}
     }
     let mut sources = Sources {
@@ -155,7 +171,7 @@ pub fn parse(
         Mode::CheckConfig => Ok(Invocation::CheckConfig(sources)),
         Mode::Ping => {
             let (store, _) = load(&sources)?;
-            Ok(Invocation::Ping(Ping::of(&store.config())))
+            Ok(Invocation::Ping(Ping::of(store.config())))
         }
     }
 }
@@ -165,6 +181,16 @@ fn check_rdb(args: &[OsString]) -> Result<Invocation, ConfigError> {
     match args {
         [_, file] => Ok(Invocation::CheckRdb(PathBuf::from(file))),
         _ => Err(wrong(&args[0], "expected `--check-rdb FILE`")),
+    }
+}
+
+/// `--check-compat PATH...`
+fn check_compat(args: &[OsString]) -> Result<Invocation, ConfigError> {
+    match &args[1..] {
+        [] => Err(wrong(&args[0], "expected `--check-compat PATH...`")),
+        paths => Ok(Invocation::CheckCompat(
+            paths.iter().map(PathBuf::from).collect(),
+        )),
     }
 }
 
@@ -255,7 +281,7 @@ fn wrong(arg: &OsStr, reason: &str) -> ConfigError {
 
 impl Ping {
     /// How to reach the server that `config` describes, from the same host.
-    fn of(config: &Config) -> Self {
+    fn of(config: Arc<Config>) -> Self {
         let listens = config
             .bind
             .iter()
@@ -266,11 +292,14 @@ impl Ping {
             Some("::*" | "::") => "::1",
             Some(address) => address,
         };
+        let by_tls = config.port == 0 && config.unixsocket.is_none() && config.tls_port > 0;
+        let port = if by_tls { config.tls_port } else { config.port };
         Ping {
             host: host.to_owned(),
-            port: if listens.is_some() { config.port } else { 0 },
+            port: if listens.is_some() { port } else { 0 },
             unixsocket: config.unixsocket.clone(),
             password: config.requirepass.clone(),
+            tls: by_tls.then_some(config),
         }
     }
 }

@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 
 use super::special;
 use crate::db::EventClass;
+use crate::util::network::Network;
 use crate::util::num::{parse_i64, parse_memory};
 
 /// What is wrong with a value, in the words of the reply.
@@ -67,6 +68,8 @@ pub(super) enum Kind {
     Dir,
     /// `bind`.
     Bind,
+    /// `proxy-protocol-trusted`: addresses and networks.
+    Networks,
     /// `save`.
     Save,
     /// `client-output-buffer-limit`.
@@ -136,7 +139,13 @@ impl Kind {
         use Kind::*;
         matches!(
             self,
-            Bind | Save | OutputLimits | Percentiles | OomScores | ShutdownFlags | ReplicaOf
+            Bind | Networks
+                | Save
+                | OutputLimits
+                | Percentiles
+                | OomScores
+                | ShutdownFlags
+                | ReplicaOf
         )
     }
 
@@ -182,6 +191,7 @@ impl Kind {
     fn parse_words(self, words: &[Vec<u8>], context: Context<'_>) -> Result<Value, Reason> {
         match self {
             Kind::Bind => special::bind(words),
+            Kind::Networks => special::networks(words),
             Kind::Save => special::save(words, context),
             Kind::OutputLimits => special::output_limits(words, context.old),
             Kind::Percentiles => special::percentiles(words),
@@ -433,7 +443,7 @@ macro_rules! from_int {
         }
     )*};
 }
-from_int!(u16, u32, u64, usize, i32);
+from_int!(u16, u32, u64, usize, i32, i64);
 
 /// `maxmemory-clients`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -531,6 +541,13 @@ impl FromValue for Vec<BindAddress> {
     }
 }
 
+impl FromValue for Vec<Network> {
+    fn from_value(value: &Value) -> Self {
+        let network = |word: &Vec<u8>| std::str::from_utf8(word).ok()?.parse().ok();
+        words(value).iter().filter_map(network).collect()
+    }
+}
+
 impl FromValue for Vec<SavePoint> {
     fn from_value(value: &Value) -> Self {
         let number = |word: &Vec<u8>| std::str::from_utf8(word).ok()?.parse().ok();
@@ -552,6 +569,14 @@ impl FromValue for ShutdownFlags {
             nosave: has("nosave"),
             force: has("force"),
         }
+    }
+}
+
+impl FromValue for [i64; 3] {
+    fn from_value(value: &Value) -> Self {
+        let number = |word: &Vec<u8>| std::str::from_utf8(word).ok()?.parse().ok();
+        let mut numbers = words(value).iter().filter_map(number);
+        std::array::from_fn(|_| numbers.next().unwrap_or(0))
     }
 }
 

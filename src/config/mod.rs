@@ -6,6 +6,7 @@
 //! - `typed`: `Config`, the typed fields that subsystems read; nobody looks a directive up by name.
 //! - `store`: `ConfigStore`: CONFIG GET and an atomic CONFIG SET over the table.
 //! - `grammar`, `toml_file`, `sources`, `cli`: files, `.toml` files, environment, command line.
+//! - `compat`: what a file of others says that Kivi would not do.
 //! - `rewrite`: CONFIG REWRITE, keeping the comments and the order of the file.
 //!
 //! Invariant: a value in the store has passed its row's kind, and the typed fields are always the
@@ -16,6 +17,7 @@
 //! To make one work: set its status to `Working` and add its field in `typed` (a test compares).
 
 mod cli;
+pub mod compat;
 mod example;
 mod grammar;
 mod kind;
@@ -39,5 +41,6 @@ pub use store::{Changes, ConfigStore};
 pub use table::{Directive, Status, directives, find, later};
 pub use typed::{
     AclPubsubDefault, AppendFsync, Config, EnableCommand, Field, LogFormat, LogLevel,
-    LogTimestampFormat, RdbVersionCheck, Supervised, TlsAuthClients, TlsAuthClientsUser,
+    LogTimestampFormat, OomScoreAdj, RdbVersionCheck, Supervised, SyslogFacility, TlsAuthClients,
+    TlsAuthClientsUser,
 };

@@ -95,23 +95,25 @@ const NETWORK: &[Directive] = &[
         "Most clients connected at once; the open file limit of the process is raised \
          to fit.",
     ),
-    row(
-        "max-new-connections-per-cycle",
-        int(1, 1000),
-        "10",
-        Accepted,
-    )
-    .doc(
-        "Connections accepted per turn of the event loop; Kivi accepts in a task of its \
-         own, which this does not steer.",
+    row("unauthenticated-timeout", int(0, I32_MAX), "60", Working).doc(
+        "Seconds in which a client has to log in while a password is required; 0 gives it any time. \
+         Kivi's own.",
     ),
-    row(
-        "max-new-tls-connections-per-cycle",
-        int(1, 1000),
-        "1",
-        Later,
-    )
-    .doc("TLS connections accepted per turn of the event loop."),
+    row("request-timeout", int(0, I32_MAX), "0", Working).doc(
+        "Seconds after which a client is closed that has sent the beginning of a request and then nothing; \
+         0 waits for ever. Kivi's own.",
+    ),
+    row("max-new-connections-per-cycle", int(1, 1000), "10", Working).doc(
+        "New connections that each listener and each worker takes per turn of its event loop, between two \
+         turns of those that it serves already.",
+    ),
+    row("max-new-tls-connections-per-cycle", int(1, 1000), "1", Working)
+        .doc("The same, of TLS connections, whose beginning costs more."),
+    row("proxy-protocol-trusted", Kind::Networks, "", Working).doc(
+        "Addresses and networks (10.0.0.0/8) of proxies: their TCP connections must begin with a header of \
+         the PROXY protocol, version 1 or 2, and count as those of the clients that it names; empty trusts \
+         nobody. Kivi's own.",
+    ),
     row("mptcp", Kind::Bool, "no", Later)
         .immutable()
         .doc("Listens with Multipath TCP."),
@@ -141,7 +143,7 @@ const NETWORK: &[Directive] = &[
         "enable-module-command",
         Kind::Word(&["no", "yes", "local"]),
         "no",
-        Later,
+        Working,
     )
     .immutable()
     .doc(
@@ -269,19 +271,22 @@ const THE_PROCESS: &[Directive] = &[
         .doc("Shows the logo at start even when the log does not go to a terminal."),
     row("extended-redis-compatibility", Kind::Bool, "no", Working)
         .doc("Presents the server as Redis wherever a client may look at its name."),
-    row("server-cpulist", ANY, "", Later)
+    row("server-cpulist", ANY, "", Working)
         .aliases(&["server_cpulist"])
         .immutable()
-        .doc("Cores that worker threads are pinned to."),
-    row("bio-cpulist", ANY, "", Later)
+        .doc(
+            "Cores that the server's threads are pinned to, as `0-7:2` or `0,2,4`; `io-threads` \
+             does not follow it.",
+        ),
+    row("bio-cpulist", ANY, "", Working)
         .aliases(&["bio_cpulist"])
         .immutable()
-        .doc("Cores that background threads are pinned to."),
-    row("aof-rewrite-cpulist", ANY, "", Later)
+        .doc("Cores for the threads that free in the background and write the append-only file."),
+    row("aof-rewrite-cpulist", ANY, "", Working)
         .aliases(&["aof_rewrite_cpulist"])
         .immutable()
         .doc("Cores for rewriting the append-only file."),
-    row("bgsave-cpulist", ANY, "", Later)
+    row("bgsave-cpulist", ANY, "", Working)
         .aliases(&["bgsave_cpulist"])
         .immutable()
         .doc("Cores for writing a snapshot."),
@@ -289,11 +294,15 @@ const THE_PROCESS: &[Directive] = &[
         "oom-score-adj",
         Kind::Word(&["no", "yes", "relative", "absolute"]),
         "no",
-        Later,
+        Working,
     )
-    .doc("Adjusts how likely the kernel kills this process when memory runs out."),
-    row("oom-score-adj-values", Kind::OomScores, "0 200 800", Later)
-        .doc("Adjustments for a primary, a replica and a background child."),
+    .doc(
+        "Whether the kernel is told how likely it should kill this process when memory runs out: \
+         `yes` and `relative` add the value to what the process had, `absolute` takes it as it is.",
+    ),
+    row("oom-score-adj-values", Kind::OomScores, "0 200 800", Working).doc(
+        "These values, for a primary, a replica and a background child; Kivi has no children.",
+    ),
     row("disable-thp", Kind::Bool, "no", Working)
         .immutable()
         .doc("Switches transparent huge pages off for the process; Kivi asks for them where memory only grows."),
@@ -357,10 +366,10 @@ const LOG: &[Directive] = &[
     row("logfile", ANY, "", Working)
         .immutable()
         .doc("File to log to; empty logs to standard output."),
-    row("syslog-enabled", Kind::Bool, "no", Later)
+    row("syslog-enabled", Kind::Bool, "no", Working)
         .immutable()
-        .doc("Logs to syslog."),
-    row("syslog-ident", ANY, "kivi", Later)
+        .doc("Logs to syslog as well."),
+    row("syslog-ident", ANY, "kivi", Working)
         .immutable()
         .doc("Name used in syslog."),
     row(
@@ -369,15 +378,14 @@ const LOG: &[Directive] = &[
             "user", "local0", "local1", "local2", "local3", "local4", "local5", "local6", "local7",
         ]),
         "local0",
-        Later,
+        Working,
     )
     .immutable()
     .doc("Facility used in syslog."),
     row("hide-user-data-from-log", Kind::Bool, "yes", Working)
         .doc("Keeps keys and values of users out of the log."),
-    row("crash-log-enabled", Kind::Bool, "yes", Later)
-        .met_by("no")
-        .doc("Writes a report when the process crashes."),
+    row("crash-log-enabled", Kind::Bool, "yes", Working)
+        .doc("Writes a report to the log when the process crashes."),
     row("crash-memcheck-enabled", Kind::Bool, "yes", Later)
         .met_by("no")
         .doc("Tests memory after a crash."),
@@ -609,7 +617,7 @@ const MONITORING: &[Directive] = &[
         Working,
     )
     .doc("Percentiles that INFO latencystats shows, 0 to 100."),
-    row("latency-monitor-threshold", int(0, MAX), "0", Later).doc(
+    row("latency-monitor-threshold", int(0, MAX), "0", Working).doc(
         "Milliseconds from which the latency monitor records an event; 0 switches it \
          off.",
     ),
@@ -617,16 +625,15 @@ const MONITORING: &[Directive] = &[
         "commandlog-execution-slower-than",
         int(-1, MAX),
         "10000",
-        Later,
+        Working,
     )
     .aliases(&["slowlog-log-slower-than"])
-    .met_by("-1")
     .doc("Microseconds from which a command is logged as slow; -1 logs none."),
     row(
         "commandlog-slow-execution-max-len",
         int(0, MAX),
         "128",
-        Later,
+        Working,
     )
     .aliases(&["slowlog-max-len"])
     .doc("Entries kept in the log of slow commands."),
@@ -634,27 +641,43 @@ const MONITORING: &[Directive] = &[
         "commandlog-request-larger-than",
         int(-1, MAX),
         "1048576",
-        Later,
+        Working,
     )
-    .met_by("-1")
     .doc("Bytes from which a request is logged as large; -1 logs none."),
     row(
         "commandlog-large-request-max-len",
         int(0, MAX),
         "128",
-        Later,
+        Working,
     )
     .doc("Entries kept in the log of large requests."),
     row(
         "commandlog-reply-larger-than",
         int(-1, MAX),
         "1048576",
-        Later,
+        Working,
     )
-    .met_by("-1")
     .doc("Bytes from which a reply is logged as large; -1 logs none."),
-    row("commandlog-large-reply-max-len", int(0, MAX), "128", Later)
-        .doc("Entries kept in the log of large replies."),
+    row(
+        "commandlog-large-reply-max-len",
+        int(0, MAX),
+        "128",
+        Working,
+    )
+    .doc("Entries kept in the log of large replies."),
+    row("metrics-port", int(0, 65535), "0", Working).doc(
+        "TCP port for monitoring over HTTP: /metrics for Prometheus, /healthz, /readyz, \
+         and the console; 0 opens none. Nobody is asked for a password of /metrics. \
+         Kivi's own.",
+    ),
+    row("metrics-bind", Kind::Bind, "127.0.0.1 -::1", Working).doc(
+        "Addresses on which metrics-port listens, as in `bind`; only this machine's own \
+         unless said otherwise. Kivi's own.",
+    ),
+    row("console-enabled", Kind::Bool, "no", Working).doc(
+        "Serves a page for browsers at /console of metrics-port that shows the server's \
+         figures and its keys, and changes nothing. Kivi's own.",
+    ),
     row("notify-keyspace-events", Kind::EventFlags, "", Working).doc(
         "Kinds of events published about keys, as letters of `Ag$lshzxeKEtmdn`; empty \
          publishes none.",
@@ -1040,13 +1063,13 @@ const DEBUGGING: &[Directive] = &[
         .immutable()
         .hidden()
         .doc("Checks more of its own state, for tests."),
-    row("use-exit-on-panic", Kind::Bool, "no", Later)
+    row("use-exit-on-panic", Kind::Bool, "no", Working)
         .hidden()
         .doc("Exits instead of aborting after a bug, for tests."),
     row("watchdog-period", int(0, I32_MAX), "0", Later)
         .hidden()
         .doc("Milliseconds after which a stuck server logs where it is; 0 switches it off."),
-    row("debug-context", ANY, "", Later)
+    row("debug-context", ANY, "", Working)
         .hidden()
         .doc("Text added to a crash report."),
 ];

@@ -121,9 +121,9 @@ impl fmt::Display for Place {
 /// A directive as one source gives it.
 #[derive(Debug)]
 pub(super) struct Line {
-    name: Vec<u8>,
-    args: Vec<Vec<u8>>,
-    place: Place,
+    pub(super) name: Vec<u8>,
+    pub(super) args: Vec<Vec<u8>>,
+    pub(super) place: Place,
 }
 
 /// Reads all sources.
@@ -249,7 +249,7 @@ impl<'a> Loader<'a> {
 }
 
 /// Says that a name is unknown, and which one may have been meant.
-fn unknown(name: &[u8]) -> String {
+pub(super) fn unknown(name: &[u8]) -> String {
     let name = String::from_utf8_lossy(name).to_ascii_lowercase();
     let near = names()
         .iter()
@@ -282,8 +282,10 @@ fn distance(a: &str, b: &str) -> usize {
 }
 
 /// Turns a file and all that it includes into lines.
-struct FileReader<'a> {
+pub(super) struct FileReader<'a> {
     lines: Vec<Line>,
+    /// What is wrong, if that is no reason to stop.
+    problems: Option<Vec<ConfigError>>,
     cwd: &'a Path,
     /// The files being read, the main one first: what must not be included again.
     open: Vec<PathBuf>,
@@ -294,9 +296,41 @@ impl<'a> FileReader<'a> {
     fn new(cwd: &'a Path) -> Self {
         FileReader {
             lines: Vec::new(),
+            problems: None,
             cwd,
             open: Vec::new(),
             included: 0,
+        }
+    }
+
+    /// A reader that goes on behind what is wrong.
+    pub(super) fn lenient(cwd: &'a Path) -> Self {
+        FileReader {
+            problems: Some(Vec::new()),
+            ..FileReader::new(cwd)
+        }
+    }
+
+    /// The lines of `file` that can be read, and why others cannot.
+    pub(super) fn read_all(
+        mut self,
+        file: &Path,
+    ) -> Result<(Vec<Line>, Vec<ConfigError>), ConfigError> {
+        let place = Place::new(&file.to_string_lossy().into(), 0, b"");
+        self.open
+            .push(file.canonicalize().unwrap_or_else(|_| file.to_owned()));
+        self.read_file(file, None, &place)?;
+        Ok((self.lines, self.problems.unwrap_or_default()))
+    }
+
+    /// Notes what is wrong, or stops because of it.
+    fn note(&mut self, result: Result<(), ConfigError>) -> Result<(), ConfigError> {
+        match (result, &mut self.problems) {
+            (Err(error), Some(problems)) => {
+                problems.push(error);
+                Ok(())
+            }
+            (result, _) => result,
         }
     }
 
@@ -342,13 +376,18 @@ impl<'a> FileReader<'a> {
                 continue;
             }
             let place = Place::new(source, index + 1, text);
-            if text.contains(&0) {
-                return Err(place.error("a NUL byte in the line"));
-            }
-            let args = split_args(text).ok_or_else(|| place.error("unbalanced quotes"))?;
-            self.push(args, place)?;
+            let result = self.read_line(text, place);
+            self.note(result)?;
         }
         Ok(())
+    }
+
+    fn read_line(&mut self, text: &[u8], place: Place) -> Result<(), ConfigError> {
+        if text.contains(&0) {
+            return Err(place.error("a NUL byte in the line"));
+        }
+        let args = split_args(text).ok_or_else(|| place.error("unbalanced quotes"))?;
+        self.push(args, place)
     }
 
     fn read_toml(&mut self, source: &Arc<str>, content: &[u8]) -> Result<(), ConfigError> {
@@ -373,7 +412,8 @@ impl<'a> FileReader<'a> {
                 let line = std::iter::once(entry.key.clone().into_bytes())
                     .chain(args)
                     .collect();
-                self.push(line, place(entry.span.start))?;
+                let result = self.push(line, place(entry.span.start));
+                self.note(result)?;
             }
         }
         Ok(())

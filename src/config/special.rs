@@ -9,10 +9,13 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 
 use super::kind::{Check, Context, OutputLimit, OutputLimits, Reason, Value, not_one_of, word};
+use crate::util::network::Network;
 use crate::util::num::parse_memory;
 
 /// Most addresses of one `bind`.
 const BIND_ADDRESSES_MAX: usize = 16;
+/// Most networks of one list: each new connection is compared with them.
+const NETWORKS_MAX: usize = 256;
 /// Bytes of a host name that a cluster node may announce.
 const HOST_NAME_MAX: usize = 255;
 /// Bounds of `oom-score-adj-values`.
@@ -30,6 +33,21 @@ pub(super) fn bind(words: &[Vec<u8>]) -> Result<Value, Reason> {
             .cloned()
             .collect(),
     ))
+}
+
+/// Addresses and networks of them; one empty word means none.
+pub(super) fn networks(words: &[Vec<u8>]) -> Result<Value, Reason> {
+    if words.len() > NETWORKS_MAX {
+        return Err(format!("at most {NETWORKS_MAX} networks can be given").into());
+    }
+    let words: Vec<_> = words.iter().filter(|word| !word.is_empty()).collect();
+    for word in &words {
+        if number::<Network>(word).is_none() {
+            let text = "argument(s) must be IP addresses or networks such as 10.0.0.0/8";
+            return Err(text.into());
+        }
+    }
+    Ok(Value::Words(words.into_iter().cloned().collect()))
 }
 
 fn number<T: std::str::FromStr>(word: &[u8]) -> Option<T> {

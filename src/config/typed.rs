@@ -12,6 +12,7 @@ use super::kind::{
 };
 use crate::db::Policy;
 use crate::ds::stream;
+use crate::util::network::Network;
 use crate::value::Limits;
 
 macro_rules! fields {
@@ -73,6 +74,17 @@ fields! {
     TcpBacklog tcp_backlog: u32 = "tcp-backlog";
     /// Most clients connected at once.
     MaxClients maxclients: u32 = "maxclients";
+    /// Seconds in which a client has to log in, if it must; 0: any number.
+    UnauthenticatedTimeout unauthenticated_timeout_secs: u32 = "unauthenticated-timeout";
+    /// Seconds after which an unfinished request that does not go on ends its client; 0: never.
+    RequestTimeout request_timeout_secs: u32 = "request-timeout";
+    /// New connections that are taken in one turn of an event loop.
+    MaxNewConnectionsPerCycle max_new_connections_per_cycle: u32 = "max-new-connections-per-cycle";
+    /// The same, of TLS connections.
+    MaxNewTlsConnectionsPerCycle max_new_tls_connections_per_cycle: u32
+        = "max-new-tls-connections-per-cycle";
+    /// Proxies that say whose connections they open.
+    ProxyProtocolTrusted proxy_protocol_trusted: Vec<Network> = "proxy-protocol-trusted";
     /// Number of databases.
     Databases databases: u32 = "databases";
     /// Password of the default user; empty: none.
@@ -99,6 +111,30 @@ fields! {
     LogFile logfile: Option<PathBuf> = "logfile";
     /// Form of a log line.
     LogFormat log_format: LogFormat = "log-format";
+    /// Log to syslog as well.
+    SyslogEnabled syslog_enabled: bool = "syslog-enabled";
+    /// Name used in syslog.
+    SyslogIdent syslog_ident: String = "syslog-ident";
+    /// Facility used in syslog.
+    SyslogFacility syslog_facility: SyslogFacility = "syslog-facility";
+    /// Write a report when the process crashes.
+    CrashLogEnabled crash_log_enabled: bool = "crash-log-enabled";
+    /// Text added to such a report.
+    DebugContext debug_context: String = "debug-context";
+    /// For tests: exit instead of aborting after a panic.
+    UseExitOnPanic use_exit_on_panic: bool = "use-exit-on-panic";
+    /// Processors of the server's threads, as a list; empty: all.
+    ServerCpuList server_cpulist: String = "server-cpulist";
+    /// Processors of threads in the background.
+    BioCpuList bio_cpulist: String = "bio-cpulist";
+    /// Processors for rewriting the log.
+    AofRewriteCpuList aof_rewrite_cpulist: String = "aof-rewrite-cpulist";
+    /// Processors for writing a snapshot.
+    BgsaveCpuList bgsave_cpulist: String = "bgsave-cpulist";
+    /// Whether and how the kernel's choice of victims is influenced.
+    OomScoreAdj oom_score_adj: OomScoreAdj = "oom-score-adj";
+    /// How, for a primary, a replica, a child.
+    OomScoreAdjValues oom_score_adj_values: [i64; 3] = "oom-score-adj-values";
     /// Form of the time in a log line.
     LogTimestampFormat log_timestamp_format: LogTimestampFormat = "log-timestamp-format";
     /// Worker threads, already resolved: never 0 once loaded.
@@ -113,6 +149,8 @@ fields! {
     ProcTitleTemplate proc_title_template: String = "proc-title-template";
     /// Who may run DEBUG.
     EnableDebugCommand enable_debug_command: EnableCommand = "enable-debug-command";
+    /// Who may use MODULE.
+    EnableModuleCommand enable_module_command: EnableCommand = "enable-module-command";
     /// Who may set protected directives.
     EnableProtectedConfigs enable_protected_configs: EnableCommand = "enable-protected-configs";
     /// Compress strings in snapshots and DUMP payloads.
@@ -152,6 +190,32 @@ fields! {
     /// Percentiles that INFO latencystats shows.
     LatencyTrackingInfoPercentiles latency_tracking_info_percentiles: Vec<f64>
         = "latency-tracking-info-percentiles";
+    /// Milliseconds from which the latency monitor notes an event; 0: it is off.
+    LatencyMonitorThreshold latency_monitor_threshold_ms: u64 = "latency-monitor-threshold";
+    /// Microseconds from which a command is logged as slow; negative: none is.
+    CommandlogExecutionSlowerThan commandlog_slower_than_us: i64
+        = "commandlog-execution-slower-than";
+    /// Entries kept of slow commands.
+    CommandlogSlowExecutionMaxLen commandlog_slow_max_len: u64
+        = "commandlog-slow-execution-max-len";
+    /// Bytes from which a request is logged as large; negative: none is.
+    CommandlogRequestLargerThan commandlog_request_larger_than_bytes: i64
+        = "commandlog-request-larger-than";
+    /// Entries kept of large requests.
+    CommandlogLargeRequestMaxLen commandlog_large_request_max_len: u64
+        = "commandlog-large-request-max-len";
+    /// Bytes from which a reply is logged as large; negative: none is.
+    CommandlogReplyLargerThan commandlog_reply_larger_than_bytes: i64
+        = "commandlog-reply-larger-than";
+    /// Entries kept of large replies.
+    CommandlogLargeReplyMaxLen commandlog_large_reply_max_len: u64
+        = "commandlog-large-reply-max-len";
+    /// TCP port for monitoring over HTTP; 0: none.
+    MetricsPort metrics_port: u16 = "metrics-port";
+    /// Addresses that it listens on.
+    MetricsBind metrics_bind: Vec<BindAddress> = "metrics-bind";
+    /// Serve the console there.
+    ConsoleEnabled console_enabled: bool = "console-enabled";
     /// Keep keys and values of users out of the log.
     HideUserDataFromLog hide_user_data_from_log: bool = "hide-user-data-from-log";
     /// Milliseconds after which others are told that a script is running.
@@ -388,6 +452,38 @@ choices! {
         /// Milliseconds since the epoch.
         Milliseconds = "milliseconds",
     }
+    /// Facility used in syslog.
+    SyslogFacility {
+        /// `user`
+        User = "user",
+        /// `local0`
+        Local0 = "local0",
+        /// `local1`
+        Local1 = "local1",
+        /// `local2`
+        Local2 = "local2",
+        /// `local3`
+        Local3 = "local3",
+        /// `local4`
+        Local4 = "local4",
+        /// `local5`
+        Local5 = "local5",
+        /// `local6`
+        Local6 = "local6",
+        /// `local7`
+        Local7 = "local7",
+    }
+    /// How `oom-score-adj-values` count.
+    OomScoreAdj {
+        /// Not at all.
+        No = "no",
+        /// Added to what the process had.
+        Yes = "yes",
+        /// The same.
+        Relative = "relative",
+        /// As they are.
+        Absolute = "absolute",
+    }
     /// The init system above us.
     Supervised {
         /// None.
@@ -415,6 +511,13 @@ choices! {
         /// When the operating system likes to.
         No = "no",
     }
+    /// Channels that a new ACL user may use.
+    AclPubsubDefault {
+        /// None.
+        ResetChannels = "resetchannels",
+        /// All.
+        AllChannels = "allchannels",
+    }
     /// Whether TLS clients show a certificate.
     TlsAuthClients {
         /// They need not, and none is looked at.
@@ -432,13 +535,6 @@ choices! {
         CommonName = "CN",
         /// A URI among the other names.
         Uri = "URI",
-    }
-    /// Channels that a new ACL user may use.
-    AclPubsubDefault {
-        /// None.
-        ResetChannels = "resetchannels",
-        /// All.
-        AllChannels = "allchannels",
     }
     /// Who may use a dangerous feature.
     EnableCommand {

@@ -52,6 +52,8 @@ pub struct DbCensus {
     pub expires_bytes: u64,
     /// Hashes with fields that have a TTL (`keys_with_volatile_items`).
     pub keys_with_fields: u64,
+    /// Of those, the ones with a field that is past its expiry and not deleted yet.
+    pub stale_with_fields: u64,
     /// Sum of what they have still to live, ms, estimated.
     ttl_sum_ms: f64,
     /// How many of them are past their expiry and not deleted yet, estimated.
@@ -94,6 +96,16 @@ impl Census {
         let stale: f64 = self.databases.iter().map(|db| db.stale).sum();
         stale * 100.0 / expires.max(1) as f64
     }
+
+    /// The same of the hashes with fields that have a TTL, percent.
+    pub fn stale_fields_percent(&self) -> f64 {
+        let sum = |figure: fn(&DbCensus) -> u64| self.databases.iter().map(figure).sum::<u64>();
+        let (keys, stale) = (
+            sum(|db| db.keys_with_fields),
+            sum(|db| db.stale_with_fields),
+        );
+        stale as f64 * 100.0 / keys.max(1) as f64
+    }
 }
 
 impl Access<'_> {
@@ -124,9 +136,10 @@ impl Access<'_> {
                 census.table_bytes += table.memory_bytes() as u64;
                 db.add(table, draws, now_ms, rng);
             }
-            for (_, db, _) in &shard.side.field_due {
+            for (due_ms, db, _) in &shard.side.field_due {
                 if let Some(db) = census.databases.get_mut(db.0 as usize) {
                     db.keys_with_fields += 1;
+                    db.stale_with_fields += (*due_ms <= now_ms) as u64;
                 }
             }
         });

@@ -44,6 +44,8 @@ const LEFT_PERCENT: u64 = 90;
 const MOVED_DIVISOR: u64 = 16;
 /// How long to wait after such a pass, if not more is wasted meanwhile.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// What the latency monitor calls it: the time for which a shard is held.
+const CYCLE: &[&str] = &["active-defrag-cycle"];
 
 /// The directives.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -366,7 +368,9 @@ impl<'k, S: Fn() -> bool> Pass<'k, S> {
                 let table = data.tables.get_mut(db.0 as usize)?;
                 let elements_max = elements_max.min(ELEMENTS_MAX);
                 let later = |key: &[u8]| large.push(key.into());
+                let begun = self.keyspace.spikes.begin();
                 cursor = mover.relocate_keys(table, cursor, elements_max, later);
+                self.keyspace.spikes.end(begun, CYCLE);
             } else {
                 std::thread::sleep(WAIT);
                 continue;
@@ -399,7 +403,9 @@ impl<'k, S: Fn() -> bool> Pass<'k, S> {
                     let slot = table.find(hash, key)?;
                     table.meta_mut(slot).into_collection()
                 });
+                let begun = self.keyspace.spikes.begin();
                 cursor = found.map_or(0, |found| found.relocate(cursor, &mut mover));
+                self.keyspace.spikes.end(begun, CYCLE);
             } else {
                 std::thread::sleep(WAIT);
                 continue;

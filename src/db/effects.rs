@@ -301,6 +301,7 @@ impl Effects {
         }
         if notice::wants_changed(self.interest) && total.prefixes.may_match(key) {
             let changed = Changed {
+                db,
                 key: key.into(),
                 by: changed_by,
             };

@@ -281,6 +281,7 @@ impl Keyspace {
             removed: &mut removed,
             large: Vec::new(),
         };
+        let begun = self.spikes.begin();
         let found = match policy {
             Policy::VolatileTtl => self.evict_soonest(now_ms, &mut haul),
             _ => self.evict_idlest(sweep, policy, now_ms, &mut haul),
@@ -289,6 +290,7 @@ impl Keyspace {
         self.lazyfree.free_weighed(haul.large);
         removed.clear();
         sweep.removed = removed;
+        self.spikes.end(begun, &["eviction-del"]);
         if keys > 0 {
             eviction.evicted_keys.fetch_add(keys, Ordering::Relaxed);
             eviction.takers.fetch_sub(1, Ordering::Release);

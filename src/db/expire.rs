@@ -225,9 +225,11 @@ impl Keyspace {
                 break;
             };
             started.get_or_insert_with(Instant::now);
+            let begun = self.spikes.begin();
             if expire_slice(self, id, data, now_ms, removed) {
                 pass = Pass::More;
             }
+            self.spikes.end(begun, &["expire-cycle"]);
             self.free_removed(removed);
         }
         if let Some(started) = started {

@@ -1,8 +1,8 @@
 //! Shards, their locks, and what a command holds of them.
 
 use std::ops::{Deref, DerefMut};
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use smallvec::SmallVec;
 
@@ -10,6 +10,7 @@ use crate::ds::entry::{Entry, EntryRef};
 use crate::ds::hash::KeyHash;
 use crate::ds::lock::{ShardGuard, ShardLock, lock_unless};
 use crate::ds::table::Table;
+use crate::util::spikes::Spikes;
 
 use super::defrag::Defrag;
 use super::evict::{Eviction, Hand};
@@ -147,6 +148,8 @@ pub struct Keyspace {
     pub eviction: Eviction,
     /// The order of writes.
     pub oplog: OpLog,
+    /// Who hears of what has taken long.
+    pub spikes: Arc<Spikes>,
     /// What anybody wants to know of every key.
     pub interest: Interest,
     /// Figures of the keys that are tracked one by one.
@@ -175,6 +178,7 @@ impl Keyspace {
             }),
             next_expire_at_ms: AtomicU64::new(u64::MAX),
         };
+        let oplog = OpLog::new(shards / SHARDS_PER_WORKER);
         Keyspace {
             shards: (0..shards).map(|_| shard()).collect(),
             shard_bits: shards.trailing_zeros(),
@@ -186,7 +190,8 @@ impl Keyspace {
             defrag: Defrag::default(),
             usage: Usage::default(),
             eviction: Eviction::default(),
-            oplog: OpLog::new(shards / SHARDS_PER_WORKER),
+            spikes: oplog.spikes.clone(),
+            oplog,
             interest: Interest::default(),
             tracked: Tracked::default(),
             observer: OnceLock::new(),

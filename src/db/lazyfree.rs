@@ -24,6 +24,7 @@ use parking_lot::Mutex;
 use crate::ds::entry::{Entry, EntryRef, SHARED_MIN, ValueRef};
 use crate::ds::table::Table;
 use crate::sys::alloc;
+use crate::sys::places::{self, Place};
 
 use super::notice::EventClass;
 
@@ -192,7 +193,11 @@ impl LazyFree {
         let counters = self.counters.clone();
         let started = std::thread::Builder::new()
             .name("kivi-lazyfree".into())
-            .spawn(move || free_forever(&receiver, &counters));
+            .spawn(move || {
+                // Where it cannot be, it frees where it is.
+                let _ = places::take(Place::Background);
+                free_forever(&receiver, &counters);
+            });
         if let Err(error) = started {
             tracing::warn!("no thread for lazy freeing, large values are freed at once: {error}");
         }

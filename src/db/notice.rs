@@ -154,6 +154,8 @@ pub struct Invalidated {
 /// A key that was changed.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Changed {
+    /// Its database.
+    pub db: DbIndex,
     /// The key.
     pub key: Box<[u8]>,
     /// The number of the client that changed it; 0 if it expired, or the server itself did it.

@@ -23,6 +23,7 @@
 
 use std::cell::Cell;
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::thread::Thread;
@@ -34,6 +35,7 @@ use tokio::sync::Notify;
 
 use super::keyspace::DbIndex;
 use crate::resp::request::request;
+use crate::util::spikes::Spikes;
 
 mod draft;
 #[cfg(test)]
@@ -84,6 +86,8 @@ pub struct OpLog {
     /// Memory of what was taken from the lanes, and of what the consumer has put together of it, bytes.
     taken_bytes: AtomicU64,
     merged_bytes: AtomicU64,
+    /// Who hears of it when writing the log takes long.
+    pub spikes: Arc<Spikes>,
 }
 
 /// Who waits for the consumer.
@@ -135,6 +139,7 @@ impl OpLog {
             has_room: Notify::new(),
             taken_bytes: AtomicU64::new(0),
             merged_bytes: AtomicU64::new(0),
+            spikes: Arc::default(),
         }
     }
 

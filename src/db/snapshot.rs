@@ -395,6 +395,7 @@ impl Keyspace {
         let mut sizes = vec![(0, 0); self.databases() as usize];
         let mut looks_left = FIELD_LOOKS_MAX;
         let mut guards: Vec<_> = Vec::with_capacity(self.shards());
+        let begun = self.spikes.begin();
         for shard in self.all() {
             guards.push(shard.lock());
         }
@@ -413,6 +414,8 @@ impl Keyspace {
         cut.changes = self.changes();
         let result = at_cut();
         drop(guards);
+        // What a fork is to others.
+        self.spikes.end(begun, &["snapshot-cut"]);
         let sizes = (0..).map(DbIndex).zip(sizes);
         cut.databases = sizes
             .map(|(db, (keys, expires))| (db, keys, expires))

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 
 use crate::client::Client;
 use crate::client::pause::PauseMode;
-use crate::commands::Registered;
+use crate::commands::{Registered, denied};
 use crate::config::{Config, EnableCommand};
 use crate::persist::state::Marks;
 use crate::resp::parse::Argv;
@@ -68,6 +68,7 @@ const RULES: &[Rule] = &[
     arity,
     protected,
     no_multi,
+    permitted,
     memory,
     dataset,
     subscribed,
@@ -123,20 +124,35 @@ fn arity(_: &Server, admission: &Admission<'_>, _: u64) -> Verdict {
     Verdict::Refuse(CmdError::WrongArity(command.full_name.clone().into()))
 }
 
-/// DEBUG and its like, from where `enable-debug-command` allows them.
+/// DEBUG and MODULE, from where `enable-debug-command` and `enable-module-command` allow them.
 #[inline]
 fn protected(_: &Server, admission: &Admission<'_>, _: u64) -> Verdict {
-    if !admission.command.row.flags.has(Flags::PROTECTED) {
-        return Verdict::Run;
+    const PROTECTED: Flags = Flags::PROTECTED.and(Flags::MODULES);
+    match admission.command.row.flags.any(PROTECTED) {
+        true => may_be_used(admission),
+        false => Verdict::Run,
     }
-    match admission.config.enable_debug_command {
+}
+
+#[cold]
+fn may_be_used(admission: &Admission<'_>) -> Verdict {
+    let config = admission.config;
+    let (allowed, name, directive) = match admission.command.row.flags.has(Flags::MODULES) {
+        true => (
+            config.enable_module_command,
+            "MODULE",
+            "enable-module-command",
+        ),
+        false => (config.enable_debug_command, "DEBUG", "enable-debug-command"),
+    };
+    match allowed {
         EnableCommand::Yes => Verdict::Run,
         EnableCommand::Local if admission.client.shared.endpoint.local => Verdict::Run,
-        _ => Verdict::Refuse(CmdError::text(
-            "ERR DEBUG command not allowed. If the enable-debug-command option is set to \"local\", you can run it \
-             from a local connection, otherwise you need to set this option in the configuration file, and then \
-             restart the server.",
-        )),
+        _ => Verdict::Refuse(CmdError::owned(format!(
+            "ERR {name} command not allowed. If the {directive} option is set to \"local\", you can run it from \
+             a local connection, otherwise you need to set this option in the configuration file, and then \
+             restart the server."
+        ))),
     }
 }
 
@@ -155,6 +171,22 @@ pub(super) fn not_in_multi(command: &Registered) -> CmdError {
     CmdError::owned(format!(
         "ERR Command '{name}' not allowed inside a transaction"
     ))
+}
+
+/// What the client's user may do.
+#[inline]
+fn permitted(_: &Server, admission: &Admission<'_>, _: u64) -> Verdict {
+    let Admission {
+        command,
+        argv,
+        client,
+        ..
+    } = *admission;
+    let request = denied::request(command, argv, client.db);
+    match client.login.rights().check(&request) {
+        Ok(()) => Verdict::Run,
+        Err(denial) => Verdict::Refuse(admission.exec.deny(command, argv, client, denial)),
+    }
 }
 
 #[inline]

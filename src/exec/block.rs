@@ -19,19 +19,21 @@
 //! Serving may make further keys ready (BLMOVE): they are served in rounds, as in Redis.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use smallvec::SmallVec;
 
-use crate::client::{Client, Shared};
+use crate::client::{Client, Shared, Signal};
 use crate::commands::{Block, BlockOn, Ctx, Next, Registered};
 use crate::config::Config;
 use crate::db::{Access, Effects, Keyspace, Lookup, Outcome, Ready, Request, Waiter, Waiting};
 use crate::resp::parse::Argv;
-use crate::resp::write::ReplyWriter;
+use crate::resp::write::{Mark, ReplyWriter};
 use crate::spec::{Args, CmdError, Flags, keys};
+use crate::sys::tsc;
 use crate::value::Type;
 
-use super::{Exec, Moment, admit, silence};
+use super::{Exec, Moment, Ran, admit, silence};
 
 /// Rounds of serving under one hold of locks; what is ready then is served after a breath.
 const ROUNDS_MAX: u32 = 32;
@@ -189,6 +191,8 @@ impl Exec {
                 };
                 if may_end
                     && let Some(client) = self.server.clients.get(waiter.waiting.client_id)
+                    // One that is being cut off takes nothing with it.
+                    && !client.has(Signal::Kill)
                     && waiter.hold().is_some()
                 {
                     left -= is_there as usize;
@@ -218,6 +222,15 @@ impl Exec {
         ctx.db.set_client(waiting.client_id);
     }
 
+    /// Whether a waiter's command may run by now.
+    fn may_be_served(&self, ctx: &Ctx<'_>, waiting: &Waiting) -> Result<(), CmdError> {
+        self.check_waiter(ctx, waiting.request.argv())?;
+        match ctx.command.row.flags.has(Flags::DENYOOM) && self.memory.is_still_out(&self.server) {
+            true => Err(admit::OUT_OF_MEMORY),
+            false => Ok(()),
+        }
+    }
+
     /// Runs a waiter's command again.
     fn serve<'a>(
         &'a self,
@@ -245,13 +258,14 @@ impl Exec {
         self.go_in_for(ctx, waiting, client);
         let mark = ctx.out.mark();
         let changes = ctx.db.effects.changes;
-        if ctx.command.row.flags.has(Flags::DENYOOM) && self.memory.is_still_out(&self.server) {
+        if let Err(error) = self.may_be_served(ctx, waiting) {
             self.worker.lock().rejected(waiting.command);
-            self.write_error(&admit::OUT_OF_MEMORY, ctx.out);
+            self.write_error(&error, ctx.out);
             let (reply, seq) = (ctx.out.take(), 0);
             undecided.decide(Outcome::Served { reply, seq });
             return Served::Yes;
         }
+        let began = tsc::ticks();
         let result = (ctx.command.row.run)(ctx);
         if matches!(result, Ok(Next::Block(_))) {
             // It may have changed something all the same, but its request is not repeated.
@@ -270,10 +284,19 @@ impl Exec {
             ctx.out.truncate(mark);
             self.write_error(error, ctx.out);
         }
-        let is_hot = self.counts_hot(moment);
-        let reply_bytes = is_hot.then(|| ctx.out.len_since(mark));
-        let request = (ctx.command, waiting.request.argv());
-        self.ran(moment, request, result.is_err(), reply_bytes);
+        let ran = Ran {
+            command: ctx.command,
+            argv: waiting.request.argv(),
+            client: ctx.client,
+            failed: result.is_err(),
+            out: ctx.out,
+            mark,
+            is_hot: self.counts_hot(moment),
+            by_script: false,
+            pause: Duration::ZERO,
+            place: None,
+        };
+        self.ran_within(moment, &ran, began);
         let seq = match ctx.db.is_logged() {
             true => {
                 let has_changed = ctx.db.effects.changes > changes;
@@ -329,15 +352,15 @@ impl Exec {
             }
             Outcome::TimedOut => {
                 out.null_array();
-                self.count_wait(waiter, false);
+                self.count_wait(waiter, false, client, (out, mark), moment);
             }
             Outcome::Unblocked => {
                 self.write_error(&CmdError::Text(UNBLOCKED.into()), out);
-                self.count_wait(waiter, true);
+                self.count_wait(waiter, true, client, (out, mark), moment);
             }
             Outcome::Failed(error) => {
                 self.write_error(&error, out);
-                self.count_wait(waiter, true);
+                self.count_wait(waiter, true, client, (out, mark), moment);
             }
             Outcome::Gone => {}
         }
@@ -367,9 +390,27 @@ impl Exec {
     }
 
     /// A wait that found nothing was a call of its command, too.
-    fn count_wait(&self, waiter: &Waiter, failed: bool) {
-        let mut local = self.worker.lock();
-        local.executed(waiter.waiting.command, 0, failed, false);
+    fn count_wait(
+        &self,
+        waiter: &Waiter,
+        failed: bool,
+        client: &Client,
+        (out, mark): (&ReplyWriter, Mark),
+        moment: &mut Moment,
+    ) {
+        let ran = Ran {
+            command: self.table.by_id(waiter.waiting.command),
+            argv: waiter.waiting.request.argv(),
+            client,
+            failed,
+            out,
+            mark,
+            is_hot: false,
+            by_script: false,
+            pause: Duration::ZERO,
+            place: None,
+        };
+        self.ran(moment, &ran);
     }
 }
 

@@ -3,6 +3,7 @@
 //! keyspace itself is exchanged.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::oneshot;
 
@@ -12,7 +13,7 @@ use crate::resp::write::ReplyWriter;
 use crate::server::{Server, saving};
 use crate::spec::CmdError;
 
-use super::{Exec, load, silence};
+use super::{Exec, Moment, Ran, load, silence};
 
 /// What became of a chore: the reply.
 pub type Done = Result<&'static str, CmdError>;
@@ -51,11 +52,33 @@ impl Exec {
     }
 
     /// Writes the reply of a chore that is done. The client may send on.
-    pub fn end_chore(&self, done: Done, client: &mut Client, out: &mut ReplyWriter) {
-        let mark = out.mark();
+    pub fn end_chore(
+        &self,
+        done: Done,
+        client: &mut Client,
+        out: &mut ReplyWriter,
+        moment: &mut Moment,
+    ) {
+        let (mark, failed) = (out.mark(), done.is_err());
         match done {
             Ok(text) => out.simple(text),
             Err(error) => self.write_error(&error, out),
+        }
+        if let Some(underway) = client.chore.take() {
+            let ran = Ran {
+                command: self.table.by_id(underway.command),
+                argv: underway.request.argv(),
+                client,
+                failed,
+                out,
+                mark,
+                is_hot: false,
+                by_script: false,
+                pause: Duration::ZERO,
+                place: None,
+            };
+            moment.tick = underway.began;
+            self.ran(moment, &ran);
         }
         client.ran();
         silence(client, out, mark);

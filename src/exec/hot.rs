@@ -21,25 +21,14 @@ impl Exec {
         self.server.stats.hot.is_active(moment.now_ms)
     }
 
-    /// Notes that a command has run since the last one. How long its reply is is asked for only if
-    /// [`Exec::counts_hot`] said so before it ran.
-    #[inline]
-    pub(super) fn ran(
+    /// Counts a command that has taken so many ticks, and bytes of the network.
+    pub(super) fn count_hot(
         &self,
-        moment: &mut Moment,
-        (command, argv): (&Registered, Argv<'_>),
-        failed: bool,
-        reply_bytes: Option<usize>,
+        moment: &Moment,
+        command: &Registered,
+        argv: Argv<'_>,
+        (ticks, bytes): (u64, u64),
     ) {
-        moment.ran(command, failed);
-        if let Some(reply_bytes) = reply_bytes {
-            self.count_hot(moment, command, argv, reply_bytes);
-        }
-    }
-
-    /// Counts the command that [`Moment::ran`] was called for last.
-    #[inline(never)]
-    fn count_hot(&self, moment: &Moment, command: &Registered, argv: Argv<'_>, reply_bytes: usize) {
         if command.row.flags.has(Flags::RUNS_QUEUE) {
             return;
         }
@@ -54,17 +43,14 @@ impl Exec {
             });
             keys.into_iter()
         };
-        let cost = Cost {
-            ticks: moment.executed.last().map_or(0, |&(_, _, ticks)| ticks),
-            bytes: (request_bytes(argv) + reply_bytes) as u64,
-        };
+        let cost = Cost { ticks, bytes };
         let stats = &self.server.stats;
         stats.count_hot(&self.worker, moment.now_ms, cost, keys);
     }
 }
 
 /// Bytes of a request in the protocol.
-fn request_bytes(argv: Argv<'_>) -> usize {
+pub(super) fn request_bytes(argv: Argv<'_>) -> usize {
     let line = |number: usize| 4 + number.checked_ilog10().unwrap_or(0) as usize;
     let args = argv.iter().map(|arg| line(arg.len()) + arg.len() + 2);
     line(argv.len()) + args.sum::<usize>()

@@ -108,7 +108,7 @@ fn start_logging(server: &Arc<Server>) -> Result<(), NotLoaded> {
 }
 
 /// What a load of a snapshot follows.
-fn load_options(server: &Server, config: &Config, drop_expired: bool) -> LoadOptions {
+pub(super) fn load_options(server: &Server, config: &Config, drop_expired: bool) -> LoadOptions {
     let now_ms = server.clock.unix_ms();
     LoadOptions {
         limits: config.limits(),
@@ -194,7 +194,7 @@ fn note_loaded(server: &Server, summary: &LoadSummary) {
 }
 
 /// Loads a library of functions of a snapshot.
-fn load_library(
+pub(super) fn load_library(
     server: &Server,
     config: &Config,
     source: &[u8],

@@ -108,7 +108,12 @@ impl Memory {
             return false;
         }
         let room = match self.used_bytes(server, limit_bytes, now_ms) > limit_bytes {
-            true => self.make_room(server, limit_bytes, flags, now_ms),
+            true => {
+                let begun = server.keyspace.spikes.begin();
+                let room = self.make_room(server, limit_bytes, flags, now_ms);
+                server.keyspace.spikes.end(begun, &["eviction-cycle"]);
+                room
+            }
             false => Room::Made,
         };
         note(&server.keyspace.eviction.pressure, room, server);
@@ -267,7 +272,10 @@ impl Evictor {
             room = Room::None;
             if has_candidates(server, eviction) {
                 let patience = eviction.pressure.patience().unwrap_or(SLICE_MAX);
-                room = memory.evict(server, limit_bytes, Some(patience.min(SLICE_MAX)), now_ms);
+                let patience = Some(patience.min(SLICE_MAX));
+                let begun = keyspace.spikes.begin();
+                room = memory.evict(server, limit_bytes, patience, now_ms);
+                keyspace.spikes.end(begun, &["eviction-cycle"]);
             }
         }
         note(&eviction.pressure, room, server);

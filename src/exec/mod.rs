@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use smallvec::SmallVec;
 
-use crate::client::{Client, ReplyMode};
+use crate::client::{Client, ReplyMode, Underway};
 use crate::commands::table::Found;
 use crate::commands::{Chore, CmdResult, CommandTable, Ctx, Next, Registered};
 use crate::config::Config;
@@ -28,7 +28,7 @@ use crate::server::monitor::Shown;
 use crate::spec::limits::BATCH_COMMANDS;
 use crate::spec::{Args, CmdError, Flags, keys};
 use crate::stats;
-use crate::sys::{fiber, tsc};
+use crate::sys::{crash, fiber, tsc};
 
 mod admit;
 pub mod alone;
@@ -37,6 +37,7 @@ mod busy;
 mod cached;
 mod chore;
 mod fanout;
+mod guard;
 mod hot;
 pub mod load;
 pub mod memory;
@@ -44,11 +45,17 @@ pub mod replay;
 mod script;
 pub mod session;
 mod transaction;
+pub mod trial;
+mod unusual;
 
 use cached::Cached;
+use unusual::{Bounds, Ran, Told};
 
 /// Fewest commands in a batch for which prefetching pays.
 const PREFETCH_COMMANDS_MIN: usize = 3;
+
+/// What runs other commands.
+const RUNS_OTHERS: Flags = Flags::RUNS_SCRIPT.and(Flags::RUNS_QUEUE);
 
 /// One worker's way into the server. Shared by its connections, on one thread.
 pub struct Exec {
@@ -60,6 +67,8 @@ pub struct Exec {
     pub worker: Arc<stats::Worker>,
     config: RefCell<Arc<Config>>,
     config_epoch: Cell<u64>,
+    /// From where on it looks closer at what has run.
+    bounds: Cell<Bounds>,
     /// What it knows of the memory in use.
     memory: memory::Memory,
     /// What it has for scripts.
@@ -87,6 +96,17 @@ pub enum Flow {
     Alone,
 }
 
+impl Flow {
+    /// How long everybody waits.
+    #[inline]
+    fn pause(&self) -> Duration {
+        match self {
+            Flow::Sleep(duration) => *duration,
+            _ => Duration::ZERO,
+        }
+    }
+}
+
 /// What a command waits for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Wait {
@@ -102,6 +122,8 @@ pub enum Wait {
 pub struct Moment {
     now_ms: u64,
     tick: u64,
+    /// When its requests could be read, in ticks.
+    ready_tick: u64,
     executed: SmallVec<[(u16, bool, u64); 32]>,
     changes: u64,
     prefetched: u64,
@@ -109,6 +131,8 @@ pub struct Moment {
     logged_seq: u64,
     /// What it means to those who cache.
     cached: Cached,
+    /// What is told of commands that were unusual, when they are counted.
+    told: Vec<Told>,
     /// Bytes read for it.
     pub net_in_bytes: u64,
     /// Bytes written of its replies.
@@ -134,6 +158,22 @@ impl Moment {
         self.now_ms
     }
 
+    /// When it began, in ticks.
+    pub fn started_tick(&self) -> u64 {
+        self.tick
+    }
+
+    /// When its requests could be read, in ticks: those who sent them have been waiting since.
+    pub fn ready_tick(&self) -> u64 {
+        self.ready_tick
+    }
+
+    /// Says when its requests could be read, if that was before it began.
+    #[inline]
+    pub fn ready_since(&mut self, tick: u64) {
+        self.ready_tick = self.ready_tick.min(tick);
+    }
+
     /// The last record of the log that came of it, 0 for none.
     pub fn logged_seq(&self) -> u64 {
         self.logged_seq
@@ -145,14 +185,28 @@ impl Moment {
         self.logged_seq = self.logged_seq.max(seq);
     }
 
-    /// Notes that a command has run since the last one.
+    /// Notes that a command has run since the last one, and how long its client waits besides; how
+    /// long it took, in ticks.
     #[inline]
-    fn ran(&mut self, command: &Registered, failed: bool) {
+    fn ran(&mut self, command: &Registered, failed: bool, pause: Duration) -> u64 {
         let tick = tsc::ticks();
         // The counters of two processors may differ, and the thread may have changed its processor.
-        let ticks = tick.saturating_sub(self.tick);
+        let mut ticks = tick.saturating_sub(self.tick);
+        if !pause.is_zero() {
+            let pause_ns = u64::try_from(pause.as_nanos()).unwrap_or(u64::MAX);
+            ticks = ticks.saturating_add(tsc::ns_to_ticks(pause_ns));
+        }
         self.executed.push((command.id, failed, ticks));
         self.tick = tick;
+        ticks
+    }
+
+    /// The same, of one that ran in the middle of another one, whose time goes on behind it.
+    fn ran_within(&mut self, command: &Registered, failed: bool, began: u64) -> u64 {
+        let ticks = tsc::ticks().saturating_sub(began);
+        self.executed.push((command.id, failed, ticks));
+        self.tick = self.tick.saturating_add(ticks);
+        ticks
     }
 
     /// The same moment, for a command that runs on a stack of its own.
@@ -160,6 +214,7 @@ impl Moment {
         Moment {
             now_ms: self.now_ms,
             tick: self.tick,
+            ready_tick: self.ready_tick,
             ..Moment::default()
         }
     }
@@ -168,6 +223,7 @@ impl Moment {
     fn join(&mut self, branch: Moment) {
         self.tick = branch.tick;
         self.executed.extend(branch.executed);
+        self.told.extend(branch.told);
         self.changes += branch.changes;
         self.logged(branch.logged_seq);
         self.cached.join(branch.cached);
@@ -198,13 +254,16 @@ impl Exec {
         table: Arc<CommandTable>,
     ) -> Exec {
         let config_epoch = Cell::new(server.config_epoch());
-        let config = RefCell::new(server.config());
+        let config = server.config();
+        let bounds = Cell::new(Bounds::of(&server, &config));
+        let config = RefCell::new(config);
         Exec {
             server,
             table,
             worker,
             config,
             config_epoch,
+            bounds,
             memory: memory::Memory::default(),
             desk: script::Desk::default(),
         }
@@ -219,6 +278,7 @@ impl Exec {
         {
             self.config_epoch.set(epoch);
             *config = self.server.config();
+            self.bounds.set(Bounds::of(&self.server, &config));
         }
         self.config.borrow()
     }
@@ -226,9 +286,11 @@ impl Exec {
     /// Begins a batch: the clock is read once for all its commands.
     #[inline]
     pub fn begin(&self) -> Moment {
+        let tick = tsc::ticks();
         Moment {
             now_ms: self.server.clock.unix_ms(),
-            tick: tsc::ticks(),
+            tick,
+            ready_tick: tick,
             ..Moment::default()
         }
     }
@@ -239,8 +301,18 @@ impl Exec {
         self.server
             .keyspace
             .add_changes(std::mem::take(&mut moment.changes));
-        let track_latency = self.config().latency_tracking;
+        crash::idle();
+        if !moment.told.is_empty() {
+            self.tell_unusual(moment);
+        }
+        let config = self.config();
+        let track_latency = config.latency_tracking;
+        let responses = config.metrics_port != 0;
+        drop(config);
         let mut local = self.worker.lock();
+        if responses {
+            count_responses(moment, &mut local);
+        }
         local.reads += (moment.net_in_bytes > 0) as u64;
         local.net_in_bytes += std::mem::take(&mut moment.net_in_bytes);
         local.net_out_bytes += std::mem::take(&mut moment.net_out_bytes);
@@ -335,7 +407,7 @@ impl Exec {
             self.end(moment);
         }
         let (started, is_hot) = (moment.tick, self.counts_hot(moment));
-        let mark = out.mark();
+        let (mark, told) = (out.mark(), moment.told.len());
         let reply = begin_reply(client);
         let Some(called) = self.call(command, argv, hash, moment, client, out) else {
             client.reply = reply;
@@ -374,11 +446,23 @@ impl Exec {
             }
         };
         end_caching(Some(command), client);
-        let reply_bytes = is_hot.then(|| out.len_since(mark));
-        self.ran(moment, (command, argv), failed, reply_bytes);
         if let Flow::Chore(_) = flow {
+            client.chore = Some(Box::new(Underway::new(command.id, argv, moment.tick)));
             return flow;
         }
+        let ran = Ran {
+            command,
+            argv,
+            client,
+            failed,
+            out,
+            mark,
+            is_hot,
+            by_script: false,
+            pause: flow.pause(),
+            place: (!command.row.flags.any(RUNS_OTHERS)).then_some(told),
+        };
+        self.ran(moment, &ran);
         client.ran();
         silence(client, out, mark);
         flow
@@ -407,7 +491,7 @@ impl Exec {
             },
             _ if later == Flow::Alone && has_script(client) => Err(later),
             _ => match self.run_queue(command, argv, moment, client, out) {
-                Some(flow) => Ok((flow, false)),
+                Some(ended) => Ok(ended),
                 None => Err(Flow::Wait(Wait::Gate)),
             },
         }
@@ -441,6 +525,11 @@ impl Exec {
             .shared
             .last_command
             .store(command.id + 1, Ordering::Relaxed);
+        client.login.renew();
+        if client.login.user.is_deleted() {
+            // It is being cut off.
+            return Err(Flow::Abort);
+        }
         let config = self.config();
         let admission = admit::Admission {
             exec: self,
@@ -597,6 +686,8 @@ impl Exec {
     #[inline]
     fn invoke(&self, ctx: &mut Ctx<'_>, argv: Argv<'_>, moment: &mut Moment) -> CmdResult {
         let db = ctx.client.db;
+        let (bytes, spans) = (argv.bytes(), argv.spans());
+        crash::running(ctx.command.id, ctx.client.shared.id, bytes, spans);
         let result = (ctx.command.row.run)(ctx);
         if ctx.client.tracking.is_on() && ctx.command.row.flags.has(Flags::READONLY) {
             self.remember(ctx, argv, moment);
@@ -685,8 +776,9 @@ impl Exec {
         client: &mut Client,
         out: &mut ReplyWriter,
     ) -> Flow {
-        if let Some((command, _)) = command {
+        if let Some((command, argv)) = command {
             self.worker.lock().rejected(command.id);
+            self.audit_refusal(command, argv, client, false, &error);
         }
         let error = self.note_refusal(command, error, client);
         end_caching(command.map(|(command, _)| command), client);
@@ -707,6 +799,14 @@ impl Exec {
 impl Drop for Exec {
     fn drop(&mut self) {
         self.desk.close(&self.server.scripts);
+    }
+}
+
+/// Counts how long those waited who sent the commands of a batch: for all of them until now.
+fn count_responses(moment: &Moment, local: &mut stats::Local) {
+    let ns = tsc::ticks_to_ns(tsc::ticks().saturating_sub(moment.ready_tick));
+    for run in moment.executed.chunk_by(|a, b| a.0 == b.0) {
+        local.responded(run[0].0, ns, run.len() as u64);
     }
 }
 

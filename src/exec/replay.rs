@@ -17,7 +17,7 @@ use crate::db::{Access, DbIndex};
 use crate::resp::parse::{Argv, Span};
 use crate::resp::write::ReplyWriter;
 use crate::server::Server;
-use crate::spec::{Args, Flags};
+use crate::spec::{Args, CmdError, Flags};
 
 use super::{Exec, lock_keys};
 
@@ -102,6 +102,28 @@ impl Replay {
 
     /// As [`Replay::run`], of a request that lies in one piece.
     pub fn run_argv(&mut self, db: DbIndex, argv: Argv<'_>) -> Result<(), String> {
+        self.invoke(db, argv)?;
+        self.out.clear();
+        Ok(())
+    }
+
+    /// The same, for who wants to know what the command answers if that is an error.
+    pub fn try_argv(&mut self, db: DbIndex, argv: Argv<'_>) -> Result<Option<String>, String> {
+        let refused = self.invoke(db, argv)?;
+        let written = self.out.to_vec();
+        self.out.clear();
+        let error = match (refused, written.strip_prefix(b"-")) {
+            (Some(error), _) => error.reply().to_vec(),
+            (None, Some(error)) => error.to_vec(),
+            (None, None) => return Ok(None),
+        };
+        Ok(Some(
+            String::from_utf8_lossy(error.trim_ascii()).into_owned(),
+        ))
+    }
+
+    /// Runs a command; the error of its handler is no reason to stop.
+    fn invoke(&mut self, db: DbIndex, argv: Argv<'_>) -> Result<Option<CmdError>, String> {
         let Some(name) = argv.get(0) else {
             return Err("Empty command reading the append only file".into());
         };
@@ -142,18 +164,19 @@ impl Replay {
             may_block: false,
             script: None,
         };
-        if let Ok(Next::Script(call)) = (command.row.run)(&mut ctx) {
+        let result = (command.row.run)(&mut ctx);
+        let refused = result.as_ref().err().cloned();
+        if let Ok(Next::Script(call)) = result {
             let uncounted = || Exec::uncounted(self.server.clone(), self.table.clone());
             let exec = self.exec.get_or_init(uncounted);
             exec.replay_script(command, (argv, call), &mut ctx.db, ctx.client);
         }
         ctx.db.tell();
-        let Ctx { db, out, .. } = ctx;
+        let Ctx { db, .. } = ctx;
         if let Some(rare) = db.into_effects().rare {
             rare.free(keyspace);
         }
-        out.clear();
-        Ok(())
+        Ok(refused)
     }
 }
 

@@ -180,9 +180,11 @@ impl Exec {
         db.effects.set_grouped(true);
         self.show_script(run.command, client, run.argv);
         let (tick, counted) = (moment.tick, moment.executed.len());
+        let told = moment.told.len();
         let played = self.play(run, way, &mut db, moment, client);
         if played.begins_again {
             moment.executed.truncate(counted);
+            moment.told.truncate(told);
             moment.tick = tick;
         }
         let mut effects = self.end_group(db, held.gate, moment);

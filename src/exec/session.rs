@@ -11,6 +11,7 @@ use crate::db::{Outcome, Waiter};
 use crate::resp::parse::{Argv, Span};
 use crate::resp::write::ReplyWriter;
 use crate::server::Server;
+use crate::stats;
 
 use super::alone::{self, Alone};
 use super::{Exec, Flow, Moment};
@@ -40,8 +41,23 @@ impl Session {
 
     /// A client of `server` that comes from elsewhere.
     pub fn at(server: Arc<Server>, table: Arc<CommandTable>, endpoint: Endpoint) -> Session {
-        let shared = server.clients.connect(endpoint, -1, server.clock.unix_ms());
         let exec = Exec::new(server.clone(), table);
+        Session::with(exec, server, endpoint)
+    }
+
+    /// The same, of which these figures count the commands.
+    pub fn counted_by(
+        worker: Arc<stats::Worker>,
+        server: Arc<Server>,
+        table: Arc<CommandTable>,
+        endpoint: Endpoint,
+    ) -> Session {
+        let exec = Exec::counted_by(worker, server.clone(), table);
+        Session::with(exec, server, endpoint)
+    }
+
+    fn with(exec: Exec, server: Arc<Server>, endpoint: Endpoint) -> Session {
+        let shared = server.clients.connect(endpoint, -1, server.clock.unix_ms());
         let client = Client::new(shared, &server.acl);
         Session {
             server,
@@ -103,13 +119,13 @@ impl Session {
     }
 
     /// Does here and now what a connection has done elsewhere.
-    fn end_chore(&mut self, chore: Chore) -> Flow {
+    fn end_chore(&mut self, chore: Chore, moment: &mut Moment) -> Flow {
         let done = self.exec().run_chore(chore);
         if done.is_ok() && matches!(chore, Chore::Shutdown(_)) {
             return Flow::Close;
         }
         if let Some(exec) = &self.exec {
-            exec.end_chore(done, &mut self.client, &mut self.out);
+            exec.end_chore(done, &mut self.client, &mut self.out, moment);
         }
         Flow::Done
     }
@@ -147,7 +163,7 @@ impl Session {
             }
         };
         let flow = match flow {
-            Flow::Chore(chore) => self.end_chore(chore),
+            Flow::Chore(chore) => self.end_chore(chore, &mut moment),
             flow => flow,
         };
         #[cfg(test)]

@@ -30,7 +30,7 @@ use crate::server::Server;
 use crate::spec::limits::OUTPUT_SOFT_BYTES;
 use crate::spec::{Args, CmdError, Flags, keys};
 
-use super::{Exec, Flow, Held, Moment, admit, begin_reply, fanout, silence};
+use super::{Exec, Flow, Held, Moment, Ran, admit, begin_reply, fanout, guard, silence};
 
 /// Commands that may touch any shard.
 const WHOLE: Flags = Flags::EXCLUSIVE
@@ -47,6 +47,8 @@ pub(super) struct Rest {
     /// DEBUG SLEEP.
     sleep: Duration,
     chore: Option<Chore>,
+    /// The last command was allowed no more: then EXEC counts as failed, as in Redis.
+    is_denied: bool,
 }
 
 impl Rest {
@@ -157,8 +159,8 @@ impl Exec {
         need
     }
 
-    /// Runs what the client has queued, by its EXEC; `None` when someone else has the keyspace for
-    /// himself.
+    /// Runs what the client has queued, by its EXEC, and whether that counts as failed; `None` when
+    /// someone else has the keyspace for himself.
     #[inline(never)]
     pub(super) fn run_queue(
         &self,
@@ -167,7 +169,7 @@ impl Exec {
         moment: &mut Moment,
         client: &mut Client,
         out: &mut ReplyWriter,
-    ) -> Option<Flow> {
+    ) -> Option<(Flow, bool)> {
         let keyspace = &self.server.keyspace;
         let Held { locks, gate } = self.hold_for(client.transaction_mut())?;
         let mut db = Access::new(keyspace, locks, client.db, moment.now_ms, true);
@@ -204,7 +206,8 @@ impl Exec {
             queue.give_back();
         }
         client.close_transaction();
-        Some(self.after(rest))
+        let has_failed = rest.is_denied;
+        Some((self.after(rest), has_failed))
     }
 
     /// Locks what a transaction needs.
@@ -244,7 +247,7 @@ impl Exec {
             script: None,
         };
         for queued in run.queue.iter() {
-            self.run_queued(&mut ctx, queued, moment, &mut rest);
+            self.run_queued(&mut ctx, queued, run.argv, moment, &mut rest);
             if self.server.config_epoch() != epoch {
                 let later = made.add(&self.server);
                 (epoch, made) = (later.epoch, &later.next);
@@ -259,6 +262,7 @@ impl Exec {
         &'a self,
         ctx: &mut Ctx<'a>,
         queued: Queued<'a>,
+        exec: Argv<'_>,
         moment: &mut Moment,
         rest: &mut Rest,
     ) {
@@ -278,6 +282,11 @@ impl Exec {
         }
         ctx.args = Args::new(argv, 1 + command.is_subcommand() as usize);
         ctx.command = command;
+        if let Err(error) = self.check_queued(ctx, argv, exec) {
+            rest.is_denied = true;
+            return self.write_error(&error, ctx.out);
+        }
+        rest.is_denied = false;
         let mark = ctx.out.mark();
         let (started, is_hot) = (moment.tick, self.counts_hot(moment));
         let (result, failed) = match self.invoke(ctx, argv, moment) {
@@ -292,9 +301,27 @@ impl Exec {
             }
         };
         rest.changes += std::mem::take(&mut ctx.db.effects.changes);
-        let reply_bytes = is_hot.then(|| ctx.out.len_since(mark));
-        self.ran(moment, (command, argv), failed, reply_bytes);
+        let pause = match &result {
+            Ok(Next::Sleep(duration)) => *duration,
+            _ => Duration::ZERO,
+        };
+        let ran = Ran {
+            command,
+            argv,
+            client: ctx.client,
+            failed,
+            out: ctx.out,
+            mark,
+            is_hot,
+            by_script: false,
+            pause,
+            place: None,
+        };
+        self.ran(moment, &ran);
         ctx.client.ran();
+        if guard::may_change_rights(command) {
+            ctx.client.login.renew();
+        }
         if rest.is_closed || (ctx.out.len() > OUTPUT_SOFT_BYTES && self.is_too_much(ctx)) {
             // What else it does is done, but nobody is told of it.
             rest.is_closed = true;

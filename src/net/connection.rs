@@ -23,6 +23,7 @@ use tokio::io::ReadBuf;
 use crate::client::inbox;
 use crate::client::{Client, ClientId, Signal};
 use crate::commands::Chore;
+use crate::config::Config;
 use crate::db::{Outcome, Waiter};
 use crate::exec::alone::{self, Alone};
 use crate::exec::{Exec, Flow, Moment, Plan, Wait};
@@ -49,6 +50,8 @@ pub struct Parcel {
     socket: Socket,
     client: Client,
     resp3: bool,
+    /// It was just accepted.
+    is_new: bool,
 }
 
 impl Parcel {
@@ -58,7 +61,17 @@ impl Parcel {
             socket,
             client,
             resp3: false,
+            is_new: true,
         }
+    }
+
+    /// How many of its kind a worker takes in one turn; `None`: it is served already, and only moves.
+    pub fn most_in_a_turn(&self, config: &Config) -> Option<u32> {
+        let most = match self.socket.is_tls() {
+            true => config.max_new_tls_connections_per_cycle,
+            false => config.max_new_connections_per_cycle,
+        };
+        self.is_new.then_some(most)
     }
 
     /// The client's number.
@@ -81,6 +94,8 @@ struct Connection {
     held: Option<Held>,
     /// The last batch has added to the log.
     has_logged: bool,
+    /// Since when a request waits for the gate or a pause, in ticks; 0 for none.
+    waiting_since: u64,
     /// A command that was left in the middle; it has the client.
     alone: Option<Box<Alone<Rc<Exec>>>>,
 }
@@ -122,6 +137,7 @@ pub async fn run(worker: Rc<Worker>, parcel: Parcel) {
         socket,
         mut client,
         resp3,
+        ..
     } = parcel;
     let shared = client.shared.clone();
     let mut stream = match Stream::new(socket) {
@@ -153,6 +169,7 @@ pub async fn run(worker: Rc<Worker>, parcel: Parcel) {
         pending: None,
         held: None,
         has_logged: false,
+        waiting_since: 0,
         alone: None,
     };
     match connection.serve(&worker).await {
@@ -300,8 +317,8 @@ impl Connection {
         if outcome.is_ok() && matches!(chore, Chore::Shutdown(_)) {
             return Some(Turn::Close);
         }
-        self.end_wait(worker, |exec, client, out, _| {
-            exec.end_chore(outcome, client, out);
+        self.end_wait(worker, |exec, client, out, moment| {
+            exec.end_chore(outcome, client, out, moment);
         });
         None
     }
@@ -453,7 +470,7 @@ impl Connection {
                     self.tail.extend_from_slice(buf.filled());
                     let read = buf.filled().len();
                     self.note_read(read, desk);
-                    self.note_tail(worker);
+                    self.note_tail(&Turn::Signalled, worker);
                     if self.over_query_limit(self.tail.len(), worker) {
                         return Poll::Ready(());
                     }
@@ -605,7 +622,7 @@ impl Connection {
                     tail.extend_from_slice(&bytes[used..]);
                     self.keep_tail(tail, desk);
                 }
-                self.note_tail(worker);
+                self.note_tail(&turn, worker);
                 Poll::Ready(turn)
             }
             Poll::Ready(_) => Poll::Ready(Turn::Drop),
@@ -622,7 +639,7 @@ impl Connection {
             tail.drain(..used);
             self.keep_tail(tail, desk);
         }
-        self.note_tail(worker);
+        self.note_tail(&turn, worker);
         turn
     }
 
@@ -650,6 +667,10 @@ impl Connection {
             true => pace::note_hurry(),
             false => pace::note_batch(self.client.shared.id),
         }
+        moment.ready_since(match std::mem::take(&mut self.waiting_since) {
+            0 => pace::ready_since(moment.started_tick()),
+            since => since,
+        });
         let last_interaction = &self.client.shared.last_interaction_ms;
         last_interaction.store(moment.now_ms(), Ordering::Relaxed);
         moment.net_in_bytes = std::mem::take(&mut desk.read_bytes);
@@ -707,6 +728,9 @@ impl Connection {
                 Turn::Block(_) | Turn::Alone => self.client.shared.raise(Signal::Kill),
                 _ => turn = Turn::Drop,
             }
+        }
+        if let Turn::Wait(_) = turn {
+            self.waiting_since = moment.ready_tick();
         }
         // What was not sent must never reach the next connection that uses the desk.
         desk.out.clear();
@@ -868,10 +892,18 @@ impl Connection {
         self.client.sent(read as u64);
     }
 
-    /// Shows how much of an unfinished request there is. After each batch, which may have changed what
-    /// else the client takes.
-    fn note_tail(&mut self, worker: &Worker) {
+    /// Shows how much there is that has not run, and whether that is because its request is unfinished. After each
+    /// batch, which may have changed what else the client takes.
+    fn note_tail(&mut self, turn: &Turn, worker: &Worker) {
         let shared = &self.client.shared;
+        let is_unfinished = *turn == Turn::Read && !self.tail.is_empty();
+        let since_ms = match is_unfinished {
+            true => shared.last_interaction_ms.load(Ordering::Relaxed),
+            false => 0,
+        };
+        shared
+            .unfinished_since_ms
+            .store(since_ms, Ordering::Relaxed);
         if self.tail.len() != shared.query_buffer_bytes.load(Ordering::Relaxed) {
             shared
                 .query_buffer_bytes
@@ -900,6 +932,7 @@ impl Connection {
                         socket,
                         client: self.client,
                         resp3: self.resp3,
+                        is_new: false,
                     },
                 );
                 None

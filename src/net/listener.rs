@@ -1,5 +1,9 @@
 //! Listeners: bind, accept, admit or refuse, hand over to a worker.
 //!
+//! A TCP connection takes three steps, each a function: [`Acceptor::arrive`] (accepted; if a trusted proxy has opened it,
+//! its header says whose it is), [`Acceptor::greet`] (whose it is, is known: it becomes a [`Socket`]), and `admit` (it
+//! becomes a client). To add a kind of connection: a variant of [`Kind`], and its arm in `greet`.
+//!
 //! An error of `accept` never ends a listener: one that concerns the accepted connection alone is passed over, whatever
 //! else fails for the moment is tried again after a pause, and when no file descriptor is left a reserved one is given up
 //! for an instant, so that the client learns of it.
@@ -9,7 +13,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -18,8 +22,9 @@ use tokio::task::JoinHandle;
 
 use crate::client::{Client, Endpoint};
 use crate::config::{BindAddress, Config};
-use crate::server::Server;
+use crate::server::{Lifecycle, Server};
 use crate::sys::{files, process};
+use crate::util::seldom::Seldom;
 
 use super::balance::Balance;
 use super::connection::Parcel;
@@ -27,9 +32,23 @@ use super::stream::Socket;
 use super::tls::Session;
 use super::worker::Crew;
 
+use proxy::{Broken, Origin};
+use rate::Cycle;
+
+mod proxy;
+pub(super) mod rate;
+
 /// Pause after an `accept` that failed, so that a lasting fault does not burn a processor.
 const ACCEPT_RETRY: Duration = Duration::from_millis(50);
 
+/// Time between two lines of the log about strangers that do not speak the PROXY protocol, milliseconds.
+const BROKEN_HEADER_LOG_MS: u64 = 1000;
+/// What a client is told that comes from a trusted proxy's address, without a header.
+const BROKEN_HEADER: &[u8] =
+    b"-ERR Protocol error: a PROXY protocol header is expected from this address, see \
+proxy-protocol-trusted\r\n";
+/// What a client is told when there are as many as may be.
+const TOO_MANY: &[u8] = b"-ERR max number of clients reached\r\n";
 /// What a protected server tells strangers.
 pub(super) const PROTECTED: &[u8] = b"-DENIED Redis is running in protected mode because protected mode is enabled and no \
 password is set for the default user. In this mode connections are only accepted from the loopback interface. \
@@ -168,6 +187,9 @@ pub struct Acceptor {
     balance: Arc<Balance>,
     spare: Mutex<Option<File>>,
     tasks: Mutex<Vec<Listening>>,
+    /// Connections whose header has not come yet.
+    arriving: AtomicUsize,
+    broken_header_log: Seldom,
 }
 
 /// What a listener accepts.
@@ -197,6 +219,8 @@ impl Acceptor {
             balance,
             spare,
             tasks: Mutex::default(),
+            arriving: AtomicUsize::new(0),
+            broken_header_log: Seldom::new(BROKEN_HEADER_LOG_MS),
         })
     }
 
@@ -253,11 +277,13 @@ impl Acceptor {
         }
     }
 
-    async fn accept_tcp(&self, listener: tokio::net::TcpListener, kind: Kind) {
+    async fn accept_tcp(self: &Arc<Self>, listener: tokio::net::TcpListener, kind: Kind) {
+        let mut cycle = Cycle::default();
         loop {
             let accepted = listener.accept().await;
+            cycle.take(self.most_in_a_turn(kind)).await;
             match accepted.and_then(|(stream, peer)| Ok((stream.into_std()?, peer))) {
-                Ok((stream, peer)) => self.admit_tcp(stream, peer, kind),
+                Ok((stream, peer)) => self.arrive(stream, peer, kind),
                 Err(error) => {
                     self.after_error(&error, || listener.accept_and_close())
                         .await
@@ -266,9 +292,20 @@ impl Acceptor {
         }
     }
 
+    /// How many connections of a kind are taken in one turn.
+    fn most_in_a_turn(&self, kind: Kind) -> u32 {
+        let config = self.server.config();
+        match kind {
+            Kind::Tls => config.max_new_tls_connections_per_cycle,
+            Kind::Tcp | Kind::Unix => config.max_new_connections_per_cycle,
+        }
+    }
+
     async fn accept_unix(&self, listener: tokio::net::UnixListener) {
+        let mut cycle = Cycle::default();
         loop {
             let accepted = listener.accept().await;
+            cycle.take(self.most_in_a_turn(Kind::Unix)).await;
             match accepted.and_then(|(stream, _)| stream.into_std()) {
                 Ok(stream) => {
                     let path = self.server.config().unixsocket.clone().unwrap_or_default();
@@ -308,25 +345,63 @@ impl Acceptor {
         tokio::time::sleep(ACCEPT_RETRY).await;
     }
 
-    fn admit_tcp(&self, stream: std::net::TcpStream, peer: SocketAddr, kind: Kind) {
+    /// A connection was accepted: whose is it?
+    fn arrive(self: &Arc<Self>, stream: std::net::TcpStream, peer: SocketAddr, kind: Kind) {
         let config = self.server.config();
-        let _ = stream.set_nodelay(true);
-        if config.tcp_keepalive_secs > 0 {
-            let interval_secs = (config.tcp_keepalive_secs / 3).max(1) as u64;
-            let keepalive = TcpKeepalive::new()
-                .with_time(Duration::from_secs(config.tcp_keepalive_secs as u64))
-                .with_interval(Duration::from_secs(interval_secs))
-                .with_retries(3);
-            let _ = SockRef::from(&stream).set_tcp_keepalive(&keepalive);
+        prepare(&stream, &config);
+        let trusted = &config.proxy_protocol_trusted;
+        if !trusted.iter().any(|network| network.contains(peer.ip())) {
+            let endpoint = own_endpoint(&stream, peer);
+            return self.greet(stream, endpoint, kind);
         }
-        let local = peer.ip().to_canonical().is_loopback();
-        let laddr = stream.local_addr().map(show).unwrap_or_default();
-        let endpoint = Endpoint {
-            addr: show(peer),
-            laddr,
-            local,
-            unix: false,
+        // Each has a file descriptor, as a client has.
+        if self.is_full(&config) {
+            self.count_refused();
+            return Socket::Tcp(stream).write_last_word(TOO_MANY);
+        }
+        self.arriving.fetch_add(1, Ordering::Relaxed);
+        let acceptor = self.clone();
+        tokio::spawn(async move {
+            let arrived = acceptor.await_header(stream, peer).await;
+            acceptor.arriving.fetch_sub(1, Ordering::Relaxed);
+            match arrived {
+                Some((stream, endpoint)) => acceptor.greet(stream, endpoint, kind),
+                None => acceptor.count_refused(),
+            }
+        });
+    }
+
+    /// A trusted proxy has opened the connection: its header comes first.
+    async fn await_header(
+        &self,
+        stream: std::net::TcpStream,
+        peer: SocketAddr,
+    ) -> Option<(std::net::TcpStream, Endpoint)> {
+        let own = own_endpoint(&stream, peer);
+        let mut stream = tokio::net::TcpStream::from_std(stream).ok()?;
+        let why = match proxy::read(&mut stream).await {
+            Ok(origin) => return Some((stream.into_std().ok()?, endpoint_of(origin, own))),
+            Err(Broken::Silent) => return None,
+            Err(Broken::Lost(error)) => {
+                tracing::debug!("Reading a PROXY protocol header: {error}");
+                return None;
+            }
+            Err(Broken::Malformed(why)) => why,
+            Err(Broken::Late) => "it did not come in time",
         };
+        let now_ms = self.server.clock.unix_ms();
+        if self.broken_header_log.passes(now_ms) {
+            tracing::warn!(
+                "Bad PROXY protocol header from {}: {why}. Connection refused.",
+                own.addr
+            );
+        }
+        proxy::refuse(stream, BROKEN_HEADER).await;
+        None
+    }
+
+    /// It is known whose the connection is.
+    fn greet(&self, stream: std::net::TcpStream, endpoint: Endpoint, kind: Kind) {
         let socket = match kind {
             Kind::Tls => match self.begin_tls(stream) {
                 Some(socket) => socket,
@@ -349,25 +424,36 @@ impl Acceptor {
         }
     }
 
+    /// Whether as many are connected as may be.
+    fn is_full(&self, config: &Config) -> bool {
+        let connected = self.server.clients.len() + self.arriving.load(Ordering::Relaxed);
+        connected >= config.maxclients as usize
+    }
+
+    /// Counts a connection that becomes no client.
+    fn count_refused(&self) {
+        let stats = &self.server.stats;
+        stats.connections_received.fetch_add(1, Ordering::Relaxed);
+        stats.connections_rejected.fetch_add(1, Ordering::Relaxed);
+    }
+
     fn admit(&self, socket: Socket, endpoint: Endpoint) {
         let server = &self.server;
         let config = server.config();
-        server
-            .stats
-            .connections_received
-            .fetch_add(1, Ordering::Relaxed);
-        if server.clients.len() >= config.maxclients as usize {
-            server
-                .stats
-                .connections_rejected
-                .fetch_add(1, Ordering::Relaxed);
-            return socket.write_last_word(b"-ERR max number of clients reached\r\n");
+        if server.lifecycle() >= Lifecycle::Stopping {
+            return;
+        }
+        if self.is_full(&config) {
+            self.count_refused();
+            return socket.write_last_word(TOO_MANY);
         }
         // With TLS they are told so after the handshake.
-        if !matches!(socket, Socket::Tls(..)) && is_turned_away(server, &endpoint) {
-            count_turned_away(server);
+        if !socket.is_tls() && is_turned_away(server, &endpoint) {
+            self.count_refused();
             return socket.write_last_word(PROTECTED);
         }
+        let stats = &server.stats;
+        stats.connections_received.fetch_add(1, Ordering::Relaxed);
         let shared = server
             .clients
             .connect(endpoint, socket.fd(), server.clock.unix_ms());
@@ -379,7 +465,8 @@ impl Acceptor {
 
 /// Whether a stranger comes to a server that is protected from strangers.
 pub(super) fn is_turned_away(server: &Server, endpoint: &Endpoint) -> bool {
-    let is_open = !server.acl.must_log_in();
+    // As Valkey asks: a user `default` that is off, but has no password, is no protection.
+    let is_open = server.acl.default_user().rights().nopass;
     server.config().protected_mode && is_open && !endpoint.local
 }
 
@@ -407,6 +494,50 @@ pub(super) fn is_of_one_client(error: &io::Error) -> bool {
                 | libc::ENOPROTOOPT
         )
     )
+}
+
+/// Options that each connection has.
+fn prepare(stream: &std::net::TcpStream, config: &Config) {
+    let _ = stream.set_nodelay(true);
+    if config.tcp_keepalive_secs > 0 {
+        let interval_secs = (config.tcp_keepalive_secs / 3).max(1) as u64;
+        let keepalive = TcpKeepalive::new()
+            .with_time(Duration::from_secs(config.tcp_keepalive_secs as u64))
+            .with_interval(Duration::from_secs(interval_secs))
+            .with_retries(3);
+        let _ = SockRef::from(stream).set_tcp_keepalive(&keepalive);
+    }
+}
+
+/// What the connection itself says of its ends.
+fn own_endpoint(stream: &std::net::TcpStream, peer: SocketAddr) -> Endpoint {
+    Endpoint {
+        addr: show(peer),
+        laddr: stream.local_addr().map(show).unwrap_or_default(),
+        local: peer.ip().to_canonical().is_loopback(),
+        unix: false,
+    }
+}
+
+/// What a proxy says of a connection's ends, whose own are `own`. Local is what comes from the proxy's own machine, if
+/// that is ours: anybody's loopback addresses look alike.
+fn endpoint_of(origin: Origin, own: Endpoint) -> Endpoint {
+    match origin {
+        Origin::Proxy | Origin::Unix => own,
+        Origin::Unknown => Endpoint {
+            local: false,
+            ..own
+        },
+        Origin::Tcp {
+            source,
+            destination,
+        } => Endpoint {
+            addr: show(source),
+            laddr: show(destination),
+            local: own.local && source.ip().to_canonical().is_loopback(),
+            unix: false,
+        },
+    }
 }
 
 /// `1.2.3.4:5` or `[::1]:5`, as CLIENT LIST shows it.

@@ -17,7 +17,10 @@ use std::cell::Cell;
 use std::time::Duration;
 
 use crate::client::ClientId;
+use crate::stats::cycles;
 use crate::sys::tsc;
+
+use super::worker::EVENT_INTERVAL;
 
 /// How long a worker waits for company.
 const NAP: Duration = Duration::from_micros(20);
@@ -38,6 +41,10 @@ struct Pace {
     crowd: Cell<u32>,
     /// When the worker was idle last, in ticks.
     parked_at: Cell<u64>,
+    /// When it looked at its sockets last, in ticks.
+    looked_at: Cell<u64>,
+    /// Batches since then.
+    batches: Cell<u32>,
 }
 
 impl Pace {
@@ -48,7 +55,27 @@ impl Pace {
             next: Cell::new(0),
             crowd: Cell::new(0),
             parked_at: Cell::new(0),
+            looked_at: Cell::new(0),
+            batches: Cell::new(0),
         }
+    }
+
+    /// The worker has looked at its sockets at this moment, in ticks.
+    #[inline]
+    fn looked(&self, now: u64) {
+        self.looked_at.set(now);
+        self.batches.set(0);
+    }
+
+    /// Since when a batch could have been read that begins at this moment: nobody tells of the looks of
+    /// a worker that always has work, but it looks after so many tasks at the latest.
+    #[inline]
+    fn ready_since(&self, now: u64) -> u64 {
+        match self.batches.get() {
+            EVENT_INTERVAL.. => self.looked(now),
+            batches => self.batches.set(batches + 1),
+        }
+        self.looked_at.get()
     }
 
     #[inline]
@@ -75,6 +102,17 @@ impl Pace {
     }
 }
 
+/// The worker has slept until a socket was ready.
+pub(super) fn after_park() {
+    PACE.with(|pace| pace.looked(tsc::ticks()));
+}
+
+/// Since when the requests of a batch that begins at this moment could have been read, in ticks.
+#[inline]
+pub(super) fn ready_since(now: u64) -> u64 {
+    PACE.with(|pace| pace.ready_since(now))
+}
+
 thread_local! {
     static PACE: Pace = const { Pace::new() };
 }
@@ -94,7 +132,9 @@ pub(super) fn note_hurry() {
 
 /// The worker is about to sleep until a socket is ready.
 pub(super) fn before_park() {
-    if PACE.with(|pace| pace.wants_nap(tsc::ticks())) {
+    let now = tsc::ticks();
+    cycles::end(now);
+    if PACE.with(|pace| pace.wants_nap(now)) {
         std::thread::sleep(NAP);
     }
 }
@@ -113,6 +153,18 @@ mod tests {
             naps = pace.wants_nap(now);
         }
         naps
+    }
+
+    #[test]
+    fn requests_wait_since_the_last_look_at_the_sockets() {
+        let pace = Pace::new();
+        pace.looked(100);
+        for now in 0..u64::from(EVENT_INTERVAL) {
+            assert_eq!(pace.ready_since(200 + now), 100);
+        }
+        // It must have looked again, without a word.
+        assert_eq!(pace.ready_since(1_000), 1_000);
+        assert_eq!(pace.ready_since(1_001), 1_000);
     }
 
     #[test]

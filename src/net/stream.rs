@@ -30,6 +30,11 @@ impl Socket {
         }
     }
 
+    /// Whether its bytes are encrypted.
+    pub fn is_tls(&self) -> bool {
+        matches!(self, Socket::Tls(..))
+    }
+
     /// Writes what fits the socket's buffer and forgets the rest: a last word before closing. With TLS there are no
     /// words before the handshake.
     pub fn write_last_word(self, text: &[u8]) {

@@ -8,9 +8,12 @@ use std::io;
 use std::task::Poll;
 use std::time::Duration;
 
+use crate::acl::Context;
 use crate::client::{Client, Signal};
+use crate::commands::denied::Denied;
 use crate::config::TlsAuthClientsUser;
-use crate::tls::{self, NoIdentity};
+use crate::resp::parse::Argv;
+use crate::tls;
 
 use super::listener;
 use super::tls::TlsStream;
@@ -64,20 +67,27 @@ fn log_in(stream: &TlsStream, client: &mut Client, worker: &Worker) {
     if field == TlsAuthClientsUser::Off {
         return;
     }
-    let names = match tls::identity(certificate, field) {
-        Ok(names) => names,
-        Err(NoIdentity::Missing) => return,
-        Err(NoIdentity::Malformed) => {
-            return tracing::warn!("TLS: Invalid or malformed name in certificate");
-        }
-    };
+    let names = tls::identities(certificate, field);
     let user = |name: &Vec<u8>| {
-        let user = server.acl.user(name)?;
+        let user = server.acl.user(name).filter(|_| tls::may_be_user(name))?;
         user.rights().is_enabled.then_some(user)
     };
     if let Some(user) = names.iter().find_map(user) {
-        let name = String::from_utf8_lossy(&user.name).into_owned();
-        tracing::debug!("TLS: Auto-authenticated client as {name}");
-        client.log_in(user, true);
+        if !server.config().hide_user_data_from_log {
+            let name = String::from_utf8_lossy(&user.name);
+            tracing::debug!("TLS: Auto-authenticated client as {name}");
+        }
+        return client.log_in(user, true);
+    }
+    // Valkey speaks of the last one that it has tried.
+    if let Some(name) = names.last() {
+        let denied = Denied {
+            server,
+            table: &worker.exec.table,
+            client: &client.shared,
+            sent: Argv::new(&[], &[]),
+            context: Context::TopLevel,
+        };
+        denied.record_certificate(name);
     }
 }

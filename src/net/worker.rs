@@ -19,17 +19,20 @@ use crate::resp::parse::{Batch, Limits};
 use crate::resp::write::ReplyWriter;
 use crate::server::{Lifecycle, Server};
 use crate::spec::limits::{ARGS_MAX, INLINE_BYTES_MAX};
+use crate::stats::cycles;
 use crate::sys::alloc;
+use crate::sys::crash::SignalStack;
 use crate::sys::process::{self, ThreadCpu};
 
 use super::connection::{self, Parcel};
+use super::listener::rate::Cycle;
 use super::pace;
 use super::relay::Relay;
 
 /// Size of a worker's read buffer, bytes.
 const INPUT_BYTES: usize = 64 * 1024;
 /// Polls of tasks between two looks at the sockets.
-const EVENT_INTERVAL: u32 = 61;
+pub(super) const EVENT_INTERVAL: u32 = 61;
 /// How exact the worker's short waits are.
 const TIMER_SLACK: Duration = Duration::from_micros(1);
 /// Readiness events taken at once.
@@ -67,6 +70,17 @@ pub struct Desk {
 }
 
 impl Desk {
+    fn new() -> Desk {
+        Desk {
+            input: vec![0; INPUT_BYTES].into_boxed_slice(),
+            input_bytes: INPUT_BYTES,
+            batch: Batch::new(),
+            out: ReplyWriter::new(),
+            missing_bytes: 0,
+            read_bytes: 0,
+        }
+    }
+
     /// The parser's limits for a client.
     pub fn limits(&self, exec: &Exec, authenticated: bool) -> Limits {
         Limits {
@@ -179,10 +193,15 @@ pub fn start(
                 .event_interval(EVENT_INTERVAL)
                 .max_io_events_per_tick(EVENTS_MAX)
                 .on_thread_park(pace::before_park)
+                .on_thread_unpark(|| {
+                    cycles::begin();
+                    pace::after_park();
+                })
                 .build_local(LocalOptions::default())
         };
         let work = move || {
             alloc::join_arena(index);
+            let _signals = SignalStack::new();
             let runtime = match runtime() {
                 Ok(runtime) => runtime,
                 Err(error) => {
@@ -210,21 +229,15 @@ async fn work(
     if let Some(cpu) = ThreadCpu::current() {
         let _ = crew.members[index].cpu.set(cpu);
     }
-    let desk = RefCell::new(Desk {
-        input: vec![0; INPUT_BYTES].into_boxed_slice(),
-        input_bytes: INPUT_BYTES,
-        batch: Batch::new(),
-        out: ReplyWriter::new(),
-        missing_bytes: 0,
-        read_bytes: 0,
-    });
     let exec = Rc::new(Exec::new(server.clone(), table));
+    let _ = exec.worker.number.set(index);
+    cycles::feed(exec.worker.clone());
     let relay = Relay::default();
     let worker = Rc::new(Worker {
         exec,
         crew,
         relay,
-        desk,
+        desk: RefCell::new(Desk::new()),
     });
     let waiting = worker.clone();
     let relayed = tokio::task::spawn_local(async move { relay_replies(&waiting).await });
@@ -242,11 +255,15 @@ async fn work(
         }
     });
     let mut connections = tokio::task::JoinSet::new();
+    let mut cycle = Cycle::default();
     loop {
         tokio::select! {
             biased;
             parcel = inbox.recv() => {
                 let Some(parcel) = parcel else { break };
+                if let Some(most) = parcel.most_in_a_turn(&server.config()) {
+                    cycle.take(most).await;
+                }
                 let (worker, shared) = (worker.clone(), parcel.client().shared.clone());
                 let clients = &server.clients;
                 let task = async move {
@@ -276,7 +293,9 @@ async fn relay_replies(worker: &Worker) {
     oplog.write_here();
     let write = || {
         if let Some(aof) = server.persist.aof() {
-            aof.write_through(oplog, server.clock.unix_ms());
+            let now_ms = server.clock.unix_ms();
+            let cycles = &worker.exec.worker.cycles;
+            cycles.writing_log(|| aof.write_through(oplog, now_ms));
         }
     };
     worker.relay.run(oplog, write).await;

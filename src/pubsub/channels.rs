@@ -135,6 +135,15 @@ impl Channels {
         self.count.load(Ordering::Relaxed)
     }
 
+    /// Calls `visit` with each channel and each of its subscribers, one part after the other.
+    pub(super) fn for_each_subscription(&self, mut visit: impl FnMut(&[u8], &Shared)) {
+        for part in &self.parts {
+            for (name, subscribers) in part.lock().iter() {
+                subscribers.iter().for_each(|client| visit(name, client));
+            }
+        }
+    }
+
     /// Calls `visit` with each channel, one part after the other.
     pub(super) fn for_each(&self, mut visit: impl FnMut(&[u8])) {
         for part in &self.parts {

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::client::subscriptions::Subject;
-use crate::client::{Client, Registry};
+use crate::client::{Client, Registry, Shared};
 
 use channels::Channels;
 use message::Message;
@@ -137,6 +137,21 @@ impl PubSub {
     /// Calls `visit` with every channel of one kind that somebody has subscribed to.
     pub fn for_each_channel(&self, is_sharded: bool, visit: impl FnMut(&[u8])) {
         self.table(is_sharded).for_each(visit);
+    }
+
+    /// Calls `visit` with every subscription, a part of the tables after the other, each held meanwhile:
+    /// for short work.
+    pub fn for_each_subscription(&self, mut visit: impl FnMut(Subject, &[u8], &Shared)) {
+        let channels = [
+            (Subject::Channel, &self.channels),
+            (Subject::ShardChannel, &self.shard_channels),
+        ];
+        for (subject, table) in channels {
+            table.for_each_subscription(|name, client| visit(subject, name, client));
+        }
+        let pattern = Subject::Pattern;
+        let patterns = &self.patterns;
+        patterns.for_each_subscription(|name, client| visit(pattern, name, client));
     }
 
     /// How many clients have subscribed to a channel, patterns not counted.

@@ -123,6 +123,14 @@ impl Patterns {
             + beginnings * footprint::btree_bytes(alike, size_of::<(Arc<[u8]>, Subscribers)>())
     }
 
+    /// Calls `visit` with each pattern and each of its subscribers.
+    pub(super) fn for_each_subscription(&self, mut visit: impl FnMut(&[u8], &Shared)) {
+        let known = self.known.read();
+        for (name, subscribers) in known.by_beginning.values().flatten() {
+            subscribers.iter().for_each(|client| visit(name, client));
+        }
+    }
+
     /// Number of patterns.
     pub(super) fn len(&self) -> usize {
         self.count.load(Ordering::SeqCst)

@@ -32,6 +32,8 @@ const UNAUTHENTICATED_BULK_BYTES_MAX: u64 = 16 << 10;
 const REMEMBER_ARGS_MIN: usize = 16;
 /// From this many bytes on an unfinished line is remembered instead of searched again.
 const REMEMBER_LINE_BYTES_MIN: usize = 64;
+/// How a client that tries TLS begins: a record of a handshake, version 3.x.
+const TLS_HANDSHAKE: &[u8] = &[22, 3];
 /// What a cleared batch may keep: arguments, commands, bytes of inline commands.
 const KEEP_ARGS_MAX: usize = 8 << 10;
 const KEEP_CMDS_MAX: usize = 2 << 10;
@@ -62,7 +64,8 @@ impl Default for Limits {
     }
 }
 
-/// A piece of the bytes that an [`Argv`] refers to.
+/// A piece of the bytes that an [`Argv`] refers to. (Its layout is what `sys::crash` reads.)
+#[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Span {
     /// Position of the first byte.
@@ -109,6 +112,18 @@ impl<'a> Argv<'a> {
     /// Argument `i`.
     pub fn get(&self, i: usize) -> Option<&'a [u8]> {
         self.spans.get(i).map(|s| s.of(self.bytes))
+    }
+
+    /// At least as many bytes as the request had in the protocol, without a look at each argument.
+    #[inline]
+    pub fn wire_bytes_max(&self) -> usize {
+        // A length line and the end of an argument.
+        const LINE_BYTES_MAX: usize = 16;
+        let (Some(first), Some(last)) = (self.spans.first(), self.spans.last()) else {
+            return 0;
+        };
+        let end = last.start as usize + last.len as usize;
+        end.saturating_sub(first.start as usize) + (self.spans.len() + 1) * LINE_BYTES_MAX
     }
 
     /// All arguments in order.
@@ -307,6 +322,8 @@ pub enum ProtocolError {
     UnauthenticatedBulkLength,
     /// More than `u32::MAX` bytes in one command (Kivi's own limit).
     TooBigRequest,
+    /// A TLS handshake: it would look like the beginning of a long inline command.
+    Tls,
 }
 
 impl ProtocolError {
@@ -340,6 +357,7 @@ impl fmt::Display for ProtocolError {
             Self::UnauthenticatedMultibulkLength => "unauthenticated multibulk length",
             Self::UnauthenticatedBulkLength => "unauthenticated bulk length",
             Self::TooBigRequest => "too big request",
+            Self::Tls => "this port does not speak TLS",
         })
     }
 }
@@ -486,6 +504,9 @@ impl Parser {
             );
         }
         if buf[start] != b'*' {
+            if buf[start..].starts_with(TLS_HANDSHAKE) {
+                return Err(ProtocolError::Tls);
+            }
             return inline(buf, start, searched, limits, batch);
         }
         let (argc, at) = match short_length(buf, start + 1) {

@@ -394,6 +394,18 @@ impl ReplyWriter {
         self.buf.len().saturating_sub(mark.at) + pieces.map(|p| p.bytes().len()).sum::<usize>()
     }
 
+    /// At least as much as [`ReplyWriter::len_since`], which needs no look at each piece.
+    #[inline]
+    pub fn len_since_max(&self, mark: Mark) -> usize {
+        self.buf.len().saturating_sub(mark.at) + self.piece_bytes
+    }
+
+    /// The code of the error that was written at `mark`; `None` if something else was.
+    pub fn error_code_at(&self, mark: Mark) -> Option<&[u8]> {
+        let text = self.buf.get(mark.at..)?.strip_prefix(b"-")?;
+        text.split(|byte| matches!(byte, b' ' | b'\r')).next()
+    }
+
     /// Pending bytes, shared ones included.
     pub fn len(&self) -> usize {
         self.buf.len() - self.head + self.piece_bytes - self.front_sent

@@ -14,7 +14,7 @@ use crate::persist::aof::commands::Commands;
 use crate::persist::aof::{Aof, AofError, AofState, AppendFsync, Place, Rewrite, Settings};
 use crate::persist::snapshot::{self, FileSink, Format, Libraries, SaveProgress, SnapshotError};
 use crate::persist::state::{Job, JobEnd, JobKind, Marks};
-use crate::sys::process;
+use crate::sys::{places, process};
 
 use super::saving::{self, NotStarted, os_text};
 use super::{Lifecycle, Server};
@@ -106,6 +106,7 @@ fn start_thread(server: &Arc<Server>, aof: &Arc<Aof>) -> io::Result<()> {
     }));
     let (own, running) = (server.clone(), aof.clone());
     let run = move || {
+        saving::take_place(places::Place::Background);
         let on_fatal = |error: &AofError| {
             tracing::error!("{error}");
             std::process::exit(1);
@@ -237,6 +238,7 @@ fn begin(server: &Arc<Server>, aof: &Arc<Aof>, config: &Config) -> Result<(), No
     let spawned = std::thread::Builder::new()
         .name("kivi-aofrewrite".into())
         .spawn(move || {
+            saving::take_place(places::Place::Rewriting);
             if let Some(rewrite) = taken.lock().take() {
                 run(&own, &log, rewrite, &running);
             }

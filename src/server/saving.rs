@@ -18,6 +18,7 @@ use crate::persist::snapshot::{
     self, FileSink, Libraries, Rdb, SnapshotError, SnapshotOptions, Sources, Summary,
 };
 use crate::persist::state::{Book, Job, JobEnd, JobKind, Marks};
+use crate::sys::places::{self, Place};
 use crate::sys::{alloc, process};
 
 use super::{KIVI_VERSION, Lifecycle, REDIS_VERSION, Server, rewriting};
@@ -77,7 +78,10 @@ fn begin_bgsave(server: &Arc<Server>) -> Result<mpsc::Receiver<()>, NotStarted> 
     let (at_cut, cut) = mpsc::channel();
     let spawned = std::thread::Builder::new()
         .name("kivi-bgsave".into())
-        .spawn(move || run_bgsave(&own, &running, &at_cut));
+        .spawn(move || {
+            take_place(Place::Saving);
+            run_bgsave(&own, &running, &at_cut);
+        });
     match spawned {
         Ok(_) => {
             tracing::info!("Background saving started by pid {}", process::pid());
@@ -88,6 +92,13 @@ fn begin_bgsave(server: &Arc<Server>) -> Result<mpsc::Receiver<()>, NotStarted> 
             end(server, &job, JobEnd::Failed, 0);
             Err(NotStarted::Failed)
         }
+    }
+}
+
+/// Moves the calling thread to where its work is to be done, if it can be.
+pub(super) fn take_place(place: Place) {
+    if let Err(error) = places::take(place) {
+        tracing::warn!("A thread cannot run where it should ({place:?}): {error}");
     }
 }
 

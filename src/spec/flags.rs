@@ -34,6 +34,11 @@ macro_rules! bit_set {
                 $set(self.0 & !other.0)
             }
 
+            /// The bits themselves, to be kept in a word.
+            pub const fn bits(self) -> $int {
+                self.0
+            }
+
             /// True when at least one bit of `other` is set here.
             pub const fn any(self, other: $set) -> bool {
                 self.0 & other.0 != 0
@@ -93,13 +98,17 @@ bit_set! {
         NO_ASYNC_LOADING = 18;
         /// Runs a script (EVAL, FCALL): what it locks is decided when the script is known.
         RUNS_SCRIPT = 19;
+        /// Says who the client is (AUTH, HELLO): always in the audit log.
+        LOGS_IN = 21;
         /// Need not have keys although there are key specs (EVAL).
         NO_MANDATORY_KEYS = 20;
+        /// Refused unless `enable-module-command` allows it.
+        MODULES = 21;
         /// The whole of the keyspace: runs on the exclusive path (FLUSHALL, SWAPDB).
         EXCLUSIVE = 24;
         /// Cuts the connection off: a sign of cross-protocol scripting (`POST`, `Host:`).
         HTTP = 25;
-        /// Refused unless `enable-debug-command` (or its like) allows it.
+        /// Refused unless `enable-debug-command` allows it.
         PROTECTED = 26;
         /// Never listed by COMMAND: exists for the protocol's sake only.
         HIDDEN = 27;

@@ -8,6 +8,8 @@ pub const UNAUTHENTICATED_ARGS_MAX: u32 = 10;
 pub const UNAUTHENTICATED_BULK_BYTES_MAX: u64 = 16 * 1024;
 /// Most bytes of replies that may wait for a client that has not authenticated; past it, it is cut off.
 pub const UNAUTHENTICATED_OUTPUT_BYTES_MAX: usize = 64 * 1024;
+/// How long the header of the PROXY protocol may take, in seconds.
+pub const PROXY_HEADER_SECS_MAX: u64 = 10;
 /// Longest inline request, bytes.
 pub const INLINE_BYTES_MAX: usize = 64 * 1024;
 /// Commands parsed and prefetched together.

@@ -5,10 +5,12 @@
 #![allow(unsafe_code)]
 
 pub mod alloc;
+pub mod crash;
 pub mod fiber;
 pub mod files;
 pub mod local_time;
 pub mod lua;
+pub mod places;
 pub mod process;
 pub mod random;
 pub mod title;

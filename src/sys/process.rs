@@ -10,6 +10,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::time::Duration;
 
+/// Where the kernel keeps how likely it ends this process when memory runs out.
+const OOM_SCORE_ADJ: &str = "/proc/self/oom_score_adj";
+
 /// Processor time used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CpuTimes {
@@ -51,6 +54,25 @@ pub fn cpu_times(of: CpuOf) -> CpuTimes {
     }
 }
 
+/// The processor time that the main thread of this process has used so far, as exactly as the system
+/// counts it for others (usually hundredths of a second); nothing if it does not tell.
+pub fn main_thread_cpu_times() -> CpuTimes {
+    let path = format!("/proc/self/task/{}/stat", pid());
+    let stat = fs::read_to_string(path).unwrap_or_default();
+    // The name, which may hold anything, ends with the last parenthesis.
+    let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields);
+    let mut ticks = fields.split_ascii_whitespace().skip(11);
+    let per_sec = sysconf(libc::_SC_CLK_TCK).max(1);
+    let mut next = || {
+        let ticks = ticks.next().and_then(|ticks| ticks.parse::<u64>().ok());
+        Duration::from_micros(ticks.unwrap_or(0).saturating_mul(1_000_000) / per_sec)
+    };
+    CpuTimes {
+        user: next(),
+        system: next(),
+    }
+}
+
 /// The processor clock of a thread, readable from any other thread: who is busy, who is not.
 #[derive(Clone, Copy, Debug)]
 pub struct ThreadCpu(libc::clockid_t);
@@ -83,6 +105,20 @@ pub fn rss_bytes() -> u64 {
         .ok()
         .and_then(|text| text.split_ascii_whitespace().nth(1)?.parse::<u64>().ok());
     pages.unwrap_or(0).saturating_mul(page_bytes())
+}
+
+/// Address space of this process, in bytes; 0 if the system does not tell.
+pub fn virtual_bytes() -> u64 {
+    let pages = fs::read_to_string("/proc/self/statm")
+        .ok()
+        .and_then(|text| text.split_ascii_whitespace().next()?.parse::<u64>().ok());
+    pages.unwrap_or(0).saturating_mul(page_bytes())
+}
+
+/// File descriptors in use; 0 if the system does not tell.
+pub fn open_fds() -> usize {
+    // One of them is the folder's own.
+    fs::read_dir("/proc/self/fd").map_or(0, |fds| fds.count().saturating_sub(1))
 }
 
 /// The machine's memory, in bytes.
@@ -119,6 +155,39 @@ pub fn set_thread_affinity(cpus: &[usize]) -> io::Result<()> {
     }
     // SAFETY: the set has the announced size; 0 is the current thread.
     check(unsafe { libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &set) })
+}
+
+/// The processors that the current thread may run on.
+///
+/// # Errors
+/// When the system does not tell.
+pub fn thread_affinity() -> io::Result<Vec<usize>> {
+    // SAFETY: a cpu_set_t is an array of bits; all zeros is the empty set.
+    let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
+    // SAFETY: the set has the announced size; 0 is the current thread.
+    check(unsafe { libc::sched_getaffinity(0, size_of::<libc::cpu_set_t>(), &mut set) })?;
+    let all = 0..libc::CPU_SETSIZE as usize;
+    // SAFETY: the index is within the set.
+    Ok(all
+        .filter(|&cpu| unsafe { libc::CPU_ISSET(cpu, &set) })
+        .collect())
+}
+
+/// How likely the kernel ends this process when memory runs out, -1000 to 1000.
+///
+/// # Errors
+/// When the system does not tell.
+pub fn oom_score_adj() -> io::Result<i64> {
+    let text = fs::read_to_string(OOM_SCORE_ADJ)?;
+    text.trim().parse().map_err(io::Error::other)
+}
+
+/// Sets it.
+///
+/// # Errors
+/// When the kernel refuses: a lower one needs privileges.
+pub fn set_oom_score_adj(score: i64) -> io::Result<()> {
+    fs::write(OOM_SCORE_ADJ, score.to_string())
 }
 
 /// INFO's `os`: `Linux 6.1.0-18-amd64 x86_64`.
@@ -406,6 +475,24 @@ mod tests {
         assert!(cpu.used_ns().unwrap() >= 3_000_000);
         drop(stop_tx);
         worker.join().unwrap();
+    }
+
+    #[test]
+    fn a_thread_may_be_kept_on_a_processor() {
+        let worker = std::thread::spawn(|| {
+            let cpus = thread_affinity().unwrap();
+            set_thread_affinity(&cpus[..1]).unwrap();
+            assert_eq!(thread_affinity().unwrap(), &cpus[..1]);
+            assert!(set_thread_affinity(&[]).is_err());
+        });
+        worker.join().unwrap();
+    }
+
+    #[test]
+    fn the_kernels_choice_of_victims_is_told() {
+        let score = oom_score_adj().unwrap();
+        set_oom_score_adj(score).unwrap();
+        assert!((-1000..=1000).contains(&score));
     }
 
     #[test]

@@ -24,11 +24,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use parking_lot::RwLock;
 use smallvec::SmallVec;
 
+use crate::acl::{Rights, User};
 use crate::client::inbox::{Invalidate, Push};
 use crate::client::tracking::Mode;
 use crate::client::{Client, ClientId, Registry, Shared};
-use crate::db::Keyspace;
 use crate::db::notice::{Changed, Invalidated, Own};
+use crate::db::{DbIndex, Keyspace};
 use crate::resp::write::ReplyWriter;
 
 mod overlap;
@@ -182,40 +183,67 @@ impl Tracking {
     }
 
     /// Tells those who track prefixes what has changed: one message for each prefix, its keys in
-    /// order.
+    /// order. Who may not read a key is not told its name.
     pub fn broadcast(&self, changes: &[Change]) {
-        // Of a key that was changed several times the last one counts.
-        let by_key: BTreeMap<&[u8], &Change> = changes
-            .iter()
-            .map(|change| (&*change.changed.key, change))
-            .collect();
+        let mut by_key: BTreeMap<&[u8], Told<'_>> = BTreeMap::new();
+        for change in changes {
+            let told = by_key.entry(&change.changed.key).or_insert(Told {
+                change,
+                dbs: SmallVec::new(),
+            });
+            // Of a key that was changed several times the last one counts.
+            told.change = change;
+            if !told.dbs.contains(&change.changed.db) {
+                told.dbs.push(change.changed.db);
+            }
+        }
         let table = self.table.read();
-        let mut by_prefix: BTreeMap<&[u8], Vec<&Change>> = BTreeMap::new();
-        for (key, change) in by_key {
+        let mut by_prefix: BTreeMap<&[u8], Vec<&Told<'_>>> = BTreeMap::new();
+        for (key, told) in &by_key {
             for (prefix, group) in table.prefixes.of(key) {
-                if group.made < change.age {
-                    by_prefix.entry(prefix).or_default().push(change);
+                if group.made < told.change.age {
+                    by_prefix.entry(prefix).or_default().push(told);
                 }
             }
         }
-        for (prefix, changes) in by_prefix {
-            let (some, all): (Vec<_>, Vec<_>) =
-                table.prefixes.members(prefix).partition(|client| {
-                    is_noloop(client) && changes.iter().any(|change| change.changed.by == client.id)
-                });
-            if !all.is_empty() {
-                let keys = changes.iter().map(|change| &*change.changed.key);
-                self.send(all.into_iter(), Some(encode(keys)));
-            }
-            for client in some {
-                let mut keys: Vec<&[u8]> = Vec::new();
-                let of_others = changes.iter().map(|change| &change.changed);
-                let of_others = of_others.filter(|changed| changed.by != client.id);
-                keys.extend(of_others.map(|changed| &*changed.key));
-                if !keys.is_empty() {
-                    self.send([client].into_iter(), Some(encode(keys.into_iter())));
+        for (prefix, keys) in by_prefix {
+            self.tell(table.prefixes.members(prefix), &keys);
+        }
+    }
+
+    /// Tells clients that track a prefix of the keys that begin with it.
+    fn tell<'c>(&self, clients: impl Iterator<Item = &'c Arc<Shared>>, keys: &[&Told<'_>]) {
+        let mut all = Vec::new();
+        // What users are told who may not read every key.
+        let mut by_user: Vec<(Arc<User>, Option<Arc<Vec<u8>>>)> = Vec::new();
+        for client in clients {
+            let user = client.user();
+            let rights = user.as_ref().map(|user| user.rights());
+            let limits = rights.as_deref().filter(|rights| !rights.is_unrestricted());
+            let is_own = |told: &Told<'_>| told.change.changed.by == client.id;
+            let message = if is_noloop(client) && keys.iter().any(|told| is_own(told)) {
+                let others = keys.iter().copied().filter(|told| !is_own(told));
+                encode_for(limits, others)
+            } else if let (Some(limits), Some(user)) = (limits, user) {
+                let known = by_user.iter().find(|(known, _)| Arc::ptr_eq(known, &user));
+                match known {
+                    Some((_, message)) => message.clone(),
+                    None => {
+                        let message = encode_for(Some(limits), keys.iter().copied());
+                        by_user.push((user, message.clone()));
+                        message
+                    }
                 }
+            } else {
+                all.push(client);
+                continue;
+            };
+            if message.is_some() {
+                self.send([client].into_iter(), message);
             }
+        }
+        if !all.is_empty() {
+            self.send(all.into_iter(), encode_for(None, keys.iter().copied()));
         }
     }
 
@@ -257,6 +285,32 @@ impl Tracking {
             }
         }
     }
+}
+
+/// A key that is to be told.
+struct Told<'c> {
+    /// Its last change.
+    change: &'c Change,
+    /// The databases in which it was changed.
+    dbs: SmallVec<[DbIndex; 1]>,
+}
+
+/// The message of those keys that may be read with these rights; `None` if there is none.
+fn encode_for<'t>(
+    rights: Option<&Rights>,
+    keys: impl Iterator<Item = &'t Told<'t>>,
+) -> Option<Arc<Vec<u8>>> {
+    let may_read = |told: &&Told<'_>| {
+        rights.is_none_or(|rights| {
+            let key = &told.change.changed.key;
+            told.dbs.iter().any(|&db| rights.may_read(key, db))
+        })
+    };
+    let keys: Vec<&[u8]> = keys
+        .filter(may_read)
+        .map(|told| &*told.change.changed.key)
+        .collect();
+    (!keys.is_empty()).then(|| encode(keys.into_iter()))
 }
 
 impl Table {

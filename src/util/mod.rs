@@ -3,10 +3,15 @@
 //! To add a tool, give it a file of its own named after what it does.
 
 pub mod ascii;
+pub mod base64;
 pub mod c_num;
 pub mod clock;
+pub mod cpu_list;
 pub mod glob;
 pub mod long_double;
 pub mod lzf;
+pub mod network;
 pub mod num;
 pub mod rng;
+pub mod seldom;
+pub mod spikes;

@@ -935,6 +935,11 @@ const SERVER: &[Template] = &[
     fixed(1, "MEMORY PURGE NOW", Exact),
     fixed(1, "MEMORY STATS", Kind),
     fixed(1, "MEMORY STATS NOW", Exact),
+    fixed(1, "MODULE LIST NOW", Exact),
+    fixed(1, "MODULE NONSENSE", Exact),
+    fixed(1, "MODULE LOAD /nowhere.so", Exact),
+    fixed(1, "MODULE LOADEX /nowhere.so", Exact),
+    fixed(1, "MODULE UNLOAD nothing", Exact),
     fixed(1, "INFO keyspace", Kind),
     t(
         1,

@@ -7,9 +7,10 @@
 //! To add an option: its field in [`Terms`] (or [`Filter`], if it has no `NOT-` form), its arms in
 //! [`Terms::take`] and [`Terms::any`].
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use crate::acl::DEFAULT_USER;
+use crate::acl::{Acl, User};
 use crate::client::{ClientId, Shared};
 use crate::commands::Ctx;
 use crate::spec::{Args, CmdError};
@@ -57,8 +58,7 @@ impl ClientType {
 struct Terms<'a> {
     ids: Option<Vec<ClientId>>,
     client_type: Option<ClientType>,
-    /// There is one user, so whoever asks for a user asks for everyone.
-    user: bool,
+    user: Option<Arc<User>>,
     addr: Option<&'a [u8]>,
     laddr: Option<&'a [u8]>,
     ip: Option<&'a [u8]>,
@@ -104,7 +104,7 @@ impl<'a> Filter<'a> {
                     true => &mut filter.unwanted,
                     false => &mut filter.wanted,
                 };
-                terms.take(word, not, &mut ctx.args, databases)?;
+                terms.take(word, not, &mut ctx.args, (databases, &ctx.server.acl))?;
             }
         }
         Ok(filter)
@@ -129,7 +129,7 @@ impl<'a> Terms<'a> {
         option: &[u8],
         not: bool,
         args: &mut Args<'a>,
-        databases: u32,
+        (databases, acl): (u32, &Acl),
     ) -> Result<(), CmdError> {
         let is = |word: &str| option.eq_ignore_ascii_case(word.as_bytes());
         if is("ID") {
@@ -140,10 +140,9 @@ impl<'a> Terms<'a> {
         if is("TYPE") {
             self.client_type = Some(client_type(value)?);
         } else if is("USER") {
-            if value != DEFAULT_USER.as_bytes() {
-                return Err(about("ERR No such user '", value, "'"));
-            }
-            self.user = true;
+            let user = acl.user(value);
+            let user = user.ok_or_else(|| about("ERR No such user '", value, "'"))?;
+            self.user = Some(user);
         } else if is("ADDR") {
             self.addr = Some(value);
         } else if is("LADDR") {
@@ -204,7 +203,10 @@ impl<'a> Terms<'a> {
             || self
                 .client_type
                 .is_some_and(|wanted| hit(wanted == ClientType::of(client)))
-            || (self.user && hit(true))
+            || self.user.as_ref().is_some_and(|user| {
+                let is_it = |of: Arc<User>| Arc::ptr_eq(&of, user);
+                hit(client.user().is_some_and(is_it))
+            })
             || self.db.is_some_and(|db| hit(db == client.db.load(Relaxed)))
             || equal(self.addr, &ends.addr)
             || equal(self.laddr, &ends.laddr)

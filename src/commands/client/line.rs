@@ -15,13 +15,13 @@ use crate::acl::DEFAULT_USER;
 use crate::client::subscriptions::Subject;
 use crate::client::tracking::Mode;
 use crate::client::{ClientId, Shared, Signal};
-use crate::commands::Ctx;
+use crate::commands::{CommandTable, Ctx};
+use crate::resp::parse::Argv;
 
 /// What all lines of one reply have in common.
 pub(super) struct Writer<'t> {
     now_ms: u64,
-    /// Full names of the commands by number.
-    commands: Vec<&'t str>,
+    table: &'t CommandTable,
     /// The client whose command runs, and the bytes of its arguments.
     asking: ClientId,
     argv_bytes: usize,
@@ -30,11 +30,22 @@ pub(super) struct Writer<'t> {
 impl<'t> Writer<'t> {
     /// For the reply to the command that runs.
     pub(super) fn new(ctx: &Ctx<'t>) -> Writer<'t> {
+        let now_ms = ctx.clock_ms();
+        Writer::of(ctx.table, now_ms, ctx.client.shared.id, ctx.args.argv())
+    }
+
+    /// For a request of the client `asking`.
+    pub(super) fn of(
+        table: &'t CommandTable,
+        now_ms: u64,
+        asking: ClientId,
+        argv: Argv<'_>,
+    ) -> Writer<'t> {
         Writer {
-            now_ms: ctx.clock_ms(),
-            commands: ctx.table.full_names(),
-            asking: ctx.client.shared.id,
-            argv_bytes: ctx.args.argv().iter().map(|arg| arg.len()).sum(),
+            now_ms,
+            table,
+            asking,
+            argv_bytes: argv.iter().map(|arg| arg.len()).sum(),
         }
     }
 
@@ -52,57 +63,69 @@ impl<'t> Writer<'t> {
         let query_free = query_free.saturating_sub(query_bytes);
         let output_bytes = client.output_bytes.load(Relaxed);
         let inbox_bytes = client.inbox_bytes.load(Relaxed);
-        let command = (client.last_command.load(Relaxed) as usize).checked_sub(1);
-        let command = command.and_then(|id| self.commands.get(id));
+        let command = client.last_command.load(Relaxed).checked_sub(1);
+        let command = command.map_or("NULL", |id| &self.table.by_id(id).full_name);
+        let user = client.user();
 
         let transaction = client.transaction.get();
         let queued = transaction.map_or(-1, |seen| i64::from(seen.queued()));
         let watched = transaction.map_or(0, |seen| seen.watched());
         let queue_bytes = transaction.map_or(0, |seen| seen.queue_bytes());
 
-        let mut text = |args: std::fmt::Arguments<'_>| {
-            // A Vec takes everything.
-            let _ = out.write_fmt(args);
-        };
-        text(format_args!(
-            "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={} capa={} db={}",
-            client.id,
-            client.endpoint.addr,
-            client.endpoint.laddr,
-            client.fd.load(Relaxed),
-            names.name.escape_ascii(),
-            seconds_since(client.created_at_ms),
-            seconds_since(client.last_interaction_ms.load(Relaxed)),
-            flags(client),
-            capabilities(client),
-            client.db.load(Relaxed),
-        ));
-        text(format_args!(
-            " sub={} psub={} ssub={}",
-            client.subscription_count(Subject::Channel),
-            client.subscription_count(Subject::Pattern),
-            client.subscription_count(Subject::ShardChannel),
-        ));
-        text(format_args!(
-            " multi={queued} watch={watched} qbuf={query_bytes} qbuf-free={query_free} \
+        // A Vec takes everything.
+        let text = |out: &mut Vec<u8>, args: std::fmt::Arguments<'_>| drop(out.write_fmt(args));
+        text(
+            out,
+            format_args!(
+                "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={} capa={} db={}",
+                client.id,
+                client.endpoint.addr,
+                client.endpoint.laddr,
+                client.fd.load(Relaxed),
+                names.name.escape_ascii(),
+                seconds_since(client.created_at_ms),
+                seconds_since(client.last_interaction_ms.load(Relaxed)),
+                flags(client),
+                capabilities(client),
+                client.db.load(Relaxed),
+            ),
+        );
+        text(
+            out,
+            format_args!(
+                " sub={} psub={} ssub={}",
+                client.subscription_count(Subject::Channel),
+                client.subscription_count(Subject::Pattern),
+                client.subscription_count(Subject::ShardChannel),
+            ),
+        );
+        text(
+            out,
+            format_args!(
+                " multi={queued} watch={watched} qbuf={query_bytes} qbuf-free={query_free} \
              argv-mem={argv_bytes} multi-mem={queue_bytes} rbs=0 rbp=0 obl={output_bytes} oll={} omem={} \
-             tot-mem={} events={} cmd={} user={DEFAULT_USER} redir={} resp={}",
-            (output_bytes > 0) as u8 + (inbox_bytes > 0) as u8,
-            client.output_memory_bytes.load(Relaxed) + inbox_bytes,
-            client.memory_bytes() + running_bytes,
-            if output_bytes > 0 { "rw" } else { "r" },
-            command.unwrap_or(&"NULL"),
-            client.tracking.getredir(),
-            client.resp.load(Relaxed),
-        ));
-        text(format_args!(
-            " lib-name={} lib-ver={} tot-net-in={} tot-net-out={} tot-cmds={}\n",
-            names.lib_name.escape_ascii(),
-            names.lib_ver.escape_ascii(),
-            client.net_in_bytes.load(Relaxed),
-            client.net_out_bytes.load(Relaxed),
-            client.commands.load(Relaxed),
-        ));
+             tot-mem={} events={} cmd={command} user=",
+                (output_bytes > 0) as u8 + (inbox_bytes > 0) as u8,
+                client.output_memory_bytes.load(Relaxed) + inbox_bytes,
+                client.memory_bytes() + running_bytes,
+                if output_bytes > 0 { "rw" } else { "r" },
+            ),
+        );
+        let default = DEFAULT_USER.as_bytes();
+        out.extend_from_slice(user.as_ref().map_or(default, |user| &user.name));
+        text(
+            out,
+            format_args!(
+                " redir={} resp={} lib-name={} lib-ver={} tot-net-in={} tot-net-out={} tot-cmds={}\n",
+                client.tracking.getredir(),
+                client.resp.load(Relaxed),
+                names.lib_name.escape_ascii(),
+                names.lib_ver.escape_ascii(),
+                client.net_in_bytes.load(Relaxed),
+                client.net_out_bytes.load(Relaxed),
+                client.commands.load(Relaxed),
+            ),
+        );
     }
 }
 

@@ -1,6 +1,8 @@
 //! RESTORE: makes a key of what DUMP has answered. The payload is checked to its last byte before
 //! the keyspace is touched.
 
+use std::sync::atomic::Ordering;
+
 use crate::commands::{CmdResult, Ctx, Next};
 use crate::config::RdbVersionCheck;
 use crate::db::lazyfree::Cause;
@@ -49,6 +51,8 @@ pub(super) fn restore(ctx: &mut Ctx<'_>) -> CmdResult {
         idle_secs: options.idle_secs,
         frequency: options.freq,
     };
+    let examined = &ctx.server.stats.payloads_examined;
+    examined.fetch_add(1, Ordering::Relaxed);
     let entry = decode::restore(payload, &restored, &load_options(ctx)).map_err(error)?;
     if expire_at_ms.is_some_and(|at_ms| at_ms <= now_ms) {
         if ctx.db.remove(key) {

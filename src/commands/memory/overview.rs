@@ -14,7 +14,7 @@ use crate::sys::alloc::{self, AllocatorStats};
 use crate::sys::process;
 
 /// See the module's text.
-pub(in crate::commands) struct Overview {
+pub struct Overview {
     /// What the allocator holds; `allocated` is what is in use.
     pub heap: AllocatorStats,
     /// Of the process, resident.
@@ -52,8 +52,10 @@ pub(in crate::commands) struct Overview {
 
 /// One figure as a multiple of another, and what it has more.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::commands) struct Part {
+pub struct Part {
+    /// How often the other goes into it.
     pub ratio: f32,
+    /// The difference.
     pub bytes: i64,
 }
 
@@ -67,7 +69,7 @@ impl Part {
 }
 
 /// What all clients take together, bytes.
-pub(in crate::commands) fn clients_bytes(server: &Server) -> u64 {
+pub fn clients_bytes(server: &Server) -> u64 {
     let mut bytes = 0;
     server
         .clients
@@ -76,11 +78,8 @@ pub(in crate::commands) fn clients_bytes(server: &Server) -> u64 {
 }
 
 impl Overview {
-    pub(in crate::commands) fn new(
-        server: &Server,
-        census: &Census,
-        clients_bytes: u64,
-    ) -> Overview {
+    /// As things are now; the caller has counted keys and clients.
+    pub fn new(server: &Server, census: &Census, clients_bytes: u64) -> Overview {
         let heap = alloc::stats();
         let keyspace = &server.keyspace;
         let scripts = &server.scripts;
@@ -109,7 +108,7 @@ impl Overview {
     }
 
     /// Everything that is no dataset.
-    pub(in crate::commands) fn overhead_bytes(&self) -> u64 {
+    pub fn overhead_bytes(&self) -> u64 {
         self.startup_bytes
             + self.clients_bytes
             + self.aof_buffer_bytes
@@ -125,39 +124,39 @@ impl Overview {
     }
 
     /// What keys and values take.
-    pub(in crate::commands) fn dataset_bytes(&self) -> u64 {
+    pub fn dataset_bytes(&self) -> u64 {
         // The parts are of slightly different moments.
         self.heap.allocated.saturating_sub(self.overhead_bytes())
     }
 
     /// The dataset's share of what was taken since the start, percent.
-    pub(in crate::commands) fn dataset_percent(&self) -> f32 {
+    pub fn dataset_percent(&self) -> f32 {
         let net_bytes = self.heap.allocated.saturating_sub(self.startup_bytes);
         percent(self.dataset_bytes(), net_bytes)
     }
 
     /// What is in use of the most that ever was, percent.
-    pub(in crate::commands) fn peak_percent(&self) -> f32 {
+    pub fn peak_percent(&self) -> f32 {
         percent(self.heap.allocated, self.peak_bytes)
     }
 
     /// Of the pages in use what is not: `allocator_frag`.
-    pub(in crate::commands) fn fragmentation(&self) -> Part {
+    pub fn fragmentation(&self) -> Part {
         Part::of(self.heap.active, self.heap.allocated)
     }
 
     /// Of the allocator's resident pages what is not in use: `allocator_rss`.
-    pub(in crate::commands) fn allocator_rss(&self) -> Part {
+    pub fn allocator_rss(&self) -> Part {
         Part::of(self.heap.resident, self.heap.active)
     }
 
     /// Of the resident pages what is not the allocator's: `rss_overhead`.
-    pub(in crate::commands) fn rss_overhead(&self) -> Part {
+    pub fn rss_overhead(&self) -> Part {
         Part::of(self.rss_bytes, self.heap.resident)
     }
 
     /// Of the resident pages what is not in use: `mem_fragmentation`.
-    pub(in crate::commands) fn total_fragmentation(&self) -> Part {
+    pub fn total_fragmentation(&self) -> Part {
         Part::of(self.rss_bytes, self.heap.allocated)
     }
 }

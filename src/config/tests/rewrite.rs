@@ -278,6 +278,7 @@ fn other_values(directive: &Directive) -> Vec<String> {
         Kind::OomScores => &["1 2 -3"],
         Kind::ShutdownFlags => &["nosave force"],
         Kind::ReplicaOf => &["host 1", "no one"],
+        Kind::Networks => &["", "127.0.0.1", "10.0.0.0/8 fd00::/8"],
     };
     values.iter().map(|value| (*value).to_owned()).collect()
 }

@@ -60,7 +60,16 @@ fn config_get_names_exactly_what_the_servers_name() {
     let mut theirs: BTreeSet<String> = valkey().into_keys().chain(redis().into_keys()).collect();
     theirs.insert("io-threads-do-reads".to_owned());
     // Kivi's own.
-    theirs.insert("lua-memory-limit".to_owned());
+    let own = [
+        "lua-memory-limit",
+        "proxy-protocol-trusted",
+        "request-timeout",
+        "unauthenticated-timeout",
+        "metrics-port",
+        "metrics-bind",
+        "console-enabled",
+    ];
+    theirs.extend(own.map(str::to_owned));
     assert_eq!(ours, theirs);
 }
 

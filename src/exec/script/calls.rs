@@ -6,11 +6,14 @@
 //!
 //! Invariant: a script that may begin again has done nothing that anybody could tell.
 
+use std::time::Duration;
+
 use smallvec::SmallVec;
 
+use crate::acl::Denial;
 use crate::client::Client;
 use crate::commands::table::Found;
-use crate::commands::{Chore, Ctx, Next, Registered, ScriptClock};
+use crate::commands::{Chore, Ctx, Next, Registered, ScriptClock, denied};
 use crate::config::Config;
 use crate::db::{Access, Effects, Needs};
 use crate::resp::parse::Argv;
@@ -21,7 +24,7 @@ use crate::spec::{Args, CmdError, Flags, ScriptCode, keys};
 use crate::sys::tsc;
 
 use super::super::busy::Course;
-use super::super::{Exec, Moment, admit};
+use super::super::{Exec, Moment, Ran, admit, guard};
 use super::Way;
 
 /// Commands that are counted together.
@@ -80,6 +83,20 @@ pub(super) struct Calls<'c, 'k> {
     pub(super) chore: Option<Chore>,
 }
 
+/// Why a script may not call something.
+enum Refusal {
+    /// The script is told this.
+    Error(CmdError),
+    /// The rights of its user do not allow it.
+    Denied(Denial),
+}
+
+impl From<CmdError> for Refusal {
+    fn from(error: CmdError) -> Refusal {
+        Refusal::Error(error)
+    }
+}
+
 impl Caller for Calls<'_, '_> {
     fn call(&mut self, argv: Argv<'_>, out: &mut ReplyWriter) -> Result<(), CmdError> {
         let exec = self.exec;
@@ -92,7 +109,8 @@ impl Caller for Calls<'_, '_> {
         };
         match self.admit(command, argv) {
             Ok(()) => self.run(command, argv, out),
-            Err(error) => self.refuse(Some(command), error),
+            Err(Refusal::Error(error)) => self.refuse(Some((command, argv)), error),
+            Err(Refusal::Denied(denial)) => self.deny((command, argv), denial),
         }
     }
 
@@ -113,7 +131,10 @@ impl Caller for Calls<'_, '_> {
 
     fn acl_check_cmd(&mut self, argv: Argv<'_>) -> Result<bool, CmdError> {
         match self.exec.table.find(argv) {
-            Found::Command(command) if !command.row.flags.has(Flags::HTTP) => Ok(true),
+            Found::Command(command) if !command.row.flags.has(Flags::HTTP) => {
+                let request = denied::request(command, argv, self.client.db);
+                Ok(self.client.login.rights().check(&request).is_ok())
+            }
             _ => Err(UNKNOWN_TO_ACL),
         }
     }
@@ -122,26 +143,30 @@ impl Caller for Calls<'_, '_> {
 impl Calls<'_, '_> {
     /// Whether a script may call this, asked in Valkey's order.
     #[inline]
-    fn admit(&mut self, command: &Registered, argv: Argv<'_>) -> Result<(), CmdError> {
+    fn admit(&mut self, command: &Registered, argv: Argv<'_>) -> Result<(), Refusal> {
         let flags = command.row.flags;
         if !command.row.arity_fits(argv.len()) {
-            return Err(WRONG_ARITY);
+            return Err(WRONG_ARITY.into());
         }
         if flags.has(Flags::NOSCRIPT) {
-            return Err(NOT_FROM_SCRIPTS);
+            return Err(NOT_FROM_SCRIPTS.into());
+        }
+        let request = denied::request(command, argv, self.client.db);
+        if let Err(denial) = self.client.login.rights().check(&request) {
+            return Err(Refusal::Denied(denial));
         }
         if self.is_out_of_memory && flags.has(Flags::DENYOOM) {
-            return Err(admit::OUT_OF_MEMORY);
+            return Err(admit::OUT_OF_MEMORY.into());
         }
         if !flags.any(WRITES) {
             return Ok(());
         }
         if self.is_read_only {
-            return Err(READ_ONLY);
+            return Err(READ_ONLY.into());
         }
         if flags.has(Flags::WRITE) {
             if let Some(error) = admit::writes_refused(&self.exec.server, self.config) {
-                return Err(error);
+                return Err(error.into());
             }
             if let Some(course) = &mut self.course {
                 course.begin_write()?;
@@ -154,16 +179,39 @@ impl Calls<'_, '_> {
 
     /// A call that is refused counts as that, and its error as one that was told.
     #[cold]
-    fn refuse(&mut self, command: Option<&Registered>, error: CmdError) -> Result<(), CmdError> {
+    fn refuse(
+        &mut self,
+        command: Option<(&Registered, Argv<'_>)>,
+        error: CmdError,
+    ) -> Result<(), CmdError> {
         if self.way == Way::Reading {
             return Err(self.begin_again());
         }
-        let mut local = self.exec.worker.lock();
-        if let Some(command) = command {
-            local.rejected(command.id);
+        if let Some((command, argv)) = command {
+            self.exec.worker.lock().rejected(command.id);
+            self.exec
+                .audit_refusal(command, argv, self.client, true, &error);
         }
-        local.error(&error.reply());
+        self.count_error(&error);
         Err(error)
+    }
+
+    /// The user may not make this call.
+    #[cold]
+    fn deny(
+        &mut self,
+        (command, argv): (&Registered, Argv<'_>),
+        denial: Denial,
+    ) -> Result<(), CmdError> {
+        if self.way == Way::Reading {
+            return Err(self.begin_again());
+        }
+        self.exec
+            .record_call((command, argv), self.client, self.request, denial);
+        let mut local = self.exec.worker.lock();
+        local.rejected(command.id);
+        local.error(guard::NOPERM);
+        Err(denied::in_script(self.client, command, denial))
     }
 
     /// What has to be told or counted is left to the second attempt.
@@ -195,6 +243,7 @@ impl Calls<'_, '_> {
         }
         let started = tsc::ticks();
         self.moment.tick = started;
+        let mark = out.mark();
         let mut ctx = Ctx {
             args: Args::new(argv, 1 + command.is_subcommand() as usize),
             db,
@@ -212,7 +261,19 @@ impl Calls<'_, '_> {
         self.db.take_back(effects);
         self.changes += std::mem::take(&mut self.db.effects.changes);
         self.commands += 1;
-        self.moment.ran(command, result.is_err());
+        let ran = Ran {
+            command,
+            argv,
+            client: self.client,
+            failed: result.is_err(),
+            out,
+            mark,
+            is_hot: false,
+            by_script: true,
+            pause: Duration::ZERO,
+            place: None,
+        };
+        exec.ran(self.moment, &ran);
         let is_long = self.moment.tick.saturating_sub(started) > LONG_CALL_TICKS;
         if is_long
             && self.way == Way::Whole

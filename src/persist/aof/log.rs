@@ -402,7 +402,10 @@ impl<'a> Log<'a> {
             true => file.prepare_group(&mut pen.out),
             false => file.give_room_back(),
         }
+        let begun = self.oplog.spikes.begin();
         let result = write_all(&*file.incr.file, &pen.out);
+        let events = write_events(self.shared.sync.is_busy(), pen.is_disk_busy);
+        self.oplog.spikes.end(begun, events);
         let figures = &self.shared.figures;
         let Err(failed) = result else {
             file.grow(pen.out.len());
@@ -607,18 +610,23 @@ impl<'a> Log<'a> {
 
     /// Syncs here and now what is not synced; false after an error.
     fn sync_here(&mut self) -> Result<bool, AofError> {
+        let is_always = self.pen.settings.appendfsync == AppendFsync::Always;
         let Some(file) = &mut self.pen.file else {
             return Ok(true);
         };
         if file.len != file.synced_len {
             let started = Instant::now();
-            let synced = file.mend();
-            if let Err(error) = synced.and_then(|()| file.incr.file.sync_data()) {
+            let synced = file.mend().and_then(|()| file.incr.file.sync_data());
+            let took = started.elapsed();
+            if is_always {
+                self.oplog.spikes.took_time("aof-fsync-always", took);
+            }
+            if let Err(error) = synced {
                 self.sync_failed(&error)?;
                 return Ok(false);
             }
             file.synced_len = file.len;
-            self.pen.last_sync_took = started.elapsed();
+            self.pen.last_sync_took = took;
             self.sync_succeeded();
         }
         self.publish();
@@ -707,6 +715,16 @@ pub(super) fn write_through(shared: &Shared, oplog: &OpLog, now_ms: u64) {
         if !log.write_only(now_ms) {
             oplog.wake();
         }
+    }
+}
+
+/// What the latency monitor calls a write: what has delayed it may be a sync that was running, or the snapshot or
+/// rewrite that uses the disk.
+fn write_events(is_syncing: bool, is_disk_busy: bool) -> &'static [&'static str] {
+    match (is_syncing, is_disk_busy) {
+        (true, _) => &["aof-write-pending-fsync", "aof-write"],
+        (false, true) => &["aof-write-active-child", "aof-write"],
+        (false, false) => &["aof-write-alone", "aof-write"],
     }
 }
 

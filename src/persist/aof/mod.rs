@@ -14,7 +14,8 @@
 //! - `sync`: syncs that nobody waits for;
 //! - `run`: the threads, and what others ask of them: switching on and off, rewriting, flushing;
 //! - `commands`: a snapshot as commands, the BASE without `aof-use-rdb-preamble`;
-//! - `check`: `--check-aof`.
+//! - `check`: `--check-aof`;
+//! - `survey`: reading a log without loading it.
 //!
 //! To add a kind of line to the files, teach `read` to skip or report it; it is the one reader.
 
@@ -27,6 +28,7 @@ mod log;
 mod manifest;
 mod read;
 mod run;
+mod survey;
 mod sync;
 #[cfg(test)]
 mod tests;
@@ -38,6 +40,7 @@ pub use files::Place;
 pub use load::{LoadOptions, Loaded, Target};
 pub use log::{AppendFsync, Settings};
 pub use run::{Aof, AofState, Rewrite};
+pub use survey::{Surveyor, survey_file, survey_manifest};
 
 /// Why the log does not go on, in Redis's words.
 #[derive(Clone, PartialEq, Eq, Debug)]

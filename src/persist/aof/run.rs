@@ -366,7 +366,9 @@ impl Aof {
         is_rdb: bool,
     ) -> Result<(), AofError> {
         let mut files = self.files.lock();
+        let begun = oplog.spikes.begin();
         let result = files.finish_rewrite(temp_base, is_rdb, rewrite.first_incr);
+        oplog.spikes.end(begun, &["aof-rename"]);
         let base_bytes = match result {
             Ok(bytes) => bytes,
             Err(error) => {

@@ -1,0 +1,333 @@
+//! What is told of a command that has run, if it was unusual: the command log, the latency monitor, the audit log; and
+//! the hot keys of a session, see [`hot`](super::hot).
+//!
+//! Every command is compared with three bounds, which a worker takes from the configuration ([`Bounds`]); all else is
+//! done by [`Exec::look_closer`], for the few that exceed one. With an audit log every command does.
+//!
+//! What is told waits in the [`Moment`] until the batch is counted: a script that has to begin again has told nothing,
+//! and clients that a command has served come behind it, as in Redis.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use smallvec::SmallVec;
+
+use crate::client::{Client, Shared};
+use crate::commands::Registered;
+use crate::config::Config;
+use crate::resp::parse::Argv;
+use crate::resp::write::{Mark, ReplyWriter};
+use crate::server::Server;
+use crate::server::audit::{Line, Outcome};
+use crate::spec::{CmdError, Flags, Secrets, keys};
+use crate::stats::commandlog::{self, Kind};
+use crate::sys::tsc;
+
+use super::{Exec, Moment, hot};
+
+/// Ticks may have been taken for a little longer than they are: what is this part below a bound is looked at, too.
+const DRIFT_PART: u64 = 64;
+/// Codes of errors that say that a user may not do it.
+const DENIED_CODES: [&[u8]; 3] = [b"NOPERM", b"NOAUTH", b"WRONGPASS"];
+
+/// From where on a command is looked at.
+#[derive(Clone, Copy)]
+pub(super) struct Bounds {
+    ticks: u64,
+    request_bytes: usize,
+    reply_bytes: usize,
+}
+
+impl Bounds {
+    /// Those of a configuration.
+    pub(super) fn of(server: &Server, config: &Config) -> Bounds {
+        let log = &server.stats.commandlog;
+        let bytes = |kind| {
+            let from = log.from(kind);
+            from.map_or(usize::MAX, |bytes| {
+                usize::try_from(bytes).unwrap_or(usize::MAX)
+            })
+        };
+        let slow_ns = log.from(Kind::Slow).map(|us| us.saturating_mul(1000));
+        let spike_ms = config.latency_monitor_threshold_ms;
+        let spike_ns = (spike_ms > 0).then(|| spike_ms.saturating_mul(1_000_000));
+        let ns = slow_ns.into_iter().chain(spike_ns).min();
+        let ticks = ns.map_or(u64::MAX, tsc::ns_to_ticks);
+        Bounds {
+            ticks: match server.audit.is_on() {
+                true => 0,
+                false => ticks - ticks / DRIFT_PART,
+            },
+            request_bytes: bytes(Kind::LargeRequest),
+            reply_bytes: bytes(Kind::LargeReply),
+        }
+    }
+}
+
+/// A command that has run.
+pub(super) struct Ran<'a> {
+    pub(super) command: &'a Registered,
+    pub(super) argv: Argv<'a>,
+    pub(super) client: &'a Client,
+    pub(super) failed: bool,
+    /// Where its reply is, and where that begins.
+    pub(super) out: &'a ReplyWriter,
+    pub(super) mark: Mark,
+    /// Hot keys are counted.
+    pub(super) is_hot: bool,
+    /// A script has asked for it.
+    pub(super) by_script: bool,
+    /// How long its client waits besides (DEBUG SLEEP).
+    pub(super) pause: Duration,
+    /// How much was told before it began, unless it is told behind what it has run itself.
+    pub(super) place: Option<usize>,
+}
+
+/// A command that was unusual, to be told when the batch is counted.
+pub(super) enum Told {
+    /// It belongs into the command log, for these reasons.
+    Logged {
+        reasons: SmallVec<[(Kind, u64); 3]>,
+        args: Arc<[Box<[u8]>]>,
+        client: Arc<Shared>,
+    },
+    /// It belongs into the audit log.
+    Audited(Audited),
+}
+
+/// A line of the audit log, until it is written.
+pub(super) struct Audited {
+    at_us: u64,
+    client: Arc<Shared>,
+    user: Box<[u8]>,
+    login: Option<Box<[u8]>>,
+    db: u32,
+    command: u16,
+    keys: Vec<Box<[u8]>>,
+    by_script: bool,
+    error: Option<Box<[u8]>>,
+}
+
+impl Exec {
+    /// Notes that a command has run since the last one.
+    #[inline]
+    pub(super) fn ran(&self, moment: &mut Moment, ran: &Ran<'_>) {
+        let ticks = moment.ran(ran.command, ran.failed, ran.pause);
+        self.note_ran(moment, ran, ticks);
+    }
+
+    /// The same, of one that ran in the middle of another one, since `began`.
+    pub(super) fn ran_within(&self, moment: &mut Moment, ran: &Ran<'_>, began: u64) {
+        let ticks = moment.ran_within(ran.command, ran.failed, began);
+        self.note_ran(moment, ran, ticks);
+    }
+
+    #[inline]
+    fn note_ran(&self, moment: &mut Moment, ran: &Ran<'_>, ticks: u64) {
+        let bounds = self.bounds.get();
+        if ticks >= bounds.ticks
+            || ran.argv.wire_bytes_max() >= bounds.request_bytes
+            || ran.out.len_since_max(ran.mark) >= bounds.reply_bytes
+            || ran.is_hot
+        {
+            self.look_closer(moment, ran, ticks);
+        }
+    }
+
+    #[inline(never)]
+    fn look_closer(&self, moment: &mut Moment, ran: &Ran<'_>, ticks: u64) {
+        let Ran { command, argv, .. } = *ran;
+        let flags = command.row.flags;
+        let request_bytes = match ran.by_script {
+            // It never was a request.
+            true => 0,
+            false => hot::request_bytes(argv) as u64,
+        };
+        let reply_bytes = match ran.client.is_heard() {
+            true => ran.out.len_since(ran.mark) as u64,
+            false => 0,
+        };
+        if ran.is_hot {
+            let bytes = request_bytes + reply_bytes;
+            self.count_hot(moment, command, argv, (ticks, bytes));
+        }
+        let event = match flags.has(Flags::FAST) {
+            true => "fast-command",
+            false => "command",
+        };
+        self.server.keyspace.spikes.took(event, ticks);
+        if self.server.audit.is_on() {
+            let error = ran.out.error_code_at(ran.mark).filter(|_| ran.failed);
+            let told = self.audited(command, argv, ran.client, ran.by_script, error);
+            moment.tell(told.map(Told::Audited), ran.place);
+        }
+        if !flags.has(Flags::SKIP_COMMANDLOG) {
+            let values = [tsc::ticks_to_us(ticks), request_bytes, reply_bytes];
+            let log = &self.server.stats.commandlog;
+            let is_unusual =
+                |&(kind, value): &(Kind, u64)| log.from(kind).is_some_and(|from| value >= from);
+            let reasons = Kind::ALL.into_iter().zip(values).filter(is_unusual);
+            let told = logged(reasons.collect(), command, argv, ran.client);
+            moment.tell(told, ran.place);
+        }
+    }
+
+    /// What the audit log has to say of a command, if anything.
+    fn audited(
+        &self,
+        command: &Registered,
+        argv: Argv<'_>,
+        client: &Client,
+        by_script: bool,
+        error: Option<&[u8]>,
+    ) -> Option<Audited> {
+        let row = &command.row;
+        let logs_in = row.flags.has(Flags::LOGS_IN);
+        let is_told = logs_in
+            || error.is_some_and(is_denied)
+            || self.server.audit.wants(row.acl_categories());
+        if !is_told {
+            return None;
+        }
+        let mut keys: Vec<Box<[u8]>> = Vec::new();
+        let _ = keys::for_each_key(row.keys, argv, |at, spec| {
+            if spec.is_key()
+                && let Some(key) = argv.get(at)
+            {
+                keys.push(key.into());
+            }
+        });
+        Some(Audited {
+            at_us: self.server.clock.unix_us(),
+            client: client.shared.clone(),
+            user: client.login.user.name.clone(),
+            login: login_of(row.secrets, argv)
+                .filter(|_| logs_in)
+                .map(Box::from),
+            db: client.db.0,
+            command: command.id,
+            keys,
+            by_script,
+            error: error.map(Box::from),
+        })
+    }
+
+    /// Has the audit log say that a command was refused.
+    #[inline]
+    pub(super) fn audit_refusal(
+        &self,
+        command: &Registered,
+        argv: Argv<'_>,
+        client: &Client,
+        by_script: bool,
+        error: &CmdError,
+    ) {
+        if !self.server.audit.is_on() {
+            return;
+        }
+        let reply = error.reply();
+        let code = reply.split(|&byte| byte == b' ').next();
+        if let Some(audited) = self.audited(command, argv, client, by_script, code) {
+            self.write_audited(&audited);
+        }
+    }
+
+    /// Tells what a batch has to tell.
+    #[cold]
+    pub(super) fn tell_unusual(&self, moment: &mut Moment) {
+        for told in moment.told.drain(..) {
+            match told {
+                Told::Audited(audited) => self.write_audited(&audited),
+                Told::Logged {
+                    reasons,
+                    args,
+                    client,
+                } => {
+                    let names = client.names.lock();
+                    let ran = commandlog::Ran {
+                        now_ms: moment.now_ms,
+                        args,
+                        addr: &client.endpoint.addr,
+                        name: &names.name,
+                    };
+                    let log = &self.server.stats.commandlog;
+                    for (kind, value) in reasons {
+                        log.push(kind, value, &ran);
+                    }
+                }
+            }
+        }
+    }
+
+    fn write_audited(&self, audited: &Audited) {
+        self.server.audit.log(Line {
+            at_us: audited.at_us,
+            client: audited.client.id,
+            user: &audited.user,
+            login: audited.login.as_deref(),
+            addr: &audited.client.endpoint.addr,
+            db: audited.db,
+            command: &self.table.by_id(audited.command).full_name,
+            keys: audited.keys.iter().map(|key| &**key),
+            by_script: audited.by_script,
+            outcome: match &audited.error {
+                None => Outcome::Ok,
+                Some(code) if is_denied(code) => Outcome::Denied(code),
+                Some(code) => Outcome::Error(code),
+            },
+        });
+    }
+}
+
+impl Moment {
+    fn tell(&mut self, told: Option<Told>, place: Option<usize>) {
+        if let Some(told) = told {
+            let last = self.told.len();
+            self.told.insert(place.unwrap_or(last).min(last), told);
+        }
+    }
+}
+
+fn is_denied(code: &[u8]) -> bool {
+    DENIED_CODES.contains(&code)
+}
+
+/// Who a request wants to log in as.
+fn login_of(secrets: Secrets, argv: Argv<'_>) -> Option<&[u8]> {
+    match secrets {
+        // AUTH: a name, if there are two.
+        Secrets::All if argv.len() > 2 => argv.get(1),
+        Secrets::All | Secrets::None | Secrets::From(_) => None,
+        Secrets::After(words) => {
+            let is_word = |arg: &[u8]| {
+                let mut words = words.iter();
+                words.any(|(word, _)| arg.eq_ignore_ascii_case(word.as_bytes()))
+            };
+            let at = argv.iter().position(is_word)?;
+            argv.get(at + 1)
+        }
+    }
+}
+
+/// An entry of the command log, if there is a reason for one.
+fn logged(
+    reasons: SmallVec<[(Kind, u64); 3]>,
+    command: &Registered,
+    argv: Argv<'_>,
+    client: &Client,
+) -> Option<Told> {
+    if reasons.is_empty() {
+        return None;
+    }
+    let secrets = command.row.secrets;
+    let args = argv.iter().enumerate();
+    let args = args.map(|(at, arg)| (arg, secrets.hides(argv, at)));
+    Some(Told::Logged {
+        reasons,
+        args: commandlog::shortened(argv.len(), args),
+        client: client.shared.clone(),
+    })
+}
+
+#[cfg(test)]
+mod tests;
