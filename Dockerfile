@@ -6,13 +6,14 @@
 FROM rust:1.95-bookworm AS build
 WORKDIR /kivi
 COPY . .
+# Names of functions stay in the program: the report of a crash shows them.
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/kivi/target \
     host=$(rustc -vV | sed -n 's/^host: //p') \
  && RUSTFLAGS='-C target-feature=+crt-static' cargo build --locked --release --target "$host" --bin kivi-server \
  && mkdir -p /out/data \
  && cp "target/$host/release/kivi-server" /out/kivi-server \
- && strip /out/kivi-server
+ && strip --strip-debug /out/kivi-server
 
 FROM scratch
 COPY --from=build /out/kivi-server /kivi-server

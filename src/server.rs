@@ -24,7 +24,9 @@ use crate::tls::Tls;
 use crate::tracking::Tracking;
 use crate::util::clock::Clock;
 use crate::util::rng;
+use crate::util::seldom::Seldom;
 
+pub mod attempts;
 pub mod audit;
 pub mod functions;
 pub mod monitor;
@@ -33,6 +35,7 @@ pub mod rewriting;
 pub mod saving;
 pub mod users;
 
+use attempts::Attempts;
 use audit::Audit;
 use monitor::Monitors;
 use observe::{EventChannels, Teller};
@@ -66,6 +69,8 @@ pub struct Server {
     pub keyspace: Keyspace,
     /// Users, and what they may do.
     pub acl: Arc<Acl>,
+    /// Wrong passwords.
+    pub attempts: Attempts,
     /// Connected clients.
     pub clients: Arc<Registry>,
     /// Channels.
@@ -97,6 +102,8 @@ pub struct Server {
     pub started_at_ms: u64,
     /// Memory in use when the server had started, bytes.
     pub memory_startup_bytes: AtomicU64,
+    /// Lines of the log about HTTP.
+    pub http_log: Seldom,
     config_store: Mutex<ConfigStore>,
     /// Held by a CONFIG SET, which may wait: whoever reads directives does not.
     config_changes: Mutex<()>,
@@ -106,6 +113,9 @@ pub struct Server {
     lifecycle: AtomicU8,
     lifecycle_changed: Notify,
 }
+
+/// Time between two lines of the log about HTTP, milliseconds: whoever sends it might do so for ever.
+const HTTP_LOG_MS: u64 = 60_000;
 
 /// The real one; in tests one in memory, so that none of them writes files by chance.
 #[cfg(not(test))]
@@ -117,6 +127,14 @@ fn disk(_: &Config) -> Arc<dyn Disk> {
 fn disk(config: &Config) -> Arc<dyn Disk> {
     let dir = config.dir.to_str().unwrap_or_default();
     Arc::new(crate::persist::disk::fake::FakeDisk::new(dir))
+}
+
+/// The hash function of the keyspace, which decides about the order of SCAN.
+fn key_hash(config: &Config) -> KeyHash {
+    match config.hash_seed.as_bytes() {
+        [] => KeyHash::process(HashFunction::Fast),
+        seed => KeyHash::with_seed(HashFunction::Fast, KeyHash::seed_of(seed)),
+    }
 }
 
 fn defrag_settings(config: &Config) -> defrag::Settings {
@@ -175,12 +193,9 @@ impl Server {
         let tracking = Arc::new(Tracking::new(clients.clone()));
         let event_channels = Arc::new(EventChannels::default());
         let server = Server {
-            keyspace: Keyspace::new(
-                shards,
-                config.databases,
-                KeyHash::process(HashFunction::Fast),
-            ),
+            keyspace: Keyspace::new(shards, config.databases, key_hash(&config)),
             acl: Arc::default(),
+            attempts: Attempts::default(),
             audit: Audit::default(),
             monitors: Monitors::new(clients.clone()),
             clients,
@@ -197,6 +212,7 @@ impl Server {
             started_at_ms: clock.unix_ms(),
             memory_startup_bytes: AtomicU64::new(0),
             clock,
+            http_log: Seldom::new(HTTP_LOG_MS),
             config_store: Mutex::new(store),
             config_changes: Mutex::new(()),
             config: RwLock::new(config.clone()),
@@ -255,6 +271,7 @@ impl Server {
             pressure.wake();
         }
         self.keyspace.defrag.set(defrag_settings(&config));
+        self.audit.set_categories(config.audit_log_categories);
         self.keyspace
             .spikes
             .set_threshold_ms(config.latency_monitor_threshold_ms);

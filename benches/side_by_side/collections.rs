@@ -18,6 +18,7 @@ use crate::report::{Row, Table, Target};
 use crate::scripts;
 use crate::server::{Contender, Server};
 use crate::types::Fill;
+use crate::wire::Way;
 
 /// Elements of a small value at the start.
 const SMALL: u64 = 10;
@@ -398,6 +399,7 @@ fn compare(bench: &Bench, beds: &mut [Bed], mode: Mode, load: &Load) -> Result<(
         cpus: Vec::new(),
         stop: Stop::After(options.load.min(Duration::from_millis(200))),
         seed: 0,
+        way: Way::default(),
     };
     if mode == Mode::Pinned {
         let cores = process::cores();

@@ -15,6 +15,7 @@ use crate::load;
 use crate::options::Mode;
 use crate::process;
 use crate::replies::Scanner;
+use crate::wire::{Way, Wire};
 
 /// The longest that one of these measurements may take.
 const LIMIT: Duration = Duration::from_secs(120);
@@ -30,7 +31,7 @@ impl Line {
     /// Connects; only inside of [`alone`].
     pub(crate) fn open(port: u16) -> Result<Self> {
         Ok(Self {
-            stream: TcpStream::from_std(load::connect(port)?)?,
+            stream: TcpStream::from_std(Wire::connect(port, &Way::default())?.into_stream()?)?,
             received: Vec::new(),
         })
     }

@@ -11,6 +11,7 @@ use crate::load::{self, Draw, Run, Step, Stop};
 use crate::options::Mode;
 use crate::report::{Row, Table, Target};
 use crate::server::{Contender, Server};
+use crate::wire::Way;
 
 const PIPELINE: u64 = 16;
 /// Any of so many keys is most likely a new one.
@@ -144,6 +145,7 @@ fn plan<'a>(bench: &Bench, mode: Mode, step: &'a Step, stop: Stop, seed: u64) ->
         },
         stop,
         seed,
+        way: Way::default(),
     }
 }
 

@@ -11,8 +11,6 @@
 //! reply is looked at: an error reply, a missing or a surplus reply fails the run.
 
 use std::fs;
-use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Barrier};
@@ -20,16 +18,15 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::client;
 use crate::process;
 use crate::replies::Scanner;
 use crate::server::Server;
+use crate::wire::{Link, Way, Wire};
 
 /// The longest a run may take beyond what it was meant to take.
 const RUN_LIMIT: Duration = Duration::from_secs(120);
-const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 const RECEIVE_BYTES: usize = 64 * 1024;
 
 /// A number that is drawn anew for every step, in `low .. high`, written with leading zeros.
@@ -273,6 +270,8 @@ pub(crate) struct Run<'a> {
     pub(crate) cpus: Vec<usize>,
     pub(crate) stop: Stop,
     pub(crate) seed: u64,
+    /// How its connections are made.
+    pub(crate) way: Way,
 }
 
 /// What a run showed.
@@ -317,9 +316,9 @@ impl Shared {
 /// Runs a load to its end.
 pub(crate) fn run(server: &Server, run: &Run) -> Result<Outcome> {
     let threads = run.threads.clamp(1, run.connections);
-    let mut streams: Vec<Vec<TcpStream>> = (0..threads).map(|_| Vec::new()).collect();
+    let mut wires: Vec<Vec<Wire>> = (0..threads).map(|_| Vec::new()).collect();
     for number in 0..run.connections {
-        streams[number % threads].push(connect(server.port)?);
+        wires[number % threads].push(Wire::connect(server.port, &run.way)?);
     }
     let shared = Arc::new(Shared {
         left: AtomicU64::new(match run.stop {
@@ -331,9 +330,9 @@ pub(crate) fn run(server: &Server, run: &Run) -> Result<Outcome> {
     });
     thread::scope(|scope| {
         let mut workers = Vec::new();
-        for (index, streams) in streams.into_iter().enumerate() {
+        for (index, wires) in wires.into_iter().enumerate() {
             let shared = Arc::clone(&shared);
-            workers.push(scope.spawn(move || work(run, index, streams, &shared)));
+            workers.push(scope.spawn(move || work(run, index, wires, &shared)));
         }
         shared.start.wait();
         let before = process::cpu_ns(server.pid());
@@ -381,22 +380,8 @@ impl Part {
     }
 }
 
-/// A connection that the server has accepted; it does not block.
-pub(crate) fn connect(port: u16) -> Result<TcpStream> {
-    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    let mut stream = TcpStream::connect_timeout(&address, CONNECT_LIMIT)?;
-    stream.set_nodelay(true)?;
-    stream.set_read_timeout(Some(CONNECT_LIMIT))?;
-    stream.write_all(b"*1\r\n$4\r\nPING\r\n")?;
-    let mut pong = [0; 7];
-    stream.read_exact(&mut pong)?;
-    ensure!(&pong == b"+PONG\r\n", "PING got {}", pong.escape_ascii());
-    stream.set_nonblocking(true)?;
-    Ok(stream)
-}
-
 /// One thread: its connections on one event loop.
-fn work(run: &Run, index: usize, streams: Vec<TcpStream>, shared: &Arc<Shared>) -> Result<Part> {
+fn work(run: &Run, index: usize, wires: Vec<Wire>, shared: &Arc<Shared>) -> Result<Part> {
     // Whatever fails is told after the barriers: the others wait there.
     let ready = prepare(run, index);
     shared.start.wait();
@@ -407,14 +392,14 @@ fn work(run: &Run, index: usize, streams: Vec<TcpStream>, shared: &Arc<Shared>) 
     let begin_seed = Random(run.seed ^ (index as u64) << 32).next();
     let mut sum = runtime.block_on(async {
         let mut tasks = Vec::new();
-        for (number, stream) in streams.into_iter().enumerate() {
+        for (number, wire) in wires.into_iter().enumerate() {
             let requests = run.step.requests;
             let steps = usize::try_from((run.pipeline / requests).max(1))?;
             let seed = begin_seed.wrapping_add(number as u64);
             let connection = (number * threads + index) as u64;
             let batch = Batch::new(run.step, steps, seed, connection);
-            let stream = tokio::net::TcpStream::from_std(stream)?;
-            tasks.push(tokio::spawn(converse(stream, batch, Arc::clone(shared))));
+            let link = wire.into_link()?;
+            tasks.push(tokio::spawn(converse(link, batch, Arc::clone(shared))));
         }
         let mut sum = Part::default();
         let deadline = tokio::time::Instant::now() + RUN_LIMIT;
@@ -458,20 +443,16 @@ fn own_cpu_ns() -> Result<u64> {
 }
 
 /// One connection: a batch out, its replies in, again.
-async fn converse(
-    mut stream: tokio::net::TcpStream,
-    mut batch: Batch,
-    shared: Arc<Shared>,
-) -> Result<Part> {
+async fn converse(mut link: Link, mut batch: Batch, shared: Arc<Shared>) -> Result<Part> {
     let mut received = vec![0; RECEIVE_BYTES];
     let mut replies = Scanner::default();
     let mut expected = 0;
     while shared.take(batch.requests()) {
         batch.renew();
-        stream.write_all(&batch.bytes).await?;
+        link.send(&batch.bytes).await?;
         expected += batch.requests();
         while replies.complete < expected {
-            let count = stream.read(&mut received).await?;
+            let count = link.receive(&mut received).await?;
             ensure!(count > 0, "the server closed the connection");
             replies.feed(&received[..count])?;
         }

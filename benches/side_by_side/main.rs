@@ -1,7 +1,8 @@
 //! Kivi beside a real server, on this machine, in one run: what a request costs, what a key costs,
 //! how long a reader waits, how late a key expires, what more threads bring, what snapshots and the
 //! log cost, transactions, messages and tracking, streams, bitmaps, HyperLogLogs and geo indexes,
-//! scripts, and how well and how fast keys are evicted.
+//! scripts, how well and how fast keys are evicted, and what it costs to be exposed: TLS, users with
+//! rules, figures, strangers.
 //!
 //! `cargo bench --bench side_by_side -- [what] [options]`; `--help` lists them, benches/README.md
 //! explains the tables.
@@ -33,6 +34,9 @@ mod evict_latency;
 mod evict_limit;
 mod evict_overshoot;
 mod expiry;
+mod exposed;
+mod exposed_tls;
+mod exposed_unread;
 mod fill;
 mod grow;
 mod idle;
@@ -56,6 +60,7 @@ mod syscalls;
 mod tracking;
 mod types;
 mod watch;
+mod wire;
 mod zipf;
 
 use std::fs;
@@ -218,6 +223,11 @@ fn measure(bench: &Bench, what: What, emit: Emit) -> Result<()> {
         What::Tracking => tracking::run(bench),
         What::Types => types::run(bench),
         What::Scripts => scripts::run(bench),
+        What::Tls => exposed_tls::run(bench),
+        What::Handshakes => exposed_tls::run_handshakes(bench),
+        What::Rights => exposed::run_rights(bench),
+        What::Figures => exposed::run_figures(bench),
+        What::Unread => exposed_unread::run(bench),
         What::Hits => evict_hits::run(bench),
         What::Limit => evict_limit::run(bench),
         What::Pauses => evict_latency::run(bench),
@@ -225,7 +235,12 @@ fn measure(bench: &Bench, what: What, emit: Emit) -> Result<()> {
         What::Churn => evict_churn::run(bench),
         What::Flushall => evict_flush::run(bench),
         What::Returned => evict_flush::run_returned(bench),
-        What::All | What::Collections | What::Persist | What::Coordination | What::Evict => {
+        What::All
+        | What::Collections
+        | What::Persist
+        | What::Coordination
+        | What::Evict
+        | What::Exposed => {
             unreachable!("`parts` never yields a group")
         }
     };

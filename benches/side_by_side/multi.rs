@@ -19,6 +19,7 @@ use crate::options::Mode;
 use crate::process;
 use crate::report::{Row, Table, Target};
 use crate::server::{Contender, Server};
+use crate::wire::Way;
 
 /// The commands of a transaction.
 const TRANSACTION: [&str; 4] = ["MULTI", "INCR key:%0", "INCR key:%1", "EXEC"];
@@ -98,6 +99,7 @@ fn costs(bench: &Bench, mode: Mode) -> Result<Table> {
                     cpus: crowd::client_cpu(bench, mode).into_iter().collect(),
                     stop: Stop::After(options.load),
                     seed: round as u64 + 1,
+                    way: Way::default(),
                 };
                 let outcome = once(&servers[index], &run).with_context(|| {
                     format!("{}: {}", shape.label, bench.contenders[index].name)

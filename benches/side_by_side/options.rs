@@ -51,6 +51,12 @@ WHAT (default: all)
   returned  resident memory when nine of ten keys are deleted
   evict     the last seven
   scripts   server CPU per request of EVAL, EVALSHA, FCALL, and of cjson and cmsgpack
+  tls       server CPU per GET over TLS, pipelines 1 and 16
+  handshakes  full TLS handshakes per CPU second of the server
+  rights    server CPU per GET of a user with 20 rules and 5 selectors, over the default user's
+  figures   server CPU per GET with statistics and metrics, over that without
+  unread    memory that 200 strangers take who send and never read
+  exposed   the last five
 
 WHO
   --kivi PATH         the binary under test (or KIVI_BENCH_BINARY; default: the one cargo built)
@@ -72,7 +78,7 @@ HOW (several of the first three may be given)
   --rounds N          alternating rounds per figure (default 3)
   --seconds S         length of one load run (default 2.5)
   --only WORD         only the rows of ops, ranges, elements, grow, scaling, fsync, multi,
-                      publish, tracking, types, scripts, evict that hold this word
+                      publish, tracking, types, scripts, evict, exposed that hold this word
   --keys N            keys of cpu, memory, expiry, scaling, hits, churn; a tenth in ops, a quarter in elements;
                       entries that are added, or read by groups, in types (default 1000000)
   --hit-requests N    requests of hits; half of them warm up (default 6000000)
@@ -140,6 +146,12 @@ pub(crate) enum What {
     Flushall,
     Returned,
     Evict,
+    Tls,
+    Handshakes,
+    Rights,
+    Figures,
+    Unread,
+    Exposed,
     All,
 }
 
@@ -181,6 +193,12 @@ impl What {
             "flushall" => Self::Flushall,
             "returned" => Self::Returned,
             "evict" => Self::Evict,
+            "tls" => Self::Tls,
+            "handshakes" => Self::Handshakes,
+            "rights" => Self::Rights,
+            "figures" => Self::Figures,
+            "unread" => Self::Unread,
+            "exposed" => Self::Exposed,
             "all" => Self::All,
             _ => return None,
         })
@@ -211,8 +229,21 @@ impl What {
             What::Flushall,
             What::Returned,
         ];
+        const EXPOSED: &[What] = &[
+            What::Tls,
+            What::Handshakes,
+            What::Rights,
+            What::Figures,
+            What::Unread,
+        ];
         match self {
             Self::All => ALL,
+            Self::Exposed => EXPOSED,
+            Self::Tls => &EXPOSED[..1],
+            Self::Handshakes => &EXPOSED[1..2],
+            Self::Rights => &EXPOSED[2..3],
+            Self::Figures => &EXPOSED[3..4],
+            Self::Unread => &EXPOSED[4..],
             Self::Evict => EVICT,
             Self::Hits => &EVICT[..1],
             Self::Limit => &EVICT[1..2],

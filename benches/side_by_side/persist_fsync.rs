@@ -15,6 +15,7 @@ use crate::options::Mode;
 use crate::persist_writer::fill;
 use crate::report::{Row, Table, Target};
 use crate::server::{Contender, Server};
+use crate::wire::Way;
 
 /// The kinds of log, and their arguments.
 const LOGS: [(&str, &[&str]); 3] = [
@@ -85,6 +86,7 @@ fn compare(bench: &Bench, mode: Mode) -> Result<Table> {
                         },
                         stop: Stop::After(options.load),
                         seed: round as u64 + 1,
+                        way: Way::default(),
                     };
                     let outcome = load::run(&servers[index], &run)
                         .with_context(|| format!("{label}: {}", bench.contenders[index].name))?;

@@ -16,6 +16,7 @@ use crate::options::{Mode, Options};
 use crate::process;
 use crate::report::{Row, Table};
 use crate::server::Contender;
+use crate::wire::Way;
 use crate::{Bench, Emit};
 
 /// The time that starting and filling all servers takes, roughly; measured once it has been done.
@@ -150,6 +151,7 @@ fn at(
             },
             stop: Stop::After(time),
             seed: 0,
+            way: Way::default(),
         };
         match compare(bench, &mut beds, load, run) {
             Ok([rate, cpu, busy]) => {

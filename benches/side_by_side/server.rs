@@ -110,6 +110,16 @@ impl Contender {
         })
     }
 
+    /// Whether it is Kivi itself, which has directives of its own.
+    pub(crate) fn is_kivi(&self) -> bool {
+        self.is_kivi
+    }
+
+    /// A folder for files that instances of a contender read.
+    pub(crate) fn folder(bench: &Bench, index: usize) -> Result<Folder> {
+        Folder::new(shared_root(bench), &bench.contenders[index].root)
+    }
+
     /// The arguments of an instance.
     fn args(&self, port: u16, dir: &str, mode: Mode) -> Vec<OsString> {
         let port = port.to_string();
@@ -144,9 +154,7 @@ impl Contender {
         let contender = &bench.contenders[index];
         let port = match bench.options.port_base {
             Some(base) => base + u16::try_from(index)?,
-            None => TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?
-                .local_addr()?
-                .port(),
+            None => free_port()?,
         };
         let folder = Folder::new(shared_root(bench), &contender.root)?;
         let mut words = contender.words.clone();
@@ -165,6 +173,12 @@ impl Contender {
             .with_context(|| server.does_not_serve())?;
         Ok(server)
     }
+}
+
+/// A port that nobody listens on at this moment.
+pub(crate) fn free_port() -> Result<u16> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    Ok(listener.local_addr()?.port())
 }
 
 /// The root below which every contender can have its folder: the rival's if it is a `chroot`.
@@ -333,6 +347,13 @@ impl Folder {
         let inside = format!("/{}", seen.display());
         fs::create_dir_all(&path).with_context(|| format!("creating {}", path.display()))?;
         Ok(Self { path, inside })
+    }
+}
+
+impl Folder {
+    /// A file in it, as named by the process.
+    pub(crate) fn inside(&self, file: &str) -> String {
+        format!("{}/{file}", self.inside)
     }
 }
 

@@ -20,6 +20,7 @@ use crate::load::{self, Draw, Run, Step, Stop};
 use crate::options::{Mode, Options};
 use crate::report::{Row, Table, Target};
 use crate::server::{Contender, Server};
+use crate::wire::Way;
 
 /// Keys that every tracking client has read.
 const KEYS_OF_EACH: usize = 10;
@@ -179,6 +180,7 @@ fn compare(bench: &Bench, mode: Mode) -> Result<Table> {
                         cpus: crowd::client_cpu(bench, mode).into_iter().collect(),
                         stop: Stop::After(options.load),
                         seed: round as u64 + 1,
+                        way: Way::default(),
                     };
                     let [first, with, second] = measure(&servers[index], options, burden, &run)
                         .with_context(|| format!("{label}: {}", bench.contenders[index].name))?;

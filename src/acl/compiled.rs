@@ -62,7 +62,7 @@ impl Compiled {
         });
         let keys = masked().flat_map(|(at, selector)| {
             let patterns = selector.keys.iter();
-            patterns.map(move |known| (at, &*known.pattern, known.access))
+            patterns.map(move |(pattern, access)| (at, &**pattern, *access))
         });
         let channels = masked().flat_map(|(at, selector)| {
             let patterns = selector.channels.iter();
@@ -104,17 +104,15 @@ impl Compiled {
     fn by_keys<H>(&self, request: &Request<'_, H>, wanted: Mask) -> Mask {
         let argv = request.argv;
         let mut left = wanted;
-        let all = for_each_key(request.row.keys, argv, |at, spec| {
+        // One that is not well-formed has no further keys, but those that were found may be touched
+        // (PFMERGE without sources).
+        let _ = for_each_key(request.row.keys, argv, |at, spec| {
             if left != 0 && spec.is_key() {
                 let needed = Access::needed_by(spec.flags_in(argv));
                 left &= self.keys.matching(&argv[at], needed, left);
             }
         });
-        match all {
-            Ok(()) => left,
-            // Not well-formed: it will touch none.
-            Err(_) => wanted,
-        }
+        left
     }
 
     fn by_channels<H>(&self, request: &Request<'_, H>, wanted: Mask) -> Mask {

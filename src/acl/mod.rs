@@ -33,7 +33,7 @@ pub use log::{Context, Entry, Log, Reason, Recorded};
 pub use request::{Denial, Request};
 pub use rights::Rights;
 pub use rules::{RuleError, RulesError, World, has_spaces};
-pub use selector::{Access, KeyPattern, Selector};
+pub use selector::{Access, Selector};
 pub use users::{Acl, Changed, DEFAULT_USER, Login, PasswordHash, User, hash_password};
 
 use rights::named_databases;

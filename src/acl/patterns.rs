@@ -9,6 +9,10 @@
 //!
 //! Invariant: what is found is what `glob_match` says of each pattern, one by one.
 
+use std::collections::BTreeMap;
+
+use indexmap::IndexMap;
+
 use crate::util::glob::{glob_match, is_literal};
 
 use super::selector::Access;
@@ -36,6 +40,18 @@ struct Node {
     equals: ByAccess,
 }
 
+impl Node {
+    fn new((bytes, [begins, equals]): (&[u8], [ByAccess; 2])) -> Node {
+        Node {
+            head: head_of(bytes),
+            bytes: bytes.into(),
+            parent: 0,
+            begins,
+            equals,
+        }
+    }
+}
+
 /// A pattern that is neither.
 #[derive(Clone, PartialEq, Eq, Debug)]
 struct Glob {
@@ -43,6 +59,17 @@ struct Glob {
     /// So many bytes of it stand for themselves.
     literal: usize,
     allows: ByAccess,
+}
+
+impl Glob {
+    fn new((pattern, allows): (&[u8], ByAccess)) -> Glob {
+        let special = |byte: &u8| matches!(byte, b'*' | b'?' | b'[' | b'\\');
+        Glob {
+            pattern: pattern.into(),
+            literal: pattern.iter().position(special).unwrap_or(pattern.len()),
+            allows,
+        }
+    }
 }
 
 /// See the module's text.
@@ -92,60 +119,26 @@ impl Patterns {
             all,
             ..Patterns::default()
         };
+        let (mut nodes, mut globs) = (BTreeMap::new(), IndexMap::new());
         for (selector, pattern, access) in patterns {
-            let stars = pattern
-                .iter()
-                .rev()
-                .take_while(|&&byte| byte == b'*')
-                .count();
+            let is_star = |byte: &&u8| **byte == b'*';
+            let stars = pattern.iter().rev().take_while(is_star).count();
             let beginning = &pattern[..pattern.len() - stars];
-            match is_literal(beginning) {
-                true if beginning.is_empty() && stars > 0 => add(&mut made.any, selector, access),
-                true if beginning.is_empty() => add(&mut made.empty, selector, access),
-                true => {
-                    let node = made.node(beginning);
-                    let to = if stars > 0 {
-                        &mut node.begins
-                    } else {
-                        &mut node.equals
-                    };
-                    add(to, selector, access);
+            let to: &mut ByAccess = match (is_literal(beginning), beginning) {
+                (true, []) if stars > 0 => &mut made.any,
+                (true, []) => &mut made.empty,
+                (true, _) => {
+                    let [begins, equals] = nodes.entry(beginning).or_default();
+                    if stars > 0 { begins } else { equals }
                 }
-                false => made.add_glob(pattern, selector, access),
-            }
+                (false, _) => globs.entry(pattern).or_default(),
+            };
+            add(to, selector, access);
         }
+        made.nodes = nodes.into_iter().map(Node::new).collect();
+        made.globs = globs.into_iter().map(Glob::new).collect();
         made.link();
         made
-    }
-
-    fn node(&mut self, bytes: &[u8]) -> &mut Node {
-        let at = self.nodes.binary_search_by(|node| (*node.bytes).cmp(bytes));
-        let at = at.unwrap_or_else(|at| {
-            let node = Node {
-                head: head_of(bytes),
-                bytes: bytes.into(),
-                parent: 0,
-                begins: [0; Access::COUNT],
-                equals: [0; Access::COUNT],
-            };
-            self.nodes.insert(at, node);
-            at
-        });
-        &mut self.nodes[at]
-    }
-
-    fn add_glob(&mut self, pattern: &[u8], selector: usize, access: Access) {
-        let at = self.globs.iter().position(|glob| &*glob.pattern == pattern);
-        let at = at.unwrap_or_else(|| {
-            let special = |byte: &u8| matches!(byte, b'*' | b'?' | b'[' | b'\\');
-            self.globs.push(Glob {
-                pattern: pattern.into(),
-                literal: pattern.iter().position(special).unwrap_or(pattern.len()),
-                allows: [0; Access::COUNT],
-            });
-            self.globs.len() - 1
-        });
-        add(&mut self.globs[at].allows, selector, access);
     }
 
     /// Finds the parents, takes over what they allow, and notes where each first byte begins.

@@ -47,6 +47,22 @@ impl Rights {
         }
     }
 
+    /// The same with the only password that it has; with none if that is empty.
+    pub fn with_password(password: &[u8]) -> Rights {
+        let mut rights = Rights::unrestricted();
+        rights.set_password(password);
+        rights
+    }
+
+    /// Makes this the only password; any will do if it is empty.
+    pub fn set_password(&mut self, password: &[u8]) {
+        self.nopass = password.is_empty();
+        self.passwords = match password.is_empty() {
+            true => Vec::new(),
+            false => vec![hash_password(password)],
+        };
+    }
+
     /// A user that was not there: nothing.
     pub fn new_user(world: World<'_>) -> Rights {
         let mut rights = Rights {
@@ -72,6 +88,12 @@ impl Rights {
         };
     }
 
+    /// Whether everything is allowed.
+    #[inline]
+    pub fn is_unrestricted(&self) -> bool {
+        self.is_unrestricted
+    }
+
     /// The selector of the rules that stand in no parentheses.
     pub fn root(&self) -> &Selector {
         &self.selectors[0]
@@ -84,11 +106,6 @@ impl Rights {
     /// The selectors of the rules in parentheses.
     pub fn selectors(&self) -> &[Selector] {
         &self.selectors[1..]
-    }
-
-    /// Whether everything is allowed.
-    pub fn is_unrestricted(&self) -> bool {
-        self.is_unrestricted
     }
 
     /// Whether a password lets the user in, in a time that does not tell which.
@@ -129,6 +146,15 @@ impl Rights {
             }
         }
         Err(closest)
+    }
+
+    /// What [`Rights::check`] has to amount to.
+    #[cfg(test)]
+    pub(super) fn check_one_by_one<H>(&self, request: &Request<'_, H>) -> Result<(), Denial> {
+        match self.is_unrestricted {
+            true => Ok(()),
+            false => self.explain(request),
+        }
     }
 
     /// Whether this selector alone allows a request.
@@ -182,11 +208,8 @@ impl Rights {
     pub fn check_unrestricted<H>(&self, request: &Request<'_, H>) -> bool {
         self.is_unrestricted
             || self.selectors.iter().any(|selector| {
-                let reads_all = selector.all_keys
-                    || selector
-                        .keys
-                        .iter()
-                        .any(|known| &*known.pattern == b"*" && known.access.has(Access::READ));
+                let any = selector.keys.get(&b"*"[..]);
+                let reads_all = selector.all_keys || any.is_some_and(|any| any.has(Access::READ));
                 reads_all && self.ask(selector, request).is_ok()
             })
     }
@@ -214,8 +237,8 @@ impl Rights {
             return false;
         }
         let still = |pattern: &[u8]| {
-            let mut channels = now.selectors.iter().flat_map(|one| &one.channels);
-            channels.any(|known| &**known == pattern)
+            let mut selectors = now.selectors.iter();
+            selectors.any(|one| one.channels.contains(pattern))
         };
         let mut channels = before.selectors.iter().flat_map(|one| &one.channels);
         has_all(before) || channels.any(|pattern| !still(pattern))
@@ -253,28 +276,27 @@ fn may_run<H>(selector: &Selector, request: &Request<'_, H>) -> bool {
 fn ask_keys<H>(selector: &Selector, request: &Request<'_, H>) -> Result<(), Denial> {
     let argv = request.argv;
     let mut denied = None;
-    let all = for_each_key(request.row.keys, argv, |at, spec| {
+    // As far as they lead somewhere, as when they are locked.
+    let _ = for_each_key(request.row.keys, argv, |at, spec| {
         let needed = Access::needed_by(spec.flags_in(argv));
         if denied.is_none() && spec.is_key() && !may_touch(selector, &argv[at], needed) {
             denied = Some(at);
         }
     });
-    match (all, denied) {
-        (Ok(()), Some(at)) => Err(Denial::Key(at)),
-        _ => Ok(()),
-    }
+    denied.map_or(Ok(()), |at| Err(Denial::Key(at)))
 }
 
 fn may_touch(selector: &Selector, key: &[u8], needed: Access) -> bool {
     selector
         .keys
         .iter()
-        .any(|known| known.access.has(needed) && glob_match(&known.pattern, key, false))
+        .any(|(pattern, access)| access.has(needed) && glob_match(pattern, key, false))
 }
 
 fn may_use_channel(selector: &Selector, channel: &[u8], is_pattern: bool) -> bool {
-    selector.channels.iter().any(|known| match is_pattern {
-        true => **known == *channel,
-        false => glob_match(known, channel, false),
-    })
+    let matches = |known: &Box<[u8]>| glob_match(known, channel, false);
+    match is_pattern {
+        true => selector.channels.contains(channel),
+        false => selector.channels.iter().any(matches),
+    }
 }

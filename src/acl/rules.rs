@@ -44,6 +44,8 @@ pub enum RuleError {
     FirstArgOfSubcommand,
     /// A database that cannot be.
     DatabaseRange,
+    /// `+get|a`, `+get|b`, and so on without an end.
+    TooMany,
 }
 
 impl RuleError {
@@ -71,6 +73,7 @@ impl RuleError {
                 "Allowing first-arg of a subcommand is not supported"
             }
             RuleError::DatabaseRange => "The provided database ID is out of range",
+            RuleError::TooMany => "Too many first arguments of commands",
         }
     }
 }
@@ -107,12 +110,17 @@ impl RulesError {
 
 impl RulesError {
     /// What is said of a user in the configuration.
-    pub fn in_declaration(&self) -> Vec<u8> {
+    pub fn in_configuration(&self, user: &[u8]) -> Vec<u8> {
         match self {
-            RulesError::Unmatched(_) => self.text(),
+            RulesError::Unmatched(_) => {
+                let start = self.text();
+                [&start[..], b" It is of the user named '", user, b"'."].concat()
+            }
             RulesError::Rule(rule, error) => [
-                &b"Error in user declaration '"[..],
+                &b"Error loading ACL rule '"[..],
                 c_str(rule),
+                b"' for the user named '",
+                user,
                 b"': ",
                 error.text().as_bytes(),
             ]
@@ -329,8 +337,7 @@ fn allow_command(selector: &mut Selector, name: &[u8], catalog: &Catalog) -> Res
         return Err(RuleError::Syntax);
     }
     if entry.subcommands.is_empty() {
-        selector.first_arg(id, part, name);
-        return Ok(());
+        return selector.first_arg(id, part, name);
     }
     let id = catalog.find(name).ok_or(RuleError::Unknown)?;
     selector.command(id, true, catalog);

@@ -5,10 +5,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use indexmap::{IndexMap, IndexSet};
+
 use crate::spec::{AclCategories, KeyFlags};
 
 use super::catalog::Catalog;
 use super::rules::RuleError;
+
+/// First arguments of a selector: each is looked for among all of them.
+const FIRST_ARGS_MAX: usize = 1024;
 
 /// What may be done with the keys that match a pattern.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -50,15 +55,6 @@ impl Access {
     pub const fn index(self) -> usize {
         self.0 as usize
     }
-}
-
-/// Keys that match a pattern, and what may be done with them.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct KeyPattern {
-    /// The pattern.
-    pub pattern: Box<[u8]>,
-    /// What may be done.
-    pub access: Access,
 }
 
 /// A set of commands: a bit for each number. Past the words, all bits are `rest`.
@@ -103,12 +99,12 @@ impl CommandSet {
 pub struct Selector {
     /// `allkeys`.
     pub all_keys: bool,
-    /// `~pattern`, in the order in which they came.
-    pub keys: Vec<KeyPattern>,
+    /// `~pattern`, in the order in which they came, and what may be done with such keys.
+    pub keys: IndexMap<Box<[u8]>, Access>,
     /// `allchannels`.
     pub all_channels: bool,
     /// `&pattern`.
-    pub channels: Vec<Box<[u8]>>,
+    pub channels: IndexSet<Box<[u8]>>,
     /// `alldbs`.
     pub all_dbs: bool,
     /// `db=`.
@@ -120,6 +116,8 @@ pub struct Selector {
     /// Rules about commands since the last `+@all` or `-@all`, as they are told again: allowed or not,
     /// and what.
     rules: Vec<(bool, Vec<u8>)>,
+    /// How many first arguments there are.
+    first_args_count: usize,
 }
 
 impl Selector {
@@ -127,14 +125,15 @@ impl Selector {
     pub fn new(all_channels: bool) -> Selector {
         Selector {
             all_keys: false,
-            keys: Vec::new(),
+            keys: IndexMap::new(),
             all_channels,
-            channels: Vec::new(),
+            channels: IndexSet::new(),
             all_dbs: true,
             dbs: BTreeSet::new(),
             commands: CommandSet::default(),
             first_args: BTreeMap::new(),
             rules: Vec::new(),
+            first_args_count: 0,
         }
     }
 
@@ -162,14 +161,8 @@ impl Selector {
         if self.all_keys {
             return Err(RuleError::AllKeysAlready);
         }
-        let same = |known: &&mut KeyPattern| &*known.pattern == pattern;
-        match self.keys.iter_mut().find(same) {
-            Some(known) => known.access = known.access.and(access),
-            None => self.keys.push(KeyPattern {
-                pattern: pattern.into(),
-                access,
-            }),
-        }
+        let known = self.keys.entry(pattern.into()).or_default();
+        *known = known.and(access);
         Ok(())
     }
 
@@ -184,9 +177,7 @@ impl Selector {
         if self.all_channels {
             return Err(RuleError::AllChannelsAlready);
         }
-        if !self.channels.iter().any(|known| &**known == pattern) {
-            self.channels.push(pattern.into());
-        }
+        self.channels.insert(pattern.into());
         Ok(())
     }
 
@@ -206,6 +197,7 @@ impl Selector {
     pub fn all_commands(&mut self, allow: bool) {
         self.commands.fill(allow);
         self.first_args.clear();
+        self.first_args_count = 0;
         self.rules.clear();
     }
 
@@ -219,7 +211,8 @@ impl Selector {
 
     fn set_command(&mut self, id: u16, allow: bool, catalog: &Catalog) {
         self.commands.set(id, allow);
-        self.first_args.remove(&id);
+        let gone = self.first_args.remove(&id);
+        self.first_args_count -= gone.map_or(0, |gone| gone.len());
         let subcommands = catalog.entry(id).map(|entry| &entry.subcommands[..]);
         for &subcommand in subcommands.unwrap_or_default() {
             self.commands.set(subcommand, allow);
@@ -243,15 +236,20 @@ impl Selector {
     }
 
     /// `+command|argument` of a command without subcommands.
-    pub fn first_arg(&mut self, id: u16, argument: &[u8], rule: &[u8]) {
+    pub fn first_arg(&mut self, id: u16, argument: &[u8], rule: &[u8]) -> Result<(), RuleError> {
         let allowed = self.first_args.entry(id).or_default();
         if !allowed
             .iter()
             .any(|known| known.eq_ignore_ascii_case(argument))
         {
+            if self.first_args_count == FIRST_ARGS_MAX {
+                return Err(RuleError::TooMany);
+            }
+            self.first_args_count += 1;
             allowed.push(argument.into());
         }
         self.add_rule(true, rule);
+        Ok(())
     }
 
     /// What no longer counts is not told again: the same rule, and those about a part of it.
@@ -282,13 +280,13 @@ impl Selector {
         if self.all_keys {
             return b"~*".to_vec();
         }
-        let words = self.keys.iter().map(|known| {
-            let sign: &[u8] = match known.access {
+        let words = self.keys.iter().map(|(pattern, &access)| {
+            let sign: &[u8] = match access {
                 Access::READ => b"%R~",
                 Access::WRITE => b"%W~",
                 _ => b"~",
             };
-            [sign, &known.pattern].concat()
+            [sign, pattern].concat()
         });
         words.collect::<Vec<_>>().join(&b' ')
     }

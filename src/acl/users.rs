@@ -164,11 +164,7 @@ impl Acl {
     pub fn set_default_password(&self, password: &[u8]) {
         let _turn = self.changes.lock();
         let mut rights = (*self.default.rights()).clone();
-        rights.nopass = password.is_empty();
-        rights.passwords = match password.is_empty() {
-            true => Vec::new(),
-            false => vec![hash_password(password)],
-        };
+        rights.set_password(password);
         self.default.set_rights(rights);
     }
 
@@ -211,11 +207,11 @@ impl Acl {
                 continue;
             };
             if has_spaces(name) {
-                return Err(b"Spaces not allowed in usernames".to_vec());
+                return Err(b"Spaces not allowed in ACL usernames".to_vec());
             }
             let rules: Vec<&[u8]> = rules.iter().map(Vec::as_slice).collect();
             let rights = rules::apply(&Rights::new_user(world), &rules, world);
-            let rights = rights.map_err(|error| error.in_declaration())?;
+            let rights = rights.map_err(|error| error.in_configuration(name))?;
             if users.insert(name.clone(), rights).is_some() {
                 let text = b"Duplicate user found. A user can only be defined once in config files";
                 return Err([b"Error in user declaration '", &name[..], b"': ", text].concat());

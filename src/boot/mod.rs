@@ -5,9 +5,9 @@
 //! is to be saved is saved (`server::saving`), no new connections, clients told to close, workers joined, files removed.
 
 use std::fs;
-use std::io::{self, IsTerminal, Read, Write};
+use std::io::{self, IsTerminal};
 use std::net::TcpListener;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -20,21 +20,20 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::client::Signal;
 use crate::commands::{CommandTable, load_users_at_start};
-use crate::config::{self, CheckAof, Config, ConfigStore, Field, Ping, Sources, Supervised};
+use crate::config::{self, Config, ConfigStore, Sources, Supervised};
 use crate::exec::load::{self, NotLoaded};
-use crate::exec::memory::{Evictor, Slice, counted_bytes};
+use crate::exec::memory::{Evictor, Slice};
 use crate::http;
 use crate::net::balance::Balance;
-use crate::net::listener::{self, Acceptor, Bound, Kind};
+use crate::net::listener::{self, Acceptor, Bound};
 use crate::net::worker;
-use crate::persist::aof;
-use crate::persist::rdb::check;
 use crate::persist::state::Marks;
 use crate::server::{Lifecycle, Server, rewriting, saving};
 use crate::stats::cycles;
 use crate::sys::{alloc, process, title, tsc};
 use crate::util::clock::Clock;
 
+mod apply;
 mod compat;
 mod crash;
 mod cron;
@@ -45,6 +44,9 @@ mod places;
 mod portal;
 mod syslog;
 mod tls;
+mod tools;
+
+pub use tools::{check_aof, check_compat, check_config, check_rdb, ping};
 
 /// File descriptors that are not clients, at least: listeners, logs, epoll, the reserve.
 const RESERVED_FDS_MIN: u64 = 32;
@@ -63,14 +65,6 @@ const SHUTDOWN_MAX: Duration = Duration::from_secs(10);
 
 /// How long clients wait to be accepted before they are told that the dataset is being loaded.
 const LOAD_UNSEEN_MAX: Duration = Duration::from_millis(100);
-
-/// A request to bind other addresses, and where the answer goes.
-struct Rebind {
-    kinds: &'static [Kind],
-    before: Config,
-    after: Config,
-    answer: std::sync::mpsc::SyncSender<Result<(), String>>,
-}
 
 /// Runs a server until it is told to stop.
 pub fn run(sources: &Sources) -> anyhow::Result<()> {
@@ -122,6 +116,7 @@ pub fn run(sources: &Sources) -> anyhow::Result<()> {
         bail!(error);
     }
     own_data_directory(&server)?;
+    start_audit(&server)?;
     let table = Arc::new(table);
     crash::install(&server, &table, pid_file.0.clone());
     let bound = (bound, metrics_bound);
@@ -130,6 +125,7 @@ pub fn run(sources: &Sources) -> anyhow::Result<()> {
     if let Some(path) = &server.config().unixsocket {
         let _ = fs::remove_file(path);
     }
+    server.audit.stop();
     served?;
     tracing::info!("Kivi is now ready to exit, bye bye...");
     Ok(())
@@ -148,7 +144,7 @@ fn serve(
     let runtime = main_loop(server)?;
     let (rebinds, rebind_inbox) = mpsc::unbounded_channel();
     let (portal_changes, portal_inbox) = portal::changes();
-    server.on_config_change(apply_config(level, rebinds, portal_changes));
+    server.on_config_change(apply::apply_config(level, rebinds, portal_changes));
     // Nobody is served before the dataset is there, but for what the admission rules allow.
     server.persist.mark(Marks::LOADING, true);
     let upkeep = runtime.block_on(async {
@@ -158,7 +154,7 @@ fn serve(
             .memory_startup_bytes
             .store(alloc::allocated_bytes(), Ordering::Relaxed);
         tokio::spawn(async move { balance.run().await });
-        tokio::spawn(rebind(acceptor.clone(), rebind_inbox));
+        tokio::spawn(apply::rebind(acceptor.clone(), rebind_inbox));
         let portal = http::Portal::new(server.clone(), table.clone());
         portal.listen(metrics_bound)?;
         tokio::spawn(portal::follow(portal.clone(), portal_inbox));
@@ -171,17 +167,7 @@ fn serve(
         // Before anyone is told that we are ready: from then on a signal ends the server in order.
         tokio::spawn(stop_on_signal(server.clone(), Signals::new()));
         server.enter(Lifecycle::Loading);
-        let mut loading = pin!(load(server, &table));
-        // Most loads are done at once: their clients wait for them and never hear of it.
-        let mut at_once = tokio::time::timeout(LOAD_UNSEEN_MAX, &mut loading).await;
-        while at_once.is_err() && !server.persist.loading.has_begun() {
-            at_once = tokio::time::timeout(LOAD_UNSEEN_MAX, &mut loading).await;
-        }
-        acceptor.listen(bound)?;
-        let loaded = match at_once {
-            Ok(loaded) => loaded,
-            Err(_) => loading.await,
-        };
+        let loaded = load_and_listen(server, &table, &acceptor, bound).await?;
         let mut upkeep = Vec::new();
         if loaded.is_ok() && server.lifecycle() == Lifecycle::Loading {
             upkeep = start_upkeep(server)?;
@@ -214,6 +200,26 @@ fn serve(
     Ok(())
 }
 
+/// Loads the dataset, and listens: at once when that takes long, else behind it.
+async fn load_and_listen(
+    server: &Arc<Server>,
+    table: &Arc<CommandTable>,
+    acceptor: &Arc<Acceptor>,
+    bound: Vec<Bound>,
+) -> anyhow::Result<Result<(), NotLoaded>> {
+    let mut loading = pin!(load(server, table));
+    // Most loads are done at once: their clients wait for them and never hear of it.
+    let mut at_once = tokio::time::timeout(LOAD_UNSEEN_MAX, &mut loading).await;
+    while at_once.is_err() && !server.persist.loading.has_begun() {
+        at_once = tokio::time::timeout(LOAD_UNSEEN_MAX, &mut loading).await;
+    }
+    acceptor.listen(bound)?;
+    match at_once {
+        Ok(loaded) => Ok(loaded),
+        Err(_) => Ok(loading.await),
+    }
+}
+
 /// The loop of this thread, whose cycles are counted.
 fn main_loop(server: &Server) -> io::Result<tokio::runtime::Runtime> {
     cycles::feed(server.stats.main.clone());
@@ -240,6 +246,18 @@ fn own_data_directory(server: &Server) -> anyhow::Result<()> {
     server.persist.own_dir(&config.dir).map_err(|error| {
         tracing::error!("{error}");
         error.into()
+    })
+}
+
+/// Begins the audit log, if there is to be one: before anybody is served.
+fn start_audit(server: &Server) -> anyhow::Result<()> {
+    let Some(path) = &server.config().audit_log_file else {
+        return Ok(());
+    };
+    server.audit.start(path).map_err(|error| {
+        let text = format!("Can't open the audit log {}: {error}", path.display());
+        tracing::error!("{text}");
+        anyhow::anyhow!(text)
     })
 }
 
@@ -367,155 +385,6 @@ async fn stop_on_signal(server: Arc<Server>, signals: io::Result<Signals>) {
         if let Err(error) = builder.spawn(work) {
             tracing::warn!("Can't start a thread: {error}");
         }
-    }
-}
-
-/// Binds other addresses when CONFIG SET asks for it; the old ones again when that fails.
-async fn rebind(acceptor: Arc<Acceptor>, mut inbox: mpsc::UnboundedReceiver<Rebind>) {
-    while let Some(Rebind {
-        kinds,
-        before,
-        after,
-        answer,
-    }) = inbox.recv().await
-    {
-        for kind in kinds {
-            acceptor.stop_kind(*kind).await;
-        }
-        let bind = |config: &Config| {
-            let mut bound = Vec::new();
-            for kind in kinds {
-                bound.extend(match kind {
-                    Kind::Tls => listener::bind_tls(config),
-                    Kind::Tcp | Kind::Unix => listener::bind_tcp(config),
-                }?);
-            }
-            acceptor.listen(bound)
-        };
-        let bind = |config: &Config| bind(config).map_err(|error| error.to_string());
-        let result = bind(&after);
-        if result.is_err()
-            && let Err(error) = bind(&before)
-        {
-            tracing::error!("The old addresses cannot be bound again: {error}");
-        }
-        let _ = answer.send(result);
-    }
-}
-
-/// How changed directives are put into force. Those not named here are read from the configuration when needed.
-fn apply_config(
-    level: log::LevelHandle,
-    rebinds: mpsc::UnboundedSender<Rebind>,
-    portal: portal::Changes,
-) -> Box<crate::server::ApplyConfig> {
-    Box::new(move |server, field, before, after| match field {
-        Field::LogLevel => {
-            level.set(after.loglevel);
-            Ok(())
-        }
-        Field::Dir => {
-            let moved = server.persist.dir_changed(&after.dir);
-            moved.map_err(|error| error.to_string())?;
-            std::env::set_current_dir(&after.dir).map_err(|error| error.to_string())?;
-            rewriting::dir_changed(server);
-            Ok(())
-        }
-        Field::CrashLogEnabled
-        | Field::HideUserDataFromLog
-        | Field::UseExitOnPanic
-        | Field::DebugContext => {
-            crash::configure(after);
-            Ok(())
-        }
-        Field::OomScoreAdj => oom::apply(after),
-        Field::OomScoreAdjValues => {
-            oom::warn_of_order(after);
-            oom::apply(after)
-        }
-        Field::JemallocBgThread => {
-            alloc::set_background_thread(after.jemalloc_bg_thread);
-            Ok(())
-        }
-        // What was compiled under the other settings is not run again.
-        Field::LuaEnableInsecureApi | Field::LuaEnableDeprecatedApi => {
-            drop(server.scripts.cache.flush());
-            Ok(())
-        }
-        Field::AppendOnly if after.appendonly => rewriting::switch_on(server, after),
-        Field::AppendOnly => {
-            rewriting::switch_off(server);
-            Ok(())
-        }
-        Field::AppendFsync | Field::NoAppendfsyncOnRewrite | Field::AofTimestampEnabled => {
-            rewriting::configure(server, after);
-            Ok(())
-        }
-        Field::MaxClients => {
-            let reserved = reserved_fds(after);
-            let want = u64::from(after.maxclients) + reserved;
-            match process::raise_nofile_limit(want) {
-                got if got >= want => Ok(()),
-                got => Err(format!(
-                    "The operating system is not able to handle the specified number of clients, try with {}",
-                    got.saturating_sub(reserved)
-                )),
-            }
-        }
-        Field::Maxmemory => {
-            warn_of_eviction(server, after.maxmemory_bytes);
-            Ok(())
-        }
-        Field::MetricsPort | Field::MetricsBind if is_serving(server) => portal.ask(before, after),
-        Field::Bind => move_listeners(server, &rebinds, &[Kind::Tcp, Kind::Tls], before, after),
-        Field::Port => move_listeners(server, &rebinds, &[Kind::Tcp], before, after),
-        Field::TlsPort => {
-            tls::configure(server, after)?;
-            move_listeners(server, &rebinds, &[Kind::Tls], before, after)
-        }
-        field if tls::is_of(field) => tls::configure(server, after),
-        _ => Ok(()),
-    })
-}
-
-/// Listens at the new addresses, or at the old ones if that is impossible.
-fn move_listeners(
-    server: &Server,
-    rebinds: &mpsc::UnboundedSender<Rebind>,
-    kinds: &'static [Kind],
-    before: &Config,
-    after: &Config,
-) -> Result<(), String> {
-    if !is_serving(server) {
-        return Ok(());
-    }
-    let (answer, result) = std::sync::mpsc::sync_channel(1);
-    let (before, after) = (before.clone(), after.clone());
-    let gone = |_| "the server is stopping".to_owned();
-    rebinds
-        .send(Rebind {
-            kinds,
-            before,
-            after,
-            answer,
-        })
-        .map_err(|_| gone(()))?;
-    let result = result.recv().map_err(|_| gone(()))?;
-    result.map_err(|error| {
-        tracing::warn!("{error}");
-        "Unable to listen on this port".to_owned()
-    })
-}
-
-/// A limit that is lower than what is in use.
-fn warn_of_eviction(server: &Server, limit_bytes: u64) {
-    let used_bytes = counted_bytes(server);
-    if limit_bytes > 0 && limit_bytes < used_bytes {
-        tracing::warn!(
-            "WARNING: the new maxmemory value set via CONFIG SET ({limit_bytes}) is smaller than the current memory \
-             usage ({used_bytes}). This will result in key eviction and/or the inability to accept new write commands \
-             depending on the maxmemory-policy."
-        );
     }
 }
 
@@ -683,100 +552,5 @@ impl Drop for PidFile {
         if let Some(path) = &self.0 {
             let _ = fs::remove_file(path);
         }
-    }
-}
-
-/// Loads the configuration and reports: the text for standard output.
-pub fn check_config(sources: &Sources) -> anyhow::Result<String> {
-    let (store, warnings) = config::load(sources)?;
-    let config = store.config();
-    CommandTable::new(&config.rename_command).map_err(anyhow::Error::msg)?;
-    tls::check(&config)?;
-    let mut report = String::new();
-    for warning in warnings {
-        report.push_str(&format!("warning: {}\n", warning.0));
-    }
-    report.push_str("Configuration OK\n");
-    Ok(report)
-}
-
-/// Reads what another server has left and writes what Kivi would not accept to standard output; fails
-/// if there is anything.
-pub fn check_compat(paths: &[PathBuf]) -> anyhow::Result<()> {
-    match compat::check(paths, &mut io::stdout().lock())? {
-        0 => Ok(()),
-        count => bail!("not accepted: {count}"),
-    }
-}
-
-/// Checks a snapshot and writes what it finds to standard output; fails if it is not valid.
-pub fn check_rdb(file: &Path) -> anyhow::Result<()> {
-    let now_ms = Clock::real().unix_ms();
-    match check::check_file(file, now_ms, &mut io::stdout().lock())? {
-        true => Ok(()),
-        false => bail!("{} is not a valid RDB file", file.display()),
-    }
-}
-
-/// Checks a log and tells what it finds; an error when it is not valid.
-pub fn check_aof(check: CheckAof) -> anyhow::Result<()> {
-    let check = aof::Check {
-        file: check.file,
-        fix: check.fix,
-        truncate_to_timestamp: check.truncate_to_timestamp,
-        now_ms: Clock::real().unix_ms(),
-    };
-    match aof::check(&check, &mut io::stdin().lock(), &mut io::stdout().lock())? {
-        true => Ok(()),
-        false => bail!("{} is not a valid AOF", check.file.display()),
-    }
-}
-
-/// Asks a running server for PONG; fails when it does not answer so within a few seconds.
-pub fn ping(ping: &Ping) -> anyhow::Result<()> {
-    const PATIENCE: Option<Duration> = Some(Duration::from_secs(5));
-    match &ping.unixsocket {
-        Some(path) => {
-            let stream = std::os::unix::net::UnixStream::connect(path)?;
-            stream.set_read_timeout(PATIENCE)?;
-            ask(stream, &ping.password)
-        }
-        None => {
-            let stream = std::net::TcpStream::connect((ping.host.as_str(), ping.port))?;
-            stream.set_read_timeout(PATIENCE)?;
-            match &ping.tls {
-                Some(config) => ask(tls::connect(stream, config)?, &ping.password),
-                None => ask(stream, &ping.password),
-            }
-        }
-    }
-}
-
-fn ask(mut stream: impl Read + Write, password: &[u8]) -> anyhow::Result<()> {
-    let mut request = Vec::new();
-    let mut expected = 1;
-    if !password.is_empty() {
-        request
-            .extend_from_slice(format!("*2\r\n$4\r\nAUTH\r\n${}\r\n", password.len()).as_bytes());
-        request.extend_from_slice(password);
-        request.extend_from_slice(b"\r\n");
-        expected = 2;
-    }
-    request.extend_from_slice(b"*1\r\n$4\r\nPING\r\n");
-    stream.write_all(&request)?;
-    let mut answer = Vec::new();
-    let mut chunk = [0; 512];
-    while answer.iter().filter(|&&byte| byte == b'\n').count() < expected {
-        match stream.read(&mut chunk)? {
-            0 => break,
-            read => answer.extend_from_slice(&chunk[..read]),
-        }
-    }
-    let text = String::from_utf8_lossy(&answer);
-    // A server that wants a password is alive.
-    match text.lines().last() {
-        Some("+PONG") => Ok(()),
-        Some(line) if line.starts_with("-NOAUTH") || line.starts_with("-LOADING") => Ok(()),
-        _ => bail!("no PONG but: {}", text.trim_end()),
     }
 }

@@ -34,15 +34,6 @@ pub(super) fn at_start(config: &Config) -> Result<Tls, NotConfigured> {
     }
 }
 
-/// Whether a server with this configuration could speak TLS, if it is to. Relative paths begin at `dir`.
-pub(super) fn check(config: &Config) -> anyhow::Result<()> {
-    if config.tls_port > 0 {
-        std::env::set_current_dir(&config.dir)?;
-        Tls::default().configure(config)?;
-    }
-    Ok(())
-}
-
 /// Speaks TLS with the server of this configuration.
 pub(super) fn connect(
     stream: TcpStream,

@@ -23,6 +23,7 @@ use std::sync::atomic::{
 };
 use std::sync::{Arc, OnceLock};
 use std::task::Waker;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 
@@ -88,6 +89,8 @@ pub struct Client {
     pub is_monitor: bool,
     /// Its commands may wait; not so inside of a transaction or a script.
     pub may_block: bool,
+    /// How long it waits for what it is told: it has given many wrong passwords.
+    pub penalty: Duration,
     /// Between MULTI and its end: commands are queued.
     pub in_multi: bool,
     /// Its last transaction came to nothing, because others were faster: it lets them pass.
@@ -163,6 +166,7 @@ impl Client {
             is_import_source: false,
             is_monitor: false,
             may_block: true,
+            penalty: Duration::ZERO,
             in_multi: false,
             has_lost: false,
             transaction: None,

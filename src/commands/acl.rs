@@ -8,8 +8,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::acl::{
-    Changed, DEFAULT_USER, Denial, Recorded, Request, Selector, World, category, describe_user,
-    has_spaces, password_text,
+    Acl, Changed, DEFAULT_USER, Denial, Recorded, Request, Rights, Selector, User, World, category,
+    describe_user, has_spaces, password_text,
 };
 use crate::config::{AclPubsubDefault, Config};
 use crate::resp::write::ReplyWriter;
@@ -142,7 +142,7 @@ pub const COMMANDS: &[Command] = &[row(
         "load",
         2,
         ADMIN,
-        load,
+        acl_load,
         "6.0.0",
         "O(N) in the number of users",
         "Takes the users over that are in the ACL file.",
@@ -220,16 +220,19 @@ fn file(config: &Config) -> Option<PathBuf> {
 /// What is wrong with them.
 pub(crate) fn load_at_start(server: &Server, table: &CommandTable) -> Result<(), String> {
     let config = server.config();
-    let world = world(server, &config, table);
+    load(&server.acl, &config, world(server, &config, table))
+}
+
+fn load(acl: &Acl, config: &Config, world: World<'_>) -> Result<(), String> {
     let lossy = |text: &[u8]| String::from_utf8_lossy(text).into_owned();
-    match (file(&config), config.users.is_empty()) {
+    match (file(config), config.users.is_empty()) {
         (None, true) => Ok(()),
         (None, false) => {
-            let users = server.acl.set_configured_users(&config.users, world);
+            let users = acl.set_configured_users(&config.users, world);
             users.map_err(|error| lossy(&error))
         }
         (Some(file), true) => {
-            let loaded = server.acl.load_file(&file, world);
+            let loaded = acl.load_file(&file, world);
             let loaded = loaded.map_err(|error| lossy(&error.0));
             loaded
                 .map(|_| ())
@@ -243,6 +246,27 @@ pub(crate) fn load_at_start(server: &Server, table: &CommandTable) -> Result<(),
                 .into(),
         ),
     }
+}
+
+/// The users as lines of the configuration; none when that is where they are not kept, or when it would
+/// say nothing that the other directives do not say already.
+pub(super) fn config_lines(server: &Server, config: &Config) -> Vec<Vec<Vec<u8>>> {
+    let users = server.acl.users();
+    let plain = describe_user(&Rights::with_password(&config.requirepass));
+    let is_plain = users.len() == 1
+        && config.users.is_empty()
+        && users
+            .iter()
+            .all(|user| describe_user(&user.rights()) == plain);
+    if config.aclfile.is_some() || is_plain {
+        return Vec::new();
+    }
+    let line = |user: &Arc<User>| {
+        let rules = describe_user(&user.rights());
+        let words = rules.split(|&byte| byte == b' ').map(<[u8]>::to_vec);
+        std::iter::once(user.name.to_vec()).chain(words).collect()
+    };
+    users.iter().map(line).collect()
 }
 
 /// `ACL SETUSER username [rule ...]`
@@ -266,10 +290,10 @@ fn with_code(text: &[u8]) -> CmdError {
     CmdError::owned([b"ERR ", text].concat())
 }
 
-/// What others notice of users that have changed.
-fn follow_up(server: &Arc<Server>, changed: Vec<Changed>) {
-    for changed in changed {
-        match changed {
+/// What clients notice of users that have changed.
+fn follow_up(server: &Server, changed: Vec<Changed>) {
+    for change in changed {
+        match change {
             Changed::Rights(user, before) => server.rights_changed(&user, &before),
             Changed::Deleted(user) => server.user_gone(&user),
         }
@@ -376,8 +400,10 @@ fn cat(ctx: &mut Ctx<'_>) -> CmdResult {
         return Err(CmdError::owned(text));
     };
     let all = ctx.table.acl_catalog().entries();
-    let found = all.filter(|(_, entry)| !entry.is_hidden && entry.categories.has(wanted));
-    let found: Vec<_> = found.collect();
+    let all = all.filter(|(_, entry)| !entry.is_hidden);
+    let found: Vec<_> = all
+        .filter(|(_, entry)| entry.categories.has(wanted))
+        .collect();
     ctx.out.array(found.len());
     for (_, entry) in found {
         ctx.out.bulk(entry.full_name.as_bytes());
@@ -463,7 +489,7 @@ fn dryrun(ctx: &mut Ctx<'_>) -> CmdResult {
 }
 
 /// `ACL LOAD`
-fn load(ctx: &mut Ctx<'_>) -> CmdResult {
+fn acl_load(ctx: &mut Ctx<'_>) -> CmdResult {
     let file = file(ctx.config).ok_or(NO_FILE)?;
     let world = world(ctx.server, ctx.config, ctx.table);
     let loaded = ctx.server.acl.load_file(&file, world);

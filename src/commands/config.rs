@@ -4,6 +4,7 @@ use crate::db::ShardStats;
 use crate::persist::state::Marks;
 use crate::spec::{CmdError, Flags, Group, Secrets};
 
+use super::acl::config_lines;
 use super::{CmdResult, Command, Ctx, Next, command, container, help};
 
 /// What cannot be set while the dataset is being loaded.
@@ -119,7 +120,8 @@ fn set(ctx: &mut Ctx<'_>) -> CmdResult {
 }
 
 fn rewrite(ctx: &mut Ctx<'_>) -> CmdResult {
-    match ctx.server.with_config_store(|store| store.rewrite()) {
+    let users = config_lines(ctx.server, ctx.config);
+    match ctx.server.with_config_store(|store| store.rewrite(users)) {
         Ok(()) => {
             tracing::info!("CONFIG REWRITE executed with success.");
             ctx.out.ok();

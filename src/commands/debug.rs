@@ -127,7 +127,7 @@ fn debug(ctx: &mut Ctx<'_>) -> CmdResult {
         (b"sleep", 1) => sleep(ctx),
         (b"stringmatch-len", 2) => stringmatch_len(ctx),
         (b"stringmatch-test", 0) => stringmatch_test(ctx),
-        _ => Err(unknown(name)),
+        _ => Err(unknown(&ctx.args.argv()[0], name)),
     }
 }
 
@@ -148,11 +148,13 @@ fn reload(ctx: &mut Ctx<'_>) -> CmdResult {
     Ok(Next::Chore(Chore::Reload { save, flush, merge }))
 }
 
-fn unknown(name: &[u8]) -> CmdError {
+fn unknown(called: &[u8], name: &[u8]) -> CmdError {
     let mut text = b"ERR unknown subcommand or wrong number of arguments for '".to_vec();
     let name = c_text(name);
     text.extend_from_slice(&name[..name.len().min(PREVIEW_BYTES)]);
-    text.extend_from_slice(b"'. Try DEBUG HELP.");
+    text.extend_from_slice(b"'. Try ");
+    text.extend_from_slice(&called.to_ascii_uppercase());
+    text.extend_from_slice(b" HELP.");
     CmdError::owned(text)
 }
 

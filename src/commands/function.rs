@@ -300,7 +300,8 @@ fn wrong_arguments(ctx: &Ctx<'_>) -> CmdError {
     let argv = ctx.args.argv();
     let name = c_text(argv.get(1).unwrap_or_default());
     let before: &[u8] = b"ERR unknown subcommand or wrong number of arguments for '";
-    CmdError::owned([before, name, b"'. Try FUNCTION HELP."].concat())
+    let called = argv[0].to_ascii_uppercase();
+    CmdError::owned([before, name, b"'. Try ", &called, b" HELP."].concat())
 }
 
 /// `FUNCTION DUMP`

@@ -268,9 +268,16 @@ impl Report<'_, '_> {
         self.field(value);
     }
 
+    /// The rest of a line. A value that somebody has chosen (a path, a zone) begins no line of its own.
     fn field(&mut self, value: impl fmt::Display) {
+        let from = self.text.len();
         // Writing into a string cannot fail.
-        let _ = write!(self.text, ":{value}\r\n");
+        let _ = write!(self.text, ":{value}");
+        if self.text[from..].contains(['\r', '\n']) {
+            let value = self.text.split_off(from);
+            self.text.push_str(&value.replace(['\r', '\n'], "_"));
+        }
+        self.text.push_str("\r\n");
     }
 
     fn census(&mut self) -> &Census {

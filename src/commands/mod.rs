@@ -33,6 +33,7 @@ mod debug;
 pub(crate) mod denied;
 mod dump;
 mod expire;
+mod foreign;
 mod function;
 mod generic;
 mod geo;
@@ -361,7 +362,10 @@ fn c_text(arg: &[u8]) -> &[u8] {
 
 /// The reply of a HELP subcommand: `lines` under a heading, framed as Redis does.
 fn help(ctx: &mut Ctx<'_>, container: &str, lines: &[&str]) -> CmdResult {
-    let heading = format!("{container} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:");
+    // As the client has called it: `rename-command` may have given it another name.
+    let called = ctx.args.argv().get(0).unwrap_or(container.as_bytes());
+    let called = String::from_utf8_lossy(called).to_ascii_uppercase();
+    let heading = format!("{called} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:");
     ctx.out.array(lines.len() + 3);
     ctx.out.simple(&heading);
     for line in lines {

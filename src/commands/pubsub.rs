@@ -400,7 +400,8 @@ fn wrong_use(ctx: &Ctx<'_>) -> CmdError {
     let subcommand = ctx.args.argv().get(1).unwrap_or_default();
     let shown = c_text(&subcommand[..subcommand.len().min(128)]);
     let before: &[u8] = b"ERR unknown subcommand or wrong number of arguments for '";
-    CmdError::owned([before, shown, b"'. Try PUBSUB HELP."].concat())
+    let called = ctx.args.argv()[0].to_ascii_uppercase();
+    CmdError::owned([before, shown, b"'. Try ", &called, b" HELP."].concat())
 }
 
 fn pubsub_numsub(ctx: &mut Ctx<'_>) -> CmdResult {

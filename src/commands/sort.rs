@@ -280,7 +280,7 @@ fn sort_generic(ctx: &mut Ctx<'_>, may_store: bool) -> CmdResult {
     let key = ctx.args.bytes()?;
     let request = denied::request(ctx.command, ctx.args.argv(), ctx.client.db);
     let rights = ctx.client.login.rights();
-    let reads_all = rights.is_unrestricted() || rights.check_unrestricted(&request);
+    let reads_all = rights.check_unrestricted(&request);
     let mut options = Options::parse(&mut ctx.args, may_store, reads_all)?;
     let Ctx { db, out, .. } = ctx;
     let (mut elements, window) = load(db, key, &mut options)?;

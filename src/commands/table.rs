@@ -3,7 +3,7 @@
 //! Built once at start from the families, `rename-command` applied. A lookup folds the name's case into a hash of its
 //! first and last bytes and compares one candidate, mostly; it allocates nothing.
 
-use super::{Command, FAMILIES};
+use super::{Command, FAMILIES, foreign};
 use crate::acl::{Catalog, CatalogEntry};
 use crate::resp::parse::Argv;
 use crate::spec::{Begin, Find, Flags};
@@ -96,15 +96,25 @@ impl CommandTable {
     /// The command that a request names, its subcommand when it is a container's.
     #[inline]
     pub fn find(&self, argv: Argv<'_>) -> Found<'_> {
-        let Some(command) = self.get(&argv[0]) else {
-            return Found::Unknown;
-        };
-        if command.subcommands.is_empty() || argv.len() < 2 {
-            return Found::Command(command);
+        match self.get(&argv[0]) {
+            Some(command) => within(command, argv),
+            None => Found::Unknown,
         }
-        match command.subcommand(&argv[1]) {
-            Some(subcommand) => Found::Command(subcommand),
-            None => Found::UnknownSubcommand(command),
+    }
+
+    /// As [`CommandTable::find`], for a request out of a log: a server that writes in its own words what a command
+    /// has done (PEXPIREAT, UNLINK) uses the names of the rows, whatever they are called now.
+    pub fn find_logged(&self, argv: Argv<'_>) -> Found<'_> {
+        match self.find(argv) {
+            Found::Unknown => {
+                let is_it =
+                    |row: &&Registered| row.row.name.as_bytes().eq_ignore_ascii_case(&argv[0]);
+                match self.commands.iter().find(is_it) {
+                    Some(command) => within(command, argv),
+                    None => Found::Unknown,
+                }
+            }
+            found => found,
         }
     }
 
@@ -166,6 +176,18 @@ impl Registered {
     }
 }
 
+/// The command, or its subcommand if it is a container.
+#[inline]
+fn within<'t>(command: &'t Registered, argv: Argv<'_>) -> Found<'t> {
+    if command.subcommands.is_empty() || argv.len() < 2 {
+        return Found::Command(command);
+    }
+    match command.subcommand(&argv[1]) {
+        Some(subcommand) => Found::Command(subcommand),
+        None => Found::UnknownSubcommand(command),
+    }
+}
+
 /// Where the commands and subcommands stand, in the order of their numbers.
 fn places(commands: &[Registered]) -> Vec<(u16, Option<u16>)> {
     let mut places = Vec::new();
@@ -192,7 +214,9 @@ fn acl_catalog(commands: &[Registered]) -> Catalog {
         std::iter::once(entry(command, None))
             .chain(subcommands.map(move |sub| entry(sub, Some(command.id))))
     });
-    Catalog::new(entries.collect())
+    let mut entries: Vec<CatalogEntry> = entries.collect();
+    foreign::add_to(&mut entries);
+    Catalog::new(entries)
 }
 
 fn register(row: &'static Command, prefix: &str, next_id: &mut u16) -> Registered {
@@ -222,16 +246,21 @@ fn register(row: &'static Command, prefix: &str, next_id: &mut u16) -> Registere
 }
 
 fn rename(names: &mut Vec<(Vec<u8>, u16)>, old: &[u8], new: &[u8]) -> Result<(), String> {
-    let Some(at) = names.iter().position(|(name, _)| name == old) else {
-        return Err("No such command in rename-command".into());
+    let wrong = |why: &str| {
+        let (old, new) = (old.escape_ascii(), new.escape_ascii());
+        Err(format!("rename-command \"{old}\" \"{new}\": {why}"))
     };
+    let Some(at) = names.iter().position(|(name, _)| name == old) else {
+        return wrong("No such command in rename-command");
+    };
+    let (_, index) = names.remove(at);
     if new.is_empty() {
-        names.remove(at);
-    } else if names.iter().any(|(name, _)| name == new) {
-        return Err("Target command name already exists".into());
-    } else {
-        names[at].0 = new.to_vec();
+        return Ok(());
     }
+    if names.iter().any(|(name, _)| name == new) {
+        return wrong("Target command name already exists");
+    }
+    names.push((new.to_vec(), index));
     Ok(())
 }
 
@@ -248,6 +277,7 @@ fn fold(name: &[u8]) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::resp::parse::Span;
 
     #[test]
     fn names_are_found_in_any_case() {
@@ -286,5 +316,53 @@ mod tests {
         );
         assert!(CommandTable::new(&renamed("nosuch", "x")).is_err());
         assert!(CommandTable::new(&renamed("get", "set")).is_err());
+    }
+
+    #[test]
+    fn renamed_in_turn_and_found_in_logs_under_their_own_names() {
+        let renamed = |pairs: &[(&str, &str)]| {
+            let pair =
+                |(old, new): &(&str, &str)| (old.as_bytes().to_vec(), new.as_bytes().to_vec());
+            CommandTable::new(&pairs.iter().map(pair).collect::<Vec<_>>())
+        };
+        let table = renamed(&[("set", "a"), ("A", "b"), ("get", "set"), ("del", "")]).unwrap();
+        let name = |found: Found<'_>| match found {
+            Found::Command(command) => Some(command.full_name.clone()),
+            _ => None,
+        };
+        let find = |text: &str, logged: bool| {
+            let span = Span {
+                start: 0,
+                len: text.len() as u32,
+            };
+            let spans = [span];
+            let argv = Argv::new(text.as_bytes(), &spans);
+            match logged {
+                true => name(table.find_logged(argv)),
+                false => name(table.find(argv)),
+            }
+        };
+        let cases = [
+            ("B", Some("set"), Some("set")),
+            ("a", None, None),
+            ("Set", Some("get"), Some("get")),
+            ("Get", None, Some("get")),
+            ("del", None, Some("del")),
+            ("", None, None),
+        ];
+        for (text, now, in_log) in cases {
+            assert_eq!(find(text, false).as_deref(), now, "{text}");
+            assert_eq!(find(text, true).as_deref(), in_log, "{text} in a log");
+        }
+        assert!(renamed(&[("set", "SET")]).is_ok());
+        let error = |pairs| renamed(pairs).err().unwrap();
+        assert_eq!(
+            error(&[("nosuch", "x\n")]),
+            "rename-command \"nosuch\" \"x\\n\": No such command in rename-command"
+        );
+        assert_eq!(
+            error(&[("set", "get")]),
+            "rename-command \"set\" \"get\": Target command name already exists"
+        );
     }
 }

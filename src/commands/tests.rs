@@ -16,8 +16,10 @@ mod events;
 mod fuzz;
 pub(crate) mod propagation;
 mod relocate;
+mod requests;
 mod script;
 mod snapshot;
+mod touched;
 mod transactions;
 pub(crate) mod transcript;
 

@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 
 use super::special;
 use crate::db::EventClass;
+use crate::spec::AclCategories;
 use crate::util::network::Network;
 use crate::util::num::{parse_i64, parse_memory};
 
@@ -76,6 +77,8 @@ pub(super) enum Kind {
     OutputLimits,
     /// `latency-tracking-info-percentiles`.
     Percentiles,
+    /// `audit-log-categories`: names with or without their `@`.
+    AclCategories,
     /// `notify-keyspace-events`.
     EventFlags,
     /// `oom-score-adj-values`.
@@ -119,6 +122,14 @@ pub(super) enum Check {
     Ipv6,
 }
 
+impl Check {
+    /// Whether it has a word of its own for what may stand in a text.
+    pub(super) fn names_its_letters(self) -> bool {
+        use Check::*;
+        matches!(self, HostName | NodeName | AnnounceIp | Ipv4 | Ipv6)
+    }
+}
+
 /// What parsing a value may depend on besides its text.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Context<'a> {
@@ -143,6 +154,7 @@ impl Kind {
                 | Save
                 | OutputLimits
                 | Percentiles
+                | AclCategories
                 | OomScores
                 | ShutdownFlags
                 | ReplicaOf
@@ -195,6 +207,7 @@ impl Kind {
             Kind::Save => special::save(words, context),
             Kind::OutputLimits => special::output_limits(words, context.old),
             Kind::Percentiles => special::percentiles(words),
+            Kind::AclCategories => special::acl_categories(words),
             Kind::OomScores => special::oom_scores(words),
             Kind::ShutdownFlags => special::shutdown_flags(words),
             _ => special::replicaof(words),
@@ -569,6 +582,17 @@ impl FromValue for ShutdownFlags {
             nosave: has("nosave"),
             force: has("force"),
         }
+    }
+}
+
+impl FromValue for AclCategories {
+    fn from_value(value: &Value) -> Self {
+        let is_named = |(_, name): &&(AclCategories, &str)| {
+            let mut words = words(value).iter();
+            words.any(|word| word == name.as_bytes())
+        };
+        let named = AclCategories::NAMES.iter().filter(is_named);
+        named.fold(AclCategories::NONE, |all, (one, _)| all.and(*one))
     }
 }
 

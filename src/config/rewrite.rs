@@ -18,7 +18,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use super::grammar::{join_args, split_args};
-use super::kind::Kind;
+use super::kind::{Kind, Value};
 use super::sources::{ConfigError, file_values, is_toml};
 use super::special::os_text;
 use super::store::ConfigStore;
@@ -40,7 +40,7 @@ pub enum RewriteError {
     Broken(ConfigError),
     /// A value that the file's format cannot hold.
     Unwritable(&'static str),
-    /// A value that a file included by a `.toml` file sets to something else.
+    /// A value that an included file sets to something else, and no line can overrule.
     Overruled(&'static str),
 }
 
@@ -81,8 +81,19 @@ impl From<ConfigError> for RewriteError {
 }
 
 impl ConfigStore {
-    /// CONFIG REWRITE: writes the present values into the file the server was started with.
-    pub fn rewrite(&self) -> Result<(), RewriteError> {
+    /// CONFIG REWRITE: writes the present values into the file the server was started with, and as
+    /// `user` lines these.
+    pub fn rewrite(&self, users: Vec<Vec<Vec<u8>>>) -> Result<(), RewriteError> {
+        let mut store = self.clone();
+        for (value, directive) in store.values.iter_mut().zip(directives()) {
+            if directive.rewritten {
+                *value = Value::Lines(users.clone());
+            }
+        }
+        store.rewrite_file()
+    }
+
+    fn rewrite_file(&self) -> Result<(), RewriteError> {
         let file = self.file.as_deref().ok_or(RewriteError::NoFile)?;
         // A link stays a link: what it points to is replaced.
         let file = file.canonicalize().unwrap_or_else(|_| file.to_owned());
@@ -110,9 +121,10 @@ impl ConfigStore {
         if overruled.is_empty() {
             return Ok(content);
         }
-        if is_toml(file) {
-            // A key may stand only once, and its place is taken: the include must be edited.
-            return Err(RewriteError::Overruled(overruled[0].directive().name));
+        // A key may stand only once, and its place is taken; so may a user. The include must be edited.
+        let once = |row: &&Row| is_toml(file) || row.directive().rewritten;
+        if let Some(row) = overruled.iter().find(once) {
+            return Err(RewriteError::Overruled(row.directive().name));
         }
         append(
             &mut content,
@@ -125,7 +137,9 @@ impl ConfigStore {
     fn rows_not_given_by(&self, file: &Path, content: &[u8]) -> Result<Vec<Row>, RewriteError> {
         let given = file_values(file, content.to_vec(), &self.cwd)?;
         let differs = |row: &Row| {
-            row.directive().mutability != Mutability::FileOnly && given[row.0] != self.values[row.0]
+            let directive = row.directive();
+            let written = directive.rewritten || directive.mutability != Mutability::FileOnly;
+            written && given[row.0] != self.values[row.0]
         };
         Ok((0..directives().len()).map(Row).filter(differs).collect())
     }

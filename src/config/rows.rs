@@ -337,9 +337,9 @@ const THE_PROCESS: &[Directive] = &[
     row("availability-zone", ANY, "", Working)
         .doc("Name of the zone that the server runs in, shown to clients."),
     row("locale-collate", ANY, "", Later).doc("Locale that Lua and SORT compare strings in."),
-    row("hash-seed", ANY, "", Later).immutable().doc(
-        "Seed of the hash function, for the same SCAN order on several servers; empty \
-         takes one by chance.",
+    row("hash-seed", ANY, "", Working).immutable().doc(
+        "Seed of the hash function, for the same SCAN order and cursors on several servers; empty \
+         takes one by chance, which nobody can prepare keys for.",
     ),
     row("loadmodule", Kind::Lines, "", Later)
         .file_only()
@@ -399,6 +399,7 @@ const SECURITY: &[Directive] = &[
         .doc("Gives a command another name; an empty name takes it away."),
     row("user", Kind::Lines, "", Working)
         .file_only()
+        .rewritten()
         .doc("Defines an ACL user: its name and its rules, as ACL LIST shows them."),
     row("aclfile", ANY, "", Working)
         .immutable()
@@ -411,6 +412,21 @@ const SECURITY: &[Directive] = &[
         Working,
     )
     .doc("Channels that a new ACL user may use: `resetchannels` none, `allchannels` all."),
+    row("audit-log-file", ANY, "", Working).immutable().doc(
+        "File of the audit log, a line of JSON for each command that is logged; empty writes \
+         none.",
+    ),
+    row(
+        "audit-log-categories",
+        Kind::AclCategories,
+        "@admin @dangerous",
+        Working,
+    )
+    .protected()
+    .doc(
+        "ACL categories whose commands are in the audit log; logins and denied commands always \
+         are.",
+    ),
 ];
 
 const LIMITS: &[Directive] = &[

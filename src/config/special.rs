@@ -9,6 +9,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 
 use super::kind::{Check, Context, OutputLimit, OutputLimits, Reason, Value, not_one_of, word};
+use crate::spec::AclCategories;
 use crate::util::network::Network;
 use crate::util::num::parse_memory;
 
@@ -25,6 +26,9 @@ const OOM_SCORES: std::ops::RangeInclusive<i64> = -2000..=2000;
 pub(super) fn bind(words: &[Vec<u8>]) -> Result<Value, Reason> {
     if words.len() > BIND_ADDRESSES_MAX {
         return Err("Too many bind addresses specified.".into());
+    }
+    if words.iter().any(|word| has_control(word)) {
+        return Err(CONTROL.into());
     }
     Ok(Value::Words(
         words
@@ -172,6 +176,28 @@ pub(super) fn percentiles(words: &[Vec<u8>]) -> Result<Value, Reason> {
     Ok(Value::Words(shown))
 }
 
+/// Names of ACL categories, in the order of the table; one empty word means none.
+pub(super) fn acl_categories(words: &[Vec<u8>]) -> Result<Value, Reason> {
+    let of = |word: &[u8], name: &str| {
+        let word = word.strip_prefix(b"@").unwrap_or(word);
+        word.eq_ignore_ascii_case(name.trim_start_matches('@').as_bytes())
+    };
+    let names = || AclCategories::NAMES.iter().map(|(_, name)| *name);
+    let given: Vec<&Vec<u8>> = words.iter().filter(|word| !word.is_empty()).collect();
+    if let Some(wrong) = given
+        .iter()
+        .find(|word| !names().any(|name| of(word, name)))
+    {
+        let wrong = String::from_utf8_lossy(wrong);
+        return Err(format!("Unknown ACL category '{wrong}'").into());
+    }
+    let is_given = |name: &&str| given.iter().any(|word| of(word, name));
+    let shown = names().filter(is_given);
+    Ok(Value::Words(
+        shown.map(|name| name.as_bytes().to_vec()).collect(),
+    ))
+}
+
 /// Three numbers from -2000 to 2000.
 pub(super) fn oom_scores(words: &[Vec<u8>]) -> Result<Value, Reason> {
     if words.len() != 3 {
@@ -261,6 +287,9 @@ pub(super) fn dir(arg: &[u8], cwd: &Path) -> Result<Value, Reason> {
     if arg.is_empty() {
         return Err("dir can't be empty".into());
     }
+    if has_control(arg) {
+        return Err(CONTROL.into());
+    }
     let path = cwd.join(std::ffi::OsStr::from_bytes(arg));
     let path = path.canonicalize().map_err(|error| os_text(&error))?;
     match path.is_dir() {
@@ -283,6 +312,8 @@ pub(super) fn text(arg: &[u8], check: Check, name: &str) -> Result<Value, Reason
     let wrong: Option<Reason> = match check {
         Check::Secret => None,
         _ if arg.contains(&0) => Some("argument must not contain a NUL byte".into()),
+        // Some are shown on lines of their own (INFO, the log), which an end of a line would forge.
+        _ if has_control(arg) && !check.names_its_letters() => Some(CONTROL.into()),
         Check::Any => None,
         Check::NotEmpty | Check::FileName if arg.is_empty() => {
             Some(format!("{name} can't be empty").into())
@@ -307,6 +338,13 @@ pub(super) fn text(arg: &[u8], check: Check, name: &str) -> Result<Value, Reason
         Some(reason) => Err(reason),
         None => Ok(Value::Text(arg.to_vec())),
     }
+}
+
+/// Said of a text that could be taken for several lines, or moves a terminal's cursor.
+const CONTROL: &str = "argument must not contain control characters";
+
+fn has_control(arg: &[u8]) -> bool {
+    arg.iter().any(u8::is_ascii_control)
 }
 
 /// Whether a cluster node may announce this byte: none that the nodes file uses as a mark.

@@ -51,6 +51,8 @@ pub struct Directive {
     pub(super) hidden: bool,
     /// CONFIG SET puts it into force also when the value is the same: it names a file, which may be another now.
     pub(super) reapplied: bool,
+    /// CONFIG REWRITE writes it although CONFIG SET does not know it: commands change what it says.
+    pub(super) rewritten: bool,
     /// A value other than the default that Kivi satisfies although the feature is still to come,
     /// such as `save ""`: neither warned about nor refused.
     pub(super) met_by: Option<&'static str>,
@@ -72,6 +74,7 @@ pub(super) const fn row(
         kind,
         mutability: Mutability::Mutable,
         hidden: false,
+        rewritten: false,
         reapplied: false,
         met_by: None,
     }
@@ -95,6 +98,11 @@ impl Directive {
 
     pub(super) const fn file_only(mut self) -> Self {
         self.mutability = Mutability::FileOnly;
+        self
+    }
+
+    pub(super) const fn rewritten(mut self) -> Self {
+        self.rewritten = true;
         self
     }
 

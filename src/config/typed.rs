@@ -12,6 +12,7 @@ use super::kind::{
 };
 use crate::db::Policy;
 use crate::ds::stream;
+use crate::spec::AclCategories;
 use crate::util::network::Network;
 use crate::value::Limits;
 
@@ -97,6 +98,8 @@ fields! {
     AclLogMaxLen acllog_max_len: u64 = "acllog-max-len";
     /// Channels that a new ACL user may use.
     AclPubsubDefault acl_pubsub_default: AclPubsubDefault = "acl-pubsub-default";
+    /// Seed of the hash function; empty: by chance.
+    HashSeed hash_seed: String = "hash-seed";
     /// Working directory.
     Dir dir: PathBuf = "dir";
     /// Run in the background, detached from the terminal.
@@ -210,6 +213,10 @@ fields! {
     /// Entries kept of large replies.
     CommandlogLargeReplyMaxLen commandlog_large_reply_max_len: u64
         = "commandlog-large-reply-max-len";
+    /// File of the audit log; none: there is no such log.
+    AuditLogFile audit_log_file: Option<PathBuf> = "audit-log-file";
+    /// Categories whose commands are in it, whatever becomes of them.
+    AuditLogCategories audit_log_categories: AclCategories = "audit-log-categories";
     /// TCP port for monitoring over HTTP; 0: none.
     MetricsPort metrics_port: u16 = "metrics-port";
     /// Addresses that it listens on.

@@ -19,6 +19,8 @@ use super::side::Side;
 use super::usage::Stamp;
 
 mod lend;
+#[cfg(test)]
+pub mod record;
 mod whole;
 
 pub use lend::Needs;
@@ -308,6 +310,8 @@ impl<'k> Access<'k> {
 
     #[inline]
     fn hash(&self, key: &[u8]) -> u64 {
+        #[cfg(test)]
+        record::note(self.db, key, false);
         if key.as_ptr() as usize == self.first.at && key.len() == self.first.len {
             self.first.hash
         } else {
@@ -922,6 +926,8 @@ fn find_to_change(
     named: (u64, &[u8]),
     effects: &mut Effects,
 ) -> Option<Slot> {
+    #[cfg(test)]
+    record::note(seen.db, named.1, true);
     let slot = find_live(seen, shard, named, effects, Stale::Goes)?;
     shard.before_change(&seen.keyspace.snapshot, seen.db, slot);
     Some(slot)

@@ -46,8 +46,8 @@ impl KeyHash {
         Self { secrets, function }
     }
 
-    /// The given function with secrets derived from `seed`, for tests and benches that must repeat
-    /// themselves. The secrets of every seed ever used are kept.
+    /// The given function with secrets derived from `seed`: for `hash-seed`, and for tests and benches
+    /// that must repeat themselves. The secrets of every seed ever used are kept.
     pub fn with_seed(function: HashFunction, seed: u64) -> Self {
         static SEEDED: Mutex<BTreeMap<u64, &'static Secrets>> = Mutex::new(BTreeMap::new());
         let mut seeded = SEEDED.lock().unwrap_or_else(PoisonError::into_inner);
@@ -57,6 +57,11 @@ impl KeyHash {
             Box::leak(Box::new(secrets))
         });
         Self { secrets, function }
+    }
+
+    /// The seed that a text stands for.
+    pub fn seed_of(text: &[u8]) -> u64 {
+        SipHasher13::new_with_keys(0, 0).hash(text)
     }
 
     /// The function in use.

@@ -102,9 +102,17 @@ pub(super) fn admit(server: &Server, admission: &Admission<'_>, now_ms: u64) -> 
 
 /// `POST` and `Host:` are what a browser sends that was tricked into talking to us.
 #[inline]
-fn http(_: &Server, admission: &Admission<'_>, _: u64) -> Verdict {
-    if !admission.command.row.flags.has(Flags::HTTP) {
-        return Verdict::Run;
+fn http(server: &Server, admission: &Admission<'_>, now_ms: u64) -> Verdict {
+    match admission.command.row.flags.has(Flags::HTTP) {
+        true => is_http(server, admission, now_ms),
+        false => Verdict::Run,
+    }
+}
+
+#[cold]
+fn is_http(server: &Server, admission: &Admission<'_>, now_ms: u64) -> Verdict {
+    if !server.http_log.passes(now_ms) {
+        return Verdict::Abort;
     }
     tracing::warn!(
         "Possible SECURITY ATTACK detected. It looks like somebody is sending POST or Host: commands to Kivi. \
@@ -374,12 +382,13 @@ pub(super) fn unknown(argv: Argv<'_>) -> CmdError {
     CmdError::owned(text)
 }
 
-/// The error for a subcommand that a container does not have.
-pub(super) fn unknown_subcommand(container: &Registered, argv: Argv<'_>) -> CmdError {
+/// The error for a subcommand that a container does not have, which is called as the client has called it.
+pub(super) fn unknown_subcommand(argv: Argv<'_>) -> CmdError {
     let mut text = b"ERR unknown subcommand '".to_vec();
     text.extend_from_slice(preview(&argv[1], PREVIEW_BYTES));
-    let name = container.row.name.to_ascii_uppercase();
-    text.extend_from_slice(format!("'. Try {name} HELP.").as_bytes());
+    text.extend_from_slice(b"'. Try ");
+    text.extend_from_slice(&argv[0].to_ascii_uppercase());
+    text.extend_from_slice(b" HELP.");
     CmdError::owned(text)
 }
 

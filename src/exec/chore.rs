@@ -70,6 +70,7 @@ impl Exec {
                 argv: underway.request.argv(),
                 client,
                 failed,
+                error: None,
                 out,
                 mark,
                 is_hot: false,

@@ -67,7 +67,9 @@ impl Exec {
         };
         self.denied(client, exec, Context::Multi)
             .record(command, argv, denial);
-        Err(denied::at_exec(denial))
+        let error = denied::at_exec(denial);
+        self.audit_refusal(command, argv, client, false, &error);
+        Err(error)
     }
 
     /// Whether a command that has waited may still run; else what its client is told.
@@ -77,7 +79,11 @@ impl Exec {
         } = ctx;
         let request = denied::request(command, argv, client.db);
         let denial = client.login.rights().check(&request);
-        denial.map_err(|denial| self.deny(command, argv, client, denial))
+        denial.map_err(|denial| {
+            let error = self.deny(command, argv, client, denial);
+            self.audit_refusal(command, argv, client, false, &error);
+            error
+        })
     }
 
     /// Records that a call of a script was denied. `sent` is the request that runs the script.
@@ -91,6 +97,7 @@ impl Exec {
     ) {
         self.denied(client, sent, Context::Lua)
             .record(command, argv, denial);
+        self.audit_refusal(command, argv, client, true, &CmdError::text("NOPERM"));
     }
 }
 
@@ -99,3 +106,6 @@ impl Exec {
 pub(super) fn may_change_rights(command: &Registered) -> bool {
     command.row.flags.has(Flags::ADMIN)
 }
+
+#[cfg(test)]
+mod tests;

@@ -42,6 +42,7 @@ mod hot;
 pub mod load;
 pub mod memory;
 pub mod replay;
+mod responses;
 mod script;
 pub mod session;
 mod transaction;
@@ -49,6 +50,7 @@ pub mod trial;
 mod unusual;
 
 use cached::Cached;
+pub use responses::Late;
 use unusual::{Bounds, Ran, Told};
 
 /// Fewest commands in a batch for which prefetching pays.
@@ -69,6 +71,10 @@ pub struct Exec {
     config_epoch: Cell<u64>,
     /// From where on it looks closer at what has run.
     bounds: Cell<Bounds>,
+    /// What is told of commands that were unusual, when they are counted.
+    told: RefCell<Vec<Told>>,
+    /// What it runs is counted, and told.
+    is_counted: bool,
     /// What it knows of the memory in use.
     memory: memory::Memory,
     /// What it has for scripts.
@@ -88,6 +94,8 @@ pub enum Flow {
     Wait(Wait),
     /// Replied, but everybody waits so long first.
     Sleep(Duration),
+    /// Replied, but the client waits so long first.
+    Delay(Duration),
     /// No reply yet: have this done, see [`Exec::start_chore`].
     Chore(Chore),
     /// No reply yet: wait until this has an outcome, see [`Exec::end_wait`].
@@ -124,6 +132,8 @@ pub struct Moment {
     tick: u64,
     /// When its requests could be read, in ticks.
     ready_tick: u64,
+    /// Its replies wait for something: whom they are counted for then.
+    late: Option<Late>,
     executed: SmallVec<[(u16, bool, u64); 32]>,
     changes: u64,
     prefetched: u64,
@@ -131,8 +141,6 @@ pub struct Moment {
     logged_seq: u64,
     /// What it means to those who cache.
     cached: Cached,
-    /// What is told of commands that were unusual, when they are counted.
-    told: Vec<Told>,
     /// Bytes read for it.
     pub net_in_bytes: u64,
     /// Bytes written of its replies.
@@ -156,22 +164,6 @@ impl Moment {
     /// The batch's moment, Unix time in milliseconds.
     pub fn now_ms(&self) -> u64 {
         self.now_ms
-    }
-
-    /// When it began, in ticks.
-    pub fn started_tick(&self) -> u64 {
-        self.tick
-    }
-
-    /// When its requests could be read, in ticks: those who sent them have been waiting since.
-    pub fn ready_tick(&self) -> u64 {
-        self.ready_tick
-    }
-
-    /// Says when its requests could be read, if that was before it began.
-    #[inline]
-    pub fn ready_since(&mut self, tick: u64) {
-        self.ready_tick = self.ready_tick.min(tick);
     }
 
     /// The last record of the log that came of it, 0 for none.
@@ -223,7 +215,6 @@ impl Moment {
     fn join(&mut self, branch: Moment) {
         self.tick = branch.tick;
         self.executed.extend(branch.executed);
-        self.told.extend(branch.told);
         self.changes += branch.changes;
         self.logged(branch.logged_seq);
         self.cached.join(branch.cached);
@@ -240,22 +231,23 @@ impl Exec {
     /// A worker's way into `server`.
     pub fn new(server: Arc<Server>, table: Arc<CommandTable>) -> Exec {
         let worker = server.stats.add_worker();
-        Exec::counted_by(worker, server, table)
+        Exec::counted_by(worker, server, table, true)
     }
 
     /// The same, of which nobody sees the figures.
     fn uncounted(server: Arc<Server>, table: Arc<CommandTable>) -> Exec {
-        Exec::counted_by(Arc::default(), server, table)
+        Exec::counted_by(Arc::default(), server, table, false)
     }
 
     fn counted_by(
         worker: Arc<stats::Worker>,
         server: Arc<Server>,
         table: Arc<CommandTable>,
+        is_counted: bool,
     ) -> Exec {
         let config_epoch = Cell::new(server.config_epoch());
         let config = server.config();
-        let bounds = Cell::new(Bounds::of(&server, &config));
+        let bounds = Cell::new(Bounds::of(&server, &config, is_counted));
         let config = RefCell::new(config);
         Exec {
             server,
@@ -264,6 +256,8 @@ impl Exec {
             config,
             config_epoch,
             bounds,
+            told: RefCell::default(),
+            is_counted,
             memory: memory::Memory::default(),
             desk: script::Desk::default(),
         }
@@ -278,7 +272,8 @@ impl Exec {
         {
             self.config_epoch.set(epoch);
             *config = self.server.config();
-            self.bounds.set(Bounds::of(&self.server, &config));
+            let bounds = Bounds::of(&self.server, &config, self.is_counted);
+            self.bounds.set(bounds);
         }
         self.config.borrow()
     }
@@ -302,16 +297,16 @@ impl Exec {
             .keyspace
             .add_changes(std::mem::take(&mut moment.changes));
         crash::idle();
-        if !moment.told.is_empty() {
-            self.tell_unusual(moment);
+        if !self.told.borrow().is_empty() {
+            self.tell_unusual(moment.now_ms);
         }
         let config = self.config();
         let track_latency = config.latency_tracking;
-        let responses = config.metrics_port != 0;
+        let is_watched = config.metrics_port != 0;
         drop(config);
         let mut local = self.worker.lock();
-        if responses {
-            count_responses(moment, &mut local);
+        if is_watched {
+            responses::count(moment, &mut local);
         }
         local.reads += (moment.net_in_bytes > 0) as u64;
         local.net_in_bytes += std::mem::take(&mut moment.net_in_bytes);
@@ -407,7 +402,7 @@ impl Exec {
             self.end(moment);
         }
         let (started, is_hot) = (moment.tick, self.counts_hot(moment));
-        let (mark, told) = (out.mark(), moment.told.len());
+        let (mark, told) = (out.mark(), self.told.borrow().len());
         let reply = begin_reply(client);
         let Some(called) = self.call(command, argv, hash, moment, client, out) else {
             client.reply = reply;
@@ -430,7 +425,7 @@ impl Exec {
                     Ok((flow, has_failed)) => {
                         failed = has_failed;
                         moment.tick = started;
-                        flow
+                        delayed(flow, client)
                     }
                     Err(flow) => {
                         client.reply = reply;
@@ -442,7 +437,7 @@ impl Exec {
             Err(error) => {
                 out.truncate(mark);
                 self.write_error(&error, out);
-                Flow::Done
+                delayed(Flow::Done, client)
             }
         };
         end_caching(Some(command), client);
@@ -455,6 +450,7 @@ impl Exec {
             argv,
             client,
             failed,
+            error: None,
             out,
             mark,
             is_hot,
@@ -516,8 +512,8 @@ impl Exec {
             Found::Unknown => {
                 return Err(self.refuse_unknown(admit::unknown(argv), client, out));
             }
-            Found::UnknownSubcommand(container) => {
-                let error = admit::unknown_subcommand(container, argv);
+            Found::UnknownSubcommand(_) => {
+                let error = admit::unknown_subcommand(argv);
                 return Err(self.refuse_unknown(error, client, out));
             }
         };
@@ -802,14 +798,6 @@ impl Drop for Exec {
     }
 }
 
-/// Counts how long those waited who sent the commands of a batch: for all of them until now.
-fn count_responses(moment: &Moment, local: &mut stats::Local) {
-    let ns = tsc::ticks_to_ns(tsc::ticks().saturating_sub(moment.ready_tick));
-    for run in moment.executed.chunk_by(|a, b| a.0 == b.0) {
-        local.responded(run[0].0, ns, run.len() as u64);
-    }
-}
-
 /// What became of a call.
 struct Called {
     result: Result<Next, CmdError>,
@@ -868,6 +856,16 @@ fn flow_of(next: Next) -> Flow {
         Next::Close => Flow::Close,
         Next::Sleep(duration) => Flow::Sleep(duration),
         Next::Chore(chore) => Flow::Chore(chore),
+    }
+}
+
+/// What is left to do after a command that may have tried a password.
+#[inline]
+fn delayed(flow: Flow, client: &mut Client) -> Flow {
+    let delay = std::mem::take(&mut client.penalty);
+    match flow == Flow::Done && !delay.is_zero() {
+        true => Flow::Delay(delay),
+        false => flow,
     }
 }
 

@@ -85,7 +85,7 @@ impl Replay {
         let keyspace = &self.server.keyspace;
         let mut hashes: SmallVec<[u64; 16]> = SmallVec::new();
         for argv in requests.iter().filter(|argv| !argv.is_empty()) {
-            let Found::Command(command) = self.table.find(*argv) else {
+            let Found::Command(command) = self.table.find_logged(*argv) else {
                 continue;
             };
             let key = command.single_key.and_then(|at| argv.get(at as usize));
@@ -128,7 +128,7 @@ impl Replay {
             return Err("Empty command reading the append only file".into());
         };
         let name = name.escape_ascii();
-        let Found::Command(command) = self.table.find(argv) else {
+        let Found::Command(command) = self.table.find_logged(argv) else {
             return Err(format!(
                 "Unknown command '{name}' reading the append only file"
             ));

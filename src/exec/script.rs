@@ -180,11 +180,11 @@ impl Exec {
         db.effects.set_grouped(true);
         self.show_script(run.command, client, run.argv);
         let (tick, counted) = (moment.tick, moment.executed.len());
-        let told = moment.told.len();
+        let told = self.told.borrow().len();
         let played = self.play(run, way, &mut db, moment, client);
         if played.begins_again {
             moment.executed.truncate(counted);
-            moment.told.truncate(told);
+            self.told.borrow_mut().truncate(told);
             moment.tick = tick;
         }
         let mut effects = self.end_group(db, held.gate, moment);
@@ -329,14 +329,15 @@ impl Exec {
             Ok(()) => run.vm.reply(out, &mut |text, is_counted| {
                 failures += 1;
                 if !is_counted {
-                    self.worker.lock().error(text);
+                    self.worker.lock().script_error(text);
                 }
             }),
             Err(failure) => {
                 failures = 1;
-                match failure.is_counted {
-                    true => out.error(&failure.error.reply()),
-                    false => self.write_error(&failure.error, out),
+                let text = failure.error.reply();
+                out.error(&text);
+                if !failure.is_counted {
+                    self.worker.lock().script_error(&text);
                 }
             }
         }

@@ -52,7 +52,7 @@ impl Session {
         table: Arc<CommandTable>,
         endpoint: Endpoint,
     ) -> Session {
-        let exec = Exec::counted_by(worker, server.clone(), table);
+        let exec = Exec::counted_by(worker, server.clone(), table, true);
         Session::with(exec, server, endpoint)
     }
 
@@ -102,6 +102,7 @@ impl Session {
         let mut moment = exec.begin();
         let (client, out) = (&mut self.client, &mut self.out);
         exec.end_wait(waiter, outcome, client, out, &mut moment);
+        exec.end(&mut moment);
         let reply = self.out.to_vec();
         self.out.clear();
         Some(reply)

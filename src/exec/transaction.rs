@@ -310,6 +310,7 @@ impl Exec {
             argv,
             client: ctx.client,
             failed,
+            error: result.as_ref().err(),
             out: ctx.out,
             mark,
             is_hot,

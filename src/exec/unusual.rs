@@ -4,8 +4,8 @@
 //! Every command is compared with three bounds, which a worker takes from the configuration ([`Bounds`]); all else is
 //! done by [`Exec::look_closer`], for the few that exceed one. With an audit log every command does.
 //!
-//! What is told waits in the [`Moment`] until the batch is counted: a script that has to begin again has told nothing,
-//! and clients that a command has served come behind it, as in Redis.
+//! What is told waits until the batch is counted: a script that has to begin again has told nothing, and clients that
+//! a command has served come behind it, as in Redis.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,6 +27,8 @@ use super::{Exec, Moment, hot};
 
 /// Ticks may have been taken for a little longer than they are: what is this part below a bound is looked at, too.
 const DRIFT_PART: u64 = 64;
+/// What stands around the text of an error.
+const ERROR_LINE_BYTES: u64 = 3;
 /// Codes of errors that say that a user may not do it.
 const DENIED_CODES: [&[u8]; 3] = [b"NOPERM", b"NOAUTH", b"WRONGPASS"];
 
@@ -39,8 +41,18 @@ pub(super) struct Bounds {
 }
 
 impl Bounds {
+    /// Nothing is looked at.
+    const NONE: Bounds = Bounds {
+        ticks: u64::MAX,
+        request_bytes: usize::MAX,
+        reply_bytes: usize::MAX,
+    };
+
     /// Those of a configuration.
-    pub(super) fn of(server: &Server, config: &Config) -> Bounds {
+    pub(super) fn of(server: &Server, config: &Config, is_counted: bool) -> Bounds {
+        if !is_counted {
+            return Bounds::NONE;
+        }
         let log = &server.stats.commandlog;
         let bytes = |kind| {
             let from = log.from(kind);
@@ -70,6 +82,8 @@ pub(super) struct Ran<'a> {
     pub(super) argv: Argv<'a>,
     pub(super) client: &'a Client,
     pub(super) failed: bool,
+    /// The error that is yet to be replied.
+    pub(super) error: Option<&'a CmdError>,
     /// Where its reply is, and where that begins.
     pub(super) out: &'a ReplyWriter,
     pub(super) mark: Mark,
@@ -143,9 +157,11 @@ impl Exec {
             true => 0,
             false => hot::request_bytes(argv) as u64,
         };
-        let reply_bytes = match ran.client.is_heard() {
-            true => ran.out.len_since(ran.mark) as u64,
-            false => 0,
+        let error = ran.error.map(CmdError::reply);
+        let reply_bytes = match (&error, ran.client.is_heard()) {
+            (_, false) => 0,
+            (Some(text), true) => ERROR_LINE_BYTES + text.len() as u64,
+            (None, true) => ran.out.len_since(ran.mark) as u64,
         };
         if ran.is_hot {
             let bytes = request_bytes + reply_bytes;
@@ -157,9 +173,12 @@ impl Exec {
         };
         self.server.keyspace.spikes.took(event, ticks);
         if self.server.audit.is_on() {
-            let error = ran.out.error_code_at(ran.mark).filter(|_| ran.failed);
-            let told = self.audited(command, argv, ran.client, ran.by_script, error);
-            moment.tell(told.map(Told::Audited), ran.place);
+            let code = match &error {
+                Some(text) => Some(code_of(text)),
+                None => ran.out.error_code_at(ran.mark).filter(|_| ran.failed),
+            };
+            let told = self.audited(command, argv, ran.client, ran.by_script, code);
+            self.tell(told.map(Told::Audited), ran.place);
         }
         if !flags.has(Flags::SKIP_COMMANDLOG) {
             let values = [tsc::ticks_to_us(ticks), request_bytes, reply_bytes];
@@ -168,7 +187,7 @@ impl Exec {
                 |&(kind, value): &(Kind, u64)| log.from(kind).is_some_and(|from| value >= from);
             let reasons = Kind::ALL.into_iter().zip(values).filter(is_unusual);
             let told = logged(reasons.collect(), command, argv, ran.client);
-            moment.tell(told, ran.place);
+            self.tell(told, ran.place);
         }
     }
 
@@ -226,16 +245,24 @@ impl Exec {
             return;
         }
         let reply = error.reply();
-        let code = reply.split(|&byte| byte == b' ').next();
-        if let Some(audited) = self.audited(command, argv, client, by_script, code) {
-            self.write_audited(&audited);
+        let code = code_of(&reply);
+        if let Some(audited) = self.audited(command, argv, client, by_script, Some(code)) {
+            self.tell(Some(Told::Audited(audited)), None);
+        }
+    }
+
+    fn tell(&self, told: Option<Told>, place: Option<usize>) {
+        if let Some(told) = told {
+            let mut all = self.told.borrow_mut();
+            let last = all.len();
+            all.insert(place.unwrap_or(last).min(last), told);
         }
     }
 
     /// Tells what a batch has to tell.
     #[cold]
-    pub(super) fn tell_unusual(&self, moment: &mut Moment) {
-        for told in moment.told.drain(..) {
+    pub(super) fn tell_unusual(&self, now_ms: u64) {
+        for told in self.told.take() {
             match told {
                 Told::Audited(audited) => self.write_audited(&audited),
                 Told::Logged {
@@ -245,7 +272,7 @@ impl Exec {
                 } => {
                     let names = client.names.lock();
                     let ran = commandlog::Ran {
-                        now_ms: moment.now_ms,
+                        now_ms,
                         args,
                         addr: &client.endpoint.addr,
                         name: &names.name,
@@ -279,13 +306,9 @@ impl Exec {
     }
 }
 
-impl Moment {
-    fn tell(&mut self, told: Option<Told>, place: Option<usize>) {
-        if let Some(told) = told {
-            let last = self.told.len();
-            self.told.insert(place.unwrap_or(last).min(last), told);
-        }
-    }
+/// What an error's text begins with.
+fn code_of(text: &[u8]) -> &[u8] {
+    text.split(|&byte| byte == b' ').next().unwrap_or_default()
 }
 
 fn is_denied(code: &[u8]) -> bool {

@@ -23,19 +23,26 @@ use tokio::io::ReadBuf;
 use crate::client::inbox;
 use crate::client::{Client, ClientId, Signal};
 use crate::commands::Chore;
-use crate::config::Config;
 use crate::db::{Outcome, Waiter};
 use crate::exec::alone::{self, Alone};
 use crate::exec::{Exec, Flow, Moment, Plan, Wait};
 use crate::resp::parse::{Parser, Tail};
 use crate::resp::write::ReplyWriter;
 use crate::server::Lifecycle;
-use crate::spec::limits::{BATCH_COMMANDS, OUTPUT_SOFT_BYTES, UNAUTHENTICATED_OUTPUT_BYTES_MAX};
+use crate::spec::limits::{
+    BATCH_COMMANDS, OUTPUT_SOFT_BYTES, UNAUTHENTICATED_OUTPUT_BYTES_MAX, UNAUTHENTICATED_READ_BYTES,
+};
 
+use super::last_words;
 use super::pace;
-use super::stream::{Socket, Stream};
+use super::parcel::Parcel;
+use super::stream::Stream;
 use super::welcome::welcome;
 use super::worker::{Desk, Worker};
+
+mod held;
+
+use held::Held;
 
 /// Most pieces given to one `writev`.
 const IO_SLICES_MAX: usize = 64;
@@ -44,41 +51,6 @@ const CROWDED_NAP: Duration = Duration::from_millis(1);
 const CROWDED_ROUNDS_MAX: u32 = 100;
 /// How long a connection that is told to close waits for its peer to take the last replies.
 const LAST_WRITE_MAX: Duration = Duration::from_secs(5);
-
-/// What travels when a connection moves to another worker.
-pub struct Parcel {
-    socket: Socket,
-    client: Client,
-    resp3: bool,
-    /// It was just accepted.
-    is_new: bool,
-}
-
-impl Parcel {
-    /// A connection that was just accepted.
-    pub fn new(socket: Socket, client: Client) -> Parcel {
-        Parcel {
-            socket,
-            client,
-            resp3: false,
-            is_new: true,
-        }
-    }
-
-    /// How many of its kind a worker takes in one turn; `None`: it is served already, and only moves.
-    pub fn most_in_a_turn(&self, config: &Config) -> Option<u32> {
-        let most = match self.socket.is_tls() {
-            true => config.max_new_tls_connections_per_cycle,
-            false => config.max_new_connections_per_cycle,
-        };
-        self.is_new.then_some(most)
-    }
-
-    /// The client's number.
-    pub fn client(&self) -> &Client {
-        &self.client
-    }
-}
 
 /// See the module's text.
 struct Connection {
@@ -91,21 +63,15 @@ struct Connection {
     /// Replies that the socket did not take yet, or must not have yet.
     pending: Option<Box<ReplyWriter>>,
     /// Until when it must not have them.
-    held: Option<Held>,
+    held: Option<Box<Held>>,
     /// The last batch has added to the log.
     has_logged: bool,
     /// Since when a request waits for the gate or a pause, in ticks; 0 for none.
     waiting_since: u64,
+    /// It has not logged in, and has had its turn: others come first.
+    gives_way: bool,
     /// A command that was left in the middle; it has the client.
     alone: Option<Box<Alone<Rc<Exec>>>>,
-}
-
-/// What keeps replies back: the record of the log that has to be on the disk before they are sent.
-#[derive(Clone, Copy)]
-struct Held {
-    seq: u64,
-    /// See [`Relay::poll_promised`](super::relay::Relay::poll_promised).
-    enrolled: bool,
 }
 
 /// What to do after the bytes at hand have been worked on.
@@ -121,6 +87,8 @@ enum Turn {
     Wait(Wait),
     /// Keep everybody waiting, then go on.
     Sleep(Duration),
+    /// Go on later.
+    Delay(Duration),
     /// Have this done, then run the rest of the tail.
     Chore(Chore),
     /// Wait for a key, then run the rest of the tail.
@@ -170,6 +138,7 @@ pub async fn run(worker: Rc<Worker>, parcel: Parcel) {
         held: None,
         has_logged: false,
         waiting_since: 0,
+        gives_way: false,
         alone: None,
     };
     match connection.serve(&worker).await {
@@ -269,6 +238,10 @@ impl Connection {
                     self.client.shared.paused.store(false, Ordering::Relaxed);
                 }
                 Turn::Sleep(duration) => self.sleep(duration, worker).await,
+                Turn::Delay(duration) => {
+                    self.unless_killed(worker, tokio::time::sleep(duration))
+                        .await;
+                }
                 Turn::Block(waiter) => match self.wait_blocked(&waiter, worker).await {
                     Some(outcome) => {
                         leave_queues(worker, &waiter).await;
@@ -370,55 +343,10 @@ impl Connection {
                 self.client.shared.raise(Signal::Kill);
             }
             desk.out.clear();
-            worker.exec.end(&mut moment);
+            self.end(&mut moment, worker);
             worker.exec.server.clients.account(&self.client.shared);
         });
         turn_of(flow)
-    }
-
-    /// Waits, if the last batch has added to the log, until that is on the disk, should replies have to
-    /// wait for it; and until the log has caught up, should it be far behind.
-    async fn follow_log(&mut self, worker: &Worker) {
-        if self.held.is_some() {
-            poll_fn(|cx| {
-                let killed = self.client.shared.has(Signal::Kill);
-                match killed || self.poll_held(cx, worker).is_ready() {
-                    true => Poll::Ready(()),
-                    false => Poll::Pending,
-                }
-            })
-            .await;
-            // What the socket does not take is sent along with the next turn; so is its error seen.
-            poll_fn(|cx| Poll::Ready(self.poll_write_pending(cx, worker).is_ready())).await;
-        }
-        if std::mem::take(&mut self.has_logged) {
-            let oplog = &worker.exec.server.keyspace.oplog;
-            if oplog.is_congested() {
-                self.unless_killed(worker, oplog.room()).await;
-            }
-        }
-    }
-
-    /// Ready when nothing keeps the replies back any more.
-    fn poll_held(&mut self, cx: &mut Context<'_>, worker: &Worker) -> Poll<()> {
-        if let Some(held) = &mut self.held {
-            let oplog = &worker.exec.server.keyspace.oplog;
-            let (relay, seq) = (&worker.relay, held.seq);
-            ready!(relay.poll_promised(oplog, cx, seq, &mut held.enrolled));
-            self.held = None;
-        }
-        Poll::Ready(())
-    }
-
-    /// Keeps the replies of a batch back if they have to wait for the disk.
-    fn hold(&mut self, moment: &Moment, worker: &Worker) {
-        let seq = moment.logged_seq();
-        if seq > 0 && worker.exec.server.keyspace.oplog.must_wait(seq) {
-            self.held = Some(Held {
-                seq,
-                enrolled: false,
-            });
-        }
     }
 
     /// Waits until a blocking command has an outcome; `None` if the client is killed or goes away
@@ -497,7 +425,7 @@ impl Connection {
                 self.client.shared.raise(Signal::Kill);
             }
             desk.out.clear();
-            exec.end(&mut moment);
+            self.end(&mut moment, worker);
             exec.server.clients.account(&self.client.shared);
         });
     }
@@ -554,7 +482,8 @@ impl Connection {
                 _ => {}
             }
         }
-        if std::mem::take(&mut self.client.has_lost) {
+        let has_lost = std::mem::take(&mut self.client.has_lost);
+        if std::mem::take(&mut self.gives_way) || has_lost {
             // Behind all that is ready now: who is in the middle of a transaction can end it.
             cx.waker().wake_by_ref();
             return Poll::Pending;
@@ -607,11 +536,17 @@ impl Connection {
             };
         }
         let mut input = std::mem::take(&mut desk.input);
-        let mut buf = ReadBuf::new(&mut input[held..]);
+        let is_stranger = !self.authenticated(worker);
+        let end = match is_stranger {
+            true => input.len().min(held + UNAUTHENTICATED_READ_BYTES),
+            false => input.len(),
+        };
+        let mut buf = ReadBuf::new(&mut input[held..end]);
         let turn = match self.stream.poll_read(cx, &mut buf) {
             Poll::Pending => Poll::Pending,
             Poll::Ready(Ok(())) if !buf.filled().is_empty() => {
                 let read = buf.filled().len();
+                self.gives_way = is_stranger;
                 self.note_read(read, desk);
                 let mut tail = std::mem::take(&mut self.tail);
                 input[..held].copy_from_slice(&tail);
@@ -662,19 +597,7 @@ impl Connection {
     /// Parses and runs what is in `bytes`, writes the replies; how much was used, and what is to be done.
     fn work(&mut self, bytes: &[u8], worker: &Worker, desk: &mut Desk) -> (usize, Turn) {
         let exec = &worker.exec;
-        let mut moment = exec.begin();
-        match self.client.is_watching() {
-            true => pace::note_hurry(),
-            false => pace::note_batch(self.client.shared.id),
-        }
-        moment.ready_since(match std::mem::take(&mut self.waiting_since) {
-            0 => pace::ready_since(moment.started_tick()),
-            since => since,
-        });
-        let last_interaction = &self.client.shared.last_interaction_ms;
-        last_interaction.store(moment.now_ms(), Ordering::Relaxed);
-        moment.net_in_bytes = std::mem::take(&mut desk.read_bytes);
-        desk.out.set_resp3(self.resp3);
+        let mut moment = self.begin(exec, desk);
         let mut used = 0;
         let mut turn = Turn::Read;
         while turn == Turn::Read && used < bytes.len() {
@@ -716,8 +639,8 @@ impl Connection {
         let sent = match turn {
             Turn::Drop => Ok(()),
             // The reply comes after the sleep.
-            Turn::Sleep(_) => {
-                self.hold(&moment, worker);
+            Turn::Sleep(_) | Turn::Delay(_) => {
+                self.hold(&mut moment, worker);
                 self.keep(worker, desk)
             }
             _ => self.send(worker, desk, &mut moment),
@@ -734,8 +657,27 @@ impl Connection {
         }
         // What was not sent must never reach the next connection that uses the desk.
         desk.out.clear();
-        exec.end(&mut moment);
+        self.end(&mut moment, worker);
         (used, turn)
+    }
+
+    /// Begins a batch of requests that were read just now, or have waited.
+    #[inline]
+    fn begin(&mut self, exec: &Exec, desk: &mut Desk) -> Moment {
+        let mut moment = exec.begin();
+        match self.client.is_watching() {
+            true => pace::note_hurry(),
+            false => pace::note_batch(self.client.shared.id),
+        }
+        moment.ready_since(match std::mem::take(&mut self.waiting_since) {
+            0 => pace::ready_since(moment.started_tick()),
+            since => since,
+        });
+        let last_interaction = &self.client.shared.last_interaction_ms;
+        last_interaction.store(moment.now_ms(), Ordering::Relaxed);
+        moment.net_in_bytes = std::mem::take(&mut desk.read_bytes);
+        desk.out.set_resp3(self.resp3);
+        moment
     }
 
     /// Runs the parsed commands in order; the bytes that they took, and what is to be done.
@@ -760,8 +702,15 @@ impl Connection {
                     Err(alone) => self.alone = Some(Box::new(alone)),
                 }
             }
-            if let Flow::Wait(wait) = flow {
-                return (used, Turn::Wait(wait));
+            match flow {
+                Flow::Wait(wait) => return (used, Turn::Wait(wait)),
+                Flow::Abort => {
+                    // Whatever was answered before was not meant for a browser.
+                    desk.out.clear();
+                    desk.out.raw(last_words::NOT_HTTP);
+                    return (used, Turn::Close);
+                }
+                _ => {}
             }
             used = desk.batch.end(index);
             let turn = turn_of(flow);
@@ -963,6 +912,7 @@ fn turn_of(flow: Flow) -> Turn {
         Flow::Abort => Turn::Drop,
         Flow::Wait(wait) => Turn::Wait(wait),
         Flow::Sleep(duration) => Turn::Sleep(duration),
+        Flow::Delay(duration) => Turn::Delay(duration),
         Flow::Chore(chore) => Turn::Chore(chore),
         Flow::Block(waiter) => Turn::Block(waiter),
         Flow::Alone => Turn::Alone,
@@ -995,10 +945,3 @@ fn write_some(stream: &mut Stream, out: &mut ReplyWriter, writes: &mut u64) -> i
     }
     Ok(total)
 }
-
-/// Keeps the compiler honest: what travels between threads must be able to.
-const _: fn() = || {
-    fn travels<T: Send>() {}
-    travels::<Parcel>();
-    travels::<Arc<crate::client::Shared>>();
-};

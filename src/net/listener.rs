@@ -27,7 +27,8 @@ use crate::sys::{files, process};
 use crate::util::seldom::Seldom;
 
 use super::balance::Balance;
-use super::connection::Parcel;
+use super::last_words::{BROKEN_HEADER, PROTECTED, TOO_MANY};
+use super::parcel::Parcel;
 use super::stream::Socket;
 use super::tls::Session;
 use super::worker::Crew;
@@ -43,25 +44,6 @@ const ACCEPT_RETRY: Duration = Duration::from_millis(50);
 
 /// Time between two lines of the log about strangers that do not speak the PROXY protocol, milliseconds.
 const BROKEN_HEADER_LOG_MS: u64 = 1000;
-/// What a client is told that comes from a trusted proxy's address, without a header.
-const BROKEN_HEADER: &[u8] =
-    b"-ERR Protocol error: a PROXY protocol header is expected from this address, see \
-proxy-protocol-trusted\r\n";
-/// What a client is told when there are as many as may be.
-const TOO_MANY: &[u8] = b"-ERR max number of clients reached\r\n";
-/// What a protected server tells strangers.
-pub(super) const PROTECTED: &[u8] = b"-DENIED Redis is running in protected mode because protected mode is enabled and no \
-password is set for the default user. In this mode connections are only accepted from the loopback interface. \
-If you want to connect from external computers to Redis you may adopt one of the following solutions: \
-1) Just disable protected mode sending the command 'CONFIG SET protected-mode no' from the loopback interface by \
-connecting to Redis from the same host the server is running, however MAKE SURE Redis is not publicly accessible \
-from internet if you do so. Use CONFIG REWRITE to make this change permanent. \
-2) Alternatively you can just disable the protected mode by editing the Redis configuration file, and setting the \
-protected mode option to 'no', and then restarting the server. \
-3) If you started the server manually just for testing, restart it with the '--protected-mode no' option. \
-4) Setup a an authentication password for the default user. \
-NOTE: You only need to do one of the above things in order for the server to start accepting connections from the \
-outside.\r\n";
 
 /// A bound socket.
 pub enum Bound {

@@ -12,8 +12,10 @@
 
 pub mod balance;
 pub mod connection;
+mod last_words;
 pub mod listener;
 mod pace;
+mod parcel;
 mod relay;
 mod rest;
 mod stream;

@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use super::connection::Parcel;
 use super::listener::is_of_one_client;
+use super::parcel::Parcel;
 use super::stream::Socket;
 use super::worker::{self, Crew};
 use crate::client::{Client, Endpoint, Shared, Signal};
@@ -241,4 +241,47 @@ fn errors_of_one_connection_hold_nobody_up() {
     let alone = |number| is_of_one_client(&io::Error::from_raw_os_error(number));
     assert!([libc::ECONNABORTED, libc::EPROTO, libc::EPERM].map(alone) == [true; 3]);
     assert!([libc::EMFILE, libc::ENFILE, libc::ENOMEM, libc::EINVAL].map(alone) == [false; 4]);
+}
+
+#[test]
+fn a_request_is_unfinished_until_its_last_byte_and_only_then_anybody_waits_for_it() {
+    let house = House::new(1);
+    let (mut peer, shared) = house.connect();
+    let is_unfinished = || shared.unfinished_since_ms.load(Ordering::Relaxed) > 0;
+    let mut reply = [0; 7];
+    // One by one, and the end of it with the beginning of the next.
+    for byte in b"*1\r\n$4\r\nPING\r" {
+        peer.write_all(&[*byte]).unwrap();
+        wait_for("half a request", is_unfinished);
+    }
+    peer.write_all(b"\nPI").unwrap();
+    peer.read_exact(&mut reply).unwrap();
+    wait_for("half a request", is_unfinished);
+    peer.write_all(b"NG\r\n").unwrap();
+    peer.read_exact(&mut reply).unwrap();
+    wait_for("the end of it", || !is_unfinished());
+    // Whoever is blocked may have begun what he sends next.
+    peer.write_all(b"BLPOP nothing 0\r\nPIN").unwrap();
+    let held = || shared.query_buffer_bytes.load(Ordering::Relaxed);
+    wait_for("the wait", || shared.is_blocked() && held() == 3);
+    assert!(!is_unfinished());
+    assert!(shared.unblock(crate::db::Outcome::TimedOut));
+    wait_for("half a request", is_unfinished);
+    drop(peer);
+    house.stop();
+}
+
+#[test]
+fn new_connections_are_taken_a_few_at_a_time_and_all_of_them() {
+    let house = House::new(1);
+    let one = [(&b"max-new-connections-per-cycle"[..], &b"1"[..])];
+    house.server.set_config(&one, false, false).unwrap();
+    let peers: Vec<_> = (0..100).map(|_| house.connect().0).collect();
+    for mut peer in peers {
+        let mut reply = [0; 7];
+        peer.write_all(b"PING\r\n").unwrap();
+        peer.read_exact(&mut reply).unwrap();
+        assert_eq!(&reply, b"+PONG\r\n");
+    }
+    house.stop();
 }

@@ -14,11 +14,14 @@ use crate::commands::denied::Denied;
 use crate::config::TlsAuthClientsUser;
 use crate::resp::parse::Argv;
 use crate::tls;
+use crate::util::seldom::Seldom;
 
-use super::listener;
 use super::tls::TlsStream;
 use super::worker::Worker;
+use super::{last_words, listener};
 
+/// Lines of the log that anybody can cause: one in a tenth of a second.
+static FAILURE_LOG: Seldom = Seldom::new(100);
 /// How long a handshake may take.
 const HANDSHAKE_MAX: Duration = Duration::from_secs(30);
 
@@ -36,7 +39,8 @@ pub async fn welcome(stream: &mut TlsStream, client: &mut Client, worker: &Worke
     let shaken = tokio::time::timeout(HANDSHAKE_MAX, shaken).await;
     let shaken = shaken.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
     if let Err(error) = shaken {
-        if !shared.has(Signal::Kill) {
+        let now_ms = worker.exec.server.clock.unix_ms();
+        if !shared.has(Signal::Kill) && FAILURE_LOG.passes(now_ms) {
             let endpoint = &shared.endpoint;
             tracing::warn!(
                 "Error accepting a client connection: {error} (addr={} laddr={})",
@@ -49,7 +53,7 @@ pub async fn welcome(stream: &mut TlsStream, client: &mut Client, worker: &Worke
     let server = &worker.exec.server;
     if listener::is_turned_away(server, &shared.endpoint) {
         listener::count_turned_away(server);
-        let _ = stream.try_write(listener::PROTECTED);
+        let _ = stream.try_write(last_words::PROTECTED);
         return false;
     }
     log_in(stream, client, worker);

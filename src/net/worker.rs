@@ -24,9 +24,10 @@ use crate::sys::alloc;
 use crate::sys::crash::SignalStack;
 use crate::sys::process::{self, ThreadCpu};
 
-use super::connection::{self, Parcel};
+use super::connection;
 use super::listener::rate::Cycle;
 use super::pace;
+use super::parcel::Parcel;
 use super::relay::Relay;
 
 /// Size of a worker's read buffer, bytes.

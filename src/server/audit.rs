@@ -17,7 +17,7 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread::JoinHandle;
@@ -121,8 +121,10 @@ impl Audit {
     /// # Errors
     /// When it cannot be opened.
     pub fn start(&self, path: &Path) -> io::Result<()> {
-        open(path)?;
-        let (shared, path) = (self.shared.clone(), path.to_owned());
+        // The working directory may change.
+        let path = std::path::absolute(path)?;
+        open(&path)?;
+        let shared = self.shared.clone();
         let writer = std::thread::Builder::new()
             .name("kivi-audit".into())
             .spawn(move || shared.write_forever(&path))?;
@@ -208,7 +210,7 @@ fn note_dropped(lines: &mut Vec<u8>, dropped: u64) {
 fn open(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.append(true).create(true).mode(FILE_MODE);
-    options.open(PathBuf::from(path))
+    options.open(path)
 }
 
 impl<'k, K: Iterator<Item = &'k [u8]>> Line<'_, K> {

@@ -45,6 +45,16 @@ macro_rules! bit_set {
             }
         }
 
+        // No two names share a bit.
+        const _: () = {
+            let mut seen: $int = 0;
+            $(
+                assert!(seen & (1 << $bit) == 0, "two flags have the same bit");
+                seen |= 1 << $bit;
+            )*
+            let _ = seen;
+        };
+
         impl std::ops::BitOr for $set {
             type Output = $set;
             fn bitor(self, other: $set) -> $set {
@@ -103,7 +113,7 @@ bit_set! {
         /// Need not have keys although there are key specs (EVAL).
         NO_MANDATORY_KEYS = 20;
         /// Refused unless `enable-module-command` allows it.
-        MODULES = 21;
+        MODULES = 22;
         /// The whole of the keyspace: runs on the exclusive path (FLUSHALL, SWAPDB).
         EXCLUSIVE = 24;
         /// Cuts the connection off: a sign of cross-protocol scripting (`POST`, `Host:`).

@@ -15,6 +15,7 @@ pub mod recent;
 pub mod responses;
 pub mod sampler;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -36,9 +37,10 @@ pub use sampler::{Metric, Sampler};
 /// How often per second the figures are sampled and clients are looked after (`hz` of INFO); see
 /// `boot::cron`.
 pub const CRON_HZ: u32 = 10;
-/// Most different error codes that are told apart; beyond them only the total counts (a client can
-/// invent codes).
+/// Most different error codes that are told apart: a script can invent any number of them.
 const ERROR_CODES_MAX: usize = 128;
+/// What is counted of codes beyond that.
+const ERROR_CODES_OVERFLOW: &str = "ERRORSTATS_OVERFLOW";
 /// Longest duration that a latency histogram tells apart, nanoseconds.
 const LATENCY_NS_MAX: u64 = 1_000_000_000;
 
@@ -66,6 +68,8 @@ pub struct Local {
     pub commands: Vec<CommandStat>,
     /// Error replies by code.
     pub errors: BTreeMap<String, u64>,
+    /// The same, of what scripts have replied; in [`Stats::sum`] these are with the others.
+    script_errors: BTreeMap<String, u64>,
     /// Error replies.
     pub errors_total: u64,
     /// Commands executed.
@@ -122,12 +126,39 @@ impl Local {
     /// Counts an error reply by the code that its text begins with.
     pub fn error(&mut self, text: &[u8]) {
         self.errors_total += 1;
-        let code = text.split(|&byte| byte == b' ').next().unwrap_or_default();
-        let code = String::from_utf8_lossy(code);
+        let code = code_of(text);
+        match self.errors.get_mut(&*code) {
+            Some(count) => *count += 1,
+            None => drop(self.errors.insert(code.into_owned(), 1)),
+        }
+    }
+
+    /// Counts an error reply of a script, whose code may be anything.
+    pub fn script_error(&mut self, text: &[u8]) {
+        self.errors_total += 1;
+        let code = code_of(text);
         if let Some(count) = self.errors.get_mut(&*code) {
             *count += 1;
-        } else if self.errors.len() < ERROR_CODES_MAX {
-            self.errors.insert(code.into_owned(), 1);
+            return;
+        }
+        let codes = self.errors.len() + self.script_errors.len();
+        let code = match self.script_errors.contains_key(&*code) || codes < ERROR_CODES_MAX {
+            true => code.into_owned(),
+            false => ERROR_CODES_OVERFLOW.to_owned(),
+        };
+        *self.script_errors.entry(code).or_default() += 1;
+    }
+
+    /// Puts the codes of scripts with the others, as many as there may be.
+    fn join_script_errors(&mut self) {
+        let mut codes = 0;
+        for (code, count) in std::mem::take(&mut self.script_errors) {
+            codes += usize::from(code != ERROR_CODES_OVERFLOW);
+            let code = match codes <= ERROR_CODES_MAX || self.errors.contains_key(&code) {
+                true => code,
+                false => ERROR_CODES_OVERFLOW.to_owned(),
+            };
+            *self.errors.entry(code).or_default() += count;
         }
     }
 
@@ -175,6 +206,9 @@ impl Local {
         for (code, count) in &self.errors {
             *sum.errors.entry(code.clone()).or_default() += count;
         }
+        for (code, count) in &self.script_errors {
+            *sum.script_errors.entry(code.clone()).or_default() += count;
+        }
         sum.errors_total += self.errors_total;
         sum.commands_total += self.commands_total;
         sum.net_in_bytes += self.net_in_bytes;
@@ -184,6 +218,12 @@ impl Local {
         sum.prefetch_batches += self.prefetch_batches;
         sum.prefetch_entries += self.prefetch_entries;
     }
+}
+
+/// What an error's text begins with.
+fn code_of(text: &[u8]) -> Cow<'_, str> {
+    let code = text.split(|&byte| byte == b' ').next().unwrap_or_default();
+    String::from_utf8_lossy(code)
 }
 
 fn new_histogram() -> Box<Histogram<u32>> {
@@ -280,6 +320,7 @@ impl Stats {
         for worker in self.workers.lock().iter() {
             worker.lock().add_to(&mut sum);
         }
+        sum.join_script_errors();
         sum
     }
 
@@ -383,5 +424,33 @@ mod tests {
             (sum.commands[0].calls, sum.commands[0].ticks),
             (4, u64::MAX)
         );
+    }
+
+    /// As in Valkey: 128 codes, then an entry for all others; but codes of the server's own are always told.
+    #[test]
+    fn scripts_cannot_invent_any_number_of_codes() {
+        let stats = Stats::default();
+        let worker = stats.add_worker();
+        for number in 0..200 {
+            let text = format!("MYERR{number} x");
+            worker.lock().script_error(text.as_bytes());
+        }
+        worker.lock().error(b"ERR wrong");
+        worker.lock().script_error(b"ERR as well");
+        worker.lock().script_error(b"MYERR5");
+        let sum = stats.sum();
+        assert_eq!(sum.errors.len(), 130);
+        assert_eq!(sum.errors["ERRORSTATS_OVERFLOW"], 72);
+        assert_eq!((sum.errors["ERR"], sum.errors["MYERR5"]), (2, 2));
+        assert_eq!(sum.errors_total, 203);
+        // Another worker has met others.
+        let other = stats.add_worker();
+        for number in 200..328 {
+            let text = format!("MYERR{number} x");
+            other.lock().script_error(text.as_bytes());
+        }
+        let sum = stats.sum();
+        assert!(sum.errors.len() <= 130);
+        assert_eq!(sum.errors.values().sum::<u64>(), sum.errors_total);
     }
 }

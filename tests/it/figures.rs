@@ -429,6 +429,17 @@ fn threads_and_loops_tell_what_was_done() {
 const OWN_DIRECTIVES: &[(&str, &str)] = &[
     ("io-threads-do-reads", "Redis 7's: always so"),
     ("lua-memory-limit", "Lua's memory can be limited"),
+    (
+        "metrics-port",
+        "the port for metrics, health and the console",
+    ),
+    ("metrics-bind", "the same"),
+    ("console-enabled", "the same"),
+    ("unauthenticated-timeout", "how long strangers may stay"),
+    ("request-timeout", "how long a request may take to come"),
+    ("proxy-protocol-trusted", "proxies that are believed"),
+    ("audit-log-file", "a log of who did what"),
+    ("audit-log-categories", "the same"),
 ];
 
 /// Directives with another default, and how it comes.

@@ -1,6 +1,7 @@
 //! The integration tests: one binary, one file per theme, all against real processes.
 //! The harness is in `harness`, the RESP client in `client`, random commands in `generate` out of `templates`.
 
+mod acl;
 mod blocking;
 mod client;
 mod client_memory;
@@ -10,6 +11,7 @@ mod consistency;
 mod crash;
 mod differences;
 mod differential;
+mod door;
 mod elements;
 mod events;
 mod eviction;
@@ -29,6 +31,7 @@ mod lualibs;
 mod maxmemory;
 mod misuse;
 mod monitor;
+mod monitoring;
 mod persist_faults;
 mod persistence;
 mod positions;
@@ -40,6 +43,7 @@ mod queues;
 mod rdb;
 mod rdb_encode;
 mod replay;
+mod running;
 mod script_atomic;
 mod script_busy;
 mod scripts;

@@ -105,6 +105,27 @@ fn a_folder_is_searched() {
     assert_eq!(faults, 4, "{text}");
 }
 
+/// KeyDB writes fields of its own between the keys.
+#[test]
+fn a_snapshot_may_have_fields_between_its_keys() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("dump.rdb");
+    let mut bytes = b"REDIS0009\xfa\x09redis-ver\x056.3.4\xfe\x00".to_vec();
+    for key in ["a", "b"] {
+        bytes.extend_from_slice(b"\xfa\x0bmvcc-tstamp\x03123\x00\x01");
+        bytes.extend_from_slice(key.as_bytes());
+        bytes.extend_from_slice(b"\x01v");
+    }
+    bytes.extend_from_slice(b"\xff\0\0\0\0\0\0\0\0");
+    fs::write(&path, bytes).unwrap();
+    let (faults, text) = said(&[path]);
+    assert_eq!(faults, 0, "{text}");
+    assert!(
+        text.contains("RDB version 9, redis-ver 6.3.4, 2 keys"),
+        "{text}"
+    );
+}
+
 #[test]
 fn files_are_told_by_how_they_begin() {
     let dir = tempfile::tempdir().unwrap();

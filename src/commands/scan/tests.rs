@@ -433,3 +433,30 @@ fn dbsize_counts_one_database() {
     t.run("SET k v").is("+OK");
     t.run("DBSIZE").is(":1");
 }
+
+/// With the same seed keys have the same order on servers with other numbers of shards, and a cursor of
+/// one of them is a place on the other.
+#[test]
+fn a_seed_makes_the_order() {
+    let with = |seed: &str, threads: &str| {
+        let mut t = Test::with(&["--hash-seed", seed, "--io-threads", threads]);
+        for key in 0..500 {
+            t.run(&format!("SET key:{key} x"));
+        }
+        t
+    };
+    let (mut one, mut many) = (with("a seed", "1"), with("a seed", "16"));
+    assert_ne!(
+        one.session.server().keyspace.shards(),
+        many.session.server().keyspace.shards()
+    );
+    let order = scan_all(&mut one, "COUNT 7");
+    assert_eq!(order.len(), 500);
+    assert_eq!(scan_all(&mut many, "COUNT 100"), order);
+    let (cursor, mut keys) = step(&mut one, "0", "COUNT 50");
+    let (_, rest) = step(&mut many, &cursor, "COUNT 1000");
+    keys.extend(rest);
+    assert_eq!(keys, order);
+    assert_ne!(scan_all(&mut with("another", "1"), ""), order);
+    assert_ne!(scan_all(&mut with("", "1"), ""), order);
+}

@@ -275,7 +275,7 @@ pub(super) fn no_group(key: &[u8], group: &[u8]) -> CmdError {
 }
 
 /// Options of a subcommand that are not understood.
-pub(super) fn bad_subcommand(container: &str, args: &Args<'_>) -> CmdError {
+pub(super) fn bad_subcommand(args: &Args<'_>) -> CmdError {
     const SHOWN_MAX: usize = 128;
     let name = c_text(args.argv().get(1).unwrap_or_default());
     let name = &name[..name.len().min(SHOWN_MAX)];
@@ -283,7 +283,7 @@ pub(super) fn bad_subcommand(container: &str, args: &Args<'_>) -> CmdError {
         b"ERR unknown subcommand or wrong number of arguments for '",
         name,
         b"'. Try ",
-        container.as_bytes(),
+        &args.argv()[0].to_ascii_uppercase(),
         b" HELP.",
     ];
     CmdError::owned(text.concat())

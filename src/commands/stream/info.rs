@@ -46,7 +46,7 @@ fn full_count(args: &mut Args<'_>) -> Result<Option<usize>, CmdError> {
             let count = args.int()?;
             Ok(Some(usize::try_from(count).unwrap_or(COUNT_DEFAULT)))
         }
-        _ => Err(bad_subcommand("XINFO", args)),
+        _ => Err(bad_subcommand(args)),
     }
 }
 

@@ -11,14 +11,14 @@ fn rewritten(name: &str, text: &str, args: &[&str], pairs: &[(&str, &str)]) -> S
     for (name, value) in pairs {
         set(&mut store, name, value).unwrap();
     }
-    store.rewrite().unwrap();
+    store.rewrite(Vec::new()).unwrap();
     let new = fs::read_to_string(&file).unwrap();
     let (reloaded, _) = load_file(&file, &[]).unwrap();
     assert_eq!(
         reloaded.values, store.values,
         "a reload gives the present values"
     );
-    store.rewrite().unwrap();
+    store.rewrite(Vec::new()).unwrap();
     assert_eq!(
         fs::read_to_string(&file).unwrap(),
         new,
@@ -128,14 +128,14 @@ fn rewrite_overrules_includes() {
     let (mut store, _) = load_file(&file, &[]).unwrap();
     set(&mut store, "port", "9").unwrap();
     set(&mut store, "save", "").unwrap();
-    store.rewrite().unwrap();
+    store.rewrite(Vec::new()).unwrap();
     let new = fs::read_to_string(&file).unwrap();
     assert_eq!(
         new,
         format!("port 9\n{include}timeout 3\n{MARK}save \"\"\nport 9\n")
     );
     assert_eq!(load_file(&file, &[]).unwrap().0.values, store.values);
-    store.rewrite().unwrap();
+    store.rewrite(Vec::new()).unwrap();
     assert_eq!(fs::read_to_string(&file).unwrap(), new);
     assert_eq!(
         fs::read_to_string(&included).unwrap(),
@@ -186,7 +186,7 @@ fn rewrite_of_toml_drops_the_alias_of_what_it_sets() {
     let (mut store, _) = load_file(&file, &[]).unwrap();
     let row = find_name(b"min-slaves-to-write").unwrap().row;
     store.values[row.0] = Value::Int(5);
-    store.rewrite().unwrap();
+    store.rewrite(Vec::new()).unwrap();
     assert_eq!(
         fs::read_to_string(&file).unwrap(),
         "min-slaves-to-write = 5\nport = 1\n"
@@ -206,7 +206,7 @@ fn rewrite_keeps_links_and_permissions() {
     std::os::unix::fs::symlink(&real, &link).unwrap();
     let (mut store, _) = load_file(&link, &[]).unwrap();
     set(&mut store, "hz", "20").unwrap();
-    store.rewrite().unwrap();
+    store.rewrite(Vec::new()).unwrap();
     assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
     assert_eq!(fs::read_to_string(&real).unwrap(), "hz 20\n");
     assert_eq!(
@@ -218,13 +218,13 @@ fn rewrite_keeps_links_and_permissions() {
     let (mut store, _) = load_conf("hz 10\n", &[]).unwrap();
     store.file = Some(real.clone());
     set(&mut store, "hz", "20").unwrap();
-    store.rewrite().unwrap();
+    store.rewrite(Vec::new()).unwrap();
     assert_eq!(fs::read_to_string(&real).unwrap(), format!("{MARK}hz 20\n"));
 }
 
 #[test]
 fn rewrite_says_why_it_cannot() {
-    let error = ConfigStore::default().rewrite().unwrap_err();
+    let error = ConfigStore::default().rewrite(Vec::new()).unwrap_err();
     assert_eq!(
         error.to_string(),
         "ERR The server is running without a config file"
@@ -235,7 +235,7 @@ fn rewrite_says_why_it_cannot() {
     let (mut store, _) = load_file(&file, &[]).unwrap();
     set(&mut store, "hz", "20").unwrap();
     fs::write(&file, "hz ten\n").unwrap();
-    let error = store.rewrite().unwrap_err().to_string();
+    let error = store.rewrite(Vec::new()).unwrap_err().to_string();
     assert!(
         error.starts_with("ERR Rewriting config file: ") && !error.contains('\n'),
         "{error}"
@@ -246,7 +246,7 @@ fn rewrite_says_why_it_cannot() {
         "left as it is"
     );
     store.file = Some(folder.path().join("gone/a.conf"));
-    let error = store.rewrite().unwrap_err().to_string();
+    let error = store.rewrite(Vec::new()).unwrap_err().to_string();
     assert_eq!(
         error,
         "ERR Rewriting config file: No such file or directory"
@@ -268,11 +268,20 @@ fn other_values(directive: &Directive) -> Vec<String> {
         Kind::MemoryOrPercent => &["7%", "5gb"],
         Kind::Text(Check::Ipv4) => &["1.2.3.4"],
         Kind::Text(Check::Ipv6) => &["::1"],
+        Kind::Text(Check::Any | Check::NotEmpty) => &[
+            "abc",
+            "x\nport 1\n",
+            "\r\n# y\t\u{7}\u{1b}[2J",
+            "\"a\\'#",
+            " b ",
+            "--port",
+        ],
         Kind::Text(_) => &["abc"],
         Kind::Dir => &["/usr"],
         Kind::Bind => &["127.0.0.1 -::1", ""],
         Kind::Save => &["", "5 6 7 8"],
         Kind::OutputLimits => &["normal 1 2 3"],
+        Kind::AclCategories => &["@read @dangerous", ""],
         Kind::Percentiles => &["", "1 2.5"],
         Kind::EventFlags => &["KEA"],
         Kind::OomScores => &["1 2 -3"],

@@ -338,3 +338,23 @@ fn the_readme_lists_what_is_still_to_come() {
     wanted.sort_unstable();
     assert_eq!(named, wanted);
 }
+
+#[test]
+fn control_characters_are_refused_where_they_are_shown() {
+    let mut store = ConfigStore::default();
+    for name in [
+        "availability-zone",
+        "proc-title-template",
+        "ignore-warnings",
+        "bind",
+    ] {
+        let error = refused(name, "argument must not contain control characters");
+        for value in ["a\nb", "a\r\nrole:master", "a\tb", "\x1b[2Ja", "a\x7f"] {
+            let result = set(&mut store, name, value);
+            assert_eq!(result.as_ref(), Err(&error), "{name} {value:?}");
+        }
+    }
+    // In a file, too; a password is never shown.
+    assert!(load_parsed(vec!["-".into()], &[], b"dbfilename \"a\\nb\"").is_err());
+    assert!(set(&mut store, "requirepass", "a\nb").is_ok());
+}

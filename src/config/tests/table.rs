@@ -61,6 +61,8 @@ fn config_get_names_exactly_what_the_servers_name() {
     theirs.insert("io-threads-do-reads".to_owned());
     // Kivi's own.
     let own = [
+        "audit-log-categories",
+        "audit-log-file",
         "lua-memory-limit",
         "proxy-protocol-trusted",
         "request-timeout",

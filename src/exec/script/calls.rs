@@ -102,8 +102,8 @@ impl Caller for Calls<'_, '_> {
         let exec = self.exec;
         let command = match exec.table.find(argv) {
             Found::Command(command) if !command.row.flags.has(Flags::HTTP) => command,
-            Found::UnknownSubcommand(container) => {
-                return self.refuse(None, admit::unknown_subcommand(container, argv));
+            Found::UnknownSubcommand(_) => {
+                return self.refuse(None, admit::unknown_subcommand(argv));
             }
             Found::Command(_) | Found::Unknown => return self.refuse(None, UNKNOWN),
         };
@@ -266,6 +266,7 @@ impl Calls<'_, '_> {
             argv,
             client: self.client,
             failed: result.is_err(),
+            error: result.as_ref().err(),
             out,
             mark,
             is_hot: false,

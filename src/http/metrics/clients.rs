@@ -75,11 +75,25 @@ fn connections(figures: &Figures, text: &mut Text) {
             counter.load(Ordering::Relaxed),
         );
     }
-    text.counter(
-        "kivi_auth_failures_total",
-        "Logins refused.",
-        stats.auth_denied.load(Ordering::Relaxed),
+    const DENIED: &str = "kivi_acl_denied_total";
+    text.counters(
+        DENIED,
+        "What users were denied, by reason; auth: logins refused.",
     );
+    for (reason, counter) in [
+        ("auth", &stats.auth_denied),
+        ("command", &stats.commands_denied),
+        ("key", &stats.keys_denied),
+        ("channel", &stats.channels_denied),
+        ("database", &stats.databases_denied),
+        ("tls_cert", &stats.certificates_denied),
+    ] {
+        text.sample(
+            DENIED,
+            &[("reason", reason)],
+            counter.load(Ordering::Relaxed),
+        );
+    }
 }
 
 fn subscriptions(figures: &Figures, text: &mut Text) {
@@ -95,6 +109,23 @@ fn subscriptions(figures: &Figures, text: &mut Text) {
         ("pattern", pubsub.pattern_count()),
     ] {
         text.sample(CHANNELS, &[("kind", kind)], count);
+    }
+}
+
+/// Until when the certificates are good that new connections are shown.
+pub(super) fn certificates(figures: &Figures, text: &mut Text) {
+    const EXPIRY: &str = "kivi_tls_certificate_expiry_timestamp_seconds";
+    text.gauges(
+        EXPIRY,
+        "When a certificate of TLS ends, Unix time; nothing without TLS.",
+    );
+    let Some(context) = figures.server.tls.context() else {
+        return;
+    };
+    for (whose, facts) in [("server", &context.certificate), ("ca", &context.authority)] {
+        if let Some(facts) = facts {
+            text.sample(EXPIRY, &[("certificate", whose)], facts.expires_at_secs);
+        }
     }
 }
 

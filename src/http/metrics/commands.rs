@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use crate::stats::CommandStat;
+use crate::stats::commandlog::Kind;
 use crate::sys::tsc;
 
 use super::super::figures::Figures;
-use super::text::{Text, seconds};
+use super::text::{Text, ms, seconds};
 
 pub(super) fn write(figures: &Figures, text: &mut Text) {
     let sum = &figures.sum;
@@ -64,6 +65,37 @@ pub(super) fn write(figures: &Figures, text: &mut Text) {
         text.sample("kivi_error_replies_total", &[("code", code)], count);
     }
     scripts(figures, text);
+}
+
+/// What the command log and the latency monitor have.
+pub(super) fn unusual(figures: &Figures, text: &mut Text) {
+    let stats = &figures.server.stats;
+    const ENTRIES: &str = "kivi_commandlog_entries";
+    text.gauges(
+        ENTRIES,
+        "Commands in the command log, by what is unusual about them.",
+    );
+    for kind in Kind::ALL {
+        text.sample(
+            ENTRIES,
+            &[("kind", kind.name())],
+            stats.commandlog.len(kind),
+        );
+    }
+    let events = stats.latency.all();
+    const MAX: &str = "kivi_latency_event_max_seconds";
+    text.gauges(
+        MAX,
+        "The longest of the spikes that LATENCY LATEST tells of, by event.",
+    );
+    for (event, series) in &events {
+        text.sample(MAX, &[("event", event)], ms(series.max_ms));
+    }
+    const COUNT: &str = "kivi_latency_events_total";
+    text.counters(COUNT, "Spikes since LATENCY RESET, by event.");
+    for (event, series) in &events {
+        text.sample(COUNT, &[("event", event)], series.count);
+    }
 }
 
 fn scripts(figures: &Figures, text: &mut Text) {

@@ -21,8 +21,11 @@ use text::Text;
 
 const SECTIONS: &[fn(&Figures, &mut Text)] = &[
     process::server,
+    process::workers,
     commands::write,
+    commands::unusual,
     clients::write,
+    clients::certificates,
     clients::network,
     memory::write,
     keyspace::write,

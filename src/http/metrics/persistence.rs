@@ -1,5 +1,8 @@
 //! Snapshots, the append-only file, and the load at the start.
 
+use std::sync::Arc;
+
+use crate::persist::aof::Aof;
 use crate::persist::state::{Book, JobKind, Marks};
 
 use super::super::figures::Figures;
@@ -99,27 +102,40 @@ fn aof(figures: &Figures, book: &Book, text: &mut Text) {
         text.sample("kivi_aof_last_rewrite_duration_seconds", &[], secs);
     }
     text.counter("kivi_aof_rewrites_total", "Rewrites begun.", book.rewrites);
-    let Some(log) = server.persist.aof() else {
-        return;
-    };
-    text.gauge(
-        "kivi_aof_size_bytes",
-        "Size of the append-only files.",
-        log.current_bytes(),
-    );
-    text.gauge(
-        "kivi_aof_base_size_bytes",
-        "Their size after the last rewrite.",
-        log.base_bytes(),
-    );
-    text.gauge(
-        "kivi_aof_buffer_bytes",
-        "What waits to be written to the append-only file.",
-        log.buffered_bytes(&server.keyspace.oplog),
-    );
+    files(figures, text);
+}
+
+/// Of the append-only files: nothing before there are any.
+fn files(figures: &Figures, text: &mut Text) {
+    let server = &figures.server;
+    let log = server.persist.aof();
+    let log = log.as_ref();
+    let buffered = |log: &Arc<Aof>| log.buffered_bytes(&server.keyspace.oplog);
+    for (name, help, bytes) in [
+        (
+            "kivi_aof_size_bytes",
+            "Size of the append-only files.",
+            log.map(|log| log.current_bytes()),
+        ),
+        (
+            "kivi_aof_base_size_bytes",
+            "Their size after the last rewrite.",
+            log.map(|log| log.base_bytes()),
+        ),
+        (
+            "kivi_aof_buffer_bytes",
+            "What waits to be written to the append-only file.",
+            log.map(buffered),
+        ),
+    ] {
+        text.gauges(name, help);
+        if let Some(bytes) = bytes {
+            text.sample(name, &[], bytes);
+        }
+    }
     text.counter(
         "kivi_aof_delayed_fsyncs_total",
         "Syncs that had to wait for the one before.",
-        log.delayed_fsync(),
+        log.map_or(0, |log| log.delayed_fsync()),
     );
 }

@@ -5,7 +5,7 @@ use crate::sys::process::{self, CpuOf};
 
 use super::super::figures::Figures;
 use super::super::health;
-use super::text::{Text, ms, seconds};
+use super::text::{Text, ms, seconds, us};
 
 pub(super) fn server(figures: &Figures, text: &mut Text) {
     const BUILD: &str = "kivi_build_info";
@@ -18,6 +18,21 @@ pub(super) fn server(figures: &Figures, text: &mut Text) {
         "kivi_io_threads",
         "Threads that serve clients.",
         figures.config.io_threads,
+    );
+}
+
+/// How busy the threads are that serve clients.
+pub(super) fn workers(figures: &Figures, text: &mut Text) {
+    let turns = figures.server.stats.turns();
+    text.counter(
+        "kivi_eventloop_cycles_total",
+        "How often the threads that serve clients were woken.",
+        turns.count,
+    );
+    text.counter(
+        "kivi_eventloop_busy_seconds_total",
+        "Time for which they worked, all together.",
+        us(turns.us),
     );
 }
 

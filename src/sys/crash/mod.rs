@@ -261,11 +261,12 @@ extern "C" fn on_signal(signal: c_int, info: *mut libc::siginfo_t, context: *mut
         let _ = report_signal(state, report, signal, info, context);
         finish(state, report, Some(registers::instruction(context)));
     }
-    // SAFETY: back to the default action, then the signal again: both only take numbers. The thread
-    // does not block it (SA_NODEFER).
+    // SAFETY: back to the default action, then the signal again: all only take numbers. The thread
+    // does not block it (SA_NODEFER). The first process of a container ignores what it sends itself.
     unsafe {
         libc::signal(signal, libc::SIG_DFL);
         libc::raise(signal);
+        libc::_exit(128 + signal);
     }
 }
 
@@ -278,7 +279,7 @@ fn report_signal(
 ) -> fmt::Result {
     let name = SIGNALS.iter().find(|(number, _)| *number == signal);
     let name = name.map_or("?", |(_, name)| name);
-    begin(state, report)?;
+    begin(report)?;
     writeln!(
         report,
         "{} crashed by signal: {signal} ({name}), si_code: {}",
@@ -312,7 +313,7 @@ fn report_panic(info: &std::panic::PanicHookInfo<'_>) {
     PANICKED.store(true, Ordering::SeqCst);
     let report = &mut Report::open(state.log.as_deref());
     let _ = (|| {
-        begin(state, report)?;
+        begin(report)?;
         writeln!(report, "{} crashed by a panic", state.version)?;
         writeln!(report, "Guru Meditation: {}", OneLine(message(info)))?;
         if let Some(location) = info.location() {
@@ -357,11 +358,9 @@ fn die_of_panic() -> ! {
     std::process::abort()
 }
 
-fn begin(state: &State, report: &mut Report) -> fmt::Result {
+fn begin(report: &mut Report) -> fmt::Result {
     report.write_str("\n\n=== KIVI BUG REPORT START: Cut & paste starting from here ===\n")?;
-    report.time()?;
-    let _ = state;
-    Ok(())
+    report.time()
 }
 
 /// Thread, command and client of the crashed thread, and the text that was set for reports.

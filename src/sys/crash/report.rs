@@ -55,7 +55,7 @@ impl Report {
         writeln!(self, "\n------ {text} ------")
     }
 
-    /// What a line of the log begins with, in UTC: the local time takes locks.
+    /// What the first line begins with, in UTC: the local time takes locks.
     pub(super) fn time(&mut self) -> fmt::Result {
         let mut now = libc::timespec {
             tv_sec: 0,
@@ -71,7 +71,7 @@ impl Report {
         let (secs, month) = (secs % 86_400, MONTHS[(month - 1) as usize % 12]);
         let (hour, minute, second) = (secs / 3600, secs / 60 % 60, secs % 60);
         let ms = now.tv_nsec / 1_000_000;
-        writeln!(
+        write!(
             self,
             "{pid}:M {day:02} {month} {year} {hour:02}:{minute:02}:{second:02}.{ms:03} UTC # "
         )

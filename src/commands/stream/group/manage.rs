@@ -39,7 +39,7 @@ impl Options {
                     read => Some(u64::try_from(read).map_err(|_| NEGATIVE)?),
                 };
             } else {
-                return Err(bad_subcommand("XGROUP", args));
+                return Err(bad_subcommand(args));
             }
         }
         Ok(options)
@@ -71,7 +71,7 @@ pub(super) fn create(ctx: &mut Ctx<'_>) -> CmdResult {
         return Err(NO_KEY);
     }
     if ctx.args.argv().len() > CREATE_ARGS_MAX {
-        return Err(bad_subcommand("XGROUP", &ctx.args));
+        return Err(bad_subcommand(&ctx.args));
     }
     let stream = found.as_ref().and_then(|it| stream(it.entry().value()));
     let id = id_or_last(id, stream.map(Stream::entries))?;
@@ -104,7 +104,7 @@ pub(super) fn setid(ctx: &mut Ctx<'_>) -> CmdResult {
     let (entries, groups) = stream_mut(&mut slot).ok_or(NO_KEY)?.split_mut();
     let group = groups.get_mut(name).ok_or_else(|| no_group(key, name))?;
     if ctx.args.argv().len() > SETID_ARGS_MAX {
-        return Err(bad_subcommand("XGROUP", &ctx.args));
+        return Err(bad_subcommand(&ctx.args));
     }
     // Only here Redis takes the ends for ids.
     group.last_id = match c_str(id) {

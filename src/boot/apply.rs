@@ -1,0 +1,180 @@
+//! How CONFIG SET takes effect where somebody has to be told of it.
+//!
+//! To add a directive: an arm in [`apply_config`], or in [`apply_to_process`]; most directives are
+//! read when they are needed and have none.
+
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+
+use crate::config::{Config, Field};
+use crate::exec::memory::counted_bytes;
+use crate::net::listener::{self, Acceptor, Kind};
+use crate::server::{Server, rewriting};
+use crate::sys::{alloc, process};
+
+use super::{crash, is_serving, log, oom, portal, reserved_fds, tls};
+
+/// A request to bind other addresses, and where the answer goes.
+pub(super) struct Rebind {
+    kinds: &'static [Kind],
+    before: Config,
+    after: Config,
+    answer: std::sync::mpsc::SyncSender<Result<(), String>>,
+}
+
+/// Binds other addresses when CONFIG SET asks for it; the old ones again when that fails.
+pub(super) async fn rebind(acceptor: Arc<Acceptor>, mut inbox: mpsc::UnboundedReceiver<Rebind>) {
+    while let Some(Rebind {
+        kinds,
+        before,
+        after,
+        answer,
+    }) = inbox.recv().await
+    {
+        for kind in kinds {
+            acceptor.stop_kind(*kind).await;
+        }
+        let bind = |config: &Config| {
+            let mut bound = Vec::new();
+            for kind in kinds {
+                bound.extend(match kind {
+                    Kind::Tls => listener::bind_tls(config),
+                    Kind::Tcp | Kind::Unix => listener::bind_tcp(config),
+                }?);
+            }
+            acceptor.listen(bound)
+        };
+        let bind = |config: &Config| bind(config).map_err(|error| error.to_string());
+        let result = bind(&after);
+        if result.is_err()
+            && let Err(error) = bind(&before)
+        {
+            tracing::error!("The old addresses cannot be bound again: {error}");
+        }
+        let _ = answer.send(result);
+    }
+}
+
+/// How changed directives are put into force. Those not named here are read from the configuration when needed.
+pub(super) fn apply_config(
+    level: log::LevelHandle,
+    rebinds: mpsc::UnboundedSender<Rebind>,
+    portal: portal::Changes,
+) -> Box<crate::server::ApplyConfig> {
+    Box::new(move |server, field, before, after| match field {
+        Field::LogLevel => {
+            level.set(after.loglevel);
+            Ok(())
+        }
+        Field::Dir => {
+            let moved = server.persist.dir_changed(&after.dir);
+            moved.map_err(|error| error.to_string())?;
+            std::env::set_current_dir(&after.dir).map_err(|error| error.to_string())?;
+            rewriting::dir_changed(server);
+            Ok(())
+        }
+        // What was compiled under the other settings is not run again.
+        Field::LuaEnableInsecureApi | Field::LuaEnableDeprecatedApi => {
+            drop(server.scripts.cache.flush());
+            Ok(())
+        }
+        Field::AppendOnly if after.appendonly => rewriting::switch_on(server, after),
+        Field::AppendOnly => {
+            rewriting::switch_off(server);
+            Ok(())
+        }
+        Field::AppendFsync | Field::NoAppendfsyncOnRewrite | Field::AofTimestampEnabled => {
+            rewriting::configure(server, after);
+            Ok(())
+        }
+        Field::Maxmemory => {
+            warn_of_eviction(server, after.maxmemory_bytes);
+            Ok(())
+        }
+        Field::MetricsPort | Field::MetricsBind if is_serving(server) => portal.ask(before, after),
+        Field::Bind => move_listeners(server, &rebinds, &[Kind::Tcp, Kind::Tls], before, after),
+        Field::Port => move_listeners(server, &rebinds, &[Kind::Tcp], before, after),
+        Field::TlsPort => {
+            tls::configure(server, after)?;
+            move_listeners(server, &rebinds, &[Kind::Tls], before, after)
+        }
+        field if tls::is_of(field) => tls::configure(server, after),
+        field => apply_to_process(field, after),
+    })
+}
+
+/// Directives that concern the process, not what it serves.
+fn apply_to_process(field: Field, after: &Config) -> Result<(), String> {
+    match field {
+        Field::CrashLogEnabled
+        | Field::HideUserDataFromLog
+        | Field::UseExitOnPanic
+        | Field::DebugContext => {
+            crash::configure(after);
+            Ok(())
+        }
+        Field::OomScoreAdj => oom::apply(after),
+        Field::OomScoreAdjValues => {
+            oom::warn_of_order(after);
+            oom::apply(after)
+        }
+        Field::JemallocBgThread => {
+            alloc::set_background_thread(after.jemalloc_bg_thread);
+            Ok(())
+        }
+        Field::MaxClients => {
+            let reserved = reserved_fds(after);
+            let want = u64::from(after.maxclients) + reserved;
+            match process::raise_nofile_limit(want) {
+                got if got >= want => Ok(()),
+                got => Err(format!(
+                    "The operating system is not able to handle the specified number of clients, try with {}",
+                    got.saturating_sub(reserved)
+                )),
+            }
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Listens at the new addresses, or at the old ones if that is impossible.
+fn move_listeners(
+    server: &Server,
+    rebinds: &mpsc::UnboundedSender<Rebind>,
+    kinds: &'static [Kind],
+    before: &Config,
+    after: &Config,
+) -> Result<(), String> {
+    if !is_serving(server) {
+        return Ok(());
+    }
+    let (answer, result) = std::sync::mpsc::sync_channel(1);
+    let (before, after) = (before.clone(), after.clone());
+    let gone = |_| "the server is stopping".to_owned();
+    rebinds
+        .send(Rebind {
+            kinds,
+            before,
+            after,
+            answer,
+        })
+        .map_err(|_| gone(()))?;
+    let result = result.recv().map_err(|_| gone(()))?;
+    result.map_err(|error| {
+        tracing::warn!("{error}");
+        "Unable to listen on this port".to_owned()
+    })
+}
+
+/// A limit that is lower than what is in use.
+fn warn_of_eviction(server: &Server, limit_bytes: u64) {
+    let used_bytes = counted_bytes(server);
+    if limit_bytes > 0 && limit_bytes < used_bytes {
+        tracing::warn!(
+            "WARNING: the new maxmemory value set via CONFIG SET ({limit_bytes}) is smaller than the current memory \
+             usage ({used_bytes}). This will result in key eviction and/or the inability to accept new write commands \
+             depending on the maxmemory-policy."
+        );
+    }
+}
