@@ -22,8 +22,8 @@ use super::{last_words, listener};
 
 /// Lines of the log that anybody can cause: one in a tenth of a second.
 static FAILURE_LOG: Seldom = Seldom::new(100);
-/// How long a handshake may take.
-const HANDSHAKE_MAX: Duration = Duration::from_secs(30);
+/// How long a handshake may take; nobody wants to wait for it in tests.
+const HANDSHAKE_MAX: Duration = Duration::from_secs(if cfg!(test) { 5 } else { 30 });
 
 /// Shakes hands; false if the connection is not to be served. A connection that comes from another worker has done so
 /// long since, and is welcome.
