@@ -94,10 +94,10 @@ fn what_a_user_may_not_do_is_refused_at_the_door() {
         &[
             "1 key toplevel r anna",
             "2 key toplevel w anna",
-            "4 key toplevel b anna",
             "1 command toplevel config|get anna",
             "1 database toplevel FLUSHALL anna",
             "1 command toplevel flushdb anna",
+            "4 key toplevel b anna",
             "1 channel toplevel x anna",
             "1 channel toplevel c* anna",
             "2 database toplevel 1 anna",
