@@ -143,10 +143,11 @@ mod tests {
         let mut rng = Rng::from_seed(7);
         let mut histogram = Histogram::default();
         assert_eq!((histogram.percentile(50.0), histogram.total()), (0, 0));
-        let mut values: Vec<u64> = (0..10_000)
-            .map(|_| 1 << rng.below(29))
-            .map(|most| 1 + rng.below(most))
-            .collect();
+        let mut value = || {
+            let most = 1 << rng.below(29);
+            1 + rng.below(most)
+        };
+        let mut values: Vec<u64> = (0..10_000).map(|_| value()).collect();
         values.iter().for_each(|value| histogram.record(*value));
         values.sort_unstable();
         assert_eq!(histogram.total(), 10_000);
