@@ -69,6 +69,15 @@ impl Spikes {
         }
     }
 
+    /// Does something, which is told under these names if it takes long.
+    #[inline]
+    pub fn measure<R>(&self, events: &[&'static str], work: impl FnOnce() -> R) -> R {
+        let begun = self.begin();
+        let result = work();
+        self.end(begun, events);
+        result
+    }
+
     /// Something has taken so many ticks.
     #[inline]
     pub fn took(&self, event: &'static str, ticks: u64) {

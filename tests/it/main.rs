@@ -60,6 +60,7 @@ mod stream_queues;
 mod stream_readers;
 mod stream_snapshots;
 mod templates;
+mod tls;
 mod together;
 mod tracking;
 mod transactions;

@@ -6,8 +6,6 @@
 //!
 //! Invariant: a script that may begin again has done nothing that anybody could tell.
 
-use std::time::Duration;
-
 use smallvec::SmallVec;
 
 use crate::acl::Denial;
@@ -262,17 +260,10 @@ impl Calls<'_, '_> {
         self.changes += std::mem::take(&mut self.db.effects.changes);
         self.commands += 1;
         let ran = Ran {
-            command,
-            argv,
-            client: self.client,
             failed: result.is_err(),
             error: result.as_ref().err(),
-            out,
-            mark,
-            is_hot: false,
             by_script: true,
-            pause: Duration::ZERO,
-            place: None,
+            ..Ran::of((command, argv), self.client, (out, mark))
         };
         exec.ran(self.moment, &ran);
         let is_long = self.moment.tick.saturating_sub(started) > LONG_CALL_TICKS;
