@@ -521,10 +521,12 @@ impl Exec {
             .shared
             .last_command
             .store(command.id + 1, Ordering::Relaxed);
-        client.login.renew();
-        if client.login.user.is_deleted() {
-            // It is being cut off.
-            return Err(Flow::Abort);
+        if client.login.has_moved() {
+            client.login.renew();
+            if client.login.user.is_deleted() {
+                // It is being cut off.
+                return Err(Flow::Abort);
+            }
         }
         let config = self.config();
         let admission = admit::Admission {
@@ -747,11 +749,14 @@ impl Exec {
         moment: &mut Moment,
     ) -> Effects {
         let mut later = Vec::new();
+        let begun = self.server.keyspace.spikes.begin();
         let effects = self.serve_ready(db, ready, config, moment, &mut later);
         drop(gate);
         if !later.is_empty() {
             self.serve_later(moment, config, later);
         }
+        let spikes = &self.server.keyspace.spikes;
+        spikes.end(begun, &["command-unblocking"]);
         effects
     }
 
