@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Instant;
 
-use crate::client::{Reply, encode};
+use crate::client::{Client, Reply, encode};
 use crate::harness::{
     Launch, PATIENCE, Server, eventually, finish, free_port, kivi_binary, needs, python, run_tool,
 };
@@ -63,6 +63,11 @@ fn metric(port: u16, sample: &str) -> f64 {
     line.map_or(0.0, |value| value.parse().expect(value))
 }
 
+/// What a client's commands have done is counted just behind their replies: in front of the next one's.
+fn settle(client: &mut Client) {
+    assert_eq!(client.raw(&["PING"]), b"+PONG\r\n");
+}
+
 fn responses(command: &str, bound: &str) -> String {
     format!("kivi_command_response_seconds_bucket{{command=\"{command}\",le=\"{bound}\"}}")
 }
@@ -70,7 +75,9 @@ fn responses(command: &str, bound: &str) -> String {
 #[test]
 fn pages_are_served_one_after_the_other_on_a_connection() {
     let (server, port) = start(&[]);
-    server.connect().cmd(&["SET", "a", "1"]);
+    let mut client = server.connect();
+    client.cmd(&["SET", "a", "1"]);
+    settle(&mut client);
     assert_eq!(get(port, "/healthz"), (200, "ok\n".into()));
     assert_eq!(get(port, "/readyz"), (200, "ready\n".into()));
     let (status, text) = get(port, "/metrics");
@@ -329,6 +336,7 @@ fn scrapes_go_on_while_clients_work() {
                     client.read();
                 }
             }
+            settle(&mut client);
         });
         let mut last = 0.0;
         while !worker.is_finished() {
@@ -358,6 +366,7 @@ fn a_prometheus_library_reads_the_metrics() {
     ] {
         client.cmd(request);
     }
+    settle(&mut client);
     let script = format!(
         "
 import urllib.request
