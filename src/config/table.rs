@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
-use super::kind::Kind;
+use super::kind::{Check, Kind};
 use super::rows::THEMES;
 
 /// Whether a directive has its effect in Kivi.
@@ -77,6 +77,11 @@ pub(super) const fn row(
 }
 
 impl Directive {
+    /// Its value is nobody else's business.
+    pub fn is_secret(&self) -> bool {
+        self.kind == Kind::Text(Check::Secret)
+    }
+
     pub(super) const fn aliases(mut self, aliases: &'static [&'static str]) -> Self {
         self.aliases = aliases;
         self
