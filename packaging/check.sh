@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds the Debian package of a program that is there already, and tries it: what is in it, the maintainer scripts in a
+# Makes the Debian package of a program that is there already, and tries it: what is in it, the maintainer scripts in a
 # copy-on-write view of this system (nothing of it is changed), the server under the installed configuration, the unit.
 #   packaging/check.sh [PROFILE]      (default: release; needs cargo-deb, and root for the installation)
 set -euo pipefail
@@ -8,20 +8,26 @@ profile=${1:-release}
 work=$(mktemp -d)
 root=$work/root
 fail() { echo "packaging: $*" >&2; exit 1; }
+server=
 end() {
-    umount -R "$root" 2>/dev/null || true
+    if [ -n "$server" ]; then kill "$server" 2>/dev/null && wait "$server" || true; fi
+    umount "$root" 2>/dev/null || true
     umount "$work/layers" 2>/dev/null || true
-    rm -rf "$work"
+    # What is still mounted shows this system.
+    rm -rf --one-file-system "$work"
 }
 trap end EXIT
 
-cargo deb --no-build --profile "$profile" --output "$work/kivi.deb"
+cargo deb --no-build --no-strip --profile "$profile" --output "$work/kivi.deb"
 dpkg-deb --info "$work/kivi.deb"
 listed=$(dpkg-deb --contents "$work/kivi.deb")
 for file in usr/bin/kivi-server etc/kivi/kivi.conf etc/logrotate.d/kivi kivi.service; do
     grep -q "$file" <<<"$listed" || fail "$file is missing"
 done
 dpkg-deb --ctrl-tarfile "$work/kivi.deb" | tar -x -C "$work"
+# The report of a crash needs the names of functions.
+dpkg-deb --extract "$work/kivi.deb" "$work/files"
+nm "$work/files/usr/bin/kivi-server" 2>/dev/null | grep -q ' main$' || fail "the program has no names of functions"
 for script in postinst prerm postrm; do
     sh -n "$work/$script" || fail "$script"
     ! grep -q '#DEBHELPER#' "$work/$script" || fail "$script has its placeholder still"
@@ -49,7 +55,8 @@ for entry in "/etc/kivi kivi 2770" "/etc/kivi/kivi.conf kivi 640" "/var/lib/kivi
 done
 inside setpriv --reuid kivi --regid kivi --clear-groups /usr/bin/kivi-server /etc/kivi/kivi.conf --check-config
 port=$((20000 + $$ % 10000))
-inside setpriv --reuid kivi --regid kivi --clear-groups /usr/bin/kivi-server /etc/kivi/kivi.conf --port "$port" &
+as_kivi=(setpriv --reuid kivi --regid kivi --clear-groups)
+(exec chroot "$root" "${as_kivi[@]}" /usr/bin/kivi-server /etc/kivi/kivi.conf --port "$port") &
 server=$!
 for _ in $(seq 100); do
     inside /usr/bin/kivi-server /etc/kivi/kivi.conf --port "$port" --ping 2>/dev/null && break
@@ -58,6 +65,7 @@ for _ in $(seq 100); do
 done
 kill $server
 wait $server || fail "the server ended with $?"
+server=
 [ -s "$root/var/log/kivi/kivi-server.log" ] || fail "no log"
 inside dpkg --remove kivi
 inside test -e /etc/kivi/kivi.conf || fail "removing took the configuration"
