@@ -1,11 +1,11 @@
 //! The log of unusual commands (COMMANDLOG, SLOWLOG): those that took long, came as large requests, or had large
 //! replies, the last ones of each.
 //!
-//! Whether a command is unusual is told by its worker ([`Bounds`]); only one that is comes here and takes a lock.
+//! Whether a command is unusual its worker tells (`exec::unusual`); only one that is comes here and takes a lock.
 //!
 //! Invariant: of each kind entries have ascending numbers, the newest in front; numbers are never used again.
 //!
-//! To add a kind: a variant of [`Kind`], its bound in [`Bounds`], its directives.
+//! To add a kind: a variant of [`Kind`], its bound in `exec::unusual`, its directives.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
