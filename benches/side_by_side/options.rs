@@ -155,6 +155,15 @@ pub(crate) enum What {
     All,
 }
 
+/// The parts of `exposed`.
+const EXPOSED: &[What] = &[
+    What::Tls,
+    What::Handshakes,
+    What::Rights,
+    What::Figures,
+    What::Unread,
+];
+
 impl What {
     fn from_name(name: &str) -> Option<Self> {
         Some(match name {
@@ -228,13 +237,6 @@ impl What {
             What::Churn,
             What::Flushall,
             What::Returned,
-        ];
-        const EXPOSED: &[What] = &[
-            What::Tls,
-            What::Handshakes,
-            What::Rights,
-            What::Figures,
-            What::Unread,
         ];
         match self {
             Self::All => ALL,

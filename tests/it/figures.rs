@@ -551,6 +551,9 @@ const NOT_SET: &[(&str, &str)] = &[
 /// What Kivi answers to directives whose feature is still to come.
 const NOT_YET: &[u8] = b"this directive is not supported by Kivi yet";
 
+/// What it answers to a text that it refuses where Valkey does not.
+const NO_CONTROL: &[u8] = b"argument must not contain control characters";
+
 #[test]
 fn config_set_takes_and_refuses_what_valkey_does() {
     let Some(valkey) = Server::valkey(&[]) else {
@@ -572,7 +575,11 @@ fn config_set_takes_and_refuses_what_valkey_does() {
             // A default may be a value that cannot be set; then nothing was set.
             let back = ours.cmd(&["CONFIG", "SET", name, &our_defaults[name]]);
             theirs.cmd(&["CONFIG", "SET", name, default]);
-            if is_not_yet(&our) || is_not_yet(&back) {
+            if has_control(value) && ends_with(&our, NO_CONTROL) {
+                // On purpose: such a value could forge a line of a log or of INFO.
+                continue;
+            }
+            if ends_with(&our, NOT_YET) || ends_with(&back, NOT_YET) {
                 later.insert(name.clone());
             } else if our != their {
                 wrong.push(format!("{name} {value:?}: {our:?} instead of {their:?}"));
@@ -595,8 +602,12 @@ fn config_set_takes_and_refuses_what_valkey_does() {
     }
 }
 
-fn is_not_yet(reply: &Reply) -> bool {
-    matches!(reply, Reply::Error(text) if text.ends_with(NOT_YET))
+fn ends_with(reply: &Reply, text: &[u8]) -> bool {
+    matches!(reply, Reply::Error(error) if error.ends_with(text))
+}
+
+fn has_control(value: &str) -> bool {
+    value.contains(|c: char| c.is_ascii_control())
 }
 
 #[test]
