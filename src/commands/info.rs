@@ -658,7 +658,7 @@ fn latencystats(report: &mut Report<'_, '_>) {
         let mut value = String::new();
         for percentile in &report.config.latency_tracking_info_percentiles {
             let comma = if value.is_empty() { "" } else { "," };
-            let us = latency.value_at_percentile(*percentile) as f64 / 1000.0;
+            let us = latency.percentile(*percentile) as f64 / 1000.0;
             let _ = write!(value, "{comma}p{percentile}={us:.3}");
         }
         report.named("latency_percentiles_usec_", name, value);

@@ -158,7 +158,7 @@ fn histogram(ctx: &mut Ctx<'_>) -> CmdResult {
         ctx.out.bulk(command.full_name.as_bytes());
         ctx.out.map(2);
         ctx.out.bulk(b"calls");
-        ctx.out.integer(latency.len() as i64);
+        ctx.out.integer(latency.total() as i64);
         ctx.out.bulk(b"histogram_usec");
         let steps = latency::cumulative(latency);
         ctx.out.map(steps.len());

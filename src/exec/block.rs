@@ -19,7 +19,6 @@
 //! Serving may make further keys ready (BLMOVE): they are served in rounds, as in Redis.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use smallvec::SmallVec;
 
@@ -238,24 +237,19 @@ impl Exec {
         candidate: &'a Candidate,
         moment: &mut Moment,
     ) -> Served {
-        let Candidate {
-            key,
-            waiter,
-            client,
-        } = candidate;
-        let waiting = &waiter.waiting;
+        let waiting = &candidate.waiter.waiting;
         ctx.db.select(waiting.db);
-        let found = waited_for(&mut ctx.db, &key.key).map(|(type_, _)| type_);
+        let found = waited_for(&mut ctx.db, &candidate.key.key).map(|(type_, _)| type_);
         if found != Some(waiting.type_) && waiting.gone.is_none() {
             return Served::No;
         }
         let Some(held) = hold_others(&mut ctx.db, waiting) else {
             return Served::NotHeld;
         };
-        let Some(undecided) = waiter.hold() else {
+        let Some(undecided) = candidate.waiter.hold() else {
             return Served::No;
         };
-        self.go_in_for(ctx, waiting, client);
+        self.go_in_for(ctx, waiting, &candidate.client);
         let mark = ctx.out.mark();
         let changes = ctx.db.effects.changes;
         if let Err(error) = self.may_be_served(ctx, waiting) {
@@ -284,18 +278,11 @@ impl Exec {
             ctx.out.truncate(mark);
             self.write_error(error, ctx.out);
         }
+        let request = (ctx.command, waiting.request.argv());
         let ran = Ran {
-            command: ctx.command,
-            argv: waiting.request.argv(),
-            client: ctx.client,
             failed: result.is_err(),
-            error: None,
-            out: ctx.out,
-            mark,
             is_hot: self.counts_hot(moment),
-            by_script: false,
-            pause: Duration::ZERO,
-            place: None,
+            ..Ran::of(request, ctx.client, (ctx.out, mark))
         };
         self.ran_within(moment, &ran, began);
         let seq = match ctx.db.is_logged() {
@@ -400,17 +387,15 @@ impl Exec {
         moment: &mut Moment,
     ) {
         let ran = Ran {
-            command: self.table.by_id(waiter.waiting.command),
-            argv: waiter.waiting.request.argv(),
-            client,
             failed,
-            error: None,
-            out,
-            mark,
-            is_hot: false,
-            by_script: false,
-            pause: Duration::ZERO,
-            place: None,
+            ..Ran::of(
+                (
+                    self.table.by_id(waiter.waiting.command),
+                    waiter.waiting.request.argv(),
+                ),
+                client,
+                (out, mark),
+            )
         };
         self.ran(moment, &ran);
     }

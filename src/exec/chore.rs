@@ -3,7 +3,6 @@
 //! keyspace itself is exchanged.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::oneshot;
 
@@ -66,17 +65,12 @@ impl Exec {
         }
         if let Some(underway) = client.chore.take() {
             let ran = Ran {
-                command: self.table.by_id(underway.command),
-                argv: underway.request.argv(),
-                client,
                 failed,
-                error: None,
-                out,
-                mark,
-                is_hot: false,
-                by_script: false,
-                pause: Duration::ZERO,
-                place: None,
+                ..Ran::of(
+                    (self.table.by_id(underway.command), underway.request.argv()),
+                    client,
+                    (out, mark),
+                )
             };
             moment.tick = underway.began;
             self.ran(moment, &ran);

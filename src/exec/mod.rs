@@ -404,16 +404,11 @@ impl Exec {
         let (started, is_hot) = (moment.tick, self.counts_hot(moment));
         let (mark, told) = (out.mark(), self.told.borrow().len());
         let reply = begin_reply(client);
-        let Some(called) = self.call(command, argv, hash, moment, client, out) else {
-            client.reply = reply;
-            return Flow::Wait(Wait::Gate);
-        };
-        fanout::fan_out(&self.server, moment, called.effects);
-        if called.gave_up {
+        let called = self.call_and_tell(command, argv, hash, moment, client, out);
+        let Some(called) = called else {
             out.truncate(mark);
-            client.reply = reply;
-            return Flow::Wait(Wait::Gate);
-        }
+            return not_run(Flow::Wait(Wait::Gate), reply, client);
+        };
         if let Some(waiter) = called.waiter {
             end_caching(Some(command), client);
             return Flow::Block(waiter);
@@ -427,10 +422,7 @@ impl Exec {
                         moment.tick = started;
                         delayed(flow, client)
                     }
-                    Err(flow) => {
-                        client.reply = reply;
-                        return flow;
-                    }
+                    Err(flow) => return not_run(flow, reply, client),
                 }
             }
             Ok(next) => flow_of(next),
@@ -446,17 +438,11 @@ impl Exec {
             return flow;
         }
         let ran = Ran {
-            command,
-            argv,
-            client,
             failed,
-            error: None,
-            out,
-            mark,
             is_hot,
-            by_script: false,
             pause: flow.pause(),
             place: (!command.row.flags.any(RUNS_OTHERS)).then_some(told),
+            ..Ran::of((command, argv), client, (out, mark))
         };
         self.ran(moment, &ran);
         client.ran();
@@ -521,10 +507,12 @@ impl Exec {
             .shared
             .last_command
             .store(command.id + 1, Ordering::Relaxed);
-        client.login.renew();
-        if client.login.user.is_deleted() {
-            // It is being cut off.
-            return Err(Flow::Abort);
+        if client.login.has_moved() {
+            client.login.renew();
+            if client.login.user.is_deleted() {
+                // It is being cut off.
+                return Err(Flow::Abort);
+            }
         }
         let config = self.config();
         let admission = admit::Admission {
@@ -610,6 +598,24 @@ impl Exec {
             None => db,
         };
         Some((db, held.gate))
+    }
+
+    /// Locks, runs, and hands the effects over; `None` when someone else has the keyspace for himself, or
+    /// it has to be run again.
+    #[inline]
+    fn call_and_tell(
+        &self,
+        command: &Registered,
+        argv: Argv<'_>,
+        hash: Option<u64>,
+        moment: &mut Moment,
+        client: &mut Client,
+        out: &mut ReplyWriter,
+    ) -> Option<Called> {
+        let mut called = self.call(command, argv, hash, moment, client, out)?;
+        let effects = std::mem::take(&mut called.effects);
+        fanout::fan_out(&self.server, moment, effects);
+        (!called.gave_up).then_some(called)
     }
 
     /// Locks and runs; `None` when someone else has the keyspace for himself.
@@ -747,11 +753,14 @@ impl Exec {
         moment: &mut Moment,
     ) -> Effects {
         let mut later = Vec::new();
+        let begun = self.server.keyspace.spikes.begin();
         let effects = self.serve_ready(db, ready, config, moment, &mut later);
         drop(gate);
         if !later.is_empty() {
             self.serve_later(moment, config, later);
         }
+        let spikes = &self.server.keyspace.spikes;
+        spikes.end(begun, &["command-unblocking"]);
         effects
     }
 
@@ -857,6 +866,12 @@ fn flow_of(next: Next) -> Flow {
         Next::Sleep(duration) => Flow::Sleep(duration),
         Next::Chore(chore) => Flow::Chore(chore),
     }
+}
+
+/// A command that is to be run again has changed nothing, CLIENT REPLY included.
+fn not_run(flow: Flow, reply: ReplyMode, client: &mut Client) -> Flow {
+    client.reply = reply;
+    flow
 }
 
 /// What is left to do after a command that may have tried a password.

@@ -21,11 +21,11 @@ use smallvec::SmallVec;
 
 use crate::client::Client;
 use crate::client::transaction::{Need, Queue, Queued, Transaction};
-use crate::commands::{Chore, Ctx, Next, Registered};
+use crate::commands::{Chore, CmdResult, Ctx, Next, Registered};
 use crate::config::Config;
 use crate::db::{Access, DbIndex, Effects, GateGuard};
 use crate::resp::parse::Argv;
-use crate::resp::write::ReplyWriter;
+use crate::resp::write::{Mark, ReplyWriter};
 use crate::server::Server;
 use crate::spec::limits::OUTPUT_SOFT_BYTES;
 use crate::spec::{Args, CmdError, Flags, keys};
@@ -306,23 +306,28 @@ impl Exec {
             _ => Duration::ZERO,
         };
         let ran = Ran {
-            command,
-            argv,
-            client: ctx.client,
             failed,
             error: result.as_ref().err(),
-            out: ctx.out,
-            mark,
             is_hot,
-            by_script: false,
             pause,
-            place: None,
+            ..Ran::of((command, argv), ctx.client, (ctx.out, mark))
         };
         self.ran(moment, &ran);
         ctx.client.ran();
         if guard::may_change_rights(command) {
             ctx.client.login.renew();
         }
+        self.reply_queued(ctx, (command, mark), result, rest);
+    }
+
+    /// What the client is told of a command of its transaction, and what that leaves to be done.
+    fn reply_queued(
+        &self,
+        ctx: &mut Ctx<'_>,
+        (command, mark): (&Registered, Mark),
+        result: CmdResult,
+        rest: &mut Rest,
+    ) {
         if rest.is_closed || (ctx.out.len() > OUTPUT_SOFT_BYTES && self.is_too_much(ctx)) {
             // What else it does is done, but nobody is told of it.
             rest.is_closed = true;

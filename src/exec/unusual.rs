@@ -97,6 +97,30 @@ pub(super) struct Ran<'a> {
     pub(super) place: Option<usize>,
 }
 
+impl<'a> Ran<'a> {
+    /// A request that has run without anything special.
+    #[inline]
+    pub(super) fn of(
+        (command, argv): (&'a Registered, Argv<'a>),
+        client: &'a Client,
+        (out, mark): (&'a ReplyWriter, Mark),
+    ) -> Ran<'a> {
+        Ran {
+            command,
+            argv,
+            client,
+            failed: false,
+            error: None,
+            out,
+            mark,
+            is_hot: false,
+            by_script: false,
+            pause: Duration::ZERO,
+            place: None,
+        }
+    }
+}
+
 /// A command that was unusual, to be told when the batch is counted.
 pub(super) enum Told {
     /// It belongs into the command log, for these reasons.

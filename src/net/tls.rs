@@ -203,11 +203,6 @@ impl Session {
             _ => None,
         }
     }
-
-    /// Memory of its own, bytes.
-    pub fn memory_bytes(&self) -> usize {
-        self.unfinished.capacity() + self.early.capacity() + self.unsent.capacity()
-    }
 }
 
 /// A TCP connection that speaks TLS.

@@ -8,8 +8,9 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use hdrhistogram::Histogram;
 use parking_lot::Mutex;
+
+use super::histogram::{Histogram, highest_equivalent};
 
 /// Samples kept of an event.
 pub const SAMPLES: usize = 160;
@@ -128,20 +129,20 @@ impl Series {
 /// bound in microseconds, and the count, where that grows.
 ///
 /// The bounds are those that Redis gets out of its histograms: the end of the bucket in which a power of two lies.
-pub fn cumulative(histogram: &Histogram<u32>) -> Vec<(u64, u64)> {
+pub fn cumulative(histogram: &Histogram) -> Vec<(u64, u64)> {
     const FIRST_POWER: u32 = 10;
     const LAST_POWER: u32 = 30;
     let mut steps = Vec::new();
-    let mut values = histogram.iter_recorded().peekable();
+    let mut values = histogram.buckets().peekable();
     let (mut count, mut told) = (0, 0);
     for power in FIRST_POWER..=LAST_POWER {
         let bound_ns = match power {
             LAST_POWER => (1 << power) - 1,
-            _ => histogram.highest_equivalent(1 << power),
+            _ => highest_equivalent(1 << power),
         };
-        let is_within = |value_ns| power == LAST_POWER || value_ns <= bound_ns;
-        while let Some(value) = values.next_if(|value| is_within(value.value_iterated_to())) {
-            count += u64::from(value.count_at_value());
+        let is_within = |value_ns: u64| power == LAST_POWER || value_ns <= bound_ns;
+        while let Some((_, more)) = values.next_if(|(value_ns, _)| is_within(*value_ns)) {
+            count += more;
         }
         if count > told {
             steps.push((bound_ns / 1000, count));
@@ -191,11 +192,11 @@ mod tests {
 
     #[test]
     fn bounds_double_and_the_last_one_takes_what_is_longer() {
-        let mut histogram = Histogram::new_with_bounds(1, 1_000_000_000, 2).unwrap();
+        let mut histogram = Histogram::default();
         assert_eq!(cumulative(&histogram), []);
         // As Valkey tells them: 1 us and 2 us, 264 us, and what is longer than half a second.
         for us in [1, 1, 2, 263, 600_000, 1_000_000] {
-            histogram.saturating_record(us * 1000);
+            histogram.record(us * 1000);
         }
         assert_eq!(
             cumulative(&histogram),

@@ -9,6 +9,7 @@
 
 pub mod commandlog;
 pub mod cycles;
+pub mod histogram;
 pub mod hot;
 pub mod latency;
 pub mod recent;
@@ -20,7 +21,6 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use hdrhistogram::Histogram;
 use parking_lot::{Mutex, MutexGuard};
 
 use crate::ds::footprint::block_bytes;
@@ -28,6 +28,7 @@ use crate::sys::tsc;
 
 pub use commandlog::CommandLog;
 pub use cycles::{Cycles, Turns};
+pub use histogram::Histogram;
 pub use hot::HotKeys;
 pub use latency::Latency;
 pub use recent::RecentMax;
@@ -41,8 +42,6 @@ pub const CRON_HZ: u32 = 10;
 const ERROR_CODES_MAX: usize = 128;
 /// What is counted of codes beyond that.
 const ERROR_CODES_OVERFLOW: &str = "ERRORSTATS_OVERFLOW";
-/// Longest duration that a latency histogram tells apart, nanoseconds.
-const LATENCY_NS_MAX: u64 = 1_000_000_000;
 
 /// One command's figures.
 #[derive(Clone, Default)]
@@ -56,7 +55,7 @@ pub struct CommandStat {
     /// Executions that ended in an error.
     pub failed: u64,
     /// Durations in nanoseconds, when latency-tracking is on.
-    pub latency: Option<Box<Histogram<u32>>>,
+    pub latency: Option<Box<Histogram>>,
     /// How long clients waited, when somebody may ask for metrics.
     pub responses: Option<Box<Responses>>,
 }
@@ -98,10 +97,8 @@ impl Local {
         stat.ticks = stat.ticks.saturating_add(ticks);
         stat.failed += failed as u64;
         if track_latency {
-            let ns = tsc::ticks_to_ns(ticks).clamp(1, LATENCY_NS_MAX);
-            stat.latency
-                .get_or_insert_with(new_histogram)
-                .saturating_record(ns);
+            let latency = stat.latency.get_or_insert_default();
+            latency.record(tsc::ticks_to_ns(ticks));
         }
     }
 
@@ -178,13 +175,21 @@ impl Local {
             .commands
             .iter()
             .filter_map(|stat| stat.latency.as_ref());
-        let histograms = histograms.map(|histogram| {
-            block_bytes(size_of::<Histogram<u32>>())
-                + block_bytes(histogram.distinct_values() * size_of::<u32>())
-        });
+        let histograms = histograms
+            .map(|histogram| block_bytes(size_of::<Histogram>()) + block_bytes(histogram.bytes()));
         let responses = self.commands.iter().filter(|stat| stat.responses.is_some());
         let responses = responses.count() * block_bytes(size_of::<Responses>());
         block_bytes(commands) + histograms.sum::<usize>() + responses
+    }
+
+    /// What takes longest to add: kilobytes for each command that was used.
+    fn add_latency_to(&self, sum: &mut Local) {
+        for (id, from) in self.commands.iter().enumerate() {
+            if let Some(latency) = &from.latency {
+                let all = &mut sum.command(id as u16).latency;
+                all.get_or_insert_default().add(latency);
+            }
+        }
     }
 
     fn add_to(&self, sum: &mut Local) {
@@ -194,11 +199,6 @@ impl Local {
             to.ticks = to.ticks.saturating_add(from.ticks);
             to.rejected += from.rejected;
             to.failed += from.failed;
-            if let Some(latency) = &from.latency {
-                let all = to.latency.get_or_insert_with(new_histogram);
-                // Both have the same bounds: adding cannot fail.
-                let _ = all.add(&**latency);
-            }
             if let Some(responses) = &from.responses {
                 to.responses.get_or_insert_default().add(responses);
             }
@@ -224,11 +224,6 @@ impl Local {
 fn code_of(text: &[u8]) -> Cow<'_, str> {
     let code = text.split(|&byte| byte == b' ').next().unwrap_or_default();
     String::from_utf8_lossy(code)
-}
-
-fn new_histogram() -> Box<Histogram<u32>> {
-    let histogram = Histogram::new_with_bounds(1, LATENCY_NS_MAX, 2);
-    Box::new(histogram.expect("the bounds are constants that hdrhistogram accepts"))
 }
 
 /// One worker's figures, shared with whoever sums them.
@@ -316,9 +311,23 @@ impl Stats {
 
     /// The sum over all workers.
     pub fn sum(&self) -> Local {
+        self.sum_with(true)
+    }
+
+    /// The same without [`CommandStat::latency`], for whoever asks often: a worker that ends a batch
+    /// meanwhile waits for less.
+    pub fn sum_counters(&self) -> Local {
+        self.sum_with(false)
+    }
+
+    fn sum_with(&self, with_latency: bool) -> Local {
         let mut sum = Local::default();
         for worker in self.workers.lock().iter() {
-            worker.lock().add_to(&mut sum);
+            let local = worker.lock();
+            local.add_to(&mut sum);
+            if with_latency {
+                local.add_latency_to(&mut sum);
+            }
         }
         sum.join_script_errors();
         sum

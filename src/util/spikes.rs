@@ -20,8 +20,8 @@ pub type Listener = dyn Fn(&'static str, u64) + Send + Sync;
 /// See the module's text.
 #[derive(Default)]
 pub struct Spikes {
-    /// From how many milliseconds on something is told; 0: nothing is.
-    threshold_ms: AtomicU64,
+    /// One more than the milliseconds from which on something is told; 0: nothing is.
+    bound: AtomicU64,
     listener: OnceLock<Box<Listener>>,
 }
 
@@ -33,7 +33,17 @@ pub struct Begun(Option<u64>);
 impl Spikes {
     /// From how many milliseconds on something is told; 0: nothing is.
     pub fn set_threshold_ms(&self, threshold_ms: u64) {
-        self.threshold_ms.store(threshold_ms, Ordering::Relaxed);
+        let bound = match threshold_ms {
+            0 => 0,
+            ms => ms.saturating_add(1),
+        };
+        self.bound.store(bound, Ordering::Relaxed);
+    }
+
+    /// From now on everything is told, however short it was.
+    #[cfg(test)]
+    pub fn tell_all(&self) {
+        self.bound.store(1, Ordering::Relaxed);
     }
 
     /// Who hears of it; set once, by the owner of the listener.
@@ -44,7 +54,7 @@ impl Spikes {
     /// Something begins.
     #[inline]
     pub fn begin(&self) -> Begun {
-        Begun(match self.threshold_ms.load(Ordering::Relaxed) {
+        Begun(match self.bound.load(Ordering::Relaxed) {
             0 => None,
             _ => Some(tsc::ticks()),
         })
@@ -59,20 +69,29 @@ impl Spikes {
         }
     }
 
+    /// Does something, which is told under these names if it takes long.
+    #[inline]
+    pub fn measure<R>(&self, events: &[&'static str], work: impl FnOnce() -> R) -> R {
+        let begun = self.begin();
+        let result = work();
+        self.end(begun, events);
+        result
+    }
+
     /// Something has taken so many ticks.
     #[inline]
     pub fn took(&self, event: &'static str, ticks: u64) {
-        if self.threshold_ms.load(Ordering::Relaxed) > 0 {
+        if self.bound.load(Ordering::Relaxed) > 0 {
             self.took_time(event, Duration::from_nanos(tsc::ticks_to_ns(ticks)));
         }
     }
 
     /// The same, of time that somebody else has measured.
     pub fn took_time(&self, event: &'static str, time: Duration) {
-        let threshold_ms = self.threshold_ms.load(Ordering::Relaxed);
+        let bound = self.bound.load(Ordering::Relaxed);
         let ms = time.as_millis() as u64;
-        if threshold_ms > 0
-            && ms >= threshold_ms
+        if bound > 0
+            && ms >= bound - 1
             && let Some(tell) = self.listener.get()
         {
             tell(event, ms);

@@ -470,6 +470,12 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
         reason: "Redis 8.2's: none of the peers has it",
     },
     Difference {
+        peer: Some(Peer::Redis7),
+        when: |w| w.is("commandlog") || w.are("slowlog", "help") || w.are("latency", "help"),
+        allow: Allow::AnyReply,
+        reason: "COMMANDLOG came with Valkey 8.1, and the texts of HELP were changed",
+    },
+    Difference {
         peer: None,
         when: |w| w.is("hotkeys"),
         allow: Allow::NotSent,

@@ -3,7 +3,10 @@
 use std::fs;
 use std::sync::atomic::Ordering;
 
+use crate::commands::CommandTable;
 use crate::commands::tests::Test;
+use crate::config;
+use crate::db::Request;
 
 #[test]
 fn get_answers_globs_and_names() {
@@ -163,4 +166,24 @@ fn the_container_has_the_usual_errors() {
         .is("-ERR unknown subcommand 'FOO'. Try CONFIG HELP.");
     let help = t.run("CONFIG HELP").text();
     assert!(help.starts_with("*11 +CONFIG <subcommand> [<arg> [value] [opt] ...]. Subcommands"));
+}
+
+/// What MONITOR, the command log and others must not show follows from the table of directives.
+#[test]
+fn every_secret_directive_is_hidden() {
+    let table = CommandTable::new(&[]).unwrap();
+    let row = table.by_full_name(b"config|set").unwrap().row;
+    let hides = |name: &str| {
+        let words: [&[u8]; 4] = [b"CONFIG", b"SET", name.as_bytes(), b"x"];
+        let request = Request::of(words.into_iter());
+        row.secrets.hides(request.argv(), 3)
+    };
+    let mut secrets = 0;
+    for directive in config::directives() {
+        for name in [directive.name].iter().chain(directive.aliases) {
+            assert_eq!(hides(name), directive.is_secret(), "{name}");
+            secrets += usize::from(directive.is_secret());
+        }
+    }
+    assert!(secrets >= 7, "{secrets}");
 }

@@ -261,6 +261,7 @@ fn other_values(directive: &Directive) -> Vec<String> {
         Kind::Int { min, max } => return vec![(min + 1).to_string(), max.to_string()],
         Kind::Word(words) => words,
         Kind::LogFormat => &["json"],
+        Kind::OomScoreAdj => &["absolute"],
         Kind::Hz | Kind::Threads => &["7"],
         Kind::Octal { .. } => &["770"],
         Kind::Memory { max, .. } => return vec!["3mb".to_owned(), max.to_string()],

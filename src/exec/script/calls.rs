@@ -6,8 +6,6 @@
 //!
 //! Invariant: a script that may begin again has done nothing that anybody could tell.
 
-use std::time::Duration;
-
 use smallvec::SmallVec;
 
 use crate::acl::Denial;
@@ -133,7 +131,7 @@ impl Caller for Calls<'_, '_> {
         match self.exec.table.find(argv) {
             Found::Command(command) if !command.row.flags.has(Flags::HTTP) => {
                 let request = denied::request(command, argv, self.client.db);
-                Ok(self.client.login.rights().check(&request).is_ok())
+                Ok(self.client.login.check(&request).is_ok())
             }
             _ => Err(UNKNOWN_TO_ACL),
         }
@@ -152,7 +150,7 @@ impl Calls<'_, '_> {
             return Err(NOT_FROM_SCRIPTS.into());
         }
         let request = denied::request(command, argv, self.client.db);
-        if let Err(denial) = self.client.login.rights().check(&request) {
+        if let Err(denial) = self.client.login.check(&request) {
             return Err(Refusal::Denied(denial));
         }
         if self.is_out_of_memory && flags.has(Flags::DENYOOM) {
@@ -262,17 +260,10 @@ impl Calls<'_, '_> {
         self.changes += std::mem::take(&mut self.db.effects.changes);
         self.commands += 1;
         let ran = Ran {
-            command,
-            argv,
-            client: self.client,
             failed: result.is_err(),
             error: result.as_ref().err(),
-            out,
-            mark,
-            is_hot: false,
             by_script: true,
-            pause: Duration::ZERO,
-            place: None,
+            ..Ran::of((command, argv), self.client, (out, mark))
         };
         exec.ran(self.moment, &ran);
         let is_long = self.moment.tick.saturating_sub(started) > LONG_CALL_TICKS;

@@ -197,3 +197,32 @@ fn without_anything_unusual_nothing_is_looked_at() {
     assert_eq!(bounds.reply_bytes, usize::MAX);
     assert!(bounds.ticks > u64::MAX / 2);
 }
+
+/// If everything took long: what the server does besides commands is told where it does it.
+#[test]
+fn what_delays_commands_has_events_of_its_own() {
+    let mut t = Test::with(&["--maxmemory-policy", "allkeys-random"]);
+    let server = t.session.server().clone();
+    server.keyspace.spikes.tell_all();
+    let latency = &server.stats.latency;
+    let is_told = |event: &str| latency.series(event.as_bytes()).is_some();
+    // One who watches the slow log only has no bound for these.
+    t.run("CONFIG SET latency-monitor-threshold 1");
+    server.keyspace.spikes.tell_all();
+    t.run("SET k v PX 10");
+    t.clock.advance(20);
+    server.keyspace.expire_due(t.clock.unix_ms());
+    assert!(is_told("expire-cycle"));
+    t.run("SAVE").is("+OK");
+    assert!(is_told("snapshot-cut"));
+    let waiter = t.blocks("BLPOP q 0");
+    t.client().run("RPUSH q a").is(":1");
+    t.waited(&waiter).unwrap();
+    assert!(is_told("command-unblocking"));
+    (0..100).for_each(|number| drop(t.run(&format!("SET k{number} v"))));
+    assert!(!is_told("eviction-cycle") && !is_told("eviction-del"));
+    t.run("CONFIG SET maxmemory 1");
+    server.keyspace.spikes.tell_all();
+    t.run("GET k");
+    assert!(is_told("eviction-cycle") && is_told("eviction-del"));
+}

@@ -30,7 +30,7 @@ pub(super) fn overview(desk: &Desk, visitor: Visitor) -> Found {
     let user = visitor.user().to_vec();
     // He is no client any more when these are counted.
     drop(visitor);
-    let figures = Figures::gather(desk);
+    let figures = Figures::gather(desk, true);
     Ok(Json::object(|json| {
         json.string("user", &user);
         server(&figures, json);
@@ -141,7 +141,7 @@ fn command(name: &str, stat: &CommandStat, json: &mut Json) {
     json.plain("usec", tsc::ticks_to_us(stat.ticks));
     for (name, percentile) in PERCENTILES {
         let latency = stat.latency.as_ref();
-        let us = latency.map(|latency| latency.value_at_percentile(percentile) as f64 / 1000.0);
+        let us = latency.map(|latency| latency.percentile(percentile) as f64 / 1000.0);
         json.plain_or_null(name, us);
     }
 }

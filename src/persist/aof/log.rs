@@ -402,15 +402,15 @@ impl<'a> Log<'a> {
             true => file.prepare_group(&mut pen.out),
             false => file.give_room_back(),
         }
-        let begun = self.oplog.spikes.begin();
-        let result = write_all(&*file.incr.file, &pen.out);
         let events = write_events(self.shared.sync.is_busy(), pen.is_disk_busy);
-        self.oplog.spikes.end(begun, events);
-        let figures = &self.shared.figures;
+        let (figures, oplog) = (&self.shared.figures, self.oplog);
+        let result = oplog
+            .spikes
+            .measure(events, || write_all(&*file.incr.file, &pen.out));
         let Err(failed) = result else {
             file.grow(pen.out.len());
-            self.oplog.note_merged(emptied(&mut pen.out));
-            self.oplog.publish_written(pen.merge.last_seq());
+            oplog.note_merged(emptied(&mut pen.out));
+            oplog.publish_written(pen.merge.last_seq());
             figures.unwritten_bytes.store(0, Ordering::Relaxed);
             if figures.write_errno.swap(0, Ordering::Relaxed) != 0 {
                 figures.errno.store(0, Ordering::Relaxed);

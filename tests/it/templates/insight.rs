@@ -22,3 +22,34 @@ pub(super) const HOTKEYS: &[Template] = &[
     t(2, "HOTKEYS RESET", Kind),
     t(1, "HOTKEYS HELP", Exact),
 ];
+
+/// What was unusual. How long things take no two servers share.
+pub(super) const LOGS: &[Template] = &[
+    t(2, "SLOWLOG GET [1|0|-1|int|any]?", Kind),
+    t(2, "SLOWLOG LEN", Kind),
+    t(1, "SLOWLOG RESET", Exact),
+    t(1, "SLOWLOG HELP", Exact),
+    t(
+        2,
+        "COMMANDLOG GET [1|0|-1|int] [slow|large-request|LARGE-REPLY|any]",
+        Kind,
+    ),
+    t(
+        2,
+        "COMMANDLOG LEN [slow|large-request|large-reply|any]",
+        Kind,
+    ),
+    t(
+        1,
+        "COMMANDLOG RESET [slow|large-request|large-reply]",
+        Exact,
+    ),
+    t(1, "COMMANDLOG HELP", Exact),
+    t(1, "LATENCY LATEST", Kind),
+    t(1, "LATENCY HISTORY [command|any]", Kind),
+    t(1, "LATENCY RESET [command|any]?", Kind),
+    t(1, "LATENCY GRAPH any", Exact),
+    t(1, "LATENCY DOCTOR", Kind),
+    t(2, "LATENCY HISTOGRAM [get|set|nosuch|config]*", Kind),
+    t(1, "LATENCY HELP", Exact),
+];

@@ -1,5 +1,6 @@
 //! Writing: policies, errors, going over to other files, sizes.
 
+use std::sync::Mutex;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -721,4 +722,43 @@ fn a_worker_writes_in_the_place_of_the_thread_what_only_has_to_be_written() {
     let select = String::from_utf8(requests(&["SELECT 0"])).unwrap();
     assert_eq!(all.replace(&select, ""), expected.replace(&select, ""));
     assert!(selects >= 1);
+}
+
+/// What the latency monitor would hear of, if everything took long: which writes, and what they met.
+#[test]
+fn each_stage_has_its_own_event() {
+    let told: Arc<Mutex<Vec<&str>>> = Arc::default();
+    let disk = FakeDisk::new(DIR);
+    let oplog = OpLog::new(1);
+    let hears = told.clone();
+    let hear = move |event, _| hears.lock().unwrap().push(event);
+    oplog.spikes.listen(Box::new(hear));
+    oplog.spikes.tell_all();
+    let take = || std::mem::take(&mut *told.lock().unwrap());
+    let aof = started(&disk, &oplog, settings(AppendFsync::EverySec));
+    let mut log = Log::new(aof.parts().0, &oplog);
+    settle(&mut log, &aof, NOW_MS).unwrap();
+    take();
+    append(&oplog, "SET a b");
+    log.step(NOW_MS).unwrap();
+    assert_eq!(take(), ["aof-write-alone", "aof-write"]);
+    // A sync is on its way.
+    append(&oplog, "SET a c");
+    log.step(NOW_MS).unwrap();
+    assert_eq!(take(), ["aof-write-pending-fsync", "aof-write"]);
+    assert!(aof.parts().0.sync.serve_one());
+    aof.set_disk_busy(&oplog, true);
+    append(&oplog, "SET a d");
+    log.step(NOW_MS + 10).unwrap();
+    assert_eq!(take(), ["aof-write-active-child", "aof-write"]);
+    aof.set_disk_busy(&oplog, false);
+    aof.configure(&oplog, settings(AppendFsync::Always));
+    append(&oplog, "SET a e");
+    log.step(NOW_MS + 20).unwrap();
+    assert_eq!(take(), ["aof-write-alone", "aof-write", "aof-fsync-always"]);
+    let rewrite = begin(&aof, &oplog);
+    settle(&mut log, &aof, NOW_MS + 30).unwrap();
+    take();
+    finish(&disk, &aof, &oplog, rewrite);
+    assert_eq!(take(), ["aof-rename"]);
 }
