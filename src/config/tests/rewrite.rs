@@ -269,9 +269,15 @@ fn other_values(directive: &Directive) -> Vec<String> {
         Kind::MemoryOrPercent => &["7%", "5gb"],
         Kind::Text(Check::Ipv4) => &["1.2.3.4"],
         Kind::Text(Check::Ipv6) => &["::1"],
-        Kind::Text(Check::Any | Check::NotEmpty) => {
-            &["abc", "x port 1 ", "# y", "\"a\\'#", " b ", "--port"]
-        }
+        Kind::Text(Check::Any | Check::NotEmpty) => &[
+            "abc",
+            "x port 1 ",
+            "# y",
+            "\"a\\'#",
+            " b ",
+            "--port",
+            "\u{e9}\\n",
+        ],
         Kind::Text(_) => &["abc"],
         Kind::Dir => &["/usr"],
         Kind::Bind => &["127.0.0.1 -::1", ""],
