@@ -34,7 +34,7 @@ fn a_handshake_in_many_records_is_one() {
         let mut record = vec![22, 3, 1, 0, piece.len() as u8];
         record.extend_from_slice(piece);
         // A record in two writes as well.
-        let (first, second) = record.split_at(7);
+        let (first, second) = record.split_at(record.len() / 2);
         socket.write_all(first).unwrap();
         socket.write_all(second).unwrap();
     }
@@ -113,7 +113,7 @@ fn half_a_message_of_tls_is_in_nobodys_way() {
             (Handshake, &[24, 0, 0, 1, 9, 24, 0, 0, 1, 0][..]),
             ping,
         ],
-        &[(ApplicationData, b""); 64],
+        &[(ApplicationData, &b""[..]); 64],
     ] {
         after_the_handshake(&house, broken);
     }
