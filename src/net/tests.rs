@@ -24,6 +24,7 @@ use crate::tls;
 use crate::util::clock::Clock;
 
 mod durable;
+mod records;
 
 /// Far above what anything here takes.
 const PATIENCE: Duration = Duration::from_secs(60);
