@@ -44,6 +44,7 @@ fn measure(bench: &Bench, mode: Mode) -> Result<Table> {
     let target = (!bench.options.quick).then_some(Target::AtMost(GROWTH_LIMIT));
     let mut growth = Row::new("growth of the RSS", "MB", contenders).target(target);
     let mut taken = Row::new("requests that it took", "millions", contenders);
+    let mut wait = Row::new("how long a login takes meanwhile", "ms", contenders);
     for round in 0..bench.options.rounds {
         for index in bench.order(round) {
             let server = Contender::start(bench, index, mode, &[])?;
@@ -52,14 +53,15 @@ fn measure(bench: &Bench, mode: Mode) -> Result<Table> {
             let reply = client.call(&set)?;
             ensure!(reply == Reply::Text(b"OK".to_vec()), "got {reply:?}");
             server.quiet()?;
-            let (grown, sent) =
-                besiege(&server).with_context(|| bench.contenders[index].name.clone())?;
-            growth.push(index, grown);
-            taken.push(index, sent);
+            let siege = besiege(&server).with_context(|| bench.contenders[index].name.clone())?;
+            growth.push(index, siege.grown_mb);
+            taken.push(index, siege.millions);
+            wait.push(index, siege.login_ms);
         }
     }
     table.push(growth);
     table.push(taken);
+    table.push(wait);
     Ok(table)
 }
 
@@ -100,8 +102,17 @@ impl Stranger {
     }
 }
 
-/// By how many MB the memory has grown, and how many millions of requests were taken.
-fn besiege(server: &Server) -> Result<(f64, f64)> {
+/// What strangers have done to a server.
+struct Siege {
+    /// By how many MB the memory has grown at most.
+    grown_mb: f64,
+    /// How many millions of requests were taken.
+    millions: f64,
+    /// How long it took to connect and to log in when they had sent all of that.
+    login_ms: f64,
+}
+
+fn besiege(server: &Server) -> Result<Siege> {
     let base = server.rss_bytes()?;
     let strangers = (0..STRANGERS).map(|_| Stranger::connect(server));
     let mut strangers = strangers.collect::<Result<Vec<_>>>()?;
@@ -121,8 +132,12 @@ fn besiege(server: &Server) -> Result<(f64, f64)> {
         peak = peak.max(server.rss_bytes()?);
     }
     // It still serves who is allowed to.
+    let begin = Instant::now();
     let reply = server.connect()?.call(&[b"AUTH", b"secret"])?;
     ensure!(reply == Reply::Text(b"OK".to_vec()), "AUTH got {reply:?}");
-    let grown = peak.saturating_sub(base) as f64 / MB;
-    Ok((grown, bytes as f64 / ping.len() as f64 / 1e6))
+    Ok(Siege {
+        grown_mb: peak.saturating_sub(base) as f64 / MB,
+        millions: bytes as f64 / ping.len() as f64 / 1e6,
+        login_ms: begin.elapsed().as_secs_f64() * 1000.0,
+    })
 }

@@ -155,6 +155,40 @@ pub(crate) enum What {
     All,
 }
 
+/// What `all` stands for.
+const ALL: &[What] = &[
+    What::Cpu,
+    What::Hot,
+    What::C500,
+    What::Syscalls,
+    What::Memory,
+    What::Fill,
+    What::Expiry,
+    What::Idle,
+    What::Ops,
+    What::Ranges,
+    What::Elements,
+    What::Grow,
+];
+/// What `evict` stands for.
+const EVICT: &[What] = &[
+    What::Hits,
+    What::Limit,
+    What::Pauses,
+    What::Overshoot,
+    What::Churn,
+    What::Flushall,
+    What::Returned,
+];
+/// What `exposed` stands for.
+const EXPOSED: &[What] = &[
+    What::Tls,
+    What::Handshakes,
+    What::Rights,
+    What::Figures,
+    What::Unread,
+];
+
 impl What {
     fn from_name(name: &str) -> Option<Self> {
         Some(match name {
@@ -206,36 +240,6 @@ impl What {
 
     /// The single measurements that this one stands for, in the order in which they run.
     pub(crate) fn parts(self) -> &'static [Self] {
-        const ALL: &[What] = &[
-            What::Cpu,
-            What::Hot,
-            What::C500,
-            What::Syscalls,
-            What::Memory,
-            What::Fill,
-            What::Expiry,
-            What::Idle,
-            What::Ops,
-            What::Ranges,
-            What::Elements,
-            What::Grow,
-        ];
-        const EVICT: &[What] = &[
-            What::Hits,
-            What::Limit,
-            What::Pauses,
-            What::Overshoot,
-            What::Churn,
-            What::Flushall,
-            What::Returned,
-        ];
-        const EXPOSED: &[What] = &[
-            What::Tls,
-            What::Handshakes,
-            What::Rights,
-            What::Figures,
-            What::Unread,
-        ];
         match self {
             Self::All => ALL,
             Self::Exposed => EXPOSED,

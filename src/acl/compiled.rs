@@ -8,8 +8,8 @@
 //!
 //! Invariant: a yes of this is a yes of some selector alone.
 
-use crate::spec::Channels;
 use crate::spec::keys::for_each_key;
+use crate::spec::{Channels, Databases};
 use crate::util::num;
 
 use super::catalog::Catalog;
@@ -128,22 +128,36 @@ impl Compiled {
         })
     }
 
+    /// Which selectors allow a database.
+    #[inline]
+    fn of_database(&self, db: u32) -> Mask {
+        let named = self.dbs.iter().find(|(named, _)| *named == db);
+        self.any_db | named.map_or(0, |(_, mask)| *mask)
+    }
+
+    #[inline]
     fn by_databases<H>(&self, request: &Request<'_, H>) -> Mask {
-        let mask_of = |db: u32| {
-            let found = self.dbs.binary_search_by_key(&db, |&(db, _)| db);
-            self.any_db | found.map_or(0, |at| self.dbs[at].1)
+        let current = match request.row.uses_current_database() {
+            true => self.of_database(request.db.0),
+            false => Mask::MAX,
         };
-        let mut left = Mask::MAX;
-        if request.row.uses_current_database() {
-            left &= mask_of(request.db.0);
+        match request.row.databases {
+            Databases::Current => current,
+            _ => current & self.by_named_databases(request),
         }
-        if matches!(request.row.databases, crate::spec::Databases::All) {
-            left &= (0..self.databases).fold(Mask::MAX, |left, db| left & mask_of(db));
-        }
-        for at in named_databases(request, self.databases) {
+    }
+
+    #[inline(never)]
+    fn by_named_databases<H>(&self, request: &Request<'_, H>) -> Mask {
+        let all = match request.row.databases {
+            Databases::All => self.databases,
+            _ => 0,
+        };
+        let all = (0..all).fold(Mask::MAX, |left, db| left & self.of_database(db));
+        let named = named_databases(request, self.databases);
+        named.into_iter().fold(all, |left, at| {
             let number = num::parse_i64(&request.argv[at]).and_then(|db| u32::try_from(db).ok());
-            left &= number.map_or(0, mask_of);
-        }
-        left
+            left & number.map_or(0, |db| self.of_database(db))
+        })
     }
 }

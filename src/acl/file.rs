@@ -85,8 +85,8 @@ fn parse(
         let (Some(start), Some(end)) = (start, end) else {
             continue;
         };
-        let error = parse_line(&line[start..=end], &mut users, world);
-        if let Err(error) = error {
+        let wrong = parse_line(&line[start..=end], &mut users, world);
+        for error in wrong.err().unwrap_or_default() {
             errors.extend_from_slice(&error.text(path, number));
         }
     }
@@ -147,16 +147,16 @@ fn parse_line(
     line: &[u8],
     users: &mut BTreeMap<Vec<u8>, Rights>,
     world: World<'_>,
-) -> Result<(), LineError> {
+) -> Result<(), Vec<LineError>> {
     let mut words = line.split(|&byte| byte == b' ');
     let (Some(b"user"), Some(name)) = (words.next(), words.next()) else {
-        return Err(LineError::NoUser);
+        return Err(vec![LineError::NoUser]);
     };
     if has_spaces(name) {
-        return Err(LineError::BadName(name.to_vec()));
+        return Err(vec![LineError::BadName(name.to_vec())]);
     }
     if users.contains_key(name) {
-        return Err(LineError::Duplicate(name.to_vec()));
+        return Err(vec![LineError::Duplicate(name.to_vec())]);
     }
     let new = Rights::new_user(world);
     users.insert(name.to_vec(), new.clone());
@@ -164,11 +164,28 @@ fn parse_line(
     // A NUL would end a word early that looks longer.
     if let Some(rule) = rules.iter().find(|rule| rule.contains(&0)) {
         let error = RulesError::Rule(rule.to_vec(), RuleError::Syntax);
-        return Err(LineError::Rules(error));
+        return Err(vec![LineError::Rules(error)]);
     }
-    let rights = rules::apply(&new, &rules, world).map_err(LineError::Rules)?;
-    users.insert(name.to_vec(), rights);
-    Ok(())
+    match rules::apply_to_end(&new, &rules, world) {
+        Ok(rights) => {
+            users.insert(name.to_vec(), rights);
+            Ok(())
+        }
+        Err(errors) => Err(worth_telling(errors)),
+    }
+}
+
+/// Every name that is not known; of other errors the first one, since more may come of it.
+fn worth_telling(errors: Vec<RulesError>) -> Vec<LineError> {
+    let mut has_other = false;
+    let mut is_told = |error: &RulesError| {
+        let is_unknown = matches!(error, RulesError::Rule(_, RuleError::Unknown));
+        let is_told = is_unknown || !has_other;
+        has_other |= !is_unknown;
+        is_told
+    };
+    let told = errors.into_iter().filter(|error| is_told(error));
+    told.map(LineError::Rules).collect()
 }
 
 /// Writes `content` beside the file, makes it durable, and puts it in the file's place.

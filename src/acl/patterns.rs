@@ -31,6 +31,8 @@ type ByAccess = [Mask; Access::COUNT];
 struct Node {
     /// The first eight bytes as a number that sorts like them.
     head: u64,
+    /// Which of its bits are those of bytes.
+    head_bits: u64,
     bytes: Box<[u8]>,
     /// The longest other one that is a beginning of this; itself for none.
     parent: u32,
@@ -44,11 +46,23 @@ impl Node {
     fn new((bytes, [begins, equals]): (&[u8], [ByAccess; 2])) -> Node {
         Node {
             head: head_of(bytes),
+            head_bits: match bytes.len() {
+                len @ 1..8 => u64::MAX << (64 - 8 * len),
+                _ => u64::MAX,
+            },
             bytes: bytes.into(),
             parent: 0,
             begins,
             equals,
         }
+    }
+
+    /// Whether a text begins with this, whose first bytes are `head`. Short ones need no look at memory.
+    #[inline]
+    fn begins(&self, text: &[u8], head: u64) -> bool {
+        (self.head ^ head) & self.head_bits == 0
+            && text.len() >= self.bytes.len()
+            && (self.bytes.len() <= 8 || text.starts_with(&self.bytes))
     }
 }
 
@@ -88,7 +102,11 @@ pub struct Patterns {
     globs: Vec<Glob>,
 }
 
+#[inline]
 fn head_of(bytes: &[u8]) -> u64 {
+    if let Some(first) = bytes.first_chunk() {
+        return u64::from_be_bytes(*first);
+    }
     let mut head = [0; 8];
     let len = bytes.len().min(8);
     head[..len].copy_from_slice(&bytes[..len]);
@@ -215,7 +233,7 @@ impl Patterns {
         }
         loop {
             let node = &self.nodes[at];
-            if text.starts_with(&node.bytes) {
+            if node.begins(text, head) {
                 return Some(node);
             }
             match node.parent as usize {

@@ -33,8 +33,8 @@ impl Denial {
     /// Grows with how much was found to be allowed before this.
     pub(super) fn closeness(self) -> (u8, usize) {
         match self {
-            Denial::Command => (0, 0),
-            Denial::Database(at) => (1, at),
+            Denial::Database(at) => (0, at),
+            Denial::Command => (1, 0),
             Denial::Key(at) => (2, at),
             Denial::Channel(at) => (3, at),
         }

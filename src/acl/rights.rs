@@ -137,7 +137,7 @@ impl Rights {
     /// a selector which lacks a key rather than the command; of several keys, the last one.
     #[cold]
     fn explain<H>(&self, request: &Request<'_, H>) -> Result<(), Denial> {
-        let mut closest = Denial::Command;
+        let mut closest = Denial::Database(0);
         for selector in &self.selectors {
             match self.ask(selector, request) {
                 Ok(()) => return Ok(()),

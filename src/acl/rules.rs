@@ -167,6 +167,26 @@ pub fn apply(rights: &Rights, words: &[&[u8]], world: World<'_>) -> Result<Right
     Ok(rights)
 }
 
+/// As [`apply`], but tells of every rule that is wrong.
+pub fn apply_to_end(
+    rights: &Rights,
+    words: &[&[u8]],
+    world: World<'_>,
+) -> Result<Rights, Vec<RulesError>> {
+    let mut rights = rights.clone();
+    let mut errors = Vec::new();
+    for rule in merged(words).map_err(|error| vec![error])? {
+        if let Err(error) = of_user(&mut rights, &rule, world) {
+            errors.push(RulesError::Rule(rule, error));
+        }
+    }
+    rights.compile(world);
+    match errors.is_empty() {
+        true => Ok(rights),
+        false => Err(errors),
+    }
+}
+
 /// Applies one rule about a user.
 fn of_user(rights: &mut Rights, rule: &[u8], world: World<'_>) -> Result<(), RuleError> {
     let word = c_str(rule).to_ascii_lowercase();

@@ -227,6 +227,7 @@ fn what_is_lacking_is_told() {
         ("+@all db=0,1", "swapdb 3 2", Err(Database(1))),
         ("+@all db=1,2", "swapdb 1 2", Ok(())),
         ("+@all db=0", "select 5", Err(Database(1))),
+        ("+@all db=0 (+ping)", "select 5", Err(Command)),
         ("+@all db=0", "select 05", Ok(())),
         ("+@all resetdbs", "ping", Ok(())),
         ("-@all resetdbs", "auth x", Ok(())),

@@ -8,6 +8,7 @@ use parking_lot::{Mutex, MutexGuard, RwLock};
 use sha2::{Digest, Sha256};
 
 use super::log::Log;
+use super::request::{Denial, Request};
 use super::rights::Rights;
 use super::rules::{self, RulesError, World, has_spaces};
 
@@ -71,6 +72,8 @@ pub struct Login {
     /// The user.
     pub user: Arc<User>,
     rights: Arc<Rights>,
+    /// As its rights say, without a look at them.
+    is_unrestricted: bool,
     version: u64,
 }
 
@@ -81,8 +84,18 @@ impl Login {
         let rights = user.rights();
         Login {
             user,
+            is_unrestricted: rights.is_unrestricted(),
             rights,
             version,
+        }
+    }
+
+    /// Whether a request may run, as of the last [`Login::renew`]; else what is lacking.
+    #[inline]
+    pub fn check<H>(&self, request: &Request<'_, H>) -> Result<(), Denial> {
+        match self.is_unrestricted {
+            true => Ok(()),
+            false => self.rights.check(request),
         }
     }
 

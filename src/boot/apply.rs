@@ -97,7 +97,9 @@ pub(super) fn apply_config(
         Field::Port => move_listeners(server, &rebinds, &[Kind::Tcp], before, after),
         Field::TlsPort => {
             tls::configure(server, after)?;
-            move_listeners(server, &rebinds, &[Kind::Tls], before, after)
+            move_listeners(server, &rebinds, &[Kind::Tls], before, after).inspect_err(|_| {
+                let _ = tls::configure(server, before);
+            })
         }
         field if tls::is_of(field) => tls::configure(server, after),
         field => apply_to_process(field, after),

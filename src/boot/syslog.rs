@@ -80,7 +80,12 @@ impl Syslog {
                 .chars()
                 .map(|c| if c.is_control() { ' ' } else { c }),
         );
-        line.truncate(line.floor_char_boundary(LINE_BYTES_MAX));
+        if let Some(end) = (0..=LINE_BYTES_MAX.min(line.len()))
+            .rev()
+            .find(|&end| line.is_char_boundary(end))
+        {
+            line.truncate(end);
+        }
         line
     }
 }

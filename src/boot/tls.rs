@@ -3,12 +3,16 @@
 //!
 //! A reload that fails leaves what there is, and says why in the log; nobody is dropped by one that works.
 
+use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use rustls::pki_types::ServerName;
+use rustls::{ClientConnection, StreamOwned};
+
 use crate::config::{Config, Field};
 use crate::server::Server;
-use crate::tls::{NotConfigured, Reloaded, Tls};
+use crate::tls::{self, NotConfigured, Reloaded, Tls};
 
 /// Time between two looks at whether it is time to look at the files.
 const TICK: Duration = Duration::from_secs(1);
@@ -28,6 +32,17 @@ pub(super) fn at_start(config: &Config) -> Result<Tls, NotConfigured> {
             Err(error)
         }
     }
+}
+
+/// Speaks TLS with the server of this configuration.
+pub(super) fn connect(
+    stream: TcpStream,
+    config: &Config,
+) -> anyhow::Result<StreamOwned<ClientConnection, TcpStream>> {
+    std::env::set_current_dir(&config.dir)?;
+    let name = ServerName::from(stream.peer_addr()?.ip());
+    let client = ClientConnection::new(tls::probe(config)?, name)?;
+    Ok(StreamOwned::new(client, stream))
 }
 
 /// Fields that a context is made of.

@@ -79,7 +79,10 @@ pub fn ping(ping: &Ping) -> anyhow::Result<()> {
         None => {
             let stream = std::net::TcpStream::connect((ping.host.as_str(), ping.port))?;
             stream.set_read_timeout(PATIENCE)?;
-            ask(stream, &ping.password)
+            match &ping.tls {
+                Some(config) => ask(tls::connect(stream, config)?, &ping.password),
+                None => ask(stream, &ping.password),
+            }
         }
     }
 }

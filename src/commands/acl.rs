@@ -476,7 +476,7 @@ fn dryrun(ctx: &mut Ctx<'_>) -> CmdResult {
         ctx.out.ok();
         return Ok(Next::Done);
     };
-    let at = |at: usize| c_text(argv.get(at).unwrap_or_default());
+    let at = |at: usize| argv.get(at).unwrap_or_default();
     let lacking = match denial {
         Denial::Command => [b"run the '", command.full_name.as_bytes(), b"' command"].concat(),
         Denial::Key(key) => [b"access the '", at(key), b"' key"].concat(),

@@ -114,6 +114,12 @@ impl Denied<'_> {
         self.add(Reason::Auth, self.sent.get(0).unwrap_or_default(), user);
     }
 
+    /// Records that a certificate names a user that nobody can be.
+    #[cold]
+    pub(crate) fn record_certificate(&self, user: &[u8]) {
+        self.add(Reason::TlsCert, b"", user);
+    }
+
     fn add(&self, reason: Reason, object: &[u8], username: &[u8]) {
         let count = match reason {
             Reason::Auth => &self.server.stats.auth_denied,

@@ -198,6 +198,18 @@ fn info(ctx: &mut Ctx<'_>) -> CmdResult {
     Ok(Next::Done)
 }
 
+/// The rest of a line. A value that somebody has chosen (a path, for instance) begins no line of its own.
+fn end_line(text: &mut String, value: impl fmt::Display) {
+    let from = text.len();
+    // Writing into a string cannot fail.
+    let _ = write!(text, ":{value}");
+    if text[from..].contains(['\r', '\n']) {
+        let value = text.split_off(from);
+        text.push_str(&value.replace(['\r', '\n'], "_"));
+    }
+    text.push_str("\r\n");
+}
+
 /// Adds the sections that an argument names; none for an unknown one.
 fn want(wanted: &mut [bool; SECTIONS.len()], name: &[u8]) {
     let words = [
@@ -268,16 +280,8 @@ impl Report<'_, '_> {
         self.field(value);
     }
 
-    /// The rest of a line. A value that somebody has chosen (a path, a zone) begins no line of its own.
     fn field(&mut self, value: impl fmt::Display) {
-        let from = self.text.len();
-        // Writing into a string cannot fail.
-        let _ = write!(self.text, ":{value}");
-        if self.text[from..].contains(['\r', '\n']) {
-            let value = self.text.split_off(from);
-            self.text.push_str(&value.replace(['\r', '\n'], "_"));
-        }
-        self.text.push_str("\r\n");
+        end_line(&mut self.text, value);
     }
 
     fn census(&mut self) -> &Census {

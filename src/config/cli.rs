@@ -11,13 +11,14 @@
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::grammar::split_args;
 use super::sources::{ConfigError, ENV_PREFIX, Sources, load};
 use super::typed::Config;
 
 /// Where and how `--ping` asks.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Ping {
     /// Host to connect to.
     pub host: String,
@@ -27,6 +28,8 @@ pub struct Ping {
     pub unixsocket: Option<PathBuf>,
     /// Password to authenticate with; empty: none.
     pub password: Vec<u8>,
+    /// There is no plain listener, but one for TLS: its port is `port`, and this says how to speak to it.
+    pub tls: Option<Arc<Config>>,
 }
 
 /// What `--check-aof` is to do.
@@ -41,7 +44,7 @@ pub struct CheckAof {
 }
 
 /// What the command line asks for.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Invocation {
     /// Start the server.
     Run(Sources),
@@ -168,7 +171,7 @@ pub fn parse(
         Mode::CheckConfig => Ok(Invocation::CheckConfig(sources)),
         Mode::Ping => {
             let (store, _) = load(&sources)?;
-            Ok(Invocation::Ping(Ping::of(&store.config())))
+            Ok(Invocation::Ping(Ping::of(store.config())))
         }
     }
 }
@@ -278,7 +281,7 @@ fn wrong(arg: &OsStr, reason: &str) -> ConfigError {
 
 impl Ping {
     /// How to reach the server that `config` describes, from the same host.
-    fn of(config: &Config) -> Self {
+    fn of(config: Arc<Config>) -> Self {
         let listens = config
             .bind
             .iter()
@@ -289,11 +292,14 @@ impl Ping {
             Some("::*" | "::") => "::1",
             Some(address) => address,
         };
+        let by_tls = config.port == 0 && config.unixsocket.is_none() && config.tls_port > 0;
+        let port = if by_tls { config.tls_port } else { config.port };
         Ping {
             host: host.to_owned(),
-            port: if listens.is_some() { config.port } else { 0 },
+            port: if listens.is_some() { port } else { 0 },
             unixsocket: config.unixsocket.clone(),
             password: config.requirepass.clone(),
+            tls: by_tls.then_some(config),
         }
     }
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use super::kind::{Context, Value};
 use super::sources::{ConfigError, FileReader, Line, unknown};
 use super::special::os_text;
-use super::store::{default_values, is_met};
+use super::store::default_values;
 use super::table::{Row, Status, find_name};
 
 /// What others call what Kivi does by itself or by other names. (Their directive; what to do.)
@@ -179,7 +179,7 @@ fn read_line(
         Ok(value) => values[row.0] = value,
     }
     let value = &values[row.0];
-    let is_plain = *value == defaults[row.0] || is_met(directive, value);
+    let is_plain = *value == defaults[row.0];
     match directive.status {
         Status::Later if !is_plain => remark(Finding::Later, String::new()),
         Status::Accepted if !is_plain => remark(Finding::NoEffect, directive.doc.to_owned()),

@@ -63,6 +63,8 @@ pub(super) enum Kind {
     Word(&'static [&'static str]),
     /// `log-format`: the words of Valkey, and `plain` for `legacy`.
     LogFormat,
+    /// `oom-score-adj`: `relative` is shown as `yes`.
+    OomScoreAdj,
     /// Free text.
     Text(Check),
     /// An existing directory.
@@ -235,6 +237,8 @@ impl Kind {
             Kind::Word(words) => word(arg, words),
             Kind::LogFormat if arg.eq_ignore_ascii_case(b"plain") => Ok(Value::Word("legacy")),
             Kind::LogFormat => word(arg, &["legacy", "logfmt", "json"]),
+            Kind::OomScoreAdj if arg.eq_ignore_ascii_case(b"relative") => Ok(Value::Word("yes")),
+            Kind::OomScoreAdj => word(arg, &["no", "yes", "relative", "absolute"]),
             Kind::Text(check) => special::text(arg, check, context.name),
             Kind::Dir => special::dir(arg, context.cwd),
             Kind::EventFlags => special::event_flags(arg),

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use super::grammar::{include_paths, join_args, split_args};
 use super::kind::{Context, Value};
 use super::special::os_text;
-use super::store::{ConfigStore, default_values, is_met};
+use super::store::{ConfigStore, default_values};
 use super::table::{Row, Status, directives, find_name, names};
 use super::toml_file;
 
@@ -236,7 +236,7 @@ impl<'a> Loader<'a> {
             let Some((_, place)) = &self.set_by[row] else {
                 continue;
             };
-            let plain = *value == defaults[row] || is_met(directive, value);
+            let plain = *value == defaults[row];
             if directive.status == Status::Later && !plain {
                 warnings.push(Warning(format!(
                     "directive '{}' is not supported by Kivi yet and has no effect ({place})",

@@ -484,6 +484,7 @@ mod tests {
             (Kind::Octal { max: 0o777 }, "", "0"),
             (Kind::Octal { max: 0o777 }, " 7", "7"),
             (Kind::LogFormat, "PLAIN", "legacy"),
+            (Kind::OomScoreAdj, "Relative", "yes"),
             (Kind::Bool, "Yes", "yes"),
             (Kind::Bind, "127.0.0.1 -::1", "127.0.0.1 -::1"),
             (Kind::Bind, "", ""),

@@ -238,7 +238,7 @@ impl ConfigStore {
             .kind
             .parse(&[value.to_vec()], context)
             .map_err(|reason| failed(name.name, &reason))?;
-        if directive.status == Status::Later && new != *old && !is_met(directive, &new) {
+        if directive.status == Status::Later && new != *old {
             return Err(failed(
                 name.name,
                 "this directive is not supported by Kivi yet",
@@ -246,13 +246,6 @@ impl ConfigStore {
         }
         Ok(new)
     }
-}
-
-/// Whether Kivi satisfies this value although the directive's feature is still to come.
-pub(super) fn is_met(directive: &Directive, value: &Value) -> bool {
-    directive
-        .met_by
-        .is_some_and(|met_by| directive.kind.render(value) == met_by.as_bytes())
 }
 
 fn failed(name: &str, reason: &str) -> String {

@@ -53,9 +53,6 @@ pub struct Directive {
     pub(super) reapplied: bool,
     /// CONFIG REWRITE writes it although CONFIG SET does not know it: commands change what it says.
     pub(super) rewritten: bool,
-    /// A value other than the default that Kivi satisfies although the feature is still to come,
-    /// such as `save ""`: neither warned about nor refused.
-    pub(super) met_by: Option<&'static str>,
 }
 
 /// Starts a row; the methods of [`Directive`] add what is special.
@@ -76,7 +73,6 @@ pub(super) const fn row(
         hidden: false,
         rewritten: false,
         reapplied: false,
-        met_by: None,
     }
 }
 
@@ -118,11 +114,6 @@ impl Directive {
 
     pub(super) const fn reapplied(mut self) -> Self {
         self.reapplied = true;
-        self
-    }
-
-    pub(super) const fn met_by(mut self, value: &'static str) -> Self {
-        self.met_by = Some(value);
         self
     }
 

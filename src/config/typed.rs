@@ -486,8 +486,6 @@ choices! {
         No = "no",
         /// Added to what the process had.
         Yes = "yes",
-        /// The same.
-        Relative = "relative",
         /// As they are.
         Absolute = "absolute",
     }

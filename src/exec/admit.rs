@@ -191,7 +191,7 @@ fn permitted(_: &Server, admission: &Admission<'_>, _: u64) -> Verdict {
         ..
     } = *admission;
     let request = denied::request(command, argv, client.db);
-    match client.login.rights().check(&request) {
+    match client.login.check(&request) {
         Ok(()) => Verdict::Run,
         Err(denial) => Verdict::Refuse(admission.exec.deny(command, argv, client, denial)),
     }

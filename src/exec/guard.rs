@@ -62,7 +62,7 @@ impl Exec {
             client, command, ..
         } = ctx;
         let request = denied::request(command, argv, client.db);
-        let Err(denial) = client.login.rights().check(&request) else {
+        let Err(denial) = client.login.check(&request) else {
             return Ok(());
         };
         self.denied(client, exec, Context::Multi)
@@ -78,7 +78,7 @@ impl Exec {
             client, command, ..
         } = ctx;
         let request = denied::request(command, argv, client.db);
-        let denial = client.login.rights().check(&request);
+        let denial = client.login.check(&request);
         denial.map_err(|denial| {
             let error = self.deny(command, argv, client, denial);
             self.audit_refusal(command, argv, client, false, &error);

@@ -507,10 +507,12 @@ impl Exec {
             .shared
             .last_command
             .store(command.id + 1, Ordering::Relaxed);
-        client.login.renew();
-        if client.login.user.is_deleted() {
-            // It is being cut off.
-            return Err(Flow::Abort);
+        if client.login.has_moved() {
+            client.login.renew();
+            if client.login.user.is_deleted() {
+                // It is being cut off.
+                return Err(Flow::Abort);
+            }
         }
         let config = self.config();
         let admission = admit::Admission {

@@ -41,8 +41,8 @@ pub(super) struct Crowd {
 
 impl Figures {
     /// As things are now. Of the keyspace, if somebody has it for himself for long, as they were when
-    /// it was looked at last.
-    pub(super) fn gather(desk: &Desk) -> Figures {
+    /// it was looked at last. Histograms of the executions are there only `with_latency`.
+    pub(super) fn gather(desk: &Desk, with_latency: bool) -> Figures {
         let server = desk.server.clone();
         let now_ms = server.clock.unix_ms();
         let keyspace = &server.keyspace;
@@ -61,7 +61,10 @@ impl Figures {
             table: desk.table.clone(),
             config: server.config(),
             now_ms,
-            sum: server.stats.sum(),
+            sum: match with_latency {
+                true => server.stats.sum(),
+                false => server.stats.sum_counters(),
+            },
             census,
             census_age_ms: now_ms.saturating_sub(census_at_ms),
             memory,

@@ -81,7 +81,7 @@ pub(super) async fn answer<B>(desk: &Desk, peer: SocketAddr, request: &Request<B
     match path {
         "/" => text(StatusCode::OK, INDEX),
         "/metrics" => {
-            let figures = Figures::gather(desk);
+            let figures = Figures::gather(desk, false);
             content(StatusCode::OK, METRICS, metrics::write(&figures))
         }
         "/healthz" => text(StatusCode::OK, "ok\n"),

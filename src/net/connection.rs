@@ -26,11 +26,12 @@ use crate::commands::Chore;
 use crate::db::{Outcome, Waiter};
 use crate::exec::alone::{self, Alone};
 use crate::exec::{Exec, Flow, Moment, Plan, Wait};
-use crate::resp::parse::{Parser, Tail};
+use crate::resp::parse::{Parser, ProtocolError, Tail};
 use crate::resp::write::ReplyWriter;
 use crate::server::Lifecycle;
 use crate::spec::limits::{
-    BATCH_COMMANDS, OUTPUT_SOFT_BYTES, UNAUTHENTICATED_OUTPUT_BYTES_MAX, UNAUTHENTICATED_READ_BYTES,
+    BATCH_COMMANDS, OUTPUT_SOFT_BYTES, UNAUTHENTICATED_OUTPUT_BYTES_MAX,
+    UNAUTHENTICATED_READ_BYTES, UNAUTHENTICATED_REQUEST_BYTES_MAX,
 };
 
 use super::last_words;
@@ -629,9 +630,8 @@ impl Connection {
                 }
             }
         }
-        let held = bytes.len() - used + self.client.transaction_bytes();
-        if turn == Turn::Read && self.over_query_limit(held, worker) {
-            turn = Turn::Drop;
+        if turn == Turn::Read {
+            turn = self.judge_rest(&bytes[used..], worker, desk);
         }
         self.resp3 = desk.out.is_resp3();
         self.has_logged |= moment.logged_seq() > 0;
@@ -815,6 +815,22 @@ impl Connection {
         }
         clients.cut_off(&self.client.shared);
         Err(io::ErrorKind::OutOfMemory.into())
+    }
+
+    /// What follows from how much a client keeps here: the beginning of a request, and what it has queued.
+    fn judge_rest(&self, rest: &[u8], worker: &Worker, desk: &mut Desk) -> Turn {
+        if rest.len() > UNAUTHENTICATED_REQUEST_BYTES_MAX && !self.authenticated(worker) {
+            let error = match rest[0] {
+                b'*' => ProtocolError::UnauthenticatedBulkLength,
+                _ => ProtocolError::TooBigInline,
+            };
+            desk.out.error(&error.error_text());
+            return Turn::Close;
+        }
+        match self.over_query_limit(rest.len() + self.client.transaction_bytes(), worker) {
+            true => Turn::Drop,
+            false => Turn::Read,
+        }
     }
 
     fn over_query_limit(&self, held: usize, worker: &Worker) -> bool {

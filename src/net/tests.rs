@@ -8,17 +8,23 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use rustls::pki_types::ServerName;
+use rustls::{ClientConnection, StreamOwned};
+
 use super::listener::is_of_one_client;
 use super::parcel::Parcel;
 use super::stream::Socket;
+use super::tls::Session;
 use super::worker::{self, Crew};
 use crate::client::{Client, Endpoint, Shared, Signal};
 use crate::commands::CommandTable;
 use crate::config;
 use crate::server::{Lifecycle, Server};
+use crate::tls;
 use crate::util::clock::Clock;
 
 mod durable;
+mod records;
 
 /// Far above what anything here takes.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -50,6 +56,25 @@ impl House {
 
     /// Both ends of a new connection that starts on the first worker.
     fn connect(&self) -> (TcpStream, Arc<Shared>) {
+        self.connect_by(Socket::Tcp)
+    }
+
+    /// The same with TLS, which begins with the first byte that is sent.
+    fn connect_tls(&self) -> (StreamOwned<ClientConnection, TcpStream>, Arc<Shared>) {
+        if self.server.tls.context().is_none() {
+            self.server.tls.configure(&tls_config()).unwrap();
+        }
+        let context = self.server.tls.context().unwrap();
+        let (peer, shared) = self.connect_by(|accepted| {
+            let session = Session::new(context.handshakes.clone()).unwrap();
+            Socket::Tls(accepted, Box::new(session))
+        });
+        let name = ServerName::try_from("localhost").unwrap();
+        let client = ClientConnection::new(tls::probe(&tls_config()).unwrap(), name).unwrap();
+        (StreamOwned::new(client, peer), shared)
+    }
+
+    fn connect_by(&self, socket: impl FnOnce(TcpStream) -> Socket) -> (TcpStream, Arc<Shared>) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         peer.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -62,7 +87,7 @@ impl House {
             local: true,
             unix: false,
         };
-        let socket = Socket::Tcp(accepted);
+        let socket = socket(accepted);
         let now_ms = self.server.clock.unix_ms();
         let shared = self.server.clients.connect(endpoint, socket.fd(), now_ms);
         let client = Client::new(shared.clone(), &self.server.acl);
@@ -83,6 +108,25 @@ impl House {
         }
         assert!(self.server.clients.is_empty(), "somebody is still listed");
     }
+}
+
+/// Directives of a server that shows the certificate of `tls`'s tests.
+fn tls_config() -> Arc<config::Config> {
+    let file = |name: &str| format!("{}/src/tls/testdata/{name}", env!("CARGO_MANIFEST_DIR"));
+    let args = [
+        "--tls-port",
+        "1",
+        "--tls-cert-file",
+        &file("server.crt"),
+        "--tls-key-file",
+        &file("server.key"),
+        "--tls-auth-clients",
+        "no",
+    ];
+    let Ok(config::Invocation::Run(sources)) = config::parse(args.map(Into::into), []) else {
+        panic!("no run")
+    };
+    config::load(&sources).unwrap().0.config()
 }
 
 fn wait_for(what: &str, condition: impl Fn() -> bool) {
@@ -115,13 +159,32 @@ fn batch(name: usize, round: usize, count: &mut usize) -> (Vec<u8>, Vec<u8>) {
 
 #[test]
 fn connections_lose_nothing_on_their_way_between_workers() {
+    lose_nothing(|house| {
+        let (peer, shared) = house.connect();
+        (Box::new(peer), shared)
+    });
+}
+
+#[test]
+fn nor_do_those_with_tls() {
+    lose_nothing(|house| {
+        let (peer, shared) = house.connect_tls();
+        (Box::new(peer), shared)
+    });
+}
+
+/// The client's end of a connection.
+trait Peer: Read + Write + Send {}
+impl<T: Read + Write + Send> Peer for T {}
+
+fn lose_nothing(connect: impl Fn(&House) -> (Box<dyn Peer>, Arc<Shared>)) {
     const WORKERS: usize = 4;
     const CLIENTS: usize = 8;
     const ROUNDS: usize = 64;
     const MOVES: usize = 100;
     let house = House::new(WORKERS);
     let moves: Vec<AtomicUsize> = (0..CLIENTS).map(|_| AtomicUsize::new(0)).collect();
-    let pairs: Vec<_> = (0..CLIENTS).map(|_| house.connect()).collect();
+    let pairs: Vec<_> = (0..CLIENTS).map(|_| connect(&house)).collect();
     let shared: Vec<_> = pairs.iter().map(|(_, shared)| shared.clone()).collect();
     let running = AtomicUsize::new(CLIENTS);
     thread::scope(|scope| {
@@ -170,6 +233,29 @@ fn connections_lose_nothing_on_their_way_between_workers() {
     wait_for("the crew's count of connections to agree", || {
         (0..WORKERS).all(|worker| house.crew.connections(worker) == 0)
     });
+    house.stop();
+}
+
+#[test]
+fn who_does_not_shake_hands_is_given_up() {
+    let house = House::new(1);
+    let (mut silent, _) = house.connect_tls();
+    let (mut slow, _) = house.connect_tls();
+    // The beginning of a record, and no more.
+    slow.sock.write_all(&[22, 3, 1, 2]).unwrap();
+    let (mut fine, _) = house.connect_tls();
+    fine.write_all(b"PING\r\n").unwrap();
+    let mut answer = [0; 7];
+    fine.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer, b"+PONG\r\n");
+    wait_for("the others to be given up", || {
+        house.server.clients.len() == 1
+    });
+    for lost in [&mut silent, &mut slow] {
+        assert_eq!(lost.sock.read(&mut answer).unwrap(), 0);
+    }
+    fine.write_all(b"PING\r\n").unwrap();
+    fine.read_exact(&mut answer).unwrap();
     house.stop();
 }
 

@@ -20,8 +20,8 @@ use std::task::{Context, Poll, ready};
 
 use rustls::ServerConfig;
 use rustls::pki_types::CertificateDer;
-use rustls::server::UnbufferedServerConnection;
-use rustls::unbuffered::{ConnectionState, EncodeError, InsufficientSizeError, UnbufferedStatus};
+use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
+use rustls::unbuffered::{ConnectionState, EncodeError, EncodeTlsData, UnbufferedStatus};
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::TcpStream;
 
@@ -126,23 +126,7 @@ impl Session {
                         }
                     }
                 }
-                Ok(ConnectionState::EncodeTlsData(mut data)) => {
-                    let start = self.unsent.len();
-                    let mut room = 0;
-                    loop {
-                        self.unsent.resize(start + room, 0);
-                        match data.encode(&mut self.unsent[start..]) {
-                            Ok(written) => {
-                                self.unsent.truncate(start + written);
-                                break;
-                            }
-                            Err(EncodeError::InsufficientSize(InsufficientSizeError {
-                                required_size,
-                            })) => room = required_size,
-                            Err(EncodeError::AlreadyEncoded) => break,
-                        }
-                    }
-                }
+                Ok(ConnectionState::EncodeTlsData(data)) => encode(data, &mut self.unsent),
                 Ok(ConnectionState::TransmitTlsData(data)) => data.done(),
                 Ok(ConnectionState::PeerClosed) => self.is_over = true,
                 Ok(ConnectionState::WriteTraffic(_)) => {
@@ -151,10 +135,10 @@ impl Session {
                 }
                 // Blocked, closed, or what this server does not offer.
                 Ok(_) => is_done = true,
-                // The alert for it comes with the next rounds.
                 Err(error) => {
-                    is_done = failed.is_some();
+                    self.take_alert(&mut records[used..]);
                     failed = failed.or(Some(error));
+                    is_done = true;
                 }
             }
             used += discard;
@@ -167,12 +151,23 @@ impl Session {
         }
     }
 
-    /// Encrypts into `output`; the bytes of the records.
+    /// Takes what the peer is to be told of an error. The records that have led to it must not be worked on again.
+    fn take_alert(&mut self, records: &mut [u8]) {
+        while self.records.wants_write() {
+            match self.records.process_tls_records(records).state {
+                Ok(ConnectionState::EncodeTlsData(data)) => encode(data, &mut self.unsent),
+                _ => break,
+            }
+        }
+    }
+
+    /// Encrypts into `output`; the bytes of the records. rustls has to see what is unfinished: it may remember a part
+    /// of a message in it.
     fn encrypt(&mut self, plain: &[u8], output: &mut [u8]) -> io::Result<usize> {
         let failed = |what: String| io::Error::other(what);
         let mut written = 0;
         loop {
-            match self.records.process_tls_records(&mut []).state {
+            match self.records.process_tls_records(&mut self.unfinished).state {
                 Ok(ConnectionState::WriteTraffic(mut traffic)) => {
                     let encrypted = traffic.encrypt(plain, &mut output[written..]);
                     return match encrypted {
@@ -196,17 +191,26 @@ impl Session {
 
     /// Encrypts the last word.
     fn say_goodbye(&mut self, output: &mut [u8]) -> Option<usize> {
-        match self.records.process_tls_records(&mut []).state {
+        match self.records.process_tls_records(&mut self.unfinished).state {
             Ok(ConnectionState::WriteTraffic(mut traffic)) => {
                 traffic.queue_close_notify(output).ok()
             }
             _ => None,
         }
     }
+}
 
-    /// Memory of its own, bytes.
-    pub fn memory_bytes(&self) -> usize {
-        self.unfinished.capacity() + self.early.capacity() + self.unsent.capacity()
+/// Appends a record that TLS itself has to say.
+fn encode(mut data: EncodeTlsData<'_, ServerConnectionData>, into: &mut Vec<u8>) {
+    let start = into.len();
+    let mut room = 0;
+    loop {
+        into.resize(start + room, 0);
+        match data.encode(&mut into[start..]) {
+            Ok(written) => return into.truncate(start + written),
+            Err(EncodeError::InsufficientSize(error)) => room = error.required_size,
+            Err(EncodeError::AlreadyEncoded) => return into.truncate(start),
+        }
     }
 }
 

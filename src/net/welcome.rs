@@ -8,16 +8,22 @@ use std::io;
 use std::task::Poll;
 use std::time::Duration;
 
+use crate::acl::Context;
 use crate::client::{Client, Signal};
+use crate::commands::denied::Denied;
 use crate::config::TlsAuthClientsUser;
-use crate::tls::{self, NoIdentity};
+use crate::resp::parse::Argv;
+use crate::tls;
+use crate::util::seldom::Seldom;
 
 use super::tls::TlsStream;
 use super::worker::Worker;
 use super::{last_words, listener};
 
-/// How long a handshake may take.
-const HANDSHAKE_MAX: Duration = Duration::from_secs(30);
+/// Lines of the log that anybody can cause: one in a tenth of a second.
+static FAILURE_LOG: Seldom = Seldom::new(100);
+/// How long a handshake may take; nobody wants to wait for it in tests.
+const HANDSHAKE_MAX: Duration = Duration::from_secs(if cfg!(test) { 5 } else { 30 });
 
 /// Shakes hands; false if the connection is not to be served. A connection that comes from another worker has done so
 /// long since, and is welcome.
@@ -33,7 +39,8 @@ pub async fn welcome(stream: &mut TlsStream, client: &mut Client, worker: &Worke
     let shaken = tokio::time::timeout(HANDSHAKE_MAX, shaken).await;
     let shaken = shaken.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
     if let Err(error) = shaken {
-        if !shared.has(Signal::Kill) {
+        let now_ms = worker.exec.server.clock.unix_ms();
+        if !shared.has(Signal::Kill) && FAILURE_LOG.passes(now_ms) {
             let endpoint = &shared.endpoint;
             tracing::warn!(
                 "Error accepting a client connection: {error} (addr={} laddr={})",
@@ -64,20 +71,27 @@ fn log_in(stream: &TlsStream, client: &mut Client, worker: &Worker) {
     if field == TlsAuthClientsUser::Off {
         return;
     }
-    let names = match tls::identity(certificate, field) {
-        Ok(names) => names,
-        Err(NoIdentity::Missing) => return,
-        Err(NoIdentity::Malformed) => {
-            return tracing::warn!("TLS: Invalid or malformed name in certificate");
-        }
-    };
+    let names = tls::identities(certificate, field);
     let user = |name: &Vec<u8>| {
-        let user = server.acl.user(name)?;
+        let user = server.acl.user(name).filter(|_| tls::may_be_user(name))?;
         user.rights().is_enabled.then_some(user)
     };
     if let Some(user) = names.iter().find_map(user) {
-        let name = String::from_utf8_lossy(&user.name).into_owned();
-        tracing::debug!("TLS: Auto-authenticated client as {name}");
-        client.log_in(user, true);
+        if !server.config().hide_user_data_from_log {
+            let name = String::from_utf8_lossy(&user.name);
+            tracing::debug!("TLS: Auto-authenticated client as {name}");
+        }
+        return client.log_in(user, true);
+    }
+    // Valkey speaks of the last one that it has tried.
+    if let Some(name) = names.last() {
+        let denied = Denied {
+            server,
+            table: &worker.exec.table,
+            client: &client.shared,
+            sent: Argv::new(&[], &[]),
+            context: Context::TopLevel,
+        };
+        denied.record_certificate(name);
     }
 }

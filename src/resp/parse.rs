@@ -32,6 +32,8 @@ const UNAUTHENTICATED_BULK_BYTES_MAX: u64 = 16 << 10;
 const REMEMBER_ARGS_MIN: usize = 16;
 /// From this many bytes on an unfinished line is remembered instead of searched again.
 const REMEMBER_LINE_BYTES_MIN: usize = 64;
+/// How a client that tries TLS begins: a record of a handshake, version 3.x.
+const TLS_HANDSHAKE: &[u8] = &[22, 3];
 /// What a cleared batch may keep: arguments, commands, bytes of inline commands.
 const KEEP_ARGS_MAX: usize = 8 << 10;
 const KEEP_CMDS_MAX: usize = 2 << 10;
@@ -320,6 +322,8 @@ pub enum ProtocolError {
     UnauthenticatedBulkLength,
     /// More than `u32::MAX` bytes in one command (Kivi's own limit).
     TooBigRequest,
+    /// A TLS handshake: it would look like the beginning of a long inline command.
+    Tls,
 }
 
 impl ProtocolError {
@@ -353,6 +357,7 @@ impl fmt::Display for ProtocolError {
             Self::UnauthenticatedMultibulkLength => "unauthenticated multibulk length",
             Self::UnauthenticatedBulkLength => "unauthenticated bulk length",
             Self::TooBigRequest => "too big request",
+            Self::Tls => "this port does not speak TLS",
         })
     }
 }
@@ -499,6 +504,9 @@ impl Parser {
             );
         }
         if buf[start] != b'*' {
+            if buf[start..].starts_with(TLS_HANDSHAKE) {
+                return Err(ProtocolError::Tls);
+            }
             return inline(buf, start, searched, limits, batch);
         }
         let (argc, at) = match short_length(buf, start + 1) {

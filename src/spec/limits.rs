@@ -6,6 +6,8 @@ pub const ARGS_MAX: u32 = 1024 * 1024;
 pub const UNAUTHENTICATED_ARGS_MAX: u32 = 10;
 /// Largest argument before authentication, bytes.
 pub const UNAUTHENTICATED_BULK_BYTES_MAX: u64 = 16 * 1024;
+/// Most bytes of a request before authentication: two of the largest arguments, for AUTH with a name, and some to spare.
+pub const UNAUTHENTICATED_REQUEST_BYTES_MAX: usize = 33 * 1024;
 /// Bytes that are read at a time of a client that has not authenticated: it works on so many, and then others come first.
 pub const UNAUTHENTICATED_READ_BYTES: usize = 4096;
 /// Most bytes of replies that may wait for a client that has not authenticated; past it, it is cut off.

@@ -193,7 +193,7 @@ fn evaluate(list: &str) -> Option<Vec<Cipher>> {
             is_name || ciphers[0].is(word).is_some()
         };
         // An element that OpenSSL does not understand is passed over.
-        if words.iter().all(|word| is_known(&word)) {
+        if words.iter().all(is_known) {
             let means_all = |cipher: &Cipher| {
                 let means = |word: &&str| cipher.name == *word || cipher.is(word) == Some(true);
                 words.iter().all(means)

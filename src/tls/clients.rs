@@ -125,26 +125,7 @@ impl ClientCertVerifier for TrustedClients {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        let Some(old) = version_1(cert) else {
-            return verify_tls12_signature(message, cert, dss, &self.algorithms);
-        };
-        let mapping = self.algorithms.mapping.iter();
-        let mut of_scheme = mapping.filter(|(scheme, _)| *scheme == dss.scheme);
-        let algorithms = of_scheme
-            .next()
-            .map_or(&[][..], |(_, algorithms)| algorithms);
-        let is_valid = key_of(&old).is_some_and(|(key_algorithm, key)| {
-            algorithms.iter().any(|algorithm| {
-                *algorithm.public_key_alg_id() == *key_algorithm
-                    && algorithm
-                        .verify_signature(key, message, dss.signature())
-                        .is_ok()
-            })
-        });
-        match is_valid {
-            true => Ok(HandshakeSignatureValid::assertion()),
-            false => Err(CertificateError::BadSignature.into()),
-        }
+        verify_tls12(message, cert, dss, &self.algorithms)
     }
 
     fn verify_tls13_signature(
@@ -153,17 +134,54 @@ impl ClientCertVerifier for TrustedClients {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        match version_1(cert) {
-            None => verify_tls13_signature(message, cert, dss, &self.algorithms),
-            Some(old) => {
-                let key = SubjectPublicKeyInfoDer::from(old.public_key().raw);
-                verify_tls13_signature_with_raw_key(message, &key, dss, &self.algorithms)
-            }
-        }
+        verify_tls13(message, cert, dss, &self.algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.algorithms.supported_schemes()
+    }
+}
+
+/// Whether who shows a certificate has its key, in TLS 1.2; also one of version 1.
+pub(super) fn verify_tls12(
+    message: &[u8],
+    cert: &CertificateDer<'_>,
+    dss: &DigitallySignedStruct,
+    algorithms: &WebPkiSupportedAlgorithms,
+) -> Result<HandshakeSignatureValid, Error> {
+    let Some(old) = version_1(cert) else {
+        return verify_tls12_signature(message, cert, dss, algorithms);
+    };
+    let mut mapping = algorithms.mapping.iter();
+    let of_scheme = mapping.find(|(scheme, _)| *scheme == dss.scheme);
+    let of_scheme = of_scheme.map_or(&[][..], |(_, algorithms)| algorithms);
+    let is_valid = key_of(&old).is_some_and(|(key_algorithm, key)| {
+        of_scheme.iter().any(|algorithm| {
+            *algorithm.public_key_alg_id() == *key_algorithm
+                && algorithm
+                    .verify_signature(key, message, dss.signature())
+                    .is_ok()
+        })
+    });
+    match is_valid {
+        true => Ok(HandshakeSignatureValid::assertion()),
+        false => Err(CertificateError::BadSignature.into()),
+    }
+}
+
+/// The same in TLS 1.3.
+pub(super) fn verify_tls13(
+    message: &[u8],
+    cert: &CertificateDer<'_>,
+    dss: &DigitallySignedStruct,
+    algorithms: &WebPkiSupportedAlgorithms,
+) -> Result<HandshakeSignatureValid, Error> {
+    match version_1(cert) {
+        None => verify_tls13_signature(message, cert, dss, algorithms),
+        Some(old) => {
+            let key = SubjectPublicKeyInfoDer::from(old.public_key().raw);
+            verify_tls13_signature_with_raw_key(message, &key, dss, algorithms)
+        }
     }
 }
 

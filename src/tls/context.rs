@@ -304,7 +304,7 @@ fn provider(
 }
 
 /// Certificate and key, which must belong together.
-fn certified_key(
+pub(super) fn certified_key(
     config: &Config,
     materials: &Materials,
     provider: &CryptoProvider,

@@ -9,7 +9,8 @@
 //! - `ciphers`: OpenSSL's names and lists of ciphers;
 //! - `clients`: which certificates of clients are accepted;
 //! - `identity`: which user a client's certificate names;
-//! - `sessions`: sessions kept for resumption.
+//! - `sessions`: sessions kept for resumption;
+//! - `probe`: the other side, for `--ping`.
 //!
 //! Invariants: what cannot be honoured is an error with a reason that names file and directive, and leaves the context
 //! as it was; secrets are in no error.
@@ -25,10 +26,12 @@ mod clients;
 mod context;
 mod identity;
 mod pem;
+mod probe;
 mod sessions;
 
 pub use context::{CertificateFacts, Context, NotConfigured};
-pub use identity::{NoIdentity, identity};
+pub use identity::{identities, may_be_user};
+pub use probe::probe;
 
 use context::Materials;
 

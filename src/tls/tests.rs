@@ -346,47 +346,53 @@ fn a_folder_of_authorities_holds_those_with_names_of_hashes() {
 }
 
 #[test]
-fn identities() {
+fn names_of_users() {
     use TlsAuthClientsUser::{CommonName, Off, Uri};
     let of = |name: &str, field| {
         let der = CertificateDer::from_pem_file(testdata(name)).unwrap();
-        let names = identity(&der, field)?;
-        let text = |name: Vec<u8>| String::from_utf8(name).unwrap();
-        Ok(names.into_iter().map(text).collect::<Vec<_>>())
+        let names = identities(&der, field).into_iter();
+        names
+            .map(|name| String::from_utf8(name).unwrap())
+            .collect::<Vec<_>>()
     };
-    assert_eq!(of("client.crt", CommonName), Ok(vec!["bob".into()]));
-    assert_eq!(
-        of("client.crt", Uri),
-        Ok(vec!["urn:kivi:nobody".into(), "urn:kivi:bob".into()])
-    );
-    assert_eq!(of("client.crt", Off), Err(NoIdentity::Missing));
-    assert_eq!(of("client-v1.crt", CommonName), Ok(vec!["bob".into()]));
-    assert_eq!(of("client-v1.crt", Uri), Err(NoIdentity::Missing));
-    assert_eq!(
-        of("client-no-name.crt", CommonName),
-        Err(NoIdentity::Missing)
-    );
-    // The name would be bob's for whoever stops at the NUL.
-    assert_eq!(of("client-nul.crt", CommonName), Err(NoIdentity::Malformed));
-    assert_eq!(of("client-nul-uri.crt", Uri), Err(NoIdentity::Malformed));
-    assert_eq!(
-        identity(b"\x30\x80", CommonName),
-        Err(NoIdentity::Malformed)
-    );
+    assert_eq!(of("client.crt", CommonName), ["bob"]);
+    assert_eq!(of("client.crt", Uri), ["urn:kivi:nobody", "urn:kivi:bob"]);
+    assert!(of("client.crt", Off).is_empty());
+    assert_eq!(of("client-v1.crt", CommonName), ["bob"]);
+    assert!(of("client-v1.crt", Uri).is_empty());
+    assert!(of("client-no-name.crt", CommonName).is_empty());
+    // It would be bob's for whoever stops at the NUL.
+    assert_eq!(of("client-nul.crt", CommonName), ["bob\0evil"]);
+    assert_eq!(of("client-nul-uri.crt", Uri), ["urn:kivi:bob\0.evil"]);
+    assert!(!may_be_user(b"bob\0evil") && !may_be_user(b"\0") && !may_be_user(b""));
+    assert!(may_be_user(b"bob"));
 }
 
 #[test]
-fn damaged_certificates_name_nobody_and_break_nothing() {
+fn damaged_certificates_break_nothing() {
     let der = CertificateDer::from_pem_file(testdata("client.crt")).unwrap();
     for at in 0..der.len() {
         for bit in [1, 0x80] {
             let mut damaged = der.to_vec();
             damaged[at] ^= bit;
-            let _ = identity(&damaged, TlsAuthClientsUser::CommonName);
-            let _ = identity(&damaged, TlsAuthClientsUser::Uri);
+            let _ = identities(&damaged, TlsAuthClientsUser::CommonName);
+            let _ = identities(&damaged, TlsAuthClientsUser::Uri);
         }
-        let _ = identity(&der[..at], TlsAuthClientsUser::Uri);
+        assert!(identities(&der[..at], TlsAuthClientsUser::Uri).is_empty());
     }
+}
+
+#[test]
+fn a_probe_accepts_its_own_server_and_no_other() {
+    let config = config_of("server.crt", "server.key", &[]);
+    let tls = tls_of(&config);
+    shake_hands(&tls, &probe(&config).unwrap()).unwrap();
+    let other = config_of("server2.crt", "server2.key", &[]);
+    assert!(shake_hands(&tls, &probe(&other).unwrap()).is_err());
+    // Also where clients have to show a certificate.
+    let more = [("tls-auth-clients", "yes"), ("tls-ca-cert-file", "ca.crt")];
+    let config = config_of("elsewhere.crt", "server.key", &more);
+    shake_hands(&tls_of(&config), &probe(&config).unwrap()).unwrap();
 }
 
 /// How a second handshake of the same client with the server went.

@@ -135,7 +135,7 @@ impl Reply {
     }
 }
 
-trait Stream: Read + Write + Send {
+pub(crate) trait Stream: Read + Write + Send {
     fn set_read_timeout(&self, wait: Duration) -> io::Result<()>;
 }
 
@@ -182,6 +182,15 @@ impl Client {
             buffer: Vec::new(),
             start: 0,
         })
+    }
+
+    /// Over a connection that somebody else has opened.
+    pub(crate) fn over(stream: Box<dyn Stream>) -> Client {
+        Client {
+            stream,
+            buffer: Vec::new(),
+            start: 0,
+        }
     }
 
     /// Connects by Unix socket.

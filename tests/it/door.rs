@@ -13,7 +13,8 @@ use socket2::SockRef;
 
 use crate::client::{Client, Reply, is_close, show};
 use crate::harness::{
-    Launch, PATIENCE, Server, eventually, is_stand_in, kivi_binary, kivi_to_end, needs, run_tool,
+    Launch, PATIENCE, Server, eventually, free_port, is_stand_in, kivi_binary, kivi_to_end, needs,
+    python, run_tool,
 };
 
 const PONG: &[u8] = b"+PONG\r\n";
@@ -165,6 +166,96 @@ fn who_is_local_is_judged_by_what_the_proxy_says() {
     );
 }
 
+/// On a port with TLS the header comes before the handshake, in the clear.
+#[test]
+fn a_proxy_speaks_before_the_handshake() {
+    let Some(python) = python() else {
+        return;
+    };
+    let data = concat!(env!("CARGO_MANIFEST_DIR"), "/src/tls/testdata");
+    let (cert, key) = (format!("{data}/server.crt"), format!("{data}/server.key"));
+    let server = Server::kivi(&[
+        "--tls-cert-file",
+        &cert,
+        "--tls-key-file",
+        &key,
+        "--tls-auth-clients",
+        "no",
+    ]);
+    let mut control = server.connect();
+    let tls_port = free_port().to_string();
+    set(&mut control, "tls-port", &tls_port);
+    set(&mut control, "protected-mode", "no");
+    set(&mut control, "proxy-protocol-trusted", "127.0.0.1");
+    let script = "import socket, ssl, sys\n\
+        context = ssl.create_default_context()\n\
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE\n\
+        raw = socket.create_connection(('127.0.0.1', int(sys.argv[1])), timeout=30)\n\
+        raw.sendall(sys.stdin.buffer.read())\n\
+        secured = context.wrap_socket(raw)\n\
+        secured.sendall(b'CLIENT INFO\\r\\n')\n\
+        print(secured.recv(4096).decode())\n";
+    for header in [LINE.to_vec(), binary_header([203, 0, 113, 7], 4000)] {
+        let output = run_tool(&python, &["-c", script, &tls_port], &[], &header);
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        let is_right = said.contains(" addr=203.0.113.7:4000 laddr=198.51.100.1:6379 ");
+        assert!(is_right, "{said} {output:?}");
+    }
+    // Without one there is no handshake either.
+    let output = run_tool(&python, &["-c", script, &tls_port], &[], b"");
+    assert!(!output.status.success(), "{output:?}");
+}
+
+/// As Valkey sees it: that the user `default` is off is no protection while it needs no password.
+#[test]
+fn protected_mode_asks_whether_the_default_user_has_a_password() {
+    protected(&Server::kivi(&["--bind", "*"]));
+    if let Some(valkey) = Server::valkey(&["--bind", "*"]) {
+        protected(&valkey);
+    }
+}
+
+fn protected(server: &Server) {
+    let Some(address) = address_of_this_machine() else {
+        return eprintln!("skipped: this machine has no address but loopback");
+    };
+    let mut control = server.connect();
+    let rules: &[(&[&str], bool)] = &[
+        (&[], false),
+        (&["off"], false),
+        (&["on", "resetpass"], true),
+        (&["nopass"], false),
+        (&[">secret"], true),
+        (&["off"], true),
+        (&["on", "nopass", "-@all", "resetkeys"], false),
+    ];
+    assert_eq!(
+        control.raw(&[
+            "ACL", "SETUSER", "root", "on", "nopass", "~*", "&*", "+@all"
+        ]),
+        b"+OK\r\n"
+    );
+    assert_eq!(control.raw(&["AUTH", "root", ""]), b"+OK\r\n");
+    for (rule, admitted) in rules {
+        let argv = [&["ACL", "SETUSER", "default"], *rule].concat();
+        assert_eq!(control.raw(&argv), b"+OK\r\n");
+        let mut stranger = Client::tcp((address, server.port)).expect("connecting");
+        stranger.set_read_timeout(PATIENCE);
+        let said = match stranger.try_raw(&["AUTH", "root", ""]) {
+            Ok(reply) => reply.0,
+            Err(error) => error.to_string().into_bytes(),
+        };
+        let is_admitted = said == b"+OK\r\n";
+        assert_eq!(
+            is_admitted,
+            *admitted,
+            "{} {rule:?}: {}",
+            server.name,
+            show(&said)
+        );
+    }
+}
+
 /// An address of this machine that is not loopback. Connecting a UDP socket sends nothing.
 fn address_of_this_machine() -> Option<IpAddr> {
     let socket = UdpSocket::bind("0.0.0.0:0").ok()?;
@@ -264,6 +355,38 @@ fn a_request_that_does_not_go_on_ends_its_client() {
     assert_eq!(blocked.read().0, PONG);
 }
 
+#[test]
+fn before_the_password_a_request_as_a_whole_is_small() {
+    if is_stand_in() {
+        return;
+    }
+    let server = Server::kivi(&["--requirepass", "secret"]);
+    let argument = [&b"$16384\r\n"[..], &[b'x'; 16_384], b"\r\n"].concat();
+    let auth = [&b"*3\r\n$4\r\nAUTH\r\n"[..], &argument, &argument].concat();
+    let mut client = greeted(&server, &auth);
+    let wrong = b"-WRONGPASS invalid username-password pair or user is disabled.\r\n";
+    assert_eq!(client.read().0, wrong);
+    client.send(&[&b"*10\r\n"[..], &argument.repeat(3)].concat());
+    let said = client.read_to_close().expect("closed");
+    assert_eq!(
+        show(&said),
+        show(b"-ERR Protocol error: unauthenticated bulk length\r\n")
+    );
+    let mut client = greeted(&server, &[b'x'; 40_000]);
+    let said = client.read_to_close().expect("closed");
+    assert_eq!(
+        show(&said),
+        show(b"-ERR Protocol error: too big inline request\r\n")
+    );
+    // With it, it may be large.
+    let mut client = greeted(&server, b"AUTH secret\r\n");
+    client.send(&[&b"*10\r\n$3\r\nDEL\r\n"[..], &argument.repeat(9)].concat());
+    assert_eq!(
+        [client.read().0.0, client.read().0.0],
+        [&b"+OK\r\n"[..], b":0\r\n"]
+    );
+}
+
 /// The target of issue 9: 200 connections that send without reading, before they log in.
 #[test]
 fn strangers_that_never_read_cost_little() {
@@ -272,16 +395,13 @@ fn strangers_that_never_read_cost_little() {
     let mut server = Server::kivi(&["--requirepass", "secret"]);
     server.assert_alive();
     let before = server.rss_bytes();
+    // Replies that nobody takes, and requests that do not end: as large as they may be.
+    let argument = [&b"$16384\r\n"[..], &[b'x'; 16_384], b"\r\n"].concat();
     let requests = [
         b"*1\r\n$4\r\nPING\r\n".repeat(20_000),
         b"PING\r\n".repeat(40_000),
-        [
-            &b"*2\r\n$4\r\nAUTH\r\n$16000\r\n"[..],
-            &[b'x'; 16_000],
-            b"\r\n",
-        ]
-        .concat()
-        .repeat(20),
+        [&b"*10\r\n"[..], &argument, &argument].concat(),
+        vec![b'x'; 33 * 1024],
     ];
     let mut strangers = Vec::new();
     for number in 0..STRANGERS {
@@ -289,11 +409,16 @@ fn strangers_that_never_read_cost_little() {
         let mut stream = TcpStream::connect(address).expect("connecting");
         stream.set_nonblocking(true).expect("nonblocking");
         let bytes = &requests[number % requests.len()];
-        // As much as the server and the system take.
+        // Requests that have an end are repeated as long as somebody takes them.
+        let repeats = number % requests.len() < 2;
         let mut sent = 0;
-        while let Ok(count @ 1..) = stream.write(&bytes[sent % bytes.len()..]) {
-            sent += count;
+        while repeats || sent < bytes.len() {
+            match stream.write(&bytes[sent % bytes.len()..]) {
+                Ok(count @ 1..) => sent += count,
+                _ => break,
+            }
         }
+        assert!(sent >= bytes.len(), "{sent} of {}", bytes.len());
         strangers.push(stream);
     }
     // Until nothing more is taken from anybody.
@@ -301,11 +426,11 @@ fn strangers_that_never_read_cost_little() {
     eventually("the server to stop reading", || {
         let mut is_quiet = true;
         for (number, stream) in strangers.iter_mut().enumerate() {
-            let bytes = &requests[number % requests.len()];
-            is_quiet &= stream.write(bytes).is_err();
+            let which = number % requests.len();
+            is_quiet &= which > 1 || stream.write(&requests[which]).is_err();
         }
         quiet = if is_quiet { quiet + 1 } else { 0 };
-        (quiet > 50).then_some(())
+        (quiet > 20).then_some(())
     });
     let grown = server.rss_bytes().saturating_sub(before);
     eprintln!("{STRANGERS} strangers cost {} KB", grown >> 10);

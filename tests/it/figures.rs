@@ -534,6 +534,10 @@ const NOT_SET: &[(&str, &str)] = &[
     ),
     ("maxclients", "needs what the machine allows"),
     ("dir", "both would write elsewhere"),
+    (
+        "oom-score-adj",
+        "the oracle's root has no /proc, so Valkey cannot set it",
+    ),
     ("requirepass", "the connection would have to log in"),
     ("activedefrag", "Debian's allocator cannot do it"),
     (
@@ -541,11 +545,18 @@ const NOT_SET: &[(&str, &str)] = &[
         "Kivi also names Redis 8.6's policies in the error",
     ),
     ("cluster-blacklist-ttl", "Valkey takes negative times, too"),
+    (
+        "oom-score-adj",
+        "the folder that Valkey runs in has no /proc",
+    ),
     ("rdma-bind", "only a server built with RDMA knows it"),
 ];
 
 /// What Kivi answers to directives whose feature is still to come.
 const NOT_YET: &[u8] = b"this directive is not supported by Kivi yet";
+
+/// What it answers to texts that would forge lines of INFO or of the log; Valkey takes most of them.
+const CONTROL: &[u8] = b"argument must not contain control characters";
 
 #[test]
 fn config_set_takes_and_refuses_what_valkey_does() {
@@ -568,6 +579,10 @@ fn config_set_takes_and_refuses_what_valkey_does() {
             // A default may be a value that cannot be set; then nothing was set.
             let back = ours.cmd(&["CONFIG", "SET", name, &our_defaults[name]]);
             theirs.cmd(&["CONFIG", "SET", name, default]);
+            let is_forgery = value.contains(char::is_control) && is_error(&our, CONTROL);
+            if is_forgery {
+                continue;
+            }
             if is_not_yet(&our) || is_not_yet(&back) {
                 later.insert(name.clone());
             } else if our != their {
@@ -592,7 +607,11 @@ fn config_set_takes_and_refuses_what_valkey_does() {
 }
 
 fn is_not_yet(reply: &Reply) -> bool {
-    matches!(reply, Reply::Error(text) if text.ends_with(NOT_YET))
+    is_error(reply, NOT_YET)
+}
+
+fn is_error(reply: &Reply, end: &[u8]) -> bool {
+    matches!(reply, Reply::Error(text) if text.ends_with(end))
 }
 
 #[test]

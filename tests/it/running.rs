@@ -153,6 +153,27 @@ fn the_log_can_be_moved_away_and_files_are_opened_anew() {
     }
 }
 
+/// The order in which a server with some keys scans them.
+fn order(args: &[&str]) -> Vec<u8> {
+    let server = Server::kivi(args);
+    let mut client = server.connect();
+    for number in 0..100 {
+        client.cmd(&["SET", &format!("key:{number}"), "x"]);
+    }
+    client.raw(&["SCAN", "0", "COUNT", "1000"]).to_vec()
+}
+
+#[test]
+fn servers_with_one_seed_have_one_order() {
+    if is_stand_in() {
+        return;
+    }
+    let one = order(&["--hash-seed", "one"]);
+    assert_eq!(order(&["--hash-seed", "one"]), one);
+    assert_ne!(order(&["--hash-seed", "two"]), one);
+    assert_ne!(order(&[]), one);
+}
+
 fn status_of(path: &Path, name: &str) -> Option<String> {
     let status = std::fs::read_to_string(path.join("status")).ok()?;
     let line = status.lines().find(|line| line.starts_with(name))?;

@@ -861,6 +861,12 @@ const PUBSUB: &[Template] = &[
 
 /// The server, and what is no command at all.
 const SERVER: &[Template] = &[
+    fixed(1, "ACL CAT nonsense", Kind),
+    fixed(1, "ACL DRYRUN default GET key", Exact),
+    fixed(1, "ACL DRYRUN nobody GET key", Exact),
+    fixed(1, "ACL GETUSER nobody", Exact),
+    fixed(1, "ACL USERS", Exact),
+    fixed(1, "ACL WHOAMI", Exact),
     fixed(1, "COMMAND COUNT", Kind),
     t(3, "COMMAND GETKEYS MSET (key val)+", Exact),
     t(2, "COMMAND GETKEYS GET key", Exact),

@@ -255,6 +255,74 @@ fn users_of_the_configuration_are_rewritten() {
 }
 
 #[test]
+fn users_of_a_toml_file_are_rewritten_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("kivi.toml");
+    let text = "# mine\nuser = [[\"anna\", \"on\", \"~x\"]]\nmaxclients = 100\n";
+    fs::write(&file, text).unwrap();
+    let mut test = Test::with(&[file.to_str().unwrap()]);
+    test.run("ACL SETUSER bert on (+get ~y)").is("+OK");
+    test.run("CONFIG REWRITE").is("+OK");
+    let before = users(&mut test);
+    let written = fs::read_to_string(&file).unwrap();
+    assert!(written.starts_with("# mine\nuser = ") && written.ends_with("maxclients = 100\n"));
+    let mut again = Test::with(&[file.to_str().unwrap()]);
+    assert_eq!(users(&mut again), before);
+}
+
+#[test]
+fn users_that_an_included_file_defines_are_not_written_twice() {
+    let folder = tempfile::tempdir().unwrap();
+    let (file, more) = (
+        folder.path().join("kivi.conf"),
+        folder.path().join("more.conf"),
+    );
+    fs::write(&more, "user anna on\n").unwrap();
+    let text = format!("include {}\n", more.display());
+    fs::write(&file, &text).unwrap();
+    let mut test = Test::with(&[file.to_str().unwrap()]);
+    test.run("ACL SETUSER anna off").is("+OK");
+    test.run("CONFIG REWRITE")
+        .is("-ERR Rewriting config file: an included file overrules 'user'");
+    assert_eq!(fs::read_to_string(&file).unwrap(), text);
+}
+
+#[test]
+fn wrong_users_of_the_configuration_end_the_start() {
+    let table = crate::commands::CommandTable::new(&[]).unwrap();
+    let check = |users: &[&str]| {
+        let mut config = crate::config::Config::default();
+        let line = |user: &&str| user.split(' ').map(|word| word.into()).collect();
+        config.users = users.iter().map(line).collect();
+        let world = crate::acl::World {
+            catalog: table.acl_catalog(),
+            databases: 16,
+            all_channels: false,
+        };
+        super::load(&crate::acl::Acl::default(), &config, world)
+    };
+    assert_eq!(check(&["a on +get", "b off"]), Ok(()));
+    for (users, error) in [
+        (
+            &["a on +nosuch"][..],
+            "Error loading ACL rule '+nosuch' for the user named 'a': Unknown command or category \
+             name in ACL",
+        ),
+        (
+            &["a on", "a off"],
+            "Error in user declaration 'a': Duplicate user found. A user can only be defined once \
+             in config files",
+        ),
+        (
+            &["a (+get"],
+            "Unmatched parenthesis in acl selector starting at '(+get'. It is of the user named 'a'.",
+        ),
+    ] {
+        assert_eq!(check(users), Err(error.to_owned()));
+    }
+}
+
+#[test]
 fn users_that_the_configuration_did_not_name_are_appended() {
     let (mut test, folder) = with_config("maxclients 100\nrequirepass a\n");
     let file = folder.path().join("kivi.conf");

@@ -392,17 +392,9 @@ fn cpu_time_has_six_digits() {
 
 #[test]
 fn no_value_begins_a_line() {
-    let mut t = Test::with(&[
-        "--unixsocket",
-        "/tmp/x\r\nrole:slave",
-        "--availability-zone",
-        "a\r\nmaster_replid:0\n",
-    ]);
-    let server = fields(&mut t, "server");
-    assert_eq!(server["availability_zone"], "a__master_replid:0_");
-    let listeners = server.keys().filter(|name| name.starts_with("listener"));
-    assert!(listeners.count() >= 1);
-    assert!(!server.contains_key("role") && !server.contains_key("master_replid"));
+    let mut text = String::from("config_file");
+    end_line(&mut text, "/etc/a\r\nrole:slave\nb");
+    assert_eq!(text, "config_file:/etc/a__role:slave_b\r\n");
 }
 
 /// Loops and threads of a session are nobody's: what workers have counted is shown.

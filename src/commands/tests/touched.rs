@@ -159,8 +159,8 @@ fn check<'t>(command: &'t Registered, rng: &mut Rng, unread: &mut BTreeSet<&'t s
 const RULES: &str = "ACL SETUSER anna on nopass +@all ~k?1 %R~k?2 %W~k?3";
 
 /// Commands that may change a key which their user may only read, as in Valkey: who has read an entry of
-/// a group is noted, and an estimate is kept.
-const CHANGE_WHAT_THEY_READ: &[&str] = &["xreadgroup", "pfcount"];
+/// a group is noted, an estimate is kept, and registers that are shown are unpacked.
+const CHANGE_WHAT_THEY_READ: &[&str] = &["xreadgroup", "pfcount", "pfdebug"];
 
 /// How a request comes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -194,13 +194,3 @@ fn typed_fields_hold_the_defaults() {
         .collect();
     assert_eq!(bind, [("*", false), ("::*", true)]);
 }
-
-#[test]
-fn a_value_that_is_already_met_fits_its_directive() {
-    for directive in directives().iter().filter(|d| d.met_by.is_some()) {
-        assert_eq!(directive.status, Status::Later, "{}", directive.name);
-        let value = directive.met_by.unwrap();
-        let (_, warnings) = load_args(&[&format!("--{}", directive.name), value]).unwrap();
-        assert_eq!(warnings, [], "{}", directive.name);
-    }
-}

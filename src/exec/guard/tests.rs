@@ -1,8 +1,11 @@
 //! What users may not do, wherever it is asked; texts are Valkey 9.1.2's.
 
-use crate::client::Signal;
+use std::time::Duration;
+
+use crate::client::{Endpoint, Signal};
 use crate::commands::tests::Test;
 use crate::exec::Flow;
+use crate::exec::session::Session;
 
 const NO_KEY: &str = "-NOPERM No permissions to access a key";
 const NO_CHANNEL: &str = "-NOPERM No permissions to access a channel";
@@ -52,7 +55,7 @@ fn logged(admin: &mut Test, expected: &[&str]) {
 
 #[test]
 fn what_a_user_may_not_do_is_refused_at_the_door() {
-    let (mut admin, mut anna) = pair("+@all -config|get -flushall ~a* %R~r* %W~w* &ch* db=0");
+    let (mut admin, mut anna) = pair("+@all -config|get -flushdb ~a* %R~r* %W~w* &ch* db=0");
     for (line, reply) in [
         ("GET a", "$-1"),
         ("GET b", NO_KEY),
@@ -62,7 +65,8 @@ fn what_a_user_may_not_do_is_refused_at_the_door() {
         ("SET w x GET", NO_KEY),
         ("MSET a 1 b 2", NO_KEY),
         ("CONFIG GET dir", &no_command("config|get")),
-        ("FLUSHALL", &no_command("flushall")),
+        ("FLUSHALL", NO_DATABASE),
+        ("FLUSHDB", &no_command("flushdb")),
         // Keys that were found before a spec that leads nowhere.
         ("PFMERGE b", NO_KEY),
         ("ZUNIONSTORE b 5 a", NO_KEY),
@@ -90,9 +94,10 @@ fn what_a_user_may_not_do_is_refused_at_the_door() {
         &[
             "1 key toplevel r anna",
             "2 key toplevel w anna",
-            "4 key toplevel b anna",
             "1 command toplevel config|get anna",
-            "1 command toplevel flushall anna",
+            "1 database toplevel FLUSHALL anna",
+            "1 command toplevel flushdb anna",
+            "4 key toplevel b anna",
             "1 channel toplevel x anna",
             "1 channel toplevel c* anna",
             "2 database toplevel 1 anna",
@@ -103,7 +108,7 @@ fn what_a_user_may_not_do_is_refused_at_the_door() {
         "acl_access_denied_cmd:2",
         "acl_access_denied_key:7",
         "acl_access_denied_channel:2",
-        "acl_access_denied_db:2",
+        "acl_access_denied_db:3",
     ] {
         assert!(info.contains(line), "{line} in {info}");
     }
@@ -294,7 +299,7 @@ fn scripts_may_do_what_their_user_may() {
         .has("No permissions to access a key");
     logged(&mut admin, &["1 key lua b anna"]);
     let stats = admin.run("INFO commandstats").text();
-    assert!(stats.contains("cmdstat_get:calls=5,"), "{stats}");
+    assert!(stats.contains("cmdstat_get:calls=3,"), "{stats}");
 }
 
 #[test]
@@ -460,4 +465,42 @@ fn wrong_passwords_are_logged_with_the_name_that_was_tried() {
             "1 auth multi AUTH anna",
         ],
     );
+}
+
+#[test]
+fn who_guesses_from_elsewhere_waits_for_the_answer() {
+    let test = Test::with(&["--requirepass", "secret"]);
+    let endpoint = |local| Endpoint {
+        local,
+        ..Endpoint::local("203.0.113.7:1")
+    };
+    let connect = |local| {
+        let server = test.session.server().clone();
+        Session::at(server, test.table.clone(), endpoint(local))
+    };
+    let (mut guessing, mut near) = (connect(false), connect(true));
+    let wrong: &[&[u8]] = &[b"AUTH", b"wrong"];
+    let mut flows = (0..19).map(|_| guessing.call(wrong).1);
+    assert!(flows.by_ref().take(16).all(|flow| flow == Flow::Done));
+    let delays_ms: Vec<u64> = vec![10, 20, 40];
+    let expected = delays_ms.into_iter().map(Duration::from_millis);
+    assert!(flows.eq(expected.map(Flow::Delay)));
+    // By another connection of the same address, too, and by any other way in.
+    let mut again = connect(false);
+    let hello: &[&[u8]] = &[b"HELLO", b"3", b"AUTH", b"default", b"wrong"];
+    assert_eq!(again.call(hello).1, Flow::Delay(Duration::from_millis(80)));
+    // The right one is answered at once, and so is what comes behind it.
+    assert_eq!(again.call(&[b"AUTH", b"secret"]).1, Flow::Done);
+    for request in [&[b"MULTI".as_slice()][..], wrong, &[b"GET", b"a"]] {
+        assert_eq!(again.call(request).1, Flow::Done);
+    }
+    let (reply, flow) = again.call(&[b"EXEC"]);
+    assert!(
+        reply.starts_with(b"*2\r\n-WRONGPASS"),
+        "{}",
+        reply.escape_ascii()
+    );
+    assert_eq!(flow, Flow::Delay(Duration::from_millis(160)));
+    assert_eq!(again.call(&[b"PING"]).1, Flow::Done);
+    assert!((0..40).all(|_| near.call(wrong).1 == Flow::Done));
 }

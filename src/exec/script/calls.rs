@@ -131,7 +131,7 @@ impl Caller for Calls<'_, '_> {
         match self.exec.table.find(argv) {
             Found::Command(command) if !command.row.flags.has(Flags::HTTP) => {
                 let request = denied::request(command, argv, self.client.db);
-                Ok(self.client.login.rights().check(&request).is_ok())
+                Ok(self.client.login.check(&request).is_ok())
             }
             _ => Err(UNKNOWN_TO_ACL),
         }
@@ -150,7 +150,7 @@ impl Calls<'_, '_> {
             return Err(NOT_FROM_SCRIPTS.into());
         }
         let request = denied::request(command, argv, self.client.db);
-        if let Err(denial) = self.client.login.rights().check(&request) {
+        if let Err(denial) = self.client.login.check(&request) {
             return Err(Refusal::Denied(denial));
         }
         if self.is_out_of_memory && flags.has(Flags::DENYOOM) {

@@ -30,7 +30,7 @@ pub(super) fn overview(desk: &Desk, visitor: Visitor) -> Found {
     let user = visitor.user().to_vec();
     // He is no client any more when these are counted.
     drop(visitor);
-    let figures = Figures::gather(desk);
+    let figures = Figures::gather(desk, true);
     Ok(Json::object(|json| {
         json.string("user", &user);
         server(&figures, json);

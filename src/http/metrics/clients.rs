@@ -32,7 +32,7 @@ pub(super) fn write(figures: &Figures, text: &mut Text) {
         (
             "kivi_pubsub_clients",
             "Clients that have subscribed to something.",
-            server.pubsub.client_count() as u64,
+            server.pubsub.client_count(),
         ),
     ] {
         text.gauge(name, help, value);

@@ -108,7 +108,8 @@ pub(super) fn expiry(figures: &Figures, text: &mut Text) {
     text.gauge(
         "kivi_expired_stale_ratio",
         "Share of the keys with a TTL that have expired and are not deleted yet, estimated.",
-        census.stale_percent() / 100.0,
+        // Of no keys at all it is -0.
+        census.stale_percent() / 100.0 + 0.0,
     );
     text.counter(
         "kivi_expire_cycle_seconds_total",

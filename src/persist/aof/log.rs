@@ -101,6 +101,17 @@ pub(super) struct Figures {
     pub unwritten_bytes: AtomicU64,
 }
 
+impl Figures {
+    /// All that there was is written: an error of before is over.
+    fn written(&self) {
+        self.unwritten_bytes.store(0, Ordering::Relaxed);
+        if self.write_errno.swap(0, Ordering::Relaxed) != 0 {
+            self.errno.store(0, Ordering::Relaxed);
+            tracing::info!("AOF write error looks solved. The server can write again.");
+        }
+    }
+}
+
 /// What the log's thread is told, and what it answers.
 #[derive(Default)]
 pub(super) struct Control {
@@ -409,11 +420,7 @@ impl<'a> Log<'a> {
             file.grow(pen.out.len());
             self.oplog.note_merged(emptied(&mut pen.out));
             self.oplog.publish_written(pen.merge.last_seq());
-            figures.unwritten_bytes.store(0, Ordering::Relaxed);
-            if figures.write_errno.swap(0, Ordering::Relaxed) != 0 {
-                figures.errno.store(0, Ordering::Relaxed);
-                tracing::info!("AOF write error looks solved. The server can write again.");
-            }
+            figures.written();
             return Ok(true);
         };
         let says = now_ms.saturating_sub(pen.last_error_line_ms) > ERROR_LINE_MS;
