@@ -294,9 +294,11 @@ fn may_touch(selector: &Selector, key: &[u8], needed: Access) -> bool {
 }
 
 fn may_use_channel(selector: &Selector, channel: &[u8], is_pattern: bool) -> bool {
-    let matches = |known: &Box<[u8]>| glob_match(known, channel, false);
     match is_pattern {
         true => selector.channels.contains(channel),
-        false => selector.channels.iter().any(matches),
+        false => {
+            let mut known = selector.channels.iter();
+            known.any(|known| glob_match(known, channel, false))
+        }
     }
 }

@@ -39,6 +39,9 @@ pub use overlap::Overlap;
 
 use prefixes::Prefixes;
 
+/// What clients are sent, shared by all of them; `None`: nothing.
+type Message = Option<Arc<Vec<u8>>>;
+
 /// See the module's text.
 pub struct Tracking {
     clients: Arc<Registry>,
@@ -215,7 +218,7 @@ impl Tracking {
     fn tell<'c>(&self, clients: impl Iterator<Item = &'c Arc<Shared>>, keys: &[&Told<'_>]) {
         let mut all = Vec::new();
         // What users are told who may not read every key.
-        let mut by_user: Vec<(Arc<User>, Option<Arc<Vec<u8>>>)> = Vec::new();
+        let mut by_user: Vec<(Arc<User>, Message)> = Vec::new();
         for client in clients {
             let user = client.user();
             let rights = user.as_ref().map(|user| user.rights());
@@ -248,7 +251,7 @@ impl Tracking {
     }
 
     /// Tells clients, or those that they have named.
-    fn send<'c>(&self, clients: impl Iterator<Item = &'c Arc<Shared>>, keys: Option<Arc<Vec<u8>>>) {
+    fn send<'c>(&self, clients: impl Iterator<Item = &'c Arc<Shared>>, keys: Message) {
         let mut direct: SmallVec<[Arc<Shared>; 4]> = SmallVec::new();
         for client in clients {
             match client.tracking.redirect() {
@@ -266,7 +269,7 @@ impl Tracking {
     }
 
     /// Tells the client that another one has named, or that one that it has gone.
-    fn send_to(&self, redirect: ClientId, by: &Arc<Shared>, keys: Option<Arc<Vec<u8>>>) {
+    fn send_to(&self, redirect: ClientId, by: &Arc<Shared>, keys: Message) {
         match self.clients.get(redirect) {
             Some(target) => {
                 if knows_pushes(&target) || target.is_subscriber() {
@@ -296,10 +299,7 @@ struct Told<'c> {
 }
 
 /// The message of those keys that may be read with these rights; `None` if there is none.
-fn encode_for<'t>(
-    rights: Option<&Rights>,
-    keys: impl Iterator<Item = &'t Told<'t>>,
-) -> Option<Arc<Vec<u8>>> {
+fn encode_for<'t>(rights: Option<&Rights>, keys: impl Iterator<Item = &'t Told<'t>>) -> Message {
     let may_read = |told: &&Told<'_>| {
         rights.is_none_or(|rights| {
             let key = &told.change.changed.key;
