@@ -5,7 +5,7 @@
 //! sizes that the allocator has really handed out; what it shares with others, its table, is divided
 //! equally among them.
 //!
-//! To add a figure: a field of [`Overview`], its line in [`stats`] and in `info::memory`; if it is no part
+//! To add a figure: a field of [`Overview`], its line in `stats` and in `info::memory`; if it is no part
 //! of the dataset, also in [`Overview::overhead_bytes`].
 
 use crate::db::Lookup;

@@ -1,5 +1,5 @@
 //! What is told of a command that has run, if it was unusual: the command log, the latency monitor, the audit log; and
-//! the hot keys of a session, see [`hot`](super::hot).
+//! the hot keys of a session, see [`hot`].
 //!
 //! Every command is compared with three bounds, which a worker takes from the configuration ([`Bounds`]); all else is
 //! done by [`Exec::look_closer`], for the few that exceed one. With an audit log every command does.

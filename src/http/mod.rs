@@ -3,7 +3,7 @@
 //! - [`Portal`] listens and accepts; what it accepts is served on one thread (`serve`), so that whoever
 //!   looks at the server takes nothing of those who use it but that thread's time;
 //! - `serve`: one connection through hyper, within limits of time and size; `router`: which path is what;
-//! - `health`: `/healthz` and `/readyz`; `metrics`: `/metrics`, made of [`figures::Figures`];
+//! - `health`: `/healthz` and `/readyz`; `metrics`: `/metrics`, made of `figures::Figures`;
 //! - `console`: the page for people and what it asks for, as a user of the ACL (`visitor`).
 //!
 //! Invariants: everything is read only; nothing here waits for shards that somebody holds for long;

@@ -1,7 +1,7 @@
 //! Listeners: bind, accept, admit or refuse, hand over to a worker.
 //!
-//! A TCP connection takes three steps, each a function: [`Acceptor::arrive`] (accepted; if a trusted proxy has opened it,
-//! its header says whose it is), [`Acceptor::greet`] (whose it is, is known: it becomes a [`Socket`]), and `admit` (it
+//! A TCP connection takes three steps, each a function: `Acceptor::arrive` (accepted; if a trusted proxy has opened it,
+//! its header says whose it is), `Acceptor::greet` (whose it is, is known: it becomes a `Socket`), and `admit` (it
 //! becomes a client). To add a kind of connection: a variant of [`Kind`], and its arm in `greet`.
 //!
 //! An error of `accept` never ends a listener: one that concerns the accepted connection alone is passed over, whatever

@@ -1,11 +1,11 @@
 //! Wrong passwords: who gives many of them waits for the answers.
 //!
-//! The first [`FREE`] of an address within a minute are answered at once; from then on each answer comes
+//! The first `FREE` of an address within a minute are answered at once; from then on each answer comes
 //! later than the one before, by up to a second. Only the connection that gave the wrong password waits
 //! for it: nobody else, and no right password of the same address. Clients of the machine itself are let
 //! off: whoever can guess there has better ways, and tests give thousands of wrong passwords.
 //!
-//! Invariant: of no more than [`ADDRESSES_MAX`] addresses anything is known; those whose last wrong
+//! Invariant: of no more than `ADDRESSES_MAX` addresses anything is known; those whose last wrong
 //! password is the longest ago are forgotten first.
 
 use std::collections::HashMap;
