@@ -145,7 +145,7 @@ fn a_snapshot_is_of_its_beginning_while_keys_go() {
     .concat();
     let server = store.start(&args);
     let mut control = server.connect();
-    limit_to(&mut control, 3_000_000);
+    limit_to(&mut control, 2_000_000);
     for round in 0..4 {
         write_all(&server, 20 + round, 80, false);
         // What is over the limit has to go before the state is looked at.

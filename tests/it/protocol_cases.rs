@@ -93,11 +93,6 @@ pub(crate) const REQUESTS: &[Case] = &[
     valkey(b"*1\r\n$4\r\nPINGxx*1\r\n$4\r\nPING\r\n", b"-ERR Protocol error: invalid CRLF in request\r\n", CLOSES),
     valkey(b"*1\r\n$4\r\nPING\n\n", b"-ERR Protocol error: invalid CRLF in request\r\n", CLOSES),
     both(b"PING\r\n*1\r\n$-1\r\nPING\r\n", b"+PONG\r\n-ERR Protocol error: invalid bulk length\r\n", CLOSES),
-    both(b"POST / HTTP/1.1\r\nHost: x\r\n\r\n", b"", CLOSES),
-    both(b"post\r\n", b"", CLOSES),
-    both(b"host: a b c\r\n", b"", CLOSES),
-    both(b"*1\r\n$4\r\nPOST\r\n", b"", CLOSES),
-    both(b"*2\r\n$5\r\nhost:\r\n$1\r\na\r\n", b"", CLOSES),
     both(b"QUIT\r\nPING\r\n", b"+OK\r\n", CLOSES),
     both(b"quit now\r\nPING\r\n", b"+OK\r\n", CLOSES),
 ];
