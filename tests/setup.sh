@@ -13,6 +13,7 @@ command -v redis-server >/dev/null || missing+=(redis-server)
 command -v redis-cli >/dev/null || missing+=(redis-tools)
 command -v redis-benchmark >/dev/null || missing+=(redis-tools)
 command -v strace >/dev/null || missing+=(strace)
+command -v openssl >/dev/null || missing+=(openssl)
 command -v prometheus-redis-exporter >/dev/null || missing+=(prometheus-redis-exporter)
 if [ -n "${KIVI_TEST_BROWSER:-}" ] && ! command -v chromium google-chrome chromium-browser >/dev/null; then
     missing+=(chromium)
