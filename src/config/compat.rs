@@ -4,8 +4,7 @@
 use std::path::Path;
 
 use super::kind::{Context, Value};
-use super::sources::{ConfigError, FileReader, Line, unknown};
-use super::special::os_text;
+use super::sources::{ConfigError, FileReader, Line, unknown, working_dir};
 use super::store::default_values;
 use super::table::{Row, Status, find_name};
 
@@ -89,12 +88,7 @@ pub struct Survey {
 /// # Errors
 /// When it cannot be read at all.
 pub fn survey(file: &Path) -> Result<Survey, ConfigError> {
-    let cwd = std::env::current_dir().map_err(|error| ConfigError {
-        source: "working directory".to_owned(),
-        line: 0,
-        text: String::new(),
-        reason: os_text(&error),
-    })?;
+    let cwd = working_dir()?;
     let (lines, problems) = FileReader::lenient(&cwd).read_all(&cwd.join(file))?;
     let mut survey = Survey {
         directives: lines.len(),

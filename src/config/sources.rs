@@ -126,15 +126,19 @@ pub(super) struct Line {
     pub(super) place: Place,
 }
 
-/// Reads all sources.
-pub fn load(sources: &Sources) -> Result<(ConfigStore, Vec<Warning>), ConfigError> {
-    let cwd = std::env::current_dir().map_err(|error| ConfigError {
+/// The folder that relative paths begin in.
+pub(super) fn working_dir() -> Result<PathBuf, ConfigError> {
+    std::env::current_dir().map_err(|error| ConfigError {
         source: "working directory".to_owned(),
         line: 0,
         text: String::new(),
         reason: os_text(&error),
-    })?;
-    load_from(sources, cwd, &mut std::io::stdin().lock())
+    })
+}
+
+/// Reads all sources.
+pub fn load(sources: &Sources) -> Result<(ConfigStore, Vec<Warning>), ConfigError> {
+    load_from(sources, working_dir()?, &mut std::io::stdin().lock())
 }
 
 /// [`load`] with a working directory and a standard input of the caller's.

@@ -227,6 +227,14 @@ impl Client {
         self.read().1
     }
 
+    /// All keys of the selected database, sorted.
+    pub(crate) fn keys(&mut self) -> Vec<String> {
+        let keys = self.cmd(&["KEYS", "*"]);
+        let mut keys: Vec<String> = keys.items().iter().map(Reply::text).collect();
+        keys.sort();
+        keys
+    }
+
     /// Sends one command and gives back the raw reply.
     pub(crate) fn raw<A: AsRef<[u8]>>(&mut self, argv: &[A]) -> Raw {
         self.try_raw(argv).expect("a reply")

@@ -14,7 +14,7 @@ use std::collections::BTreeSet;
 use crate::client::{Client, Reply, encode, show, show_command};
 use crate::differences::Words;
 use crate::generate::{Generator, Step};
-use crate::harness::{Server, env_number, eventually};
+use crate::harness::{Server, episodes, eventually};
 
 const STEPS_DEFAULT: u64 = 15_000;
 const STEPS_PER_EPISODE: u64 = 300;
@@ -152,15 +152,8 @@ fn the_events_are_valkeys() {
         return;
     };
     let mut kivi = Server::kivi(ARGS);
-    let steps = env_number("KIVI_TEST_STEPS", STEPS_DEFAULT);
-    let only = std::env::var("KIVI_TEST_SEED").ok();
-    let seeds = match only {
-        Some(seed) => {
-            let seed: u64 = seed.parse().expect("KIVI_TEST_SEED");
-            seed..seed + 1
-        }
-        None => 1..steps.div_ceil(STEPS_PER_EPISODE) + 1,
-    };
+    let seeds = episodes(STEPS_DEFAULT, STEPS_PER_EPISODE);
+    let steps = (seeds.end - seeds.start) * STEPS_PER_EPISODE;
     let (mut faults, mut told) = (Vec::new(), 0);
     for seed in seeds {
         told += episode(seed, &kivi, &valkey, &mut faults);

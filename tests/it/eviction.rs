@@ -107,8 +107,7 @@ fn fill_until_oom(client: &mut Client, name: &str, bytes: usize) -> usize {
 }
 
 fn names(client: &mut Client) -> BTreeSet<String> {
-    let keys = client.cmd(&["KEYS", "*"]);
-    keys.items().iter().map(Reply::text).collect()
+    client.keys().into_iter().collect()
 }
 
 #[test]

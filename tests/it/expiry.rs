@@ -131,13 +131,7 @@ fn access_does_not_depend_on_the_active_cycle() {
     );
     assert_eq!(client.cmd(&["COPY", "copy", "y"]).int(), 0);
     assert_eq!(client.cmd(&["SETNX", "setnx", "new"]).int(), 1);
-    let mut keys: Vec<String> = client
-        .cmd(&["KEYS", "*"])
-        .items()
-        .iter()
-        .map(Reply::text)
-        .collect();
-    keys.sort();
+    let keys = client.keys();
     assert_eq!(keys, ["append", "incr", "setnx"]);
     client.cmd(&["DEBUG", "SET-ACTIVE-EXPIRE", "1"]);
     eventually("the untouched to be reclaimed", || {

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::client::{Client, Reply, encode};
-use crate::harness::{Launch, Server, eventually};
+use crate::harness::{Server, eventually};
 
 /// Sections, and fields, that Valkey has and Kivi has not.
 const MISSING: &[(&str, &str)] = &[
@@ -463,11 +463,9 @@ fn config_get_is_that_of_valkey_field_by_field() {
     let Some(valkey) = Server::valkey(&[]) else {
         return;
     };
-    let redis = Launch {
-        name: "redis8",
-        ..Launch::KIVI
-    }
-    .start();
+    let Some(redis) = Server::redis_8(&[]) else {
+        return;
+    };
     let kivi = Server::kivi(&[]);
     let [ours, theirs, redis] = [&kivi, &valkey, &redis].map(|s| directives(&mut s.connect()));
     for (name, value) in &theirs {

@@ -209,6 +209,18 @@ impl Server {
         })
     }
 
+    /// Starts Redis 8 out of the oracle folder; `None` when there is no such folder.
+    pub(crate) fn redis_8(args: &[&str]) -> Option<Server> {
+        oracle().map(|_| {
+            Launch {
+                name: "redis8",
+                args,
+                ..Launch::KIVI
+            }
+            .start()
+        })
+    }
+
     /// A connection with the harness's timeout.
     pub(crate) fn connect(&self) -> Client {
         self.try_connect().unwrap_or_else(|error| {
@@ -479,6 +491,15 @@ pub(crate) fn env_number(name: &str, default: u64) -> u64 {
             .parse()
             .unwrap_or_else(|_| panic!("{name}={text} is not a number")),
         Err(_) => default,
+    }
+}
+
+/// Seeds of the episodes that make up `KIVI_TEST_STEPS` commands (or so many); with `KIVI_TEST_SEED` of that one only.
+pub(crate) fn episodes(steps_default: u64, steps_per_episode: u64) -> std::ops::Range<u64> {
+    let steps = env_number("KIVI_TEST_STEPS", steps_default);
+    match env_number("KIVI_TEST_SEED", 0) {
+        0 => 1..steps.div_ceil(steps_per_episode) + 1,
+        seed => seed..seed + 1,
     }
 }
 

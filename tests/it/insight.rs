@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use crate::client::{Client, Reply, encode};
-use crate::harness::{Launch, Server, eventually, is_stand_in, needs, oracle, run_on};
+use crate::harness::{Server, eventually, is_stand_in, needs, oracle, run_on};
 
 /// What redis-cli writes.
 fn cli(server: &Server, args: &[&str]) -> String {
@@ -177,11 +177,9 @@ fn keysizes_are_those_of_redis_8() {
     if oracle().is_none() || is_stand_in() {
         return;
     }
-    let redis = Launch {
-        name: "redis8",
-        ..Launch::KIVI
-    }
-    .start();
+    let Some(redis) = Server::redis_8(&[]) else {
+        return;
+    };
     let kivi = Server::kivi(&[]);
     let mut clients = [&kivi, &redis].map(|server| server.connect());
     let mut compare = |lines: &[&[&str]]| {

@@ -452,9 +452,7 @@ fn zset_keys(rng: &mut Rng) -> Vec<String> {
 
 /// All keys of the selected database with their values.
 fn keyspace(client: &mut Client) -> Vec<(String, Reply)> {
-    let keys = client.cmd(&["KEYS", "*"]);
-    let mut keys: Vec<String> = keys.items().iter().map(Reply::text).collect();
-    keys.sort();
+    let keys = client.keys();
     let mut value = |key: &str| match client.cmd(&["TYPE", key]).bytes() {
         b"list" => client.cmd(&["LRANGE", key, "0", "-1"]),
         b"zset" => client.cmd(&["ZRANGE", key, "0", "-1", "WITHSCORES"]),

@@ -9,7 +9,7 @@
 use crate::client::{Client, Raw, encode, show_command};
 use crate::differences::Words;
 use crate::generate::Generator;
-use crate::harness::{Server, env_number};
+use crate::harness::{Server, episodes};
 
 const STEPS_DEFAULT: u64 = 6_000;
 const STEPS_PER_EPISODE: u64 = 200;
@@ -67,14 +67,8 @@ fn users_may_do_what_they_may_in_valkey() {
             assert_eq!(client.cmd(&words).text(), "OK", "{user}");
         }
     }
-    let steps = env_number("KIVI_TEST_STEPS", STEPS_DEFAULT);
-    let seeds = match std::env::var("KIVI_TEST_SEED").ok() {
-        Some(seed) => {
-            let seed: u64 = seed.parse().expect("KIVI_TEST_SEED");
-            seed..seed + 1
-        }
-        None => 1..steps.div_ceil(STEPS_PER_EPISODE) + 1,
-    };
+    let seeds = episodes(STEPS_DEFAULT, STEPS_PER_EPISODE);
+    let steps = (seeds.end - seeds.start) * STEPS_PER_EPISODE;
     let (mut allowed, mut denied, mut found) = (0, 0, Vec::new());
     for seed in seeds {
         let mut commands = Generator::new(seed);

@@ -12,9 +12,7 @@
 use crate::client::{Client, Raw, show, show_command};
 use crate::differential::may_be_in_script;
 use crate::generate::{Agree, Generator, Rng};
-use crate::harness::{
-    Launch, Server, env_number, is_stand_in, needs, oracle, python, run_on, run_tool,
-};
+use crate::harness::{Server, env_number, is_stand_in, needs, python, run_on, run_tool};
 
 const CORPUS: &str = include_str!("reference/scripts.txt");
 
@@ -115,17 +113,6 @@ fn same_but_for_name(ours: &Raw, theirs: &Raw) -> bool {
 
 const ARGS: &[&str] = &["--enable-debug-command", "yes"];
 
-fn redis8() -> Option<Server> {
-    oracle().map(|_| {
-        Launch {
-            name: "redis8",
-            args: ARGS,
-            ..Launch::KIVI
-        }
-        .start()
-    })
-}
-
 /// Runs the corpus in both protocols, by source and by SHA1.
 fn run_corpus(real: &Server) {
     let kivi = Server::kivi(ARGS);
@@ -192,7 +179,7 @@ fn the_corpus_is_answered_as_by_redis_7() {
 
 #[test]
 fn the_corpus_is_answered_as_by_redis_8() {
-    if let Some(redis) = redis8() {
+    if let Some(redis) = Server::redis_8(ARGS) {
         run_corpus(&redis);
     }
 }

@@ -73,9 +73,7 @@ impl Script for Streams {
     }
 
     fn keyspace(&self, client: &mut Client) -> Vec<(String, Reply)> {
-        let keys = client.cmd(&["KEYS", "*"]);
-        let mut keys: Vec<String> = keys.items().iter().map(Reply::text).collect();
-        keys.sort();
+        let keys = client.keys();
         keys.into_iter()
             .map(|key| {
                 let value = value(client, &key);

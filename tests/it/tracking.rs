@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use crate::client::{Client, Reply, encode, show_command};
 use crate::differences::{Allow, DIFFERENCES, Peer, Words};
 use crate::generate::{Generator, Rng};
-use crate::harness::{Server, env_number};
+use crate::harness::{Server, episodes};
 
 const STEPS_DEFAULT: u64 = 3_000;
 const STEPS_PER_EPISODE: u64 = 150;
@@ -64,14 +64,8 @@ fn clients_are_told_what_valkey_tells_them() {
         return;
     };
     let mut kivi = Server::kivi(ARGS);
-    let steps = env_number("KIVI_TEST_STEPS", STEPS_DEFAULT);
-    let seeds = match std::env::var("KIVI_TEST_SEED").ok() {
-        Some(seed) => {
-            let seed: u64 = seed.parse().expect("KIVI_TEST_SEED");
-            seed..seed + 1
-        }
-        None => 1..steps.div_ceil(STEPS_PER_EPISODE) + 1,
-    };
+    let seeds = episodes(STEPS_DEFAULT, STEPS_PER_EPISODE);
+    let steps = (seeds.end - seeds.start) * STEPS_PER_EPISODE;
     let mut told = 0;
     for seed in seeds {
         told += episode(seed, &kivi, &valkey);
