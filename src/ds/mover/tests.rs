@@ -1,7 +1,5 @@
 //! Blocks of all kinds move; sparse runs are emptied. Structures have moves in their own random tests.
 
-use std::hint::black_box;
-
 use super::*;
 use crate::ds::entry::{Meta, NewValue, ValueRef};
 
@@ -79,7 +77,7 @@ fn what_is_left_of_many_comes_together() {
         for number in (0..20_000).filter(|number| number % 10 != 3) {
             let key = key_of(number);
             let slot = table.find(hash.hash(&key), &key).unwrap();
-            drop(black_box(table.remove(slot)));
+            drop(std::hint::black_box(table.remove(slot)));
         }
         let sparse = Runs::read().unwrap();
         let mut moved = 0;
