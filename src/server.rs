@@ -357,6 +357,12 @@ impl Server {
         Ok(())
     }
 
+    /// Runs `work` with the configuration while nobody changes it. May wait for who does.
+    pub fn with_settled_config<R>(&self, work: impl FnOnce(&Config) -> R) -> R {
+        let _turn = self.config_changes.lock();
+        work(&self.config())
+    }
+
     /// Runs `read` with the store of all directives (CONFIG GET, CONFIG REWRITE).
     pub fn with_config_store<R>(&self, read: impl FnOnce(&ConfigStore) -> R) -> R {
         read(&self.config_store.lock())

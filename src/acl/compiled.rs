@@ -10,7 +10,6 @@
 
 use crate::spec::keys::for_each_key;
 use crate::spec::{Channels, Databases};
-use crate::util::num;
 
 use super::catalog::Catalog;
 use super::patterns::{MASKED_MAX, Mask, Patterns};
@@ -155,9 +154,7 @@ impl Compiled {
         };
         let all = (0..all).fold(Mask::MAX, |left, db| left & self.of_database(db));
         let named = named_databases(request, self.databases);
-        named.into_iter().fold(all, |left, at| {
-            let number = num::parse_i64(&request.argv[at]).and_then(|db| u32::try_from(db).ok());
-            left & number.map_or(0, |db| self.of_database(db))
-        })
+        let dbs = named.into_iter().map(|(_, db)| db);
+        dbs.fold(all, |left, db| left & self.of_database(db))
     }
 }

@@ -5,12 +5,11 @@
 //! leaves the old or the new file.
 
 use std::collections::BTreeMap;
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs;
+use std::io;
 use std::path::Path;
 
-use crate::sys::files::fsync_dir;
+use crate::sys::files::{self, os_text};
 
 use super::describe::describe_user;
 use super::rights::Rights;
@@ -50,16 +49,7 @@ impl Acl {
             content.extend_from_slice(&describe_user(&user.rights()));
             content.push(b'\n');
         }
-        replace(path, &content)
-    }
-}
-
-/// The text of an error of the operating system, as C shows it.
-fn os_text(error: &io::Error) -> String {
-    let text = error.to_string();
-    match text.find(" (os error") {
-        Some(end) => text[..end].to_owned(),
-        None => text,
+        files::replace(path, &content)
     }
 }
 
@@ -186,36 +176,4 @@ fn worth_telling(errors: Vec<RulesError>) -> Vec<LineError> {
     };
     let told = errors.into_iter().filter(|error| is_told(error));
     told.map(LineError::Rules).collect()
-}
-
-/// Writes `content` beside the file, makes it durable, and puts it in the file's place.
-fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
-    // A link stays a link: what it points to is replaced.
-    let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
-    let folder = path
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty());
-    let folder = folder.unwrap_or(Path::new("."));
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let temporary = folder.join(format!(".{name}.{}.tmp", std::process::id()));
-    // Left over by a crash of a process with the same id, if at all.
-    let _ = fs::remove_file(&temporary);
-    let write = || -> io::Result<()> {
-        let mut options = OpenOptions::new();
-        // Hashes of passwords are nobody else's business.
-        let options = options.write(true).create_new(true).mode(0o600);
-        let mut new = options.open(&temporary)?;
-        new.write_all(content)?;
-        if let Ok(old) = fs::metadata(&path) {
-            new.set_permissions(old.permissions())?;
-        }
-        new.sync_all()?;
-        fs::rename(&temporary, &path)?;
-        fsync_dir(folder)
-    };
-    let written = write();
-    if written.is_err() {
-        let _ = fs::remove_file(&temporary);
-    }
-    written
 }

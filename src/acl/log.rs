@@ -60,6 +60,14 @@ pub enum Context {
 }
 
 impl Context {
+    /// Of a command that a client has sent.
+    pub fn of(in_multi: bool) -> Context {
+        match in_multi {
+            true => Context::Multi,
+            false => Context::TopLevel,
+        }
+    }
+
     /// As ACL LOG calls it.
     pub const fn name(self) -> &'static str {
         match self {

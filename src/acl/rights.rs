@@ -65,7 +65,7 @@ impl Rights {
 
     /// A user that was not there: nothing.
     pub fn new_user(world: World<'_>) -> Rights {
-        let mut rights = Rights {
+        Rights {
             is_enabled: false,
             nopass: false,
             passwords: Vec::new(),
@@ -73,9 +73,7 @@ impl Rights {
             selectors: vec![Selector::new(world.all_channels)],
             compiled: Compiled::default(),
             databases: world.databases,
-        };
-        rights.compile(world);
-        rights
+        }
     }
 
     /// Brings what is asked up to what the selectors say.
@@ -191,9 +189,8 @@ impl Rights {
         {
             return Err(Denial::Database(0));
         }
-        for at in named_databases(request, self.databases) {
-            let db = num::parse_i64(&request.argv[at]).and_then(|db| u32::try_from(db).ok());
-            if !db.is_some_and(|db| selector.dbs.contains(&db)) {
+        for (at, db) in named_databases(request, self.databases) {
+            if !selector.dbs.contains(&db) {
                 return Err(Denial::Database(at));
             }
         }
@@ -245,21 +242,19 @@ impl Rights {
     }
 }
 
-/// Positions of the arguments that name databases; none if one of them names none that there is.
-pub(super) fn named_databases<H>(request: &Request<'_, H>, databases: u32) -> Vec<usize> {
+/// The arguments that name databases: where, and which; none if one of them names none that there is.
+pub(super) fn named_databases<H>(request: &Request<'_, H>, databases: u32) -> Vec<(usize, u32)> {
     let named = match request.row.databases {
         Databases::Current | Databases::All => return Vec::new(),
         Databases::Named(positions) => positions.to_vec(),
         Databases::Also(find) => find(request.argv),
     };
-    let is_there = |&at: &usize| {
-        let number = request.argv.get(at).and_then(num::parse_i64);
-        number.is_some_and(|db| (0..i64::from(databases)).contains(&db))
-    };
-    match named.iter().all(is_there) {
-        true => named,
-        false => Vec::new(),
-    }
+    let named = named.into_iter().map(|at| {
+        let number = request.argv.get(at).and_then(num::parse_i64)?;
+        let db = u32::try_from(number).ok().filter(|db| *db < databases)?;
+        Some((at, db))
+    });
+    named.collect::<Option<_>>().unwrap_or_default()
 }
 
 fn may_run<H>(selector: &Selector, request: &Request<'_, H>) -> bool {

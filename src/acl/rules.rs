@@ -157,14 +157,7 @@ fn merged(words: &[&[u8]]) -> Result<Vec<Vec<u8>>, RulesError> {
 
 /// The rights that come of applying rules to these.
 pub fn apply(rights: &Rights, words: &[&[u8]], world: World<'_>) -> Result<Rights, RulesError> {
-    let mut rights = rights.clone();
-    for rule in merged(words)? {
-        if let Err(error) = of_user(&mut rights, &rule, world) {
-            return Err(RulesError::Rule(rule, error));
-        }
-    }
-    rights.compile(world);
-    Ok(rights)
+    apply_to_end(rights, words, world).map_err(|mut errors| errors.swap_remove(0))
 }
 
 /// As [`apply`], but tells of every rule that is wrong.
@@ -180,11 +173,11 @@ pub fn apply_to_end(
             errors.push(RulesError::Rule(rule, error));
         }
     }
-    rights.compile(world);
-    match errors.is_empty() {
-        true => Ok(rights),
-        false => Err(errors),
+    if !errors.is_empty() {
+        return Err(errors);
     }
+    rights.compile(world);
+    Ok(rights)
 }
 
 /// Applies one rule about a user.
@@ -368,7 +361,10 @@ fn allow_command(selector: &mut Selector, name: &[u8], catalog: &Catalog) -> Res
 fn parse_dbs(mut list: &[u8]) -> Result<BTreeSet<u32>, RuleError> {
     let mut dbs = BTreeSet::new();
     loop {
-        while list.first().is_some_and(|&byte| is_space(byte)) {
+        while list
+            .first()
+            .is_some_and(|&byte| crate::util::num::is_c_space(byte))
+        {
             list = &list[1..];
         }
         let negative = list.first() == Some(&b'-');
@@ -401,14 +397,10 @@ fn parse_dbs(mut list: &[u8]) -> Result<BTreeSet<u32>, RuleError> {
     }
 }
 
-/// What C's `isspace` says.
-fn is_space(byte: u8) -> bool {
-    matches!(byte, b' ' | b'\t'..=b'\r')
-}
-
 /// Whether a name or pattern could not be told again as one word.
 pub fn has_spaces(text: &[u8]) -> bool {
-    text.iter().any(|&byte| byte == 0 || is_space(byte))
+    text.iter()
+        .any(|&byte| byte == 0 || crate::util::num::is_c_space(byte))
 }
 
 #[cfg(test)]

@@ -23,12 +23,17 @@ pub fn hash_password(password: &[u8]) -> PasswordHash {
     Sha256::digest(password).into()
 }
 
+/// How often a user has changed. Every command of its clients reads it, so it has a cache line of its own.
+#[derive(Default)]
+#[repr(align(128))]
+struct Version(AtomicU64);
+
 /// A user. See the module's text.
 pub struct User {
     /// Its name.
     pub name: Box<[u8]>,
     rights: RwLock<Arc<Rights>>,
-    version: AtomicU64,
+    version: Version,
     /// It was deleted: whoever is logged in as it has to go.
     is_deleted: AtomicBool,
 }
@@ -39,7 +44,7 @@ impl User {
         User {
             name: name.into(),
             rights: RwLock::new(Arc::new(rights)),
-            version: AtomicU64::new(0),
+            version: Version::default(),
             is_deleted: AtomicBool::new(false),
         }
     }
@@ -52,7 +57,7 @@ impl User {
     /// Gives it other rights; clients that are logged in as it see them with their next command.
     pub fn set_rights(&self, rights: Rights) {
         *self.rights.write() = Arc::new(rights);
-        self.version.fetch_add(1, Ordering::Release);
+        self.version.0.fetch_add(1, Ordering::Release);
     }
 
     /// Whether it exists no longer.
@@ -62,7 +67,7 @@ impl User {
 
     fn delete(&self) {
         self.is_deleted.store(true, Ordering::Relaxed);
-        self.version.fetch_add(1, Ordering::Release);
+        self.version.0.fetch_add(1, Ordering::Release);
     }
 }
 
@@ -80,7 +85,7 @@ pub struct Login {
 impl Login {
     /// As this user.
     pub fn new(user: Arc<User>) -> Login {
-        let version = user.version.load(Ordering::Acquire);
+        let version = user.version.0.load(Ordering::Acquire);
         let rights = user.rights();
         Login {
             user,
@@ -108,7 +113,7 @@ impl Login {
     /// Whether something has changed since the last [`Login::renew`].
     #[inline]
     pub fn has_moved(&self) -> bool {
-        self.version != self.user.version.load(Ordering::Acquire)
+        self.version != self.user.version.0.load(Ordering::Acquire)
     }
 
     /// Takes over what has changed.

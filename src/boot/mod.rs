@@ -226,7 +226,7 @@ fn main_loop(server: &Server) -> io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .on_thread_park(|| cycles::end(tsc::ticks()))
-        .on_thread_unpark(cycles::begin)
+        .on_thread_unpark(|| cycles::begin(tsc::ticks()))
         .build()
 }
 

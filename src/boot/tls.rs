@@ -81,11 +81,16 @@ pub(super) fn configure(server: &Server, after: &Config) -> Result<(), String> {
 
 /// Looks at the files, and takes what has changed.
 pub(super) fn reload(server: &Server) {
-    let config = server.config();
+    // A CONFIG SET that is under way has its directives in force before others see them: what they were
+    // must not come back.
+    server.with_settled_config(|config| reload_from(server, config));
+}
+
+fn reload_from(server: &Server, config: &Config) {
     if config.tls_port == 0 {
         return;
     }
-    match server.tls.reload(&config) {
+    match server.tls.reload(config) {
         Ok(Reloaded::Unchanged) => tracing::debug!("TLS reload skipped: materials unchanged"),
         Ok(Reloaded::Changed) => tracing::info!("TLS materials reloaded successfully"),
         Err(error) => tracing::warn!("TLS reload failed, the old materials stay: {error}"),

@@ -16,6 +16,7 @@ pub mod subscriptions;
 pub mod tracking;
 pub mod transaction;
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::atomic::{
@@ -91,6 +92,8 @@ pub struct Client {
     pub may_block: bool,
     /// How long it waits for what it is told: it has given many wrong passwords.
     pub penalty: Duration,
+    /// The name that it has tried to log in with last, until the audit log takes it.
+    pub tried_login: Cell<Option<Box<[u8]>>>,
     /// Between MULTI and its end: commands are queued.
     pub in_multi: bool,
     /// Its last transaction came to nothing, because others were faster: it lets them pass.
@@ -133,8 +136,9 @@ impl Client {
     pub fn new(shared: Arc<Shared>, acl: &Acl) -> Client {
         let user = acl.default_user().clone();
         *shared.user.lock() = Some(user.clone());
-        let login = Login::new(user);
-        Client::logged_in(shared, login, !acl.must_log_in())
+        let authenticated = !acl.must_log_in();
+        shared.authenticated.store(authenticated, Ordering::Relaxed);
+        Client::logged_in(shared, Login::new(user), authenticated)
     }
 
     /// A client that may do everything, and has no user that anybody could change: replays a log.
@@ -155,7 +159,6 @@ impl Client {
     }
 
     fn logged_in(shared: Arc<Shared>, login: Login, authenticated: bool) -> Client {
-        shared.authenticated.store(authenticated, Ordering::Relaxed);
         Client {
             shared,
             db: DbIndex::default(),
@@ -167,6 +170,7 @@ impl Client {
             is_monitor: false,
             may_block: true,
             penalty: Duration::ZERO,
+            tried_login: Cell::default(),
             in_multi: false,
             has_lost: false,
             transaction: None,
@@ -196,6 +200,10 @@ impl Client {
         self.shared
             .authenticated
             .store(authenticated, Ordering::Relaxed);
+        // Who has deleted it meanwhile did not find this client among those to be cut off.
+        if self.login.user.is_deleted() {
+            self.shared.raise(Signal::Kill);
+        }
     }
 
     /// CLIENT NO-TOUCH.
@@ -381,6 +389,12 @@ impl Shared {
     /// Who the client is; `None` until it is served.
     pub fn user(&self) -> Option<Arc<User>> {
         self.user.lock().clone()
+    }
+
+    /// Whether the client is this user.
+    pub fn is_user(&self, user: &Arc<User>) -> bool {
+        let own = self.user.lock();
+        own.as_ref().is_some_and(|own| Arc::ptr_eq(own, user))
     }
 
     /// True while it has subscribed to anything.

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::acl::{
-    Acl, Changed, DEFAULT_USER, Denial, Recorded, Request, Rights, Selector, User, World, category,
+    Acl, Changed, DEFAULT_USER, Denial, Recorded, Rights, Selector, User, World, category,
     describe_user, has_spaces, password_text,
 };
 use crate::config::{AclPubsubDefault, Config};
@@ -17,6 +17,7 @@ use crate::server::Server;
 use crate::spec::{AclCategories, CmdError, Flags, Group, Secrets};
 use crate::sys::random;
 
+use super::denied;
 use super::table::Found;
 use super::{
     CmdResult, Command, CommandTable, Ctx, Handler, Next, c_text, command, container, help,
@@ -466,12 +467,7 @@ fn dryrun(ctx: &mut Ctx<'_>) -> CmdResult {
     if !command.row.arity_fits(argv.len()) {
         return Err(CmdError::WrongArity(command.full_name.clone().into()));
     }
-    let request = Request {
-        command: command.id,
-        row: command.row,
-        argv,
-        db: ctx.client.db,
-    };
+    let request = denied::request(command, argv, ctx.client.db);
     let Err(denial) = user.rights().check(&request) else {
         ctx.out.ok();
         return Ok(Next::Done);

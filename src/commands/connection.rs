@@ -122,7 +122,10 @@ pub const COMMANDS: &[Command] = &[
 fn auth(ctx: &mut Ctx<'_>) -> CmdResult {
     let first = ctx.args.bytes()?;
     let (user, password) = match ctx.args.option() {
-        Some(password) => (first, password),
+        Some(password) => {
+            ctx.client.tried_login.set(Some(first.into()));
+            (first, password)
+        }
         None if ctx.server.acl.default_user().rights().nopass => {
             return Err(CmdError::text(
                 "ERR AUTH <password> called without any password configured for the default user. \
@@ -140,25 +143,15 @@ fn auth(ctx: &mut Ctx<'_>) -> CmdResult {
 /// Makes the client `user`, if the password is right. A client that fails stays what it was.
 fn log_in(ctx: &mut Ctx<'_>, user: &[u8], password: &[u8]) -> Result<(), CmdError> {
     if let Some(user) = ctx.server.acl.log_in(user, password) {
-        let before = ctx.client.login.user.clone();
-        let was_authenticated = ctx.client.authenticated;
-        ctx.client.log_in(user.clone(), true);
-        if !user.is_deleted() {
-            return Ok(());
-        }
-        // Who has deleted it did not find this client among those to be cut off.
-        ctx.client.log_in(before, was_authenticated);
+        ctx.client.log_in(user, true);
+        return Ok(());
     }
-    let in_multi = ctx.client.in_multi;
     let denied = Denied {
         server: ctx.server,
         table: ctx.table,
         client: &ctx.client.shared,
         sent: ctx.args.argv(),
-        context: match in_multi {
-            true => Context::Multi,
-            false => Context::TopLevel,
-        },
+        context: Context::of(ctx.client.in_multi),
     };
     denied.record_login(user);
     let attempts = &ctx.server.attempts;
@@ -186,6 +179,7 @@ fn hello(ctx: &mut Ctx<'_>) -> CmdResult {
     let resp3 = hello_version(ctx)?;
     let options = hello_options(ctx)?;
     if let Some((user, password)) = options.credentials {
+        ctx.client.tried_login.set(Some(user.into()));
         log_in(ctx, user, password)?;
     }
     if !ctx.client.authenticated && ctx.server.acl.must_log_in() {

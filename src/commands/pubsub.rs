@@ -6,6 +6,8 @@
 //! no message comes afterwards; in a transaction that has to wait until all is answered, as in
 //! Valkey.
 
+use std::sync::atomic::{Ordering, fence};
+
 use std::sync::Arc;
 
 use crate::client::ReplyMode;
@@ -251,6 +253,8 @@ fn subscribe_to(ctx: &mut Ctx<'_>, subject: Subject) -> CmdResult {
 /// meanwhile did not find the subscription.
 fn may_stay(ctx: &mut Ctx<'_>, subject: Subject) -> bool {
     let login = &mut ctx.client.login;
+    // Between the subscription and the look at the rights; its twin is in `server::users`.
+    fence(Ordering::SeqCst);
     if !login.has_moved() {
         return true;
     }

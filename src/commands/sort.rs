@@ -191,7 +191,7 @@ impl<'a> Options<'a> {
     fn parse(
         args: &mut Args<'a>,
         may_store: bool,
-        reads_all: bool,
+        reads_all: impl Fn() -> bool,
     ) -> Result<Options<'a>, CmdError> {
         let mut options = Options {
             by: None,
@@ -210,11 +210,11 @@ impl<'a> Options<'a> {
             }
             match word {
                 Word::Limit => (options.offset, options.count) = (args.int()?, args.int()?),
-                Word::Get if !reads_all => return Err(GET_DENIED),
+                Word::Get if !reads_all() => return Err(GET_DENIED),
                 Word::Get => options.gets.push(Pattern::new(args.bytes()?)),
                 Word::By => {
                     let by = Pattern::new(args.bytes()?);
-                    if by.is_key() && !reads_all {
+                    if by.is_key() && !reads_all() {
                         return Err(BY_DENIED);
                     }
                     options.by = Some(by);
@@ -280,7 +280,7 @@ fn sort_generic(ctx: &mut Ctx<'_>, may_store: bool) -> CmdResult {
     let key = ctx.args.bytes()?;
     let request = denied::request(ctx.command, ctx.args.argv(), ctx.client.db);
     let rights = ctx.client.login.rights();
-    let reads_all = rights.check_unrestricted(&request);
+    let reads_all = || rights.check_unrestricted(&request);
     let mut options = Options::parse(&mut ctx.args, may_store, reads_all)?;
     let Ctx { db, out, .. } = ctx;
     let (mut elements, window) = load(db, key, &mut options)?;

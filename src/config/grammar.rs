@@ -10,7 +10,7 @@
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
-use super::special::os_text;
+use crate::sys::files::os_text;
 use crate::util::ascii;
 use crate::util::glob::glob_match;
 

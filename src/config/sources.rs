@@ -18,10 +18,10 @@ use std::sync::Arc;
 
 use super::grammar::{include_paths, join_args, split_args};
 use super::kind::{Context, Value};
-use super::special::os_text;
 use super::store::{ConfigStore, default_values};
 use super::table::{Row, Status, directives, find_name, names};
 use super::toml_file;
+use crate::sys::files::os_text;
 
 /// How deep files may include files.
 const INCLUDE_DEPTH_MAX: usize = 16;

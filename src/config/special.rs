@@ -4,6 +4,7 @@
 //! Texts of errors are Valkey 9.1's; each function says what it accepts and in which form the
 //! value is kept, which is the form that CONFIG GET shows.
 
+use crate::sys::files::os_text;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
@@ -295,15 +296,6 @@ pub(super) fn dir(arg: &[u8], cwd: &Path) -> Result<Value, Reason> {
     match path.is_dir() {
         true => Ok(Value::Text(path.into_os_string().into_vec())),
         false => Err("Not a directory".into()),
-    }
-}
-
-/// The system's words for an error, without Rust's number behind them.
-pub(super) fn os_text(error: &std::io::Error) -> String {
-    let text = error.to_string();
-    match text.find(" (os error") {
-        Some(end) => text[..end].to_owned(),
-        None => text,
     }
 }
 

@@ -29,7 +29,7 @@ use crate::db::{Access, Effects, Keyspace, Lookup, Outcome, Ready, Request, Wait
 use crate::resp::parse::Argv;
 use crate::resp::write::{Mark, ReplyWriter};
 use crate::spec::{Args, CmdError, Flags, keys};
-use crate::sys::tsc;
+use crate::sys::{crash, tsc};
 use crate::value::Type;
 
 use super::{Exec, Moment, Ran, admit, silence};
@@ -260,7 +260,16 @@ impl Exec {
             return Served::Yes;
         }
         let began = tsc::ticks();
+        let outer = crash::outer();
+        let argv = waiting.request.argv();
+        crash::running(
+            waiting.command,
+            ctx.client.shared.id,
+            argv.bytes(),
+            argv.spans(),
+        );
         let result = (ctx.command.row.run)(ctx);
+        drop(outer);
         if matches!(result, Ok(Next::Block(_))) {
             // It may have changed something all the same, but its request is not repeated.
             if ctx.db.is_logged() {

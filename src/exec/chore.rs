@@ -73,6 +73,7 @@ impl Exec {
                 )
             };
             moment.tick = underway.began;
+            moment.ready_since(underway.began);
             self.ran(moment, &ran);
         }
         client.ran();

@@ -40,11 +40,7 @@ impl Exec {
         client: &Client,
         denial: Denial,
     ) -> CmdError {
-        let context = match client.in_multi {
-            true => Context::Multi,
-            false => Context::TopLevel,
-        };
-        self.denied(client, argv, context)
+        self.denied(client, argv, Context::of(client.in_multi))
             .record(command, argv, denial);
         denied::noperm(client, command, denial)
     }

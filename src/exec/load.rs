@@ -20,6 +20,7 @@ use crate::persist::state::Marks;
 use crate::resp::parse::Argv;
 use crate::server::{Server, functions, rewriting, saving};
 use crate::spec::CmdError;
+use crate::sys::files::os_text;
 
 use super::replay::Replay;
 
@@ -166,7 +167,7 @@ fn load_rdb(server: &Server, config: &Config, merge: bool) -> Result<(), NotLoad
 }
 
 fn cannot_open(path: &Path, error: &io::Error) -> NotLoaded {
-    let why = saving::os_text(error);
+    let why = os_text(error);
     tracing::warn!(
         "Fatal error: can't open the RDB file {} for reading: {why}",
         path.display()

@@ -214,6 +214,7 @@ impl Moment {
     /// What came of such a command is part of the batch.
     fn join(&mut self, branch: Moment) {
         self.tick = branch.tick;
+        self.ready_since(branch.ready_tick);
         self.executed.extend(branch.executed);
         self.changes += branch.changes;
         self.logged(branch.logged_seq);
@@ -404,7 +405,7 @@ impl Exec {
         let (started, is_hot) = (moment.tick, self.counts_hot(moment));
         let (mark, told) = (out.mark(), self.told.borrow().len());
         let reply = begin_reply(client);
-        let called = self.call_and_tell(command, argv, hash, moment, client, out);
+        let called = self.call(command, argv, hash, moment, client, out);
         let Some(called) = called else {
             out.truncate(mark);
             return not_run(Flow::Wait(Wait::Gate), reply, client);
@@ -511,7 +512,7 @@ impl Exec {
             client.login.renew();
             if client.login.user.is_deleted() {
                 // It is being cut off.
-                return Err(Flow::Abort);
+                return Err(Flow::Close);
             }
         }
         let config = self.config();
@@ -602,23 +603,6 @@ impl Exec {
 
     /// Locks, runs, and hands the effects over; `None` when someone else has the keyspace for himself, or
     /// it has to be run again.
-    #[inline]
-    fn call_and_tell(
-        &self,
-        command: &Registered,
-        argv: Argv<'_>,
-        hash: Option<u64>,
-        moment: &mut Moment,
-        client: &mut Client,
-        out: &mut ReplyWriter,
-    ) -> Option<Called> {
-        let mut called = self.call(command, argv, hash, moment, client, out)?;
-        let effects = std::mem::take(&mut called.effects);
-        fanout::fan_out(&self.server, moment, effects);
-        (!called.gave_up).then_some(called)
-    }
-
-    /// Locks and runs; `None` when someone else has the keyspace for himself.
     fn call(
         &self,
         command: &Registered,
@@ -668,19 +652,20 @@ impl Exec {
             ),
             result => (result, None),
         };
-        let Ctx { mut db, .. } = ctx;
-        let gave_up = db.gave_up() && !db.is_barred();
-        let ready = db.effects.take_ready();
-        let effects = match ready.is_empty() {
-            true => db.effects,
-            false => self.serve_waiters(db, ready, gate, &config, moment),
+        let (effects, gave_up) = {
+            // Released behind the locks, and both before anybody is told.
+            let gate = gate;
+            let Ctx { mut db, .. } = ctx;
+            let gave_up = db.gave_up() && !db.is_barred();
+            let ready = db.effects.take_ready();
+            let effects = match ready.is_empty() {
+                true => db.effects,
+                false => self.serve_waiters(db, ready, gate, &config, moment),
+            };
+            (effects, gave_up)
         };
-        Some(Called {
-            result,
-            effects,
-            waiter,
-            gave_up,
-        })
+        fanout::fan_out(&self.server, moment, effects);
+        (!gave_up).then_some(Called { result, waiter })
     }
 
     /// Runs a command whose shards are held, and does what has to be done before they are released:
@@ -810,11 +795,8 @@ impl Drop for Exec {
 /// What became of a call.
 struct Called {
     result: Result<Next, CmdError>,
-    effects: Effects,
     /// The client waits.
     waiter: Option<Arc<Waiter>>,
-    /// It has to be run again, see [`Access::gave_up`].
-    gave_up: bool,
 }
 
 /// What a command holds while it runs.

@@ -296,6 +296,7 @@ impl Exec {
                 (Ok(Next::Done), failed)
             }
             result => {
+                let result = refuse_in_multi(command, result);
                 let failed = result.is_err();
                 (result, failed)
             }
@@ -317,17 +318,11 @@ impl Exec {
         if guard::may_change_rights(command) {
             ctx.client.login.renew();
         }
-        self.reply_queued(ctx, (command, mark), result, rest);
+        self.reply_queued(ctx, mark, result, rest);
     }
 
     /// What the client is told of a command of its transaction, and what that leaves to be done.
-    fn reply_queued(
-        &self,
-        ctx: &mut Ctx<'_>,
-        (command, mark): (&Registered, Mark),
-        result: CmdResult,
-        rest: &mut Rest,
-    ) {
+    fn reply_queued(&self, ctx: &mut Ctx<'_>, mark: Mark, result: CmdResult, rest: &mut Rest) {
         if rest.is_closed || (ctx.out.len() > OUTPUT_SOFT_BYTES && self.is_too_much(ctx)) {
             // What else it does is done, but nobody is told of it.
             rest.is_closed = true;
@@ -349,10 +344,8 @@ impl Exec {
                 ctx.out.ok();
                 return;
             }
-            // What takes long, or waits: handlers that can do with less do so.
-            Ok(Next::Chore(_) | Next::Block(_) | Next::Exec | Next::Script(_)) => {
-                admit::not_in_multi(command)
-            }
+            // Does not come here, see `refuse_in_multi`.
+            Ok(Next::Chore(_) | Next::Block(_) | Next::Exec | Next::Script(_)) => return,
             Err(error) => error,
         };
         ctx.out.truncate(mark);
@@ -447,6 +440,17 @@ impl Exec {
         let reason = error.reply();
         let reason = reason.strip_prefix(b"ERR ").unwrap_or(&reason);
         CmdError::owned([b"EXECABORT Transaction discarded because of: ", reason].concat())
+    }
+}
+
+/// What takes long, or waits, is refused in a transaction: handlers that can do with less do so.
+fn refuse_in_multi(command: &Registered, result: CmdResult) -> CmdResult {
+    match result {
+        Ok(Next::Chore(Chore::SaveFlushed)) => result,
+        Ok(Next::Chore(_) | Next::Block(_) | Next::Exec | Next::Script(_)) => {
+            Err(admit::not_in_multi(command))
+        }
+        Ok(Next::Done | Next::Close | Next::Sleep(_)) | Err(_) => result,
     }
 }
 

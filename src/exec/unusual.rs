@@ -18,8 +18,8 @@ use crate::config::Config;
 use crate::resp::parse::Argv;
 use crate::resp::write::{Mark, ReplyWriter};
 use crate::server::Server;
-use crate::server::audit::{Line, Outcome};
-use crate::spec::{CmdError, Flags, Secrets, keys};
+use crate::server::audit::{self, Line, Outcome, Rendered};
+use crate::spec::{CmdError, Flags, keys};
 use crate::stats::commandlog::{self, Kind};
 use crate::sys::tsc;
 
@@ -130,20 +130,7 @@ pub(super) enum Told {
         client: Arc<Shared>,
     },
     /// It belongs into the audit log.
-    Audited(Audited),
-}
-
-/// A line of the audit log, until it is written.
-pub(super) struct Audited {
-    at_us: u64,
-    client: Arc<Shared>,
-    user: Box<[u8]>,
-    login: Option<Box<[u8]>>,
-    db: u32,
-    command: u16,
-    keys: Vec<Box<[u8]>>,
-    by_script: bool,
-    error: Option<Box<[u8]>>,
+    Audited(Rendered),
 }
 
 impl Exec {
@@ -179,7 +166,11 @@ impl Exec {
         let request_bytes = match ran.by_script {
             // It never was a request.
             true => 0,
-            false => hot::request_bytes(argv) as u64,
+            false if ran.is_hot || argv.wire_bytes_max() >= self.bounds.get().request_bytes => {
+                hot::request_bytes(argv) as u64
+            }
+            // Nobody asks.
+            false => 0,
         };
         let error = ran.error.map(CmdError::reply);
         let reply_bytes = match (&error, ran.client.is_heard()) {
@@ -223,7 +214,7 @@ impl Exec {
         client: &Client,
         by_script: bool,
         error: Option<&[u8]>,
-    ) -> Option<Audited> {
+    ) -> Option<Rendered> {
         let row = &command.row;
         let logs_in = row.flags.has(Flags::LOGS_IN);
         let is_told = logs_in
@@ -232,27 +223,31 @@ impl Exec {
         if !is_told {
             return None;
         }
-        let mut keys: Vec<Box<[u8]>> = Vec::new();
+        let mut keys: SmallVec<[&[u8]; 8]> = SmallVec::new();
         let _ = keys::for_each_key(row.keys, argv, |at, spec| {
             if spec.is_key()
                 && let Some(key) = argv.get(at)
             {
-                keys.push(key.into());
+                keys.push(key);
             }
         });
-        Some(Audited {
+        let login = logs_in.then(|| client.tried_login.take()).flatten();
+        Some(audit::render(Line {
             at_us: self.server.clock.unix_us(),
-            client: client.shared.clone(),
-            user: client.login.user.name.clone(),
-            login: login_of(row.secrets, argv)
-                .filter(|_| logs_in)
-                .map(Box::from),
+            client: client.shared.id,
+            user: &client.login.user.name,
+            login: login.as_deref(),
+            addr: &client.shared.endpoint.addr,
             db: client.db.0,
-            command: command.id,
-            keys,
+            command: &command.full_name,
+            keys: keys.into_iter(),
             by_script,
-            error: error.map(Box::from),
-        })
+            outcome: match error {
+                None => Outcome::Ok,
+                Some(code) if is_denied(code) => Outcome::Denied(code),
+                Some(code) => Outcome::Error(code),
+            },
+        }))
     }
 
     /// Has the audit log say that a command was refused.
@@ -288,7 +283,7 @@ impl Exec {
     pub(super) fn tell_unusual(&self, now_ms: u64) {
         for told in self.told.take() {
             match told {
-                Told::Audited(audited) => self.write_audited(&audited),
+                Told::Audited(line) => self.server.audit.push(&line),
                 Told::Logged {
                     reasons,
                     args,
@@ -309,25 +304,6 @@ impl Exec {
             }
         }
     }
-
-    fn write_audited(&self, audited: &Audited) {
-        self.server.audit.log(Line {
-            at_us: audited.at_us,
-            client: audited.client.id,
-            user: &audited.user,
-            login: audited.login.as_deref(),
-            addr: &audited.client.endpoint.addr,
-            db: audited.db,
-            command: &self.table.by_id(audited.command).full_name,
-            keys: audited.keys.iter().map(|key| &**key),
-            by_script: audited.by_script,
-            outcome: match &audited.error {
-                None => Outcome::Ok,
-                Some(code) if is_denied(code) => Outcome::Denied(code),
-                Some(code) => Outcome::Error(code),
-            },
-        });
-    }
 }
 
 /// What an error's text begins with.
@@ -337,23 +313,6 @@ fn code_of(text: &[u8]) -> &[u8] {
 
 fn is_denied(code: &[u8]) -> bool {
     DENIED_CODES.contains(&code)
-}
-
-/// Who a request wants to log in as.
-fn login_of(secrets: Secrets, argv: Argv<'_>) -> Option<&[u8]> {
-    match secrets {
-        // AUTH: a name, if there are two.
-        Secrets::All if argv.len() > 2 => argv.get(1),
-        Secrets::All | Secrets::None | Secrets::From(_) => None,
-        Secrets::After(words) => {
-            let is_word = |arg: &[u8]| {
-                let mut words = words.iter();
-                words.any(|(word, _)| arg.eq_ignore_ascii_case(word.as_bytes()))
-            };
-            let at = argv.iter().position(is_word)?;
-            argv.get(at + 1)
-        }
-    }
 }
 
 /// An entry of the command log, if there is a reason for one.

@@ -18,6 +18,7 @@ use hyper::header::{self, HeaderMap, HeaderValue};
 
 use crate::acl;
 use crate::client::{ClientId, Endpoint};
+use crate::commands::denied;
 use crate::commands::table::Found;
 use crate::exec::Flow;
 use crate::exec::session::Session;
@@ -127,12 +128,7 @@ impl Visitor {
             return false;
         };
         let client = self.session.client();
-        let request = acl::Request {
-            command: command.id,
-            row: command.row,
-            argv,
-            db: client.db,
-        };
+        let request = denied::request(command, argv, client.db);
         client.login.rights().check(&request).is_ok()
     }
 

@@ -55,6 +55,16 @@ pub enum Bound {
     Unix(std::os::unix::net::UnixListener),
 }
 
+impl Bound {
+    fn kind(&self) -> Kind {
+        match self {
+            Bound::Tcp(_) => Kind::Tcp,
+            Bound::Tls(_) => Kind::Tls,
+            Bound::Unix(_) => Kind::Unix,
+        }
+    }
+}
+
 /// Binds everything that the configuration names. An address that is not there is no error when it is optional.
 pub fn bind(config: &Config) -> io::Result<Vec<Bound>> {
     let mut bound = bind_tcp(config)?;
@@ -210,29 +220,18 @@ impl Acceptor {
     pub fn listen(self: &Arc<Self>, bound: Vec<Bound>) -> io::Result<()> {
         for listener in bound {
             let acceptor = self.clone();
-            let listening = match listener {
-                Bound::Tcp(listener) => {
+            let kind = listener.kind();
+            let task = match listener {
+                Bound::Tcp(listener) | Bound::Tls(listener) => {
                     let listener = tokio::net::TcpListener::from_std(listener)?;
-                    let kind = Kind::Tcp;
-                    let accept = async move { acceptor.accept_tcp(listener, kind).await };
-                    let task = tokio::spawn(accept);
-                    Listening { kind, task }
-                }
-                Bound::Tls(listener) => {
-                    let listener = tokio::net::TcpListener::from_std(listener)?;
-                    let kind = Kind::Tls;
-                    let accept = async move { acceptor.accept_tcp(listener, kind).await };
-                    let task = tokio::spawn(accept);
-                    Listening { kind, task }
+                    tokio::spawn(async move { acceptor.accept_tcp(listener, kind).await })
                 }
                 Bound::Unix(listener) => {
                     let listener = tokio::net::UnixListener::from_std(listener)?;
-                    let task = tokio::spawn(async move { acceptor.accept_unix(listener).await });
-                    let kind = Kind::Unix;
-                    Listening { kind, task }
+                    tokio::spawn(async move { acceptor.accept_unix(listener).await })
                 }
             };
-            self.tasks.lock().push(listening);
+            self.tasks.lock().push(Listening { kind, task });
         }
         Ok(())
     }
@@ -339,7 +338,10 @@ impl Acceptor {
         // Each has a file descriptor, as a client has.
         if self.is_full(&config) {
             self.count_refused();
-            return Socket::Tcp(stream).write_last_word(TOO_MANY);
+            if kind != Kind::Tls {
+                Socket::Tcp(stream).write_last_word(TOO_MANY);
+            }
+            return;
         }
         self.arriving.fetch_add(1, Ordering::Relaxed);
         let acceptor = self.clone();

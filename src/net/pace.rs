@@ -104,7 +104,9 @@ impl Pace {
 
 /// The worker has slept until a socket was ready.
 pub(super) fn after_park() {
-    PACE.with(|pace| pace.looked(tsc::ticks()));
+    let now = tsc::ticks();
+    cycles::begin(now);
+    PACE.with(|pace| pace.looked(now));
 }
 
 /// Since when the requests of a batch that begins at this moment could have been read, in ticks.

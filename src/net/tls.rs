@@ -27,6 +27,8 @@ use tokio::net::TcpStream;
 
 /// Room for what is read at once, bytes.
 const INPUT_BYTES: usize = 96 * 1024;
+/// The longest record: its header, what it holds, and what encryption may add (RFC 8446, 5.2; RFC 5246, 6.2.3).
+const RECORD_BYTES_MAX: usize = 5 + 16 * 1024 + 2048;
 /// Most that is encrypted at once, bytes: four records.
 const PLAIN_BYTES_MAX: usize = 64 * 1024;
 /// Room for its records, and for what TLS itself may have to say in front of them.
@@ -63,7 +65,8 @@ pub struct Session {
     records: UnbufferedServerConnection,
     /// The beginning of a record, as it has come.
     unfinished: Vec<u8>,
-    /// What came behind the client's last word of the handshake.
+    /// What was decrypted and is not handed on yet: it came behind the client's last word of the handshake, or the
+    /// reader had less room than a record.
     early: Vec<u8>,
     /// Records to be written, `sent` bytes of them are.
     unsent: Vec<u8>,
@@ -447,9 +450,16 @@ impl AsyncRead for TlsStream {
             if this.session.is_over {
                 return Poll::Ready(Ok(()));
             }
-            // Records are longer than what they hold, so that what was read has room.
-            let room = buf.remaining();
-            let read = ready!(this.poll_records(cx, room, |plain| buf.put_slice(plain)))?;
+            // A whole record has to be read, however little the caller takes: the rest is for the next time.
+            let room = buf.remaining().max(RECORD_BYTES_MAX);
+            let mut early = Vec::new();
+            let polled = this.poll_records(cx, room, |plain| {
+                let (now, later) = plain.split_at(plain.len().min(buf.remaining()));
+                buf.put_slice(now);
+                early.extend_from_slice(later);
+            });
+            this.session.early = early;
+            let read = ready!(polled)?;
             if read == 0 || buf.filled().len() > before {
                 return Poll::Ready(Ok(()));
             }

@@ -194,10 +194,7 @@ pub fn start(
                 .event_interval(EVENT_INTERVAL)
                 .max_io_events_per_tick(EVENTS_MAX)
                 .on_thread_park(pace::before_park)
-                .on_thread_unpark(|| {
-                    cycles::begin();
-                    pace::after_park();
-                })
+                .on_thread_unpark(pace::after_park)
                 .build_local(LocalOptions::default())
         };
         let work = move || {

@@ -26,6 +26,7 @@ use std::time::{Duration, Instant};
 use parking_lot::{Condvar, Mutex};
 
 use crate::spec::AclCategories;
+use crate::sys::local_time::civil;
 use crate::util::ascii;
 
 /// Most bytes that wait to be written.
@@ -94,8 +95,12 @@ struct Shared {
 #[derive(Default)]
 struct Queue {
     lines: Vec<u8>,
-    /// Lines that were not kept.
+    /// How many lines were told that these are, or say to be missing.
+    told: u64,
+    /// Lines that were not kept, behind the last of these.
     dropped: u64,
+    /// Lines in front of these that could not be written.
+    lost: u64,
     is_closed: bool,
 }
 
@@ -144,14 +149,37 @@ impl Audit {
     }
 
     /// Has a line written. Never waits.
-    pub fn log<'k>(&self, line: Line<'_, impl Iterator<Item = &'k [u8]>>) {
-        let room = match line.outcome {
-            Outcome::Denied(_) => DENIED_BYTES_MAX,
-            Outcome::Ok | Outcome::Error(_) => QUEUE_BYTES_MAX,
-        };
-        let mut text = Vec::with_capacity(256);
-        line.write(&mut text);
-        self.shared.push(&text, room);
+    pub fn push(&self, line: &Rendered) {
+        self.shared.push(&line.text, line.room);
+    }
+}
+
+/// A line as it is written.
+pub struct Rendered {
+    text: Vec<u8>,
+    /// How much may wait for it to be kept.
+    room: usize,
+}
+
+/// Makes a line's text.
+pub fn render<'k>(line: Line<'_, impl Iterator<Item = &'k [u8]>>) -> Rendered {
+    let room = match line.outcome {
+        Outcome::Denied(_) => DENIED_BYTES_MAX,
+        Outcome::Ok | Outcome::Error(_) => QUEUE_BYTES_MAX,
+    };
+    let mut text = Vec::with_capacity(256);
+    line.write(&mut text);
+    Rendered { text, room }
+}
+
+impl Queue {
+    /// Says at the end that lines are missing there, and how many.
+    fn note_dropped(&mut self) {
+        let dropped = std::mem::take(&mut self.dropped);
+        if dropped > 0 {
+            self.lines.extend_from_slice(&note(dropped));
+            self.told += dropped;
+        }
     }
 }
 
@@ -162,49 +190,59 @@ impl Shared {
             queue.dropped += 1;
             return;
         }
+        queue.note_dropped();
         queue.lines.extend_from_slice(line);
+        queue.told += 1;
         drop(queue);
         self.changed.notify_one();
     }
 
     /// Writes what is told, until the log is closed and everything written.
     fn write_forever(&self, path: &Path) {
-        let mut told_at: Option<Instant> = None;
+        let mut failed_at: Option<Instant> = None;
         let mut lines = Vec::new();
-        while let Some(dropped) = self.take(&mut lines) {
-            let count = lines.iter().filter(|&&byte| byte == b'\n').count() as u64;
-            if dropped > 0 {
-                note_dropped(&mut lines, dropped);
-            }
+        while let Some(told) = self.take(&mut lines) {
             let written = open(path).and_then(|mut file| file.write_all(&lines));
             lines.clear();
             let Err(error) = written else { continue };
-            self.queue.lock().dropped += dropped + count;
-            if told_at.is_none_or(|at| at.elapsed() >= ERROR_LINE) {
-                told_at = Some(Instant::now());
+            if failed_at.is_none_or(|at| at.elapsed() >= ERROR_LINE) {
+                failed_at = Some(Instant::now());
                 tracing::warn!("Can't write the audit log {}: {error}", path.display());
+            }
+            let mut queue = self.queue.lock();
+            queue.lost += told;
+            if queue.is_closed {
+                return;
             }
         }
     }
 
-    /// Takes what waits; how many lines were dropped before. `None`: there will be no more.
+    /// Takes what waits, with notes of what is missing; how many lines that stands for. `None`: there will be no
+    /// more.
     fn take(&self, lines: &mut Vec<u8>) -> Option<u64> {
         let mut queue = self.queue.lock();
-        while queue.lines.is_empty() {
-            if queue.is_closed {
-                return None;
-            }
+        while queue.lines.is_empty() && !queue.is_closed {
             self.changed.wait(&mut queue);
         }
+        if queue.is_closed {
+            // Nothing follows that could say so.
+            queue.note_dropped();
+        }
+        let lost = std::mem::take(&mut queue.lost);
+        if lost > 0 {
+            queue.lines.splice(..0, note(lost));
+        }
+        if queue.lines.is_empty() {
+            return None;
+        }
         std::mem::swap(&mut queue.lines, lines);
-        Some(std::mem::take(&mut queue.dropped))
+        Some(std::mem::take(&mut queue.told) + lost)
     }
 }
 
-/// Puts in front of lines how many are missing there.
-fn note_dropped(lines: &mut Vec<u8>, dropped: u64) {
-    let note = format!("{{\"dropped\":{dropped}}}\n");
-    lines.splice(..0, note.into_bytes());
+/// The line that says how many are missing where it stands.
+fn note(missing: u64) -> Vec<u8> {
+    format!("{{\"dropped\":{missing}}}\n").into_bytes()
 }
 
 fn open(path: &Path) -> io::Result<File> {
@@ -285,25 +323,9 @@ fn string(text: &[u8], out: &mut Vec<u8>) {
 fn utc(unix_us: u64) -> String {
     let (secs, us) = (unix_us / 1_000_000, unix_us % 1_000_000);
     let (days, secs) = (secs / 86_400, secs % 86_400);
-    let (year, month, day) = date(days);
+    let (year, month, day) = civil(days as i64);
     let (hour, minute, second) = (secs / 3600, secs / 60 % 60, secs % 60);
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{us:06}Z")
-}
-
-/// The date of a day of the Unix epoch. Years are counted from March, so that the day that is not always there is the
-/// last one; 400 of them have 146,097 days.
-fn date(days: u64) -> (u64, u64, u64) {
-    // From 0000-03-01.
-    let days = days + 719_468;
-    let (era, day_of_era) = (days / 146_097, days % 146_097);
-    let leap_days = day_of_era / 1460 - day_of_era / 36_524 + day_of_era / 146_096;
-    let year_of_era = (day_of_era - leap_days) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month + 2) / 5 + 1;
-    let is_next = month >= 10;
-    let year = era * 400 + year_of_era + u64::from(is_next);
-    (year, if is_next { month - 9 } else { month + 3 }, day)
 }
 
 #[cfg(test)]

@@ -16,7 +16,9 @@ use crate::persist::snapshot::{self, FileSink, Format, Libraries, SaveProgress, 
 use crate::persist::state::{Job, JobEnd, JobKind, Marks};
 use crate::sys::{places, process};
 
-use super::saving::{self, NotStarted, os_text};
+use crate::sys::files::os_text;
+
+use super::saving::{self, NotStarted};
 use super::{Lifecycle, Server};
 
 /// Why a BASE was not written.

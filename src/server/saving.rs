@@ -18,6 +18,7 @@ use crate::persist::snapshot::{
     self, FileSink, Libraries, Rdb, SnapshotError, SnapshotOptions, Sources, Summary,
 };
 use crate::persist::state::{Book, Job, JobEnd, JobKind, Marks};
+use crate::sys::files::os_text;
 use crate::sys::places::{self, Place};
 use crate::sys::{alloc, process};
 
@@ -47,13 +48,6 @@ pub enum NotSaved {
 /// The shutdown did not take place; the log says why.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ShutdownFailed;
-
-/// What the operating system calls an error, without the number that Rust adds.
-pub(crate) fn os_text(error: &io::Error) -> String {
-    let text = error.to_string();
-    let end = text.find(" (os error ").unwrap_or(text.len());
-    text[..end].to_owned()
-}
 
 /// BGSAVE: begins a snapshot on a thread of its own, and returns when its moment is over. Opening the
 /// file may take a while before: nobody who serves clients should wait for that.

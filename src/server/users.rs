@@ -6,6 +6,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::sync::atomic::{Ordering, fence};
 
 use crate::acl::{Rights, User};
 use crate::client::Signal;
@@ -17,8 +18,7 @@ impl Server {
     /// A user was deleted: its clients go.
     pub fn user_gone(&self, user: &Arc<User>) {
         for client in self.clients.all() {
-            let is_it = |of: Arc<User>| Arc::ptr_eq(&of, user);
-            if client.user().is_some_and(is_it) {
+            if client.is_user(user) {
                 client.raise(Signal::Kill);
             }
         }
@@ -28,13 +28,14 @@ impl Server {
     /// may not any more.
     pub fn rights_changed(&self, user: &Arc<User>, before: &Rights) {
         let now = user.rights();
+        // Between the change and the look at who has subscribed; its twin is in `commands::pubsub`.
+        fence(Ordering::SeqCst);
         if self.pubsub.client_count() == 0 || !Rights::has_lost_channels(before, &now) {
             return;
         }
         let clients = self.clients.all();
-        let is_of_it = |of: Arc<User>| Arc::ptr_eq(&of, user);
         let clients = clients.into_iter().filter(|client| client.is_subscriber());
-        let clients = clients.filter(|client| client.user().is_some_and(is_of_it));
+        let clients = clients.filter(|client| client.is_user(user));
         let ids: HashSet<_> = clients.map(|client| client.id).collect();
         if ids.is_empty() {
             return;

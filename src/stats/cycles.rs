@@ -142,9 +142,9 @@ pub fn feed(figures: Arc<Worker>) {
     });
 }
 
-/// The thread has woken up.
-pub fn begin() {
-    LOOP.with(|this| this.begun_at.set(tsc::ticks()));
+/// The thread has woken up at this moment, in ticks.
+pub fn begin(now: u64) {
+    LOOP.with(|this| this.begun_at.set(now));
 }
 
 /// The thread is about to sleep, as it has nothing to do at this moment, in ticks.
@@ -172,11 +172,11 @@ mod tests {
         let worker = Arc::new(Worker::default());
         let counted = worker.clone();
         let thread = std::thread::spawn(move || {
-            begin();
+            begin(tsc::ticks());
             end(tsc::ticks());
             feed(counted.clone());
             for commands in [3, 7, 0] {
-                begin();
+                begin(tsc::ticks());
                 counted.lock().commands_total += commands;
                 end(tsc::ticks() + tsc::ns_to_ticks(2_000_000));
             }

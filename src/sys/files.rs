@@ -1,10 +1,50 @@
 //! Files and their permissions beyond std: directories made durable, umask, owners of sockets.
 
 use std::ffi::CString;
-use std::fs::File;
-use std::io;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
 use std::os::fd::AsRawFd;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+
+/// Writes `content` beside `file`, makes it durable, and puts it in the place of `file`, whose rights it
+/// takes over; a new one is its owner's only, for it may hold a password. A link stays a link: what it
+/// points to is replaced.
+///
+/// # Errors
+/// When any of this fails; then nothing has changed.
+pub fn replace(file: &Path, content: &[u8]) -> io::Result<()> {
+    let file = file.canonicalize().unwrap_or_else(|_| file.to_owned());
+    let folder = file.parent().unwrap_or(Path::new(""));
+    let name = file.file_name().unwrap_or_default().to_string_lossy();
+    let temporary = folder.join(format!(".{name}.{}.tmp", std::process::id()));
+    // Left over by a crash of a process with the same id, if at all.
+    let _ = fs::remove_file(&temporary);
+    let write = || -> io::Result<()> {
+        let mut options = OpenOptions::new();
+        let options = options.write(true).create_new(true).mode(0o600);
+        let mut new = options.open(&temporary)?;
+        new.write_all(content)?;
+        if let Ok(old) = fs::metadata(&file) {
+            new.set_permissions(old.permissions())?;
+        }
+        new.sync_all()?;
+        fs::rename(&temporary, &file)?;
+        fsync_dir(folder)
+    };
+    let written = write();
+    if written.is_err() {
+        let _ = fs::remove_file(&temporary);
+    }
+    written
+}
+
+/// The text of an error of the operating system, as C shows it.
+pub fn os_text(error: &io::Error) -> String {
+    let mut text = error.to_string();
+    text.truncate(text.find(" (os error ").unwrap_or(text.len()));
+    text
+}
 
 /// Makes a rename or creation in `directory` durable.
 ///

@@ -1,4 +1,4 @@
-//! Local time of day, for log lines.
+//! Local time of day, for log lines, and dates.
 
 use std::mem::MaybeUninit;
 
@@ -40,6 +40,26 @@ pub fn local_time(unix_secs: i64) -> Option<LocalTime> {
         second: tm.tm_sec as u32,
         offset_secs: tm.tm_gmtoff,
     })
+}
+
+/// Year, month and day, so many days after 1 January 1970 (by the usual arithmetic of eras of 400 years, which
+/// begin in March).
+pub fn civil(days: i64) -> (i64, i64, i64) {
+    let days = days + 719_468;
+    let era = days.div_euclid(146_097);
+    let day_of_era = days.rem_euclid(146_097);
+    let year_of_era =
+        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * shifted + 2) / 5 + 1;
+    let month = if shifted < 10 {
+        shifted + 3
+    } else {
+        shifted - 9
+    };
+    let year = year_of_era + era * 400 + i64::from(month <= 2);
+    (year, month, day)
 }
 
 #[cfg(test)]

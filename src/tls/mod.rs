@@ -17,7 +17,7 @@
 
 use std::sync::Arc;
 
-use parking_lot::{Mutex, RwLock};
+use parking_lot::RwLock;
 
 use crate::config::Config;
 
@@ -48,8 +48,6 @@ pub enum Reloaded {
 #[derive(Default)]
 pub struct Tls {
     context: RwLock<Option<Arc<Context>>>,
-    /// Held while another context is made, so that two who make one do not undo each other's.
-    making: Mutex<()>,
 }
 
 impl Tls {
@@ -58,9 +56,9 @@ impl Tls {
         self.context.read().clone()
     }
 
-    /// Makes a context of these directives and their files, for all who connect from now on.
+    /// Makes a context of these directives and their files, for all who connect from now on. Two at a time
+    /// could undo each other's; who changes or reads the configuration meanwhile keeps others off.
     pub fn configure(&self, config: &Config) -> Result<(), NotConfigured> {
-        let _turn = self.making.lock();
         let materials = Materials::read(config)?;
         self.replace(Context::new(config, materials)?);
         Ok(())
@@ -68,7 +66,6 @@ impl Tls {
 
     /// The same, if the files have changed since the last time.
     pub fn reload(&self, config: &Config) -> Result<Reloaded, NotConfigured> {
-        let _turn = self.making.lock();
         let materials = Materials::read(config)?;
         let now = self.context();
         if now.is_some_and(|now| now.is_of(&materials)) {

@@ -6,6 +6,8 @@
 use std::net::{IpAddr, Ipv6Addr};
 use std::str::FromStr;
 
+use super::num;
+
 /// All addresses that begin with the same bits.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Network {
@@ -34,11 +36,9 @@ impl FromStr for Network {
         let address: IpAddr = address.parse().map_err(drop)?;
         let all_bits = if address.is_ipv4() { 32 } else { 128 };
         let own_bits = match bits {
-            // No sign, and no zero in front.
-            Some(text) => text
-                .parse::<u32>()
-                .ok()
-                .filter(|bits| *bits <= all_bits && bits.to_string() == text)
+            Some(text) => num::parse_u64(text.as_bytes())
+                .and_then(|bits| u32::try_from(bits).ok())
+                .filter(|bits| *bits <= all_bits)
                 .ok_or(())?,
             None => all_bits,
         };

@@ -790,3 +790,17 @@ fn the_port_for_tls_moves_and_the_other_one_stays() {
     assert_eq!(tls.info("tls_server_cert_serial"), "none");
     assert_eq!(there.raw(&["PING"]), b"+PONG\r\n");
 }
+
+/// Of who has not logged in only a little is read at a time, but a record is longer.
+#[test]
+fn strangers_may_send_long_records() {
+    let tls = TlsServer::start(&["--requirepass", "secret"]);
+    let mut client = tls.connect();
+    let value = "x".repeat(12_000);
+    let mut requests = encode(&["AUTH", "secret"]);
+    requests.extend(encode(&["SET", "k", &value]));
+    client.send(&requests);
+    assert_eq!(client.read().1.text(), "OK");
+    assert_eq!(client.read().1.text(), "OK");
+    assert_eq!(client.cmd(&["GET", "k"]).text(), value);
+}

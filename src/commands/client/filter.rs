@@ -203,10 +203,10 @@ impl<'a> Terms<'a> {
             || self
                 .client_type
                 .is_some_and(|wanted| hit(wanted == ClientType::of(client)))
-            || self.user.as_ref().is_some_and(|user| {
-                let is_it = |of: Arc<User>| Arc::ptr_eq(&of, user);
-                hit(client.user().is_some_and(is_it))
-            })
+            || self
+                .user
+                .as_ref()
+                .is_some_and(|user| hit(client.is_user(user)))
             || self.db.is_some_and(|db| hit(db == client.db.load(Relaxed)))
             || equal(self.addr, &ends.addr)
             || equal(self.laddr, &ends.laddr)

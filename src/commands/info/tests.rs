@@ -415,7 +415,7 @@ fn loops_are_those_of_the_workers() {
             stats::cycles::feed(worker.clone());
             worker.lock().commands_total = 7;
             stats::cycles::end(u64::MAX);
-            stats::cycles::begin();
+            stats::cycles::begin(crate::sys::tsc::ticks());
             stats::cycles::end(0);
         })
         .join()

@@ -326,8 +326,8 @@ fn a_deleted_user_has_no_clients() {
     let (mut admin, mut anna) = pair("+@all ~*");
     admin.run("ACL DELUSER anna").is(":1");
     assert!(anna.session.client().shared.has(Signal::Kill));
-    // One whose request is there already comes to nothing.
-    assert_eq!(anna.flow("GET a"), Flow::Abort);
+    // One whose request is there already comes to nothing; what was answered before is sent.
+    assert_eq!(anna.flow("GET a"), Flow::Close);
     let (mut admin, mut anna) = pair("+@all ~*");
     anna.run("ACL DELUSER anna").is(":1");
     assert!(anna.session.client().shared.has(Signal::Kill));
@@ -503,4 +503,31 @@ fn who_guesses_from_elsewhere_waits_for_the_answer() {
     assert_eq!(flow, Flow::Delay(Duration::from_millis(160)));
     assert_eq!(again.call(&[b"PING"]).1, Flow::Done);
     assert!((0..40).all(|_| near.call(wrong).1 == Flow::Done));
+}
+
+#[test]
+fn a_user_that_went_while_somebody_logged_in_as_it_has_no_client() {
+    let (mut admin, _) = pair("+@all ~*");
+    let server = admin.session.server().clone();
+    let anna = server.acl.user(b"anna").unwrap();
+    // The password was right, and then the user was deleted.
+    admin.run("ACL DELUSER anna").is(":1");
+    let mut late = admin.client();
+    late.session.client_mut().log_in(anna, true);
+    assert!(late.session.client().shared.has(Signal::Kill));
+}
+
+#[test]
+fn who_is_served_without_a_password_has_shown_none() {
+    use std::sync::atomic::Ordering;
+    let mut admin = Test::with(&["--requirepass", "secret"]);
+    admin.run("AUTH secret").is("+OK");
+    let mut stranger = admin.client();
+    admin.run("CONFIG SET requirepass ''").is("+OK");
+    let waiter = stranger.blocks("BLPOP list 0");
+    admin.run("RPUSH list x").is(":1");
+    admin.run("CONFIG SET requirepass secret").is("+OK");
+    assert!(stranger.session.end_wait(&waiter).is_some());
+    let shared = &stranger.session.client().shared;
+    assert!(!shared.authenticated.load(Ordering::Relaxed));
 }

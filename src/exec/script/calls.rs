@@ -19,7 +19,7 @@ use crate::resp::write::ReplyWriter;
 use crate::script::running::Kind;
 use crate::script::{Caller, Repl, Tick, cache};
 use crate::spec::{Args, CmdError, Flags, ScriptCode, keys};
-use crate::sys::tsc;
+use crate::sys::{crash, tsc};
 
 use super::super::busy::Course;
 use super::super::{Exec, Moment, Ran, admit, guard};
@@ -254,7 +254,10 @@ impl Calls<'_, '_> {
             may_block: false,
             script: Some(&self.clock),
         };
+        // A crash behind it is the script's.
+        let outer = crash::outer();
         let result = exec.invoke(&mut ctx, argv, self.moment);
+        drop(outer);
         let effects = end_loan(ctx);
         self.db.take_back(effects);
         self.changes += std::mem::take(&mut self.db.effects.changes);

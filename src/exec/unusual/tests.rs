@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use serde_json::Value;
 
 use super::*;
+use crate::commands::CommandTable;
 use crate::commands::tests::Test;
 
 /// A server with an audit log, in a file of its own.
@@ -225,4 +226,40 @@ fn what_delays_commands_has_events_of_its_own() {
     server.keyspace.spikes.tell_all();
     t.run("GET k");
     assert!(is_told("eviction-cycle") && is_told("eviction-del"));
+}
+
+#[test]
+fn a_login_is_told_by_the_name_that_was_tried() {
+    let mut a = Audited::with(&["--requirepass", "secret"]);
+    a.t.run("HELLO 3 SETNAME auth AUTH alice wrong")
+        .has("WRONGPASS");
+    a.t.run("AUTH bob wrong").has("WRONGPASS");
+    a.t.run("AUTH secret").is("+OK");
+    let lines = a.lines();
+    let logins: Vec<_> = lines.iter().map(|line| line["login"].as_str()).collect();
+    assert_eq!(logins, [Some("alice"), Some("bob"), None]);
+}
+
+#[test]
+fn what_a_transaction_refuses_is_told_as_refused() {
+    let mut a = Audited::with(&["--enable-debug-command", "yes"]);
+    a.t.run("MULTI").is("+OK");
+    a.t.run("DEBUG RELOAD").is("+QUEUED");
+    a.t.run("EXEC").has("not allowed inside a transaction");
+    assert_eq!(a.shown(), ["debug [] error ERR"]);
+}
+
+#[test]
+fn who_waits_for_what_runs_on_a_stack_of_its_own_has_waited_all_the_time() {
+    let t = Test::new();
+    let exec = Exec::new(
+        t.session.server().clone(),
+        Arc::new(CommandTable::new(&[]).unwrap()),
+    );
+    let mut moment = exec.begin();
+    moment.ready_since(7);
+    let branch = moment.branch();
+    let mut later = exec.begin();
+    later.join(branch);
+    assert_eq!(later.ready_tick(), 7);
 }

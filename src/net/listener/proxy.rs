@@ -16,7 +16,10 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use crc_fast::CrcAlgorithm;
+
 use crate::spec::limits::PROXY_HEADER_SECS_MAX;
+use crate::util::num;
 
 /// How long a connection is kept that is refused, so that its peer learns why.
 const FAREWELL_MAX: Duration = Duration::from_secs(1);
@@ -162,9 +165,8 @@ fn parse_line(line: &[u8]) -> Result<Origin, &'static str> {
             "TCP6" => address.parse::<Ipv6Addr>().ok()?.into(),
             _ => return None,
         };
-        let number: u16 = port.parse().ok()?;
-        // No sign, and no zero in front.
-        (number.to_string() == port).then_some(SocketAddr::new(ip, number))
+        let number = u16::try_from(num::parse_u64(port.as_bytes())?).ok()?;
+        Some(SocketAddr::new(ip, number))
     };
     let source = end(source, source_port).ok_or(WRONG)?;
     let destination = end(destination, destination_port).ok_or(WRONG)?;
@@ -246,12 +248,9 @@ fn check_fields(header: &[u8], mut fields: &[u8]) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// Castagnoli's checksum, bit by bit: a header is short.
+/// Castagnoli's checksum.
 fn crc32c(bytes: &[u8]) -> u32 {
-    const REVERSED: u32 = 0x82f6_3b78;
-    let step = |crc: u32, _| (crc >> 1) ^ (REVERSED & (crc & 1).wrapping_neg());
-    let byte = |crc: u32, byte: &u8| (0..8).fold(crc ^ u32::from(*byte), step);
-    !bytes.iter().fold(!0, byte)
+    crc_fast::checksum(CrcAlgorithm::Crc32Iscsi, bytes) as u32
 }
 
 /// Tells the peer why it is refused. What it has sent meanwhile is read: a socket that is closed over unread bytes

@@ -10,11 +10,11 @@ use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use crate::persist::rdb;
+use crate::sys::files::os_text;
 use crate::util::ascii::eq_nocase;
 
 use super::load::{SNAPSHOT_MAGIC_BYTES, begins_snapshot};
 use super::manifest::{MANIFEST_BYTES_MAX, Manifest};
-use super::reason;
 
 /// Longest annotation.
 const ANNOTATION_BYTES_MAX: usize = 1023;
@@ -129,7 +129,7 @@ impl Tool<'_> {
         match File::open(path) {
             Ok(file) => Ok(file),
             Err(error) => {
-                let reason = reason(&error);
+                let reason = os_text(&error);
                 self.quit(format!("Cannot open file {name}: {reason}"))
             }
         }
@@ -175,7 +175,7 @@ impl Tool<'_> {
         let mut text = Vec::new();
         let limit = MANIFEST_BYTES_MAX as u64;
         if let Err(error) = self.open(path)?.take(limit).read_to_end(&mut text) {
-            return self.quit(format!("Cannot read file: {}", reason(&error)));
+            return self.quit(format!("Cannot read file: {}", os_text(&error)));
         }
         let manifest = match Manifest::parse(&text) {
             Ok(manifest) => manifest,
@@ -212,7 +212,7 @@ impl Tool<'_> {
         let file = match opened {
             Ok(file) => file,
             Err(error) => {
-                let (name, reason) = (part.path.display(), reason(&error));
+                let (name, reason) = (part.path.display(), os_text(&error));
                 return self.quit(format!("Cannot open file {name}: {reason}, aborting..."));
             }
         };

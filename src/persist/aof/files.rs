@@ -13,10 +13,11 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use crate::persist::disk::{Disk, DiskFile, OpenMode, read_small, write_all};
+use crate::sys::files::os_text;
 
 use super::group;
 use super::manifest::{FileInfo, MANIFEST_BYTES_MAX, Manifest};
-use super::{AofError, fail, reason};
+use super::{AofError, fail};
 
 /// Where the log is.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -85,7 +86,7 @@ impl Files {
                 return fail(format!(
                     "Fatal error: can't open the AOF manifest file {} for reading: {}",
                     path.display(),
-                    reason(&error)
+                    os_text(&error)
                 ));
             }
         }
@@ -119,7 +120,7 @@ impl Files {
             fail(format!(
                 "Can't open or create append-only dir {}: {}",
                 self.place.dirname,
-                reason(&error)
+                os_text(&error)
             ))
         })
     }
@@ -132,7 +133,7 @@ impl Files {
         let temp = self.path(&temp_name);
         let file = self.disk.open(&temp, OpenMode::Create);
         let file = file.or_else(|error| {
-            let reason = reason(&error);
+            let reason = os_text(&error);
             fail(format!(
                 "Can't open the AOF manifest file {temp_name}: {reason}"
             ))
@@ -140,11 +141,11 @@ impl Files {
         write_all(&*file, &manifest.to_bytes()).or_else(|error| {
             fail(format!(
                 "Error trying to write the temporary AOF manifest file {temp_name}: {}",
-                reason(&error.error)
+                os_text(&error.error)
             ))
         })?;
         file.sync_data().or_else(|error| {
-            let reason = reason(&error);
+            let reason = os_text(&error);
             fail(format!(
                 "Fail to fsync the temp AOF file {temp_name}: {reason}."
             ))
@@ -154,7 +155,7 @@ impl Files {
         self.disk.rename(&temp, &self.path(&name)).or_else(|error| {
             fail(format!(
                 "Error trying to rename the temporary AOF manifest file {temp_name} into {name}: {}",
-                reason(&error)
+                os_text(&error)
             ))
         })?;
         self.manifest = manifest;
@@ -167,7 +168,7 @@ impl Files {
             fail(format!(
                 "Fail to fsync AOF directory {}: {}.",
                 dir.display(),
-                reason(&error)
+                os_text(&error)
             ))
         })
     }
@@ -206,7 +207,7 @@ impl Files {
                 fail(format!(
                     "Error trying to move the old AOF file {filename} into dir {}: {}",
                     self.place.dirname,
-                    reason(&error)
+                    os_text(&error)
                 ))
             })?;
         tracing::info!(
@@ -224,7 +225,7 @@ impl Files {
                 fail(format!(
                     "Unable to obtain the AOF file {} length. stat: {}",
                     file.name,
-                    reason(&error)
+                    os_text(&error)
                 ))
             })?;
             match self.manifest.base.as_ref() == Some(file) {
@@ -267,7 +268,7 @@ impl Files {
             Ok(Incr::new(file, len, seq))
         });
         let opened = opened.or_else(|error| {
-            let reason = reason(&error);
+            let reason = os_text(&error);
             fail(format!("Can't open the append-only file {name}: {reason}"))
         })?;
         if manifest != self.manifest {
@@ -298,7 +299,7 @@ impl Files {
     fn create(&self, name: &str) -> Result<Arc<dyn DiskFile>, AofError> {
         let file = self.disk.open(&self.path(name), OpenMode::Create);
         let file = file.or_else(|error| {
-            let reason = reason(&error);
+            let reason = os_text(&error);
             fail(format!("Can't open the append-only file {name}: {reason}"))
         })?;
         tracing::info!("Creating AOF incr file {name} on background rewrite");
@@ -336,7 +337,7 @@ impl Files {
             fail(format!(
                 "Error trying to rename the temporary AOF base file {temp_name} into {}: {}",
                 path.display(),
-                reason(&error)
+                os_text(&error)
             ))
         })?;
         tracing::info!("Successfully renamed the temporary AOF base file {temp_name} into {name}");
@@ -378,7 +379,7 @@ impl Files {
                 "Error trying to rename the temporary AOF incr file {} into {}: {}",
                 temp.display(),
                 path.display(),
-                reason(&error)
+                os_text(&error)
             ))
         })?;
         tracing::info!("Successfully renamed the temporary AOF incr file {temp_name} into {name}");

@@ -19,13 +19,14 @@ use smallvec::SmallVec;
 use crate::db::DbIndex;
 use crate::persist::disk::{DiskFile, FileReader, OpenMode, read_full};
 use crate::resp::parse::{Argv, Span};
+use crate::sys::files::os_text;
 use crate::util::ascii::eq_nocase;
 use crate::util::num::parse_u64;
 
 use super::files::Files;
 use super::group::has_group;
 use super::read::{Batch, End, Scanner, has_requests};
-use super::{AofError, fail, reason};
+use super::{AofError, fail};
 
 /// How many pieces are read ahead.
 const PIECES_AHEAD: usize = 4;
@@ -147,13 +148,13 @@ impl LoadFile<'_> {
             .disk
             .open(&path, OpenMode::Read)
             .or_else(|error| {
-                let reason = reason(&error);
+                let reason = os_text(&error);
                 fail(format!(
                     "Fatal error: can't open the append log file {name} for reading: {reason}"
                 ))
             })?;
         let unreadable = |error: io::Error| {
-            let reason = reason(&error);
+            let reason = os_text(&error);
             AofError(format!(
                 "Unrecoverable error reading the append only file {name}: {reason}"
             ))
@@ -273,7 +274,7 @@ impl LoadFile<'_> {
             file.sync_data()
         });
         cut.or_else(|error| {
-            let reason = reason(&error);
+            let reason = os_text(&error);
             fail(format!("Error truncating the AOF file {name}: {reason}"))
         })?;
         tracing::warn!("AOF {name} loaded anyway because aof-load-truncated is enabled");

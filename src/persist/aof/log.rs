@@ -32,11 +32,12 @@ use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use crate::db::oplog::{Merge, OpLog};
 use crate::persist::disk::write_all;
+use crate::sys::files::os_text;
 
 use super::files::Incr;
 use super::group;
 use super::sync::{SyncJob, SyncSlot};
-use super::{AofError, fail, reason};
+use super::{AofError, fail};
 
 /// Between two attempts to write after an error.
 const RETRY_NAP: Duration = Duration::from_millis(100);
@@ -430,7 +431,7 @@ impl<'a> Log<'a> {
         let mut errno = failed.error.raw_os_error().unwrap_or(libc::EIO);
         if failed.written == 0 {
             if says {
-                let reason = reason(&failed.error);
+                let reason = os_text(&failed.error);
                 tracing::warn!("Error writing to the AOF file: {reason}");
             }
         } else {
@@ -447,7 +448,7 @@ impl<'a> Log<'a> {
                     tracing::warn!(
                         "Could not remove short write from the append-only file. The server may \
                          refuse to load the AOF the next time it starts. ftruncate: {}",
-                        reason(&error)
+                        os_text(&error)
                     );
                 }
                 // The rest has to follow.
@@ -542,7 +543,7 @@ impl<'a> Log<'a> {
             Err(error) => Some(error),
             Ok(_) if errno != 0 => {
                 let error = std::io::Error::from_raw_os_error(errno);
-                Some(AofError(reason(&error)))
+                Some(AofError(os_text(&error)))
             }
             // It goes on with the next step.
             Ok(_) if self.pen.merge.last_seq() < seq || !self.pen.out.is_empty() => return,
@@ -652,12 +653,12 @@ impl<'a> Log<'a> {
             return fail(format!(
                 "Can't persist AOF for fsync error when the AOF fsync policy is 'always': {}. \
                  Exiting...",
-                reason(error)
+                os_text(error)
             ));
         }
         let errno = error.raw_os_error().unwrap_or(libc::EIO);
         if self.shared.figures.errno.swap(errno, Ordering::Relaxed) == 0 {
-            tracing::warn!("Fail to fsync the AOF file: {}", reason(error));
+            tracing::warn!("Fail to fsync the AOF file: {}", os_text(error));
         }
         Ok(())
     }

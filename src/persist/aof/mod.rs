@@ -58,12 +58,3 @@ impl std::error::Error for AofError {}
 fn fail<T>(text: impl Into<String>) -> Result<T, AofError> {
     Err(AofError(text.into()))
 }
-
-/// An error of the operating system as Redis words it: the text alone, without Rust's number.
-fn reason(error: &std::io::Error) -> String {
-    let text = error.to_string();
-    match text.find(" (os error ") {
-        Some(end) => text[..end].to_owned(),
-        None => text,
-    }
-}

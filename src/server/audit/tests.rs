@@ -139,7 +139,7 @@ fn what_is_told_is_in_the_file_when_the_log_ends() {
     audit.start(&scratch.0).unwrap();
     assert!(audit.is_on());
     for _ in 0..1000 {
-        audit.log(line("config|set", Outcome::Error(b"ERR")));
+        audit.push(&render(line("config|set", Outcome::Error(b"ERR"))));
     }
     audit.stop();
     assert!(!audit.is_on());
@@ -157,22 +157,31 @@ fn what_does_not_fit_is_counted_and_refusals_cannot_push_others_out() {
     let denied = text(line("get", Outcome::Denied(b"NOPERM")));
     let fitting = DENIED_BYTES_MAX / denied.len();
     for _ in 0..fitting + 100 {
-        audit.log(line("get", Outcome::Denied(b"NOPERM")));
+        audit.push(&render(line("get", Outcome::Denied(b"NOPERM"))));
     }
     let dropped = || audit.shared.queue.lock().dropped;
     assert_eq!(dropped(), 100);
-    audit.log(line("flushall", Outcome::Ok));
-    assert_eq!(dropped(), 100, "there is room for what was done");
-    while dropped() == 100 {
-        audit.log(line("flushall", Outcome::Ok));
+    audit.push(&render(line("flushall", Outcome::Ok)));
+    assert_eq!(dropped(), 0, "there is room for what was done");
+    while dropped() == 0 {
+        audit.push(&render(line("flushall", Outcome::Ok)));
     }
+    // What is missing behind the last line is said by the next one that is kept, in its place.
     let mut lines = Vec::new();
-    assert_eq!(audit.shared.take(&mut lines), Some(101));
+    let told = audit.shared.take(&mut lines).unwrap();
     assert!(lines.len() <= QUEUE_BYTES_MAX);
+    let text = String::from_utf8(lines).unwrap();
+    assert_eq!(text.matches("{\"dropped\":100}\n").count(), 1);
+    let (before, behind) = text.split_once("{\"dropped\":100}\n").unwrap();
+    assert_eq!(before.lines().count(), fitting);
+    let kept = behind.lines().count() as u64;
+    assert_eq!(told, fitting as u64 + 100 + kept);
+    assert_eq!(dropped(), 1);
+    audit.push(&render(line("save", Outcome::Ok)));
+    let mut lines = Vec::new();
+    assert_eq!(audit.shared.take(&mut lines), Some(2));
+    assert!(lines.starts_with(b"{\"dropped\":1}\n{"));
     assert_eq!(dropped(), 0);
-    let mut lines = b"{}\n".to_vec();
-    note_dropped(&mut lines, 101);
-    assert_eq!(lines, b"{\"dropped\":101}\n{}\n");
 }
 
 #[test]
@@ -183,12 +192,12 @@ fn a_file_that_cannot_be_written_loses_lines_and_says_so_later() {
     // A directory in its place cannot be written.
     std::fs::remove_file(&scratch.0).unwrap();
     std::fs::create_dir(&scratch.0).unwrap();
-    audit.log(line("flushall", Outcome::Ok));
-    while audit.shared.queue.lock().dropped == 0 {
+    audit.push(&render(line("flushall", Outcome::Ok)));
+    while audit.shared.queue.lock().lost == 0 {
         std::thread::yield_now();
     }
     std::fs::remove_dir(&scratch.0).unwrap();
-    audit.log(line("save", Outcome::Ok));
+    audit.push(&render(line("save", Outcome::Ok)));
     audit.stop();
     let lines = scratch.lines();
     assert_eq!(lines.len(), 2);

@@ -149,6 +149,20 @@ pub fn running<S>(command: u16, client: u64, bytes: &[u8], spans: &[S]) {
     });
 }
 
+/// What this thread runs, put back when this is dropped: for commands within commands.
+pub struct Outer(Running);
+
+/// Keeps what this thread runs, for as long as it runs something within that.
+pub fn outer() -> Outer {
+    Outer(RUNNING.get())
+}
+
+impl Drop for Outer {
+    fn drop(&mut self) {
+        RUNNING.set(self.0);
+    }
+}
+
 /// Notes that this thread runs no command any more.
 #[inline(always)]
 pub fn idle() {

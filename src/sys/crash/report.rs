@@ -1,6 +1,7 @@
 //! The text of a report on its way to the log: collected in a buffer of its own and written by the
 //! system call itself, since a signal handler may not use anything that allocates or locks.
 
+use crate::sys::local_time::civil;
 use std::ffi::{CStr, c_int};
 use std::fmt::{self, Write};
 
@@ -85,26 +86,6 @@ impl Report {
         let name = name.split(|&byte| byte == 0).next().unwrap_or(&[]);
         writeln!(self, "Thread: {}", name.escape_ascii())
     }
-}
-
-/// The date, so many days after 1 January 1970 (by the usual arithmetic of eras of 400 years, which
-/// begin in March).
-fn civil(days: i64) -> (i64, i64, i64) {
-    let days = days + 719_468;
-    let era = days.div_euclid(146_097);
-    let day_of_era = days.rem_euclid(146_097);
-    let year_of_era =
-        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted + 2) / 5 + 1;
-    let month = if shifted < 10 {
-        shifted + 3
-    } else {
-        shifted - 9
-    };
-    let year = year_of_era + era * 400 + i64::from(month <= 2);
-    (year, month, day)
 }
 
 impl Write for Report {
