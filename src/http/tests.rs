@@ -107,11 +107,9 @@ fn paths_and_methods() {
     for path in ["/metric", "/metrics/", "/consolex", "/..", "//"] {
         web.get(path).is(404, "no such page");
     }
-    for method in ["POST", "PUT", "DELETE", "OPTIONS", "CONNECT", "Host:"] {
-        let Ok(request) = Request::builder().method(method).uri("/metrics").body(()) else {
-            continue;
-        };
-        let got = web.ask(request, LOCAL);
+    for method in ["POST", "PUT", "DELETE", "OPTIONS", "CONNECT"] {
+        let request = Request::builder().method(method).uri("/metrics").body(());
+        let got = web.ask(request.expect("a request"), LOCAL);
         got.is(405, "Only GET and HEAD");
         assert_eq!(got.headers[header::ALLOW], "GET, HEAD");
     }

@@ -6,9 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 
 use crate::client::{Client, encode};
-use crate::harness::{
-    Launch, Server, eventually, is_stand_in, kivi_to_end, oracle, send_signal, tail,
-};
+use crate::harness::{Launch, Server, eventually, is_stand_in, kivi_to_end, send_signal, tail};
 
 const SIGSEGV: i32 = 11;
 const SIGABRT: i32 = 6;
@@ -311,17 +309,11 @@ fn files_of_other_servers_are_accepted() {
     if is_stand_in() {
         return;
     }
-    let mut names = vec!["redis"];
-    if oracle().is_some() {
-        names.extend(["valkey", "redis8"]);
-    }
-    for name in names {
-        let server = Launch {
-            name,
-            args: &["--appendonly", "yes"],
-            ..Launch::KIVI
-        }
-        .start();
+    for start in [Server::redis, Server::valkey, Server::redis_8] {
+        let Some(server) = start(&["--appendonly", "yes"]) else {
+            continue;
+        };
+        let name = server.name;
         let mut client = server.connect();
         fill(&mut client);
         client.cmd(&["SAVE"]);
