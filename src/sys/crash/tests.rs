@@ -96,7 +96,8 @@ fn crash_second() {
     let is_at_rest = || {
         let stat = format!("/proc/self/task/{}/stat", SECOND.load(Ordering::SeqCst));
         let stat = std::fs::read_to_string(stat).unwrap_or_default();
-        stat.rsplit_once(") ").is_some_and(|(_, state)| state.starts_with('S'))
+        stat.rsplit_once(") ")
+            .is_some_and(|(_, state)| state.starts_with('S'))
     };
     while !is_at_rest() {
         std::thread::yield_now();
