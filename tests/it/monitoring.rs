@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
@@ -656,4 +656,33 @@ fn the_directives_may_stand_in_a_file() {
     }
     .start();
     assert_eq!(get(port, "/console").0, 200);
+}
+
+/// Its connections have file descriptors of their own, also when it is opened later.
+#[test]
+fn a_port_that_is_opened_later_takes_nothing_from_clients() {
+    if !needs("prlimit") {
+        return;
+    }
+    let server = Server::kivi(&["--maxclients", "100", "--io-threads", "1"]);
+    let pid = server.pid().to_string();
+    let prlimit = |args: &[&str]| {
+        let output = run_tool(
+            Path::new("prlimit"),
+            &[&["--pid", &pid], args].concat(),
+            &[],
+            b"",
+        );
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).expect("UTF-8")
+    };
+    let limit = || -> u64 {
+        let text = prlimit(&["--nofile", "--raw", "--noheadings", "--output", "SOFT"]);
+        text.trim().parse().expect("a limit")
+    };
+    prlimit(&["--nofile=140:"]);
+    let port = free_port().to_string();
+    let set = ["CONFIG", "SET", "metrics-port", &port];
+    assert_eq!(server.connect().raw(&set), b"+OK\r\n");
+    assert!(limit() >= 200, "{}", limit());
 }

@@ -794,7 +794,7 @@ fn the_port_for_tls_moves_and_the_other_one_stays() {
 /// Of who has not logged in only a little is read at a time, but a record is longer.
 #[test]
 fn strangers_may_send_long_records() {
-    let tls = TlsServer::start(&["--requirepass", "secret"]);
+    let tls = TlsServer::start(&[("requirepass", "secret")]);
     let mut client = tls.connect();
     let value = "x".repeat(12_000);
     let mut requests = encode(&["AUTH", "secret"]);

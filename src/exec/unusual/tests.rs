@@ -87,7 +87,7 @@ fn administration_logins_and_refusals_are_audited() {
                 "debug [] error ERR",
             ]
         );
-        std::fs::read_to_string(&a.path).unwrap()
+        std::fs::read_to_string(a.dir.path().join("audit.log")).unwrap()
     };
     assert!(
         !text.contains("secret") && !text.contains("wrong"),
