@@ -290,17 +290,27 @@ impl Sweep<'_> {
     /// As many requests as the slowest makes in the time of a run.
     fn requests(&self, workload: &Workload, step: &Step) -> Result<u64> {
         let least = BATCHES_MIN * workload.pipeline * workload.connections as u64;
+        let seconds = self.bench.options.sweep_load.as_secs_f64();
         let mut requests = u64::MAX;
         for index in 0..self.beds.len() {
-            let trial = self.once(workload, step, index, (2 * least, 0));
-            let trial = trial.with_context(|| self.bench.contenders[index].name.clone())?;
-            let seconds = self.bench.options.sweep_load.as_secs_f64();
-            requests = requests.min((trial.per_second * seconds) as u64);
+            let trial = |requests| {
+                let trial = self.once(workload, step, index, (requests, 0));
+                trial.with_context(|| self.bench.contenders[index].name.clone())
+            };
+            // The first is too short to tell how fast it is, but tells how long another may be.
+            let first = trial(2 * least)?;
+            let enough = (first.per_second * TRIAL.as_secs_f64().min(seconds)) as u64;
+            let second = if enough > 4 * least {
+                trial(enough)?
+            } else {
+                first
+            };
+            requests = requests.min((second.per_second * seconds) as u64);
         }
         Ok(requests.max(least))
     }
 
-    /// One run of one server. Round 0 is a trial, which may be shorter than so many requests.
+    /// One run of one server. Round 0 is a trial; what is measured by time takes less then.
     fn once(
         &self,
         workload: &Workload,
@@ -316,17 +326,13 @@ impl Sweep<'_> {
         let cpu = crowd::client_cpu(self.bench, self.mode);
         match workload.line.drive {
             Drive::Commands | Drive::Partners(_) => {
-                let by_time = round == 0 && workload.line.drive == Drive::Commands;
                 let run = Run {
                     step,
                     connections: workload.connections,
                     pipeline: workload.pipeline,
                     threads: self.bench.options.client_threads.unwrap_or(1),
                     cpus: cpu.into_iter().collect(),
-                    stop: match by_time {
-                        true => Stop::After(time),
-                        false => Stop::Requests(requests),
-                    },
+                    stop: Stop::Requests(requests),
                     seed: round,
                     way: Way::default(),
                 };
