@@ -23,6 +23,7 @@
 
 mod client;
 mod collections;
+mod contention;
 mod cpu;
 mod crowd;
 mod data;
@@ -57,6 +58,8 @@ mod scaling;
 mod scripts;
 mod server;
 mod syscalls;
+mod tail;
+mod tail_client;
 mod tracking;
 mod types;
 mod watch;
@@ -213,6 +216,7 @@ fn measure(bench: &Bench, what: What, emit: Emit) -> Result<()> {
         What::Elements => elements::run(bench),
         What::Grow => grow::run(bench),
         What::Scaling => return scaling::run(bench, emit),
+        What::Contention => return contention::run(bench, emit),
         What::Bgsave => persist::run(bench),
         What::Cut => persist_cut::run(bench),
         What::Loading => persist_loading::run(bench),
@@ -223,6 +227,7 @@ fn measure(bench: &Bench, what: What, emit: Emit) -> Result<()> {
         What::Tracking => tracking::run(bench),
         What::Types => types::run(bench),
         What::Scripts => scripts::run(bench),
+        What::Tail => tail::run(bench),
         What::Tls => exposed_tls::run(bench),
         What::Handshakes => exposed_tls::run_handshakes(bench),
         What::Rights => exposed::run_rights(bench),

@@ -1,0 +1,135 @@
+#!/bin/bash
+# Which locked instructions a request executes, and how often: every exchange, increment or comparison that takes a
+# cache line for one processor. What threads share cannot be told from the source alone (allocators, channels, the
+# runtime), so the server runs under callgrind, which counts each instruction, and the disassembly says which ones are
+# locked. Plain loads and stores of shared words are no more than others, unless somebody else writes the line.
+#
+#   benches/atomics.sh [BINARY]      table of GET and SET at pipelines 1 and 64, markdown
+#
+# BINARY has to have line tables (profiles fast and release have them); default: target/fast/kivi-server. One worker
+# thread, one connection, REQUESTS (20000) per run; takes two minutes. Needs valgrind, binutils, redis-benchmark, python3.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+binary=$(realpath "${1:-target/fast/kivi-server}")
+requests=${REQUESTS:-20000}
+port=${PORT:-8341}
+dir=$(mktemp -d)
+server=
+cleanup() {
+    [ -z "$server" ] || kill "$server" 2>/dev/null || true
+    [ -z "$server" ] || wait "$server" 2>/dev/null || true
+    rm -rf "$dir"
+}
+trap cleanup EXIT
+
+objdump -d --no-show-raw-insn "$binary" | grep -E '^ +[0-9a-f]+:.*(\block\b|\bxchg +.*\()' >"$dir/locked" || true
+
+valgrind --tool=callgrind --dump-instr=yes --instr-atstart=no --callgrind-out-file="$dir/out" \
+    "$binary" --port "$port" --io-threads 1 --save '' --dir "$dir" >"$dir/log" 2>&1 &
+server=$!
+for _ in $(seq 600); do
+    redis-cli -p "$port" ping >/dev/null 2>&1 && break
+    kill -0 "$server" 2>/dev/null || { cat "$dir/log"; exit 1; }
+    sleep 0.1
+done
+bench() { redis-benchmark -p "$port" -c 1 -q -r 10000 "$@" >/dev/null; }
+bench -t set -n 20000 -P 64
+
+for pipeline in 1 64; do
+    for command in get set; do
+        bench -t "$command" -n 2000 -P "$pipeline"
+        callgrind_control --instr=on "$server" >/dev/null
+        callgrind_control --zero "$server" >/dev/null
+        bench -t "$command" -n "$requests" -P "$pipeline"
+        callgrind_control --dump="$command-P$pipeline" "$server" >/dev/null
+        callgrind_control --instr=off "$server" >/dev/null
+        newest=$(ls -t "$dir"/out.* | head -1)
+        mv "$newest" "$dir/$command-P$pipeline"
+    done
+done
+
+python3 - "$dir" "$binary" "$requests" <<'PY'
+"""Counts per locked instruction out of callgrind's files; a row for each, a column for each run."""
+import collections
+import re
+import subprocess
+import sys
+
+folder, binary, requests = sys.argv[1], sys.argv[2], int(sys.argv[3])
+runs = ["get-P1", "set-P1", "get-P64", "set-P64"]
+locked = {}
+for line in open(f"{folder}/locked"):
+    address, text = line.split(":", 1)
+    locked[int(address, 16)] = " ".join(text.split())
+
+
+def counts(path):
+    """Instructions executed, by address in the binary's own object."""
+    found = collections.Counter()
+    total = 0
+    last = base = 0
+    names, in_binary, after_calls = {}, False, False
+    for line in open(path):
+        if line.startswith("ob="):
+            number, _, name = line[3:].strip().partition(" ")
+            if name:
+                names[number] = name
+            in_binary = names.get(number, "") == binary
+        elif line.startswith("calls="):
+            after_calls = True
+        elif re.match(r"(0x|\+|-|\*)", line):
+            words = line.split()
+            if words[0].startswith("0x"):
+                last = int(words[0], 16)
+            elif words[0] != "*":
+                last += int(words[0], 0) if words[0][0] == "-" else int(words[0][1:], 0)
+            # The line behind `calls=` tells what the callee took.
+            if after_calls:
+                after_calls = False
+            else:
+                total += int(words[-1])
+                if in_binary:
+                    found[last] += int(words[-1])
+    return found, total
+
+
+def base_of(path):
+    """Where the binary was loaded: position-independent programs lie elsewhere than their file says."""
+    return 0
+
+
+tables, totals = {}, {}
+for run in runs:
+    tables[run], totals[run] = counts(f"{folder}/{run}")
+every = set().union(*(set(table) for table in tables.values()))
+# Valgrind loads position-independent programs at 0x400000 more (32 or 64 bits alike) in steps of pages.
+offsets = collections.Counter()
+for offset in (0, 0x400000, 0x108000, 0x4000000, 0x10000000):
+    offsets[offset] = sum(1 for address in every if address - offset in locked)
+offset = offsets.most_common(1)[0][0]
+
+
+def place(address):
+    out = subprocess.run(["addr2line", "-e", binary, "-f", "-C", "-i", hex(address)], capture_output=True, text=True)
+    lines = out.stdout.split("\n")
+    pairs = list(zip(lines[0::2], lines[1::2]))
+    own = [(name, at) for name, at in pairs if "/src/" in at and "/rustc/" not in at and ".cargo/" not in at]
+    name, at = (own or pairs or [("?", "?")])[0]
+    at = re.sub(r".*?/(src/.*|[^/]+/src/.*)", r"\1", at.split(" ")[0])
+    return re.sub(r"::h[0-9a-f]{16}$", "", name), at
+
+
+rows = []
+for address, text in locked.items():
+    per = [tables[run].get(address + offset, 0) / requests for run in runs]
+    if max(per) >= 0.005:
+        rows.append((per, *place(address), text))
+rows.sort(key=lambda row: -max(row[0]))
+print("| per request | " + " | ".join(run.replace("-", " ").upper() for run in runs) + " |")
+print("|---|" + "---:|" * len(runs))
+for per, name, at, text in rows:
+    print(f"| `{name}` {at} `{text.split('#')[0].strip()}` | " + " | ".join(f"{n:.2f}" for n in per) + " |")
+sums = [sum(row[0][i] for row in rows) for i in range(len(runs))]
+print("| **locked instructions** | " + " | ".join(f"{n:.2f}" for n in sums) + " |")
+print("| all instructions | " + " | ".join(f"{totals[run] / requests:.0f}" for run in runs) + " |")
+PY
