@@ -2,10 +2,10 @@
 //! threads share"): the lock of a shard, the lock around a worker's figures, a counter of the whole
 //! server, words that everybody reads.
 //!
-//! `cargo bench --bench locks` prints a table: nanoseconds of wall time per operation of a thread, with
-//! 1 to 16 threads. On a machine with fewer cores than threads these take turns, so a figure that is
-//! `threads / cores` times that of one thread shows no contention at all; what is above that is the
-//! price of sharing, waits for a holder that has lost its processor included.
+//! `cargo bench --bench locks` prints a table with 1 to 16 threads, two figures in each cell: nanoseconds
+//! of processor time per operation, and operations per microsecond of all threads together. Without
+//! contention the first stays what it is for one thread, and the second grows to that of all cores. What
+//! a thread sleeps while another one holds a lock costs no processor time and shows in the second.
 
 use std::hint::black_box;
 use std::sync::Barrier;
@@ -14,16 +14,13 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use kivi::ds::lock::ShardLock;
+use kivi::util::padded::Padded;
 use parking_lot::Mutex;
 
 const THREADS: [usize; 5] = [1, 2, 4, 8, 16];
 const SHARDS: usize = 64;
 /// Operations between two looks at the clock's verdict.
 const CHUNK: u64 = 1000;
-
-/// A cache line of its own.
-#[repr(align(128))]
-struct Padded<T>(T);
 
 struct Shared {
     shards: Vec<Padded<ShardLock<u64>>>,
@@ -32,6 +29,8 @@ struct Shared {
     counter: Padded<AtomicU64>,
     own_words: Vec<Padded<AtomicU64>>,
     word: Padded<AtomicU64>,
+    /// A word that is read beside one that is written.
+    neighbours: Padded<[AtomicU64; 2]>,
 }
 
 impl Shared {
@@ -44,6 +43,7 @@ impl Shared {
             counter: Padded(AtomicU64::new(0)),
             own_words: (0..threads).map(|_| Padded(AtomicU64::new(0))).collect(),
             word: Padded(AtomicU64::new(0)),
+            neighbours: Padded([AtomicU64::new(0), AtomicU64::new(0)]),
         }
     }
 
@@ -61,6 +61,14 @@ const OPERATIONS: &[Operation] = &[
     }),
     ("a word that all read (gate, epoch)", |shared, _, _| {
         black_box(shared.word.0.load(Ordering::Relaxed));
+    }),
+    ("the same, and one counter apart", |shared, _, _| {
+        black_box(shared.word.0.load(Ordering::Relaxed));
+        shared.counter.0.fetch_add(1, Ordering::Relaxed);
+    }),
+    ("the same, and a counter in its line", |shared, _, _| {
+        black_box(shared.neighbours.0[0].load(Ordering::Relaxed));
+        shared.neighbours.0[1].fetch_add(1, Ordering::Relaxed);
     }),
     ("a word of the thread's own, stored", |shared, own, step| {
         shared.own_words[own].0.store(step, Ordering::Relaxed);
@@ -83,17 +91,18 @@ const OPERATIONS: &[Operation] = &[
     }),
 ];
 
-/// Nanoseconds per operation of a thread, so many of them at it.
-fn measure(operation: fn(&Shared, usize, u64), threads: usize, time: Duration) -> f64 {
+/// What so many threads needed: processor time per operation in ns, and operations per µs.
+fn measure(operation: fn(&Shared, usize, u64), threads: usize, time: Duration) -> [f64; 2] {
     let shared = Shared::new();
     let stop = AtomicBool::new(false);
     let start = Barrier::new(threads + 1);
-    let (elapsed, done) = thread::scope(|scope| {
+    let (elapsed, cpu_ns, done) = thread::scope(|scope| {
         let workers: Vec<_> = (0..threads)
             .map(|own| {
                 let (shared, stop, start) = (&shared, &stop, &start);
                 scope.spawn(move || {
                     start.wait();
+                    let before = own_cpu_ns();
                     let mut step = 0;
                     while !stop.load(Ordering::Relaxed) {
                         for _ in 0..CHUNK {
@@ -101,7 +110,7 @@ fn measure(operation: fn(&Shared, usize, u64), threads: usize, time: Duration) -
                             step += 1;
                         }
                     }
-                    step
+                    (own_cpu_ns() - before, step)
                 })
             })
             .collect();
@@ -109,18 +118,33 @@ fn measure(operation: fn(&Shared, usize, u64), threads: usize, time: Duration) -
         let begun = Instant::now();
         thread::sleep(time);
         stop.store(true, Ordering::Relaxed);
-        let done = workers.into_iter().map(|worker| worker.join().unwrap_or(0));
-        let done: u64 = done.sum();
-        (begun.elapsed(), done)
+        let (mut cpu_ns, mut done) = (0, 0);
+        for worker in workers {
+            let (used_ns, steps) = worker.join().unwrap_or_default();
+            cpu_ns += used_ns;
+            done += steps;
+        }
+        (begun.elapsed(), cpu_ns, done)
     });
-    elapsed.as_nanos() as f64 * threads as f64 / done as f64
+    let done = done as f64;
+    [cpu_ns as f64 / done, done / elapsed.as_micros() as f64]
 }
 
-/// The middle one of three.
-fn median(operation: fn(&Shared, usize, u64), threads: usize, time: Duration) -> f64 {
-    let mut all = [0; 3].map(|_| measure(operation, threads, time));
-    all.sort_by(f64::total_cmp);
-    all[1]
+/// Processor time of the calling thread.
+fn own_cpu_ns() -> u64 {
+    let line = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    let word = line.split(' ').next().unwrap_or_default();
+    word.parse().unwrap_or(0)
+}
+
+/// The middle ones of three.
+fn median(operation: fn(&Shared, usize, u64), threads: usize, time: Duration) -> [f64; 2] {
+    let all = [0; 3].map(|_| measure(operation, threads, time));
+    [0, 1].map(|figure| {
+        let mut values = all.map(|figures| figures[figure]);
+        values.sort_by(f64::total_cmp);
+        values[1]
+    })
 }
 
 fn main() {
@@ -129,14 +153,14 @@ fn main() {
         return;
     }
     let cores = thread::available_parallelism().map_or(1, usize::from);
-    println!("ns per operation of a thread, {cores} cores\n");
+    println!("ns of processor time per operation / operations per µs, {cores} cores\n");
     let heads = THREADS.map(|threads| format!(" {threads} |"));
     println!("| threads |{}", heads.concat());
     println!("|---|{}", "---:|".repeat(THREADS.len()));
     for &(label, operation) in OPERATIONS {
         let cells = THREADS.map(|threads| {
-            let ns = median(operation, threads, Duration::from_millis(200));
-            format!(" {ns:.1} |")
+            let [ns, rate] = median(operation, threads, Duration::from_millis(200));
+            format!(" {ns:.1} / {rate:.0} |")
         });
         println!("| {label} |{}", cells.concat());
     }
