@@ -5,6 +5,7 @@
 # locked. Plain loads and stores of shared words are no more than others, unless somebody else writes the line.
 #
 #   benches/atomics.sh [BINARY]      table of GET and SET at pipelines 1 and 64, markdown
+#   ARGS='--appendonly yes' benches/atomics.sh       with more arguments for the server
 #
 # BINARY has to have line tables (profiles fast and release have them); default: target/fast/kivi-server. One worker
 # thread, one connection, REQUESTS (20000) per run; takes two minutes. Needs valgrind, binutils, redis-benchmark, python3.
@@ -25,7 +26,7 @@ trap cleanup EXIT
 objdump -d --no-show-raw-insn "$binary" | grep -E '^ +[0-9a-f]+:.*(\block\b|\bxchg +.*\()' >"$dir/locked" || true
 
 valgrind --tool=callgrind --dump-instr=yes --instr-atstart=no --callgrind-out-file="$dir/out" \
-    "$binary" --port "$port" --io-threads 1 --save '' --dir "$dir" >"$dir/log" 2>&1 &
+    "$binary" --port "$port" --io-threads 1 --save '' --dir "$dir" ${ARGS:-} >"$dir/log" 2>&1 &
 server=$!
 for _ in $(seq 600); do
     redis-cli -p "$port" ping >/dev/null 2>&1 && break

@@ -86,7 +86,12 @@ const ROWS: &[(&str, &str, bool, Figure)] = &[
     ("the client's longest own delay", "µs", false, |f| {
         f.seen.late.max() as f64
     }),
-    ("server CPU", "µs/request", false, |f| f.cpu_us),
+    (
+        "server CPU, its children's included",
+        "µs/request",
+        false,
+        |f| f.cpu_us,
+    ),
     ("requests", "k/s", false, |f| {
         f.seen.requests as f64 / f.seen.seconds / 1000.0
     }),
@@ -319,13 +324,13 @@ fn observe(bench: &Bench, index: usize, mode: Mode, rate: f64, round: u64) -> Re
         did: Did::default(),
     };
     let jobs = thread::spawn(move || jobs.run());
-    let before = process::cpu_ns(server.pid())?;
+    let before = process::cpu_ns_with_children(server.pid())?;
     let plan = plan(options, Pace::PerSecond(rate), round + 1);
     let seen = client::run(&server, &plan, &mut |out, random| mix.next(out, random));
-    let cpu_ns = process::cpu_ns(server.pid())?.saturating_sub(before);
     stop.store(true, Ordering::Release);
     let did = jobs.join().map_err(|_| anyhow!("the jobs panicked"))?;
     let (seen, did) = (seen?, did?);
+    let cpu_ns = process::cpu_ns_with_children(server.pid())?.saturating_sub(before);
     let mut all = client::histogram();
     seen.by_kind.iter().try_for_each(|kind| all.add(kind))?;
     Ok(Figures {
