@@ -34,8 +34,12 @@ const VALUE_BYTES: usize = 100;
 const LOAD: f64 = 0.6;
 /// Among so many numbers keys are drawn, for each that is there at first: most writes add a key.
 const RANGE: u64 = 4;
-/// What the limit allows above the data that are there at first.
-const GROWTH: f64 = 1.25;
+/// The part of the time after which keys are evicted: until then the table of keys grows.
+const GROWING: f64 = 0.25;
+/// The most that the limit allows above the data that are there at first.
+const GROWTH_MOST: f64 = 1.25;
+/// Keys that are added for each request.
+const ADDED: f64 = 0.15;
 /// Counters, lists, sorted sets.
 const FEW: u64 = 1000;
 /// Seconds between the beginnings of two jobs (snapshots and rewrites in turn), and of two bursts of
@@ -172,7 +176,8 @@ fn choose_rate(bench: &Bench, mode: Mode) -> Result<(f64, String)> {
     let mut told = Vec::new();
     let mut least = f64::INFINITY;
     for (index, contender) in bench.contenders.iter().enumerate() {
-        let server = start(bench, index, mode)?;
+        // Keys are evicted from the beginning.
+        let server = start(bench, index, mode, 1.0)?;
         let mut mix = Mix::new(&bench.options);
         let mut plan = plan(&bench.options, Pace::Closed, 1);
         plan.time = bench.options.load * 2;
@@ -213,8 +218,14 @@ fn first_keys(options: &Options) -> u64 {
     (options.keys * 7 / 4).max(1)
 }
 
+/// How much the limit allows, as a multiple of what the first keys take.
+fn growth(options: &Options, rate: f64) -> f64 {
+    let added = rate * ADDED * options.tail.as_secs_f64() * GROWING;
+    (1.0 + added / first_keys(options) as f64).min(GROWTH_MOST)
+}
+
 /// A server with a log, its first keys, and room for some more.
-fn start(bench: &Bench, index: usize, mode: Mode) -> Result<Server> {
+fn start(bench: &Bench, index: usize, mode: Mode, growth: f64) -> Result<Server> {
     let extra = ["--appendonly", "yes", "--appendfsync", "everysec"];
     let policy = ["--maxmemory-policy", "allkeys-lru"];
     // Jobs begin when this program says so.
@@ -229,7 +240,7 @@ fn start(bench: &Bench, index: usize, mode: Mode) -> Result<Server> {
         encode(out, &[b"SET", &numbered(b"key:", number), value]);
     })?;
     let used = control.info("memory", "used_memory")?;
-    let limit = ((used as f64 * GROWTH) as u64).to_string();
+    let limit = ((used as f64 * growth) as u64).to_string();
     control.call(&[b"CONFIG", b"SET", b"maxmemory", limit.as_bytes()])?;
     server.quiet()?;
     Ok(server)
@@ -313,7 +324,7 @@ struct Did {
 
 fn observe(bench: &Bench, index: usize, mode: Mode, rate: f64, round: u64) -> Result<Figures> {
     let options = &bench.options;
-    let server = start(bench, index, mode)?;
+    let server = start(bench, index, mode, growth(options, rate))?;
     let mut mix = Mix::new(options);
     let stop = Arc::new(AtomicBool::new(false));
     let jobs = Jobs {
