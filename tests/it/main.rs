@@ -8,6 +8,7 @@ mod client_memory;
 mod concurrency;
 mod connections;
 mod consistency;
+mod contention;
 mod crash;
 mod differences;
 mod differential;
