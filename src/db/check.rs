@@ -104,7 +104,11 @@ impl Access<'_> {
                     let slot = table.find(keyspace.hash(key), key)?;
                     Some(table.get(slot))
                 });
-                visit(key, waiter, entry.is_some_and(|entry| entry.type_() == type_ as u8));
+                visit(
+                    key,
+                    waiter,
+                    entry.is_some_and(|entry| entry.type_() == type_ as u8),
+                );
             });
         });
     }

@@ -271,11 +271,7 @@ impl Listeners {
         let mut count = 0;
         for known in self.watched.values().flatten() {
             let watchers = known.watchers.len();
-            holds!(
-                watchers > 0,
-                "nobody watches {}",
-                known.key.escape_ascii()
-            );
+            holds!(watchers > 0, "nobody watches {}", known.key.escape_ascii());
             count += watchers;
         }
         let (mut items, mut name_bytes) = (0, 0);

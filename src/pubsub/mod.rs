@@ -176,7 +176,10 @@ impl PubSub {
             let own = client.subscriptions.each_ref();
             let own = own.map(|count| count.load(Ordering::Relaxed));
             let found = counts.remove(&id).unwrap_or_default();
-            holds!(own == found, "client {id} has {own:?} subscriptions, not {found:?}");
+            holds!(
+                own == found,
+                "client {id} has {own:?} subscriptions, not {found:?}"
+            );
         }
         holds!(counts.is_empty(), "subscribers that have gone: {counts:?}");
         Ok(())

@@ -71,7 +71,9 @@ impl Monitors {
         let watching = self.watching.lock();
         let listed: Vec<ClientId> = watching.iter().map(|client| client.id).collect();
         let all = self.clients.all();
-        let own = all.iter().filter(|client| client.is_monitor.load(Ordering::Relaxed));
+        let own = all
+            .iter()
+            .filter(|client| client.is_monitor.load(Ordering::Relaxed));
         let own: Vec<ClientId> = own.map(|client| client.id).collect();
         let is_same = listed.len() == own.len() && own.iter().all(|id| listed.contains(id));
         holds!(is_same, "clients {own:?} monitor, listed are {listed:?}");

@@ -167,7 +167,10 @@ impl Tracking {
             let wrong = members.find(is_wrong).map(|client| client.id);
             holds!(wrong.is_none(), "{wrong:?} tracks the prefix {shown}");
             let is_let_through = keyspace.tracked.prefixes.may_match(prefix);
-            holds!(is_let_through, "the filter does not know the prefix {shown}");
+            holds!(
+                is_let_through,
+                "the filter does not know the prefix {shown}"
+            );
         }
         holds!(
             keyspace.interest.wants_prefixes() || table.prefixes.is_empty(),

@@ -54,7 +54,10 @@ fn a_key_in_a_strange_encoding() {
         let slot = table.find(hash, b"key").unwrap();
         EntrySlot::new(table, slot).set_enc(Encoding::Intset as u8);
     });
-    finds(&faults, "key of database 0: set as intset: the bytes are no intset");
+    finds(
+        &faults,
+        "key of database 0: set as intset: the bytes are no intset",
+    );
 }
 
 #[test]
@@ -76,7 +79,10 @@ fn fields_that_are_not_listed() {
         let place = (7, DbIndex(0), b"other"[..].into());
         data.side.field_due.insert(place);
     });
-    finds(&faults, "fields of other of database 0 are listed for 7, it says None");
+    finds(
+        &faults,
+        "fields of other of database 0 are listed for 7, it says None",
+    );
 }
 
 #[test]
@@ -125,9 +131,13 @@ fn faults_are_many() {
 fn shared_values_are_counted_once() {
     let mut t = Test::new();
     t.run("CONFIG SET hash-max-listpack-value 8").is("+OK");
-    t.run(&format!("HSET key f {}", "v".repeat(100_000))).is(":1");
+    t.run(&format!("HSET key f {}", "v".repeat(100_000)))
+        .is(":1");
     let before = check(&t).bytes;
     t.run("COPY key other").is(":1");
     let after = check(&t).bytes;
-    assert!(before < after && after < before + 50_000, "{before} {after}");
+    assert!(
+        before < after && after < before + 50_000,
+        "{before} {after}"
+    );
 }

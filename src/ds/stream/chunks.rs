@@ -124,7 +124,10 @@ impl<T: Item> Chunks<T> {
         let (mut before, mut len) = (None, 0);
         for chunk in &self.chunks {
             let from = chunk.from;
-            holds!(before < Some(from), "a chunk from {from} comes behind {before:?}");
+            holds!(
+                before < Some(from),
+                "a chunk from {from} comes behind {before:?}"
+            );
             holds!(!chunk.items.is_empty(), "the chunk from {from} is empty");
             holds!(
                 chunk.stamp <= self.stamp,

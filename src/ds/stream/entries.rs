@@ -333,7 +333,10 @@ impl Entries {
         }
         let said = (self.len, self.first_id);
         let found = (len, first.unwrap_or_default());
-        holds!(said == found, "{said:?} entries and the first are {found:?}");
+        holds!(
+            said == found,
+            "{said:?} entries and the first are {found:?}"
+        );
         let last = self.last_id;
         holds!(before <= Some(last), "{before:?} is above the last, {last}");
         Ok(())

@@ -289,7 +289,10 @@ impl Group {
             consumer.pending.check()?;
             with_consumers += consumer.pending.len();
             let name = consumer.name.escape_ascii();
-            holds!(self.consumer_id(&consumer.name) == Some(id), "{name} is not found");
+            holds!(
+                self.consumer_id(&consumer.name) == Some(id),
+                "{name} is not found"
+            );
             let ids = &consumer.pending;
             let is_its = |&of: &StreamId| {
                 let pending = self.pending(of);

@@ -75,7 +75,10 @@ impl Zset {
         self.table.check()?;
         self.tree.check()?;
         let (len, in_order) = (self.table.len(), self.tree.len());
-        holds!(len == in_order, "{len} members, {in_order} of them in order");
+        holds!(
+            len == in_order,
+            "{len} members, {in_order} of them in order"
+        );
         let mut before: Option<MemberRef<'_>> = None;
         for member in self.range(0, len) {
             let text = member.member();
@@ -84,9 +87,8 @@ impl Zset {
             let slot = self.find(self.hash(text), text);
             let is_it = slot.is_some_and(|slot| self.get(slot).raw() == member.raw());
             holds!(is_it, "{} is not in the table", text.escape_ascii());
-            let ascends = before.is_none_or(|before| {
-                (before.order(), before.member()) < (member.order(), text)
-            });
+            let ascends = before
+                .is_none_or(|before| (before.order(), before.member()) < (member.order(), text));
             holds!(ascends, "{} is not in order", text.escape_ascii());
             before = Some(member);
         }

@@ -550,7 +550,10 @@ impl Inner {
                 }
             };
             let said = self.members[at];
-            holds!(said == members && members > 0, "{said} members are {members}");
+            holds!(
+                said == members && members > 0,
+                "{said} members are {members}"
+            );
             holds!(
                 self.firsts[at].is(first.raw()) && self.first_keys[at] == first.order(),
                 "a child does not begin with what its parent says"

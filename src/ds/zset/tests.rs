@@ -349,7 +349,10 @@ fn growing_at_an_end_fills_leaves() {
                 direction * number as f64,
             );
         }
-        assert_eq!(set.tree.check().unwrap(), 20_000usize.div_ceil(LEAF_MEMBERS));
+        assert_eq!(
+            set.tree.check().unwrap(),
+            20_000usize.div_ceil(LEAF_MEMBERS)
+        );
     }
 }
 
