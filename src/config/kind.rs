@@ -388,6 +388,13 @@ pub struct BindAddress {
     pub optional: bool,
 }
 
+impl BindAddress {
+    /// The address, and whether it is optional.
+    pub fn parts(&self) -> (&str, bool) {
+        (&self.address, self.optional)
+    }
+}
+
 /// A pair of `save`: a snapshot is written when both have been reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SavePoint {
