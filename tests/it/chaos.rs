@@ -17,7 +17,6 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::client::{Client, Reply, encode, is_close};
-use crate::eviction::info;
 use crate::generate::{Generator, Rng};
 use crate::harness::{Server, env_number, eventually_within};
 use crate::tls::TlsServer;
@@ -31,8 +30,10 @@ use trouble::{DIRECTIVES, trouble};
 const WILD: u64 = 6;
 /// How long the server may keep whom it must serve waiting: long, for sanitizers on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
-/// Commands between two looks at the keyspace.
-const COMMANDS_PER_LOOK: i64 = 3000;
+/// Commands between two looks at the keyspace, for which everybody waits.
+const COMMANDS_PER_LOOK: i64 = 1000;
+/// Commands between two troubles.
+const COMMANDS_PER_TROUBLE: i64 = 100;
 /// How far what is in use may be from what keys say, in thousandths, and bytes besides.
 const OFF_MAX: i64 = 20;
 const SLACK_BYTES: i64 = 512 * 1024;
@@ -188,6 +189,17 @@ impl<'a> Boss<'a> {
         line.expect("a field").parse().expect("a number")
     }
 
+    /// Lets others do so much.
+    fn let_others(&mut self, commands: i64) {
+        let done = self.commands() + commands;
+        eventually_within(PATIENCE, "clients to go on", || {
+            // CONFIG RESETSTAT begins anew.
+            let now = self.commands();
+            let is_done = now >= done || now < done - commands;
+            (self.arena.is_over() || is_done).then_some(())
+        });
+    }
+
     fn keyspace(&mut self) -> [i64; 2] {
         let (faults, figures) = self.check("CHECK-KEYSPACE");
         let shown = faults.join("\n");
@@ -247,11 +259,12 @@ fn own_snippet(rng: &mut Rng) -> Vec<u8> {
         "redis.call('xadd', 't1', '*', 'f', 'v') redis.call('lpush', 'l2', 1) error('no')",
     ];
     if rng.chance(5) {
-        let endless = usize::from(!rng.chance(20)) * 2;
+        let endless = usize::from(!rng.chance(4)) * 2;
         let script = scripts[endless + rng.below(scripts.len() - endless)];
         return encode(&["EVAL", script, "1", &format!("l{a}")]);
     }
-    words(rng.pick(&lines))
+    let line: &String = rng.pick(&lines);
+    words(line)
 }
 
 fn words(line: &str) -> Vec<u8> {
@@ -286,7 +299,8 @@ impl<'a> Wild<'a> {
         if in_transaction {
             requests.extend(words("MULTI"));
         }
-        for _ in 0..1 + self.rng.below(1 << self.rng.below(6)) {
+        let most = 1 << self.rng.below(8);
+        for _ in 0..1 + self.rng.below(most) {
             match self.rng.below(20) {
                 0..=12 => requests.extend(encode(&self.generator.step().argv)),
                 13..=16 => requests.extend(own_snippet(&mut self.rng)),
@@ -359,6 +373,7 @@ fn operate(arena: &Arena, part: u64) {
         if let Some(Reply::Int(id)) = boss.ask(&["CLIENT", "ID"]) {
             arena.newest.store(id as u64, Ordering::Relaxed);
         }
+        boss.let_others(COMMANDS_PER_TROUBLE);
     }
 }
 
@@ -395,8 +410,8 @@ fn calm(boss: &mut Boss<'_>, settings: &[(String, String)]) {
     ];
     eventually_within(PATIENCE, "everything in the background to end", || {
         let info = boss.insist(&["INFO", "everything"]).text();
-        let is_there = |field: &&str| info.lines().any(|line| line == **field);
-        fields.iter().all(|field| is_there(&field)).then_some(())
+        let is_there = |field: &&str| info.lines().any(|line| line == *field);
+        fields.iter().all(is_there).then_some(())
     });
 }
 
@@ -434,7 +449,7 @@ fn check_memory(server: &Server, arena: &Arena) {
     }
     let mut look = || {
         let [_, bytes] = Boss::new(arena).keyspace();
-        let used = info(&mut client, "memory", "used_memory");
+        let used = client.info_number("memory", "used_memory");
         (bytes, used as i64)
     };
     look();
@@ -475,11 +490,7 @@ fn storm(arena: &Arena, duration: Duration) -> Vec<Client> {
         while start.elapsed() < duration && !arena.is_over() {
             boss.keyspace();
             looks += 1;
-            // Everybody waits for a look: others have their turn between two.
-            let done = boss.commands() + COMMANDS_PER_LOOK;
-            eventually_within(PATIENCE, "clients to go on", || {
-                (arena.is_over() || boss.commands() >= done).then_some(())
-            });
+            boss.let_others(COMMANDS_PER_LOOK);
         }
         arena.over.store(true, Ordering::Relaxed);
         println!("chaos: {looks} looks at the keyspace");

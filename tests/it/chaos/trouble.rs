@@ -56,7 +56,9 @@ pub(super) const DIRECTIVES: &[(&str, &[&str])] = &[
             "allkeys-lru",
             "allkeys-lfu",
             "allkeys-random",
+            "allkeys-lrm",
             "volatile-lru",
+            "volatile-lrm",
             "volatile-lfu",
             "volatile-ttl",
             "volatile-random",
@@ -68,7 +70,6 @@ pub(super) const DIRECTIVES: &[(&str, &[&str])] = &[
     ("prefetch-batch-max-size", &["0", "16", "128"]),
     ("proto-max-bulk-len", &["1mb", "512mb"]),
     ("rdb-key-save-delay", &["0", "0", "20"]),
-    ("rdbchecksum", &["yes", "no"]),
     ("rdbcompression", &["yes", "no"]),
     ("request-timeout", &["0", "1"]),
     ("save", &["", "1 1", "3600 1 60 100"]),
@@ -88,9 +89,8 @@ pub(super) const DIRECTIVES: &[(&str, &[&str])] = &[
 /// A directive and what it is set to.
 pub(super) fn setting(rng: &mut Rng) -> Vec<String> {
     let (name, values) = rng.pick(DIRECTIVES);
-    ["CONFIG", "SET", name, rng.pick(values)]
-        .map(str::to_owned)
-        .to_vec()
+    let value: &&str = rng.pick(values);
+    ["CONFIG", "SET", name, value].map(str::to_owned).to_vec()
 }
 
 /// One trouble. Clients' numbers are near `newest`.
@@ -124,10 +124,8 @@ pub(super) fn trouble(rng: &mut Rng, newest: u64) -> Vec<String> {
         "DEBUG LOADAOF",
     ];
     let keys = [
-        "FLUSHALL ASYNC".into(),
-        "FLUSHALL SYNC".into(),
+        (*rng.pick(&["FLUSHALL ASYNC", "FLUSHALL SYNC", "FLUSHDB"])).into(),
         format!("SELECT {db}"),
-        "FLUSHDB".into(),
         format!("SWAPDB {db} 1"),
         "DEBUG SET-ACTIVE-EXPIRE 0".into(),
         "DEBUG SET-ACTIVE-EXPIRE 1".into(),
