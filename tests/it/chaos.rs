@@ -16,6 +16,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use tempfile::TempDir;
+
 use crate::client::{Client, Reply, encode, is_close};
 use crate::generate::{Generator, Rng};
 use crate::harness::{Server, env_number, eventually_within};
@@ -41,6 +43,8 @@ const SLACK_BYTES: i64 = 512 * 1024;
 /// Where all happens.
 struct Arena {
     tls: TlsServer,
+    /// Where the server keeps its files; gone when it is.
+    _files: TempDir,
     /// Threads shall end.
     over: AtomicBool,
     /// A client's number that is not long ago.
@@ -60,7 +64,11 @@ impl Drop for Ends<'_> {
 impl Arena {
     fn new(seed: u64) -> Arena {
         let threads = (1 + seed % 4).to_string();
+        // Files in memory, if that is to be had: how fast a disk is does not matter here.
+        let memory = TempDir::new_in("/dev/shm").or_else(|_| TempDir::new());
+        let files = memory.expect("a folder");
         let tls = TlsServer::start(&[
+            ("dir", files.path().to_str().expect("a path")),
             ("io-threads", &threads),
             ("enable-debug-command", "yes"),
             ("appendonly", "yes"),
@@ -73,6 +81,7 @@ impl Arena {
         let newest = AtomicU64::new(client.cmd(&["CLIENT", "ID"]).int() as u64);
         Arena {
             tls,
+            _files: files,
             over: AtomicBool::new(false),
             newest,
             seed,
