@@ -424,6 +424,11 @@ impl Shared {
         self.waiter.lock().is_some()
     }
 
+    /// What it waits for in a blocking command.
+    pub fn waiter(&self) -> Option<Arc<Waiter>> {
+        self.waiter.lock().clone()
+    }
+
     /// True while it waits for no longer than a certain time.
     pub fn has_deadline(&self) -> bool {
         let waiter = self.waiter.lock();

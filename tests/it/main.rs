@@ -3,6 +3,7 @@
 
 mod acl;
 mod blocking;
+mod chaos;
 mod client;
 mod client_memory;
 mod concurrency;
