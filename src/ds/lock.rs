@@ -15,7 +15,7 @@ use parking_lot::lock_api::{self, GuardSend};
 use crate::sys::sync::{self, AtomicBool, Ordering};
 
 /// Rounds of spinning before the thread lets others run.
-const SPINS: u32 = if cfg!(feature = "model") { 1 } else { 100 };
+const SPINS: u32 = if cfg!(feature = "model") { 0 } else { 100 };
 /// Times that the thread lets others run before it sleeps.
 const YIELDS: u32 = if cfg!(feature = "model") { 1 } else { 50 };
 /// One step of sleeping.

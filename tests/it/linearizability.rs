@@ -58,7 +58,10 @@ impl Drop for Judge {
     fn drop(&mut self) {
         if !thread::panicking() {
             let Judge { episodes, unknown } = self;
-            assert!(*unknown * 20 <= *episodes, "{unknown} of {episodes} undecided");
+            assert!(
+                *unknown * 20 <= *episodes,
+                "{unknown} of {episodes} undecided"
+            );
         }
     }
 }
@@ -145,8 +148,10 @@ fn a_broken_server_is_noticed() {
 /// Other servers are linearizable too, by the same measure: what is refused is no rule of ours.
 #[test]
 fn peers_pass_as_well() {
-    for server in [Server::valkey(&[]), Server::redis_8(&[])].into_iter().flatten() {
+    for server in [Server::valkey(&[]), Server::redis_8(&[])]
+        .into_iter()
+        .flatten()
+    {
         run_episodes(&|| server.connect(), 1..25);
     }
 }
-

@@ -50,7 +50,10 @@ fn what_is_posted_is_delivered() {
         assert_eq!(out.to_vec(), b"+one\r\n+two\r\n");
         posts.join().unwrap();
         is_over.store(1, Ordering::Release);
-        registry.bell(0).expect("it was hung").ring([client.clone()], 1);
+        registry
+            .bell(0)
+            .expect("it was hung")
+            .ring([client.clone()], 1);
         answers.join().unwrap();
         client.deliver(&mut out);
         assert!(out.len() == 12 && !client.has(Signal::Inbox));

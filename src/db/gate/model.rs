@@ -23,7 +23,9 @@ fn nobody_sleeps_through_the_opening() {
             })
             .collect();
         drop(held);
-        clients.into_iter().for_each(|client| client.join().unwrap());
+        clients
+            .into_iter()
+            .for_each(|client| client.join().unwrap());
         assert!(!gate.is_closed());
     });
 }

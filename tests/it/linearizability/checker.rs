@@ -210,7 +210,11 @@ fn explain<S: Spec>(history: &[Event<S::Op>], longest: &(Vec<usize>, S::State)) 
             event.op
         )
     };
-    let mut text = format!("{} of {} operations are in order:\n", order.len(), history.len());
+    let mut text = format!(
+        "{} of {} operations are in order:\n",
+        order.len(),
+        history.len()
+    );
     let shown = order.len().saturating_sub(40);
     order[shown..].iter().for_each(|op| text += &show(*op));
     text += &format!("which leads to {state:?}. None of these fits behind them:\n");

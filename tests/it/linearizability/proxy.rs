@@ -134,8 +134,11 @@ impl Line {
             // A request looks like a reply.
             while let Some((request, len)) = parse(&input) {
                 input.drain(..len);
-                let words: Vec<Vec<u8>> =
-                    request.items().iter().map(|word| word.bytes().to_vec()).collect();
+                let words: Vec<Vec<u8>> = request
+                    .items()
+                    .iter()
+                    .map(|word| word.bytes().to_vec())
+                    .collect();
                 let reply = line.answer(words)?;
                 client.write_all(&reply)?;
                 line.common.answered.fetch_add(1, Ordering::Relaxed);
@@ -213,7 +216,9 @@ impl Line {
         let (raw, reply) = self.server.try_read()?;
         let is_stale = self.now_and_then();
         let mut seen = self.common.seen.lock().expect("no panic");
-        let last = seen.entry(words[1].clone()).or_insert([Reply::Nil, Reply::Nil]);
+        let last = seen
+            .entry(words[1].clone())
+            .or_insert([Reply::Nil, Reply::Nil]);
         if last[1] != reply {
             *last = [last[1].clone(), reply];
         }

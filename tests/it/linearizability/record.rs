@@ -66,7 +66,11 @@ impl Episode {
 
     /// Runs all clients to their end, or to that of their connections; who is to be called when they
     /// have done half of it.
-    pub(crate) fn run(&mut self, connect: &(dyn Fn() -> Client + Sync), at_half: impl FnOnce() + Send) {
+    pub(crate) fn run(
+        &mut self,
+        connect: &(dyn Fn() -> Client + Sync),
+        at_half: impl FnOnce() + Send,
+    ) {
         let (size, seed, theme, began) = (self.size, self.seed, self.theme, self.began);
         let barrier = Barrier::new(size.clients);
         let half = Barrier::new(2);
@@ -179,7 +183,9 @@ impl Player {
                 Request::Command(words) => bytes.extend(encode(&on_the_wire(words))),
                 Request::Transaction(commands) | Request::Guarded(_, _, commands) => {
                     bytes.extend(encode(&["MULTI"]));
-                    commands.iter().for_each(|words| bytes.extend(encode(&on_the_wire(words))));
+                    commands
+                        .iter()
+                        .for_each(|words| bytes.extend(encode(&on_the_wire(words))));
                     bytes.extend(encode(&["EXEC"]));
                 }
             }
@@ -248,7 +254,9 @@ pub(crate) fn counted(histories: &[History]) -> HashMap<String, usize> {
     let mut counts = HashMap::new();
     for event in histories.iter().flatten() {
         if let Request::Command(words) = &event.op.request {
-            *counts.entry(String::from_utf8_lossy(&words[0]).into_owned()).or_default() += 1;
+            *counts
+                .entry(String::from_utf8_lossy(&words[0]).into_owned())
+                .or_default() += 1;
         }
     }
     counts

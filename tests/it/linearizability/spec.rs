@@ -123,7 +123,10 @@ impl Spec for Redis {
     /// One for each moment at which it may have been carried out, as far as that makes a difference.
     fn steps(state: &State, call: &Call) -> Vec<State> {
         let moments = state.moments(call);
-        moments.into_iter().filter_map(|now_ms| step(state, call, now_ms)).collect()
+        moments
+            .into_iter()
+            .filter_map(|now_ms| step(state, call, now_ms))
+            .collect()
     }
 }
 
@@ -136,7 +139,12 @@ fn step(state: &State, call: &Call, now_ms: u64) -> Option<State> {
         None => true,
     };
     let all = |next: &mut State, commands: &[Words]| {
-        Reply::Array(commands.iter().map(|words| next.run(words, now_ms)).collect())
+        Reply::Array(
+            commands
+                .iter()
+                .map(|words| next.run(words, now_ms))
+                .collect(),
+        )
     };
     match &call.request {
         Request::Command(words) => fits(next.run(words, now_ms)).then_some(next),
@@ -173,7 +181,9 @@ type Run = fn(&mut State, &[Vec<u8>]) -> Result<Reply, Failed>;
 
 /// The commands by name. Those in lower case are scripts, see [`on_the_wire`].
 const COMMANDS: &[(&str, Run)] = &[
-    ("GET", |state, args| Ok(bulk(state.text(&args[0])?.cloned()))),
+    ("GET", |state, args| {
+        Ok(bulk(state.text(&args[0])?.cloned()))
+    }),
     ("SET", set),
     ("SETNX", |state, args| {
         let is_new = !state.0.contains_key(&args[0]);
@@ -193,7 +203,9 @@ const COMMANDS: &[(&str, Run)] = &[
         Ok(old)
     }),
     ("INCR", |state, args| increment(state, &args[0], 1)),
-    ("DECRBY", |state, args| increment(state, &args[0], -number(&args[1]))),
+    ("DECRBY", |state, args| {
+        increment(state, &args[0], -number(&args[1]))
+    }),
     ("APPEND", |state, args| {
         let mut text = state.text(&args[0])?.cloned().unwrap_or_default();
         text.extend_from_slice(&args[1]);
@@ -205,7 +217,9 @@ const COMMANDS: &[(&str, Run)] = &[
         Ok(Reply::Int(state.text(&args[0])?.map_or(0, Vec::len) as i64))
     }),
     ("MGET", |state, args| {
-        let texts = args.iter().map(|key| bulk(state.text(key).ok().flatten().cloned()));
+        let texts = args
+            .iter()
+            .map(|key| bulk(state.text(key).ok().flatten().cloned()));
         Ok(Reply::Array(texts.collect()))
     }),
     ("MSET", |state, args| {
@@ -280,7 +294,9 @@ const COMMANDS: &[(&str, Run)] = &[
     ("PEXPIREAT", |state, args| {
         let at_ms = number(&args[1]) as u64;
         let held = state.0.get_mut(&args[0]);
-        Ok(Reply::Int(held.map(|held| held.1 = Some(at_ms)).is_some() as i64))
+        Ok(Reply::Int(
+            held.map(|held| held.1 = Some(at_ms)).is_some() as i64
+        ))
     }),
     ("PERSIST", |state, args| {
         let due = state.0.get_mut(&args[0]).and_then(|held| held.1.take());
@@ -291,7 +307,9 @@ const COMMANDS: &[(&str, Run)] = &[
     ("LPOP", |state, args| Ok(bulk(pop(state, &args[0], true)?))),
     ("RPOP", |state, args| Ok(bulk(pop(state, &args[0], false)?))),
     ("LLEN", |state, args| {
-        Ok(Reply::Int(state.list(&args[0])?.map_or(0, VecDeque::len) as i64))
+        Ok(Reply::Int(
+            state.list(&args[0])?.map_or(0, VecDeque::len) as i64
+        ))
     }),
     ("LRANGE", |state, args| {
         let list = state.list(&args[0])?.into_iter().flatten();
@@ -310,11 +328,16 @@ const COMMANDS: &[(&str, Run)] = &[
         Ok(Reply::Bulk(element))
     }),
     // One that waits is a LMOVE of the moment when it is served, or when it finds nothing.
-    ("BLMOVE", |state, args| State::call(state, "LMOVE", &args[..4])),
+    ("BLMOVE", |state, args| {
+        State::call(state, "LMOVE", &args[..4])
+    }),
     ("BLPOP", |state, args| {
         for key in &args[..args.len() - 1] {
             if let Some(element) = pop(state, key, true)? {
-                return Ok(Reply::Array(vec![Reply::Bulk(key.clone()), Reply::Bulk(element)]));
+                return Ok(Reply::Array(vec![
+                    Reply::Bulk(key.clone()),
+                    Reply::Bulk(element),
+                ]));
             }
         }
         Ok(Reply::Nil)
@@ -340,11 +363,15 @@ const COMMANDS: &[(&str, Run)] = &[
         Ok(Reply::Int(was_there as i64))
     }),
     ("SCARD", |state, args| {
-        Ok(Reply::Int(state.set(&args[0])?.map_or(0, BTreeSet::len) as i64))
+        Ok(Reply::Int(
+            state.set(&args[0])?.map_or(0, BTreeSet::len) as i64
+        ))
     }),
     ("SISMEMBER", |state, args| {
         let set = state.set(&args[0])?;
-        Ok(Reply::Int(set.is_some_and(|set| set.contains(&args[1])) as i64))
+        Ok(Reply::Int(
+            set.is_some_and(|set| set.contains(&args[1])) as i64
+        ))
     }),
     ("SMOVE", |state, args| {
         let Some(mut from) = state.set(&args[0])?.cloned() else {
@@ -385,7 +412,9 @@ const COMMANDS: &[(&str, Run)] = &[
         Ok(Reply::Int(was_there as i64))
     }),
     ("HLEN", |state, args| {
-        Ok(Reply::Int(state.hash(&args[0])?.map_or(0, BTreeMap::len) as i64))
+        Ok(Reply::Int(
+            state.hash(&args[0])?.map_or(0, BTreeMap::len) as i64
+        ))
     }),
     ("ZADD", |state, args| {
         let mut zset = state.zset(&args[0])?.cloned().unwrap_or_default();
@@ -403,20 +432,28 @@ const COMMANDS: &[(&str, Run)] = &[
     }),
     ("ZPOPMIN", |state, args| {
         let mut zset = state.zset(&args[0])?.cloned().unwrap_or_default();
-        let least = zset.iter().map(|(member, score)| (*score, member.clone())).min();
+        let least = zset
+            .iter()
+            .map(|(member, score)| (*score, member.clone()))
+            .min();
         let Some((score, member)) = least else {
             return Ok(Reply::Array(Vec::new()));
         };
         zset.remove(&member);
         state.change(&args[0], Value::Zset(zset));
-        Ok(Reply::Array(vec![Reply::Bulk(member), Reply::Bulk(score.to_string().into())]))
+        Ok(Reply::Array(vec![
+            Reply::Bulk(member),
+            Reply::Bulk(score.to_string().into()),
+        ]))
     }),
     ("ZSCORE", |state, args| {
         let score = state.zset(&args[0])?.and_then(|zset| zset.get(&args[1]));
         Ok(bulk(score.map(|score| score.to_string().into())))
     }),
     ("ZCARD", |state, args| {
-        Ok(Reply::Int(state.zset(&args[0])?.map_or(0, BTreeMap::len) as i64))
+        Ok(Reply::Int(
+            state.zset(&args[0])?.map_or(0, BTreeMap::len) as i64
+        ))
     }),
 ];
 
@@ -446,7 +483,9 @@ impl State {
         let set = commands.iter().filter(|words| words[0] == b"PEXPIREAT");
         let set = set.map(|words| number(&words[2]) as u64);
         let held = self.0.values().filter_map(|(_, due)| *due);
-        let between = held.chain(set).filter(|at_ms| (from_ms + 1..=to_ms).contains(at_ms));
+        let between = held
+            .chain(set)
+            .filter(|at_ms| (from_ms + 1..=to_ms).contains(at_ms));
         let mut moments: Vec<u64> = between.chain([from_ms]).collect();
         moments.sort_unstable();
         moments.dedup();

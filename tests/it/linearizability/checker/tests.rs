@@ -57,10 +57,19 @@ use Access::{Cas, Lost, Read, Toss, Write};
 #[test]
 fn what_overlaps_may_come_in_any_order() {
     assert!(is_linearizable(&[]));
-    assert!(is_linearizable(&[event(0, 10, Write(1)), event(5, 15, Read(0))]));
-    assert!(is_linearizable(&[event(0, 10, Write(1)), event(5, 15, Read(1))]));
+    assert!(is_linearizable(&[
+        event(0, 10, Write(1)),
+        event(5, 15, Read(0))
+    ]));
+    assert!(is_linearizable(&[
+        event(0, 10, Write(1)),
+        event(5, 15, Read(1))
+    ]));
     // The same moment is no order.
-    assert!(is_linearizable(&[event(0, 10, Write(1)), event(10, 15, Read(0))]));
+    assert!(is_linearizable(&[
+        event(0, 10, Write(1)),
+        event(10, 15, Read(0))
+    ]));
     // Two writes, seen in the opposite order of their invocations.
     assert!(is_linearizable(&[
         event(0, 100, Write(1)),
@@ -77,7 +86,10 @@ fn what_overlaps_may_come_in_any_order() {
 
 #[test]
 fn a_stale_read_is_refused() {
-    assert!(!is_linearizable(&[event(0, 10, Write(1)), event(11, 15, Read(0))]));
+    assert!(!is_linearizable(&[
+        event(0, 10, Write(1)),
+        event(11, 15, Read(0))
+    ]));
     assert!(!is_linearizable(&[
         event(0, 10, Write(1)),
         event(11, 20, Write(2)),
@@ -87,7 +99,10 @@ fn a_stale_read_is_refused() {
 
 #[test]
 fn a_value_that_nobody_wrote_is_refused() {
-    assert!(!is_linearizable(&[event(0, 10, Write(1)), event(5, 15, Read(7))]));
+    assert!(!is_linearizable(&[
+        event(0, 10, Write(1)),
+        event(5, 15, Read(7))
+    ]));
 }
 
 #[test]
@@ -161,7 +176,10 @@ fn what_never_returned_may_have_happened_or_not() {
         event(40, 50, Read(2)),
     ]));
     // It was not sent yet.
-    assert!(!is_linearizable(&[event(0, 10, Read(2)), event(11, never, Lost(2))]));
+    assert!(!is_linearizable(&[
+        event(0, 10, Read(2)),
+        event(11, never, Lost(2))
+    ]));
 }
 
 #[test]
@@ -185,7 +203,10 @@ fn the_reason_shows_what_does_not_fit() {
         panic!("it is refused");
     };
     assert!(why.contains("1 of 2 operations are in order"), "{why}");
-    assert!(why.ends_with("2.0..3.0        us, client 0: Read(0)\n"), "{why}");
+    assert!(
+        why.ends_with("2.0..3.0        us, client 0: Read(0)\n"),
+        "{why}"
+    );
 }
 
 /// The answer by trying all orders.
