@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # All checks, as CI runs them: tests/run.sh            one or some of them: tests/run.sh clippy test
-# Checks: setup fmt licences clippy doc build test asan chroot. Goes on after a failure, ends with a summary and exit code 1.
+# Checks: setup fmt licences clippy doc build test model asan chroot. Goes on after a failure, ends with a summary and exit code 1.
 #
 # The server under test is built with the profile `fast` (optimised, without link-time optimisation).
 # Environment: KIVI_ORACLE (folder with real servers, see tests/it/harness.rs), KIVI_TEST_STEPS, KIVI_TEST_ROUNDS.
 set -uo pipefail
 cd "$(dirname "$0")/.."
-checks=${*:-setup fmt licences clippy doc build test asan chroot}
+checks=${*:-setup fmt licences clippy doc build test model asan chroot}
 host=$(rustc -vV | sed -n 's/^host: //p')
 
 check_setup() { tests/setup.sh; }
@@ -38,6 +38,8 @@ check_asan() {
         RUSTFLAGS="-Zsanitizer=address --cfg kivi_system_alloc" cargo +nightly test --quiet --lib \
         --target "$host" --target-dir target/asan -- ds:: sys:: --skip commands::
 }
+# Locks, waits and snapshots in all interleavings of their threads, as far as KIVI_MODEL_SECS go for each.
+check_model() { cargo test --quiet --lib --features model -- model::; }
 check_chroot() { tests/chroot.sh; }
 
 summary=() failed=0

@@ -487,5 +487,7 @@ fn push_new(keys: &mut Vec<Ready>, key: Ready) {
     }
 }
 
+#[cfg(all(test, feature = "model"))]
+mod model;
 #[cfg(test)]
 mod tests;

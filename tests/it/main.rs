@@ -29,6 +29,7 @@ mod insight;
 mod isolation;
 mod large;
 mod lifecycle;
+mod linearizability;
 mod lualibs;
 mod maxmemory;
 mod misuse;
