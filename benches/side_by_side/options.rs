@@ -57,6 +57,8 @@ WHAT (default: all)
   figures   server CPU per GET with statistics and metrics, over that without
   unread    memory that 200 strangers take who send and never read
   exposed   the last five
+  sweep     server CPU per request and requests/s of every family of commands, beside Valkey and
+            Redis: one table, one chart (not part of all; about 25 minutes)
 
 WHO
   --kivi PATH         the binary under test (or KIVI_BENCH_BINARY; default: the one cargo built)
@@ -78,7 +80,7 @@ HOW (several of the first three may be given)
   --rounds N          alternating rounds per figure (default 3)
   --seconds S         length of one load run (default 2.5)
   --only WORD         only the rows of ops, ranges, elements, grow, scaling, fsync, multi,
-                      publish, tracking, types, scripts, evict, exposed that hold this word
+                      publish, tracking, types, scripts, evict, exposed, sweep that hold this word
   --keys N            keys of cpu, memory, expiry, scaling, hits, churn; a tenth in ops, a quarter in elements;
                       entries that are added, or read by groups, in types (default 1000000)
   --hit-requests N    requests of hits; half of them warm up (default 6000000)
@@ -101,6 +103,9 @@ HOW (several of the first three may be given)
   --server-threads LIST  I/O threads of scaling (default 1,2,4,8,12 as far as there are cores)
   --client-threads N  threads of the load generator (default 1; in scaling the cores that the
                       server leaves, at most twice its threads)
+  --state FILE        where sweep keeps what it has measured (default target/sweep.tsv)
+  --continue          go on with what is in that file
+  --svg FILE          write the chart of sweep there
   --limit S           seconds that scaling may take in all: shortens its runs
   --port-base N       fixed ports N, N+1, ... (default: free ones)
   --quick             a smoke run of some seconds: proves that the benchmark works, judges nothing
@@ -152,6 +157,7 @@ pub(crate) enum What {
     Figures,
     Unread,
     Exposed,
+    Sweep,
     All,
 }
 
@@ -233,6 +239,7 @@ impl What {
             "figures" => Self::Figures,
             "unread" => Self::Unread,
             "exposed" => Self::Exposed,
+            "sweep" => Self::Sweep,
             "all" => Self::All,
             _ => return None,
         })
@@ -282,6 +289,7 @@ impl What {
             Self::Tracking => &[Self::Tracking],
             Self::Types => &[Self::Types],
             Self::Scripts => &[Self::Scripts],
+            Self::Sweep => &[Self::Sweep],
             Self::Coordination => &[Self::Multi, Self::Watch, Self::Publish, Self::Tracking],
         }
     }
@@ -351,6 +359,12 @@ pub(crate) struct Options {
     pub(crate) pipelines: Vec<u64>,
     pub(crate) rounds: usize,
     pub(crate) load: Duration,
+    /// The same of a run of the sweep, which makes a thousand of them.
+    pub(crate) sweep_load: Duration,
+    /// Where the sweep keeps its figures, and whether it goes on with those that are there.
+    pub(crate) state: PathBuf,
+    pub(crate) goes_on: bool,
+    pub(crate) svg: Option<PathBuf>,
     pub(crate) keys: u64,
     /// Rows are wanted that hold this word; empty: all.
     pub(crate) only: String,
@@ -408,6 +422,10 @@ impl Options {
             pipelines: vec![1, 16, 64],
             rounds: 3,
             load: Duration::from_millis(2500),
+            sweep_load: Duration::from_millis(400),
+            state: "target/sweep.tsv".into(),
+            goes_on: false,
+            svg: None,
             keys: 1_000_000,
             only: String::new(),
             hit_requests: 6_000_000,
@@ -459,6 +477,9 @@ impl Options {
                 .apply(&arg, &mut args)
                 .with_context(|| format!("option {arg}"))?;
         }
+        // The sweep is beside both.
+        let redis = options.oracle.join("usr/bin/redis-server");
+        options.with_redis |= options.what == What::Sweep && redis.exists();
         options.check()?;
         Ok(Parsed::Run(Box::new(options)))
     }
@@ -468,6 +489,7 @@ impl Options {
         self.quick = true;
         self.rounds = 1;
         self.load = Duration::from_millis(200);
+        self.sweep_load = Duration::from_millis(20);
         self.pipelines = vec![1, 16];
         self.keys = 20_000;
         self.hit_requests = 200_000;
@@ -512,7 +534,13 @@ impl Options {
             "--tests" => self.tests = value()?.split(',').map(str::to_lowercase).collect(),
             "--pipelines" => self.pipelines = numbers(&value()?)?,
             "--rounds" => self.rounds = value()?.parse()?,
-            "--seconds" => self.load = Duration::try_from_secs_f64(value()?.parse()?)?,
+            "--seconds" => {
+                self.load = Duration::try_from_secs_f64(value()?.parse()?)?;
+                self.sweep_load = self.load;
+            }
+            "--state" => self.state = value()?.into(),
+            "--continue" => self.goes_on = true,
+            "--svg" => self.svg = Some(value()?.into()),
             "--keys" => self.keys = value()?.parse()?,
             "--only" => self.only = value()?.to_lowercase(),
             "--hit-requests" => self.hit_requests = value()?.parse()?,

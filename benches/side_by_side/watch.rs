@@ -29,11 +29,13 @@ pub(crate) fn watch<T>(
     act: impl FnOnce() -> Result<T>,
 ) -> Result<(Duration, T)> {
     let done = AtomicBool::new(false);
+    // All of them before the first is at work: a scope that is left by an error waits for those who are.
+    let connected = (0..CLIENTS).map(|_| server.connect());
+    let connected = connected.collect::<Result<Vec<_>>>()?;
     let begin = Instant::now() + Duration::from_millis(20);
     thread::scope(|scope| {
         let mut clients = Vec::new();
-        for number in 0..CLIENTS {
-            let mut client = server.connect()?;
+        for (number, mut client) in (0..CLIENTS).zip(connected) {
             let done = &done;
             let first = begin + PERIOD * number as u32 / CLIENTS as u32;
             let mut request = Vec::new();

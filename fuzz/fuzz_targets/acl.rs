@@ -1,5 +1,5 @@
 //! Rules of users: whatever they are, they are applied as a whole or refused; what was accepted can be told
-//! again, and told again makes the same user. The same of a file of users.
+//! again, and told again makes the same user.
 #![no_main]
 
 use std::sync::LazyLock;

@@ -92,7 +92,12 @@ pub(super) fn apply_config(
             warn_of_eviction(server, after.maxmemory_bytes);
             Ok(())
         }
-        Field::MetricsPort | Field::MetricsBind if is_serving(server) => portal.ask(before, after),
+        Field::MetricsPort | Field::MetricsBind if is_serving(server) => {
+            make_room(after).map_err(|fits| {
+                format!("There are no file descriptors for it: lower maxclients to {fits}")
+            })?;
+            portal.ask(before, after)
+        }
         Field::Bind => move_listeners(server, &rebinds, &[Kind::Tcp, Kind::Tls], before, after),
         Field::Port => move_listeners(server, &rebinds, &[Kind::Tcp], before, after),
         Field::TlsPort => {
@@ -125,18 +130,23 @@ fn apply_to_process(field: Field, after: &Config) -> Result<(), String> {
             alloc::set_background_thread(after.jemalloc_bg_thread);
             Ok(())
         }
-        Field::MaxClients => {
-            let reserved = reserved_fds(after);
-            let want = u64::from(after.maxclients) + reserved;
-            match process::raise_nofile_limit(want) {
-                got if got >= want => Ok(()),
-                got => Err(format!(
-                    "The operating system is not able to handle the specified number of clients, try with {}",
-                    got.saturating_sub(reserved)
-                )),
-            }
-        }
+        Field::MaxClients => make_room(after).map_err(|fits| {
+                format!(
+                    "The operating system is not able to handle the specified number of clients, try with {fits}"
+                )
+        }),
         _ => Ok(()),
+    }
+}
+
+/// Has the system allow as many file descriptors as all clients and the rest of the server need; else the
+/// number of clients that there is room for.
+fn make_room(after: &Config) -> Result<(), u64> {
+    let reserved = reserved_fds(after);
+    let want = u64::from(after.maxclients) + reserved;
+    match process::raise_nofile_limit(want) {
+        got if got >= want => Ok(()),
+        got => Err(got.saturating_sub(reserved)),
     }
 }
 

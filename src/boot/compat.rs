@@ -25,6 +25,7 @@ use crate::persist::rdb::decode::{self, LoadOptions, Record, type_name};
 use crate::persist::rdb::format::Line;
 use crate::resp::parse::Argv;
 use crate::server::{Server, functions};
+use crate::sys::files::os_text;
 use crate::util::clock::Clock;
 use crate::value::Limits;
 
@@ -44,29 +45,36 @@ enum Kind {
     Snapshot,
 }
 
-/// Checks files, and folders with files; how many kinds of faults were found.
+/// A file to be read, and what it is, or why that cannot be found out.
+type Source = (PathBuf, io::Result<Kind>);
+
+/// Checks files, and folders with files; how many kinds of faults were found. What cannot be read is one.
 ///
 /// # Errors
-/// When a file cannot be read or `out` takes nothing.
+/// When there is nothing to be checked or `out` takes nothing.
 pub(super) fn check(paths: &[PathBuf], out: &mut dyn Write) -> anyhow::Result<usize> {
-    let mut files = Vec::new();
+    let mut sources = Vec::new();
     for path in paths {
         match path.is_dir() {
-            true => in_folder(path, &mut files)?,
-            false => files.push((kind_of(path)?, path.clone())),
+            true => in_folder(path, &mut sources),
+            false => sources.push((path.clone(), kind_of(path))),
         }
     }
-    if files.is_empty() {
+    if sources.is_empty() {
         anyhow::bail!("no configuration file, log or snapshot is there");
     }
     let version = env!("CARGO_PKG_VERSION");
     writeln!(out, "What Kivi {version} does not accept:")?;
     let mut faults = 0;
-    for (kind, path) in files {
+    for (path, kind) in sources {
         faults += match kind {
-            Kind::Configuration => configuration(&path, out)?,
-            Kind::Snapshot => snapshot(&path, out)?,
-            Kind::Log | Kind::Manifest => log(kind, &path, out)?,
+            Ok(Kind::Configuration) => configuration(&path, out)?,
+            Ok(Kind::Snapshot) => snapshot(&path, out)?,
+            Ok(kind @ (Kind::Log | Kind::Manifest)) => log(kind, &path, out)?,
+            Err(error) => {
+                writeln!(out, "\nUnknown: {}", path.display())?;
+                Faults::unreadable(&path, &error).write(out)?
+            }
         };
     }
     match faults {
@@ -79,43 +87,49 @@ pub(super) fn check(paths: &[PathBuf], out: &mut dyn Write) -> anyhow::Result<us
 
 /// What of a data folder is worth reading: configuration, snapshots, and the log by its manifest. Files
 /// that a manifest stands for are not read twice.
-fn in_folder(folder: &Path, files: &mut Vec<(Kind, PathBuf)>) -> io::Result<()> {
-    let mut entries: Vec<PathBuf> = Vec::new();
-    for entry in fs::read_dir(folder)? {
-        entries.push(entry?.path());
-    }
-    entries.sort();
+fn in_folder(folder: &Path, sources: &mut Vec<Source>) {
     let has = |path: &Path, extension: &str| path.extension().is_some_and(|has| has == extension);
-    let is_manifest = |path: &&PathBuf| has(path, "manifest");
-    let manifests: Vec<PathBuf> = entries.iter().filter(is_manifest).cloned().collect();
-    for path in &entries {
+    let is_manifest = |path: &PathBuf| has(path, "manifest");
+    let entries = entries_of(folder, sources);
+    let (manifests, entries): (Vec<PathBuf>, _) = entries.into_iter().partition(is_manifest);
+    for path in entries {
         if path.is_dir() {
             // `appendonlydir`, and no further.
-            for entry in fs::read_dir(path)? {
-                let path = entry?.path();
-                if has(&path, "manifest") {
-                    files.push((Kind::Manifest, path));
-                }
-            }
-        } else if has(path, "conf") {
-            files.push((Kind::Configuration, path.clone()));
-        } else if has(path, "rdb") && manifests.is_empty() {
-            files.push((Kind::Snapshot, path.clone()));
-        } else if has(path, "aof") && manifests.is_empty() {
-            files.push((kind_of(path)?, path.clone()));
+            let entries = entries_of(&path, sources);
+            let manifests = entries.into_iter().filter(is_manifest);
+            sources.extend(manifests.map(|path| (path, Ok(Kind::Manifest))));
+        } else if has(&path, "conf") {
+            sources.push((path, Ok(Kind::Configuration)));
+        } else if has(&path, "rdb") && manifests.is_empty() {
+            sources.push((path, Ok(Kind::Snapshot)));
+        } else if has(&path, "aof") && manifests.is_empty() {
+            let kind = kind_of(&path);
+            sources.push((path, kind));
         }
     }
-    files.extend(manifests.into_iter().map(|path| (Kind::Manifest, path)));
-    Ok(())
+    sources.extend(manifests.into_iter().map(|path| (path, Ok(Kind::Manifest))));
+}
+
+/// What is in a folder, sorted; one that cannot be read is a source itself.
+fn entries_of(folder: &Path, sources: &mut Vec<Source>) -> Vec<PathBuf> {
+    let read = || -> io::Result<Vec<PathBuf>> {
+        let entries = fs::read_dir(folder)?;
+        let mut entries = entries
+            .map(|entry| Ok(entry?.path()))
+            .collect::<io::Result<Vec<_>>>()?;
+        entries.sort();
+        Ok(entries)
+    };
+    read().unwrap_or_else(|error| {
+        sources.push((folder.to_owned(), Err(error)));
+        Vec::new()
+    })
 }
 
 /// What a file is, by how it begins.
 fn kind_of(path: &Path) -> io::Result<Kind> {
-    let describe =
-        |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
     let mut head = Vec::new();
-    let file = File::open(path).map_err(describe)?;
-    file.take(16).read_to_end(&mut head).map_err(describe)?;
+    File::open(path)?.take(16).read_to_end(&mut head)?;
     let is_log = path.extension().is_some_and(|extension| extension == "aof");
     Ok(match () {
         () if head.starts_with(b"file ") => Kind::Manifest,
@@ -137,6 +151,14 @@ struct Fault {
 struct Faults(BTreeMap<String, Fault>);
 
 impl Faults {
+    /// A file that cannot be read.
+    fn unreadable(path: &Path, error: &io::Error) -> Faults {
+        let mut faults = Faults::default();
+        let text = format!("it cannot be read: {}", os_text(error));
+        faults.add(text, || path.display().to_string());
+        faults
+    }
+
     fn add(&mut self, text: String, place: impl FnOnce() -> String) {
         let fault = self.0.entry(text).or_default();
         if fault.count == 0 {
@@ -157,14 +179,17 @@ impl Faults {
 }
 
 fn configuration(path: &Path, out: &mut dyn Write) -> anyhow::Result<usize> {
-    let survey = compat::survey(path)?;
+    let mut faults = Faults::default();
+    let survey = compat::survey(path).unwrap_or_else(|error| {
+        faults.add(error.reason, || path.display().to_string());
+        Default::default()
+    });
     let count = survey.directives;
     writeln!(
         out,
         "\nConfiguration {}: {count} directives",
         path.display()
     )?;
-    let mut faults = Faults::default();
     let mut notes = Vec::new();
     for remark in survey.remarks {
         let (name, reason) = (shown(remark.name.as_bytes()), remark.reason);
@@ -212,7 +237,10 @@ fn snapshot(path: &Path, out: &mut dyn Write) -> anyhow::Result<usize> {
     };
     let mut types: BTreeMap<u8, u64> = BTreeMap::new();
     let (mut writer, mut last_db, mut libraries) = (String::new(), 0, Vec::new());
-    let input = io::BufReader::new(File::open(path)?);
+    let input = match File::open(path) {
+        Ok(file) => io::BufReader::new(file),
+        Err(error) => return Ok(Faults::unreadable(path, &error).write(out)?),
+    };
     let loaded = decode::load(input, &options, &mut |record, _| {
         match record {
             Record::Aux(name, value) if name.ends_with(b"-ver") => {
@@ -289,8 +317,8 @@ fn log(kind: Kind, path: &Path, out: &mut dyn Write) -> anyhow::Result<usize> {
     };
     let disk = RealDisk;
     match kind {
-        Kind::Manifest => survey_manifest(&disk, path, &mut reading)?,
-        _ => survey_file(&disk, path, &mut reading)?,
+        Kind::Manifest => survey_manifest(&disk, path, &mut reading),
+        _ => survey_file(&disk, path, &mut reading),
     }
     let (requests, keys) = (reading.requests, reading.keys);
     writeln!(out, "  {keys} keys in its snapshot, {requests} requests")?;

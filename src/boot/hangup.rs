@@ -1,16 +1,17 @@
-//! SIGHUP and SIGUSR1: what the server has open or in memory of files is looked at again, as logrotate
-//! and whoever has new certificates ask for. (The log itself is opened for each line.)
-//!
-//! To have something done on it: a line in `serve`, where [`on_hangup`] is called.
+//! SIGHUP and SIGUSR1: certificates are read again, as whoever has new ones asks for. The log and the audit
+//! log need no signal: they are opened whenever something is written to them.
+
+use std::sync::Arc;
 
 use tokio::signal::unix::{SignalKind, signal};
 
-/// Something to be done on SIGHUP, on a thread where it may wait.
-pub(super) type Job = Box<dyn Fn() + Send + Sync>;
+use crate::server::Server;
 
-/// Does these jobs, one after the other, whenever one of the signals comes.
-pub(super) async fn on_hangup(jobs: Vec<Job>) {
-    let jobs = std::sync::Arc::new(jobs);
+use super::tls;
+
+/// Reads certificates again whenever one of the signals comes. Both are caught whatever there is to be done:
+/// uncaught, SIGUSR1, which tools for logs send, ends a process.
+pub(super) async fn on_hangup(server: Arc<Server>) {
     let signals = (
         signal(SignalKind::hangup()),
         signal(SignalKind::user_defined1()),
@@ -26,9 +27,9 @@ pub(super) async fn on_hangup(jobs: Vec<Job>) {
         if more.is_none() {
             return;
         }
-        tracing::info!("Received {name}: files are opened anew");
-        let jobs = jobs.clone();
-        let work = move || jobs.iter().for_each(|job| job());
-        let _ = tokio::task::spawn_blocking(work).await;
+        tracing::info!("Received {name}: certificates are read again");
+        let server = server.clone();
+        // Files may be slow, and a key under a password takes a while to open.
+        let _ = tokio::task::spawn_blocking(move || tls::reload(&server)).await;
     }
 }

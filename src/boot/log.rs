@@ -127,7 +127,7 @@ fn timestamp(format: LogTimestampFormat, unix_ms: u64) -> String {
         (LogTimestampFormat::Legacy, Some(t)) => format!(
             "{:02} {} {} {:02}:{:02}:{:02}.{ms:03}",
             t.day,
-            MONTHS[t.month as usize % 13 - 1],
+            MONTHS[t.month as usize - 1],
             t.year,
             t.hour,
             t.minute,

@@ -161,9 +161,7 @@ fn serve(
         tokio::spawn(run_cron(server.clone()));
         tokio::spawn(evict(server.clone()));
         tokio::spawn(tls::auto_reload(server.clone()));
-        let reloading = server.clone();
-        let jobs: Vec<hangup::Job> = vec![Box::new(move || tls::reload(&reloading))];
-        tokio::spawn(hangup::on_hangup(jobs));
+        tokio::spawn(hangup::on_hangup(server.clone()));
         // Before anyone is told that we are ready: from then on a signal ends the server in order.
         tokio::spawn(stop_on_signal(server.clone(), Signals::new()));
         server.enter(Lifecycle::Loading);
@@ -409,7 +407,7 @@ fn reserved_fds(config: &Config) -> u64 {
     let listeners = config.bind.len() as u64;
     let monitoring = match config.metrics_port {
         0 => 0,
-        _ => http::FDS_MAX + config.metrics_bind.len() as u64,
+        _ => http::FDS_MAX + http::LISTENER_FDS * config.metrics_bind.len() as u64,
     };
     (PROCESS_FDS + listeners + WORKER_FDS * config.io_threads as u64).max(RESERVED_FDS_MIN)
         + monitoring

@@ -69,7 +69,7 @@ impl Syslog {
     fn line(&self, unix_secs: u64, severity: Severity, message: &str) -> String {
         let priority = self.facility * 8 + severity as u8;
         let time = local_time(unix_secs as i64).map_or_else(String::new, |t| {
-            let month = MONTHS[t.month as usize % 13 - 1];
+            let month = MONTHS[t.month as usize - 1];
             let (day, hour, minute, second) = (t.day, t.hour, t.minute, t.second);
             format!("{month} {day:2} {hour:02}:{minute:02}:{second:02} ")
         });

@@ -100,8 +100,6 @@ pub struct Client {
     pub has_lost: bool,
     /// What it has queued and watches; none before its first MULTI or WATCH.
     pub(crate) transaction: Option<Box<Transaction>>,
-    /// QUIT or a protocol error: closed once what was answered is written.
-    pub closing: bool,
     /// What it has subscribed to; none without a subscription.
     pub subscriptions: Option<Box<Subscriptions>>,
     /// CLIENT TRACKING.
@@ -174,7 +172,6 @@ impl Client {
             in_multi: false,
             has_lost: false,
             transaction: None,
-            closing: false,
             subscriptions: None,
             tracking: OwnTracking::default(),
             chore: None,

@@ -290,6 +290,7 @@ impl Kind {
     }
 
     /// What the values look like, for `redis.conf.example`; none for free text.
+    #[cfg(test)]
     pub(super) fn describe(self) -> Option<String> {
         match self {
             Kind::Bool => Some("yes or no".to_owned()),
@@ -386,6 +387,13 @@ pub struct BindAddress {
     pub address: String,
     /// Written with a leading `-`: an address that is not there is no error.
     pub optional: bool,
+}
+
+impl BindAddress {
+    /// The address, and whether it is optional.
+    pub fn parts(&self) -> (&str, bool) {
+        (&self.address, self.optional)
+    }
 }
 
 /// A pair of `save`: a snapshot is written when both have been reached.

@@ -272,6 +272,7 @@ impl Keyspace {
     }
 
     /// Locks the shards of several keys, each once, in ascending order.
+    #[cfg(test)]
     pub fn lock_many(&self, hashes: impl Iterator<Item = u64>) -> Locks<'_> {
         let mut ids: SmallVec<[ShardId; 16]> = hashes.map(|hash| self.shard_of(hash)).collect();
         ids.sort_unstable();

@@ -499,7 +499,7 @@ impl Exec {
             Found::Unknown => {
                 return Err(self.refuse_unknown(admit::unknown(argv), client, out));
             }
-            Found::UnknownSubcommand(_) => {
+            Found::UnknownSubcommand => {
                 let error = admit::unknown_subcommand(argv);
                 return Err(self.refuse_unknown(error, client, out));
             }

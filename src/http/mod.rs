@@ -24,7 +24,7 @@ mod serve;
 mod visitor;
 
 pub use portal::{Portal, bind};
-pub use serve::FDS_MAX;
+pub use serve::{FDS_MAX, LISTENER_FDS};
 
 #[cfg(test)]
 mod tests;

@@ -4,25 +4,28 @@
 //! address and open another one whatever the thread is doing; the thread is started with the first listener.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use socket2::{Domain, Protocol, Socket, Type};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use crate::commands::CommandTable;
 use crate::config::{BindAddress, Config};
 use crate::server::Server;
+use crate::sys::listen;
 
 use super::serve;
 
 /// Pause after an `accept` that failed, so that a lasting fault does not burn a processor.
 const ACCEPT_RETRY: Duration = Duration::from_millis(50);
 /// Length of the listen queue: more do not come at once.
-const BACKLOG: i32 = 64;
+const BACKLOG: u32 = 64;
+/// How many connections wait for the thread besides those that `accept` holds: the others wait in the
+/// kernel, where they take no file descriptor.
+const WAITING_MAX: usize = 1;
 
 /// A connection that was just accepted, and whose it is.
 pub(super) type Accepted = (TcpStream, SocketAddr);
@@ -31,60 +34,15 @@ pub(super) type Accepted = (TcpStream, SocketAddr);
 pub struct Portal {
     server: Arc<Server>,
     table: Arc<CommandTable>,
-    accepted: OnceLock<mpsc::UnboundedSender<Accepted>>,
+    accepted: OnceLock<mpsc::Sender<Accepted>>,
     tasks: Mutex<Vec<JoinHandle<()>>>,
 }
 
 /// Binds what the configuration names; nothing if the port is 0. An address that is not there is no error
 /// when it is optional.
 pub fn bind(config: &Config) -> io::Result<Vec<TcpListener>> {
-    let (port, mut bound) = (config.metrics_port, Vec::new());
-    if port == 0 {
-        return Ok(bound);
-    }
-    for address in &config.metrics_bind {
-        match bind_address(address, port) {
-            Ok(listeners) => bound.extend(listeners),
-            Err(error) if address.optional && is_missing(&error) => {}
-            Err(error) => {
-                let text = format!(
-                    "Could not create metrics listening socket {}:{port}: bind: {error}",
-                    address.address
-                );
-                return Err(io::Error::new(error.kind(), text));
-            }
-        }
-    }
-    Ok(bound)
-}
-
-fn is_missing(error: &io::Error) -> bool {
-    matches!(
-        error.raw_os_error(),
-        Some(libc::EADDRNOTAVAIL | libc::EAFNOSUPPORT | libc::EPROTONOSUPPORT)
-    )
-}
-
-fn bind_address(address: &BindAddress, port: u16) -> io::Result<Vec<TcpListener>> {
-    let addresses: Vec<SocketAddr> = match address.address.as_str() {
-        "*" => vec![(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port).into()],
-        "::*" => vec![(IpAddr::V6(Ipv6Addr::UNSPECIFIED), port).into()],
-        host => (host, port).to_socket_addrs()?.collect(),
-    };
-    addresses.into_iter().map(listen).collect()
-}
-
-fn listen(address: SocketAddr) -> io::Result<TcpListener> {
-    let domain = Domain::for_address(address);
-    let socket = Socket::new(domain, Type::STREAM, Some(Protocol::TCP))?;
-    if address.is_ipv6() {
-        socket.set_only_v6(true)?;
-    }
-    socket.set_reuse_address(true)?;
-    socket.set_nonblocking(true)?;
-    socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    Ok(socket.into())
+    let addresses = config.metrics_bind.iter().map(BindAddress::parts);
+    listen::bind_port("metrics", addresses, config.metrics_port, BACKLOG)
 }
 
 impl Portal {
@@ -122,11 +80,11 @@ impl Portal {
     }
 
     /// The way to the thread that serves, which is started if there is none yet. It ends with the portal.
-    fn thread(&self) -> io::Result<mpsc::UnboundedSender<Accepted>> {
+    fn thread(&self) -> io::Result<mpsc::Sender<Accepted>> {
         if let Some(accepted) = self.accepted.get() {
             return Ok(accepted.clone());
         }
-        let (accepted, inbox) = mpsc::unbounded_channel();
+        let (accepted, inbox) = mpsc::channel(WAITING_MAX);
         let (server, table) = (self.server.clone(), self.table.clone());
         std::thread::Builder::new()
             .name("kivi-http".into())
@@ -135,12 +93,12 @@ impl Portal {
     }
 }
 
-async fn accept(listener: &tokio::net::TcpListener, accepted: &mpsc::UnboundedSender<Accepted>) {
+async fn accept(listener: &tokio::net::TcpListener, accepted: &mpsc::Sender<Accepted>) {
     loop {
         let next = listener.accept().await;
         match next.and_then(|(stream, peer)| Ok((stream.into_std()?, peer))) {
             // When the thread has ended the server does, too.
-            Ok(stream) => drop(accepted.send(stream)),
+            Ok(stream) => drop(accepted.send(stream).await),
             Err(error) => {
                 tracing::debug!("Accepting a connection for monitoring: {error}");
                 tokio::time::sleep(ACCEPT_RETRY).await;

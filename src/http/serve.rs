@@ -1,7 +1,8 @@
 //! The thread that serves, and one connection of it.
 //!
 //! The first line is read before hyper is asked, so that whoever speaks something else (a client of Redis, TLS) is
-//! told so in words. Limits: connections at once, the size of a request's head, how long it may take to come,
+//! told so in words. Limits: connections at once (what is accepted beyond them is
+//! closed, so that a flood takes no file descriptors from clients), the size of a request's head, how long it may take to come,
 //! and (`io`) how long a response may wait for its peer.
 
 use std::convert::Infallible;
@@ -17,7 +18,7 @@ use hyper::service::service_fn;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::runtime::{Builder, LocalOptions};
-use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::mpsc::Receiver;
 use tokio::task::JoinSet;
 
 use crate::commands::CommandTable;
@@ -29,10 +30,14 @@ use super::portal::Accepted;
 use super::router::{self, Desk};
 
 /// Most connections at once.
-const CONNECTIONS_MAX: usize = 64;
-/// File descriptors that the port needs besides those of its listeners: one more connection is told that
-/// there are too many, and the thread has its epoll.
-pub const FDS_MAX: u64 = CONNECTIONS_MAX as u64 + 4;
+pub(super) const CONNECTIONS_MAX: usize = 64;
+/// Most that are told at once, besides, that there are too many; others are closed without a word.
+const REFUSALS_MAX: usize = 8;
+/// File descriptors that the port needs: connections, the one that is looked at, the one that waits, and
+/// what the thread's runtime opens.
+pub const FDS_MAX: u64 = (CONNECTIONS_MAX + REFUSALS_MAX) as u64 + 6;
+/// Those of each listener: its own, and of the connection that it has accepted.
+pub const LISTENER_FDS: u64 = 2;
 /// Longest head of a request, bytes.
 const HEAD_BYTES_MAX: usize = 16 * 1024;
 /// Most headers of a request.
@@ -55,11 +60,7 @@ const IS_ODD: &str =
 const IS_LONG: &str = "The first line of the request is too long.\n";
 
 /// Serves what comes through `inbox` until nothing can come any more, or the server stops.
-pub(super) fn run(
-    server: Arc<Server>,
-    table: Arc<CommandTable>,
-    inbox: UnboundedReceiver<Accepted>,
-) {
+pub(super) fn run(server: Arc<Server>, table: Arc<CommandTable>, inbox: Receiver<Accepted>) {
     process::set_thread_name("kivi-http");
     let runtime = Builder::new_current_thread()
         .enable_all()
@@ -70,11 +71,7 @@ pub(super) fn run(
     }
 }
 
-async fn serve(
-    server: Arc<Server>,
-    table: Arc<CommandTable>,
-    mut inbox: UnboundedReceiver<Accepted>,
-) {
+async fn serve(server: Arc<Server>, table: Arc<CommandTable>, mut inbox: Receiver<Accepted>) {
     let desk = Rc::new(Desk::new(server.clone(), table));
     let mut connections = JoinSet::new();
     loop {
@@ -86,6 +83,10 @@ async fn serve(
         let Some((stream, peer)) = accepted else {
             return;
         };
+        // To be told so takes a place, too, for as long as the peer does not read.
+        if connections.len() >= CONNECTIONS_MAX + REFUSALS_MAX {
+            continue;
+        }
         let is_crowded = connections.len() >= CONNECTIONS_MAX;
         let desk = desk.clone();
         connections.spawn_local(async move {
@@ -106,8 +107,7 @@ async fn serve(
 
 async fn connection(mut stream: TcpStream, peer: SocketAddr, desk: Rc<Desk>) -> io::Result<()> {
     let mut begun = Vec::new();
-    let first = tokio::time::timeout(FIRST_LINE_MAX, first_line(&mut stream, &mut begun)).await;
-    match first.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))? {
+    match within(FIRST_LINE_MAX, first_line(&mut stream, &mut begun)).await? {
         First::Gone => return Ok(()),
         First::Http => {}
         First::Wrong(status, text) => return refuse(stream, status, text).await,

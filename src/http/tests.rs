@@ -1,6 +1,7 @@
 //! Requests to the metrics port without a socket: what is answered, and to whom.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::Read;
 use std::net::SocketAddr;
 
 use http_body_util::BodyExt;
@@ -9,6 +10,7 @@ use hyper::header;
 use serde_json::Value;
 
 use super::router::{self, Desk};
+use super::{Portal, serve};
 use crate::commands::tests::{START_MS, Test};
 use crate::persist::state::Marks;
 use crate::util::base64;
@@ -107,11 +109,9 @@ fn paths_and_methods() {
     for path in ["/metric", "/metrics/", "/consolex", "/..", "//"] {
         web.get(path).is(404, "no such page");
     }
-    for method in ["POST", "PUT", "DELETE", "OPTIONS", "CONNECT", "Host:"] {
-        let Ok(request) = Request::builder().method(method).uri("/metrics").body(()) else {
-            continue;
-        };
-        let got = web.ask(request, LOCAL);
+    for method in ["POST", "PUT", "DELETE", "OPTIONS", "CONNECT"] {
+        let request = Request::builder().method(method).uri("/metrics").body(());
+        let got = web.ask(request.expect("a request"), LOCAL);
         got.is(405, "Only GET and HEAD");
         assert_eq!(got.headers[header::ALLOW], "GET, HEAD");
     }
@@ -183,4 +183,40 @@ fn a_server_that_stops_is_not_ready() {
         .server()
         .enter(crate::server::Lifecycle::Stopping);
     web.get("/readyz").is(503, "stopping");
+}
+
+/// Who comes while all places are taken is told so, but not any number of them at once: each takes a file
+/// descriptor until he has read that.
+#[test]
+fn a_flood_takes_a_bounded_number_of_descriptors() {
+    const MANY: usize = 120;
+    let test = Test::new();
+    let portal = Portal::new(test.session.server().clone(), test.table.clone());
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    listener.set_nonblocking(true).expect("a listener");
+    let address = listener.local_addr().expect("its address");
+    let clients = move || {
+        // Connected, and silent, all at once.
+        let connect = |_| std::net::TcpStream::connect(address).expect("a connection");
+        let mut clients: Vec<_> = (0..MANY).map(connect).collect();
+        let mut answers = Vec::new();
+        for client in &mut clients[serve::CONNECTIONS_MAX..] {
+            let mut answer = Vec::new();
+            // One that is closed with nothing read may be reset.
+            let _ = client.read_to_end(&mut answer);
+            answers.push(String::from_utf8(answer).expect("UTF-8"));
+        }
+        answers
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let answers = runtime.expect("a runtime").block_on(async {
+        portal.listen(vec![listener]).expect("listening");
+        let answers = tokio::task::spawn_blocking(clients).await.expect("answers");
+        portal.stop().await;
+        answers
+    });
+    assert!(answers[0].contains("Too many connections"), "{answers:?}");
+    assert!(answers.iter().any(String::is_empty), "{answers:?}");
 }

@@ -19,7 +19,7 @@ use hyper::header::{self, HeaderMap, HeaderValue};
 use crate::acl;
 use crate::client::{ClientId, Endpoint};
 use crate::commands::denied;
-use crate::commands::table::Found;
+use crate::commands::table::{Found, Registered};
 use crate::exec::Flow;
 use crate::exec::session::Session;
 use crate::resp::parse::{Argv, Span};
@@ -29,7 +29,7 @@ use crate::util::base64;
 
 use super::router::{self, Answer, Desk};
 
-/// How long somebody with a wrong password has to wait for the answer. Nobody else does.
+/// How long somebody with a wrong password has to wait for the answer, at least. Nobody else does.
 const WRONG_PASSWORD_DELAY: Duration = Duration::from_millis(500);
 /// Longest user name and password together that are looked at, bytes.
 const CREDENTIALS_BYTES_MAX: usize = 4096;
@@ -93,18 +93,22 @@ impl Visitor {
             }
             return Ok(Visitor::connect(desk, peer, is_local));
         }
+        let mut delay = WRONG_PASSWORD_DELAY;
         if let Some((user, password)) = given.and_then(credentials) {
             let mut visitor = Visitor::connect(desk, peer, is_local);
             let user = match user.is_empty() {
                 true => acl::DEFAULT_USER.as_bytes(),
                 false => &user[..],
             };
-            let (reply, _) = visitor.session.call(&[b"AUTH", user, &password]);
+            let (reply, flow) = visitor.session.call(&[b"AUTH", user, &password]);
             if reply == b"+OK\r\n" {
                 return Ok(visitor);
             }
+            if let Flow::Delay(longer) = flow {
+                delay = delay.max(longer);
+            }
         }
-        tokio::time::sleep(WRONG_PASSWORD_DELAY).await;
+        tokio::time::sleep(delay).await;
         Err(challenge(WRONG_PASSWORD))
     }
 
@@ -121,44 +125,38 @@ impl Visitor {
     }
 
     /// Whether he may run this, without leaving a trace if he may not.
-    pub(super) fn may(&self, desk: &Desk, request: &[&[u8]]) -> bool {
-        let (bytes, spans) = spans(request);
-        let argv = Argv::new(&bytes, &spans);
-        let Found::Command(command) = desk.table.find(argv) else {
-            return false;
-        };
+    fn has_right(&self, command: &Registered, argv: Argv<'_>) -> Result<(), Refusal> {
         let client = self.session.client();
         let request = denied::request(command, argv, client.db);
-        client.login.rights().check(&request).is_ok()
+        client.login.rights().check(&request).map_err(|_| {
+            let name = String::from_utf8_lossy(argv.get(0).unwrap_or_default());
+            let text = format!("This user may not run {name}.");
+            Refusal::new(StatusCode::FORBIDDEN, text)
+        })
     }
 
-    /// The same, with an error that says so.
+    /// The same of a command that is not run.
     pub(super) fn allowed(&self, desk: &Desk, request: &[&[u8]]) -> Result<(), Refusal> {
-        if self.may(desk, request) {
-            return Ok(());
-        }
-        let name = String::from_utf8_lossy(request[0]);
-        let text = format!("This user may not run {name}.");
-        Err(Refusal::new(StatusCode::FORBIDDEN, text))
+        let (bytes, spans) = spans(request);
+        let argv = Argv::new(&bytes, &spans);
+        self.has_right(found(desk, argv)?, argv)
     }
 
-    /// Runs a command that changes nothing.
+    /// Runs a command that changes nothing. If he may not run it, the refusal's status is FORBIDDEN.
     pub(super) fn call(&mut self, desk: &Desk, request: &[&[u8]]) -> Result<Reply, Refusal> {
-        let name = String::from_utf8_lossy(request[0]).into_owned();
         let (bytes, spans) = spans(request);
-        let Found::Command(command) = desk.table.find(Argv::new(&bytes, &spans)) else {
-            let text = format!("The server has no command {name}.");
-            return Err(Refusal::new(StatusCode::NOT_FOUND, text));
-        };
+        let argv = Argv::new(&bytes, &spans);
+        let command = found(desk, argv)?;
         let flags = command.row.flags;
         if [Flags::WRITE, Flags::RUNS_SCRIPT, Flags::BLOCKING]
             .iter()
             .any(|&flag| flags.has(flag))
         {
+            let name = String::from_utf8_lossy(request[0]);
             let text = format!("{name} is the name of another command here.");
             return Err(Refusal::new(StatusCode::NOT_FOUND, text));
         }
-        self.allowed(desk, request)?;
+        self.has_right(command, argv)?;
         let busy = || {
             let text = "The keyspace is busy; try again.";
             Refusal::new(StatusCode::SERVICE_UNAVAILABLE, text)
@@ -188,6 +186,18 @@ impl Visitor {
     /// The name of the user that he is.
     pub(super) fn user(&self) -> &[u8] {
         &self.session.client().login.user.name
+    }
+}
+
+/// The command that a request names.
+fn found<'d>(desk: &'d Desk, argv: Argv<'_>) -> Result<&'d Registered, Refusal> {
+    match desk.table.find(argv) {
+        Found::Command(command) => Ok(command),
+        Found::Unknown | Found::UnknownSubcommand => {
+            let name = String::from_utf8_lossy(argv.get(0).unwrap_or_default());
+            let text = format!("The server has no command {name}.");
+            Err(Refusal::new(StatusCode::NOT_FOUND, text))
+        }
     }
 }
 

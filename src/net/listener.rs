@@ -10,20 +10,20 @@
 
 use std::fs::File;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use socket2::{Domain, Protocol, SockRef, Socket as RawSocket, TcpKeepalive, Type};
+use socket2::{Domain, SockRef, Socket as RawSocket, TcpKeepalive, Type};
 use tokio::task::JoinHandle;
 
 use crate::client::{Client, Endpoint};
 use crate::config::{BindAddress, Config};
 use crate::server::{Lifecycle, Server};
-use crate::sys::{files, process};
+use crate::sys::{files, listen, process};
 use crate::util::seldom::Seldom;
 
 use super::balance::Balance;
@@ -94,63 +94,8 @@ pub fn bind_tls(config: &Config) -> io::Result<Vec<Bound>> {
 }
 
 fn bind_port(port: u16, config: &Config) -> io::Result<Vec<std::net::TcpListener>> {
-    let mut bound = Vec::new();
-    if port == 0 {
-        return Ok(bound);
-    }
-    for address in &config.bind {
-        match bind_address(address, port, config) {
-            Ok(listeners) => bound.extend(listeners),
-            Err(error) if address.optional && not_there(&error) => {}
-            Err(error) => {
-                let text = format!(
-                    "Could not create server TCP listening socket {}:{port}: bind: {error}",
-                    address.address
-                );
-                return Err(io::Error::new(error.kind(), text));
-            }
-        }
-    }
-    Ok(bound)
-}
-
-fn not_there(error: &io::Error) -> bool {
-    matches!(
-        error.raw_os_error(),
-        Some(libc::EADDRNOTAVAIL | libc::EAFNOSUPPORT | libc::ENOPROTOOPT | libc::EPROTONOSUPPORT)
-    )
-}
-
-fn bind_address(
-    address: &BindAddress,
-    port: u16,
-    config: &Config,
-) -> io::Result<Vec<std::net::TcpListener>> {
-    let addresses: Vec<SocketAddr> = match address.address.as_str() {
-        "*" => vec![(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port).into()],
-        "::*" => vec![(IpAddr::V6(Ipv6Addr::UNSPECIFIED), port).into()],
-        host => (host, port).to_socket_addrs()?.collect(),
-    };
-    addresses
-        .into_iter()
-        .map(|address| listen(address, config.tcp_backlog))
-        .collect()
-}
-
-fn listen(address: SocketAddr, backlog: u32) -> io::Result<std::net::TcpListener> {
-    let socket = RawSocket::new(
-        Domain::for_address(address),
-        Type::STREAM,
-        Some(Protocol::TCP),
-    )?;
-    if address.is_ipv6() {
-        socket.set_only_v6(true)?;
-    }
-    socket.set_reuse_address(true)?;
-    socket.set_nonblocking(true)?;
-    socket.bind(&address.into())?;
-    socket.listen(backlog.min(i32::MAX as u32) as i32)?;
-    Ok(socket.into())
+    let addresses = config.bind.iter().map(BindAddress::parts);
+    listen::bind_port("server TCP", addresses, port, config.tcp_backlog)
 }
 
 /// A unix socket that has its final rights before anyone can connect: it is bound without rights for others, given its

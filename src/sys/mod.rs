@@ -8,6 +8,7 @@ pub mod alloc;
 pub mod crash;
 pub mod fiber;
 pub mod files;
+pub mod listen;
 pub mod local_time;
 pub mod lua;
 pub mod places;

@@ -231,8 +231,8 @@ struct Both {
 
 impl Both {
     fn start(args: &[&str]) -> Option<Both> {
-        let mut servers = vec![Server::kivi(args)];
-        servers.push(Server::valkey(args)?);
+        let valkey = Server::valkey(args)?;
+        let servers = vec![Server::kivi(args), valkey];
         let clients = servers.iter().map(Server::connect).collect();
         Some(Both { servers, clients })
     }

@@ -227,6 +227,23 @@ impl Client {
         self.read().1
     }
 
+    /// A field of INFO; panics where there is none.
+    pub(crate) fn info(&mut self, section: &str, field: &str) -> String {
+        let text = self.cmd(&["INFO", section]).text();
+        let mut lines = text.lines();
+        let value = lines.find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
+        let value = value.unwrap_or_else(|| panic!("INFO {section} has no {field}:\n{text}"));
+        value.trim_end().to_owned()
+    }
+
+    /// A field of INFO that is a whole number.
+    pub(crate) fn info_number(&mut self, section: &str, field: &str) -> u64 {
+        let value = self.info(section, field);
+        value
+            .parse()
+            .unwrap_or_else(|_| panic!("INFO {section}: {field} is {value:?}"))
+    }
+
     /// All keys of the selected database, sorted.
     pub(crate) fn keys(&mut self) -> Vec<String> {
         let keys = self.cmd(&["KEYS", "*"]);

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::thread;
 
 use crate::client::{Client, Reply, encode};
-use crate::harness::{Server, env_number, eventually, is_stand_in};
+use crate::harness::{Server, StopAtEnd, env_number, eventually, is_stand_in};
 
 /// Runs a test with every number of worker threads.
 pub(crate) fn with_threads(test: impl Fn(&Server)) {
@@ -487,13 +487,4 @@ fn a_busy_worker_gives_connections_away() {
             (busy_workers(&server, 20_000_000) > 1).then_some(())
         });
     });
-}
-
-/// Ends the clients of a test whatever becomes of it.
-pub(crate) struct StopAtEnd<'a>(pub(crate) &'a AtomicBool);
-
-impl Drop for StopAtEnd<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
 }

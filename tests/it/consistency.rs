@@ -16,7 +16,7 @@ use std::thread;
 
 use crate::client::{Client, Reply, encode};
 use crate::generate::Rng;
-use crate::harness::{Server, env_number, eventually};
+use crate::harness::{Server, StopAtEnd, env_number, eventually};
 use crate::large;
 use crate::store::{EVERY_SECOND, Store, bgrewriteaof, bgsave, newer_than_redis_7};
 use crate::stream_snapshots;
@@ -409,7 +409,7 @@ fn under_fire(server: &Server, themes: &[&Theme], round: u64, meanwhile: impl Fn
             }
         }
         // A panic here must not leave the clients at work, which the scope waits for.
-        let stop = StopOnDrop(&done);
+        let stop = StopAtEnd(&done);
         eventually("the clients to be at work", || {
             (steps.load(Ordering::Relaxed) > 500).then_some(())
         });
@@ -418,14 +418,6 @@ fn under_fire(server: &Server, themes: &[&Theme], round: u64, meanwhile: impl Fn
         let ended = clients.into_iter().all(|client| client.join().is_ok());
         assert!(ended, "a client failed");
     });
-}
-
-struct StopOnDrop<'a>(&'a AtomicBool);
-
-impl Drop for StopOnDrop<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
 }
 
 /// Panics unless servers that load the file find every invariant.

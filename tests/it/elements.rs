@@ -11,11 +11,10 @@ use std::thread;
 
 use crate::client::{Client, Reply, encode};
 use crate::concurrency::{
-    OK, StopAtEnd, Writer, assert_uniform, keys, observe, rounds, with_keys, with_pairs,
-    with_threads,
+    OK, Writer, assert_uniform, keys, observe, rounds, with_keys, with_pairs, with_threads,
 };
 use crate::generate::Rng;
-use crate::harness::{Server, eventually};
+use crate::harness::{Server, StopAtEnd, eventually};
 
 const MOVERS: u64 = 8;
 

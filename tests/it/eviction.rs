@@ -15,7 +15,7 @@ use std::thread;
 
 use crate::client::{Client, Reply, encode, show};
 use crate::generate::Rng;
-use crate::harness::{Server, eventually};
+use crate::harness::{Server, StopAtEnd, eventually};
 
 /// What is answered when nothing may go.
 pub(crate) const OOM: &[u8] = b"OOM command not allowed when used memory > 'maxmemory'.";
@@ -38,16 +38,6 @@ pub(crate) fn servers(args: &[&str]) -> Vec<Server> {
     servers
 }
 
-/// A number of INFO.
-pub(crate) fn info(client: &mut Client, section: &str, field: &str) -> u64 {
-    let text = client.cmd(&["INFO", section]).text();
-    let value = text
-        .lines()
-        .find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
-    let value = value.unwrap_or_else(|| panic!("INFO {section} has no {field}:\n{text}"));
-    value.trim().parse().expect("a number")
-}
-
 pub(crate) fn config_set(client: &mut Client, name: &str, value: &str) {
     let reply = client.cmd(&["CONFIG", "SET", name, value]);
     assert_eq!(
@@ -59,19 +49,19 @@ pub(crate) fn config_set(client: &mut Client, name: &str, value: &str) {
 
 /// Limits memory to what is in use now and so much more; the limit.
 pub(crate) fn limit_to(client: &mut Client, room: u64) -> u64 {
-    let limit = info(client, "memory", "used_memory") + room;
+    let limit = client.info_number("memory", "used_memory") + room;
     config_set(client, "maxmemory", &limit.to_string());
     limit
 }
 
 /// Memory that counts for the limit.
 pub(crate) fn counted(client: &mut Client) -> u64 {
-    let used = info(client, "memory", "used_memory");
-    used.saturating_sub(info(client, "memory", "mem_not_counted_for_evict"))
+    let used = client.info_number("memory", "used_memory");
+    used.saturating_sub(client.info_number("memory", "mem_not_counted_for_evict"))
 }
 
 pub(crate) fn evicted(client: &mut Client) -> u64 {
-    info(client, "stats", "evicted_keys")
+    client.info_number("stats", "evicted_keys")
 }
 
 /// Sends the commands at once; their replies.
@@ -453,7 +443,7 @@ fn end_of_the_victim(server: &Server, create: &[&[&str]]) -> Vec<String> {
         let words = "XREADGROUP GROUP g me BLOCK 0 STREAMS victim >";
         blocked.send(&encode(&words.split(' ').collect::<Vec<_>>()));
         eventually("the reader to wait", || {
-            (info(&mut client, "clients", "blocked_clients") == 1).then_some(())
+            (client.info_number("clients", "blocked_clients") == 1).then_some(())
         });
     }
     limit_to(&mut client, 20_000);
@@ -472,7 +462,7 @@ fn end_of_the_victim(server: &Server, create: &[&[&str]]) -> Vec<String> {
         ("stats", "keyspace_hits"),
         ("stats", "keyspace_misses"),
     ] {
-        seen.push(format!("{field}: {}", info(&mut client, section, field)));
+        seen.push(format!("{field}: {}", client.info_number(section, field)));
     }
     client.cmd(&["PUBLISH", MARK, "."]);
     loop {
@@ -580,7 +570,7 @@ fn refusals_are_counted_as_by_valkey() {
         let errors: BTreeSet<&str> = errors.lines().collect();
         replies.extend(errors.into_iter().map(String::from));
         for field in ["evicted_keys", "evicted_clients", "total_error_replies"] {
-            let count = info(&mut client, "stats", field);
+            let count = client.info_number("stats", field);
             replies.push(format!("{field} {count}"));
         }
         told.push(replies);
@@ -634,15 +624,11 @@ fn under_load(server: &Server, act: impl FnOnce(&mut Client)) {
     let mut control = server.connect();
     thread::scope(|scope| {
         let stop = &stop;
+        let _stop = StopAtEnd(stop);
         for seed in 0..4 {
             scope.spawn(move || write_until(server, seed, stop));
         }
-        // Also when it panics: nobody would end the others.
-        let acted = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| act(&mut control)));
-        stop.store(true, Ordering::Release);
-        if let Err(panic) = acted {
-            std::panic::resume_unwind(panic);
-        }
+        act(&mut control);
     });
 }
 
@@ -714,7 +700,7 @@ fn the_policy_changes_under_load() {
 fn the_limit_changes_under_load() {
     let mut server = Server::kivi(&["--io-threads", "4", "--maxmemory-policy", "allkeys-lru"]);
     let mut control = server.connect();
-    let base = info(&mut control, "memory", "used_memory");
+    let base = control.info_number("memory", "used_memory");
     limit_to(&mut control, 3_000_000);
     under_load(&server, |control| {
         await_evictions(control, 1000);
@@ -756,12 +742,12 @@ fn the_limit_changes_under_load() {
 fn a_lower_limit_is_reached_without_writers() {
     for server in servers(&["--maxmemory-policy", "allkeys-lru"]) {
         let mut client = server.connect();
-        let base = info(&mut client, "memory", "used_memory");
+        let base = client.info_number("memory", "used_memory");
         let keys: Vec<_> = (0..5000).map(|n| set(&format!("key:{n}"), 500)).collect();
         for keys in keys.chunks(500) {
             assert_all_ok(&batch(&mut client, keys), server.name);
         }
-        let used = info(&mut client, "memory", "used_memory");
+        let used = client.info_number("memory", "used_memory");
         let limit = base + (used - base) / 4;
         config_set(&mut client, "maxmemory", &limit.to_string());
         eventually("memory to be below a lower limit", || {

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::client::{Client, Reply};
-use crate::harness::Server;
+use crate::harness::{Server, StopAtEnd};
 use crate::store::{Store, await_rest, bgrewriteaof};
 
 /// A library with one function, which answers this number.
@@ -231,6 +231,7 @@ fn libraries_change_under_their_callers() {
         };
         loader.cmd(&["FUNCTION", "LOAD", &version(0)]);
         std::thread::scope(|scope| {
+            let stop = StopAtEnd(&is_over);
             let callers: Vec<_> = (0..6)
                 .map(|number| {
                     let mut client = server.connect();
@@ -255,7 +256,7 @@ fn libraries_change_under_their_callers() {
                 // Who has the answer gets no older version either.
                 assert_eq!(loader.cmd(&["FCALL", "plain", "0"]).int(), at);
             }
-            is_over.store(true, Ordering::Relaxed);
+            drop(stop);
             for caller in callers {
                 assert!(caller.join().expect("a caller") > 0);
             }

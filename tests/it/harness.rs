@@ -13,10 +13,10 @@
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::Write;
-use std::net::TcpListener;
+use std::net::{IpAddr, TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
-use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
@@ -243,6 +243,20 @@ impl Server {
         self.child.as_ref().expect("the server runs").id()
     }
 
+    /// How much the server has written to its standard output and error; for [`Server::log_since`].
+    pub(crate) fn log_length(&self) -> usize {
+        self.whole_log().len()
+    }
+
+    /// What it wrote there behind the first `start` bytes: a text that was there before does not count.
+    pub(crate) fn log_since(&self, start: usize) -> String {
+        String::from_utf8_lossy(&self.whole_log()[start..]).into_owned()
+    }
+
+    fn whole_log(&self) -> Vec<u8> {
+        std::fs::read(self.dir.path().join("out.log")).expect("the log")
+    }
+
     /// The last lines the server wrote to its standard output and error.
     pub(crate) fn log(&self) -> String {
         tail(&self.dir.path().join("out.log"))
@@ -322,6 +336,26 @@ impl Drop for Server {
             let _ = child.kill();
             let _ = child.wait();
         }
+    }
+}
+
+/// A process that a test starts by hand, and that does not outlive it, whatever becomes of the test.
+pub(crate) struct Reaped(pub(crate) Child);
+
+impl Drop for Reaped {
+    fn drop(&mut self) {
+        // It may have ended.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Ends the threads of a test whatever becomes of it: a scope waits for them when its closure panics, too.
+pub(crate) struct StopAtEnd<'a>(pub(crate) &'a AtomicBool);
+
+impl Drop for StopAtEnd<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Release);
     }
 }
 
@@ -515,6 +549,14 @@ pub(crate) fn free_port() -> u16 {
             return port;
         }
     }
+}
+
+/// An address of this machine that is not loopback. Connecting a UDP socket sends nothing.
+pub(crate) fn address_of_this_machine() -> Option<IpAddr> {
+    let socket = UdpSocket::bind("0.0.0.0:0").ok()?;
+    socket.connect("192.0.2.1:9").ok()?;
+    let address = socket.local_addr().ok()?.ip();
+    (!address.is_loopback() && !address.is_unspecified()).then_some(address)
 }
 
 /// The last 60 lines of a file, or why it cannot be read.

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use crate::client::{Client, Reply, encode};
-use crate::harness::{Server, eventually, is_stand_in, needs, oracle, run_on};
+use crate::harness::{Server, StopAtEnd, eventually, is_stand_in, needs, oracle, run_on};
 
 /// What redis-cli writes.
 fn cli(server: &Server, args: &[&str]) -> String {
@@ -264,6 +264,7 @@ fn keys_are_counted_while_others_write() {
     while client.read().1 != Reply::Bulk(b"filled".to_vec()) {}
     let (is_over, port) = (AtomicBool::new(false), kivi.port);
     thread::scope(|scope| {
+        let stop = StopAtEnd(&is_over);
         for writer in 0..2 {
             let is_over = &is_over;
             scope.spawn(move || {
@@ -289,7 +290,7 @@ fn keys_are_counted_while_others_write() {
         let counts: Vec<u64> = (0..20)
             .map(|_| counted(&mut client)["db0_distrib_strings_sizes"])
             .collect();
-        is_over.store(true, Ordering::Relaxed);
+        drop(stop);
         assert!(counts.iter().all(|&count| count > 50_000), "{counts:?}");
     });
     let keys = client.cmd(&["DBSIZE"]).int() as u64;

@@ -12,7 +12,8 @@ use tempfile::TempDir;
 
 use crate::client::{Client, Reply, is_close, show};
 use crate::harness::{
-    Launch, Server, eventually, free_port, is_stand_in, kivi_to_end, needs, oracle, send_signal,
+    Launch, Server, address_of_this_machine, eventually, free_port, is_stand_in, kivi_to_end,
+    needs, oracle, send_signal,
 };
 
 /// All that a process has written.
@@ -779,14 +780,6 @@ fn protected_mode_refuses_strangers_without_a_password() {
     );
     let mut stranger = Client::tcp((address, server.port)).expect("connecting");
     assert_eq!(stranger.raw(&["PING"]), b"+PONG\r\n");
-}
-
-/// An address of this machine that is not loopback. Connecting a UDP socket sends nothing.
-fn address_of_this_machine() -> Option<std::net::IpAddr> {
-    let socket = std::net::UdpSocket::bind("0.0.0.0:0").ok()?;
-    socket.connect("192.0.2.1:9").ok()?;
-    let address = socket.local_addr().ok()?.ip();
-    (!address.is_loopback() && !address.is_unspecified()).then_some(address)
 }
 
 #[test]

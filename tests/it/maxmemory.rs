@@ -14,9 +14,9 @@ use std::thread;
 use crate::client::{Client, Reply, encode, show, show_command};
 use crate::differences::Words;
 use crate::differential::may_be_in_script;
-use crate::eviction::{batch, config_set, counted, evicted, info, limit_to};
+use crate::eviction::{batch, config_set, counted, evicted, limit_to};
 use crate::generate::{Generator, Rng, Step};
-use crate::harness::{Server, env_number, eventually};
+use crate::harness::{Server, StopAtEnd, env_number, eventually};
 
 /// Rounds of the commands by chance; each is a few dozen commands in one state.
 const ROUNDS_DEFAULT: u64 = 40;
@@ -295,15 +295,17 @@ fn a_limit_holds_while_many_write() {
         let limit = limit_to(&mut control, 16 << 20);
         let (stop, written) = (AtomicBool::new(false), AtomicU64::new(0));
         let highest = thread::scope(|scope| {
-            for seed in 0..4 {
+            let _stop = StopAtEnd(&stop);
+            let writers = [0, 1, 2, 3].map(|seed| {
                 let (server, stop, written) = (&server, &stop, &written);
-                scope.spawn(move || write_values(server, seed, stop, written));
-            }
+                scope.spawn(move || write_values(server, seed, stop, written))
+            });
             let mut highest = 0;
-            while written.load(Ordering::Relaxed) < 60_000 {
+            // Whoever ends before has failed, and the scope says so.
+            let fails = || writers.iter().any(|writer| writer.is_finished());
+            while written.load(Ordering::Relaxed) < 60_000 && !fails() {
                 highest = highest.max(counted(&mut control));
             }
-            stop.store(true, Ordering::Relaxed);
             highest
         });
         let most = limit + limit / 100 + (1 << 20);
@@ -355,7 +357,7 @@ fn a_snapshot_does_not_cost_keys() {
     let limit = limit_to(&mut client, 0);
     client.cmd(&["BGSAVE"]);
     assert_eq!(
-        info(&mut client, "persistence", "rdb_bgsave_in_progress"),
+        client.info_number("persistence", "rdb_bgsave_in_progress"),
         1
     );
     let more: Vec<_> = (0..2000)
@@ -365,7 +367,7 @@ fn a_snapshot_does_not_cost_keys() {
         assert_eq!(reply, Reply::Status(b"OK".to_vec()));
     }
     assert_eq!(
-        info(&mut client, "persistence", "rdb_bgsave_in_progress"),
+        client.info_number("persistence", "rdb_bgsave_in_progress"),
         1,
         "still"
     );
@@ -374,9 +376,9 @@ fn a_snapshot_does_not_cost_keys() {
     assert!(counted(&mut client) <= limit + (64 << 10));
     config_set(&mut client, "rdb-key-save-delay", "0");
     eventually("the snapshot to end", || {
-        (info(&mut client, "persistence", "rdb_bgsave_in_progress") == 0).then_some(())
+        (client.info_number("persistence", "rdb_bgsave_in_progress") == 0).then_some(())
     });
-    assert_eq!(info(&mut client, "memory", "mem_not_counted_for_evict"), 0);
+    assert_eq!(client.info_number("memory", "mem_not_counted_for_evict"), 0);
 }
 
 /// What waits for a client that does not read takes room from the keys.
@@ -412,7 +414,7 @@ fn how_long_memory_was_full_is_told() {
     let server = Server::kivi(&[]);
     let mut client = server.connect();
     let time = |client: &mut Client, which| {
-        info(client, "stats", &format!("{which}_eviction_exceeded_time"))
+        client.info_number("stats", &format!("{which}_eviction_exceeded_time"))
     };
     assert_eq!(time(&mut client, "total"), 0);
     config_set(&mut client, "maxmemory", "1");

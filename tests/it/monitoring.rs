@@ -4,13 +4,15 @@
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
 use crate::client::{Client, Reply, encode};
+use crate::eviction::config_set;
 use crate::harness::{
-    Launch, PATIENCE, Server, eventually, finish, free_port, kivi_binary, needs, python, run_tool,
+    Launch, PATIENCE, Reaped, Server, eventually, finish, free_port, kivi_binary, needs, python,
+    run_tool, send_signal,
 };
 
 /// Kivi with a metrics port, and that.
@@ -236,20 +238,18 @@ fn responses_include_the_time_that_they_wait_for_others() {
     other.cmd(&["SET", "a", "1"]);
     sleeper.send(&encode(&["DEBUG", "SLEEP", "0.6"]));
     // It may come before the sleep: then it is quick, and the next one is not.
-    let slow = eventually("a GET that had to wait", || {
+    eventually("a GET that had to wait", || {
         other.cmd(&["GET", "a"]);
         let all = metric(port, &responses("get", "+Inf"));
         let slow = all - metric(port, &responses("get", "0.1"));
-        (slow >= 1.0).then_some(slow)
+        (slow >= 1.0).then_some(())
     });
-    assert_eq!(slow, 1.0);
     let executed = metric(
         port,
         "kivi_command_execution_seconds_total{command=\"get\"}",
     );
-    assert!(executed < 0.1, "{executed}");
     let waited = metric(port, "kivi_command_response_seconds_sum{command=\"get\"}");
-    assert!(waited > 0.1, "{waited}");
+    assert!(waited > executed + 0.1, "{waited}, {executed}");
 }
 
 /// Replies that wait for the disk are counted when they go.
@@ -293,7 +293,7 @@ fn not_ready_while_the_dataset_is_loaded() {
     drop(server);
     let own_port = free_port().to_string();
     let metrics_port = port.to_string();
-    let mut child = Command::new(kivi_binary())
+    let child = Command::new(kivi_binary())
         .args([
             "--port",
             &own_port,
@@ -302,11 +302,12 @@ fn not_ready_while_the_dataset_is_loaded() {
             "--bind",
             "127.0.0.1",
         ])
-        .args(["--save", "", "--key-load-delay", "2000", "--dir"])
+        .args(["--save", "", "--key-load-delay", "100000", "--dir"])
         .arg(dir.path())
         .stdout(std::process::Stdio::null())
         .spawn()
         .expect("the server");
+    let mut child = Reaped(child);
     let text = eventually("a server that is not ready", || {
         TcpStream::connect(("127.0.0.1", port)).ok()?;
         let (status, text) = get(port, "/readyz");
@@ -314,12 +315,17 @@ fn not_ready_while_the_dataset_is_loaded() {
     });
     assert!(text.starts_with("loading: "), "{text}");
     assert_eq!(get(port, "/healthz").0, 200);
+    // A minute and longer: this is what ends it.
+    let mut client = eventually("the server's own port", || {
+        Client::tcp(format!("127.0.0.1:{own_port}")).ok()
+    });
+    config_set(&mut client, "key-load-delay", "0");
     eventually("a server that is ready", || {
         (get(port, "/readyz").0 == 200).then_some(())
     });
     assert_eq!(metric(port, "kivi_keys{db=\"0\"}"), 600.0);
-    crate::harness::send_signal(child.id(), "TERM");
-    assert!(child.wait().expect("the end").success());
+    send_signal(child.0.id(), "TERM");
+    assert!(child.0.wait().expect("the end").success());
 }
 
 /// A scrape takes its time from nobody.
@@ -433,7 +439,7 @@ fn the_exporter_for_redis_works_as_well() {
     let port = free_port();
     let address = format!("127.0.0.1:{port}");
     let log = std::fs::File::create(kivi.dir.path().join("exporter.log")).expect("a log");
-    let mut exporter = Command::new("prometheus-redis-exporter")
+    let exporter = Command::new("prometheus-redis-exporter")
         .args(["-web.listen-address", &address])
         .envs([
             ("REDIS_USER", "exporter"),
@@ -444,13 +450,13 @@ fn the_exporter_for_redis_works_as_well() {
         .stderr(log)
         .spawn()
         .expect("the exporter");
+    let exporter = Reaped(exporter);
     let (ours, text) = eventually("the exporter to scrape", || exported(port, &kivi));
     let theirs = valkey.as_ref().map(|valkey| {
         let (theirs, _) = eventually("the exporter to scrape Valkey", || exported(port, valkey));
         theirs
     });
-    let _ = exporter.kill();
-    let _ = exporter.wait();
+    drop(exporter);
     assert!(text.contains("\nredis_up 1\n"), "{text}");
     assert!(
         text.contains("redis_exporter_last_scrape_error{err=\"\"} 0"),
@@ -650,4 +656,33 @@ fn the_directives_may_stand_in_a_file() {
     }
     .start();
     assert_eq!(get(port, "/console").0, 200);
+}
+
+/// Its connections have file descriptors of their own, also when it is opened later.
+#[test]
+fn a_port_that_is_opened_later_takes_nothing_from_clients() {
+    if !needs("prlimit") {
+        return;
+    }
+    let server = Server::kivi(&["--maxclients", "100", "--io-threads", "1"]);
+    let pid = server.pid().to_string();
+    let prlimit = |args: &[&str]| {
+        let output = run_tool(
+            Path::new("prlimit"),
+            &[&["--pid", &pid], args].concat(),
+            &[],
+            b"",
+        );
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).expect("UTF-8")
+    };
+    let limit = || -> u64 {
+        let text = prlimit(&["--nofile", "--raw", "--noheadings", "--output", "SOFT"]);
+        text.trim().parse().expect("a limit")
+    };
+    prlimit(&["--nofile=140:"]);
+    let port = free_port().to_string();
+    let set = ["CONFIG", "SET", "metrics-port", &port];
+    assert_eq!(server.connect().raw(&set), b"+OK\r\n");
+    assert!(limit() >= 200, "{}", limit());
 }

@@ -190,15 +190,6 @@ fn every_client_sees_what_it_sees_in_valkey() {
     }
 }
 
-/// A field of INFO.
-fn info(client: &mut Client, section: &str, field: &str) -> u64 {
-    let text = client.cmd(&["INFO", section]).text();
-    let found = text
-        .lines()
-        .find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
-    found.expect("the field").parse().expect("a number")
-}
-
 #[test]
 fn a_subscriber_that_does_not_read_is_cut_off_and_nobody_waits_for_it() {
     let server = Server::kivi(&["--client-output-buffer-limit", "pubsub 4mb 0 0"]);
@@ -222,13 +213,9 @@ fn a_subscriber_that_does_not_read_is_cut_off_and_nobody_waits_for_it() {
         Some(is_close(&error))
     });
     assert!(ended);
-    let denied = info(
-        &mut publisher,
-        "stats",
-        "client_output_buffer_limit_disconnections",
-    );
+    let denied = publisher.info_number("stats", "client_output_buffer_limit_disconnections");
     assert_eq!(denied, 1);
-    assert_eq!(info(&mut publisher, "clients", "pubsub_clients"), 1);
+    assert_eq!(publisher.info_number("clients", "pubsub_clients"), 1);
 }
 
 #[test]
@@ -248,7 +235,7 @@ fn the_soft_limit_gives_a_subscriber_time() {
         waits = omem.split(' ').next().unwrap().parse().expect("a number");
     }
     eventually("the end of its time", || {
-        let clients = info(&mut publisher, "clients", "pubsub_clients");
+        let clients = publisher.info_number("clients", "pubsub_clients");
         (clients == 0).then_some(())
     });
     assert!(started.elapsed() > Duration::from_secs(1));
@@ -335,10 +322,10 @@ fn subscribers_that_come_and_go_leave_nothing() {
     });
     let mut client = server.connect();
     eventually("the end of all subscriptions", || {
-        let channels = info(&mut client, "stats", "pubsub_channels");
-        let patterns = info(&mut client, "stats", "pubsub_patterns");
-        let sharded = info(&mut client, "stats", "pubsubshard_channels");
-        let clients = info(&mut client, "clients", "pubsub_clients");
+        let channels = client.info_number("stats", "pubsub_channels");
+        let patterns = client.info_number("stats", "pubsub_patterns");
+        let sharded = client.info_number("stats", "pubsubshard_channels");
+        let clients = client.info_number("clients", "pubsub_clients");
         (channels + patterns + sharded + clients == 0).then_some(())
     });
     assert_eq!(client.cmd(&["PUBLISH", "all", "x"]).int(), 0);

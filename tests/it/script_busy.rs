@@ -9,7 +9,7 @@ use std::thread;
 
 use crate::client::{Client, Reply, encode, is_close};
 use crate::generate::Rng;
-use crate::harness::{Launch, Server, eventually, oracle, run_on, send_signal};
+use crate::harness::{Launch, Server, StopAtEnd, eventually, oracle, run_on, send_signal};
 
 const FOR_EVER: &[&str] = &["EVAL", "while true do end", "0"];
 const KILLED: &str = "ERR Script killed by user with SCRIPT KILL. script: on @user_script:1.";
@@ -224,6 +224,7 @@ fn under_load_all_threads_answer() {
     with_threads(|server| {
         let (stop, served) = (AtomicBool::new(false), AtomicU64::new(0));
         thread::scope(|scope| {
+            let _stop = StopAtEnd(&stop);
             for seed in 0..6 {
                 let (stop, served) = (&stop, &served);
                 scope.spawn(move || look_on(server, stop, served, seed));
@@ -244,7 +245,6 @@ fn under_load_all_threads_answer() {
                     (served.load(Ordering::Relaxed) > before).then_some(())
                 });
             }
-            stop.store(true, Ordering::Relaxed);
         });
         let mut client = server.connect();
         eventually("all others to be gone", || {

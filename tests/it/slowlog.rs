@@ -159,41 +159,36 @@ fn the_command_log_is_valkeys() {
     }
 }
 
-/// What LATENCY tells of DEBUG SLEEP, with times to ten milliseconds.
+/// What LATENCY tells of DEBUG SLEEP, without times: of them only what they are at least is sure. The sleeps are
+/// far from the threshold, so that a busy machine makes no event of what is none.
 fn spikes(server: &Server) -> Vec<String> {
     let mut client = server.connect();
     let mut told = Vec::new();
-    client.cmd(&["CONFIG", "SET", "latency-monitor-threshold", "40"]);
-    for secs in ["0.045", "0.01", "0.125", "0.065"] {
+    client.cmd(&["CONFIG", "SET", "latency-monitor-threshold", "300"]);
+    for secs in ["0.4", "0.01", "0.8", "0.5"] {
         client.cmd(&["DEBUG", "SLEEP", secs]);
     }
     client.cmd(&["MULTI"]);
-    client.cmd(&["DEBUG", "SLEEP", "0.055"]);
+    client.cmd(&["DEBUG", "SLEEP", "0.6"]);
     client.cmd(&["EXEC"]);
     for event in client.cmd(&["LATENCY", "LATEST"]).items() {
         let [name, at, last, max, sum, count] = event.items() else {
             panic!("{event:?}")
         };
-        assert!(at.int() > 1_700_000_000 && last.int() <= max.int());
-        let (max, sum) = (max.int() / 10, sum.int() / 50);
-        told.push(format!("{} {max} {sum} {}", name.text(), count.int()));
+        assert!(at.int() > 1_700_000_000, "{event:?}");
+        assert!(last.int() >= 600 && max.int() >= 800, "{event:?}");
+        assert!(sum.int() >= 400 + 800 + 500 + 600, "{event:?}");
+        told.push(format!("{} {}", name.text(), count.int()));
     }
     let history = client.cmd(&["LATENCY", "HISTORY", "command"]);
     let pairs = history.items().iter();
     assert!(pairs.clone().all(|pair| pair.items().len() == 2));
-    assert_eq!(
-        pairs.map(|pair| pair.items()[1].int() / 10).max(),
-        Some(12),
-        "{history:?}"
-    );
+    let longest = pairs.map(|pair| pair.items()[1].int()).max();
+    assert!(longest >= Some(800), "{history:?}");
     let graph = client.cmd(&["LATENCY", "GRAPH", "command"]).text();
-    told.push(graph.lines().nth(1).unwrap().to_owned());
-    told.push(
-        client
-            .cmd(&["LATENCY", "RESET", "Command"])
-            .int()
-            .to_string(),
-    );
+    assert!(graph.starts_with("command - high "), "{graph}");
+    let reset = client.cmd(&["LATENCY", "RESET", "Command"]);
+    told.push(reset.int().to_string());
     told
 }
 
@@ -206,7 +201,7 @@ fn the_latency_monitor_tells_what_valkeys_does() {
     let kivi = Server::kivi(&args);
     let (ours, theirs) = (spikes(&kivi), spikes(&valkey));
     assert_eq!(ours, theirs);
-    assert!(ours[0].starts_with("command 12 "), "{ours:?}");
+    assert!(ours[0].starts_with("command "), "{ours:?}");
 }
 
 /// calls, rejected_calls and failed_calls of INFO commandstats, and INFO errorstats.
@@ -302,11 +297,11 @@ fn the_audit_log_is_written_while_the_server_runs_and_can_be_moved_away() {
         client.send(b"*1\r\n$8\r\nFLUSHALL\r\n");
     }
     (0..100).for_each(|_| drop(client.read()));
-    let link = std::env::temp_dir().join(format!("kivi-audit-{}", std::process::id()));
+    let dir = tempfile::tempdir().unwrap();
+    let link = dir.path().join("audit.log");
     std::fs::hard_link(&path, &link).unwrap();
     server.signal_and_wait("TERM");
     let text = std::fs::read_to_string(&link).unwrap();
-    std::fs::remove_file(&link).unwrap();
     assert_eq!(text.matches("\"flushall\"").count(), 101);
 }
 

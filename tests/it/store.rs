@@ -248,14 +248,7 @@ pub(crate) fn await_loaded(server: &Server) {
 
 /// A field of INFO persistence.
 pub(crate) fn info(client: &mut Client, field: &str) -> String {
-    let text = client.cmd(&["INFO", "persistence"]).text();
-    let value = text
-        .lines()
-        .find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
-    value
-        .unwrap_or_else(|| panic!("INFO has no {field}:\n{text}"))
-        .trim()
-        .to_owned()
+    client.info("persistence", field)
 }
 
 /// Waits for the end of a BGSAVE or a rewrite.

@@ -15,9 +15,10 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
-use crate::client::{Client, Stream, encode};
+use crate::client::{Client, Stream, encode, is_close};
 use crate::harness::{
-    PATIENCE, Server, eventually, free_port, kivi_to_end, needs, python, run_tool, send_signal,
+    PATIENCE, Server, StopAtEnd, eventually, free_port, kivi_to_end, needs, python, run_tool,
+    send_signal,
 };
 
 type TlsStream = StreamOwned<ClientConnection, TcpStream>;
@@ -104,10 +105,7 @@ impl TlsServer {
     }
 
     fn info(&self, field: &str) -> String {
-        let text = self.plain().cmd(&["INFO", "everything"]).text();
-        let mut lines = text.lines();
-        let line = lines.find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
-        line.expect(field).trim_end().to_owned()
+        self.plain().info("everything", field)
     }
 }
 
@@ -314,10 +312,12 @@ fn clients_refuse_certificates_that_are_wrong_and_the_server_says_so() {
             "+OK"
         );
         // Not every one has a line in the log.
+        let before = tls.server.log_length();
         eventually("the log to tell", || {
             assert!(tls.try_connect(&client).is_err(), "{cert}");
             let text = format!("received fatal alert: {alert}");
-            tls.server.log().contains(&text).then_some(())
+            let log = tls.server.log_since(before);
+            log.contains(&text).then_some(())
         });
     }
     assert_ne!(tls.info("tls_server_cert_expires_in_seconds"), "0");
@@ -392,10 +392,12 @@ fn certificates_of_clients_are_asked_for_as_the_directive_says() {
         "client-strange.crt",
         "client-server-only.crt",
     ] {
+        let before = tls.server.log_length();
         eventually("the log to tell", || {
             assert!(!works(Some(bad)), "{bad}");
             let text = "Error accepting a client connection: invalid peer certificate";
-            tls.server.log().contains(text).then_some(())
+            let log = tls.server.log_since(before);
+            log.contains(text).then_some(())
         });
     }
     // Those who are there stay, whatever is asked of those who come.
@@ -442,12 +444,10 @@ fn what_cannot_be_honoured_changes_nothing() {
             "Failed to configure ciphersuites: FOO",
         ),
     ] {
+        let before = tls.server.log_length();
         assert_eq!(tls.set(&[(name, value)]), refused(name));
-        assert!(
-            tls.server.log().contains(why),
-            "{name} {value}: {}",
-            tls.server.log()
-        );
+        let log = tls.server.log_since(before);
+        assert!(log.contains(why), "{name} {value}: {log}");
         let shown = tls.plain().cmd(&["CONFIG", "GET", name]).items()[1].text();
         assert!(!shown.ends_with(value), "{name}");
     }
@@ -587,6 +587,7 @@ fn certificates_change_under_load_and_nobody_is_dropped() {
     let stop = AtomicBool::new(false);
     let (rounds, connections) = (AtomicU64::new(0), AtomicU64::new(0));
     std::thread::scope(|scope| {
+        let _stop = StopAtEnd(&stop);
         for _ in 0..4 {
             // One that stays for as long as it takes.
             scope.spawn(|| {
@@ -632,10 +633,27 @@ fn certificates_change_under_load_and_nobody_is_dropped() {
         await_certificate(&tls, "server2.crt");
         files.put("server.crt", "server.key");
         await_certificate(&tls, "server.crt");
-        stop.store(true, Ordering::Relaxed);
     });
     assert!(rounds.into_inner() > 0 && connections.into_inner() > 0);
     assert_eq!(tls.info("tls_server_cert_serial"), "0A11CE");
+}
+
+/// What a client begins a handshake with.
+fn client_hello() -> Vec<u8> {
+    let name = ServerName::try_from("localhost").expect("name");
+    let mut connection = ClientConnection::new(trusting(None), name).expect("client");
+    let mut hello = Vec::new();
+    connection.write_tls(&mut hello).expect("hello");
+    hello
+}
+
+/// Panics unless the connection ends, whatever was said before.
+#[track_caller]
+fn assert_ends(mut stream: TcpStream) {
+    stream.set_read_timeout(Some(PATIENCE)).expect("timeout");
+    if let Err(error) = stream.read_to_end(&mut Vec::new()) {
+        assert!(is_close(&error), "it has not ended: {error}");
+    }
 }
 
 #[test]
@@ -654,14 +672,7 @@ fn who_speaks_no_tls_is_told_so() {
     });
     // And the reverse: a handshake at a port without TLS.
     let mut lost = tls.plain();
-    let hello = {
-        let name = ServerName::try_from("localhost").expect("name");
-        let mut connection = ClientConnection::new(trusting(None), name).expect("client");
-        let mut hello = Vec::new();
-        connection.write_tls(&mut hello).expect("hello");
-        hello
-    };
-    lost.send(&hello);
+    lost.send(&client_hello());
     let told = lost.read_to_close().expect("an end");
     assert_eq!(
         told,
@@ -672,13 +683,7 @@ fn who_speaks_no_tls_is_told_so() {
 #[test]
 fn half_a_handshake_holds_nobody_up_and_can_be_killed() {
     let tls = TlsServer::start(&[("io-threads", "1")]);
-    let hello = {
-        let name = ServerName::try_from("localhost").expect("name");
-        let mut connection = ClientConnection::new(trusting(None), name).expect("client");
-        let mut hello = Vec::new();
-        connection.write_tls(&mut hello).expect("hello");
-        hello
-    };
+    let hello = client_hello();
     let mut halves: Vec<TcpStream> = Vec::new();
     for n in 0..100 {
         let mut socket = TcpStream::connect(("127.0.0.1", tls.port)).expect("connecting");
@@ -698,12 +703,7 @@ fn half_a_handshake_holds_nobody_up_and_can_be_killed() {
         .int();
     assert!(killed >= 100, "{killed}");
     eventually("all to be gone", || (count(&mut plain) == 1).then_some(()));
-    for mut half in halves {
-        half.set_read_timeout(Some(PATIENCE)).expect("timeout");
-        let mut rest = Vec::new();
-        // What was answered before, and the end.
-        let _ = half.read_to_end(&mut rest);
-    }
+    halves.into_iter().for_each(assert_ends);
     // Rubbish behind the first record, and records that are too long, end in the log.
     for rubbish in [
         &[22, 3, 1, 0xFF, 0xFF][..],
@@ -712,10 +712,9 @@ fn half_a_handshake_holds_nobody_up_and_can_be_killed() {
         &[0; 10],
     ] {
         let mut socket = TcpStream::connect(("127.0.0.1", tls.port)).expect("connecting");
-        socket.set_read_timeout(Some(PATIENCE)).expect("timeout");
         socket.write_all(rubbish).expect("sending");
         socket.shutdown(std::net::Shutdown::Write).expect("ending");
-        let _ = socket.read_to_end(&mut Vec::new());
+        assert_ends(socket);
     }
     assert_eq!(tls.connect().raw(&["PING"]), b"+PONG\r\n");
 }
@@ -726,6 +725,7 @@ fn kill_storms() {
     let stop = AtomicBool::new(false);
     let survived = AtomicU64::new(0);
     std::thread::scope(|scope| {
+        let stop_all = StopAtEnd(&stop);
         for n in 0..6 {
             let (tls, stop, survived) = (&tls, &stop, &survived);
             scope.spawn(move || {
@@ -759,7 +759,7 @@ fn kill_storms() {
             killer.cmd(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]);
             (survived.load(Ordering::Relaxed) > 300).then_some(())
         });
-        stop.store(true, Ordering::Relaxed);
+        drop(stop_all);
         eventually("the others to end", || {
             killer.cmd(&["CLIENT", "KILL", "TYPE", "pubsub"]);
             killer.cmd(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]);
@@ -794,7 +794,7 @@ fn the_port_for_tls_moves_and_the_other_one_stays() {
 /// Of who has not logged in only a little is read at a time, but a record is longer.
 #[test]
 fn strangers_may_send_long_records() {
-    let tls = TlsServer::start(&["--requirepass", "secret"]);
+    let tls = TlsServer::start(&[("requirepass", "secret")]);
     let mut client = tls.connect();
     let value = "x".repeat(12_000);
     let mut requests = encode(&["AUTH", "secret"]);

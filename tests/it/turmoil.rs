@@ -17,7 +17,7 @@ use std::time::Duration;
 use crate::client::{Client, Reply, encode, is_close};
 use crate::expiry::info_number;
 use crate::generate::Rng;
-use crate::harness::{Server, env_number, eventually};
+use crate::harness::{Server, StopAtEnd, env_number, eventually};
 
 /// What INFO says of clients and what they have asked for; all zero when nobody is there.
 const GAUGES: [&str; 14] = [
@@ -330,6 +330,7 @@ fn kill_storms() {
     let mut writing = server.connect();
     let number = writing.cmd(&["CLIENT", "ID"]).int().to_string();
     thread::scope(|scope| {
+        let stop = StopAtEnd(&over);
         let writer = scope.spawn(|| undisturbed(writing, &over));
         for kind in KINDS.iter().cycle().take(3 * KINDS.len()) {
             scope.spawn(|| victim(&server, kind, &over, &killed));
@@ -339,7 +340,7 @@ fn kill_storms() {
         while killed.load(Ordering::Relaxed) < target && !writer.is_finished() {
             assert!(killer.cmd(&all).int() >= 0);
         }
-        over.store(true, Ordering::Relaxed);
+        drop(stop);
         assert!(writer.join().expect("the writer goes on") > 0);
     });
     wait_for_rest(&server);

@@ -142,10 +142,40 @@ fn files_are_told_by_how_they_begin() {
         fs::write(&path, bytes).unwrap();
         assert_eq!(kind_of(&path).unwrap(), kind);
     }
-    assert!(
-        kind_of(&dir.path().join("none"))
-            .unwrap_err()
-            .to_string()
-            .contains("none")
-    );
+    assert!(kind_of(&dir.path().join("none")).is_err());
+}
+
+/// Root reads everything, so files are missing here instead of being closed to readers.
+#[test]
+fn what_cannot_be_read_does_not_keep_the_rest_from_being_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().to_owned();
+    let manifest = path.join("a.aof.manifest");
+    fs::write(
+        &manifest,
+        "file gone.rdb seq 1 type b\nfile a.aof seq 1 type i\nfile lost.aof seq 2 type i\n",
+    )
+    .unwrap();
+    fs::write(path.join("a.aof"), log_of(&["FT.CREATE i"])).unwrap();
+    for name in ["broken.aof.manifest", "z.conf"] {
+        fs::write(path.join(name), "nonsense 1\n").unwrap();
+    }
+    std::os::unix::fs::symlink("/nonexistent", path.join("b.conf")).unwrap();
+    let (faults, text) = said(&[path.join("none.rdb"), path.clone()]);
+    for line in [
+        &format!(
+            "it cannot be read: No such file or directory ({}/none.rdb)",
+            path.display()
+        )[..],
+        "unknown command FT.CREATE (a.aof, byte 0)",
+        // Those of the manifest are one kind.
+        "it cannot be read: No such file or directory (2 times, first in gone.rdb, byte 0)",
+        "(broken.aof.manifest, byte 0)",
+        "b.conf)",
+        "unknown directive 'nonsense'",
+        "6 kinds of faults.",
+    ] {
+        assert!(text.contains(line), "{line}\n{text}");
+    }
+    assert_eq!(faults, 6, "{text}");
 }

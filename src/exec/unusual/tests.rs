@@ -1,8 +1,5 @@
 //! The audit log of commands, and bounds.
 
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicU32, Ordering};
-
 use serde_json::Value;
 
 use super::*;
@@ -12,29 +9,26 @@ use crate::commands::tests::Test;
 /// A server with an audit log, in a file of its own.
 struct Audited {
     t: Test,
-    path: PathBuf,
+    dir: tempfile::TempDir,
 }
 
 impl Audited {
     fn with(args: &[&str]) -> Audited {
-        static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let name = format!("kivi-audited-{}-{number}", std::process::id());
-        let path = std::env::temp_dir().join(name);
-        let _ = std::fs::remove_file(&path);
+        let dir = tempfile::tempdir().unwrap();
         let t = Test::with(args);
-        t.session.server().audit.start(&path).unwrap();
+        t.session
+            .server()
+            .audit
+            .start(&dir.path().join("audit.log"))
+            .unwrap();
         // Workers know of it from their beginning.
-        Audited {
-            t: t.client(),
-            path,
-        }
+        Audited { t: t.client(), dir }
     }
 
     /// Ends the log; what is in it.
     fn lines(&self) -> Vec<Value> {
         self.t.session.server().audit.stop();
-        let text = std::fs::read_to_string(&self.path).unwrap();
+        let text = std::fs::read_to_string(self.dir.path().join("audit.log")).unwrap();
         text.lines()
             .map(|line| serde_json::from_str(line).unwrap())
             .collect()
@@ -55,12 +49,6 @@ impl Audited {
             )
         });
         lines.collect()
-    }
-}
-
-impl Drop for Audited {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.path);
     }
 }
 
@@ -99,7 +87,7 @@ fn administration_logins_and_refusals_are_audited() {
                 "debug [] error ERR",
             ]
         );
-        std::fs::read_to_string(&a.path).unwrap()
+        std::fs::read_to_string(a.dir.path().join("audit.log")).unwrap()
     };
     assert!(
         !text.contains("secret") && !text.contains("wrong"),

@@ -4,6 +4,8 @@
 //! read it (`TYPE key`). A look takes a bounded number of steps, so a pattern that hardly anything matches is
 //! looked for in several requests, each of which tells where the next one goes on.
 
+use hyper::StatusCode;
+
 use crate::resp::read::Reply;
 
 use super::super::json::Json;
@@ -38,9 +40,10 @@ pub(super) fn keys(desk: &Desk, visitor: &mut Visitor, query: &str) -> Found {
         }
         let (next, keys) = scanned(visitor.call(desk, &scan)?);
         for key in keys {
-            match visitor.may(desk, &[b"TYPE", &key]) {
-                true => shown.extend(look(desk, visitor, key)?),
-                false => hidden += 1,
+            match look(desk, visitor, key) {
+                Ok(key) => shown.extend(key),
+                Err(refusal) if refusal.status == StatusCode::FORBIDDEN => hidden += 1,
+                Err(refusal) => return Err(refusal),
             }
         }
         cursor = next;
@@ -92,16 +95,14 @@ struct Key {
     memory_bytes: Option<i64>,
 }
 
-/// Looks at a key; `None` if it has gone. What the visitor may not ask for is left out.
+/// Looks at a key; `None` if it has gone, and refused if the visitor may not read it. What else he may not
+/// ask for is left out.
 fn look(desk: &Desk, visitor: &mut Visitor, name: Vec<u8>) -> Result<Option<Key>, Refusal> {
     let type_ = text(visitor.call(desk, &[b"TYPE", &name])?);
     if type_ == b"none" {
         return Ok(None);
     }
-    let mut ask = |request: &[&[u8]]| match visitor.may(desk, request) {
-        true => visitor.call(desk, request).ok(),
-        false => None,
-    };
+    let mut ask = |request: &[&[u8]]| visitor.call(desk, request).ok();
     let int = |reply| match reply {
         Some(Reply::Int(n)) => Some(n),
         _ => None,

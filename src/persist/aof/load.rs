@@ -350,13 +350,10 @@ impl Replay<'_> {
     }
 
     fn execute(&mut self, argv: Argv<'_>) -> Result<(), AofError> {
-        let is_select =
-            argv.len() == 2 && argv.get(0).is_some_and(|name| eq_nocase(name, b"SELECT"));
-        if !is_select {
+        let Some(db) = selected(argv) else {
             let done = self.target.run(self.db, argv);
             return done.or_else(|text| fail(format!("{text} {}", self.name)));
-        }
-        let db = argv.get(1).unwrap_or_default();
+        };
         match parse_u64(db).filter(|index| *index < u64::from(self.databases)) {
             Some(index) => {
                 self.db = DbIndex(index as u32);
@@ -371,8 +368,14 @@ impl Replay<'_> {
     }
 }
 
+/// The database that a request selects, as it is written; none if it is no SELECT.
+pub(super) fn selected<'r>(argv: Argv<'r>) -> Option<&'r [u8]> {
+    let is_select = argv.len() == 2 && eq_nocase(argv.get(0)?, b"SELECT");
+    argv.get(1).filter(|_| is_select)
+}
+
 /// Whether a request is just this word.
-fn is_word(argv: Argv<'_>, word: &[u8]) -> bool {
+pub(super) fn is_word(argv: Argv<'_>, word: &[u8]) -> bool {
     argv.len() == 1 && argv.get(0).is_some_and(|name| eq_nocase(name, word))
 }
 

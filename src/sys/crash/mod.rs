@@ -23,7 +23,7 @@ use std::mem::MaybeUninit;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::ptr;
-use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 mod helper;
@@ -106,8 +106,6 @@ static SETTINGS: Mutex<Settings> = Mutex::new(Settings {
 });
 /// The thread that writes the report; 0: nobody.
 static REPORTER: AtomicI32 = AtomicI32::new(0);
-/// A panic was reported: the abort that follows is not.
-static PANICKED: AtomicBool = AtomicBool::new(false);
 
 #[derive(Clone, Copy)]
 struct Running {
@@ -233,9 +231,10 @@ fn our_action() -> libc::sigaction {
     let mut action: libc::sigaction = unsafe { MaybeUninit::zeroed().assume_init() };
     let handler: extern "C" fn(c_int, *mut libc::siginfo_t, *mut c_void) = on_signal;
     action.sa_sigaction = handler as *const () as usize;
-    // On a stack of its own, since that of the thread may have run out; the second time the default
-    // action, so that a crash in here is the end.
-    action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK | libc::SA_RESETHAND | libc::SA_NODEFER;
+    // On a stack of its own, since that of the thread may have run out. Not blocked meanwhile, so that a
+    // crash in here comes here again, and is the end (`is_first`). The action stays, since it is that of
+    // all threads: another one that crashes has to stop here, too.
+    action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK | libc::SA_NODEFER;
     action
 }
 
@@ -251,7 +250,7 @@ fn thread_id() -> i32 {
 
 /// Whether this thread is the one that reports. Another one is already: this one stops here, so that
 /// the report shows what is and the process does not end before it is written. A crash of the
-/// reporter itself gets no report.
+/// reporter itself gets no report, and neither does the abort behind a panic that it has reported.
 fn is_first() -> bool {
     let me = thread_id();
     match REPORTER.compare_exchange(0, me, Ordering::SeqCst, Ordering::SeqCst) {
@@ -265,8 +264,7 @@ fn is_first() -> bool {
 }
 
 extern "C" fn on_signal(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
-    if !PANICKED.load(Ordering::SeqCst)
-        && is_first()
+    if is_first()
         && let Some(state) = STATE.get()
     {
         let report = &mut Report::open(state.log.as_deref());
@@ -324,7 +322,6 @@ fn report_panic(info: &std::panic::PanicHookInfo<'_>) {
     if !is_first() {
         return;
     }
-    PANICKED.store(true, Ordering::SeqCst);
     let report = &mut Report::open(state.log.as_deref());
     let _ = (|| {
         begin(report)?;

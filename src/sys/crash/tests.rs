@@ -3,8 +3,13 @@
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Command, ExitStatus};
+use std::sync::atomic::AtomicBool;
 
 use super::*;
+
+/// The second thread to crash, where there is one, and whether its time has come.
+static SECOND: AtomicI32 = AtomicI32::new(0);
+static IS_SECONDS_TURN: AtomicBool = AtomicBool::new(false);
 
 /// What the crashing process did, and what it left in its log.
 struct Crash {
@@ -48,7 +53,7 @@ fn cases() {
     prepare(Path::new(&log), case);
     let run = || match case {
         "overflow" => drop(std::hint::black_box(deep(1))),
-        "panic" | "exit" => panic!("first line\nforged line {}", 7),
+        "panic" | "exit" | "panic and fault" => panic!("first line\nforged line {}", 7),
         "twice" => drop(std::hint::black_box(deep(2))),
         "abort" => std::process::abort(),
         _ => segfault(),
@@ -63,7 +68,40 @@ fn cases() {
         }
         run();
     };
-    std::thread::scope(|scope| scope.spawn(work).join().unwrap());
+    std::thread::scope(|scope| {
+        if has_second(case) {
+            scope.spawn(second);
+        }
+        scope.spawn(work).join().unwrap();
+    });
+}
+
+fn has_second(case: &str) -> bool {
+    matches!(case, "two faults" | "panic and fault")
+}
+
+/// Crashes while the report of another thread's crash is written. It never sleeps before it has.
+fn second() {
+    let _stack = SignalStack::new();
+    SECOND.store(thread_id(), Ordering::SeqCst);
+    while !IS_SECONDS_TURN.load(Ordering::SeqCst) {
+        std::hint::spin_loop();
+    }
+    segfault();
+}
+
+/// Has the second thread crash, and waits until it has come to rest.
+fn crash_second() {
+    IS_SECONDS_TURN.store(true, Ordering::SeqCst);
+    let is_at_rest = || {
+        let stat = format!("/proc/self/task/{}/stat", SECOND.load(Ordering::SeqCst));
+        let stat = std::fs::read_to_string(stat).unwrap_or_default();
+        stat.rsplit_once(") ")
+            .is_some_and(|(_, state)| state.starts_with('S'))
+    };
+    while !is_at_rest() {
+        std::thread::yield_now();
+    }
 }
 
 fn process_name() {
@@ -81,6 +119,9 @@ fn prepare(log: &Path, case: &'static str) {
         let _ = writeln!(out, "facts for {client:?}");
         if case == "twice" {
             segfault();
+        }
+        if has_second(case) {
+            crash_second();
         }
     };
     let command = |name: &str, has_secrets| CommandName {
@@ -168,4 +209,18 @@ fn a_report_that_crashes_is_the_end() {
     let Crash { status, log } = crash("twice");
     assert_eq!(status.signal(), Some(libc::SIGSEGV), "{log}");
     assert!(log.contains("facts for Some(42)"), "{log}");
+}
+
+#[test]
+fn a_second_crash_does_not_cut_the_report_off() {
+    for (case, signal) in [
+        ("two faults", libc::SIGSEGV),
+        ("panic and fault", libc::SIGABRT),
+    ] {
+        let Crash { status, log } = crash(case);
+        assert_eq!(status.signal(), Some(signal), "{case}\n{log}");
+        assert!(log.contains("=== KIVI BUG REPORT END"), "{case}\n{log}");
+        assert_eq!(log.matches("BUG REPORT START").count(), 1, "{log}");
+        assert!(!log.contains("did not come in time"), "{log}");
+    }
 }
