@@ -184,7 +184,8 @@ run=${KIVI_TEST_CLIENTS_PRIVATE:-$(mktemp -d "${TMPDIR:-/tmp}/kivi-clients.XXXXX
 mkdir -p "$dir"
 # What a check has started and not ended is of its process group, and ends with it.
 one() {
-    local name=$1 server= silent= pid
+    local name=$1
+    server= silent=
     here_run=$run/$name
     mkdir -p "$here_run"
     trap 'for pid in $server $silent; do kill -9 "$pid" 2>/dev/null; done' EXIT

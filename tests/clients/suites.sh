@@ -17,16 +17,28 @@ private_network() {
 # deselect NAME: pytest's options for the tests of suites/NAME.txt.
 deselect() { sed -n 's/^\([^# ][^ ]*\) .*/--deselect=\1/p' "$here/suites/$1.txt"; }
 in_full() { [ "${KIVI_TEST_CLIENTS_SUITES:-}" = full ]; }
-run_pytest() { work python3 -m pytest -q -p no:cacheprovider -p no:warnings -o addopts= --tb=short -rfE --timeout 120 "$@"; }
+# Whatever fails is tried once more by itself, since these tests count on the clock here and there: on a machine that is slow
+# at the wrong moment one of them fails, and on a Kivi that is wrong it fails again.
+run_pytest() {
+    local how=(-q -p no:warnings -o addopts= -o cache_dir="$here_run/cache" --tb=short -rfE --timeout 120)
+    local again=()
+    timeout "${limit:-240}" python3 -m pytest "${how[@]}" "$@" && return
+    [ $? = 1 ] && again=(--last-failed)
+    work python3 -m pytest "${how[@]}" "${again[@]}" "$@"
+}
 
 client_suite_redis_py() {
-    local files=(tests/test_{commands,pipeline,pubsub,scripting,function,lock,monitor,encoding,keyspace_notifications}.py)
-    in_full && files=(tests --ignore tests/test_scenario --ignore tests/test_asyncio/test_scenario)
+    local files=(tests/test_{commands,pipeline,scripting,function,encoding}.py)
+    in_full && files=(tests --ignore-glob '*scenario*' --ignore-glob '*multidb*' --ignore-glob '*maint_notifications*'
+        --ignore-glob '*observability*' --ignore-glob '*credentials*' --ignore-glob '*sentinel*' --ignore-glob '*cluster*'
+        --ignore-glob '*vsets*' --ignore-glob '*search*')
     need_sdist redis
-    serve
+    private_network
+    ip link set lo up
+    port_wanted=6379 serve
     (
         cd "$sdist" || exit 1
-        limit=1200 run_pytest --redis-url "redis://localhost:$SERVER_PORT/9" --protocol 3 \
+        limit=1200 run_pytest --redis-url redis://localhost:6379/9 --protocol 3 \
             -m 'not (onlycluster or redismod or ssl or replica or cp_integration or multidb_integration)' \
             $(deselect redis_py) "${files[@]}"
     ) || exit 1
@@ -51,7 +63,7 @@ client_suite_hiredis() {
 }
 
 client_suite_rq() {
-    local files=(tests/test_{queue,job,registry,dependencies,results,retry,scheduler,connection}.py)
+    local files=(tests/test_{queue,job,registry,results,scripts,group,connection}.py)
     in_full && files=(tests)
     need_sdist rq
     private_network
