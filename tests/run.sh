@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # All checks, as CI runs them: tests/run.sh            one or some of them: tests/run.sh clippy test
-# Checks: setup fmt licences clippy doc build test model asan chroot. Goes on after a failure, ends with a summary and exit code 1.
+# Checks: setup fmt licences clippy doc build test model clients asan chroot. Goes on after a failure, ends with a summary and exit code 1.
 #
 # The server under test is built with the profile `fast` (optimised, without link-time optimisation).
 # Environment: KIVI_ORACLE (folder with real servers, see tests/it/harness.rs), KIVI_TEST_STEPS, KIVI_TEST_ROUNDS.
 set -uo pipefail
 cd "$(dirname "$0")/.."
-checks=${*:-setup fmt licences clippy doc build test model asan chroot}
+checks=${*:-setup fmt licences clippy doc build test model clients asan chroot}
 host=$(rustc -vV | sed -n 's/^host: //p')
 
 check_setup() { tests/setup.sh; }
@@ -28,6 +28,11 @@ check_build() { cargo build --quiet --profile fast --bin kivi-server; }
 check_test() {
     check_build || return
     KIVI_TEST_BINARY=${KIVI_TEST_BINARY:-$PWD/target/fast/kivi-server} cargo test --quiet
+}
+# What people use Redis with: clients and job queues, installed if the registries are to be had.
+check_clients() {
+    check_build || return
+    tests/clients/run.sh
 }
 # The data structures, which hold nearly all of the unsafe code, under AddressSanitizer. (The filter is part of a path,
 # so it finds commands:: as well.)
