@@ -63,6 +63,7 @@ pub(crate) fn parts(options: &Options) -> Vec<Part> {
     let list = "RPUSH %p%k item:%f";
     let set = "SADD %p%k mem:%e";
     let zset = "ZADD %p%k %s mem:%e";
+    let stream = "XADD %p%k %n user 10001 action clicked";
     vec![
         part("str:", many, 1, "SET %p%k %v"),
         part("num:", some, 1, "SET %p%k 10"),
@@ -105,13 +106,8 @@ pub(crate) fn parts(options: &Options) -> Vec<Part> {
         part("zmd:", few, 500, "ZADD %p%k %s mem:%o"),
         part("zpp:", few, 500, zset),
         part("ZST:", 1, large, zset),
-        part("stm:", few, 100, "XADD %p%k %n user 10001 action clicked"),
-        part(
-            "STM:",
-            1,
-            large / 10,
-            "XADD %p%k %n user 10001 action clicked",
-        ),
+        part("stm:", few, 100, stream),
+        part("STM:", 1, large / 10, stream),
         part("grp:", 1000, 1, "XGROUP CREATE %p%k g $ MKSTREAM"),
         part("bit:", 1, 1, "SETBIT %p%k 8388607 1"),
         part("b16:", 100, 1, "SETBIT %p%k 131071 1"),
