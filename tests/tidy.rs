@@ -472,7 +472,9 @@ fn exceptions_exist() {
 
 /// Complaints about ARCHITECTURE.md: what it says of the layers, and names in it that the code has not.
 fn architecture(text: &str, sources: &[Words]) -> Vec<String> {
-    let section = text.split("\n## ").find(|section| section.starts_with("Layers"));
+    let section = text
+        .split("\n## ")
+        .find(|section| section.starts_with("Layers"));
     let rows = section.unwrap_or_default().lines();
     let rows = rows.filter(|line| line.starts_with("| `"));
     let modules = |row: &str| -> Vec<String> {
