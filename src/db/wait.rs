@@ -24,12 +24,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Waker;
 
-use parking_lot::{Mutex, MutexGuard};
-
 use crate::ds::footprint;
 use crate::resp::parse::{Argv, Span};
 use crate::resp::write::ReplyWriter;
 use crate::spec::CmdError;
+use crate::sys::sync::{Mutex, MutexGuard};
 use crate::util::check::{Checked, holds};
 use crate::value::Type;
 
@@ -386,6 +385,8 @@ impl Waiters {
     }
 }
 
+#[cfg(all(test, feature = "model"))]
+mod model;
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -13,6 +13,7 @@ pub mod long_double;
 pub mod lzf;
 pub mod network;
 pub mod num;
+pub mod padded;
 pub mod rng;
 pub mod seldom;
 pub mod spikes;
