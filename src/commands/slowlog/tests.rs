@@ -353,7 +353,10 @@ fn a_bound_holds_for_the_command_that_has_set_it() {
     assert_eq!(logged(&t), ["SLOWLOG RESET"]);
     run(&mut t, &["SLOWLOG RESET", on, off]);
     assert_eq!(logged(&t), [on]);
-    run(&mut t, &["SLOWLOG RESET", "MULTI", on, "ECHO x", off, "EXEC"]);
+    run(
+        &mut t,
+        &["SLOWLOG RESET", "MULTI", on, "ECHO x", off, "EXEC"],
+    );
     assert_eq!(logged(&t), [on, "ECHO x"]);
 }
 
