@@ -297,7 +297,8 @@ impl Keyspace {
         })
     }
 
-    /// As [`Keyspace::lock_many`]; `None` when someone has the keyspace for himself, for long.
+    /// Locks the shards of several keys, each once, in ascending order; `None` when someone has the keyspace for himself,
+    /// for long.
     pub fn claim_many(&self, hashes: impl Iterator<Item = u64>) -> Option<Locks<'_>> {
         let mut ids: SmallVec<[ShardId; 16]> = hashes.map(|hash| self.shard_of(hash)).collect();
         ids.sort_unstable();

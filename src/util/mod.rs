@@ -5,6 +5,7 @@
 pub mod ascii;
 pub mod base64;
 pub mod c_num;
+pub mod check;
 pub mod clock;
 pub mod cpu_list;
 pub mod glob;

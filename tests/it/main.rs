@@ -3,6 +3,7 @@
 
 mod acl;
 mod blocking;
+mod chaos;
 mod client;
 mod client_memory;
 mod concurrency;
@@ -28,6 +29,7 @@ mod insight;
 mod isolation;
 mod large;
 mod lifecycle;
+mod linearizability;
 mod lualibs;
 mod maxmemory;
 mod misuse;
