@@ -23,6 +23,7 @@
 
 mod client;
 mod collections;
+mod contention;
 mod cpu;
 mod crowd;
 mod data;
@@ -63,6 +64,8 @@ mod sweep_page;
 mod sweep_rows;
 mod sweep_state;
 mod syscalls;
+mod tail;
+mod tail_client;
 mod tracking;
 mod types;
 mod watch;
@@ -219,6 +222,7 @@ fn measure(bench: &Bench, what: What, emit: Emit) -> Result<()> {
         What::Elements => elements::run(bench),
         What::Grow => grow::run(bench),
         What::Scaling => return scaling::run(bench, emit),
+        What::Contention => return contention::run(bench, emit),
         What::Bgsave => persist::run(bench),
         What::Cut => persist_cut::run(bench),
         What::Loading => persist_loading::run(bench),
@@ -229,6 +233,7 @@ fn measure(bench: &Bench, what: What, emit: Emit) -> Result<()> {
         What::Tracking => tracking::run(bench),
         What::Types => types::run(bench),
         What::Scripts => scripts::run(bench),
+        What::Tail => tail::run(bench),
         What::Sweep => sweep::run(bench),
         What::Tls => exposed_tls::run(bench),
         What::Handshakes => exposed_tls::run_handshakes(bench),

@@ -8,8 +8,6 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::process;
-
 /// The text of `--help`.
 pub(crate) const USAGE: &str = "\
 cargo bench --bench side_by_side -- [WHAT] [OPTIONS]
@@ -50,6 +48,8 @@ WHAT (default: all)
   flushall  longest wait of others while FLUSHALL empties millions of keys
   returned  resident memory when nine of ten keys are deleted
   evict     the last seven
+  contention  the same on one key and on many, up to 16 threads whatever the cores
+  tail      latencies during minutes with expiry, eviction, snapshots, rewrites, growing tables
   scripts   server CPU per request of EVAL, EVALSHA, FCALL, and of cjson and cmsgpack
   tls       server CPU per GET over TLS, pipelines 1 and 16
   handshakes  full TLS handshakes per CPU second of the server
@@ -89,6 +89,8 @@ HOW (several of the first three may be given)
   --churn-minutes M   length of churn (default 5)
   --churn-rate N      its overwrites per second (default 50000)
   --flush-keys N      keys of flushall (default 10000000)
+  --tail-seconds S    length of the load of tail (default 180)
+  --tail-rate N       its requests per second (default: 60 % of the slower server's capacity)
   --save-keys N       keys of bgsave, loading (default 5000000)
   --cut-keys N        keys of cut (default 20000000; 2.5 GB for each server)
   --overwrites N      overwrites per second while bgsave saves (default 40000)
@@ -100,7 +102,8 @@ HOW (several of the first three may be given)
   --clients N         connections of ops, ranges, scaling, coordination, types, scripts (default 50)
   --subscribers LIST  of publish (default 1,100,1000)
   --trackers N        tracking clients (default 1000)
-  --server-threads LIST  I/O threads of scaling (default 1,2,4,8,12 as far as there are cores)
+  --server-threads LIST  I/O threads of scaling (default 1,2,4,8,16 as far as there are cores) and of
+                      contention (default 1,2,4,8,16)
   --client-threads N  threads of the load generator (default 1; in scaling the cores that the
                       server leaves, at most twice its threads)
   --state FILE        where sweep keeps what it has measured (default target/sweep.tsv)
@@ -131,6 +134,7 @@ pub(crate) enum What {
     Elements,
     Grow,
     Scaling,
+    Contention,
     Collections,
     Bgsave,
     Cut,
@@ -144,6 +148,7 @@ pub(crate) enum What {
     Coordination,
     Types,
     Scripts,
+    Tail,
     Hits,
     Limit,
     Pauses,
@@ -213,6 +218,7 @@ impl What {
             "elements" => Self::Elements,
             "grow" => Self::Grow,
             "scaling" => Self::Scaling,
+            "contention" => Self::Contention,
             "collections" => Self::Collections,
             "bgsave" => Self::Bgsave,
             "cut" => Self::Cut,
@@ -226,6 +232,7 @@ impl What {
             "coordination" => Self::Coordination,
             "types" => Self::Types,
             "scripts" => Self::Scripts,
+            "tail" => Self::Tail,
             "hits" => Self::Hits,
             "limit" => Self::Limit,
             "pauses" => Self::Pauses,
@@ -278,6 +285,7 @@ impl What {
             Self::Elements => &[Self::Elements],
             Self::Grow => &[Self::Grow],
             Self::Scaling => &[Self::Scaling],
+            Self::Contention => &[Self::Contention],
             Self::Collections => &ALL[ALL.len() - 4..],
             Self::Bgsave => &[Self::Bgsave],
             Self::Cut => &[Self::Cut],
@@ -290,6 +298,7 @@ impl What {
             Self::Tracking => &[Self::Tracking],
             Self::Types => &[Self::Types],
             Self::Scripts => &[Self::Scripts],
+            Self::Tail => &[Self::Tail],
             Self::Sweep => &[Self::Sweep],
             Self::Coordination => &[Self::Multi, Self::Watch, Self::Publish, Self::Tracking],
         }
@@ -378,6 +387,10 @@ pub(crate) struct Options {
     pub(crate) churn: Duration,
     pub(crate) churn_rate: u64,
     pub(crate) flush_keys: u64,
+    /// How long the load of tail lasts.
+    pub(crate) tail: Duration,
+    /// Its requests per second, if not found by measurement.
+    pub(crate) tail_rate: Option<u64>,
     pub(crate) elements: u64,
     pub(crate) fill_keys: u64,
     pub(crate) save_keys: u64,
@@ -388,6 +401,7 @@ pub(crate) struct Options {
     pub(crate) clients: usize,
     pub(crate) subscribers: Vec<usize>,
     pub(crate) trackers: usize,
+    /// Empty: each measurement takes its own.
     pub(crate) server_threads: Vec<usize>,
     /// None: each measurement takes its own.
     pub(crate) client_threads: Option<usize>,
@@ -438,6 +452,8 @@ impl Options {
             churn: Duration::from_secs(300),
             churn_rate: 50_000,
             flush_keys: 10_000_000,
+            tail: Duration::from_secs(180),
+            tail_rate: None,
             elements: 1_000_000,
             fill_keys: 5_000_000,
             save_keys: 5_000_000,
@@ -448,10 +464,7 @@ impl Options {
             clients: 50,
             subscribers: vec![1, 100, 1000],
             trackers: 1000,
-            server_threads: [1, 2, 4, 8, 12]
-                .into_iter()
-                .filter(|&threads| threads <= process::cores())
-                .collect(),
+            server_threads: Vec::new(),
             client_threads: None,
             limit: None,
             port_base: None,
@@ -502,6 +515,7 @@ impl Options {
         self.churn = Duration::from_millis(500);
         self.churn_rate = 20_000;
         self.flush_keys = 100_000;
+        self.tail = Duration::from_secs(3);
         self.elements = 20_000;
         self.fill_keys = 100_000;
         self.save_keys = 200_000;
@@ -556,6 +570,8 @@ impl Options {
                 self.churn = Duration::try_from_secs_f64(minutes * 60.0)?;
             }
             "--churn-rate" => self.churn_rate = value()?.parse()?,
+            "--tail-seconds" => self.tail = Duration::try_from_secs_f64(value()?.parse()?)?,
+            "--tail-rate" => self.tail_rate = Some(value()?.parse()?),
             "--flush-keys" => self.flush_keys = value()?.parse()?,
             "--elements" => self.elements = value()?.parse()?,
             "--clients" => self.clients = value()?.parse()?,

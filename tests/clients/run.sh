@@ -9,17 +9,17 @@
 # not fail the run; whatever was installed and does not build or does not work does.
 # To add a client: a program in a folder below, pinned versions beside it, a function here and its name in `all`.
 #
-# Environment: KIVI_TEST_BINARY (default: the profile `fast`, built if it is missing), KIVI_CLIENTS_DIR (where packages
-# go), KIVI_CLIENTS_JOBS (2), KIVI_CLIENTS_SUITES=full (the clients' own test suites as a whole; otherwise their quick
+# Environment: KIVI_TEST_BINARY (default: the profile `fast`, built if it is missing), KIVI_TEST_CLIENTS_DIR (where packages
+# go), KIVI_TEST_CLIENTS_JOBS (2), KIVI_TEST_CLIENTS_SUITES=full (the clients' own test suites as a whole; otherwise their quick
 # parts, see suites/).
 set -uo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
 cd "$root"
 all=(redis_rs celery bullmq redis_py rq node_redis ioredis sidekiq hiredis go suite_redis_py suite_hiredis suite_rq suite_redis_rs suite_redigo)
-export KIVI_CLIENTS_DIR=${KIVI_CLIENTS_DIR:-$root/target/clients}
-dir=$KIVI_CLIENTS_DIR
-jobs_max=${KIVI_CLIENTS_JOBS:-2}
+export KIVI_TEST_CLIENTS_DIR=${KIVI_TEST_CLIENTS_DIR:-$root/target/clients}
+dir=$KIVI_TEST_CLIENTS_DIR
+jobs_max=${KIVI_TEST_CLIENTS_JOBS:-2}
 binary=${KIVI_TEST_BINARY:-$root/target/fast/kivi-server}
 SKIPPED=77
 
@@ -92,19 +92,21 @@ need_node() {
     export NODE_PATH=$dir/node/node_modules
 }
 
-# serve [DIRECTIVE...]: a Kivi of this check's own, on a port that is free; sets KIVI_PORT and KIVI_SOCKET. It writes its
-# log of commands, as the server of a queue would.
+free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
+
+# serve [DIRECTIVE...]: a Kivi of this check's own, on a port that is free (or port_wanted); sets SERVER_PORT and
+# SERVER_SOCKET. It writes its log of commands, as the server of a queue would.
 serve() {
     for _ in 1 2 3 4 5; do
-        KIVI_PORT=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+        SERVER_PORT=${port_wanted:-$(free_port)}
         mkdir -p "$here_run/data"
-        export KIVI_PORT KIVI_SOCKET=$here_run/kivi.sock
-        "$binary" --port "$KIVI_PORT" --bind 127.0.0.1 --unixsocket "$KIVI_SOCKET" --dir "$here_run/data" --save '' \
+        export SERVER_PORT SERVER_SOCKET=$here_run/kivi.sock
+        "$binary" --port "$SERVER_PORT" --bind 127.0.0.1 --unixsocket "$SERVER_SOCKET" --dir "$here_run/data" --save '' \
             --appendonly yes --enable-debug-command yes "$@" >"$here_run/server.log" 2>&1 &
         server=$!
         for _ in $(seq 600); do
             kill -0 $server 2>/dev/null || break
-            "$binary" --ping --port "$KIVI_PORT" >/dev/null 2>&1 && return
+            "$binary" --ping --port "$SERVER_PORT" >/dev/null 2>&1 && return
             sleep 0.05
         done
         kill -9 $server 2>/dev/null
@@ -123,7 +125,7 @@ finish() {
 }
 
 # work COMMAND...: runs it with a limit on its time, which only a hang reaches.
-work() { timeout --kill-after=10 "${limit:-240}" "$@" || fail "$(basename "$1") ${2:+$(basename "$2")} ends with $?"; }
+work() { timeout --foreground --kill-after=10 "${limit:-240}" "$@" || fail "$(basename "$1") ${2:+$(basename "$2")} ends with $?"; }
 
 # ---- the checks ----
 
@@ -146,10 +148,10 @@ need_hiredis() {
 }
 client_hiredis() {
     need_hiredis
-    cc -O1 -Wall -Werror -I"$hiredis_source" -o "$here_run/hiredis" "$here/c/hiredis.c" "$dir/hiredis/libhiredis.a" -lm ||
+    cc -O1 -Wall -Werror -I"$hiredis_source" -I"$here/c" -o "$here_run/hiredis" "$here/c/hiredis.c" "$dir/hiredis/libhiredis.a" -lm ||
         fail "hiredis.c does not build"
     serve
-    work "$here_run/hiredis" "$KIVI_PORT" "$KIVI_SOCKET"
+    work "$here_run/hiredis" "$SERVER_PORT" "$SERVER_SOCKET"
     finish
 }
 
@@ -178,16 +180,20 @@ client_go() {
 
 # ---- running them ----
 
-run=$(mktemp -d "${TMPDIR:-/tmp}/kivi-clients.XXXXXX")
+run=${KIVI_TEST_CLIENTS_PRIVATE:-$(mktemp -d "${TMPDIR:-/tmp}/kivi-clients.XXXXXX")}
 mkdir -p "$dir"
-# What a check has started and not ended is of its process group, and ends with it.
 one() {
-    local name=$1 start=$SECONDS server=
+    local name=$1
+    server= silent=
     here_run=$run/$name
     mkdir -p "$here_run"
-    trap 'if [ -n "$server" ]; then kill -9 $server 2>/dev/null; fi' EXIT
+    trap 'for pid in $server $silent; do kill -9 "$pid" 2>/dev/null; done' EXIT
     "client_$name"
 }
+if [ -n "${KIVI_TEST_CLIENTS_PRIVATE:-}" ]; then
+    one "$1"
+    exit
+fi
 report() {
     local name=$1 code=$2 took=$3 word
     case $code in 0) word=ok ;; $SKIPPED) word=skipped ;; *) word=FAILED ;; esac
@@ -216,6 +222,9 @@ for name in "${names[@]}"; do
         start=$SECONDS
         (one "$name") >"$run/$name.out" 2>&1 </dev/null
         report "$name" $? $((SECONDS - start))
+        # What the check has left behind (a suite that ends in the middle leaves its server) is of this process group.
+        trap '' TERM
+        kill -- -"$BASHPID"
     ) &
 done
 wait

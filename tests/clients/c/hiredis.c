@@ -3,13 +3,13 @@
 //
 //     hiredis PORT SOCKET         prints `ok`, or what is wrong, and exit code 1
 #include <errno.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/time.h>
 
+#include "adapters/poll.h"
 #include "async.h"
 #include "hiredis.h"
 
@@ -175,40 +175,7 @@ static void endings(redisContext *c, redisContext *other) {
     CHECK("it has quit", redisCommand(c, "PING") == NULL);
 }
 
-// ---- the asynchronous interface, on one descriptor and poll(2) ----
-
-struct loop { redisAsyncContext *context; int wants_read, wants_write, ended; };
-static void want_read(void *data) { ((struct loop *)data)->wants_read = 1; }
-static void no_read(void *data) { ((struct loop *)data)->wants_read = 0; }
-static void want_write(void *data) { ((struct loop *)data)->wants_write = 1; }
-static void no_write(void *data) { ((struct loop *)data)->wants_write = 0; }
-static void cleanup(void *data) { ((struct loop *)data)->ended = 1; }
-
-static void attach(struct loop *loop, redisAsyncContext *context) {
-    memset(loop, 0, sizeof *loop);
-    loop->context = context;
-    context->ev.data = loop;
-    context->ev.addRead = want_read;
-    context->ev.delRead = no_read;
-    context->ev.addWrite = want_write;
-    context->ev.delWrite = no_write;
-    context->ev.cleanup = cleanup;
-}
-
-static void turn(struct loop *loops, int count) {
-    struct pollfd fds[4];
-    for (int at = 0; at < count; at++) {
-        int events = (loops[at].wants_read ? POLLIN : 0) | (loops[at].wants_write ? POLLOUT : 0);
-        fds[at].fd = loops[at].ended ? -1 : loops[at].context->c.fd;
-        fds[at].events = (short)events;
-        fds[at].revents = 0;
-    }
-    CHECK("something happens", poll(fds, (nfds_t)count, 60000) > 0);
-    for (int at = 0; at < count; at++) {
-        if (fds[at].revents & (POLLIN | POLLHUP | POLLERR)) redisAsyncHandleRead(loops[at].context);
-        if (!loops[at].ended && fds[at].revents & POLLOUT) redisAsyncHandleWrite(loops[at].context);
-    }
-}
+// ---- the asynchronous interface ----
 
 static int answered, heard, subscribed;
 static void on_reply(redisAsyncContext *c, void *reply, void *data) {
@@ -235,24 +202,32 @@ static void on_publish(redisAsyncContext *c, void *reply, void *data) {
     CHECK("one subscriber", reply != NULL && ((redisReply *)reply)->integer == 1);
 }
 
-static void asynchronous(int port) {
-    struct loop loops[2];
-    for (int at = 0; at < 2; at++) {
-        redisAsyncContext *context = redisAsyncConnect("127.0.0.1", port);
-        CHECK("connect", context != NULL && context->err == 0);
-        attach(&loops[at], context);
+// Goes on until the counter has come so far.
+static void turns(redisAsyncContext *worker, redisAsyncContext *subscriber, const int *counter, int wanted) {
+    double deadline = redisPollNow() + 60;
+    while (*counter < wanted) {
+        redisPollTick(worker, 0.001);
+        redisPollTick(subscriber, 0.001);
+        CHECK("something happens", redisPollNow() < deadline);
     }
-    redisAsyncContext *worker = loops[0].context, *subscriber = loops[1].context;
+}
+
+static void asynchronous(int port) {
+    redisAsyncContext *worker = redisAsyncConnect("127.0.0.1", port);
+    redisAsyncContext *subscriber = redisAsyncConnect("127.0.0.1", port);
+    CHECK("connect", worker != NULL && subscriber != NULL && worker->err == 0 && subscriber->err == 0);
+    CHECK("attach", redisPollAttach(worker) == REDIS_OK && redisPollAttach(subscriber) == REDIS_OK);
     redisAsyncCommand(worker, NULL, NULL, "DEL async");
     for (long number = 1; number <= 5000; number++) {
         CHECK("send", redisAsyncCommand(worker, on_reply, (void *)number, "INCR async") == REDIS_OK);
     }
     CHECK("send", redisAsyncCommand(subscriber, on_message, NULL, "SUBSCRIBE news") == REDIS_OK);
-    while (answered < 5000 || !subscribed) turn(loops, 2);
+    turns(worker, subscriber, &answered, 5000);
+    turns(worker, subscriber, &subscribed, 1);
     for (int number = 0; number < 500; number++) {
         CHECK("send", redisAsyncCommand(worker, on_publish, NULL, "PUBLISH news %d", number) == REDIS_OK);
     }
-    while (heard < 500) turn(loops, 2);
+    turns(worker, subscriber, &heard, 500);
     redisAsyncFree(worker);
     redisAsyncFree(subscriber);
 }

@@ -3,7 +3,7 @@
 
 const assert = require('node:assert/strict');
 
-const port = Number(process.env.KIVI_PORT);
+const port = Number(process.env.SERVER_PORT);
 const PATIENCE_MS = 60000;
 
 /** Waits until the probe gives something true, and gives that. */

@@ -135,7 +135,7 @@ async function reconnecting(redis) {
 }
 
 run(async () => {
-  for (const more of [{}, { path: process.env.KIVI_SOCKET }]) {
+  for (const more of [{}, { path: process.env.SERVER_SOCKET }]) {
     const redis = open(more);
     await redis.flushall();
     for (const part of [pipelines, transactions, scripts, values, waits, messages, watching, reconnecting]) await part(redis);

@@ -12,7 +12,7 @@ const transfer = defineScript({
   transformReply: (reply) => reply,
 });
 
-const sockets = { 2: { host: '127.0.0.1', port }, 3: { path: process.env.KIVI_SOCKET } };
+const sockets = { 2: { host: '127.0.0.1', port }, 3: { path: process.env.SERVER_SOCKET } };
 const options = (RESP) => ({ RESP, socket: sockets[RESP], scripts: { transfer } });
 
 async function open(RESP, more = {}) {

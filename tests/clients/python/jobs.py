@@ -10,7 +10,7 @@ from datetime import timedelta
 import redis
 from celery import Celery
 
-PORT = int(os.environ["KIVI_PORT"])
+PORT = int(os.environ["SERVER_PORT"])
 store = redis.Redis(port=PORT, db=5, decode_responses=True)
 
 app = Celery("jobs", broker=f"redis://127.0.0.1:{PORT}/0", backend=f"redis://127.0.0.1:{PORT}/1")

@@ -19,7 +19,7 @@ from redis._parsers import _HiredisParser, _RESP2Parser, _RESP3Parser
 from redis.backoff import ConstantBackoff
 from redis.retry import Retry
 
-PORT, SOCKET = int(os.environ["KIVI_PORT"]), os.environ["KIVI_SOCKET"]
+PORT, SOCKET = int(os.environ["SERVER_PORT"]), os.environ["SERVER_SOCKET"]
 PATIENCE = 60
 WAYS = [
     (2, _HiredisParser, _AsyncHiredisParser),

@@ -22,7 +22,7 @@ from rq.registry import FailedJobRegistry, FinishedJobRegistry, StartedJobRegist
 import jobs
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-PORT = int(os.environ["KIVI_PORT"])
+PORT = int(os.environ["SERVER_PORT"])
 PATIENCE = 90
 connection = redis.Redis(port=PORT)
 processes = []

@@ -1,7 +1,7 @@
 # Jobs of Sidekiq, as its workers load them (`sidekiq -r jobs.rb`). What a job has done it writes into keys.
 require 'sidekiq'
 
-ADDRESS = { url: "redis://127.0.0.1:#{ENV.fetch('KIVI_PORT')}/2" }.freeze
+ADDRESS = { url: "redis://127.0.0.1:#{ENV.fetch('SERVER_PORT')}/2" }.freeze
 Sidekiq.configure_client { |config| config.redis = ADDRESS }
 Sidekiq.configure_server do |config|
   config.redis = ADDRESS
@@ -9,7 +9,7 @@ Sidekiq.configure_server do |config|
   config.death_handlers << ->(job, _error) { STORE.rpush('dead', job['args'].first) }
 end
 Redis.silence_deprecations = true
-STORE = Redis.new(url: "redis://127.0.0.1:#{ENV.fetch('KIVI_PORT')}/3")
+STORE = Redis.new(url: "redis://127.0.0.1:#{ENV.fetch('SERVER_PORT')}/3")
 
 class Count
   include Sidekiq::Worker
