@@ -109,6 +109,7 @@ HOW (several of the first three may be given)
   --state FILE        where sweep keeps what it has measured (default target/sweep.tsv)
   --continue          go on with what is in that file
   --svg FILE          write the chart of sweep there
+  --page FILE         put its table there, between the marks <!-- sweep --> and <!-- end of sweep -->
   --limit S           seconds that scaling may take in all: shortens its runs
   --port-base N       fixed ports N, N+1, ... (default: free ones)
   --quick             a smoke run of some seconds: proves that the benchmark works, judges nothing
@@ -374,6 +375,8 @@ pub(crate) struct Options {
     pub(crate) state: PathBuf,
     pub(crate) goes_on: bool,
     pub(crate) svg: Option<PathBuf>,
+    /// A text with a place for its table.
+    pub(crate) page: Option<PathBuf>,
     pub(crate) keys: u64,
     /// Rows are wanted that hold this word; empty: all.
     pub(crate) only: String,
@@ -440,6 +443,7 @@ impl Options {
             state: "target/sweep.tsv".into(),
             goes_on: false,
             svg: None,
+            page: None,
             keys: 1_000_000,
             only: String::new(),
             hit_requests: 6_000_000,
@@ -554,6 +558,7 @@ impl Options {
             }
             "--state" => self.state = value()?.into(),
             "--continue" => self.goes_on = true,
+            "--page" => self.page = Some(value()?.into()),
             "--svg" => self.svg = Some(value()?.into()),
             "--keys" => self.keys = value()?.parse()?,
             "--only" => self.only = value()?.to_lowercase(),

@@ -222,6 +222,11 @@ pub(crate) fn run(bench: &Bench) -> Result<Vec<Table>> {
     let options = &bench.options;
     let mode = options.modes_or(&[Mode::Pinned])[0];
     let workloads = Workload::all(options);
+    let mut labels = HashSet::new();
+    ensure!(
+        workloads.iter().all(|of| labels.insert(&of.label)),
+        "two workloads have one label"
+    );
     let names: Vec<&str> = bench.contenders.iter().map(|c| c.name.as_str()).collect();
     let mut state = State::open(&options.state, &names, options.goes_on)?;
     let mut sweep = Sweep {
@@ -255,6 +260,10 @@ pub(crate) fn run(bench: &Bench) -> Result<Vec<Table>> {
     let mut table = sweep_page::table(bench, mode, &workloads, &state);
     for (label, error) in &failures {
         table.fail(label, error);
+    }
+    if let Some(path) = &options.page {
+        let page = format!("{}\n{}", crate::headline(bench), table.markdown());
+        sweep_page::insert(path, &page)?;
     }
     Ok(vec![table])
 }
@@ -357,7 +366,10 @@ impl Sweep<'_> {
                     per_second: delivered / done.seconds,
                 })
             }
-            Drive::Walk => repeat(server, cpu, time, |client| walk(client, workload)),
+            Drive::Walk => {
+                let mut walk = Walk::new();
+                repeat(server, cpu, time, |client| walk.step(client, workload))
+            }
             Drive::Connect => repeat(server, cpu, time, |_| {
                 Wire::connect(server.port, &Way::default())?;
                 Ok(1)
@@ -391,15 +403,24 @@ fn repeat(
     })
 }
 
-/// Follows a cursor from 0 to 0; elements that came.
-fn walk(client: &mut Client, workload: &Workload) -> Result<u64> {
-    let mut cursor = b"0".to_vec();
-    let mut found = 0;
-    loop {
+/// Follows a cursor, from its end to the beginning again.
+struct Walk {
+    cursor: Vec<u8>,
+}
+
+impl Walk {
+    fn new() -> Self {
+        Self {
+            cursor: b"0".to_vec(),
+        }
+    }
+
+    /// The next page; elements that came.
+    fn step(&mut self, client: &mut Client, workload: &Workload) -> Result<u64> {
         let words = workload.line.commands.split(' ');
         let words: Vec<&[u8]> = words
             .map(|word| match word {
-                "%z" => &cursor[..],
+                "%z" => &self.cursor[..],
                 word => word.as_bytes(),
             })
             .collect();
@@ -409,10 +430,7 @@ fn walk(client: &mut Client, workload: &Workload) -> Result<u64> {
         let [Reply::Text(next), Reply::Array(page)] = &reply[..] else {
             bail!("not a page of a scan: {reply:?}");
         };
-        found += page.len() as u64;
-        if next == b"0" {
-            return Ok(found);
-        }
-        cursor = next.clone();
+        self.cursor.clone_from(next);
+        Ok(page.len() as u64)
     }
 }

@@ -23,10 +23,12 @@ text{font:11px system-ui,sans-serif;fill:#24292f}\
 .title{font-size:16px;font-weight:600}.family{font-weight:600}.small{font-size:10px;fill:#57606a}\
 .grid{stroke:#d0d7de}.one{stroke:#cf222e;stroke-width:1.5}.back{fill:#ffffff}.band{fill:#f3f5f7}\
 .p1{fill:#bf5600}.p16{fill:#0969da}.p64{fill:#1a7f37}\
-.other{fill:none;stroke:#8c959f}\
+.other{fill:none;stroke:#57606a}.o1{fill:none;stroke:#bf5600}.o16{fill:none;stroke:#0969da}\
+.o64{fill:none;stroke:#1a7f37}\
 @media (prefers-color-scheme:dark){text{fill:#e6edf3}.small{fill:#9198a1}.grid{stroke:#3d444d}\
 .one{stroke:#ff7b72}.back{fill:#0d1117}.band{fill:#161b22}\
-.p1{fill:#ffa657}.p16{fill:#79c0ff}.p64{fill:#7ee787}.other{stroke:#6e7681}}";
+.p1{fill:#ffa657}.p16{fill:#79c0ff}.p64{fill:#7ee787}.other{stroke:#9198a1}\
+.o1{stroke:#ffa657}.o16{stroke:#79c0ff}.o64{stroke:#7ee787}}";
 
 /// A request with its marks, or the head of a family.
 enum Row {
@@ -133,7 +135,7 @@ fn head(svg: &mut String, names: &[&str]) {
         let _ = writeln!(
             svg,
             "<circle class=\"other\" cx=\"{x}\" cy=\"42\" r=\"3\"/>\
-             <text x=\"{}\" y=\"46\">the same / {other}</text>",
+             <text x=\"{}\" y=\"46\">hollow: / {other}</text>",
             x + 8.0
         );
     }

@@ -5,7 +5,7 @@
 //! elements there are to choose from. All parts together are some two million keys; nothing that is
 //! measured makes them grow without bounds, so they are written once and any workload may come next.
 //!
-//! To add data: a line in `parts`.
+//! To add data: a line in one of the lists.
 
 use anyhow::{Context, Result, ensure};
 
@@ -52,50 +52,57 @@ fn part(prefix: &'static str, keys: u64, elements: u64, command: &'static str) -
 
 /// Everything that a workload may ask for.
 pub(crate) fn parts(options: &Options) -> Vec<Part> {
-    let of = |prefix, bytes, keys: u64, command| Part {
-        bytes,
-        ..part(prefix, keys, 1, command)
+    let sizes = Sizes {
+        many: options.keys,
+        some: (options.keys / 20).max(20),
+        few: (options.keys / 1000).max(20),
+        large: options.elements,
     };
-    let (many, some) = (options.keys, (options.keys / 20).max(20));
-    let few = (options.keys / 1000).max(20);
-    let large = options.elements;
-    let hash = "HSET %p%k f:%f %v";
-    let list = "RPUSH %p%k item:%f";
-    let set = "SADD %p%k mem:%e";
-    let zset = "ZADD %p%k %s mem:%e";
-    let stream = "XADD %p%k %n user 10001 action clicked";
+    let mut parts = strings(&sizes);
+    parts.extend(collections(&sizes));
+    parts.extend(others(&sizes));
+    parts
+}
+
+/// Numbers of keys, and of the elements of a large one.
+struct Sizes {
+    many: u64,
+    some: u64,
+    few: u64,
+    large: u64,
+}
+
+fn strings(sizes: &Sizes) -> Vec<Part> {
     vec![
-        part("str:", many, 1, "SET %p%k %v"),
-        part("num:", some, 1, "SET %p%k 10"),
-        part("flt:", some, 1, "SET %p%k 10.5"),
-        part("ttl:", some, 1, "SET %p%k %v EX 100000"),
-        of("kib:", 1 << 10, 10 * few, "SET %p%k %v"),
-        of("k16:", 16 << 10, few, "SET %p%k %v"),
-        of("mib:", 1 << 20, 20, "SET %p%k %v"),
-        // Listpacks, then a table.
+        part("str:", sizes.many, 1, "SET %p%k %v"),
+        part("num:", sizes.some, 1, "SET %p%k 10"),
+        part("flt:", sizes.some, 1, "SET %p%k 10.5"),
+        part("ttl:", sizes.some, 1, "SET %p%k %v EX 100000"),
+        part("wat:", 1000, 1, "SET %p%k %v"),
+        part("kib:", 10 * sizes.few, 1, "SET %p%k %v").bytes(1 << 10),
+        part("k16:", sizes.few, 1, "SET %p%k %v").bytes(16 << 10),
+        part("mib:", 20, 1, "SET %p%k %v").bytes(1 << 20),
+    ]
+}
+
+fn collections(sizes: &Sizes) -> Vec<Part> {
+    let (hash, list) = ("HSET %p%k f:%f %v", "RPUSH %p%k item:%f");
+    let (set, zset) = ("SADD %p%k mem:%e", "ZADD %p%k %s mem:%e");
+    let Sizes {
+        some, few, large, ..
+    } = *sizes;
+    vec![
+        // Listpacks, then tables.
         part("hsh:", some, 10, hash),
         part("hct:", some, 10, "HSET %p%k f:%f 10"),
         part("hxp:", few, 10, hash),
-        part(
-            "hmd:",
-            few,
-            100,
-            "HSET %p%k f:%f 0123456789012345678901234567890123456789\
-            0123456789012345678901234567890123456789",
-        ),
+        part("hmd:", few, 100, hash).bytes(80),
         part("HSH:", 1, large, "HSET %p%k f:%e %v"),
-        Part {
-            elements: 10,
-            ..of("hkb:", 1 << 10, few, hash)
-        },
+        part("hkb:", few, 10, hash).bytes(1 << 10),
         // One listpack, a few of them, many.
         part("lst:", some, 10, list),
         part("lmd:", few, 1000, list),
         part("LST:", 1, large, list),
-        Part {
-            elements: 10,
-            ..of("lkb:", 1 << 10, few, "RPUSH %p%k %v")
-        },
         // Listpacks, integers, tables.
         part("set:", some, 10, set),
         part("int:", some, 10, "SADD %p%k %i"),
@@ -106,21 +113,32 @@ pub(crate) fn parts(options: &Options) -> Vec<Part> {
         part("zmd:", few, 500, "ZADD %p%k %s mem:%o"),
         part("zpp:", few, 500, zset),
         part("ZST:", 1, large, zset),
-        part("stm:", few, 100, stream),
-        part("STM:", 1, large / 10, stream),
+    ]
+}
+
+fn others(sizes: &Sizes) -> Vec<Part> {
+    let Sizes { few, large, .. } = *sizes;
+    let entry = "XADD %p%k %n user 10001 action clicked";
+    vec![
+        part("lkb:", few, 10, "RPUSH %p%k %v").bytes(1 << 10),
+        part("stm:", few, 100, entry),
+        part("STM:", 1, large / 10, entry),
         part("grp:", 1000, 1, "XGROUP CREATE %p%k g $ MKSTREAM"),
         part("bit:", 1, 1, "SETBIT %p%k 8388607 1"),
         part("b16:", 100, 1, "SETBIT %p%k 131071 1"),
         part("hll:", 100, 3000, "PFADD %p%k mem:%e"),
         part("hls:", few, 10, "PFADD %p%k mem:%e"),
         part("geo:", 1, large / 10, "GEOADD %p%k %x %y mem:%e"),
-        part("wat:", 1000, 1, "SET %p%k %v"),
         part("EVALSHA", 1, 1, "SCRIPT LOAD %R"),
         part("FCALL", 1, 1, "FUNCTION LOAD REPLACE %F"),
     ]
 }
 
 impl Part {
+    fn bytes(self, bytes: usize) -> Self {
+        Self { bytes, ..self }
+    }
+
     /// Writes it all.
     pub(crate) fn write(&self, server: &Server) -> Result<()> {
         let words: Vec<Vec<Piece>> = self.command.split(' ').map(|w| self.pieces(w)).collect();

@@ -4,6 +4,10 @@
 //! set in bold: more than the rival's at all, or more than 0.80 of it without a pipeline.
 
 use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
+
+use anyhow::Context;
 
 use crate::Bench;
 use crate::options::Mode;
@@ -16,13 +20,16 @@ const MEAN_LIMIT: f64 = 0.6;
 const MEAN_P1_LIMIT: f64 = 0.8;
 const ANY_LIMIT: f64 = 1.0;
 
+/// Between these stands the table in a text.
+const MARKS: [&str; 2] = ["<!-- sweep -->\n", "<!-- end of sweep -->"];
+
 /// What a workload showed.
-struct Result<'a> {
+struct Showing<'a> {
     workload: &'a Workload,
     medians: Vec<Figures>,
 }
 
-impl Result<'_> {
+impl Showing<'_> {
     /// CPU divided by that of a contender.
     fn cpu(&self, other: usize) -> f64 {
         self.medians[0].cpu_us / self.medians[other].cpu_us
@@ -52,14 +59,27 @@ pub(crate) fn line(state: &State, label: &str) -> String {
     format!("{} µs: {}", cpu.join(" / "), ratios.join(", "))
 }
 
+/// Puts the table where the text has a place for it, instead of what was there.
+pub(crate) fn insert(path: &Path, page: &str) -> anyhow::Result<()> {
+    let name = path.display().to_string();
+    let text = fs::read_to_string(path).context(name.clone())?;
+    let places = MARKS.map(|mark| text.find(mark).map(|at| (at, at + mark.len())));
+    let [Some((_, begin)), Some((end, _))] = places else {
+        anyhow::bail!("{name} has no place for a sweep");
+    };
+    anyhow::ensure!(begin <= end, "the marks of {name} are in the wrong order");
+    let whole = format!("{}{page}{}", &text[..begin], &text[end..]);
+    fs::write(path, whole).context(name)
+}
+
 /// All of it.
 pub(crate) fn table(bench: &Bench, mode: Mode, workloads: &[Workload], state: &State) -> Table {
-    let results: Vec<Result> = workloads
+    let results: Vec<Showing> = workloads
         .iter()
         .filter_map(|workload| {
             let medians = state.medians(&workload.label)?;
             let complete = medians.iter().all(|of| of.cpu_us.is_finite());
-            complete.then_some(Result { workload, medians })
+            complete.then_some(Showing { workload, medians })
         })
         .collect();
     let names: Vec<&str> = bench.contenders.iter().map(|c| c.name.as_str()).collect();
@@ -78,7 +98,7 @@ pub(crate) fn table(bench: &Bench, mode: Mode, workloads: &[Workload], state: &S
     Table::written(title, text, judged)
 }
 
-fn without_pipeline<'a>(results: &'a [Result]) -> impl Iterator<Item = &'a Result<'a>> {
+fn without_pipeline<'a>(results: &'a [Showing]) -> impl Iterator<Item = &'a Showing<'a>> {
     results.iter().filter(|of| of.workload.pipeline == 1)
 }
 
@@ -89,7 +109,7 @@ fn mean(ratios: impl Iterator<Item = f64>) -> f64 {
 }
 
 /// Means, and how many are above what they should be.
-fn summary(text: &mut String, names: &[&str], results: &[Result]) {
+fn summary(text: &mut String, names: &[&str], results: &[Showing]) {
     text.push_str("| geometric means, counts |");
     for name in &names[1..] {
         let _ = write!(text, " CPU / {name} | rate / {name} |");
@@ -97,7 +117,7 @@ fn summary(text: &mut String, names: &[&str], results: &[Result]) {
     text.push_str("\n|---|");
     text.push_str(&"---:|".repeat(2 * (names.len() - 1)));
     text.push('\n');
-    let means = |text: &mut String, what: &str, chosen: &[&Result]| {
+    let means = |text: &mut String, what: &str, chosen: &[&Showing]| {
         if chosen.is_empty() {
             return;
         }
@@ -111,17 +131,17 @@ fn summary(text: &mut String, names: &[&str], results: &[Result]) {
     };
     means(text, "all workloads", &results.iter().collect::<Vec<_>>());
     for pipeline in [1, 16, 64] {
-        let of = |result: &&Result| result.workload.pipeline == pipeline;
+        let of = |result: &&Showing| result.workload.pipeline == pipeline;
         let what = format!("pipeline {pipeline}");
         means(text, &what, &results.iter().filter(of).collect::<Vec<_>>());
     }
     let mut families: Vec<&str> = results.iter().map(|of| of.workload.family).collect();
     families.dedup();
     for family in families {
-        let of = |result: &&Result| result.workload.family == family;
+        let of = |result: &&Showing| result.workload.family == family;
         means(text, family, &results.iter().filter(of).collect::<Vec<_>>());
     }
-    let mut counts = |what: &str, is: &dyn Fn(&Result, usize) -> bool| {
+    let mut counts = |what: &str, is: &dyn Fn(&Showing, usize) -> bool| {
         let _ = write!(text, "| {what} |");
         for other in 1..names.len() {
             let count = results.iter().filter(|of| is(of, other)).count();
@@ -138,7 +158,7 @@ fn summary(text: &mut String, names: &[&str], results: &[Result]) {
     text.push('\n');
 }
 
-fn rows(text: &mut String, names: &[&str], results: &[Result]) {
+fn rows(text: &mut String, names: &[&str], results: &[Showing]) {
     text.push_str("| workload | c | P | CPU, µs |");
     for name in &names[1..] {
         let _ = write!(text, " / {name} |");

@@ -46,6 +46,9 @@ impl State {
         for line in lines {
             read(line, contenders.len(), &mut figures).with_context(|| line.to_string())?;
         }
+        if let Some(folder) = path.parent() {
+            fs::create_dir_all(folder)?;
+        }
         let mut file = OpenOptions::new()
             .write(true)
             .create(true)
