@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # Runs fuzz targets that build.sh has built: fuzz/run.sh                    all of them
 #                                            fuzz/run.sh commands geo      these
-# Each gets KIVI_FUZZ_SECS seconds (60), KIVI_FUZZ_JOBS (2) at a time. It begins with its corpus of the
+# Each gets KIVI_FUZZ_SECS seconds (60), KIVI_FUZZ_JOBS (3) at a time. It begins with its corpus of the
 # repository and what earlier runs here have found (fuzz/target/corpus). What breaks is kept in
 # fuzz/artifacts/TARGET, with the words that say why; the exit code is 1 then.
 set -uo pipefail
 cd "$(dirname "$0")"
-secs=${KIVI_FUZZ_SECS:-60} jobs=${KIVI_FUZZ_JOBS:-2}
+secs=${KIVI_FUZZ_SECS:-60} jobs=${KIVI_FUZZ_JOBS:-3}
 bin=target/$(rustc -vV | sed -n 's/^host: //p')/release
 targets=("$@")
 if [ $# = 0 ]; then mapfile -t targets < <(sed -n 's/^name = "\(.*\)"$/\1/p' Cargo.toml | grep -vx kivi-fuzz); fi
