@@ -481,7 +481,10 @@ impl<'k> Access<'k> {
             let hash = this.hash(key);
             let shard = this.locks.peek(this.keyspace.shard_of(hash))?;
             let table = shard.table(this.db)?;
-            Some(table.get(table.find(hash, key)?))
+            let entry = table.get(table.find(hash, key)?);
+            // While data is imported, what has expired is still there, of whatever type.
+            let is_seen = entry.expire_at_ms().is_none_or(|at_ms| at_ms > this.now_ms);
+            is_seen.then_some(entry)
         };
         Ok(keys.map(entry).collect())
     }
