@@ -14,5 +14,6 @@ pub mod lua;
 pub mod places;
 pub mod process;
 pub mod random;
+pub mod socket;
 pub mod title;
 pub mod tsc;
