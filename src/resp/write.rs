@@ -430,6 +430,8 @@ impl ReplyWriter {
     pub fn clear(&mut self) {
         self.buf.clear();
         self.head = 0;
+        self.piece_bytes = 0;
+        self.front_sent = 0;
         if !self.pieces.is_empty() || self.buf.capacity() > KEEP_BYTES_MAX {
             self.clear_large();
         }
@@ -438,8 +440,6 @@ impl ReplyWriter {
     #[cold]
     fn clear_large(&mut self) {
         self.pieces.clear();
-        self.piece_bytes = 0;
-        self.front_sent = 0;
         self.shrink(KEEP_BYTES_MAX);
     }
 
