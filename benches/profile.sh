@@ -102,11 +102,9 @@ syscalls() {
       load 50 $((requests * 1000)) $pipeline GET key:__rand_int__ &
       local client=$!
       until [ "$(redis-cli -p "$port" info clients | tr -d '\r' | sed -n 's/^connected_clients://p')" -gt 50 ]; do :; done
-      before=$(requests_of)
       timeout -s INT "${SECONDS_TRACED:-5}" strace -c -f -p "$pid" -o "$dir/strace" 2> /dev/null || true
       kill $client
       wait $client 2> /dev/null || true
-      # Between the two looks nothing but the load ran; strace's own share of the time is what it counted.
       awk -v name="$(basename "$each"), pipeline $pipeline" -v batch=$pipeline '
         $NF ~ /^(read|recvfrom|readv)$/ { reads += $4 }
         $NF ~ /^(write|sendto|writev)$/ { writes += $4 }
@@ -121,10 +119,6 @@ syscalls() {
     done
     stop
   done
-}
-
-requests_of() {
-  redis-cli -p "$port" info stats | tr -d '\r' | sed -n 's/^total_commands_processed://p'
 }
 
 flame() {

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::io::IoSlice;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -124,7 +124,7 @@ impl Stream {
     /// Writes without waiting. Whoever is told `WouldBlock` comes again with the same bytes at the front.
     pub fn try_write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
-            Stream::Tcp(stream) => try_send(stream, bytes),
+            Stream::Tcp(stream) => try_send(stream, |socket| socket::send(socket, bytes)),
             Stream::Unix(stream) => stream.try_write(bytes),
             Stream::Tls(stream) => stream.try_write(bytes),
         }
@@ -133,7 +133,7 @@ impl Stream {
     /// Writes several pieces without waiting.
     pub fn try_write_vectored(&mut self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
         match self {
-            Stream::Tcp(stream) => stream.try_write_vectored(pieces),
+            Stream::Tcp(stream) => try_send(stream, |socket| socket::send_vectored(socket, pieces)),
             Stream::Unix(stream) => stream.try_write_vectored(pieces),
             Stream::Tls(stream) => stream.try_write_vectored(pieces),
         }
@@ -181,8 +181,11 @@ fn poll_recv(
 }
 
 /// Writes without asking the runtime first: nobody does who waits for it.
-fn try_send(stream: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
-    let outcome = socket::send(stream.as_fd(), bytes);
+fn try_send(
+    stream: &TcpStream,
+    send: impl FnOnce(BorrowedFd<'_>) -> io::Result<usize>,
+) -> io::Result<usize> {
+    let outcome = send(stream.as_fd());
     match &outcome {
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
             // Whoever waits for it now waits for the next time that it is ready.

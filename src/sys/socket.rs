@@ -4,6 +4,7 @@
 //! thread's state before and after, two atomic operations that nobody here needs. `syscall` has none of it.
 
 use std::io;
+use std::io::IoSlice;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 /// Reads what is there; 0 at the end of the stream, `WouldBlock` if there is nothing yet (the socket does not block).
@@ -45,6 +46,26 @@ pub fn send(socket: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
     outcome(written)
 }
 
+/// As [`send`], of several pieces. (It is cheaper than `writev`, which passes through the file system.)
+#[inline]
+pub fn send_vectored(socket: BorrowedFd<'_>, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+    // SAFETY: a message of zeros is one without an address, without pieces and without control data.
+    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+    message.msg_iov = pieces.as_ptr().cast_mut().cast();
+    message.msg_iovlen = pieces.len() as _;
+    // SAFETY: the message names `pieces`, which have the layout of `iovec`, and which the call only reads, as it does
+    // the message. The descriptor is open as long as it is borrowed.
+    let written = unsafe {
+        libc::syscall(
+            libc::SYS_sendmsg,
+            socket.as_raw_fd(),
+            &raw const message,
+            libc::MSG_NOSIGNAL,
+        )
+    };
+    outcome(written)
+}
+
 #[inline]
 fn outcome(result: libc::c_long) -> io::Result<usize> {
     usize::try_from(result).map_err(|_| io::Error::last_os_error())
@@ -68,6 +89,10 @@ mod tests {
         assert_eq!(recv(there.as_fd(), &mut buf[..3]).unwrap(), 3);
         assert_eq!(recv(there.as_fd(), &mut buf[3..]).unwrap(), 2);
         assert_eq!(&buf[..5], b"hello");
+        let pieces = [IoSlice::new(b"a"), IoSlice::new(b""), IoSlice::new(b"bc")];
+        assert_eq!(send_vectored(here.as_fd(), &pieces).unwrap(), 3);
+        assert_eq!(recv(there.as_fd(), &mut buf).unwrap(), 3);
+        assert_eq!(&buf[..3], b"abc");
         drop(there);
         let gone = send(here.as_fd(), b"x").unwrap_err();
         assert_eq!(gone.kind(), io::ErrorKind::BrokenPipe);
