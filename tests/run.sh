@@ -1,22 +1,38 @@
 #!/usr/bin/env bash
 # All checks, as CI runs them: tests/run.sh            one or some of them: tests/run.sh clippy test
-# Checks: setup fmt clippy doc build test asan chroot. Goes on after a failure, ends with a summary and exit code 1.
+# Checks: setup fmt licences clippy doc build test model clients asan chroot. Goes on after a failure, ends with a summary and exit code 1.
 #
 # The server under test is built with the profile `fast` (optimised, without link-time optimisation).
 # Environment: KIVI_ORACLE (folder with real servers, see tests/it/harness.rs), KIVI_TEST_STEPS, KIVI_TEST_ROUNDS.
 set -uo pipefail
 cd "$(dirname "$0")/.."
-checks=${*:-setup fmt clippy doc build test asan chroot}
+checks=${*:-setup fmt licences clippy doc build test model clients asan chroot}
 host=$(rustc -vV | sed -n 's/^host: //p')
 
 check_setup() { tests/setup.sh; }
 check_fmt() { cargo fmt --check; }
+# Whatever goes into the server may go with it under Apache-2.0: a licence that is not in this list stops here.
+check_licences() {
+    local known='^(MIT|MIT-0|Apache-2\.0|BSD-3-Clause|ISC|Zlib|0BSD|CC0-1\.0|Unlicense|Unicode-3\.0|AND|OR)$'
+    local listed
+    listed=$(cargo tree --locked --edges normal,build --prefix none --format '{p}|{l}' | sed 's/ (\*)$//' | sort -u) || return
+    awk -F'|' -v known="$known" '{
+        count = split($2, words, "[ ()/]+")
+        for (i = 1; i <= count; i++) if (words[i] != "" && words[i] !~ known) wrong = 1
+        if (wrong || $2 == "") { print "not known to be free to use: " $0; failed = 1; wrong = 0 }
+    } END { exit failed }' <<<"$listed"
+}
 check_clippy() { cargo clippy --quiet --all-targets -- -D warnings; }
 check_doc() { RUSTDOCFLAGS='-D warnings' cargo doc --quiet --no-deps --document-private-items; }
 check_build() { cargo build --quiet --profile fast --bin kivi-server; }
 check_test() {
     check_build || return
     KIVI_TEST_BINARY=${KIVI_TEST_BINARY:-$PWD/target/fast/kivi-server} cargo test --quiet
+}
+# What people use Redis with: clients and job queues, installed if the registries are to be had.
+check_clients() {
+    check_build || return
+    tests/clients/run.sh
 }
 # The data structures, which hold nearly all of the unsafe code, under AddressSanitizer. (The filter is part of a path,
 # so it finds commands:: as well.)
@@ -27,6 +43,8 @@ check_asan() {
         RUSTFLAGS="-Zsanitizer=address --cfg kivi_system_alloc" cargo +nightly test --quiet --lib \
         --target "$host" --target-dir target/asan -- ds:: sys:: --skip commands::
 }
+# Locks, waits and snapshots in all interleavings of their threads, as far as KIVI_MODEL_SECS go for each.
+check_model() { cargo test --quiet --lib --features model -- model::; }
 check_chroot() { tests/chroot.sh; }
 
 summary=() failed=0

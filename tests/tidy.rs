@@ -7,6 +7,7 @@
 //! Rust is read by a small lexer (`blank`) that replaces comments and the insides of literals by
 //! spaces, so that words in texts do not count.
 
+use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -21,9 +22,7 @@ const LAYERS: &[&[&str]] = &[
     &["server"],
     // The first two deliver to clients; the third is what TLS is spoken with.
     &["pubsub", "tracking", "tls"],
-    &[
-        "config", "client", "stats", "cluster", "repl", "persist", "script",
-    ],
+    &["config", "client", "stats", "persist", "script"],
     &["acl"],
     &["db"],
     &["value"],
@@ -469,6 +468,107 @@ fn exceptions_exist() {
             "{path} ({reason}) is gone: strike it off the list"
         );
     }
+}
+
+/// Complaints about ARCHITECTURE.md: what it says of the layers, and names in it that the code has not.
+fn architecture(text: &str, sources: &[Words]) -> Vec<String> {
+    let rows = text.lines().filter(|line| line.starts_with("| `"));
+    let modules = |row: &str| -> Vec<String> {
+        let cell = row.split('|').nth(1).unwrap_or_default();
+        let names = cell.split('`').skip(1).step_by(2);
+        names.map(str::to_owned).collect()
+    };
+    let told: Vec<Vec<String>> = rows.map(modules).collect();
+    let mut out = Vec::new();
+    if told != LAYERS {
+        out.push(format!("ARCHITECTURE.md: the table of layers is {told:?}"));
+    }
+    for (index, line) in text.lines().enumerate() {
+        for name in line.split('`').skip(1).step_by(2) {
+            if !is_known(name, sources) {
+                out.push(format!("ARCHITECTURE.md:{}: no {name}", index + 1));
+            }
+        }
+    }
+    out
+}
+
+/// Whether a file that is named is there, and each word of a path (`db::evict`, `Exec::run`) somewhere in the code: the
+/// last one in the file of its module, if the path begins with one.
+fn is_known(name: &str, sources: &[Words]) -> bool {
+    let is_word = |c: char| c.is_alphanumeric() || c == '_';
+    if name.ends_with(".rs") {
+        return sources.iter().any(|source| source.path.ends_with(name));
+    }
+    let parts: Vec<&str> = name.split("::").collect();
+    let is_path = parts.len() > 1 && name.chars().all(|c| is_word(c) || c == ':');
+    let is_type = name.starts_with(|c: char| c.is_ascii_uppercase())
+        && name.contains(|c: char| c.is_ascii_lowercase())
+        && name.chars().all(is_word);
+    if !is_path && !is_type {
+        return true;
+    }
+    if !LAYERS.iter().any(|row| row.contains(&parts[0])) {
+        let is_anywhere = |part: &&str| sources.iter().any(|source| source.words.contains(*part));
+        return parts.iter().all(is_anywhere);
+    }
+    let module = |parts: &[&str]| {
+        let path = format!("src/{}", parts.join("/"));
+        let files = [format!("{path}.rs"), format!("{path}/mod.rs")];
+        sources.iter().find(|source| files.contains(&source.path))
+    };
+    let (last, upper) = parts.split_last().expect("split gives one part at least");
+    let is_named = |source: &Words| source.words.contains(*last);
+    module(&parts).is_some() || module(upper).is_some_and(is_named)
+}
+
+/// A source file by its path, and the words in its code.
+struct Words {
+    path: String,
+    words: HashSet<String>,
+}
+
+fn all_words() -> Vec<Words> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut files = Vec::new();
+    for folder in ["src", "tests", "benches"] {
+        rust_files(&root.join(folder), &mut files);
+    }
+    let read = |file: PathBuf| {
+        let text = fs::read_to_string(&file).expect("a source file");
+        let code = blank(&text);
+        let words = code.split(|c: char| !c.is_alphanumeric() && c != '_');
+        Words {
+            path: file
+                .strip_prefix(root)
+                .expect("inside")
+                .display()
+                .to_string(),
+            words: words.map(str::to_owned).collect(),
+        }
+    };
+    files.into_iter().map(read).collect()
+}
+
+#[test]
+fn architecture_md_is_true_to_the_code() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let text = fs::read_to_string(root.join("ARCHITECTURE.md")).expect("ARCHITECTURE.md");
+    let sources = all_words();
+    let complaints = architecture(&text, &sources);
+    assert!(complaints.is_empty(), "{}", complaints.join("\n"));
+
+    for untrue in [
+        "db::nobody",
+        "db::evict::x::y",
+        "Exec::goes_nowhere",
+        "gone.rs",
+        "NoSuchType",
+    ] {
+        assert!(!is_known(untrue, &sources), "{untrue}");
+    }
+    let without = text.replace("| `acl` |", "| `acl` `db` |");
+    assert_eq!(architecture(&without, &sources).len(), 1);
 }
 
 /// Panics unless exactly the complaint with `part` comes of the file.

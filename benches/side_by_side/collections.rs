@@ -268,7 +268,8 @@ fn integers(count: u64) -> Draw {
     draw(FIRST_INTEGER, FIRST_INTEGER + count, 8)
 }
 
-fn draw(low: u64, high: u64, width: usize) -> Draw {
+/// Numbers of `low .. high` with so many digits.
+pub(crate) fn draw(low: u64, high: u64, width: usize) -> Draw {
     let by = By::Chance;
     Draw {
         low,

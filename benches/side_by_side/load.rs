@@ -11,6 +11,7 @@
 //! reply is looked at: an error reply, a missing or a surplus reply fails the run.
 
 use std::fs;
+use std::ops::Range;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Barrier};
@@ -45,6 +46,8 @@ pub(crate) enum By {
     Chance,
     /// `low` and the number of the connection.
     Connection,
+    /// `low` and the number of the pair of connections: 0 for the first two, 1 for the next.
+    Pair,
     /// `low` in a connection's first step, then so much more in each.
     Count(u64),
 }
@@ -64,6 +67,14 @@ impl Draw {
     pub(crate) fn connection(connections: u64) -> Self {
         Self {
             by: By::Connection,
+            ..Self::below(connections)
+        }
+    }
+
+    /// The number of the pair of connections, of so many connections, with twelve digits.
+    pub(crate) fn pair(connections: u64) -> Self {
+        Self {
+            by: By::Pair,
             ..Self::below(connections)
         }
     }
@@ -102,8 +113,12 @@ pub(crate) struct Step {
     bytes: Vec<u8>,
     places: Vec<Place>,
     draws: Vec<Draw>,
+    /// Where each command ends.
+    ends: Vec<usize>,
     /// Commands, hence replies.
     requests: u64,
+    /// What every other connection does instead.
+    partner: Option<Box<Step>>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -121,7 +136,9 @@ impl Step {
             bytes: Vec::new(),
             places: Vec::new(),
             draws: draws.to_vec(),
+            ends: Vec::new(),
             requests: commands.len() as u64,
+            partner: None,
         };
         for command in commands {
             let words: Vec<&str> = command.split(' ').collect();
@@ -130,8 +147,31 @@ impl Step {
                 step.word(word)
                     .with_context(|| format!("'{word}' in '{command}'"))?;
             }
+            step.ends.push(step.bytes.len());
         }
         Ok(step)
+    }
+
+    /// The same for every other connection, and `partner`, of as many commands, for the rest: for
+    /// connections that wait for each other. All of them make equally many steps, so such a run
+    /// ends after a number of requests, and each must leave the other with what it waits for.
+    pub(crate) fn with_partner(self, partner: Step) -> Result<Self> {
+        ensure!(
+            self.requests == partner.requests,
+            "partners have equally many commands"
+        );
+        Ok(Self {
+            partner: Some(Box::new(partner)),
+            ..self
+        })
+    }
+
+    /// What a connection does.
+    fn of(&self, connection: u64) -> &Step {
+        match &self.partner {
+            Some(partner) if connection % 2 == 1 => partner,
+            _ => self,
+        }
     }
 
     fn word(&mut self, word: &str) -> Result<()> {
@@ -201,6 +241,17 @@ impl Batch {
         self.step.requests * self.steps as u64
     }
 
+    /// What is sent before replies are awaited, and how many: the batch at once, or, without a
+    /// pipeline, each command of a step by itself.
+    fn parts(&self, pipeline: u64) -> Vec<(Range<usize>, u64)> {
+        if pipeline > 1 {
+            return vec![(0..self.bytes.len(), self.requests())];
+        }
+        let begins = std::iter::once(0).chain(self.step.ends.iter().copied());
+        let ranges = begins.zip(&self.step.ends);
+        ranges.map(|(begin, &end)| (begin..end, 1)).collect()
+    }
+
     /// Writes new numbers into every step.
     fn renew(&mut self) {
         for index in 0..self.steps {
@@ -209,6 +260,7 @@ impl Batch {
                     + match draw.by {
                         By::Chance => self.random.below(draw.high - draw.low),
                         By::Connection => self.connection,
+                        By::Pair => self.connection / 2,
                         By::Count(step) => self.made * step,
                     };
             }
@@ -263,7 +315,7 @@ pub(crate) enum Stop {
 pub(crate) struct Run<'a> {
     pub(crate) step: &'a Step,
     pub(crate) connections: usize,
-    /// Requests per batch.
+    /// Requests per batch. With 1 each command of a step is sent by itself.
     pub(crate) pipeline: u64,
     pub(crate) threads: usize,
     /// The CPUs that the threads take in turn; empty: wherever the kernel puts them.
@@ -397,9 +449,16 @@ fn work(run: &Run, index: usize, wires: Vec<Wire>, shared: &Arc<Shared>) -> Resu
             let steps = usize::try_from((run.pipeline / requests).max(1))?;
             let seed = begin_seed.wrapping_add(number as u64);
             let connection = (number * threads + index) as u64;
-            let batch = Batch::new(run.step, steps, seed, connection);
+            let batch = Batch::new(run.step.of(connection), steps, seed, connection);
             let link = wire.into_link()?;
-            tasks.push(tokio::spawn(converse(link, batch, Arc::clone(shared))));
+            let budget = match (&run.step.partner, run.stop) {
+                (Some(_), Stop::Requests(count)) => {
+                    Budget::Own(count.div_ceil(batch.requests() * run.connections as u64))
+                }
+                (Some(_), Stop::After(_)) => bail!("partners cannot end by time"),
+                (None, _) => Budget::Shared(Arc::clone(shared)),
+            };
+            tasks.push(tokio::spawn(converse(link, batch, run.pipeline, budget)));
         }
         let mut sum = Part::default();
         let deadline = tokio::time::Instant::now() + RUN_LIMIT;
@@ -442,24 +501,54 @@ fn own_cpu_ns() -> Result<u64> {
     word.parse().with_context(|| format!("schedstat: {line}"))
 }
 
+/// How many batches a connection makes.
+enum Budget {
+    /// So many.
+    Own(u64),
+    /// As long as there are any left for all.
+    Shared(Arc<Shared>),
+}
+
+impl Budget {
+    /// Whether another batch of so many requests is to be sent.
+    fn take(&mut self, requests: u64) -> bool {
+        match self {
+            Self::Own(0) => false,
+            Self::Own(left) => {
+                *left -= 1;
+                true
+            }
+            Self::Shared(shared) => shared.take(requests),
+        }
+    }
+}
+
 /// One connection: a batch out, its replies in, again.
-async fn converse(mut link: Link, mut batch: Batch, shared: Arc<Shared>) -> Result<Part> {
+async fn converse(
+    mut link: Link,
+    mut batch: Batch,
+    pipeline: u64,
+    mut budget: Budget,
+) -> Result<Part> {
     let mut received = vec![0; RECEIVE_BYTES];
     let mut replies = Scanner::default();
     let mut expected = 0;
-    while shared.take(batch.requests()) {
+    let parts = batch.parts(pipeline);
+    while budget.take(batch.requests()) {
         batch.renew();
-        link.send(&batch.bytes).await?;
-        expected += batch.requests();
-        while replies.complete < expected {
-            let count = link.receive(&mut received).await?;
-            ensure!(count > 0, "the server closed the connection");
-            replies.feed(&received[..count])?;
+        for (range, requests) in &parts {
+            link.send(&batch.bytes[range.clone()]).await?;
+            expected += requests;
+            while replies.complete < expected {
+                let count = link.receive(&mut received).await?;
+                ensure!(count > 0, "the server closed the connection");
+                replies.feed(&received[..count])?;
+            }
+            ensure!(
+                replies.complete == expected && replies.at_rest(),
+                "more replies than requests"
+            );
         }
-        ensure!(
-            replies.complete == expected && replies.at_rest(),
-            "more replies than requests"
-        );
     }
     Ok(Part {
         requests: expected,

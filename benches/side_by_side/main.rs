@@ -1,8 +1,8 @@
 //! Kivi beside a real server, on this machine, in one run: what a request costs, what a key costs,
 //! how long a reader waits, how late a key expires, what more threads bring, what snapshots and the
 //! log cost, transactions, messages and tracking, streams, bitmaps, HyperLogLogs and geo indexes,
-//! scripts, how well and how fast keys are evicted, and what it costs to be exposed: TLS, users with
-//! rules, figures, strangers.
+//! scripts, how well and how fast keys are evicted, what it costs to be exposed: TLS, users with
+//! rules, figures, strangers; and a sweep over all families of commands.
 //!
 //! `cargo bench --bench side_by_side -- [what] [options]`; `--help` lists them, benches/README.md
 //! explains the tables.
@@ -23,6 +23,7 @@
 
 mod client;
 mod collections;
+mod contention;
 mod cpu;
 mod crowd;
 mod data;
@@ -56,7 +57,15 @@ mod report;
 mod scaling;
 mod scripts;
 mod server;
+mod sweep;
+mod sweep_chart;
+mod sweep_data;
+mod sweep_page;
+mod sweep_rows;
+mod sweep_state;
 mod syscalls;
+mod tail;
+mod tail_client;
 mod tracking;
 mod types;
 mod watch;
@@ -213,6 +222,7 @@ fn measure(bench: &Bench, what: What, emit: Emit) -> Result<()> {
         What::Elements => elements::run(bench),
         What::Grow => grow::run(bench),
         What::Scaling => return scaling::run(bench, emit),
+        What::Contention => return contention::run(bench, emit),
         What::Bgsave => persist::run(bench),
         What::Cut => persist_cut::run(bench),
         What::Loading => persist_loading::run(bench),
@@ -223,6 +233,8 @@ fn measure(bench: &Bench, what: What, emit: Emit) -> Result<()> {
         What::Tracking => tracking::run(bench),
         What::Types => types::run(bench),
         What::Scripts => scripts::run(bench),
+        What::Tail => tail::run(bench),
+        What::Sweep => sweep::run(bench),
         What::Tls => exposed_tls::run(bench),
         What::Handshakes => exposed_tls::run_handshakes(bench),
         What::Rights => exposed::run_rights(bench),

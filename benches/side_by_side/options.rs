@@ -8,8 +8,6 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::process;
-
 /// The text of `--help`.
 pub(crate) const USAGE: &str = "\
 cargo bench --bench side_by_side -- [WHAT] [OPTIONS]
@@ -50,6 +48,8 @@ WHAT (default: all)
   flushall  longest wait of others while FLUSHALL empties millions of keys
   returned  resident memory when nine of ten keys are deleted
   evict     the last seven
+  contention  the same on one key and on many, up to 16 threads whatever the cores
+  tail      latencies during minutes with expiry, eviction, snapshots, rewrites, growing tables
   scripts   server CPU per request of EVAL, EVALSHA, FCALL, and of cjson and cmsgpack
   tls       server CPU per GET over TLS, pipelines 1 and 16
   handshakes  full TLS handshakes per CPU second of the server
@@ -57,6 +57,8 @@ WHAT (default: all)
   figures   server CPU per GET with statistics and metrics, over that without
   unread    memory that 200 strangers take who send and never read
   exposed   the last five
+  sweep     server CPU per request and requests/s of every family of commands, beside Valkey and
+            Redis: one table, one chart (not part of all; about 25 minutes)
 
 WHO
   --kivi PATH         the binary under test (or KIVI_BENCH_BINARY; default: the one cargo built)
@@ -78,7 +80,7 @@ HOW (several of the first three may be given)
   --rounds N          alternating rounds per figure (default 3)
   --seconds S         length of one load run (default 2.5)
   --only WORD         only the rows of ops, ranges, elements, grow, scaling, fsync, multi,
-                      publish, tracking, types, scripts, evict, exposed that hold this word
+                      publish, tracking, types, scripts, evict, exposed, sweep that hold this word
   --keys N            keys of cpu, memory, expiry, scaling, hits, churn; a tenth in ops, a quarter in elements;
                       entries that are added, or read by groups, in types (default 1000000)
   --hit-requests N    requests of hits; half of them warm up (default 6000000)
@@ -87,6 +89,8 @@ HOW (several of the first three may be given)
   --churn-minutes M   length of churn (default 5)
   --churn-rate N      its overwrites per second (default 50000)
   --flush-keys N      keys of flushall (default 10000000)
+  --tail-seconds S    length of the load of tail (default 180)
+  --tail-rate N       its requests per second (default: 60 % of the slower server's capacity)
   --save-keys N       keys of bgsave, loading (default 5000000)
   --cut-keys N        keys of cut (default 20000000; 2.5 GB for each server)
   --overwrites N      overwrites per second while bgsave saves (default 40000)
@@ -98,9 +102,13 @@ HOW (several of the first three may be given)
   --clients N         connections of ops, ranges, scaling, coordination, types, scripts (default 50)
   --subscribers LIST  of publish (default 1,100,1000)
   --trackers N        tracking clients (default 1000)
-  --server-threads LIST  I/O threads of scaling (default 1,2,4,8,12 as far as there are cores)
+  --server-threads LIST  I/O threads of scaling (default 1,2,4,8,16 as far as there are cores) and of
+                      contention (default 1,2,4,8,16)
   --client-threads N  threads of the load generator (default 1; in scaling the cores that the
                       server leaves, at most twice its threads)
+  --state FILE        where sweep keeps what it has measured (default target/sweep.tsv)
+  --continue          go on with what is in that file
+  --svg FILE          write the chart of sweep there
   --limit S           seconds that scaling may take in all: shortens its runs
   --port-base N       fixed ports N, N+1, ... (default: free ones)
   --quick             a smoke run of some seconds: proves that the benchmark works, judges nothing
@@ -125,6 +133,7 @@ pub(crate) enum What {
     Elements,
     Grow,
     Scaling,
+    Contention,
     Collections,
     Bgsave,
     Cut,
@@ -138,6 +147,7 @@ pub(crate) enum What {
     Coordination,
     Types,
     Scripts,
+    Tail,
     Hits,
     Limit,
     Pauses,
@@ -152,6 +162,7 @@ pub(crate) enum What {
     Figures,
     Unread,
     Exposed,
+    Sweep,
     All,
 }
 
@@ -206,6 +217,7 @@ impl What {
             "elements" => Self::Elements,
             "grow" => Self::Grow,
             "scaling" => Self::Scaling,
+            "contention" => Self::Contention,
             "collections" => Self::Collections,
             "bgsave" => Self::Bgsave,
             "cut" => Self::Cut,
@@ -219,6 +231,7 @@ impl What {
             "coordination" => Self::Coordination,
             "types" => Self::Types,
             "scripts" => Self::Scripts,
+            "tail" => Self::Tail,
             "hits" => Self::Hits,
             "limit" => Self::Limit,
             "pauses" => Self::Pauses,
@@ -233,6 +246,7 @@ impl What {
             "figures" => Self::Figures,
             "unread" => Self::Unread,
             "exposed" => Self::Exposed,
+            "sweep" => Self::Sweep,
             "all" => Self::All,
             _ => return None,
         })
@@ -270,6 +284,7 @@ impl What {
             Self::Elements => &[Self::Elements],
             Self::Grow => &[Self::Grow],
             Self::Scaling => &[Self::Scaling],
+            Self::Contention => &[Self::Contention],
             Self::Collections => &ALL[ALL.len() - 4..],
             Self::Bgsave => &[Self::Bgsave],
             Self::Cut => &[Self::Cut],
@@ -282,6 +297,8 @@ impl What {
             Self::Tracking => &[Self::Tracking],
             Self::Types => &[Self::Types],
             Self::Scripts => &[Self::Scripts],
+            Self::Tail => &[Self::Tail],
+            Self::Sweep => &[Self::Sweep],
             Self::Coordination => &[Self::Multi, Self::Watch, Self::Publish, Self::Tracking],
         }
     }
@@ -351,6 +368,12 @@ pub(crate) struct Options {
     pub(crate) pipelines: Vec<u64>,
     pub(crate) rounds: usize,
     pub(crate) load: Duration,
+    /// The same of a run of the sweep, which makes a thousand of them.
+    pub(crate) sweep_load: Duration,
+    /// Where the sweep keeps its figures, and whether it goes on with those that are there.
+    pub(crate) state: PathBuf,
+    pub(crate) goes_on: bool,
+    pub(crate) svg: Option<PathBuf>,
     pub(crate) keys: u64,
     /// Rows are wanted that hold this word; empty: all.
     pub(crate) only: String,
@@ -361,6 +384,10 @@ pub(crate) struct Options {
     pub(crate) churn: Duration,
     pub(crate) churn_rate: u64,
     pub(crate) flush_keys: u64,
+    /// How long the load of tail lasts.
+    pub(crate) tail: Duration,
+    /// Its requests per second, if not found by measurement.
+    pub(crate) tail_rate: Option<u64>,
     pub(crate) elements: u64,
     pub(crate) fill_keys: u64,
     pub(crate) save_keys: u64,
@@ -371,6 +398,7 @@ pub(crate) struct Options {
     pub(crate) clients: usize,
     pub(crate) subscribers: Vec<usize>,
     pub(crate) trackers: usize,
+    /// Empty: each measurement takes its own.
     pub(crate) server_threads: Vec<usize>,
     /// None: each measurement takes its own.
     pub(crate) client_threads: Option<usize>,
@@ -408,6 +436,10 @@ impl Options {
             pipelines: vec![1, 16, 64],
             rounds: 3,
             load: Duration::from_millis(2500),
+            sweep_load: Duration::from_millis(400),
+            state: "target/sweep.tsv".into(),
+            goes_on: false,
+            svg: None,
             keys: 1_000_000,
             only: String::new(),
             hit_requests: 6_000_000,
@@ -416,6 +448,8 @@ impl Options {
             churn: Duration::from_secs(300),
             churn_rate: 50_000,
             flush_keys: 10_000_000,
+            tail: Duration::from_secs(180),
+            tail_rate: None,
             elements: 1_000_000,
             fill_keys: 5_000_000,
             save_keys: 5_000_000,
@@ -426,10 +460,7 @@ impl Options {
             clients: 50,
             subscribers: vec![1, 100, 1000],
             trackers: 1000,
-            server_threads: [1, 2, 4, 8, 12]
-                .into_iter()
-                .filter(|&threads| threads <= process::cores())
-                .collect(),
+            server_threads: Vec::new(),
             client_threads: None,
             limit: None,
             port_base: None,
@@ -459,6 +490,9 @@ impl Options {
                 .apply(&arg, &mut args)
                 .with_context(|| format!("option {arg}"))?;
         }
+        // The sweep is beside both.
+        let redis = options.oracle.join("usr/bin/redis-server");
+        options.with_redis |= options.what == What::Sweep && redis.exists();
         options.check()?;
         Ok(Parsed::Run(Box::new(options)))
     }
@@ -468,6 +502,7 @@ impl Options {
         self.quick = true;
         self.rounds = 1;
         self.load = Duration::from_millis(200);
+        self.sweep_load = Duration::from_millis(20);
         self.pipelines = vec![1, 16];
         self.keys = 20_000;
         self.hit_requests = 200_000;
@@ -476,6 +511,7 @@ impl Options {
         self.churn = Duration::from_millis(500);
         self.churn_rate = 20_000;
         self.flush_keys = 100_000;
+        self.tail = Duration::from_secs(3);
         self.elements = 20_000;
         self.fill_keys = 100_000;
         self.save_keys = 200_000;
@@ -512,7 +548,13 @@ impl Options {
             "--tests" => self.tests = value()?.split(',').map(str::to_lowercase).collect(),
             "--pipelines" => self.pipelines = numbers(&value()?)?,
             "--rounds" => self.rounds = value()?.parse()?,
-            "--seconds" => self.load = Duration::try_from_secs_f64(value()?.parse()?)?,
+            "--seconds" => {
+                self.load = Duration::try_from_secs_f64(value()?.parse()?)?;
+                self.sweep_load = self.load;
+            }
+            "--state" => self.state = value()?.into(),
+            "--continue" => self.goes_on = true,
+            "--svg" => self.svg = Some(value()?.into()),
             "--keys" => self.keys = value()?.parse()?,
             "--only" => self.only = value()?.to_lowercase(),
             "--hit-requests" => self.hit_requests = value()?.parse()?,
@@ -523,6 +565,8 @@ impl Options {
                 self.churn = Duration::try_from_secs_f64(minutes * 60.0)?;
             }
             "--churn-rate" => self.churn_rate = value()?.parse()?,
+            "--tail-seconds" => self.tail = Duration::try_from_secs_f64(value()?.parse()?)?,
+            "--tail-rate" => self.tail_rate = Some(value()?.parse()?),
             "--flush-keys" => self.flush_keys = value()?.parse()?,
             "--elements" => self.elements = value()?.parse()?,
             "--clients" => self.clients = value()?.parse()?,

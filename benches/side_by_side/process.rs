@@ -111,20 +111,34 @@ pub(crate) fn cpu_ns(pid: u32) -> Result<u64> {
     Ok(sum)
 }
 
+const NS_PER_TICK: u64 = 10_000_000;
+
+/// The same with what its children have used that have ended: a server may do its work in these.
+pub(crate) fn cpu_ns_with_children(pid: u32) -> Result<u64> {
+    let [.., own, system] = stat_ticks(pid)?;
+    Ok(cpu_ns(pid)? + (own + system) * NS_PER_TICK)
+}
+
 fn cpu_ns_by_ticks(pid: u32) -> Result<u64> {
-    const NS_PER_TICK: u64 = 10_000_000;
+    let [own, system, ..] = stat_ticks(pid)?;
+    Ok((own + system) * NS_PER_TICK)
+}
+
+/// Ticks that a process has used in its own code and in the system's, then those of its children.
+fn stat_ticks(pid: u32) -> Result<[u64; 4]> {
     let line = fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    // The name in parentheses may hold anything; utime and stime are words 14 and 15 of the line,
-    // hence 12 and 13 after the name.
+    // The name in parentheses may hold anything; utime is word 14 of the line, hence 12 after the
+    // name, and the others follow it.
     let (_, rest) = line
         .rsplit_once(") ")
         .context("unreadable /proc/PID/stat")?;
     let words: Vec<&str> = rest.split(' ').collect();
-    let tick = |index: usize| words.get(index).and_then(|word| word.parse::<u64>().ok());
-    let ticks = tick(11)
-        .zip(tick(12))
-        .context("unreadable /proc/PID/stat")?;
-    Ok((ticks.0 + ticks.1) * NS_PER_TICK)
+    let words = words.get(11..15).context("unreadable /proc/PID/stat")?;
+    let mut ticks = [0; 4];
+    for (tick, word) in ticks.iter_mut().zip(words) {
+        *tick = word.parse().context("unreadable /proc/PID/stat")?;
+    }
+    Ok(ticks)
 }
 
 /// Resident memory of a process in bytes.

@@ -20,7 +20,7 @@ use crate::crowd::{self, Line};
 use crate::options::{Mode, Options};
 use crate::process;
 use crate::report::{Row, Table, Target};
-use crate::server::Contender;
+use crate::server::{Contender, Server};
 
 const CHANNEL: &[u8] = b"news";
 const TEXT: &[u8; 64] = b"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
@@ -111,10 +111,27 @@ fn compare(bench: &Bench, mode: Mode) -> Result<Table> {
     Ok(table)
 }
 
-struct Delivered {
-    delivered: u64,
-    seconds: f64,
-    cpu_ns: u64,
+/// What a run has delivered.
+pub(crate) struct Delivered {
+    pub(crate) delivered: u64,
+    pub(crate) seconds: f64,
+    pub(crate) cpu_ns: u64,
+}
+
+/// One publisher, so many messages at a time, and so many subscribers.
+pub(crate) fn once(
+    bench: &Bench,
+    mode: Mode,
+    server: &Server,
+    (subscribers, pipeline, time): (usize, u64, Duration),
+) -> Result<Delivered> {
+    let shape = Shape {
+        subscribers,
+        publishers: 1,
+        pipeline,
+    };
+    let work = || deliver(server.port, server.pid(), shape, time);
+    crowd::alone(crowd::client_cpu(bench, mode), work)
 }
 
 /// What publishers and subscribers know of each other.

@@ -33,6 +33,10 @@ pub(crate) struct Table {
     notes: Vec<String>,
     /// Figures that could not be taken.
     failures: usize,
+    /// What stands in front of the rows.
+    text: String,
+    /// Verdicts on figures that are no rows.
+    judged: Vec<bool>,
 }
 
 impl Row {
@@ -126,6 +130,17 @@ impl Table {
             rows: Vec::new(),
             notes: Vec::new(),
             failures: 0,
+            text: String::new(),
+            judged: Vec::new(),
+        }
+    }
+
+    /// A table that its measurement has written itself, and the verdicts on it.
+    pub(crate) fn written(title: impl Into<String>, text: String, judged: Vec<bool>) -> Self {
+        Self {
+            text,
+            judged,
+            ..Self::new(title, Vec::new())
         }
     }
 
@@ -153,18 +168,22 @@ impl Table {
     /// Reached or not, for each figure with a target.
     pub(crate) fn verdicts(&self) -> impl Iterator<Item = bool> {
         let judged = self.rows.iter().filter_map(Row::reached);
+        let judged = judged.chain(self.judged.iter().copied());
         judged.chain(std::iter::repeat_n(false, self.failures))
     }
 
     /// The table as markdown, with a heading and its notes.
     pub(crate) fn markdown(&self) -> String {
-        let mut text = format!("### {}\n\n| |", self.title);
-        for column in &self.columns {
-            let _ = write!(text, " {column} |");
+        let mut text = format!("### {}\n\n{}", self.title, self.text);
+        if !self.columns.is_empty() {
+            text.push_str("| |");
+            for column in &self.columns {
+                let _ = write!(text, " {column} |");
+            }
+            text.push_str(" ratio | target | |\n|---|");
+            text.push_str(&"---:|".repeat(self.columns.len()));
+            text.push_str("---:|---|---|\n");
         }
-        text.push_str(" ratio | target | |\n|---|");
-        text.push_str(&"---:|".repeat(self.columns.len()));
-        text.push_str("---:|---|---|\n");
         for row in &self.rows {
             text.push_str(&row.markdown());
         }
@@ -208,7 +227,7 @@ fn cell(values: &[f64]) -> String {
 }
 
 /// Three or four significant digits.
-fn number(value: f64) -> String {
+pub(crate) fn number(value: f64) -> String {
     match value.abs() {
         v if v.is_nan() => "none".to_string(),
         v if v >= 100.0 => format!("{value:.0}"),

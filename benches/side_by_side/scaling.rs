@@ -26,12 +26,24 @@ const RUN_LEAST: Duration = Duration::from_millis(100);
 /// Client threads busier than this do not wait for the server.
 const BUSY: f64 = 0.9;
 
-/// One table per number of threads, and one of speed-ups.
+/// Numbers of threads, unless others are asked for.
+const THREADS: [usize; 5] = [1, 2, 4, 8, 16];
+
+/// One table per number of threads that there are cores for, and one of speed-ups.
 pub(crate) fn run(bench: &Bench, emit: Emit) -> Result<()> {
+    let has_cores = |threads: &usize| *threads <= process::cores();
+    let own: Vec<usize> = THREADS.into_iter().filter(has_cores).collect();
+    sweep(bench, &loads(&bench.options)?, &own, emit)
+}
+
+/// The same of any loads; `own` are the numbers of threads unless others are asked for.
+pub(crate) fn sweep(bench: &Bench, loads: &[Load], own: &[usize], emit: Emit) -> Result<()> {
     let begin = Instant::now();
     let options = &bench.options;
-    let loads = loads(options)?;
-    let counts = &options.server_threads;
+    let counts = match options.server_threads.is_empty() {
+        true => own,
+        false => &options.server_threads[..],
+    };
     let runs = (loads.len() * bench.contenders.len() * options.rounds).max(1) as u32;
     let mut setup = SETUP;
     let mut rates: Vec<(usize, Vec<Row>)> = Vec::new();
@@ -48,7 +60,7 @@ pub(crate) fn run(bench: &Bench, emit: Emit) -> Result<()> {
         }
         let began = Instant::now();
         let deadline = options.limit.map(|limit| begin + limit);
-        let (table, rows) = at(bench, &loads, threads, time, deadline)?;
+        let (table, rows) = at(bench, loads, threads, time, deadline)?;
         setup = began.elapsed().saturating_sub(time * runs);
         eprintln!(
             "# {threads} I/O threads, runs of {time:.1?}: {:.0} s",

@@ -28,13 +28,15 @@ const DOCUMENT_BYTES: usize = 10_240;
 const TIMES: u64 = 20;
 
 const INCR: &str = "return\nredis.call('INCR',KEYS[1])";
-const RELEASE: &str = "if\nredis.call('get',KEYS[1])==ARGV[1]\nthen\nreturn\n\
+/// A script that releases a lock.
+pub(crate) const RELEASE: &str = "if\nredis.call('get',KEYS[1])==ARGV[1]\nthen\nreturn\n\
     redis.call('del',KEYS[1])\nelse\nreturn\n0\nend";
 const LIMITER: &str = "local\nn=redis.call('INCR',KEYS[1])\nif\nn==1\nthen\n\
     redis.call('EXPIRE',KEYS[1],ARGV[1])\nend\nif\nn>tonumber(ARGV[2])\nthen\nreturn\n0\nend\nreturn\n1";
 const READ: &str = "return\nredis.call('GET',KEYS[1])";
 const UNDECLARED: &str = "return\nredis.call('INCR',ARGV[1])";
-const LIBRARY: &str = "#!lua name=bench\n\
+/// A library with the function `write`.
+pub(crate) const LIBRARY: &str = "#!lua name=bench\n\
     redis.register_function('write',function(keys,args)\n\
     return redis.call('HSET',keys[1],args[1],args[2])\nend)";
 
@@ -66,7 +68,8 @@ impl Fill {
     }
 }
 
-fn sha(script: &str) -> String {
+/// What EVALSHA calls a script.
+pub(crate) fn sha(script: &str) -> String {
     let digest = Sha1::digest(script.as_bytes());
     digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -59,16 +59,6 @@ impl Catalog {
     pub fn entries(&self) -> impl Iterator<Item = (u16, &Entry)> {
         (0..).zip(&self.entries)
     }
-
-    /// How many numbers there are.
-    pub fn len(&self) -> usize {
-        self.entries.len()
-    }
-
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
-    }
 }
 
 /// A category by its name without `@`, in any case.

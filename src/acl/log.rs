@@ -55,8 +55,6 @@ pub enum Context {
     Multi,
     /// One of a script.
     Lua,
-    /// One of a module.
-    Module,
 }
 
 impl Context {
@@ -74,7 +72,6 @@ impl Context {
             Context::TopLevel => "toplevel",
             Context::Multi => "multi",
             Context::Lua => "lua",
-            Context::Module => "module",
         }
     }
 }

@@ -5,37 +5,23 @@
 
 use std::sync::Arc;
 
-use tokio::sync::mpsc;
-
 use crate::config::{Config, Field};
 use crate::exec::memory::counted_bytes;
 use crate::net::listener::{self, Acceptor, Kind};
 use crate::server::{Server, rewriting};
 use crate::sys::{alloc, process};
 
-use super::{crash, is_serving, log, oom, portal, reserved_fds, tls};
+use super::elsewhere::{Inbox, Way};
+use super::{crash, is_serving, log, oom, reserved_fds, tls};
 
-/// A request to bind other addresses, and where the answer goes.
-pub(super) struct Rebind {
-    kinds: &'static [Kind],
-    before: Config,
-    after: Config,
-    answer: std::sync::mpsc::SyncSender<Result<(), String>>,
-}
-
-/// Binds other addresses when CONFIG SET asks for it; the old ones again when that fails.
-pub(super) async fn rebind(acceptor: Arc<Acceptor>, mut inbox: mpsc::UnboundedReceiver<Rebind>) {
-    while let Some(Rebind {
-        kinds,
-        before,
-        after,
-        answer,
-    }) = inbox.recv().await
-    {
+/// Binds other addresses, of these kinds, when CONFIG SET asks for it.
+pub(super) async fn rebind(acceptor: Arc<Acceptor>, mut inbox: Inbox<&'static [Kind]>) {
+    while let Some(change) = inbox.recv().await {
+        let kinds = change.what;
         for kind in kinds {
             acceptor.stop_kind(*kind).await;
         }
-        let bind = |config: &Config| {
+        change.make("The old addresses", |config| {
             let mut bound = Vec::new();
             for kind in kinds {
                 bound.extend(match kind {
@@ -43,24 +29,16 @@ pub(super) async fn rebind(acceptor: Arc<Acceptor>, mut inbox: mpsc::UnboundedRe
                     Kind::Tcp | Kind::Unix => listener::bind_tcp(config),
                 }?);
             }
-            acceptor.listen(bound)
-        };
-        let bind = |config: &Config| bind(config).map_err(|error| error.to_string());
-        let result = bind(&after);
-        if result.is_err()
-            && let Err(error) = bind(&before)
-        {
-            tracing::error!("The old addresses cannot be bound again: {error}");
-        }
-        let _ = answer.send(result);
+            Ok(acceptor.listen(bound)?)
+        });
     }
 }
 
 /// How changed directives are put into force. Those not named here are read from the configuration when needed.
 pub(super) fn apply_config(
     level: log::LevelHandle,
-    rebinds: mpsc::UnboundedSender<Rebind>,
-    portal: portal::Changes,
+    rebinds: Way<&'static [Kind]>,
+    portal: Way<()>,
 ) -> Box<crate::server::ApplyConfig> {
     Box::new(move |server, field, before, after| match field {
         Field::LogLevel => {
@@ -96,7 +74,7 @@ pub(super) fn apply_config(
             make_room(after).map_err(|fits| {
                 format!("There are no file descriptors for it: lower maxclients to {fits}")
             })?;
-            portal.ask(before, after)
+            portal.ask((), before, after)
         }
         Field::Bind => move_listeners(server, &rebinds, &[Kind::Tcp, Kind::Tls], before, after),
         Field::Port => move_listeners(server, &rebinds, &[Kind::Tcp], before, after),
@@ -153,30 +131,15 @@ fn make_room(after: &Config) -> Result<(), u64> {
 /// Listens at the new addresses, or at the old ones if that is impossible.
 fn move_listeners(
     server: &Server,
-    rebinds: &mpsc::UnboundedSender<Rebind>,
+    rebinds: &Way<&'static [Kind]>,
     kinds: &'static [Kind],
     before: &Config,
     after: &Config,
 ) -> Result<(), String> {
-    if !is_serving(server) {
-        return Ok(());
+    match is_serving(server) {
+        true => rebinds.ask(kinds, before, after),
+        false => Ok(()),
     }
-    let (answer, result) = std::sync::mpsc::sync_channel(1);
-    let (before, after) = (before.clone(), after.clone());
-    let gone = |_| "the server is stopping".to_owned();
-    rebinds
-        .send(Rebind {
-            kinds,
-            before,
-            after,
-            answer,
-        })
-        .map_err(|_| gone(()))?;
-    let result = result.recv().map_err(|_| gone(()))?;
-    result.map_err(|error| {
-        tracing::warn!("{error}");
-        "Unable to listen on this port".to_owned()
-    })
 }
 
 /// A limit that is lower than what is in use.

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use tokio::signal::unix::{self, SignalKind};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
 use crate::client::Signal;
 use crate::commands::{CommandTable, load_users_at_start};
@@ -37,6 +37,7 @@ mod apply;
 mod compat;
 mod crash;
 mod cron;
+mod elsewhere;
 mod hangup;
 mod log;
 mod oom;
@@ -142,8 +143,8 @@ fn serve(
     let config = server.config();
     let (crew, workers) = worker::start(config.io_threads, server, &table)?;
     let runtime = main_loop(server)?;
-    let (rebinds, rebind_inbox) = mpsc::unbounded_channel();
-    let (portal_changes, portal_inbox) = portal::changes();
+    let (rebinds, rebind_inbox) = elsewhere::way();
+    let (portal_changes, portal_inbox) = elsewhere::way();
     server.on_config_change(apply::apply_config(level, rebinds, portal_changes));
     // Nobody is served before the dataset is there, but for what the admission rules allow.
     server.persist.mark(Marks::LOADING, true);

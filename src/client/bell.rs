@@ -22,10 +22,10 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use parking_lot::Mutex;
 use smallvec::SmallVec;
 use tokio::time::Instant;
 
+use crate::sys::sync::Mutex;
 use crate::sys::tsc;
 
 use super::{Registry, Shared};
@@ -240,6 +240,8 @@ impl Posts {
     }
 }
 
+#[cfg(all(test, feature = "model"))]
+mod model;
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -16,6 +16,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use parking_lot::Mutex;
 
 use super::{ClientId, Registry, Shared, Signal};
+use crate::util::check::{Checked, holds};
 
 /// Clients up to this size are in the first bucket, as a power of two of bytes.
 const FIRST_BUCKET_LOG: u32 = 15;
@@ -144,6 +145,35 @@ impl Registry {
         if self.memory.is_over() {
             self.evict();
         }
+    }
+
+    /// Whether the sum is that of what clients were counted with, and each is in its bucket and no
+    /// other. While they come, go or grow it may not be.
+    ///
+    /// # Errors
+    /// The first thing that is not as it should be.
+    pub fn check_memory(&self) -> Checked {
+        let (mut sum, mut in_buckets) = (0, 0);
+        for client in self.all() {
+            let (id, counted) = (client.id, client.counted.lock());
+            sum += counted.bytes;
+            if let Some(bucket) = counted.bucket
+                && !counted.has_gone
+            {
+                in_buckets += 1;
+                let is_there = self.memory.buckets.lock()[bucket as usize].contains(&id);
+                holds!(is_there, "client {id} is not in bucket {bucket}");
+            }
+        }
+        let (said, found) = (self.memory.total_bytes(), sum);
+        holds!(said == found, "{said} bytes of all clients are {found}");
+        let buckets = self.memory.buckets.lock();
+        let placed: usize = buckets.iter().map(BTreeSet::len).sum();
+        holds!(
+            placed == in_buckets,
+            "{in_buckets} clients have {placed} places in buckets"
+        );
+        Ok(())
     }
 
     /// Closes clients until the rest takes less than the limit.

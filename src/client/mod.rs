@@ -33,6 +33,7 @@ use crate::db::{DbIndex, Outcome, Request, Waiter};
 use crate::ds::footprint::block_bytes;
 use crate::resp::parse::Argv;
 use crate::resp::write::ReplyWriter;
+use crate::sys::sync;
 
 use bell::Bell;
 use inbox::{Inbox, OutputClass, OutputLimits};
@@ -100,8 +101,6 @@ pub struct Client {
     pub has_lost: bool,
     /// What it has queued and watches; none before its first MULTI or WATCH.
     pub(crate) transaction: Option<Box<Transaction>>,
-    /// QUIT or a protocol error: closed once what was answered is written.
-    pub closing: bool,
     /// What it has subscribed to; none without a subscription.
     pub subscriptions: Option<Box<Subscriptions>>,
     /// CLIENT TRACKING.
@@ -174,7 +173,6 @@ impl Client {
             in_multi: false,
             has_lost: false,
             transaction: None,
-            closing: false,
             subscriptions: None,
             tracking: OwnTracking::default(),
             chore: None,
@@ -377,12 +375,12 @@ pub struct Shared {
     /// What it takes, for `maxmemory-clients`.
     counted: Mutex<Counted>,
     /// What it waits for in a blocking command.
-    waiter: Mutex<Option<Arc<Waiter>>>,
+    waiter: sync::Mutex<Option<Arc<Waiter>>>,
     /// Who it is; `None` until it is served.
     user: Mutex<Option<Arc<User>>>,
-    inbox: Mutex<Inbox>,
-    signals: AtomicU8,
-    waker: Mutex<Option<Waker>>,
+    inbox: sync::Mutex<Inbox>,
+    signals: sync::AtomicU8,
+    waker: sync::Mutex<Option<Waker>>,
 }
 
 impl Shared {
@@ -425,6 +423,11 @@ impl Shared {
     /// True while it waits in a blocking command.
     pub fn is_blocked(&self) -> bool {
         self.waiter.lock().is_some()
+    }
+
+    /// What it waits for in a blocking command.
+    pub fn waiter(&self) -> Option<Arc<Waiter>> {
+        self.waiter.lock().clone()
     }
 
     /// True while it waits for no longer than a certain time.
@@ -618,10 +621,10 @@ impl Registry {
             tracking: SharedTracking::default(),
             soft_limit_since_ms: AtomicU64::new(0),
             transaction: OnceLock::new(),
-            inbox: Mutex::default(),
-            waiter: Mutex::new(None),
-            signals: AtomicU8::new(0),
-            waker: Mutex::new(None),
+            inbox: sync::Mutex::default(),
+            waiter: sync::Mutex::new(None),
+            signals: sync::AtomicU8::new(0),
+            waker: sync::Mutex::new(None),
         });
         self.connected.lock().insert(shared.id, shared.clone());
         self.account(&shared);

@@ -308,11 +308,6 @@ impl Transaction {
         self.figures.is_open.store(true, Ordering::Relaxed);
     }
 
-    /// Between MULTI and its end.
-    pub fn is_open(&self) -> bool {
-        self.is_open
-    }
-
     /// Something could not be queued since MULTI.
     pub fn is_refused(&self) -> bool {
         self.is_refused

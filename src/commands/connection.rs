@@ -64,6 +64,8 @@ pub const COMMANDS: &[Command] = &[
     command("host:", -1, CROSS_PROTOCOL, cut_off),
     command("ping", -1, Flags::FAST.and(Flags::SUBSCRIBED), ping)
         .acl(AclCategories::CONNECTION)
+        // Whoever watches the server with it learns that it is not well.
+        .tells_misconf()
         .tips(&["request_policy:all_shards", "response_policy:all_succeeded"])
         .docs(
             Group::Connection,

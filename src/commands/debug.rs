@@ -25,6 +25,7 @@ use crate::util::num;
 use crate::util::rng::Rng;
 use crate::value::{Encoding, Type, string};
 
+mod check;
 mod digest;
 mod serialized;
 
@@ -42,6 +43,7 @@ pub const COMMANDS: &[Command] = &[command(
         .and(Flags::ALL_SHARDS),
     debug,
 )
+.exclusive_if(check::needs_all)
 .docs(
     Group::Server,
     "1.0.0",
@@ -53,6 +55,12 @@ pub const COMMANDS: &[Command] = &[command(
 const HELP: &[&str] = &[
     "ASSERT",
     "    Crash as by an assertion that failed.",
+    "CHECK-CLIENTS",
+    "    Compare what is known of clients with what they say themselves: waiting, subscriptions,",
+    "    tracking, memory. Exact while nobody else does anything.",
+    "CHECK-KEYSPACE",
+    "    Look at every key and all that is known of it, and tell how many there are, what they",
+    "    take, and what is not as it should be. Everybody waits meanwhile.",
     "DIGEST",
     "    Fingerprint of all databases: the same for the same data in any order.",
     "DIGEST-VALUE [<key> ...]",
@@ -108,6 +116,8 @@ fn debug(ctx: &mut Ctx<'_>) -> CmdResult {
             assert_eq!(1, 2, "DEBUG ASSERT called by a client");
             Ok(Next::Done)
         }
+        (b"check-clients", 0) => check::check_clients(ctx),
+        (b"check-keyspace", 0) => check::check_keyspace(ctx),
         (b"digest", 0) => digest::digest(ctx),
         (b"digest-value", _) => digest::digest_value(ctx),
         (b"error", 1) => error(ctx),

@@ -8,7 +8,7 @@
 //! Invariants: a field that has expired is never seen, since the views of `value::hash` are given
 //! the time; a hash that has lost its last field is gone when its guard is dropped (`db::KeyMut`).
 
-use super::{CmdResult, Command, Ctx, Next, command, typed, typed_mut};
+use super::{CmdResult, Command, Ctx, Next, command, reply, typed, typed_mut};
 use crate::db::notice::EventClass;
 use crate::db::{Access, KeyMut};
 use crate::ds::entry::{EntrySlot, ValueRef};
@@ -448,18 +448,6 @@ fn terms(ctx: &Ctx<'_>) -> Terms {
         value_bytes_max: ctx.config.hash_max_listpack_value,
         key_hash: ctx.db.keyspace().key_hash(),
         now_ms: ctx.now_ms(),
-    }
-}
-
-/// Answers a field or value; a large one is not copied.
-#[inline]
-fn reply(out: &mut ReplyWriter, value: ValueRef<'_>) {
-    match value {
-        ValueRef::Int(int) => out.bulk_int(int),
-        ValueRef::Bytes(bytes) => out.bulk(bytes),
-        ValueRef::Shared(shared) => out.bulk_shared(shared.clone()),
-        // No field holds one.
-        ValueRef::Collection(_) => out.null(),
     }
 }
 

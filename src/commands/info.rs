@@ -576,7 +576,7 @@ fn keyspace_stats(report: &mut Report<'_, '_>) {
     );
     report.line("expired_time_cap_reached_count", 0);
     report.line("expire_cycle_cpu_milliseconds", cycle_ms);
-    let evicted = &report.server.keyspace.eviction.evicted_keys;
+    let evicted = &report.server.keyspace.eviction.taking.evicted_keys;
     report.line("evicted_keys", evicted.load(Ordering::Relaxed));
     let evicted = &report.server.clients.memory.evicted;
     report.line("evicted_clients", evicted.load(Ordering::Relaxed));

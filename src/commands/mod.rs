@@ -14,7 +14,7 @@ use std::time::Duration;
 use crate::client::Client;
 use crate::config::{Config, ShutdownFlags};
 use crate::db::{Access, GoneError, KeyMut, Lookup, Request};
-use crate::ds::entry::{EntryRef, NewValue};
+use crate::ds::entry::{EntryRef, NewValue, ValueRef};
 use crate::resp::write::ReplyWriter;
 use crate::server::Server;
 use crate::spec::args::c_str;
@@ -336,6 +336,18 @@ fn typed_or_create_with<'d, 'v>(
     match found.entry().type_() == type_ as u8 {
         true => Ok(found),
         false => Err(CmdError::WrongType),
+    }
+}
+
+/// Answers a string, a field or a value; a large one is not copied.
+#[inline]
+fn reply(out: &mut ReplyWriter, value: ValueRef<'_>) {
+    match value {
+        ValueRef::Int(int) => out.bulk_int(int),
+        ValueRef::Bytes(bytes) => out.bulk(bytes),
+        ValueRef::Shared(shared) => out.bulk_shared(shared.clone()),
+        // Neither is one, which its type has told before.
+        ValueRef::Collection(_) => out.null(),
     }
 }
 

@@ -8,10 +8,9 @@
 //! Valkey reports; a value that is read goes through [`string_value`], so that no other type is
 //! taken for a string.
 
-use super::{CmdResult, Command, Ctx, Next, command};
+use super::{CmdResult, Command, Ctx, Next, command, reply};
 use crate::db::{Access, Expire, Lookup, PREFETCH_KEYS_MAX};
 use crate::ds::entry::{EntryRef, NewValue, ValueRef};
-use crate::resp::write::ReplyWriter;
 use crate::spec::{AclCategories, CmdError, Flags, Group, KeyFlags, KeySpec};
 use crate::value::{Encoding, Type, string};
 
@@ -332,18 +331,6 @@ fn string_value(entry: EntryRef<'_>) -> Result<ValueRef<'_>, CmdError> {
         Ok(entry.value())
     } else {
         Err(CmdError::WrongType)
-    }
-}
-
-/// Answers a value; a large one is not copied.
-#[inline]
-fn reply(out: &mut ReplyWriter, value: ValueRef<'_>) {
-    match value {
-        ValueRef::Int(int) => out.bulk_int(int),
-        ValueRef::Bytes(bytes) => out.bulk(bytes),
-        ValueRef::Shared(shared) => out.bulk_shared(shared.clone()),
-        // Not a string, so `string_value` has refused it.
-        ValueRef::Collection(_) => out.null(),
     }
 }
 

@@ -50,7 +50,7 @@ pub enum Found<'t> {
     /// No such command.
     Unknown,
     /// A container, but no such subcommand.
-    UnknownSubcommand(&'t Registered),
+    UnknownSubcommand,
 }
 
 impl CommandTable {
@@ -201,7 +201,7 @@ fn within<'t>(command: &'t Registered, argv: Argv<'_>) -> Found<'t> {
     }
     match command.subcommand(&argv[1]) {
         Some(subcommand) => Found::Command(subcommand),
-        None => Found::UnknownSubcommand(command),
+        None => Found::UnknownSubcommand,
     }
 }
 

@@ -14,6 +14,8 @@ use crate::util::clock::Clock;
 
 mod events;
 mod fuzz;
+#[cfg(feature = "model")]
+mod model;
 pub(crate) mod propagation;
 mod relocate;
 mod requests;
@@ -147,6 +149,21 @@ impl Test {
         let after = self.counts();
         let differences: Vec<u64> = (0..4).map(|at| after[at] - before[at]).collect();
         assert_eq!(differences, moved, "{line}: hits, misses, changes, expired");
+    }
+
+    /// Runs lines in both protocols, beginning with nothing: each with its reply in RESP2, then, if it differs, in RESP3
+    /// (`"*0 / ~0"`).
+    #[track_caller]
+    pub(crate) fn script(&mut self, lines: &[(&str, &str)]) {
+        for resp3 in [false, true] {
+            self.run("FLUSHALL");
+            self.run(if resp3 { "HELLO 3" } else { "HELLO 2" });
+            for (line, replies) in lines {
+                let (resp2, other) = replies.split_once(" / ").unwrap_or((replies, replies));
+                let reply = self.run(line).text();
+                assert_eq!(reply, if resp3 { other } else { resp2 }, "{line}");
+            }
+        }
     }
 
     /// Runs a line that has to block; what it waits for. [`Test::waited`] tells how that ends.

@@ -27,7 +27,7 @@ const INTRODUCTION: &str = "\
 ";
 
 /// The text of `redis.conf.example`.
-pub fn example() -> String {
+fn example() -> String {
     let mut text = INTRODUCTION.to_owned();
     for (theme, directives) in THEMES {
         text.push_str(&format!(

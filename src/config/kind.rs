@@ -290,6 +290,7 @@ impl Kind {
     }
 
     /// What the values look like, for `redis.conf.example`; none for free text.
+    #[cfg(test)]
     pub(super) fn describe(self) -> Option<String> {
         match self {
             Kind::Bool => Some("yes or no".to_owned()),

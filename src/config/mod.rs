@@ -18,6 +18,7 @@
 
 mod cli;
 pub mod compat;
+#[cfg(test)]
 mod example;
 mod grammar;
 mod kind;
@@ -33,12 +34,11 @@ mod toml_file;
 mod typed;
 
 pub use cli::{CheckAof, Invocation, Ping, parse};
-pub use example::example;
 pub use kind::{BindAddress, MemoryShare, OutputLimit, OutputLimits, SavePoint, ShutdownFlags};
 pub use rewrite::RewriteError;
 pub use sources::{ConfigError, Sources, Warning, load};
 pub use store::{Changes, ConfigStore};
-pub use table::{Directive, Status, directives, find, later};
+pub use table::{Directive, Status, directives, find};
 pub use typed::{
     AclPubsubDefault, AppendFsync, Config, EnableCommand, Field, LogFormat, LogLevel,
     LogTimestampFormat, OomScoreAdj, RdbVersionCheck, Supervised, SyslogFacility, TlsAuthClients,

@@ -21,13 +21,6 @@ pub struct Changes {
     pub fields: Vec<Field>,
 }
 
-impl Changes {
-    /// Whether `field` changed.
-    pub fn has(&self, field: Field) -> bool {
-        self.fields.contains(&field)
-    }
-}
-
 /// Said of a name that CONFIG SET does not know.
 const UNKNOWN: &str = "ERR Unknown option or number of arguments for CONFIG SET";
 

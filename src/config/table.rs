@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
-use super::kind::{Check, Kind};
+use super::kind::Kind;
 use super::rows::THEMES;
 
 /// Whether a directive has its effect in Kivi.
@@ -78,8 +78,9 @@ pub(super) const fn row(
 
 impl Directive {
     /// Its value is nobody else's business.
+    #[cfg(test)]
     pub fn is_secret(&self) -> bool {
-        self.kind == Kind::Text(Check::Secret)
+        self.kind == Kind::Text(super::kind::Check::Secret)
     }
 
     pub(super) const fn aliases(mut self, aliases: &'static [&'static str]) -> Self {
@@ -181,6 +182,7 @@ pub fn find(name: &[u8]) -> Option<&'static Directive> {
 }
 
 /// The directives whose feature is still to come.
+#[cfg(test)]
 pub fn later() -> impl Iterator<Item = &'static Directive> {
     directives()
         .iter()

@@ -294,16 +294,6 @@ impl<'k> Access<'k> {
         self.effects.notify(class, name, self.db, key);
     }
 
-    /// Says that a key was touched by a command that changed nothing, as Redis does now and then
-    /// (its `signalModifiedKey`).
-    pub fn touch(&mut self, key: &[u8]) {
-        let hash = self.hash(key);
-        let id = self.keyspace.shard_of(hash);
-        let side = &mut held(&mut self.locks, id).side;
-        let total = &self.keyspace.tracked;
-        self.effects.touched(side, total, hash, self.db, key);
-    }
-
     /// Has `flag` raised when a key of the current database is touched (WATCH); false if it watches
     /// the key already.
     pub fn watch(&mut self, key: &[u8], flag: &Arc<WatchFlag>) -> bool {

@@ -287,6 +287,7 @@ impl Keyspace {
     }
 
     /// Moves everything once, without regard to anybody: for DEBUG and tests.
+    #[cfg(test)]
     pub fn relocate_all(&self) {
         for id in (0..self.shards() as u32).map(ShardId) {
             let mut data = self.shard(id).lock();

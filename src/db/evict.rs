@@ -30,6 +30,7 @@ use smallvec::SmallVec;
 use crate::ds::entry::{Entry, EntryRef};
 use crate::ds::lock::ShardGuard;
 use crate::ds::table::Slot;
+use crate::util::padded::Padded;
 use crate::util::rng::Rng;
 
 use super::effects::Effects;
@@ -145,14 +146,21 @@ pub struct Eviction {
     limit_bytes: AtomicU64,
     policy: AtomicU8,
     samples: AtomicU32,
+    /// Written with each eviction, whereas the limit is read with each command.
+    pub taking: Padded<Taking>,
+    /// How long memory has been above the limit, and who does something about it.
+    pub pressure: Pressure,
+}
+
+/// What threads that evict tell each other.
+#[derive(Default)]
+pub struct Taking {
     /// The shard where somebody looks for candidates next.
     next_shard: AtomicU32,
     /// Threads that have taken keys which are not counted yet.
     takers: AtomicU32,
     /// Keys that were evicted.
     pub evicted_keys: AtomicU64,
-    /// How long memory has been above the limit, and who does something about it.
-    pub pressure: Pressure,
 }
 
 impl Eviction {
@@ -181,7 +189,7 @@ impl Eviction {
 
     /// CONFIG RESETSTAT.
     pub fn reset_stats(&self) {
-        self.evicted_keys.store(0, Ordering::Relaxed);
+        self.taking.evicted_keys.store(0, Ordering::Relaxed);
         self.pressure.reset_stats();
     }
 }
@@ -272,7 +280,7 @@ impl Keyspace {
             return Evicted::Busy;
         }
         let eviction = &self.eviction;
-        let evicted_before = eviction.evicted_keys.load(Ordering::Relaxed);
+        let evicted_before = eviction.taking.evicted_keys.load(Ordering::Relaxed);
         let mut removed = std::mem::take(&mut sweep.removed);
         let mut haul = Haul {
             want_bytes,
@@ -292,13 +300,16 @@ impl Keyspace {
         sweep.removed = removed;
         self.spikes.end(begun, &["eviction-del"]);
         if keys > 0 {
-            eviction.evicted_keys.fetch_add(keys, Ordering::Relaxed);
-            eviction.takers.fetch_sub(1, Ordering::Release);
+            eviction
+                .taking
+                .evicted_keys
+                .fetch_add(keys, Ordering::Relaxed);
+            eviction.taking.takers.fetch_sub(1, Ordering::Release);
             return Evicted::Some { keys, bytes };
         }
         // If others have taken what there was, there may be more by now.
-        let is_alone = eviction.takers.load(Ordering::Acquire) == 0
-            && eviction.evicted_keys.load(Ordering::Relaxed) == evicted_before;
+        let is_alone = eviction.taking.takers.load(Ordering::Acquire) == 0
+            && eviction.taking.evicted_keys.load(Ordering::Relaxed) == evicted_before;
         match found == Looked::AtNone && is_alone {
             true => Evicted::Nothing,
             false => Evicted::Busy,
@@ -417,7 +428,7 @@ impl Keyspace {
 
     /// Looks at some more keys, of as many shards as it takes.
     fn look_around(&self, sweep: &mut Sweep, policy: Policy, stamp: Stamp) -> Looked {
-        let next_shard = &self.eviction.next_shard;
+        let next_shard = &self.eviction.taking.next_shard;
         let mut looked_at = 0;
         let mut was_busy = false;
         for waits in [false, true] {
@@ -540,7 +551,7 @@ impl Keyspace {
         };
         if haul.keys == 0 {
             // While the shard is held: whoever finds the key gone knows of this.
-            self.eviction.takers.fetch_add(1, Ordering::Relaxed);
+            self.eviction.taking.takers.fetch_add(1, Ordering::Relaxed);
         }
         haul.bytes += bytes;
         haul.keys += 1;

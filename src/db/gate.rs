@@ -10,10 +10,7 @@
 //! leaves to the holder ([`Gate::postpone`]). When the holder has others answered meanwhile
 //! ([`Gate::set_busy`]), those who wait at the gate are told.
 
-use std::sync::atomic::{AtomicU8, Ordering};
-
-use parking_lot::Mutex;
-use tokio::sync::Notify;
+use crate::sys::sync::{AtomicU8, Mutex, Notify, Ordering};
 
 use super::wait::Ready;
 
@@ -140,5 +137,7 @@ impl Drop for GateGuard<'_> {
     }
 }
 
+#[cfg(all(test, feature = "model"))]
+mod model;
 #[cfg(test)]
 mod tests;

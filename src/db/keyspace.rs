@@ -10,6 +10,7 @@ use crate::ds::entry::{Entry, EntryRef};
 use crate::ds::hash::KeyHash;
 use crate::ds::lock::{ShardGuard, ShardLock, lock_unless};
 use crate::ds::table::Table;
+use crate::util::padded::Padded;
 use crate::util::spikes::Spikes;
 
 use super::defrag::Defrag;
@@ -160,8 +161,9 @@ pub struct Keyspace {
     pub snapshot: Snapshot,
     /// Whether anybody wants to know how large values are.
     pub(super) sizes: SizesClock,
-    /// Changes since the server started or CONFIG RESETSTAT's kin; see [`Keyspace::changes`].
-    changes: AtomicU64,
+    /// Changes since the server started or CONFIG RESETSTAT's kin; see [`Keyspace::changes`]. Each worker adds to it
+    /// with each batch that writes.
+    changes: Padded<AtomicU64>,
 }
 
 impl Keyspace {
@@ -197,7 +199,7 @@ impl Keyspace {
             observer: OnceLock::new(),
             snapshot: Snapshot::default(),
             sizes: SizesClock::default(),
-            changes: AtomicU64::new(0),
+            changes: Padded::default(),
         }
     }
 
@@ -272,6 +274,7 @@ impl Keyspace {
     }
 
     /// Locks the shards of several keys, each once, in ascending order.
+    #[cfg(test)]
     pub fn lock_many(&self, hashes: impl Iterator<Item = u64>) -> Locks<'_> {
         let mut ids: SmallVec<[ShardId; 16]> = hashes.map(|hash| self.shard_of(hash)).collect();
         ids.sort_unstable();
@@ -294,7 +297,8 @@ impl Keyspace {
         })
     }
 
-    /// As [`Keyspace::lock_many`]; `None` when someone has the keyspace for himself, for long.
+    /// Locks the shards of several keys, each once, in ascending order; `None` when someone has the keyspace for himself,
+    /// for long.
     pub fn claim_many(&self, hashes: impl Iterator<Item = u64>) -> Option<Locks<'_>> {
         let mut ids: SmallVec<[ShardId; 16]> = hashes.map(|hash| self.shard_of(hash)).collect();
         ids.sort_unstable();

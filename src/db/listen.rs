@@ -21,6 +21,7 @@ use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use smallvec::SmallVec;
 
 use crate::ds::footprint;
+use crate::util::check::{Checked, holds};
 use crate::util::rng::Rng;
 
 use super::keyspace::{DbIndex, Keyspace, ShardId};
@@ -263,6 +264,39 @@ impl Listeners {
     #[cfg(test)]
     pub fn len(&self) -> usize {
         self.count
+    }
+
+    /// Whether everybody who listens is found and counted; how many keys are tracked by how many.
+    pub(super) fn check(&self) -> Checked<(u64, u64)> {
+        let mut count = 0;
+        for known in self.watched.values().flatten() {
+            let watchers = known.watchers.len();
+            holds!(watchers > 0, "nobody watches {}", known.key.escape_ascii());
+            count += watchers;
+        }
+        let (mut items, mut name_bytes) = (0, 0);
+        for (at, known) in self.tracked.keys.iter().enumerate() {
+            let key = known.key.escape_ascii();
+            holds!(
+                self.tracked.find(known.hash, &known.key) == Some(at),
+                "who tracks {key} is not found"
+            );
+            let trackers = &known.trackers;
+            holds!(
+                !trackers.is_empty() && trackers.is_sorted_by(|a, b| a < b),
+                "{key} is tracked by {trackers:?}"
+            );
+            items += trackers.len();
+            name_bytes += footprint::block_bytes(known.key.len());
+        }
+        let keys = self.tracked.keys.len();
+        let said = (self.count, self.tracked.name_bytes);
+        let found = (count + items, name_bytes);
+        holds!(
+            said == found,
+            "{said:?} listeners, and bytes of keys, are {found:?}"
+        );
+        Ok((keys as u64, items as u64))
     }
 
     /// WATCH; false if the flag watches the key already.

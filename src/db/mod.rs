@@ -14,6 +14,7 @@
 
 pub mod access;
 pub mod census;
+pub mod check;
 pub mod defrag;
 pub mod effects;
 pub mod evict;
@@ -36,6 +37,7 @@ pub mod wait;
 
 pub use access::{Access, Expire, KeyMut, Lookup, Needs, PREFETCH_KEYS_MAX, Record};
 pub use census::{Census, DbCensus};
+pub use check::Check;
 pub use effects::Effects;
 pub use evict::{Evicted, Eviction, Policy};
 pub use gate::{Gate, GateGuard};

@@ -109,6 +109,11 @@ impl Interest {
         self.set(MONITORED, wanted);
     }
 
+    /// See [`Interest::set_prefixes`].
+    pub fn wants_prefixes(&self) -> bool {
+        self.load() & PREFIXES != 0
+    }
+
     /// Whether anything is told at all.
     #[inline]
     pub fn is_any(&self) -> bool {

@@ -35,6 +35,7 @@ use tokio::sync::Notify;
 
 use super::keyspace::DbIndex;
 use crate::resp::request::request;
+use crate::util::padded::Padded;
 use crate::util::spikes::Spikes;
 
 mod draft;
@@ -98,11 +99,6 @@ struct Waiting {
     /// How often everybody was let go.
     releases: u64,
 }
-
-/// Keeps what different threads write on different cache lines.
-#[repr(align(128))]
-#[derive(Default)]
-struct Padded<T>(T);
 
 type Lane = Padded<Mutex<Vec<u8>>>;
 

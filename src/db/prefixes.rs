@@ -9,10 +9,10 @@
 //! Invariant: while the number of bytes changes, `version` is odd and every key may match. Prefixes
 //! are added and thrown out by one thread at a time.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
+use crate::sys::sync::{AtomicU32, AtomicU64, Ordering, fence};
 
 /// Bits of the filter, as a power of two.
-const BITS_LOG2: u32 = 12;
+const BITS_LOG2: u32 = if cfg!(feature = "model") { 7 } else { 12 };
 /// Most bytes that are looked at.
 const BYTES_MAX: usize = 8;
 /// There are no prefixes: no key is so long.
@@ -96,6 +96,8 @@ fn place(start: &[u8]) -> (usize, u64) {
     ((index >> 6) as usize, 1 << (index & 63))
 }
 
+#[cfg(all(test, feature = "model"))]
+mod model;
 #[cfg(test)]
 mod tests {
     use super::*;

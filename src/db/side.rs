@@ -47,6 +47,11 @@ impl Side {
         !self.consumed.is_empty()
     }
 
+    /// Whether groups of streams of a database have consumers, or had.
+    pub(super) fn has_consumers_in(&self, db: DbIndex) -> bool {
+        self.consumed.contains(&db)
+    }
+
     /// What listening, waiting and the list of expiring fields take, bytes, but for what is counted with the
     /// clients that wait or watch.
     pub(super) fn memory_bytes(&self) -> usize {

@@ -22,6 +22,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::ds::entry::EntryRef;
 use crate::ds::footprint::block_bytes;
 use crate::ds::table::Slot;
+use crate::util::check::{Checked, holds};
 use crate::value::{self, Type};
 
 use super::access::Access;
@@ -264,6 +265,41 @@ impl ShardData {
         {
             book.leave(table.get(slot));
         }
+    }
+
+    /// Whether the book says what a walk through the tables does.
+    pub(super) fn check_sizes(&self, hash: impl Fn(&[u8]) -> u64) -> Checked {
+        let Some(sizes) = &self.side.sizes else {
+            return Ok(());
+        };
+        for (db, book) in (0..).map(DbIndex).zip(&sizes.dbs) {
+            let mut fresh = DbSizes::new(book.counted_to);
+            let table = self.table(db);
+            let entries = table.into_iter().flatten();
+            entries.for_each(|entry| {
+                let cursor = hash(entry.key()) & sizes.cursor_mask;
+                if book.counted_to == WALKED || cursor < book.counted_to {
+                    fresh.enter(db, entry);
+                }
+            });
+            let number = db.0;
+            holds!(
+                book.counts == fresh.counts,
+                "sizes in the book of database {number}"
+            );
+            for (type_, largest) in book.largest.iter().enumerate() {
+                for large in largest {
+                    let slot = table.and_then(|table| table.find(hash(&large.key), &large.key));
+                    let entry = table.zip(slot).map(|(table, slot)| table.get(slot));
+                    let is = entry.map(|entry| (value::size(entry), entry.type_() as usize));
+                    holds!(
+                        is == Some((large.size, type_)) && large.db == db,
+                        "a large key of database {number}: {large:?} is {is:?}"
+                    );
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Enters up to so many keys that are in no book yet; how many, and whether that was all.

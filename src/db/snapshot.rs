@@ -18,14 +18,13 @@
 //! To add a way in which keys change or leave: it goes through `Access`, or calls `before_change`.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
-
-use parking_lot::Mutex;
 
 use crate::ds::collection::{Collection, Element, Rest, Saving};
 use crate::ds::entry::{Entry, EntryMut, EntryRef, Meta};
 use crate::ds::table::{Slot, Table};
+use crate::sys::sync::{self, AtomicBool, Mutex, Ordering};
 
 use super::keyspace::{DbIndex, Keyspace, ShardData, ShardId};
 use super::lazyfree::{weigh, weigh_table};
@@ -557,7 +556,7 @@ impl Walk<'_> {
             }
             None => {
                 // It is about to be dropped, or put elsewhere.
-                std::thread::sleep(RETRY);
+                sync::sleep(RETRY);
                 Progress::More
             }
         }
@@ -612,3 +611,6 @@ impl Drop for Walk<'_> {
             .store(false, Ordering::Release);
     }
 }
+
+#[cfg(all(test, feature = "model"))]
+mod model;

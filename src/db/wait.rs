@@ -24,12 +24,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Waker;
 
-use parking_lot::{Mutex, MutexGuard};
-
 use crate::ds::footprint;
 use crate::resp::parse::{Argv, Span};
 use crate::resp::write::ReplyWriter;
 use crate::spec::CmdError;
+use crate::sys::sync::{Mutex, MutexGuard};
+use crate::util::check::{Checked, holds};
 use crate::value::Type;
 
 use super::keyspace::DbIndex;
@@ -221,6 +221,13 @@ impl Waiter {
         }
     }
 
+    /// Whether it is decided, or about to be.
+    pub fn is_decided(&self) -> bool {
+        self.outcome
+            .try_lock()
+            .is_none_or(|outcome| outcome.is_some())
+    }
+
     /// Takes the outcome; `None` while it is undecided, and when it has been taken.
     pub fn take_outcome(&self) -> Option<Outcome> {
         let mut outcome = self.outcome.lock();
@@ -334,6 +341,38 @@ impl Waiters {
         footprint::hash_table_bytes(self.queues.capacity(), place) + queues.sum::<usize>()
     }
 
+    /// Whether waiters stand under keys that they wait for, and are counted.
+    pub(super) fn check(&self) -> Checked {
+        let mut ending_with_key = 0;
+        for ((db, key), queue) in &self.queues {
+            let shown = || format!("{} of database {}", key.escape_ascii(), db.0);
+            holds!(!queue.is_empty(), "nobody waits for {}", shown());
+            for (ticket, waiter) in queue {
+                let waiting = &waiter.waiting;
+                holds!(
+                    waiter.ticket == *ticket && waiting.db == *db && waiting.keys.contains(key),
+                    "client {} does not wait for {}",
+                    waiting.client_id,
+                    shown()
+                );
+                ending_with_key += usize::from(waiting.gone.is_some());
+            }
+        }
+        let said = self.ending_with_key;
+        holds!(
+            said == ending_with_key,
+            "{said} waits end with their keys, in truth {ending_with_key}"
+        );
+        Ok(())
+    }
+
+    /// Calls `visit` with every waiter, once for each key that it is queued under.
+    pub(super) fn for_each(&self, mut visit: impl FnMut(&[u8], &Arc<Waiter>)) {
+        for ((_, key), queue) in &self.queues {
+            queue.values().for_each(|waiter| visit(key, waiter));
+        }
+    }
+
     /// The number of keys that somebody waits for.
     pub fn keys(&self) -> usize {
         self.queues.len()
@@ -346,6 +385,8 @@ impl Waiters {
     }
 }
 
+#[cfg(all(test, feature = "model"))]
+mod model;
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -414,11 +414,6 @@ pub fn append<'v>(buf: &mut (impl Buf + ?Sized), element: impl Into<Value<'v>>) 
     append_all(buf, iter::once(element));
 }
 
-/// Puts an element at the start.
-pub fn prepend<'v>(buf: &mut (impl Buf + ?Sized), element: impl Into<Value<'v>>) {
-    insert(buf, HEADER_BYTES, element);
-}
-
 /// Puts elements at the end, in one edit.
 pub fn append_all<'v, V: Into<Value<'v>>>(
     buf: &mut (impl Buf + ?Sized),

@@ -8,15 +8,16 @@
 //!
 //! Invariant: `true` from a successful `lock` or `try_lock` until `unlock` by the holder.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use parking_lot::lock_api::{self, GuardSend};
 
+use crate::sys::sync::{self, AtomicBool, Ordering};
+
 /// Rounds of spinning before the thread lets others run.
-const SPINS: u32 = 100;
+const SPINS: u32 = if cfg!(feature = "model") { 0 } else { 100 };
 /// Times that the thread lets others run before it sleeps.
-const YIELDS: u32 = 50;
+const YIELDS: u32 = if cfg!(feature = "model") { 1 } else { 50 };
 /// One step of sleeping.
 const NAP: Duration = Duration::from_micros(50);
 
@@ -77,11 +78,11 @@ impl RawShardLock {
 /// One round of waiting.
 fn pass_time(rounds: &mut u32) {
     if *rounds < SPINS {
-        std::hint::spin_loop();
+        sync::spin_loop();
     } else if *rounds < SPINS + YIELDS {
-        std::thread::yield_now();
+        sync::yield_now();
     } else {
-        std::thread::sleep(NAP);
+        sync::sleep(NAP);
     }
     *rounds = rounds.saturating_add(1);
 }
@@ -112,6 +113,8 @@ fn wait_unless<T>(lock: &ShardLock<T>, gives_up: impl Fn() -> bool) -> Option<Sh
     }
 }
 
+#[cfg(all(test, feature = "model"))]
+mod model;
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;

@@ -23,6 +23,7 @@ use std::ops::{ControlFlow, Range};
 use super::footprint;
 use super::listpack::{self, Listpack, Value};
 use super::mover::Mover;
+use crate::util::check::{Checked, holds};
 use node::Node;
 pub use save::ListHeir;
 
@@ -426,6 +427,35 @@ impl Quicklist {
     /// Whether inner nodes are compressed.
     pub fn is_compressed(&self) -> bool {
         self.compress_depth > 0
+    }
+
+    /// Looks at all of the list.
+    ///
+    /// # Errors
+    /// The first thing that is not as it should be.
+    pub fn check(&self) -> Checked {
+        let (nodes, len) = (self.nodes.len(), self.len);
+        let counted: usize = self.nodes.iter().map(Node::count).sum();
+        holds!(counted == len, "{len} elements are {counted}");
+        for (at, node) in self.nodes.iter().enumerate() {
+            let count = node.count();
+            holds!(
+                count == 1 || count > 1 && !node.is_plain(),
+                "node {at} of {nodes} has {count} elements"
+            );
+            holds!(
+                self.is_deep(at) || !node.is_closed(),
+                "node {at} of {nodes} is compressed"
+            );
+            let listpack = node.to_listpack();
+            holds!(
+                listpack::validate(&listpack)
+                    && (node.is_plain() || listpack.len() == node.listpack_bytes())
+                    && Listpack::new(&listpack).len() == count,
+                "node {at} of {nodes} does not hold {count} elements"
+            );
+        }
+        Ok(())
     }
 
     /// In which node the element at `index` is, and its index there.

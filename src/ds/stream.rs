@@ -31,6 +31,7 @@ pub use groups::{Consumer, ConsumerId, Group, Groups, Pending};
 pub use id::StreamId;
 
 use crate::ds::footprint::block_bytes;
+use crate::util::check::Checked;
 
 #[cfg(test)]
 mod tests;
@@ -104,6 +105,19 @@ impl Stream {
             .fold(self.entries.len() as usize, |sum, group| {
                 sum + group.pending_len() + group.consumers().len()
             })
+    }
+
+    /// Looks at all of the stream.
+    ///
+    /// # Errors
+    /// The first thing that is not as it should be.
+    pub fn check(&self) -> Checked {
+        self.entries.check()?;
+        for (name, group) in self.groups.iter_named() {
+            let of_group = |fault| format!("group {}: {fault}", name.escape_ascii());
+            group.check().map_err(of_group)?;
+        }
+        Ok(())
     }
 
     /// Deletes an entry.

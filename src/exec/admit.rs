@@ -242,8 +242,7 @@ fn out_of_the_ordinary(server: &Server, marks: Marks, admission: &Admission<'_>)
         command, config, ..
     } = admission;
     let flags = admission.flags_now();
-    // PING tells whoever watches the server that it is not well.
-    let concerns = flags.has(Flags::WRITE) || command.row.name == "ping";
+    let concerns = flags.has(Flags::WRITE) || command.row.tells_misconf;
     if concerns && let Some(error) = unsaved(server, marks, config) {
         return Verdict::Refuse(error);
     }

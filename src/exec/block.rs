@@ -272,10 +272,7 @@ impl Exec {
         drop(outer);
         if matches!(result, Ok(Next::Block(_))) {
             // It may have changed something all the same, but its request is not repeated.
-            if ctx.db.is_logged() {
-                let request = waiting.request.argv();
-                self.append(&mut ctx.db.effects, waiting.db, request, false);
-            }
+            self.log_served(ctx, waiting, false);
             return Served::No;
         }
         if waiting.is_tracked {
@@ -294,19 +291,22 @@ impl Exec {
             ..Ran::of(request, ctx.client, (ctx.out, mark))
         };
         self.ran_within(moment, &ran, began);
-        let seq = match ctx.db.is_logged() {
-            true => {
-                let has_changed = ctx.db.effects.changes > changes;
-                let request = waiting.request.argv();
-                self.append(&mut ctx.db.effects, waiting.db, request, has_changed)
-            }
-            false => None,
-        };
+        let has_changed = ctx.db.effects.changes > changes;
+        let seq = self.log_served(ctx, waiting, has_changed);
         undecided.decide(Outcome::Served {
             reply: ctx.out.take(),
             seq: seq.unwrap_or(0),
         });
         Served::Yes
+    }
+
+    /// Appends what a waiter's command did to the log, if one is on.
+    fn log_served(&self, ctx: &mut Ctx<'_>, waiting: &Waiting, has_changed: bool) -> Option<u64> {
+        let request = waiting.request.argv();
+        match ctx.db.is_logged() {
+            true => self.append(&mut ctx.db.effects, waiting.db, request, has_changed),
+            false => None,
+        }
     }
 
     /// Serves waiters that needed a shard which the writer could not get, each with locks of its
@@ -487,5 +487,7 @@ fn push_new(keys: &mut Vec<Ready>, key: Ready) {
     }
 }
 
+#[cfg(all(test, feature = "model"))]
+mod model;
 #[cfg(test)]
 mod tests;

@@ -342,6 +342,15 @@ impl Exec {
         now_ms
     }
 
+    /// Tells what was unusual of the batch so far. Called before its replies are sent, so that whoever has one finds what
+    /// is told of its command, on whatever worker he asks.
+    #[inline]
+    pub fn tell_so_far(&self, moment: &Moment) {
+        if !self.told.borrow().is_empty() {
+            self.tell_unusual(moment.now_ms);
+        }
+    }
+
     /// Ends a batch: counts what ran.
     #[inline]
     pub fn end(&self, moment: &mut Moment) {
@@ -349,9 +358,7 @@ impl Exec {
             .keyspace
             .add_changes(std::mem::take(&mut moment.changes));
         crash::idle();
-        if !self.told.borrow().is_empty() {
-            self.tell_unusual(moment.now_ms);
-        }
+        self.tell_so_far(moment);
         let Habits {
             track_latency,
             is_watched,
@@ -561,7 +568,7 @@ impl Exec {
             Found::Unknown => {
                 return Err(self.refuse_unknown(admit::unknown(argv), client, out));
             }
-            Found::UnknownSubcommand(_) => {
+            Found::UnknownSubcommand => {
                 let error = admit::unknown_subcommand(argv);
                 return Err(self.refuse_unknown(error, client, out));
             }

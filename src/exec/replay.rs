@@ -14,7 +14,7 @@ use crate::commands::table::Found;
 use crate::commands::{CommandTable, Ctx, Next};
 use crate::config::Config;
 use crate::db::{Access, DbIndex};
-use crate::resp::parse::{Argv, Span};
+use crate::resp::parse::Argv;
 use crate::resp::write::ReplyWriter;
 use crate::server::Server;
 use crate::spec::{Args, CmdError, Flags};
@@ -33,9 +33,6 @@ pub struct Replay {
     out: ReplyWriter,
     /// Runs scripts: logs of times in which those themselves were logged have some.
     exec: OnceCell<Exec>,
-    /// The request that runs, when it came in pieces.
-    bytes: Vec<u8>,
-    spans: Vec<Span>,
 }
 
 impl Replay {
@@ -53,31 +50,19 @@ impl Replay {
             client,
             out: ReplyWriter::new(),
             exec: OnceCell::new(),
-            bytes: Vec::new(),
-            spans: Vec::new(),
         }
     }
 
-    /// Runs one command in a database. An error that the command itself answers is none: it was
-    /// answered when the log was written, too.
+    /// As [`Replay::run_argv`], of arguments that lie anywhere.
+    #[cfg(test)]
     pub fn run(&mut self, db: DbIndex, request: &[&[u8]]) -> Result<(), String> {
-        let (mut bytes, mut spans) = (
-            std::mem::take(&mut self.bytes),
-            std::mem::take(&mut self.spans),
-        );
-        bytes.clear();
-        spans.clear();
+        let (mut bytes, mut spans) = (Vec::new(), Vec::new());
         for arg in request {
-            let start = u32::try_from(bytes.len());
-            let (Ok(start), Ok(len)) = (start, u32::try_from(arg.len())) else {
-                return Err("Too big a command reading the append only file".into());
-            };
-            spans.push(Span { start, len });
+            let (start, len) = (bytes.len() as u32, arg.len() as u32);
+            spans.push(crate::resp::parse::Span { start, len });
             bytes.extend_from_slice(arg);
         }
-        let result = self.run_argv(db, Argv::new(&bytes, &spans));
-        (self.bytes, self.spans) = (bytes, spans);
-        result
+        self.run_argv(db, Argv::new(&bytes, &spans))
     }
 
     /// Brings into the cache what these commands look up.
@@ -100,7 +85,8 @@ impl Replay {
         }
     }
 
-    /// As [`Replay::run`], of a request that lies in one piece.
+    /// Runs one command in a database. An error that the command itself answers is none: it was
+    /// answered when the log was written, too.
     pub fn run_argv(&mut self, db: DbIndex, argv: Argv<'_>) -> Result<(), String> {
         self.invoke(db, argv)?;
         self.out.clear();

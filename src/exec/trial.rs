@@ -54,7 +54,7 @@ impl Trial {
         let command = match self.table.find(argv) {
             Found::Command(command) => command,
             Found::Unknown => return Err(Refusal::UnknownCommand),
-            Found::UnknownSubcommand(_) => return Err(Refusal::UnknownSubcommand),
+            Found::UnknownSubcommand => return Err(Refusal::UnknownSubcommand),
         };
         if !command.row.arity_fits(argv.len()) {
             return Err(Refusal::Error("wrong number of arguments".to_owned()));

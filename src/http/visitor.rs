@@ -193,7 +193,7 @@ impl Visitor {
 fn found<'d>(desk: &'d Desk, argv: Argv<'_>) -> Result<&'d Registered, Refusal> {
     match desk.table.find(argv) {
         Found::Command(command) => Ok(command),
-        Found::Unknown | Found::UnknownSubcommand(_) => {
+        Found::Unknown | Found::UnknownSubcommand => {
             let name = String::from_utf8_lossy(argv.get(0).unwrap_or_default());
             let text = format!("The server has no command {name}.");
             Err(Refusal::new(StatusCode::NOT_FOUND, text))

@@ -759,6 +759,7 @@ impl Connection {
         if desk.out.is_empty() {
             return Ok(());
         }
+        worker.exec.tell_so_far(moment);
         self.hold(moment, worker);
         if self.pending.is_none() && self.held.is_none() {
             let written = write_some(&mut self.stream, &mut desk.out, &mut moment.writes)?;

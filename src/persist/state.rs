@@ -325,6 +325,7 @@ impl State {
     }
 
     /// Waits until no job runs.
+    #[cfg(test)]
     pub fn wait_until_free(&self) {
         let mut book = self.book.lock();
         while book.job.is_some() {

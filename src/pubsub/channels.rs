@@ -11,6 +11,7 @@ use parking_lot::{Mutex, MutexGuard};
 use crate::client::{ClientId, Shared};
 use crate::ds::footprint;
 use crate::ds::hash::{HashFunction, KeyHash};
+use crate::util::check::{Checked, holds};
 
 use super::subscribers::Subscribers;
 
@@ -133,6 +134,21 @@ impl Channels {
     /// Number of channels.
     pub(super) fn len(&self) -> usize {
         self.count.load(Ordering::Relaxed)
+    }
+
+    /// Whether the channels are counted, and somebody has subscribed to each.
+    pub(super) fn check(&self) -> Checked {
+        let mut count = 0;
+        for part in &self.parts {
+            let part = part.lock();
+            let empty = part.iter().find(|(_, subscribers)| subscribers.len() == 0);
+            let empty = empty.map(|(name, _)| name.escape_ascii().to_string());
+            holds!(empty.is_none(), "nobody has subscribed to {empty:?}");
+            count += part.len();
+        }
+        let said = self.len();
+        holds!(count == said, "{said} channels are {count}");
+        Ok(())
     }
 
     /// Calls `visit` with each channel and each of its subscribers, one part after the other.

@@ -14,11 +14,13 @@
 //! A subscription stands here and in the client's own list (`client::subscriptions`);
 //! [`PubSub::subscribe`] and [`PubSub::unsubscribe`] keep both.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::client::subscriptions::Subject;
-use crate::client::{Client, Registry, Shared};
+use crate::client::{Client, ClientId, Registry, Shared};
+use crate::util::check::{Checked, holds};
 
 use channels::Channels;
 use message::Message;
@@ -152,6 +154,35 @@ impl PubSub {
         let pattern = Subject::Pattern;
         let patterns = &self.patterns;
         patterns.for_each_subscription(|name, client| visit(pattern, name, client));
+    }
+
+    /// Whether the tables and the clients know of the same subscriptions. While somebody subscribes
+    /// they may not.
+    ///
+    /// # Errors
+    /// The first thing that is not as it should be.
+    pub fn check(&self) -> Checked {
+        self.channels.check()?;
+        self.shard_channels.check()?;
+        self.patterns.check()?;
+        let mut counts: BTreeMap<ClientId, [u32; 3]> = BTreeMap::new();
+        self.for_each_subscription(|subject, _, client| {
+            counts.entry(client.id).or_default()[subject as usize] += 1;
+        });
+        let (said, found) = (self.client_count(), counts.len() as u64);
+        holds!(said == found, "{said} subscribers are {found}");
+        for client in self.clients.all() {
+            let id = client.id;
+            let own = client.subscriptions.each_ref();
+            let own = own.map(|count| count.load(Ordering::Relaxed));
+            let found = counts.remove(&id).unwrap_or_default();
+            holds!(
+                own == found,
+                "client {id} has {own:?} subscriptions, not {found:?}"
+            );
+        }
+        holds!(counts.is_empty(), "subscribers that have gone: {counts:?}");
+        Ok(())
     }
 
     /// How many clients have subscribed to a channel, patterns not counted.

@@ -17,6 +17,7 @@ use smallvec::SmallVec;
 
 use crate::client::{ClientId, Registry, Shared};
 use crate::ds::footprint;
+use crate::util::check::{Checked, holds};
 use crate::util::glob::glob_match;
 
 use super::channels::NameHash;
@@ -129,6 +130,31 @@ impl Patterns {
         for (name, subscribers) in known.by_beginning.values().flatten() {
             subscribers.iter().for_each(|client| visit(name, client));
         }
+    }
+
+    /// Whether beginnings and patterns are those that are there, and counted.
+    pub(super) fn check(&self) -> Checked {
+        let known = self.known.read();
+        let (mut count, mut lengths) = (0, BTreeMap::new());
+        for (beginning, alike) in &known.by_beginning {
+            *lengths.entry(beginning.len()).or_insert(0) += 1;
+            count += alike.len();
+            let shown = beginning.escape_ascii();
+            holds!(!alike.is_empty(), "no pattern begins with {shown}");
+            let mut names = alike.keys();
+            let is_so = names.all(|name| beginning_of(name) == &**beginning);
+            holds!(is_so, "a pattern does not begin with {shown}");
+            let mut subscribers = alike.values();
+            let is_so = subscribers.all(|subscribers| subscribers.len() > 0);
+            holds!(is_so, "nobody has subscribed to a pattern");
+        }
+        let said = self.len();
+        holds!(
+            count == said && lengths == known.lengths,
+            "{said} patterns with beginnings of {:?} are {count} with {lengths:?}",
+            known.lengths
+        );
+        Ok(())
     }
 
     /// Number of patterns.

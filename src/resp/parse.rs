@@ -178,8 +178,7 @@ impl fmt::Debug for Argv<'_> {
 struct Cmd {
     first_arg: u32,
     argc: u32,
-    /// Bytes of the read buffer that the command takes.
-    start: u32,
+    /// Where the command ends in the read buffer.
     end: u32,
     /// The arguments lie in the side buffer.
     is_inline: bool,
@@ -238,27 +237,16 @@ impl Batch {
         self.cmds[i].end as usize
     }
 
-    /// Bytes that command `i` takes on the wire.
-    pub fn wire_bytes(&self, i: usize) -> usize {
-        (self.cmds[i].end - self.cmds[i].start) as usize
-    }
-
-    /// Command `i` as it came, to be passed on.
-    pub fn wire<'a>(&self, i: usize, buf: &'a [u8]) -> &'a [u8] {
-        &buf[self.cmds[i].start as usize..self.cmds[i].end as usize]
-    }
-
     /// Bytes of the buffer taken by complete and by empty commands; valid after an error, too.
     pub fn consumed(&self) -> usize {
         self.consumed
     }
 
     #[inline]
-    fn push(&mut self, first_arg: usize, start: usize, end: usize, is_inline: bool) {
+    fn push(&mut self, first_arg: usize, end: usize, is_inline: bool) {
         self.cmds.push(Cmd {
             first_arg: first_arg as u32,
             argc: (self.args.len() - first_arg) as u32,
-            start: start as u32,
             end: end as u32,
             is_inline,
         });
@@ -294,17 +282,6 @@ pub struct Progress {
     pub consumed: usize,
     /// What comes after them.
     pub tail: Tail,
-}
-
-impl Progress {
-    /// How much more room a buffer holding `held` bytes of the tail is worth: what is missing, but
-    /// no more than 64 KiB or than what has arrived, so that an announced length alone costs nothing.
-    pub fn reserve_bytes(&self, held: usize) -> usize {
-        match self.tail {
-            Tail::Incomplete { missing } => missing.min(held.max(64 << 10)),
-            Tail::Empty | Tail::More => 0,
-        }
-    }
 }
 
 /// A broken request. The client is answered [`ProtocolError::error_text`], then disconnected.
@@ -445,7 +422,7 @@ impl Parser {
             match self.step(window, start, limits, batch)? {
                 Step::Done(end) => {
                     if batch.args.len() > first_arg {
-                        batch.push(first_arg, start, end, window[start] != b'*');
+                        batch.push(first_arg, end, window[start] != b'*');
                     }
                     batch.consumed = end;
                 }
@@ -478,12 +455,8 @@ impl Parser {
         })
     }
 
-    /// Nothing is remembered: no allocation hangs on this connection.
-    pub fn is_idle(&self) -> bool {
-        self.partial.is_none()
-    }
-
     /// Memory held for an unfinished command, bytes.
+    #[cfg(test)]
     pub fn memory_bytes(&self) -> usize {
         self.partial.as_ref().map_or(0, |partial| {
             size_of::<Partial>() + partial.args.capacity() * size_of::<Span>()

@@ -14,8 +14,7 @@
 //! - `front_sent` counts the bytes already written of the first piece, whose position is `head` then.
 
 use std::collections::VecDeque;
-use std::fmt;
-use std::io::{IoSlice, Write as _};
+use std::io::IoSlice;
 use std::sync::Arc;
 
 use memchr::memchr3;
@@ -138,20 +137,6 @@ impl ReplyWriter {
     /// CR, LF and NUL become spaces, line ends at the end of it vanish.
     pub fn error(&mut self, text: &[u8]) {
         self.line(b'-', &text[..line_end(text)]);
-    }
-
-    /// As [`ReplyWriter::error`], of anything that can be displayed: `format_args!(..)`, `CmdError`.
-    pub fn error_fmt(&mut self, text: impl fmt::Display) {
-        self.buf.push(b'-');
-        let start = self.buf.len();
-        // Writing into a vector cannot fail; a `Display` that does leaves a shorter text.
-        let _ = write!(self.buf, "{text}");
-        let end = line_end(&self.buf[start..]);
-        self.buf.truncate(start + end);
-        self.buf[start..]
-            .iter_mut()
-            .for_each(|b| *b = line_byte(*b));
-        self.buf.extend_from_slice(b"\r\n");
     }
 
     /// `:n`.
@@ -334,14 +319,6 @@ impl ReplyWriter {
         Deferred {
             mark: self.mark(),
             kind: Aggregate::Set,
-        }
-    }
-
-    /// Opens a push whose length [`ReplyWriter::set_deferred`] tells.
-    pub fn deferred_push(&mut self) -> Deferred {
-        Deferred {
-            mark: self.mark(),
-            kind: Aggregate::Push,
         }
     }
 

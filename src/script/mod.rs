@@ -1,9 +1,9 @@
 //! Scripting: Lua for EVAL and functions. Knows no commands, no clients and no locks: what a script
 //! asks of the server goes through [`Caller`].
 //!
-//! - `vm`: an interpreter with everything that scripts see; every worker has one, and the server one
-//!   more for libraries that keep state between calls. Compiled scripts and loaded libraries are kept in
-//!   it and follow the registries by their epochs.
+//! - `vm`: an interpreter with everything that scripts see; a worker has one for EVAL and one for
+//!   functions, and the server one more for libraries that keep state between calls. Compiled scripts and
+//!   loaded libraries are kept in it and follow the registries by their epochs.
 //! - `sandbox`: the globals, which no script can change. `redis_api`: `redis.*`, `server.*`.
 //! - `convert`: replies to Lua values and back.
 //! - `lib`: cjson, cmsgpack, struct, bit, and patterns of strings.

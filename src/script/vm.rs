@@ -455,16 +455,6 @@ impl Vm {
     pub fn used_bytes(&self) -> u64 {
         self.state.used_bytes()
     }
-
-    /// Changes the limit, see [`Settings::memory_limit_bytes`].
-    pub fn set_memory_limit(&mut self, bytes: u64) {
-        self.state.set_memory_limit(bytes);
-    }
-
-    /// Number of scripts that are kept compiled.
-    pub fn scripts(&self) -> usize {
-        self.scripts.len()
-    }
 }
 
 /// Makes our libraries globals.

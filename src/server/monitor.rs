@@ -8,6 +8,7 @@
 //! reads anyway (`db::notice::Interest`).
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use parking_lot::Mutex;
 
@@ -15,6 +16,7 @@ use crate::client::inbox::Push;
 use crate::client::{ClientId, Registry, Shared};
 use crate::db::Interest;
 use crate::util::ascii;
+use crate::util::check::{Checked, holds};
 use crate::util::clock::Clock;
 
 /// What stands in the place of a password.
@@ -59,6 +61,23 @@ impl Monitors {
         let mut watching = self.watching.lock();
         watching.retain(|other| other.id != client);
         interest.set_monitored(!watching.is_empty());
+    }
+
+    /// Whether those who look are those who say so. While somebody begins or ends they may not be.
+    ///
+    /// # Errors
+    /// The first thing that is not as it should be.
+    pub fn check(&self) -> Checked {
+        let watching = self.watching.lock();
+        let listed: Vec<ClientId> = watching.iter().map(|client| client.id).collect();
+        let all = self.clients.all();
+        let own = all
+            .iter()
+            .filter(|client| client.is_monitor.load(Ordering::Relaxed));
+        let own: Vec<ClientId> = own.map(|client| client.id).collect();
+        let is_same = listed.len() == own.len() && own.iter().all(|id| listed.contains(id));
+        holds!(is_same, "clients {own:?} monitor, listed are {listed:?}");
+        Ok(())
     }
 
     /// Shows a command to everyone who looks.

@@ -100,11 +100,6 @@ impl<'a> Args<'a> {
         }
     }
 
-    /// The next argument as a double.
-    pub fn float(&mut self) -> Result<f64, CmdError> {
-        num::parse_f64(self.bytes()?).ok_or(CmdError::NotFloat)
-    }
-
     /// A syntax error unless all arguments are read.
     pub fn finish(&self) -> Result<(), CmdError> {
         if self.is_empty() {

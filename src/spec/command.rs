@@ -16,6 +16,8 @@ pub struct Command<H: 'static> {
     /// Where the first element stands that the command looks up in the key's collection, as far as a
     /// number can tell: it is brought into the cache ahead.
     pub element: Option<u16>,
+    /// It is refused with MISCONF although it writes nothing.
+    pub tells_misconf: bool,
     /// ACL categories beyond those that the flags imply; see [`Command::acl_categories`].
     pub acl: AclCategories,
     /// Where its keys are.
@@ -182,6 +184,7 @@ impl<H> Command<H> {
             databases: Databases::Current,
             exclusive_if: None,
             element: None,
+            tells_misconf: false,
             script: None,
             secrets: Secrets::None,
             tips: &[],
@@ -221,6 +224,12 @@ impl<H: Copy> Command<H> {
     /// Says which requests need the exclusive path.
     pub const fn exclusive_if(mut self, needs: fn(Argv<'_>) -> bool) -> Self {
         self.exclusive_if = Some(needs);
+        self
+    }
+
+    /// Has it refused, as writes are, while the dataset cannot be saved.
+    pub const fn tells_misconf(mut self) -> Self {
+        self.tells_misconf = true;
         self
     }
 

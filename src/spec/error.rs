@@ -24,8 +24,6 @@ pub enum CmdError {
     NoSuchKey,
     /// A database index past the configured number.
     DbIndexOutOfRange,
-    /// An index that does not parse (`invalid DB index`).
-    InvalidDbIndex,
     /// A cursor that is no number.
     InvalidCursor,
     /// Source and destination are one and the same.
@@ -73,7 +71,6 @@ impl CmdError {
             CmdError::IncrNanOrInfinity => "ERR increment would produce NaN or Infinity",
             CmdError::NoSuchKey => "ERR no such key",
             CmdError::DbIndexOutOfRange => "ERR DB index is out of range",
-            CmdError::InvalidDbIndex => "ERR invalid DB index",
             CmdError::InvalidCursor => "ERR invalid cursor",
             CmdError::SameObject => "ERR source and destination objects are the same",
             CmdError::StringTooLong => {

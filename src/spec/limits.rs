@@ -2,10 +2,6 @@
 
 /// Most arguments of one request (the header `*1048577` is refused).
 pub const ARGS_MAX: u32 = 1024 * 1024;
-/// Most arguments of a request before authentication.
-pub const UNAUTHENTICATED_ARGS_MAX: u32 = 10;
-/// Largest argument before authentication, bytes.
-pub const UNAUTHENTICATED_BULK_BYTES_MAX: u64 = 16 * 1024;
 /// Most bytes of a request before authentication: two of the largest arguments, for AUTH with a name, and some to spare.
 pub const UNAUTHENTICATED_REQUEST_BYTES_MAX: usize = 33 * 1024;
 /// Bytes that are read at a time of a client that has not authenticated: it works on so many, and then others come first.
@@ -21,10 +17,6 @@ pub const BATCH_COMMANDS: usize = 32;
 /// Bytes of replies after which a batch is written before more commands run, so that one deep pipeline
 /// neither grows memory without bound nor keeps its thread from others.
 pub const OUTPUT_SOFT_BYTES: usize = 256 * 1024;
-/// Replies at least this long are queued by reference instead of being copied.
-pub const REPLY_BY_REFERENCE_BYTES: usize = 16 * 1024;
-/// Furthest expiry, Unix time in milliseconds. Redis refuses what does not fit an i64.
-pub const EXPIRE_AT_MS_MAX: i64 = i64::MAX;
 /// Longest reply of a command that may be asked for any number of random elements, the same ones again
 /// and again, bytes. Redis has no such limit, and runs out of memory.
 pub const RANDOM_REPLY_BYTES_MAX: usize = 512 * 1024 * 1024;

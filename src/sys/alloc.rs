@@ -14,16 +14,15 @@
 
 #[cfg(not(any(miri, fuzzing, kivi_system_alloc)))]
 pub use jemalloc::{
-    Jemalloc, allocated_bytes, good_size, malloc_stats, purge, stats, thread_net_bytes,
-    usable_size, version,
+    Jemalloc, allocated_bytes, malloc_stats, purge, stats, thread_net_bytes, version,
 };
 #[cfg(not(any(miri, fuzzing, kivi_system_alloc)))]
 pub use runs::{ASKED_MAX, Runs};
 #[cfg(any(miri, fuzzing, kivi_system_alloc))]
 pub use system::{
-    ASKED_MAX, Jemalloc, Runs, allocated_bytes, bypass_thread_cache, flush_thread_cache, good_size,
+    ASKED_MAX, Jemalloc, Runs, allocated_bytes, bypass_thread_cache, flush_thread_cache,
     join_arena, malloc_stats, purge, set_background_thread, start, stats, thread_net_bytes,
-    usable_size, version,
+    version,
 };
 #[cfg(not(any(miri, fuzzing, kivi_system_alloc)))]
 pub use upkeep::{
@@ -151,27 +150,6 @@ mod jemalloc {
         } else {
             sys::MALLOCX_ALIGN(layout.align())
         }
-    }
-
-    /// How many bytes the allocator would really set aside for `size` (alignment up to 8).
-    pub fn good_size(size: usize) -> usize {
-        // nallocx is undefined for 0 and for sizes beyond the largest class.
-        match size {
-            0 => 0,
-            _ if size > isize::MAX as usize => size,
-            // SAFETY: the size is above 0 and below the address space's half; 0 comes back when it
-            // is larger than any class.
-            _ => unsafe { sys::nallocx(size, 0) }.max(size),
-        }
-    }
-
-    /// How many bytes the block at `ptr` really has.
-    ///
-    /// # Safety
-    /// `ptr` is the start of a living block of this allocator.
-    pub unsafe fn usable_size(ptr: *const u8) -> usize {
-        // SAFETY: the caller's promise.
-        unsafe { sys::malloc_usable_size(ptr.cast()) }
     }
 
     /// A thread's counters. The node lives in the thread's own TLS.
@@ -546,19 +524,6 @@ mod system {
         }
     }
 
-    /// `size` rounded up to 8.
-    pub fn good_size(size: usize) -> usize {
-        size.checked_next_multiple_of(8).unwrap_or(size)
-    }
-
-    /// Unknown: 0.
-    ///
-    /// # Safety
-    /// None needed; the twin over jemalloc has conditions.
-    pub unsafe fn usable_size(_ptr: *const u8) -> usize {
-        0
-    }
-
     /// Bytes asked for and not given back.
     pub fn allocated_bytes() -> u64 {
         IN_USE.load(Ordering::Relaxed)
@@ -663,7 +628,6 @@ mod tests {
                 unsafe {
                     let block = Jemalloc.alloc(layout);
                     assert!(!block.is_null() && block.addr().is_multiple_of(layout.align()));
-                    assert!(usable_size(block) >= size);
                     block.write_bytes(0x5a, size);
                     let bigger = Jemalloc.realloc(block, layout, size * 3);
                     assert!(bigger.addr().is_multiple_of(layout.align()));
@@ -680,19 +644,13 @@ mod tests {
 
     #[test]
     fn size_classes_are_eight_bytes_apart() {
-        assert_eq!(good_size(0), 0);
-        assert_eq!(good_size(1), 8);
-        for size in [24, 40, 56] {
-            assert_eq!(
-                good_size(size),
-                size,
-                "built with JEMALLOC_SYS_WITH_LG_QUANTUM=3?"
-            );
+        for size in [8, 24, 40, 56] {
+            let before = thread_net_bytes();
+            let block = black_box(vec![0u8; size]);
+            let taken = thread_net_bytes() - before;
+            let hint = "built with JEMALLOC_SYS_WITH_LG_QUANTUM=3?";
+            assert_eq!(taken, block.len() as i64, "{hint}");
         }
-        assert!(good_size(usize::MAX) >= usize::MAX / 2);
-        let block = black_box(vec![0u8; 40]);
-        // SAFETY: a living block.
-        assert_eq!(unsafe { usable_size(block.as_ptr()) }, 40);
     }
 
     #[test]

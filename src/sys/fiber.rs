@@ -16,6 +16,8 @@ use std::ptr;
 use corosensei::stack::DefaultStack;
 use corosensei::{Coroutine, Yielder};
 
+mod tsan;
+
 /// Size of a stack, of which only what was touched is memory: 200 nested calls of C functions, which
 /// is Lua's limit, and what a command needs on top.
 const STACK_BYTES: usize = 8 << 20;
@@ -29,7 +31,10 @@ thread_local! {
 }
 
 /// See the module's text. `R` is what the work results in.
-pub struct Fiber<R>(ManuallyDrop<Coroutine<(), (), R, DefaultStack>>);
+pub struct Fiber<R> {
+    inner: ManuallyDrop<Coroutine<(), (), R, DefaultStack>>,
+    known: tsan::Known,
+}
 
 /// Leaves the fiber that runs, until it is resumed; false, at once, outside of any.
 pub fn suspend() -> bool {
@@ -39,7 +44,10 @@ pub fn suspend() -> bool {
     }
     // SAFETY: set by the fiber that runs on this thread, to what lives on its stack until it has
     // ended; whoever resumes it takes care of the pointer.
-    unsafe { (*current).suspend(()) };
+    unsafe {
+        tsan::leave();
+        (*current).suspend(());
+    }
     // Whoever has resumed it has its own place here.
     CURRENT.set(current);
     true
@@ -70,7 +78,10 @@ impl<R: 'static> Fiber<R> {
             CURRENT.set(way_out);
             work()
         };
-        Fiber(ManuallyDrop::new(Coroutine::with_stack(stack.0, work)))
+        Fiber {
+            inner: ManuallyDrop::new(Coroutine::with_stack(stack.0, work)),
+            known: tsan::Known::new(),
+        }
     }
 
     /// Begins or goes on with the work; what it results in, if it has ended. Not to be called after
@@ -84,17 +95,18 @@ impl<R: 'static> Fiber<R> {
             }
         }
         let _before = Before(CURRENT.get());
-        self.0.resume(()).as_return()
+        let inner = &mut self.inner;
+        self.known.run(|| inner.resume(())).as_return()
     }
 }
 
 impl<R> Drop for Fiber<R> {
     fn drop(&mut self) {
-        if self.0.started() && !self.0.done() {
+        if self.inner.started() && !self.inner.done() {
             return;
         }
         // SAFETY: not used afterwards.
-        let inner = unsafe { ManuallyDrop::take(&mut self.0) };
+        let inner = unsafe { ManuallyDrop::take(&mut self.inner) };
         if inner.done() {
             let stack = inner.into_stack();
             // The thread may be ending.

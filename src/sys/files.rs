@@ -89,13 +89,6 @@ pub fn begin_writeback(file: &File, offset: u64, bytes: u64) {
     unsafe { libc::sync_file_range(file.as_raw_fd(), offset, bytes, libc::SYNC_FILE_RANGE_WRITE) };
 }
 
-/// Sets which permission bits new files do not get, and answers the former ones. It holds for the
-/// whole process: set it while no other thread creates files.
-pub fn set_umask(mask: u32) -> u32 {
-    // SAFETY: umask takes any value and cannot fail.
-    unsafe { libc::umask(mask as libc::mode_t) }
-}
-
 /// The id of a group by its name or number; `None` when there is no such group.
 ///
 /// # Errors

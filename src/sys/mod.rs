@@ -15,5 +15,6 @@ pub mod places;
 pub mod process;
 pub mod random;
 pub mod socket;
+pub mod sync;
 pub mod title;
 pub mod tsc;

@@ -31,6 +31,7 @@ use crate::client::{Client, ClientId, Registry, Shared};
 use crate::db::notice::{Changed, Invalidated, Own};
 use crate::db::{DbIndex, Keyspace};
 use crate::resp::write::ReplyWriter;
+use crate::util::check::{Checked, holds};
 
 mod overlap;
 mod prefixes;
@@ -136,6 +137,46 @@ impl Tracking {
     /// Number of different prefixes.
     pub fn prefix_count(&self) -> usize {
         self.table.read().prefixes.len()
+    }
+
+    /// Whether those who track are those who say so. While somebody begins or ends they may not be.
+    ///
+    /// # Errors
+    /// The first thing that is not as it should be.
+    pub fn check(&self, keyspace: &Keyspace) -> Checked {
+        let table = self.table.read();
+        for client in self.clients.all() {
+            let (id, mode) = (client.id, client.tracking.mode());
+            holds!(
+                mode.has(Mode::ON) == table.members.contains_key(&id),
+                "client {id} has the mode {mode:?}, not so in the table"
+            );
+        }
+        for &id in table.members.keys() {
+            let is_there = self.clients.get(id).is_some();
+            holds!(is_there, "client {id} has gone, and tracks");
+        }
+        for prefix in table.prefixes.all() {
+            let shown = prefix.escape_ascii();
+            let mut members = table.prefixes.members(prefix).peekable();
+            holds!(members.peek().is_some(), "nobody tracks the prefix {shown}");
+            let is_wrong = |client: &&Arc<Shared>| {
+                let mode = client.tracking.mode();
+                !mode.has(Mode::BCAST) || !table.members.contains_key(&client.id)
+            };
+            let wrong = members.find(is_wrong).map(|client| client.id);
+            holds!(wrong.is_none(), "{wrong:?} tracks the prefix {shown}");
+            let is_let_through = keyspace.tracked.prefixes.may_match(prefix);
+            holds!(
+                is_let_through,
+                "the filter does not know the prefix {shown}"
+            );
+        }
+        holds!(
+            keyspace.interest.wants_prefixes() || table.prefixes.is_empty(),
+            "nobody records what has prefixes"
+        );
+        Ok(())
     }
 
     /// Whether a client's connection has ended.

@@ -5,6 +5,7 @@
 pub mod ascii;
 pub mod base64;
 pub mod c_num;
+pub mod check;
 pub mod clock;
 pub mod cpu_list;
 pub mod glob;
@@ -12,6 +13,7 @@ pub mod long_double;
 pub mod lzf;
 pub mod network;
 pub mod num;
+pub mod padded;
 pub mod rng;
 pub mod seldom;
 pub mod spikes;

@@ -5,6 +5,7 @@
 //! an empty value of it, in [`is_empty`].
 
 pub mod bitfield;
+mod check;
 pub mod geo;
 pub mod hash;
 pub mod hyperloglog;
@@ -17,6 +18,8 @@ pub mod zset;
 
 use crate::ds::collection::Collection;
 use crate::ds::entry::{EntryRef, ValueRef};
+
+pub use check::check;
 
 /// The type of a value, as TYPE names it. The number is the entry's type nibble.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

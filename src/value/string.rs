@@ -33,7 +33,7 @@ pub mod lcs;
 mod tests;
 
 /// Bytes of the largest allocation in which Valkey keeps key and value together.
-const EMBEDDED_BYTES_MAX: usize = 128;
+pub(super) const EMBEDDED_BYTES_MAX: usize = 128;
 /// Bytes of an object's header there.
 const OBJECT_BYTES: usize = 8;
 /// Bytes of an expiry there.

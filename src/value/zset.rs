@@ -28,6 +28,7 @@ use crate::ds::entry::{EntryRef, EntrySlot, NewValue, ValueRef};
 use crate::ds::hash::KeyHash;
 use crate::ds::listpack::Listpack;
 use crate::ds::zset::{SortedBuilder, Walk, Zset};
+use crate::util::check::Checked;
 
 pub mod algebra;
 mod bounds;
@@ -89,6 +90,14 @@ impl<'a> ZsetRef<'a> {
     /// Whether there are no members. A key's sorted set has some.
     pub fn is_empty(self) -> bool {
         self.len() == 0
+    }
+
+    /// Whether it is what it should be.
+    pub(super) fn check(self) -> Checked {
+        match self {
+            ZsetRef::Compact(list) => compact::check(list),
+            ZsetRef::Large(zset) => zset.check(),
+        }
     }
 
     /// The score of a member.

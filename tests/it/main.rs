@@ -3,11 +3,13 @@
 
 mod acl;
 mod blocking;
+mod chaos;
 mod client;
 mod client_memory;
 mod concurrency;
 mod connections;
 mod consistency;
+mod contention;
 mod crash;
 mod differences;
 mod differential;
@@ -27,6 +29,7 @@ mod insight;
 mod isolation;
 mod large;
 mod lifecycle;
+mod linearizability;
 mod lualibs;
 mod maxmemory;
 mod misuse;

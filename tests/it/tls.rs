@@ -35,8 +35,8 @@ fn testdata(name: &str) -> String {
 }
 
 /// A server that listens with TLS as well.
-struct TlsServer {
-    server: Server,
+pub(crate) struct TlsServer {
+    pub(crate) server: Server,
     port: u16,
 }
 
@@ -53,7 +53,7 @@ fn with_files(args: &[(&str, &str)]) -> Vec<String> {
 
 impl TlsServer {
     /// With the certificate `server.crt`, asking for none, and these directives.
-    fn start(args: &[(&str, &str)]) -> TlsServer {
+    pub(crate) fn start(args: &[(&str, &str)]) -> TlsServer {
         let port = free_port();
         let first = [
             ("tls-cert-file", "server.crt"),
@@ -89,8 +89,14 @@ impl TlsServer {
         Ok((Client::over(Box::new(stream)), shown))
     }
 
+    /// A connection of a client that shows no certificate, if there is one to be had.
+    pub(crate) fn try_connect_plainly(&self) -> io::Result<Client> {
+        let (client, _) = self.try_connect(&trusting(None))?;
+        Ok(client)
+    }
+
     fn connect(&self) -> Client {
-        self.try_connect(&trusting(None)).expect("TLS").0
+        self.try_connect_plainly().expect("TLS")
     }
 
     /// Sets these directives (names of files are those of `testdata`).

@@ -95,7 +95,7 @@ fn at_work(asking: &mut Client) -> Vec<String> {
 }
 
 /// One thing that a client may do. Names are few, so that clients meet.
-fn snippet(rng: &mut Rng, newest: u64) -> String {
+pub(crate) fn snippet(rng: &mut Rng, newest: u64) -> String {
     let key = |rng: &mut Rng| format!("k{}", rng.below(20));
     let channel = |rng: &mut Rng| format!("c{}", rng.below(10));
     let (k, l, c, d) = (key(rng), key(rng), channel(rng), channel(rng));
@@ -172,7 +172,7 @@ fn snippet(rng: &mut Rng, newest: u64) -> String {
 }
 
 /// Reads what comes until it is quiet; false when the server has closed.
-fn listen(client: &mut Client) -> bool {
+pub(crate) fn listen(client: &mut Client) -> bool {
     client.set_read_timeout(LISTEN);
     loop {
         match client.try_read() {

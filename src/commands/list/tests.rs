@@ -20,19 +20,11 @@ fn tests() -> Vec<Test> {
     .into()
 }
 
-/// Runs lines in every encoding: each with its reply in RESP2, then, if it differs, in RESP3.
+/// [`Test::script`] in every encoding.
 #[track_caller]
 fn script(lines: &[(&str, &str)]) {
     for mut test in tests() {
-        for resp3 in [false, true] {
-            test.run("FLUSHALL");
-            test.run(if resp3 { "HELLO 3" } else { "HELLO 2" });
-            for (line, replies) in lines {
-                let (resp2, other) = replies.split_once(" / ").unwrap_or((replies, replies));
-                let reply = test.run(line).text();
-                assert_eq!(reply, if resp3 { other } else { resp2 }, "{line}");
-            }
-        }
+        test.script(lines);
     }
 }
 

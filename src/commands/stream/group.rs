@@ -26,7 +26,7 @@ mod pending;
 #[cfg(test)]
 mod tests;
 
-pub(super) use claim::log_claim;
+pub(super) use claim::{log_claim, log_last_id};
 
 /// Writes, in constant or logarithmic time.
 const FAST_WRITE: Flags = Flags::WRITE.and(Flags::FAST);

@@ -10,7 +10,7 @@
 
 use smallvec::SmallVec;
 
-use super::group::log_claim;
+use super::group::{log_claim, log_last_id};
 use super::range::reply_entries;
 use super::{find, is, reply_entry, reply_id, strict_id};
 use crate::commands::{Block, BlockOn, CmdResult, Ctx, Next, c_text, timeout};
@@ -435,7 +435,7 @@ impl Reading<'_> {
             self.group.consumer_mut(self.consumer).active_at_ms = Some(self.now_ms);
         }
         if self.record.is_logged() {
-            self.log_progress();
+            log_last_id(&mut self.record, self.names, self.group);
         }
         true
     }
@@ -459,24 +459,6 @@ impl Reading<'_> {
                 pending,
             );
         }
-    }
-
-    /// Has the log repeat how far the group has read.
-    #[cold]
-    fn log_progress(&mut self) {
-        let (key, name) = self.names;
-        let last_id = IdText::new(self.group.last_id);
-        let mut digits = itoa::Buffer::new();
-        let read = self.group.entries_read.map_or(-1, |read| read as i64);
-        self.record.propagate_as([
-            &b"XGROUP"[..],
-            b"SETID",
-            key,
-            name,
-            last_id.as_bytes(),
-            b"ENTRIESREAD",
-            digits.format(read).as_bytes(),
-        ]);
     }
 
     /// Delivers again what is pending with the consumer above an id. Of entries that were deleted only

@@ -24,7 +24,7 @@ use crate::value::zset::ZsetRef;
 use crate::value::{Type, hash, stream};
 
 /// Database and key, and the rest as text.
-type Seen = BTreeMap<(u32, Vec<u8>), String>;
+pub(super) type Seen = BTreeMap<(u32, Vec<u8>), String>;
 
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
@@ -87,7 +87,7 @@ fn note(seen: &mut Seen, key: (u32, Vec<u8>), described: String) {
 }
 
 /// Walks a snapshot; `between` is called before every slice.
-fn walk(mut walk: Walk<'_>, rng: &mut Rng, mut between: impl FnMut(&mut Rng)) -> Seen {
+pub(super) fn walk(mut walk: Walk<'_>, rng: &mut Rng, mut between: impl FnMut(&mut Rng)) -> Seen {
     let mut seen = Seen::new();
     loop {
         between(rng);

@@ -163,7 +163,6 @@ fn config_set_tells_what_changed() {
     ];
     let changes = store.set(pairs, false).unwrap();
     assert_eq!(changes.fields, [Field::Bind, Field::MaxClients]);
-    assert!(changes.has(Field::Bind) && !changes.has(Field::Hz));
     assert_eq!((before.maxclients, store.config().maxclients), (10_000, 5));
     assert_eq!(get(&store, "bind"), "127.0.0.1");
     assert_eq!(set(&mut store, "hz", "9999"), Ok(vec![Field::Hz]));

@@ -62,6 +62,11 @@ impl Access<'_> {
         self.gave_up = true;
     }
 
+    /// Whether all shards are held.
+    pub fn holds_all(&self) -> bool {
+        self.locks.len() == self.keyspace.shards()
+    }
+
     /// Whether no shard is held.
     pub fn holds_none(&self) -> bool {
         self.locks.is_empty()

@@ -307,7 +307,12 @@ fn only_keys_with_a_ttl_are_volatile() {
             }
             assert!(!full.evict(), "{policy:?}");
             assert_eq!(full.keys(), expected, "{policy:?}");
-            let evicted = full.keyspace.eviction.evicted_keys.load(Ordering::Relaxed);
+            let evicted = full
+                .keyspace
+                .eviction
+                .taking
+                .evicted_keys
+                .load(Ordering::Relaxed);
             assert_eq!(evicted, count);
             // What comes later is found, too.
             full.put(DB0, b"late", full.stamp().fresh(), Some(START_MS + 5));
@@ -490,7 +495,12 @@ fn as_much_goes_as_is_wanted() {
                 other => panic!("{policy:?}: {other:?}"),
             }
         }
-        let evicted = full.keyspace.eviction.evicted_keys.load(Ordering::Relaxed);
+        let evicted = full
+            .keyspace
+            .eviction
+            .taking
+            .evicted_keys
+            .load(Ordering::Relaxed);
         assert_eq!(evicted, gone);
     }
 }
@@ -568,7 +578,12 @@ fn threads_evict_together() {
             evicted > THREADS * (EACH - 100) * 9 / 10,
             "{policy:?}: {evicted}"
         );
-        let counted = full.keyspace.eviction.evicted_keys.load(Ordering::Relaxed);
+        let counted = full
+            .keyspace
+            .eviction
+            .taking
+            .evicted_keys
+            .load(Ordering::Relaxed);
         assert_eq!(counted as usize, evicted);
     }
 }

@@ -15,35 +15,11 @@ impl Keyspace {
             let Some(data) = self.try_claim(id) else {
                 continue;
             };
-            let Some(sizes) = &data.side.sizes else {
-                continue;
-            };
             let keys: usize = data.tables.iter().map(|table| table.len()).sum();
             if keys > keys_max {
                 continue;
             }
-            for (db, book) in (0..).map(DbIndex).zip(&sizes.dbs) {
-                let mut fresh = DbSizes::new(book.counted_to);
-                if let Some(table) = data.table(db) {
-                    table.for_each(|entry| {
-                        let cursor = self.hash(entry.key()) & sizes.cursor_mask;
-                        if book.counted_to == WALKED || cursor < book.counted_to {
-                            fresh.enter(db, entry);
-                        }
-                    });
-                }
-                assert_eq!(book.counts, fresh.counts, "database {}", db.0);
-                for (type_, largest) in book.largest.iter().enumerate() {
-                    for large in largest {
-                        let hash = self.hash(&large.key);
-                        let table = data.table(db).expect("a table of a large key");
-                        let slot = table.find(hash, &large.key).expect("a large key is there");
-                        let entry = table.get(slot);
-                        let is = (large.db, large.size, entry.type_() as usize);
-                        assert_eq!(is, (db, value::size(entry), type_));
-                    }
-                }
-            }
+            assert_eq!(data.check_sizes(|key| self.hash(key)), Ok(()));
         }
     }
 

@@ -93,6 +93,11 @@ impl Ghosts {
         Some(Frequency(known))
     }
 
+    /// What they take, bytes.
+    pub(in crate::db) fn memory_bytes(&self) -> usize {
+        size_of_val(&*self.buckets)
+    }
+
     /// Gives its memory back.
     pub(in crate::db) fn clear(&mut self, usage: &Usage) {
         self.replace(usage, Box::default());

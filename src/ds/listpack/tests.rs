@@ -247,7 +247,7 @@ fn one_edit(rng: &mut Rng, list: &mut Vec<u8>, model: &mut Vec<Vec<u8>>) {
             model.push(text);
         }
         1 => {
-            prepend(list, &text[..]);
+            insert(list, HEADER_BYTES, &text[..]);
             model.insert(0, text);
         }
         2 => {

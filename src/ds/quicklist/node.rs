@@ -101,7 +101,7 @@ impl Node {
         }
     }
 
-    #[cfg(test)]
+    /// Whether it is compressed.
     pub(super) fn is_closed(&self) -> bool {
         matches!(self.data, Data::Compressed { .. })
     }

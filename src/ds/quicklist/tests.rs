@@ -37,20 +37,7 @@ fn check(list: &Quicklist, model: &Model) {
     assert_eq!(list.is_empty(), model.is_empty());
     assert!(texts(list, End::Tail).iter().eq(model));
     assert!(texts(list, End::Head).iter().eq(model.iter().rev()));
-    assert_eq!(counts(list).iter().sum::<usize>(), list.len);
-    for (at, node) in list.nodes.iter().enumerate() {
-        assert!(node.count() > 0, "an empty node");
-        assert!(!node.is_plain() || node.count() == 1);
-        if !list.is_deep(at) {
-            assert!(!node.is_closed(), "closed at {at} of {}", list.nodes.len());
-        }
-        let listpack = node.to_listpack();
-        assert!(listpack::validate(&listpack));
-        if !node.is_plain() {
-            assert_eq!(listpack.len(), node.listpack_bytes());
-        }
-        assert_eq!(Listpack::new(&listpack).len(), node.count());
-    }
+    assert_eq!(list.check(), Ok(()));
 }
 
 fn random_text(rng: &mut Rng) -> Vec<u8> {

@@ -19,6 +19,7 @@ use std::collections::{BTreeMap, VecDeque};
 use super::StreamId;
 use crate::ds::footprint;
 use crate::ds::mover::Mover;
+use crate::util::check::{Checked, holds};
 
 /// What stands in chunks.
 pub(super) trait Item: Clone {
@@ -116,6 +117,36 @@ impl<T: Item> Chunks<T> {
         }
         items.iter_mut().for_each(|item| each(mover, item));
         true
+    }
+
+    /// Whether all are in order, and counted.
+    pub(super) fn check(&self) -> Checked {
+        let (mut before, mut len) = (None, 0);
+        for chunk in &self.chunks {
+            let from = chunk.from;
+            holds!(
+                before < Some(from),
+                "a chunk from {from} comes behind {before:?}"
+            );
+            holds!(!chunk.items.is_empty(), "the chunk from {from} is empty");
+            holds!(
+                chunk.stamp <= self.stamp,
+                "the chunk from {from} was saved later than now"
+            );
+            // What is not above what the chunk begins with may only be that itself.
+            let mut above = before;
+            for id in chunk.items.iter().map(T::id) {
+                holds!(
+                    above < Some(id) && id >= from,
+                    "{id} of the chunk from {from} comes behind {above:?}"
+                );
+                above = Some(id);
+            }
+            (before, len) = (above, len + chunk.items.len());
+        }
+        let said = self.len;
+        holds!(len == said, "{said} items are {len}");
+        Ok(())
     }
 
     /// Where the first item is.

@@ -25,6 +25,7 @@ use super::{StreamId, save};
 use crate::ds::footprint;
 use crate::ds::listpack::{Listpack, Value};
 use crate::ds::mover::Mover;
+use crate::util::check::{Checked, holds};
 
 /// Up to where a node is filled: the directives of the same names.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -303,6 +304,41 @@ impl Entries {
         if was_empty {
             self.find_first();
         }
+        Ok(())
+    }
+
+    /// Whether nodes, entries and counts are as they should be.
+    pub(super) fn check(&self) -> Checked {
+        self.nodes.check()?;
+        let (mut len, mut first, mut before) = (0, None, None);
+        for node in self.all_nodes() {
+            let (ids, live) = (node.walk().map(|entry| entry.id), node.live());
+            let mut walked = 0;
+            for id in ids {
+                holds!(before < Some(id), "entry {id} comes behind {before:?}");
+                holds!(
+                    node.master_id() <= id && id <= node.last_id(),
+                    "entry {id} is not between those that its node names"
+                );
+                first = first.or(Some(id));
+                before = Some(id);
+                walked += 1;
+            }
+            let back = node.walk_back_from(StreamId::MAX).count() as u64;
+            holds!(
+                walked == live && back == live,
+                "{live} entries of a node are {walked}, {back} from the end"
+            );
+            len += walked;
+        }
+        let said = (self.len, self.first_id);
+        let found = (len, first.unwrap_or_default());
+        holds!(
+            said == found,
+            "{said:?} entries and the first are {found:?}"
+        );
+        let last = self.last_id;
+        holds!(before <= Some(last), "{before:?} is above the last, {last}");
         Ok(())
     }
 

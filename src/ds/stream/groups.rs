@@ -17,6 +17,7 @@ use std::sync::Arc;
 use super::StreamId;
 use super::chunks::{Chunks, Item};
 use crate::ds::footprint::{block_bytes, btree_bytes};
+use crate::util::check::{Checked, holds};
 
 /// Which consumer of a group, while it is there; another one may have the same later.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Hash)]
@@ -280,6 +281,47 @@ impl Groups {
 }
 
 impl Group {
+    /// Whether what is pending is so with its consumers, and the other way round.
+    pub(super) fn check(&self) -> Checked {
+        self.pending.check()?;
+        let mut with_consumers = 0;
+        for (id, consumer) in self.consumers() {
+            consumer.pending.check()?;
+            with_consumers += consumer.pending.len();
+            let name = consumer.name.escape_ascii();
+            holds!(
+                self.consumer_id(&consumer.name) == Some(id),
+                "{name} is not found"
+            );
+            let ids = &consumer.pending;
+            let is_its = |&of: &StreamId| {
+                let pending = self.pending(of);
+                pending.is_some_and(|pending| pending.consumer == id)
+            };
+            let stray = ids.iter(ids.start(), ids.end()).find(|of| !is_its(of));
+            holds!(stray.is_none(), "{stray:?} is not pending with {name}");
+        }
+        let pending = self.pending.len();
+        holds!(
+            pending == with_consumers,
+            "{pending} entries are pending, {with_consumers} with consumers"
+        );
+        let places = self.consumers.iter().flatten().count();
+        let (named, free) = (self.by_name.len(), self.free.len());
+        holds!(
+            places == named && places + free == self.consumers.len(),
+            "{places} consumers, {named} by name, {free} free places"
+        );
+        let is_large = |stored: &&Stored| stored.deliveries == LARGE_COUNT;
+        let all = self.pending.iter(self.pending.start(), self.pending.end());
+        let large = all.filter(is_large).map(|stored| stored.id);
+        holds!(
+            large.eq(self.large_counts.keys().copied()),
+            "large counts of others than those that have one"
+        );
+        Ok(())
+    }
+
     /// The consumer of this name.
     #[inline]
     pub fn consumer_id(&self, name: &[u8]) -> Option<ConsumerId> {

@@ -27,6 +27,7 @@
 //!
 //! To store another kind of item, implement [`Item`].
 
+mod check;
 mod due;
 mod expiry;
 mod grow;

@@ -6,7 +6,7 @@ use std::cell::Cell;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::rc::Rc;
 
-use super::segment::{base_of_depth, bit, window_of_position};
+use super::segment::{base_of_depth, window_of_position};
 use super::*;
 use crate::ds::entry::{Entry, Meta, NewValue, ValueRef};
 use crate::ds::hash::HashFunction;
@@ -120,127 +120,9 @@ unsafe impl Item for ChosenItem {
 }
 
 /// Verifies everything the modules promise about a table.
+#[track_caller]
 fn check<T: Item>(table: &Table<T>) {
-    let bits = table.dir_bits_for_test();
-    assert!(table.dir.is_empty() || table.dir.len() == 1 << bits && table.dir.len() >= 2);
-    let (mut len, mut expires_len, mut segments, mut deepest, mut bytes) = (0, 0, 0, 0, 0);
-    let mut code_bytes = 0;
-    let mut least = NO_EXPIRY;
-    let mut dir_index = 0;
-    while dir_index < table.dir.len() {
-        let segment = table.segment(dir_index);
-        let run = table.run_len(segment);
-        assert_eq!(dir_index % run, 0);
-        assert!(
-            table.dir[dir_index..dir_index + run]
-                .iter()
-                .all(|other| *other == segment)
-        );
-        segments += 1;
-        deepest += usize::from(segment.depth() == bits);
-        // SAFETY: the segment is live.
-        unsafe {
-            bytes += segment.memory_bytes();
-            code_bytes += segment.code_bytes();
-        }
-        let (items, expiring, bound) = check_segment(table, dir_index);
-        len += items;
-        expires_len += expiring;
-        if !table.due_at_ms.is_empty() {
-            assert!(table.due_at_ms[dir_index] <= bound);
-            assert!(expiring > 0 || table.due_at_ms[dir_index] == NO_EXPIRY);
-            assert!(
-                table.due_at_ms[dir_index + 1..dir_index + run]
-                    .iter()
-                    .all(|&at| at == NO_EXPIRY)
-            );
-        } else {
-            assert_eq!(bound, NO_EXPIRY);
-        }
-        least = least.min(bound);
-        dir_index += run;
-    }
-    assert!(table.next_expire_at_ms <= least);
-    assert!(expires_len > 0 || table.next_expire_at_ms == NO_EXPIRY);
-    assert_eq!((len, expires_len), (table.len, table.expires_len));
-    assert_eq!(
-        (segments, deepest, bytes),
-        (table.segments, table.deepest, table.segment_bytes)
-    );
-    assert_eq!(code_bytes, table.code_bytes);
-}
-
-/// Verifies a segment; returns how many items it has and how many expire, and the first expiry.
-fn check_segment<T: Item>(table: &Table<T>, dir_index: usize) -> (usize, usize, u64) {
-    let segment = table.segment(dir_index);
-    let (mut len, mut expires_len, mut least) = (0, 0, NO_EXPIRY);
-    let (mut in_neighbour, mut in_stash) = (0u64, 0u64);
-    // SAFETY: the segment is live and the table borrowed.
-    unsafe {
-        let header = &*segment.header();
-        let chained = segment.chain().count() * LINE_SLOTS;
-        for place in 0..segment.slots() + chained {
-            let word = segment.slot(place).unwrap().read();
-            let code = segment.code(place).map_or(NEVER, |code| code.read());
-            if !line::is_occupied(word) {
-                assert_eq!(code, NEVER);
-                continue;
-            }
-            len += 1;
-            let raw = line::pointer(word);
-            let position = table.position(T::hash(raw, &table.key_hash));
-            assert_eq!(
-                table.run_start(table.dir_index(position), segment),
-                dir_index
-            );
-            assert_eq!(
-                line::window(word),
-                window_of_position(position, segment.depth())
-            );
-            let home = segment.home_of(position);
-            assert_eq!(segment.home_of_word(word), home);
-            let number = place / LINE_SLOTS;
-            if number >= segment.homes() as usize {
-                in_stash |= bit(home);
-            } else if number != home {
-                assert_eq!(number, home ^ 1);
-                in_neighbour |= bit(home);
-            }
-            let expire_at_ms = T::expire_at_ms(raw);
-            assert_eq!(line::expires(word), expire_at_ms.is_some());
-            let Some(expire_at_ms) = expire_at_ms else {
-                assert_eq!(code, NEVER);
-                continue;
-            };
-            expires_len += 1;
-            least = least.min(expire_at_ms);
-            assert_ne!(code, NEVER);
-            if code > due::DUE_AT_BASE {
-                assert!(header.codes_base_ms.saturating_add(due::decode(code)) <= expire_at_ms);
-            }
-        }
-        assert_eq!(
-            (header.in_neighbour, header.in_stash),
-            (in_neighbour, in_stash)
-        );
-        assert_eq!(
-            (header.len as usize, header.expires_len as usize),
-            (len, expires_len)
-        );
-        assert!(expires_len > 0 || header.codes.is_null());
-        // No chain line is empty, and only the first has holes.
-        for (i, (at, _)) in segment.chain().enumerate() {
-            let occupied = (*at).line.occupied().0;
-            assert!(occupied != 0 && (i == 0 || occupied == 0xFF));
-        }
-    }
-    (len, expires_len, least)
-}
-
-impl<T: Item> Table<T> {
-    fn dir_bits_for_test(&self) -> u32 {
-        u64::BITS - self.dir_shift
-    }
+    assert_eq!(table.check(), Ok(()));
 }
 
 fn key_of(number: u64) -> Vec<u8> {

@@ -12,6 +12,7 @@ use std::ptr::NonNull;
 
 use super::member::MemberRef;
 use crate::ds::table::{Item, prefetch};
+use crate::util::check::{Checked, holds};
 
 use super::ScoredMember;
 
@@ -366,15 +367,16 @@ impl Leaf {
         self.shift = grid.shift;
     }
 
-    /// Panics unless the invariants hold.
-    #[cfg(test)]
-    pub(super) fn check(&self) {
+    /// Whether the hints are those of the members, in order.
+    pub(super) fn check(&self) -> Checked {
         let mut before = 0;
         for word in self.words() {
-            assert_eq!(word.hint(), self.grid().hint(member(word).order()));
-            assert!(before <= word.hint());
-            before = word.hint();
+            let (hint, wanted) = (word.hint(), self.grid().hint(member(word).order()));
+            holds!(hint == wanted, "a hint is {hint}, not {wanted}");
+            holds!(before <= hint, "hint {hint} comes behind {before}");
+            before = hint;
         }
+        Ok(())
     }
 }
 

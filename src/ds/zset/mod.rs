@@ -27,6 +27,7 @@ use smallvec::SmallVec;
 
 use crate::ds::hash::KeyHash;
 use crate::ds::table::{Item, Slot, Table};
+use crate::util::check::{Checked, holds};
 
 use leaf::{Probe, Tie};
 use member::order;
@@ -64,6 +65,34 @@ impl Zset {
     #[inline]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// Looks at all of the set.
+    ///
+    /// # Errors
+    /// The first thing that is not as it should be.
+    pub fn check(&self) -> Checked {
+        self.table.check()?;
+        self.tree.check()?;
+        let (len, in_order) = (self.table.len(), self.tree.len());
+        holds!(
+            len == in_order,
+            "{len} members, {in_order} of them in order"
+        );
+        let mut before: Option<MemberRef<'_>> = None;
+        for member in self.range(0, len) {
+            let text = member.member();
+            holds!(!member.score().is_nan(), "a score is NaN");
+            // As many as in the table, all different, and each of them there: the same.
+            let slot = self.find(self.hash(text), text);
+            let is_it = slot.is_some_and(|slot| self.get(slot).raw() == member.raw());
+            holds!(is_it, "{} is not in the table", text.escape_ascii());
+            let ascends = before
+                .is_none_or(|before| (before.order(), before.member()) < (member.order(), text));
+            holds!(ascends, "{} is not in order", text.escape_ascii());
+            before = Some(member);
+        }
+        Ok(())
     }
 
     /// The hash of a member, for [`Zset::find`] and [`Zset::insert`].

@@ -17,6 +17,7 @@ use smallvec::SmallVec;
 use super::leaf::{Grid, LEAF_MEMBERS, Leaf, Probe, Word};
 use super::member::MemberRef;
 use crate::ds::table::prefetch;
+use crate::util::check::{Checked, holds};
 
 /// Children of a full inner node, which has 2 KiB.
 pub(super) const INNER_CHILDREN: usize = 63;
@@ -529,32 +530,38 @@ impl Inner {
         self.share(at.min(neighbour), 2, if merges { 1 } else { 2 });
     }
 
-    /// Panics unless the invariants hold; the number of leaves below.
-    #[cfg(test)]
-    pub(super) fn check(&self, height: usize) -> usize {
+    /// Whether all below is as it should be; the number of leaves.
+    pub(super) fn check(&self, height: usize) -> Checked<usize> {
         let mut leaves = 0;
         for at in 0..self.len {
             let child = self.child(at);
-            let members = match child.view() {
+            let (members, first) = match child.view() {
                 View::Leaf(leaf) => {
-                    assert_eq!(height, 1);
-                    leaf.check();
+                    holds!(height == 1, "a leaf at height {height}");
+                    leaf.check()?;
                     leaves += 1;
-                    assert!(self.firsts[at].is(leaf.member(0).raw()));
-                    leaf.len()
+                    holds!(leaf.len() > 0, "a leaf without members");
+                    (leaf.len(), leaf.member(0))
                 }
                 View::Inner(inner) => {
-                    leaves += inner.check(height - 1);
-                    assert!(self.firsts[at].is(inner.first(0).raw()));
-                    inner.members()
+                    holds!(height > 1, "an inner node at height {height}");
+                    leaves += inner.check(height - 1)?;
+                    (inner.members(), inner.first(0))
                 }
             };
-            assert!(members > 0);
-            assert_eq!(self.members[at], members);
-            assert_eq!(self.first_keys[at], self.first(at).order());
+            let said = self.members[at];
+            holds!(
+                said == members && members > 0,
+                "{said} members are {members}"
+            );
+            holds!(
+                self.firsts[at].is(first.raw()) && self.first_keys[at] == first.order(),
+                "a child does not begin with what its parent says"
+            );
         }
-        assert!(self.children[self.len..].iter().all(Option::is_none));
-        leaves
+        let mut others = self.children[self.len..].iter();
+        holds!(others.all(Option::is_none), "a child behind the last");
+        Ok(leaves)
     }
 }
 

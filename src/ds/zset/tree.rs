@@ -10,6 +10,7 @@
 use std::ptr::NonNull;
 
 use crate::ds::entry::size_class;
+use crate::util::check::{Checked, holds};
 
 use super::leaf::{LEAF_MEMBERS, Leaf, Probe, Tie, Word};
 use super::member::MemberRef;
@@ -253,30 +254,29 @@ impl Tree {
         self.root.as_ref().map_or(0, of)
     }
 
-    /// Panics unless the invariants hold; the number of leaves.
-    #[cfg(test)]
-    pub(super) fn check(&self) -> usize {
+    /// Whether all of it is as it should be; the number of leaves.
+    pub(super) fn check(&self) -> Checked<usize> {
         let mut height = 0;
         let mut node = self.root.as_ref();
         while let Some(View::Inner(inner)) = node.map(Node::view) {
-            assert!(height > 0 || inner.len() > 1);
+            let children = inner.len();
+            holds!(
+                children > usize::from(height == 0),
+                "a node with {children} children"
+            );
             height += 1;
             node = Some(inner.child(0));
         }
-        match self.root.as_ref().map(Node::view) {
-            None => {
-                assert_eq!(self.len, 0);
-                0
-            }
+        let (members, leaves) = match self.root.as_ref().map(Node::view) {
+            None => (0, 0),
             Some(View::Leaf(leaf)) => {
-                leaf.check();
-                assert_eq!(leaf.len(), self.len);
-                1
+                leaf.check()?;
+                (leaf.len(), 1)
             }
-            Some(View::Inner(inner)) => {
-                assert_eq!(inner.members(), self.len);
-                inner.check(height)
-            }
-        }
+            Some(View::Inner(inner)) => (inner.members(), inner.check(height)?),
+        };
+        let said = self.len;
+        holds!(said == members, "{said} members in order are {members}");
+        Ok(leaves)
     }
 }

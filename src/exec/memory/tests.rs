@@ -31,7 +31,7 @@ fn eval(test: &mut Test, name: &str, source: &str) -> String {
 }
 
 fn evicted_keys(server: &Server) -> u64 {
-    let evicted_keys = &server.keyspace.eviction.evicted_keys;
+    let evicted_keys = &server.keyspace.eviction.taking.evicted_keys;
     evicted_keys.load(std::sync::atomic::Ordering::Relaxed)
 }
 

@@ -100,7 +100,7 @@ impl Caller for Calls<'_, '_> {
         let exec = self.exec;
         let command = match exec.table.find(argv) {
             Found::Command(command) if !command.row.flags.has(Flags::HTTP) => command,
-            Found::UnknownSubcommand(_) => {
+            Found::UnknownSubcommand => {
                 return self.refuse(None, admit::unknown_subcommand(argv));
             }
             Found::Command(_) | Found::Unknown => return self.refuse(None, UNKNOWN),

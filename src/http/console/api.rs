@@ -83,7 +83,7 @@ fn totals(figures: &Figures, json: &mut Json) {
         json.plain("hits", census.stats.hits);
         json.plain("misses", census.stats.misses);
         json.plain("expired", census.stats.expired);
-        let evicted = &server.keyspace.eviction.evicted_keys;
+        let evicted = &server.keyspace.eviction.taking.evicted_keys;
         json.plain("evicted", evicted.load(Relaxed));
         json.plain(
             "connections",

@@ -65,7 +65,7 @@ fn eviction(figures: &Figures, text: &mut Text) {
     text.counter(
         "kivi_evicted_keys_total",
         "Keys deleted to make room.",
-        eviction.evicted_keys.load(Ordering::Relaxed),
+        eviction.taking.evicted_keys.load(Ordering::Relaxed),
     );
     let now_us = figures.server.clock.unix_us();
     let (total_us, _) = eviction.pressure.exceeded_us(now_us);

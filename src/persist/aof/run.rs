@@ -471,6 +471,7 @@ impl Aof {
     }
 
     /// Whether the last write succeeded (`aof_last_write_status`).
+    #[cfg(test)]
     pub fn is_write_ok(&self) -> bool {
         self.shared.figures.write_errno.load(Ordering::Relaxed) == 0
     }

@@ -14,7 +14,6 @@ use crate::sys::files;
 /// A data directory that is ours while this lives.
 #[derive(Debug)]
 pub struct DirLock {
-    directory: PathBuf,
     /// `None` when the file system knows no locks.
     file: Option<File>,
 }
@@ -73,11 +72,6 @@ impl DirLock {
         }
         Ok(())
     }
-
-    /// What is locked.
-    pub fn directory(&self) -> &Path {
-        &self.directory
-    }
 }
 
 fn open(directory: &Path) -> Result<(PathBuf, File), LockError> {
@@ -92,10 +86,7 @@ fn open(directory: &Path) -> Result<(PathBuf, File), LockError> {
 
 fn lock(directory: PathBuf, file: File) -> Result<DirLock, LockError> {
     match files::try_lock(&file) {
-        Ok(true) => Ok(DirLock {
-            directory,
-            file: Some(file),
-        }),
+        Ok(true) => Ok(DirLock { file: Some(file) }),
         Ok(false) => Err(LockError::Taken(directory)),
         Err(error) => {
             tracing::warn!(
@@ -103,8 +94,7 @@ fn lock(directory: PathBuf, file: File) -> Result<DirLock, LockError> {
                  uses it.",
                 directory.display()
             );
-            let file = None;
-            Ok(DirLock { directory, file })
+            Ok(DirLock { file: None })
         }
     }
 }

@@ -34,7 +34,7 @@ mod stream;
 mod value;
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 use reader::Reader;
 use value::{Head, Loaded, Values, score_of_text};

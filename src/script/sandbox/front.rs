@@ -59,18 +59,6 @@ pub fn refuse_unknown(stack: &mut Stack<'_>) {
     stack.set_metatable(-2);
 }
 
-/// Has the front below the top stand for the table on top; takes both.
-pub(super) fn exchange(stack: &mut Stack<'_>) {
-    let has_metatable = stack.push_metatable(-2);
-    assert!(has_metatable, "a front has a metatable");
-    stack.push_value(-2);
-    set(stack, -2, "__index");
-    stack.push_hidden(Hidden::Real as u8);
-    stack.push_value(-3);
-    raw_set(stack, -3);
-    stack.pop(3);
-}
-
 /// Puts fronts before all tables in a table.
 pub(super) fn front_tables(stack: &mut Stack<'_>, table: i32) {
     let mut names = Vec::new();

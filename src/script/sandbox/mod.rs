@@ -14,7 +14,7 @@
 //! Files: `front` the fronts, `base` functions of Lua's base library, `tables` of `table`, `math` of
 //! `math` and `os`, `strings` of `string`, together with `lib::pattern`. To add a global: set it before [`install`] is called.
 
-use crate::sys::lua::{Function, Raise, Ref, Stack, State};
+use crate::sys::lua::{Function, Ref, Stack, State};
 
 mod base;
 mod front;
@@ -48,28 +48,9 @@ pub struct Globals {
 }
 
 impl Globals {
-    /// Sets a global variable to the value on top, which it takes; `nil` takes it away.
-    pub fn set(&self, stack: &mut Stack<'_>, name: &str) {
-        stack.push_ref(&self.real);
-        stack.insert(-2);
-        if stack.raw_set_name(-2, name) == Err(Raise) {
-            // Memory is used up: whoever runs now will find that out.
-            stack.pop(3);
-        }
-        stack.pop(1);
-    }
-
     /// Pushes the real table, which no script may get.
     pub fn push_real(&self, stack: &mut Stack<'_>) {
         stack.push_ref(&self.real);
-    }
-
-    /// Has scripts see another table as globals, one that went through [`refuse_unknown`]; `None`: the usual
-    /// one.
-    pub fn show(&self, stack: &mut Stack<'_>, other: Option<&Ref>) {
-        stack.push_ref(&self.front);
-        stack.push_ref(other.unwrap_or(&self.real));
-        front::exchange(stack);
     }
 
     /// Undoes what a script has done to its globals by `setfenv`: the function at `index` is about to run.

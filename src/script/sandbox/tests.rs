@@ -64,31 +64,6 @@ fn globals_are_those_of_redis() {
 }
 
 #[test]
-fn a_global_is_set_by_rust_alone() {
-    let (mut state, globals) = sandbox();
-    let mut stack = state.stack();
-    stack.push_string("value");
-    globals.set(&mut stack, "name");
-    assert_eq!(stack.top(), 0);
-    assert_eq!(
-        eval(&mut state, "return {name, _G.name, rawget(_G, 'name')}"),
-        "[value value value]"
-    );
-    let refused = eval(&mut state, "name = 1");
-    assert_eq!(
-        refused,
-        "!user_script:1: Attempt to modify a readonly table"
-    );
-    state.stack().push_nil();
-    globals.set(&mut state.stack(), "name");
-    let unknown = eval(&mut state, "return name");
-    assert_eq!(
-        unknown,
-        "!user_script:1: Script attempted to access nonexistent global variable 'name'"
-    );
-}
-
-#[test]
 fn fronts_cannot_be_changed_in_any_way() {
     let (mut state, _globals) = sandbox();
     let ways = [

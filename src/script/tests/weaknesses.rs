@@ -4,6 +4,9 @@
 
 use crate::commands::tests::Test;
 
+/// However slow the machine is: nobody else shall have his turn in the middle of a script.
+const PATIENT: [&str; 2] = ["--busy-reply-threshold", "600000"];
+
 const WEAKNESSES: &str = include_str!("weaknesses.txt");
 /// What Valkey says with its own name in it, and what we say.
 const NAMES: (&str, &str) = ("This Valkey command", "This Redis command");
@@ -48,7 +51,7 @@ fn eval(test: &mut Test, source: &str) -> String {
 
 #[test]
 fn what_was_exploited_once_is_answered_as_valkey_does_now() {
-    let mut attacker = Test::new();
+    let mut attacker = Test::with(&PATIENT);
     let mut other = attacker.client();
     let before = eval(&mut other, FINGERPRINT);
     assert!(before.contains("redis.call:function"), "{before}");
@@ -73,7 +76,7 @@ fn what_was_exploited_once_is_answered_as_valkey_does_now() {
 
 #[test]
 fn any_function_takes_any_number_of_arguments() {
-    let mut test = Test::new();
+    let mut test = Test::with(&PATIENT);
     // First arguments that lead deep into the libraries, and what all others are.
     let firsts = [
         "string.rep('[', 900) .. string.rep(']', 900)",
@@ -120,14 +123,8 @@ fn any_function_takes_any_number_of_arguments() {
 
 #[test]
 fn memory_has_a_limit_behind_which_scripts_go_on() {
-    // However slow the machine is: nobody else shall have his turn in the middle.
-    let patient = [
-        "--lua-memory-limit",
-        "32mb",
-        "--busy-reply-threshold",
-        "600000",
-    ];
-    let mut test = Test::with(&patient);
+    let limit = ["--lua-memory-limit", "32mb"];
+    let mut test = Test::with(&[&limit[..], &PATIENT].concat());
     let hungry = [
         "return #string.rep('x', 2^31 - 1)",
         "return #string.rep('0123456789', 1e8)",
@@ -169,7 +166,7 @@ fn memory_has_a_limit_behind_which_scripts_go_on() {
 
 #[test]
 fn one_script_does_not_decide_how_the_next_one_runs() {
-    let mut test = Test::new();
+    let mut test = Test::with(&PATIENT);
     for source in [
         "math.randomseed(42) return math.random(1000000)",
         "collectgarbage('stop') collectgarbage('setpause', 1e9) return 1",
@@ -199,7 +196,7 @@ fn one_script_does_not_decide_how_the_next_one_runs() {
 
 #[test]
 fn the_debugger_is_refused() {
-    let mut test = Test::new();
+    let mut test = Test::with(&PATIENT);
     for line in ["SCRIPT DEBUG YES", "SCRIPT DEBUG SYNC"] {
         let reply = test.run(line).text();
         assert!(reply.starts_with('-'), "{line}: {reply}");

@@ -190,13 +190,13 @@ fn compiled_scripts_are_forgotten_with_the_epoch() {
         vm.script(&script(id, "return 1"), 7).expect("it compiles");
         vm.script(&script(id, "return 1"), 7).expect("it compiles");
     }
-    assert_eq!(vm.scripts(), 10);
+    assert_eq!(vm.scripts.len(), 10);
     vm.script(&script(3, "return 1"), 8).expect("it compiles");
-    assert_eq!(vm.scripts(), 1);
+    assert_eq!(vm.scripts.len(), 1);
     for id in 0..3_000 {
         vm.script(&script(id, "return 1"), 8).expect("it compiles");
     }
-    assert!(vm.scripts() <= super::SCRIPTS_MAX);
+    assert!(vm.scripts.len() <= super::SCRIPTS_MAX);
 }
 
 #[test]

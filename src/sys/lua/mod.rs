@@ -178,12 +178,6 @@ impl State {
         // SAFETY: see `State`.
         unsafe { self.extra.as_ref().memory.is_short() }
     }
-
-    /// Changes the limit, see [`State::new`].
-    pub fn set_memory_limit(&mut self, bytes: u64) {
-        // SAFETY: see `State`.
-        unsafe { self.extra.as_mut().memory.set_limit(bytes) }
-    }
 }
 
 impl Drop for State {

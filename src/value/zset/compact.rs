@@ -13,12 +13,14 @@
 //! Places are byte offsets (`at`) of members.
 
 use std::cmp::Ordering;
+use std::collections::HashSet;
 
 use smallvec::{Array, SmallVec};
 
 use super::Member;
 use crate::ds::buf::Buf;
 use crate::ds::listpack::{self, Scratch};
+use crate::util::check::{Checked, holds};
 use crate::util::num;
 
 /// No members.
@@ -383,11 +385,21 @@ pub(super) fn fits(bytes: usize, more_bytes: usize) -> bool {
     listpack::fits(bytes, more_bytes)
 }
 
-/// Panics unless the bytes are what they should be.
-#[cfg(test)]
-pub(super) fn check(list: Compact<'_>) {
-    let elements = listpack::count_entries(&list.bytes[COUNT_BYTES..]);
-    assert_eq!(elements, Some(2 * list.len()));
+/// Whether the bytes are what they should be.
+pub(super) fn check(list: Compact<'_>) -> Checked {
+    let is_long = list.bytes.len() >= COUNT_BYTES;
+    let elements = is_long.then(|| listpack::count_entries(&list.bytes[COUNT_BYTES..]));
+    holds!(
+        elements.flatten() == Some(2 * list.len()),
+        "{elements:?} elements"
+    );
     let members: Vec<_> = list.iter_from(COUNT_BYTES, usize::MAX).collect();
-    assert!(members.is_sorted_by(|&a, &b| compare(a, b).is_lt()));
+    holds!(
+        members.is_sorted_by(|&a, &b| compare(a, b).is_lt()),
+        "members are not in order"
+    );
+    let texts = members.iter().map(|(member, _)| member.to_vec());
+    let different = texts.collect::<HashSet<_>>().len();
+    holds!(different == members.len(), "a member is there twice");
+    Ok(())
 }

@@ -107,7 +107,7 @@ fn compare_all(zset: ZsetRef<'_>, model: &Model, rng: &mut Rng) {
     let pairs = sorted(model);
     let len = pairs.len();
     if let ZsetRef::Compact(list) = zset {
-        compact::check(list);
+        assert_eq!(compact::check(list), Ok(()));
     }
     assert_eq!((zset.len(), zset.is_empty()), (len, len == 0));
     assert!(

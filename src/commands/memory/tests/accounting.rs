@@ -10,7 +10,7 @@ use std::process::Command;
 
 use crate::commands::tests::{START_MS, Test};
 use crate::db::{Access, DbIndex};
-use crate::sys::alloc::allocated_bytes;
+use crate::sys::alloc::{self, allocated_bytes};
 use crate::util::rng::Rng;
 
 /// Requests of a kind between two looks.
@@ -197,9 +197,19 @@ fn run(t: &mut Test, kind: &Kind, operations: usize, keys: usize, rng: &mut Rng)
     }
 }
 
-/// What is in use when nothing waits to be freed any more.
+/// Has the thread that drops it give back what it keeps for itself.
+struct FlushAtDrop;
+
+impl Drop for FlushAtDrop {
+    fn drop(&mut self) {
+        alloc::flush_thread_cache();
+    }
+}
+
+/// What is in use when nothing waits to be freed any more, and the thread that frees keeps nothing back.
 pub(super) fn used_bytes(t: &Test) -> u64 {
     let lazyfree = &t.session.server().keyspace.lazyfree;
+    lazyfree.free_other(1, Box::new(FlushAtDrop));
     while lazyfree.pending() > 0 {
         std::thread::yield_now();
     }

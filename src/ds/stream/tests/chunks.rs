@@ -80,6 +80,7 @@ impl Pair {
 
     fn check(&self, rng: &mut Rng) {
         let all = &self.chunks;
+        assert_eq!(all.check(), Ok(()));
         assert_eq!(all.len(), self.model.len());
         assert!(all.iter(all.start(), all.end()).eq(&self.model));
         assert!(

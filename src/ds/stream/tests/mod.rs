@@ -100,6 +100,7 @@ impl Pair {
     }
 
     fn check(&self, rng: &mut Rng) {
+        assert_eq!(self.stream.check(), Ok(()));
         let (entries, model) = (self.stream.entries(), &self.model);
         assert_eq!(entries.len(), model.entries.len() as u64);
         assert_eq!(entries.is_empty(), model.entries.is_empty());

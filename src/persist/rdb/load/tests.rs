@@ -1,26 +1,10 @@
 //! Whole files into a keyspace, with one thread and with several.
 
 use super::*;
-use crate::db::usage::Usage;
 use crate::db::{Access, Lookup};
 use crate::ds::hash::{HashFunction, KeyHash};
+use crate::persist::rdb::decode::tests::{NOW_MS, options};
 use crate::persist::rdb::format::{crc64, opcode};
-use crate::value::Limits;
-
-const NOW_MS: u64 = 1_700_000_000_000;
-
-fn options() -> LoadOptions {
-    LoadOptions {
-        limits: Limits::default(),
-        key_hash: KeyHash::process(HashFunction::Fast),
-        databases: 16,
-        verify_checksum: true,
-        now_ms: NOW_MS,
-        usage: Usage::default().stamp(NOW_MS),
-        drop_expired: true,
-        relaxed_version: false,
-    }
-}
 
 fn file(records: &[u8]) -> Vec<u8> {
     let mut bytes = [b"REDIS0010", records, &[opcode::EOF]].concat();

@@ -21,9 +21,9 @@ use crate::value::set::SetRef;
 use crate::value::zset::ZsetRef;
 use crate::value::{Encoding, Type, stream, string};
 
-pub(super) const NOW_MS: u64 = 1_700_000_000_000;
+pub(in crate::persist::rdb) const NOW_MS: u64 = 1_700_000_000_000;
 
-pub(super) fn options() -> LoadOptions {
+pub(in crate::persist::rdb) fn options() -> LoadOptions {
     LoadOptions {
         limits: Limits::default(),
         key_hash: KeyHash::process(HashFunction::Fast),

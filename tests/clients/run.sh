@@ -1,0 +1,232 @@
+#!/usr/bin/env bash
+# The clients and job queues that people use with Redis, each doing its real work against a Kivi of its own:
+#   tests/clients/run.sh              all of them
+#   tests/clients/run.sh rq bullmq    some of them
+#
+# A check is a function `client_NAME` below: it installs what it needs (`need_...`, into target/clients, quick when it is
+# there), starts a server (`serve`) and runs a program that asserts what it sees and exits with 1 if anything differs.
+# Two checks run at a time. What a registry does not give (no network, no such package) makes a check "skipped" and does
+# not fail the run; whatever was installed and does not build or does not work does.
+# To add a client: a program in a folder below, pinned versions beside it, a function here and its name in `all`.
+#
+# Environment: KIVI_TEST_BINARY (default: the profile `fast`, built if it is missing), KIVI_TEST_CLIENTS_DIR (where packages
+# go), KIVI_TEST_CLIENTS_JOBS (2), KIVI_TEST_CLIENTS_SUITES=full (the clients' own test suites as a whole; otherwise their quick
+# parts, see suites/).
+set -uo pipefail
+here=$(cd "$(dirname "$0")" && pwd)
+root=$(cd "$here/../.." && pwd)
+cd "$root"
+all=(redis_rs celery bullmq redis_py rq node_redis ioredis sidekiq hiredis go suite_redis_py suite_hiredis suite_rq suite_redis_rs suite_redigo)
+export KIVI_TEST_CLIENTS_DIR=${KIVI_TEST_CLIENTS_DIR:-$root/target/clients}
+dir=$KIVI_TEST_CLIENTS_DIR
+jobs_max=${KIVI_TEST_CLIENTS_JOBS:-2}
+binary=${KIVI_TEST_BINARY:-$root/target/fast/kivi-server}
+SKIPPED=77
+
+# ---- what a check may use ----
+
+skip() { echo "skipped: $*"; exit $SKIPPED; }
+fail() { echo "FAILED: $*"; exit 1; }
+
+# once NAME COMMAND...: runs the command for one check at a time, and not again once it has succeeded with this NAME.
+once() {
+    local name=$1 failed; shift
+    (
+        flock 9
+        [ -e "$dir/$name.done" ] && exit 0
+        [ -e "$run/$name.failed" ] && exit 1
+        if "$@" >"$run/$name.log" 2>&1; then touch "$dir/$name.done"; exit 0; fi
+        touch "$run/$name.failed"
+        exit 1
+    ) 9>"$dir/$name.lock" || { tail -3 "$run/$name.log"; return 1; }
+}
+digest() { cat "$@" | sha1sum | cut -c1-12; }
+as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo -n "$@"; fi; }
+
+apt_install() {
+    if ! dpkg -s "$@" >/dev/null 2>&1; then
+        as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" || {
+            as_root apt-get update -qq
+            as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@"
+        }
+    fi
+}
+need_apt() {
+    command -v apt-get >/dev/null || skip "no apt-get to install $*"
+    # One installation at a time: dpkg has a lock of its own, and does not wait for it.
+    (flock 9; apt_install "$@" >"$run/apt.log" 2>&1) 9>"$dir/apt.lock" ||
+        { tail -3 "$run/apt.log"; skip "apt does not give $*"; }
+}
+
+make_venv() {
+    rm -rf "$dir/venv"
+    python3 -m venv "$dir/venv" &&
+        "$dir/venv/bin/pip" install --quiet --disable-pip-version-check -r "$here/python/requirements.txt"
+}
+need_python() {
+    once "venv-$(digest "$here/python/requirements.txt")" make_venv || skip "PyPI is not to be had"
+    PATH=$dir/venv/bin:$PATH
+}
+
+# need_sdist NAME: the source of the installed version of a Python package, which has its tests; prints the folder.
+fetch_sdist() {
+    "$dir/venv/bin/pip" download --quiet --disable-pip-version-check --no-deps --no-binary "$1" -d "$dir/sdist" "$2" &&
+        tar xzf "$dir/sdist/${2/==/-}.tar.gz" -C "$dir/sdist"
+}
+need_sdist() {
+    local pinned
+    need_python
+    pinned=$(grep -E "^$1==" "$here/python/requirements.txt") || fail "$1 is not in requirements.txt"
+    mkdir -p "$dir/sdist"
+    once "sdist-${pinned/==/-}" fetch_sdist "$1" "$pinned" || skip "PyPI does not give the source of $pinned"
+    sdist=$dir/sdist/${pinned/==/-}
+}
+
+make_node_modules() {
+    mkdir -p "$dir/node" && cp "$here/node/package.json" "$here/node/package-lock.json" "$dir/node/" &&
+        npm ci --prefix "$dir/node" --ignore-scripts --no-audit --no-fund
+}
+need_node() {
+    { command -v node && command -v npm; } >/dev/null || need_apt nodejs npm
+    once "node-$(digest "$here/node/package-lock.json")" make_node_modules || skip "the npm registry is not to be had"
+    export NODE_PATH=$dir/node/node_modules
+}
+
+free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
+
+# serve [DIRECTIVE...]: a Kivi of this check's own, on a port that is free (or port_wanted); sets SERVER_PORT and
+# SERVER_SOCKET. It writes its log of commands, as the server of a queue would.
+serve() {
+    for _ in 1 2 3 4 5; do
+        SERVER_PORT=${port_wanted:-$(free_port)}
+        mkdir -p "$here_run/data"
+        export SERVER_PORT SERVER_SOCKET=$here_run/kivi.sock
+        "$binary" --port "$SERVER_PORT" --bind 127.0.0.1 --unixsocket "$SERVER_SOCKET" --dir "$here_run/data" --save '' \
+            --appendonly yes --enable-debug-command yes "$@" >"$here_run/server.log" 2>&1 &
+        server=$!
+        for _ in $(seq 600); do
+            kill -0 $server 2>/dev/null || break
+            "$binary" --ping --port "$SERVER_PORT" >/dev/null 2>&1 && return
+            sleep 0.05
+        done
+        kill -9 $server 2>/dev/null
+        wait $server 2>/dev/null
+    done
+    cat "$here_run/server.log"
+    fail "the server does not start"
+}
+
+# finish: the server must have lived to the end, and end well.
+finish() {
+    kill -0 $server 2>/dev/null || { tail -40 "$here_run/server.log"; fail "the server has ended"; }
+    kill $server
+    wait $server || { tail -40 "$here_run/server.log"; fail "the server ends with $?"; }
+    server=
+}
+
+# work COMMAND...: runs it with a limit on its time, which only a hang reaches.
+work() { timeout --kill-after=10 "${limit:-240}" "$@" || fail "$(basename "$1") ${2:+$(basename "$2")} ends with $?"; }
+
+# ---- the checks ----
+
+client_redis_py() { need_python; serve; work python3 "$here/python/redis_py.py"; finish; }
+client_celery() { need_python; serve; work python3 "$here/python/celery_check.py"; finish; }
+client_rq() { need_python; serve; work python3 "$here/python/rq_check.py"; finish; }
+client_node_redis() { need_node; serve; work node "$here/node/node_redis.js"; finish; }
+client_ioredis() { need_node; serve; work node "$here/node/ioredis.js"; finish; }
+client_bullmq() { need_node; serve; work node "$here/node/bullmq.js"; finish; }
+
+build_hiredis() {
+    mkdir -p "$dir/hiredis/lib" && cd "$dir/hiredis/lib" &&
+        cc -O1 -w -c "$1"/vendor/hiredis/{alloc,async,hiredis,net,read,sds,sockcompat}.c && ar rcs ../libhiredis.a ./*.o
+}
+need_hiredis() {
+    command -v cc >/dev/null || need_apt build-essential
+    need_sdist hiredis
+    hiredis_source=$sdist/vendor/hiredis
+    once "lib$(basename "$sdist")" build_hiredis "$sdist" || fail "hiredis does not build"
+}
+client_hiredis() {
+    need_hiredis
+    cc -O1 -Wall -Werror -I"$hiredis_source" -I"$here/c" -o "$here_run/hiredis" "$here/c/hiredis.c" "$dir/hiredis/libhiredis.a" -lm ||
+        fail "hiredis.c does not build"
+    serve
+    work "$here_run/hiredis" "$SERVER_PORT" "$SERVER_SOCKET"
+    finish
+}
+
+client_redis_rs() {
+    cargo fetch --quiet --locked --manifest-path "$here/rust/Cargo.toml" || skip "crates.io is not to be had"
+    cargo build --quiet --locked --offline --manifest-path "$here/rust/Cargo.toml" --target-dir "$dir/rust" ||
+        fail "the program with redis-rs does not build"
+    serve
+    work "$dir/rust/debug/kivi-clients"
+    finish
+}
+
+client_sidekiq() { need_apt ruby ruby-sidekiq ruby-redis; serve; work ruby "$here/ruby/sidekiq_check.rb"; finish; }
+
+# Debian's go-redis is version 5, and redigo is the other client of Go.
+client_go() {
+    need_apt golang-go golang-gopkg-redis.v5-dev golang-github-gomodule-redigo-dev
+    GO111MODULE=off GOPATH=/usr/share/gocode GOCACHE=$dir/go go build -o "$here_run/go" "$here/go/main.go" ||
+        fail "the program with go-redis does not build"
+    serve
+    work "$here_run/go"
+    finish
+}
+
+. "$here/suites.sh"
+
+# ---- running them ----
+
+run=${KIVI_TEST_CLIENTS_PRIVATE:-$(mktemp -d "${TMPDIR:-/tmp}/kivi-clients.XXXXXX")}
+mkdir -p "$dir"
+# What a check has started and not ended is of its process group, and ends with it.
+one() {
+    local name=$1
+    server= silent=
+    here_run=$run/$name
+    mkdir -p "$here_run"
+    trap 'for pid in $server $silent; do kill -9 "$pid" 2>/dev/null; done' EXIT
+    "client_$name"
+}
+if [ -n "${KIVI_TEST_CLIENTS_PRIVATE:-}" ]; then
+    one "$1"
+    exit
+fi
+report() {
+    local name=$1 code=$2 took=$3 word
+    case $code in 0) word=ok ;; $SKIPPED) word=skipped ;; *) word=FAILED ;; esac
+    if [ "$code" != 0 ]; then sed 's/^/    /' "$run/$name.out" | tail -60; fi
+    printf '%-16s %-8s %4d s  %s\n' "$name" "$word" "$took" "$(tail -1 "$run/$name.out" | cut -c1-90)"
+    printf '%s %s\n' "$word" "$name" >>"$run/results"
+}
+end() {
+    local pid
+    for pid in $(jobs -p); do kill -- -"$pid" 2>/dev/null; done
+    if [ "${keep:-no}" = no ]; then rm -rf "$run"; else echo "logs: $run"; fi
+}
+trap end EXIT
+trap 'exit 130' INT TERM
+
+if [ ! -x "$binary" ]; then cargo build --quiet --profile fast --bin kivi-server || exit 1; fi
+names=("$@")
+[ $# -gt 0 ] || names=("${all[@]}")
+for name in "${names[@]}"; do
+    declare -F "client_$name" >/dev/null || { echo "no such client: $name (${all[*]})"; exit 2; }
+done
+set -m
+for name in "${names[@]}"; do
+    while [ "$(jobs -rp | wc -l)" -ge "$jobs_max" ]; do wait -n; done
+    (
+        start=$SECONDS
+        (one "$name") >"$run/$name.out" 2>&1 </dev/null
+        report "$name" $? $((SECONDS - start))
+    ) &
+done
+wait
+ok=$(grep -c '^ok' "$run/results") failed=$(grep -c '^FAILED' "$run/results") skipped=$(grep -c '^skipped' "$run/results")
+if [ "$failed" != 0 ]; then keep=yes; fi
+echo "$ok passed, $failed failed, $skipped skipped"
+[ "$failed" = 0 ]

@@ -1,0 +1,538 @@
+//! Chaos: clients that send anything of all families, in any way in which clients do, while everything goes wrong for
+//! them at random (`trouble`); and the server is asked all the time, and at the end, whether it is still what its
+//! modules promise (DEBUG CHECK-KEYSPACE, DEBUG CHECK-CLIENTS).
+//!
+//! What must hold: the server runs, whatever it is sent, and answers whoever may do everything; every reply is well
+//! formed; no fault is ever found. When all have stopped, nobody waits for what is there, a reload brings back the very
+//! keyspace that was there, what is in use is what keys say that they take; when all have gone, nothing is left of them.
+//!
+//! Environment: `KIVI_TEST_CHAOS_SECS` (default 15), `KIVI_TEST_SEED` (default 1; what threads do in which order no seed
+//! decides). `tests/chaos.sh` runs it for long, with sanitizers, too: what they report in the server's log is a failure.
+//!
+//! To add something that clients do: a line in [`own_snippet`], `turmoil::snippet`, or a template (`templates`).
+
+use std::io;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+use crate::client::{Client, Reply, encode, is_close};
+use crate::generate::{Generator, Rng};
+use crate::harness::{Server, env_number, eventually_within};
+use crate::tls::TlsServer;
+use crate::turmoil::{listen, snippet, wait_for_rest};
+
+mod trouble;
+
+use trouble::{DIRECTIVES, trouble};
+
+/// Threads with a client each that sends anything.
+const WILD: u64 = 6;
+/// How long the server may keep whom it must serve waiting: long, for sanitizers on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(120);
+/// Commands between two looks at the keyspace, for which everybody waits.
+const COMMANDS_PER_LOOK: i64 = 1000;
+/// Commands between two troubles.
+const COMMANDS_PER_TROUBLE: i64 = 100;
+/// How far what is in use may be from what keys say, in thousandths, and bytes besides.
+const OFF_MAX: i64 = 20;
+const SLACK_BYTES: i64 = 512 * 1024;
+
+/// Where all happens.
+struct Arena {
+    tls: TlsServer,
+    /// Where the server keeps its files; gone when it is.
+    _files: TempDir,
+    /// Threads shall end.
+    over: AtomicBool,
+    /// A client's number that is not long ago.
+    newest: AtomicU64,
+    seed: u64,
+}
+
+/// Ends the others, also when a thread panics.
+struct Ends<'a>(&'a AtomicBool);
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Arena {
+    fn new(seed: u64) -> Arena {
+        let threads = (1 + seed % 4).to_string();
+        // Files in memory, if that is to be had: how fast a disk is does not matter here.
+        let memory = TempDir::new_in("/dev/shm").or_else(|_| TempDir::new());
+        let files = memory.expect("a folder");
+        let tls = TlsServer::start(&[
+            ("dir", files.path().to_str().expect("a path")),
+            ("io-threads", &threads),
+            ("enable-debug-command", "yes"),
+            ("appendonly", "yes"),
+            ("busy-reply-threshold", "10"),
+            ("latency-monitor-threshold", "50"),
+        ]);
+        let mut client = tls.server.connect();
+        let boss = ["ACL", "SETUSER", "boss", "on", ">boss", "~*", "&*", "+@all"];
+        assert_eq!(client.raw(&boss), b"+OK\r\n");
+        let newest = AtomicU64::new(client.cmd(&["CLIENT", "ID"]).int() as u64);
+        Arena {
+            tls,
+            _files: files,
+            over: AtomicBool::new(false),
+            newest,
+            seed,
+        }
+    }
+
+    fn server(&self) -> &Server {
+        &self.tls.server
+    }
+
+    fn is_over(&self) -> bool {
+        self.over.load(Ordering::Relaxed)
+    }
+
+    fn rng(&self, part: u64) -> Rng {
+        Rng::new(self.seed * 1000 + part)
+    }
+}
+
+/// Somebody who may do everything, and comes again when he is killed.
+struct Boss<'a> {
+    arena: &'a Arena,
+    client: Option<Client>,
+}
+
+impl<'a> Boss<'a> {
+    fn new(arena: &'a Arena) -> Boss<'a> {
+        Boss {
+            arena,
+            client: None,
+        }
+    }
+
+    /// The reply; `None` when he was killed instead. That there is neither is a failure.
+    fn ask<A: AsRef<[u8]>>(&mut self, words: &[A]) -> Option<Reply> {
+        let client = match &mut self.client {
+            Some(client) => client,
+            none => {
+                let mut client = self.arena.server().try_connect().ok()?;
+                client.set_read_timeout(PATIENCE);
+                none.insert(client)
+            }
+        };
+        let request = [encode(&["AUTH", "boss", "boss"]), encode(words)].concat();
+        let mut exchange = || -> io::Result<Reply> {
+            client.try_send(&request)?;
+            client.try_read()?;
+            Ok(client.try_read()?.1)
+        };
+        match exchange() {
+            Ok(reply) => Some(reply),
+            Err(error) if is_close(&error) => {
+                self.client = None;
+                None
+            }
+            Err(error) => panic!(
+                "{:?} was not answered: {error}\n{}",
+                words
+                    .iter()
+                    .map(|word| String::from_utf8_lossy(word.as_ref()))
+                    .collect::<Vec<_>>(),
+                self.arena.server().log()
+            ),
+        }
+    }
+
+    /// Asks until there is a reply that is no error, and ends scripts and pauses that are in the way.
+    fn insist(&mut self, words: &[&str]) -> Reply {
+        eventually_within(
+            PATIENCE,
+            &format!("{words:?} to be answered"),
+            || match self.ask(words) {
+                Some(Reply::Error(text)) => {
+                    let text = String::from_utf8_lossy(&text).into_owned();
+                    let is_passing = ["BUSY", "LOADING", "NOAUTH", "NOPERM", "WRONGPASS"];
+                    let is_passing = is_passing.iter().any(|code| text.starts_with(code));
+                    let is_passing = is_passing || text.contains("in progress");
+                    assert!(is_passing, "{words:?}: {text}");
+                    self.free();
+                    None
+                }
+                reply => reply,
+            },
+        )
+    }
+
+    /// Ends what keeps others waiting.
+    fn free(&mut self) {
+        for line in ["SCRIPT KILL", "FUNCTION KILL", "CLIENT UNPAUSE"] {
+            self.ask(&line.split(' ').collect::<Vec<_>>());
+        }
+    }
+
+    /// Faults that DEBUG finds, and what it counts besides.
+    fn check(&mut self, what: &str) -> (Vec<String>, Vec<i64>) {
+        let reply = self.insist(&["DEBUG", what]);
+        let (names, values): (Vec<&Reply>, Vec<&Reply>) = reply
+            .items()
+            .chunks(2)
+            .map(|pair| (&pair[0], &pair[1]))
+            .unzip();
+        assert_eq!(names.last().map(|name| name.text()), Some("faults".into()));
+        let (faults, figures) = values.split_last().expect("faults");
+        let faults = faults.items().iter().map(Reply::text).collect();
+        (faults, figures.iter().map(|figure| figure.int()).collect())
+    }
+
+    /// How many commands the server has run.
+    fn commands(&mut self) -> i64 {
+        let stats = self.insist(&["INFO", "stats"]).text();
+        let line = stats
+            .lines()
+            .find_map(|line| line.strip_prefix("total_commands_processed:"));
+        line.expect("a field").parse().expect("a number")
+    }
+
+    /// Lets others do so much.
+    fn let_others(&mut self, commands: i64) {
+        let done = self.commands() + commands;
+        eventually_within(PATIENCE, "clients to go on", || {
+            // CONFIG RESETSTAT begins anew.
+            let now = self.commands();
+            let is_done = now >= done || now < done - commands;
+            (self.arena.is_over() || is_done).then_some(())
+        });
+    }
+
+    fn keyspace(&mut self) -> [i64; 2] {
+        let (faults, figures) = self.check("CHECK-KEYSPACE");
+        let shown = faults.join("\n");
+        assert!(
+            faults.is_empty(),
+            "seed {}: faults\n{shown}",
+            self.arena.seed
+        );
+        figures.try_into().expect("keys and bytes")
+    }
+}
+
+/// What only this test does: names are those of the templates.
+fn own_snippet(rng: &mut Rng) -> Vec<u8> {
+    let n = |rng: &mut Rng| rng.below(5);
+    let (a, b, ms) = (n(rng), n(rng), 1 + rng.below(60));
+    let kind = *rng.pick(&["k", "h", "l", "s", "z", "b", "p", "g", "t"]);
+    let lines = [
+        format!("PEXPIRE {kind}{a} {ms}"),
+        format!("PEXPIRE {kind}{a} {ms}"),
+        format!("SET k{a} v PX {ms}"),
+        format!("HPEXPIRE h{a} {ms} FIELDS 3 f0 f1 f2"),
+        format!("HSETEX h{a} PX {ms} FIELDS 2 f{b} v g v"),
+        format!("GETEX k{a} PX {ms}"),
+        format!("SETRANGE k{a} {} x", ms * 4000),
+        format!("BLPOP l{a} l{b} 0"),
+        format!("BRPOP l{a} 0.05"),
+        format!("BLMOVE l{a} l{b} LEFT RIGHT 0"),
+        format!("BLMPOP 0 2 l{a} l{b} LEFT COUNT 3"),
+        format!("BZPOPMIN z{a} z{b} 0"),
+        format!("BZMPOP 0.02 1 z{a} MAX COUNT 2"),
+        format!("XREAD BLOCK 0 STREAMS t{a} t{b} $ $"),
+        format!("XADD t{a} * f v{ms}"),
+        format!("XGROUP CREATE t{a} g1 0 MKSTREAM"),
+        format!("XREADGROUP GROUP g1 c{b} BLOCK 0 STREAMS t{a} >"),
+        format!("XAUTOCLAIM t{a} g1 c{b} 0 0 COUNT 10"),
+        format!("AUTH u{} p", rng.below(4)),
+        format!("AUTH u{} wrong", rng.below(4)),
+        "AUTH default x".into(),
+        "SCAN 0 COUNT 100".into(),
+        format!("OBJECT FREQ k{a}"),
+        format!("MEMORY USAGE {kind}{a} SAMPLES 0"),
+        format!("DEBUG OBJECT {kind}{a}"),
+        "INFO everything".into(),
+        format!("MOVE {kind}{a} 1"),
+        "DEBUG DIGEST".into(),
+        "WAITAOF 1 0 5".into(),
+    ];
+    let scripts = [
+        "while true do end",
+        "while true do pcall(redis.call, 'get', 'k1') end",
+        "for i = 1, 3000 do redis.call('incr', 'k1') redis.call('rpush', 'l1', i) end",
+        "local t = {} for i = 1, 5000 do t[i] = string.rep('x', 50) end return #t",
+        "return redis.call('lpop', KEYS[1])",
+        "redis.call('zadd', 'z1', 1, 'm') redis.call('del', 's1') return redis.status_reply('x')",
+        "return {redis.call('hgetall', 'h1'), redis.call('smembers', 's1')}",
+        "redis.call('xadd', 't1', '*', 'f', 'v') redis.call('lpush', 'l2', 1) error('no')",
+    ];
+    if rng.chance(5) {
+        let endless = usize::from(!rng.chance(4)) * 2;
+        let script = scripts[endless + rng.below(scripts.len() - endless)];
+        return encode(&["EVAL", script, "1", &format!("l{a}")]);
+    }
+    let line: &String = rng.pick(&lines);
+    words(line)
+}
+
+fn words(line: &str) -> Vec<u8> {
+    encode(&line.split(' ').collect::<Vec<_>>())
+}
+
+/// A client that sends anything.
+struct Wild<'a> {
+    arena: &'a Arena,
+    rng: Rng,
+    generator: Generator,
+    client: Option<Client>,
+    speaks_tls: bool,
+}
+
+impl<'a> Wild<'a> {
+    fn new(arena: &'a Arena, part: u64) -> Wild<'a> {
+        Wild {
+            arena,
+            rng: arena.rng(part),
+            generator: Generator::new(arena.seed * 100 + part),
+            client: None,
+            speaks_tls: part.is_multiple_of(3),
+        }
+    }
+
+    /// Some requests, whole but for the last, perhaps.
+    fn batch(&mut self) -> Vec<u8> {
+        let newest = self.arena.newest.load(Ordering::Relaxed);
+        let mut requests = Vec::new();
+        let in_transaction = self.rng.chance(10);
+        if in_transaction {
+            requests.extend(words("MULTI"));
+        }
+        let most = 1 << self.rng.below(8);
+        for _ in 0..1 + self.rng.below(most) {
+            match self.rng.below(20) {
+                0..=12 => requests.extend(encode(&self.generator.step().argv)),
+                13..=16 => requests.extend(own_snippet(&mut self.rng)),
+                _ => snippet(&mut self.rng, newest)
+                    .lines()
+                    .for_each(|line| requests.extend(words(line))),
+            }
+        }
+        if in_transaction {
+            requests.extend(words(if self.rng.chance(90) {
+                "EXEC"
+            } else {
+                "DISCARD"
+            }));
+        }
+        if self.rng.chance(2) {
+            requests.truncate(self.rng.below(requests.len()));
+        }
+        requests
+    }
+
+    fn connect(&mut self) -> Option<Client> {
+        let client = match self.speaks_tls {
+            true => self.arena.tls.try_connect_plainly(),
+            false => self.arena.server().try_connect(),
+        };
+        let client = client.ok()?;
+        self.arena.newest.fetch_add(1, Ordering::Relaxed);
+        Some(client)
+    }
+
+    /// Sends a batch and reads what comes; whether the connection is still of use.
+    fn turn(&mut self) -> Option<()> {
+        let mut client = match self.client.take() {
+            Some(client) => client,
+            None => self.connect()?,
+        };
+        client.try_send(&self.batch()).ok()?;
+        if self.rng.chance(85) && !listen(&mut client) {
+            return None;
+        }
+        if !self.rng.chance(4) {
+            self.client = Some(client);
+        }
+        Some(())
+    }
+
+    /// Goes on until all is over; the connection, as it is then.
+    fn run(mut self) -> Option<Client> {
+        let _ends = Ends(&self.arena.over);
+        while !self.arena.is_over() {
+            self.turn();
+        }
+        self.client
+    }
+}
+
+/// Makes trouble until all is over.
+fn operate(arena: &Arena, part: u64) {
+    let _ends = Ends(&arena.over);
+    let (mut rng, mut boss) = (arena.rng(part), Boss::new(arena));
+    while !arena.is_over() {
+        let newest = arena.newest.load(Ordering::Relaxed);
+        let words = trouble(&mut rng, newest);
+        if let Some(Reply::Error(text)) = boss.ask(&words)
+            && text.starts_with(b"BUSY")
+        {
+            boss.free();
+        }
+        if let Some(Reply::Int(id)) = boss.ask(&["CLIENT", "ID"]) {
+            arena.newest.store(id as u64, Ordering::Relaxed);
+        }
+        boss.let_others(COMMANDS_PER_TROUBLE);
+    }
+}
+
+/// What all directives of [`DIRECTIVES`] are set to.
+fn settings(boss: &mut Boss<'_>) -> Vec<(String, String)> {
+    let value = |boss: &mut Boss<'_>, name: &str| {
+        let reply = boss.insist(&["CONFIG", "GET", name]);
+        reply.items()[1].text()
+    };
+    let names = DIRECTIVES.iter().map(|(name, _)| *name);
+    names
+        .map(|name| (name.to_owned(), value(boss, name)))
+        .collect()
+}
+
+/// Ends what keeps anybody waiting, sets back what was changed, and waits until nothing is done any more.
+fn calm(boss: &mut Boss<'_>, settings: &[(String, String)]) {
+    boss.free();
+    for (name, value) in settings {
+        boss.insist(&["CONFIG", "SET", name, value]);
+    }
+    for line in [
+        "ACL SETUSER default on nopass ~* &* +@all",
+        "DEBUG SET-ACTIVE-EXPIRE 1",
+        "CLIENT UNPAUSE",
+    ] {
+        boss.insist(&line.split(' ').collect::<Vec<_>>());
+    }
+    let fields = [
+        "rdb_bgsave_in_progress:0",
+        "aof_rewrite_in_progress:0",
+        "aof_rewrite_scheduled:0",
+        "lazyfree_pending_objects:0",
+    ];
+    eventually_within(PATIENCE, "everything in the background to end", || {
+        let info = boss.insist(&["INFO", "everything"]).text();
+        let is_there = |field: &&str| info.lines().any(|line| line == *field);
+        fields.iter().all(is_there).then_some(())
+    });
+}
+
+/// Clients that are still there but do nothing: all that is known of them is what they say.
+fn check_clients(boss: &mut Boss<'_>) {
+    let mut faults = Vec::new();
+    for _ in 0..200 {
+        faults = boss.check("CHECK-CLIENTS").0;
+        if faults.is_empty() {
+            return;
+        }
+        thread::yield_now();
+    }
+    panic!("seed {}: faults\n{}", boss.arena.seed, faults.join("\n"));
+}
+
+/// A snapshot and the log each bring back what was there, but for what expires meanwhile.
+fn check_files(boss: &mut Boss<'_>) {
+    for how in ["RELOAD", "LOADAOF"] {
+        eventually_within(PATIENCE, &format!("DEBUG {how} to change nothing"), || {
+            let before = boss.insist(&["DEBUG", "DIGEST"]);
+            boss.insist(&["DEBUG", how]);
+            (boss.insist(&["DEBUG", "DIGEST"]) == before).then_some(())
+        });
+        boss.keyspace();
+    }
+}
+
+/// What the keys of the databases take is what comes back when they go.
+fn check_memory(server: &Server, arena: &Arena) {
+    let mut client = server.connect();
+    let memory = client.cmd(&["INFO", "memory"]).text();
+    if !memory.contains("mem_allocator:jemalloc") {
+        return;
+    }
+    let mut look = || {
+        let [_, bytes] = Boss::new(arena).keyspace();
+        let used = client.info_number("memory", "used_memory");
+        (bytes, used as i64)
+    };
+    look();
+    let (bytes, used) = look();
+    Boss::new(arena).insist(&["FLUSHALL", "SYNC"]);
+    let (bytes_after, used_after) = look();
+    let (told, truth) = (bytes - bytes_after, used - used_after);
+    let off = (told - truth).abs();
+    println!("chaos: keys take {told} bytes, in truth {truth}");
+    assert!(
+        off <= SLACK_BYTES + truth * OFF_MAX / 1000,
+        "{told} is not {truth}"
+    );
+}
+
+/// The server's whole log has nothing of sanitizers or panics.
+fn check_log(server: &Server) {
+    let log = std::fs::read(server.dir.path().join("out.log")).expect("the log");
+    let log = String::from_utf8_lossy(&log);
+    let is_report = |line: &&str| line.contains("Sanitizer") || line.contains("panicked");
+    if let Some(at) = log.lines().position(|line| is_report(&line)) {
+        let report: Vec<&str> = log.lines().skip(at).take(150).collect();
+        panic!("in the log:\n{}", report.join("\n"));
+    }
+}
+
+/// Everybody at once, until the time is over; connections that are still there then.
+fn storm(arena: &Arena, duration: Duration) -> Vec<Client> {
+    thread::scope(|scope| {
+        let wild: Vec<_> = (0..WILD)
+            .map(|part| scope.spawn(move || Wild::new(arena, part).run()))
+            .collect();
+        let operators: Vec<_> = (WILD..WILD + 2)
+            .map(|part| scope.spawn(move || operate(arena, part)))
+            .collect();
+        let _ends = Ends(&arena.over);
+        let (start, mut boss, mut looks) = (Instant::now(), Boss::new(arena), 0);
+        while start.elapsed() < duration && !arena.is_over() {
+            boss.keyspace();
+            looks += 1;
+            boss.let_others(COMMANDS_PER_LOOK);
+        }
+        arena.over.store(true, Ordering::Relaxed);
+        println!("chaos: {looks} looks at the keyspace");
+        operators
+            .into_iter()
+            .for_each(|thread| thread.join().expect("an operator"));
+        wild.into_iter()
+            .filter_map(|thread| thread.join().expect("a client"))
+            .collect()
+    })
+}
+
+#[test]
+fn everything_holds_whatever_happens() {
+    let seed = env_number("KIVI_TEST_SEED", 1);
+    let duration = Duration::from_secs(env_number("KIVI_TEST_CHAOS_SECS", 15));
+    println!("chaos: KIVI_TEST_SEED={seed}, {duration:?}");
+    let mut arena = Arena::new(seed);
+    let before = settings(&mut Boss::new(&arena));
+    let lingering = storm(&arena, duration);
+    let mut boss = Boss::new(&arena);
+    calm(&mut boss, &before);
+    check_clients(&mut boss);
+    let [keys, bytes] = boss.keyspace();
+    println!(
+        "chaos: {keys} keys of {bytes} bytes, {} clients linger",
+        lingering.len()
+    );
+    drop(lingering);
+    check_files(&mut boss);
+    drop(boss);
+    check_memory(arena.server(), &arena);
+    wait_for_rest(arena.server());
+    arena.tls.server.assert_alive();
+    check_log(arena.server());
+}
