@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
 # All checks, as CI runs them: tests/run.sh            one or some of them: tests/run.sh clippy test
-# Checks: setup fmt licences clippy doc build test model clients asan chroot. Goes on after a failure, ends with a summary and exit code 1.
+# Checks: setup fmt licences clippy doc build test model clients asan fuzz chroot. Goes on after a failure, ends with a summary and exit code 1.
 #
 # The server under test is built with the profile `fast` (optimised, without link-time optimisation).
-# Environment: KIVI_ORACLE (folder with real servers, see tests/it/harness.rs), KIVI_TEST_STEPS, KIVI_TEST_ROUNDS.
+# Environment: KIVI_ORACLE (folder with real servers, see tests/it/harness.rs), KIVI_TEST_STEPS, KIVI_TEST_ROUNDS,
+# KIVI_FUZZ_SECS (seconds for each fuzz target, 60).
 set -uo pipefail
 cd "$(dirname "$0")/.."
-checks=${*:-setup fmt licences clippy doc build test model clients asan chroot}
+checks=${*:-setup fmt licences clippy doc build test model clients asan fuzz chroot}
 host=$(rustc -vV | sed -n 's/^host: //p')
 
 check_setup() { tests/setup.sh; }
@@ -45,6 +46,11 @@ check_asan() {
 }
 # Locks, waits and snapshots in all interleavings of their threads, as far as KIVI_MODEL_SECS go for each.
 check_model() { cargo test --quiet --lib --features model -- model::; }
+# Every fuzz target for a minute, two at once.
+check_fuzz() {
+    if ! cargo +nightly --version >/dev/null 2>&1; then echo "skipped: no nightly toolchain"; return 0; fi
+    fuzz/build.sh && fuzz/run.sh
+}
 check_chroot() { tests/chroot.sh; }
 
 summary=() failed=0

@@ -24,14 +24,17 @@ struct Commands(Vec<(u32, Vec<Vec<u8>>)>);
 impl Target for Commands {
     fn run(&mut self, db: DbIndex, argv: Argv<'_>) -> Result<(), String> {
         assert!(!argv.is_empty() && db.0 < 16);
-        self.0.push((db.0, argv.iter().map(<[u8]>::to_vec).collect()));
+        self.0
+            .push((db.0, argv.iter().map(<[u8]>::to_vec).collect()));
         Ok(())
     }
 
     fn load_rdb(&mut self, mut input: Box<dyn Read + Send>) -> Result<u64, String> {
         // The magic, and as many bytes as the next one says.
         let mut head = [0; 9];
-        input.read_exact(&mut head).map_err(|error| error.to_string())?;
+        input
+            .read_exact(&mut head)
+            .map_err(|error| error.to_string())?;
         Ok(9 + u64::from(head[8] & 7))
     }
 }
@@ -44,8 +47,15 @@ fn load(disk: &FakeDisk, truncated: bool) -> (Result<Loaded, AofError>, Commands
     };
     let mut commands = Commands::default();
     let databases = 16;
-    let loaded = Aof::open(Arc::new(disk.clone()), place, Settings::default())
-        .and_then(|aof| aof.load(LoadOptions { truncated, databases }, &mut commands));
+    let loaded = Aof::open(Arc::new(disk.clone()), place, Settings::default()).and_then(|aof| {
+        aof.load(
+            LoadOptions {
+                truncated,
+                databases,
+            },
+            &mut commands,
+        )
+    });
     (loaded, commands)
 }
 
@@ -59,8 +69,12 @@ fuzz_target!(|data: &[u8]| {
     if kind & 3 == 3 {
         disk.put(&Path::new(DIR).join("f"), bytes);
     } else {
-        disk.create_dir(&Path::new(DIR).join("a")).expect("a directory");
-        disk.put(&at("f.manifest"), b"file b seq 1 type b\nfile i seq 1 type i\n");
+        disk.create_dir(&Path::new(DIR).join("a"))
+            .expect("a directory");
+        disk.put(
+            &at("f.manifest"),
+            b"file b seq 1 type b\nfile i seq 1 type i\n",
+        );
         disk.put(&at("b"), b"");
         disk.put(&at("i"), b"*1\r\n$4\r\nPING\r\n");
         disk.put(&at(["f.manifest", "b", "i"][usize::from(kind & 3)]), bytes);

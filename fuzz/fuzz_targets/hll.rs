@@ -13,7 +13,9 @@ use libfuzzer_sys::fuzz_target;
 /// The registers of a value, if it is whole.
 fn registers(value: &[u8]) -> Option<Box<Registers>> {
     let mut registers = Box::new([0; REGISTERS]);
-    hll::merge(&mut registers, value).is_ok().then_some(registers)
+    hll::merge(&mut registers, value)
+        .is_ok()
+        .then_some(registers)
 }
 
 /// Both forms of a whole value mean the same.
@@ -30,7 +32,9 @@ fn agree(value: &[u8], registers: &Registers) {
 }
 
 fuzz_target!(|data: &[u8]| {
-    let [choice, split, data @ ..] = data else { return };
+    let [choice, split, data @ ..] = data else {
+        return;
+    };
     let (value, elements) = data.split_at(data.len() - data.len().min(usize::from(*split)));
     let mut value = value.to_vec();
     if choice & 1 == 1 && value.len() >= HEADER_BYTES {

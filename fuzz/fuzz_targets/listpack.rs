@@ -18,7 +18,12 @@ fn read(list: &[u8]) -> Vec<Vec<u8>> {
     let view = Listpack::new(list);
     let all = texts(list);
     assert_eq!(view.len(), all.len());
-    assert!(view.iter().rev().map(Value::to_vec).eq(all.iter().rev().cloned()));
+    assert!(
+        view.iter()
+            .rev()
+            .map(Value::to_vec)
+            .eq(all.iter().rev().cloned())
+    );
     for (index, text) in all.iter().enumerate() {
         let at = view.seek(index as i64).expect("there are so many");
         assert_eq!(view.seek(index as i64 - all.len() as i64), Some(at));
@@ -30,7 +35,9 @@ fn read(list: &[u8]) -> Vec<Vec<u8>> {
 }
 
 fuzz_target!(|data: &[u8]| {
-    let [choice, place, remove, list @ ..] = data else { return };
+    let [choice, place, remove, list @ ..] = data else {
+        return;
+    };
     let mut list = list.to_vec();
     if choice & 1 == 1 && list.len() > HEADER_BYTES {
         let len = (list.len() as u32).to_le_bytes();
@@ -60,7 +67,9 @@ fuzz_target!(|data: &[u8]| {
     let fill = Fill::new(i32::from(*place) % 8 - 4);
     let depth = u32::from(*remove) % 3;
     let mut long = Quicklist::from_listpack(Listpack::new(&listpack::EMPTY), fill, depth);
-    model.iter().for_each(|text| long.push(End::Tail, text[..].into()));
+    model
+        .iter()
+        .for_each(|text| long.push(End::Tail, text[..].into()));
     let mut popped = Vec::new();
     long.pop(End::Tail, model.len(), |value| popped.push(value.to_vec()));
     model.reverse();

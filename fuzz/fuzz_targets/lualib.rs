@@ -69,7 +69,9 @@ fn set_global(stack: &mut Stack<'_>, name: &str) {
 }
 
 fuzz_target!(|data: &[u8]| {
-    let [choice, split, data @ ..] = data else { return };
+    let [choice, split, data @ ..] = data else {
+        return;
+    };
     let (format, data) = data.split_at(data.len().min(usize::from(*split)));
     STATE.with_borrow_mut(|state| {
         let mut stack = state.stack();
@@ -79,7 +81,10 @@ fuzz_target!(|data: &[u8]| {
         stack.push_string(data);
         match stack.call(3, 0, None) {
             Ok(()) | Err(CallError::Memory) => {}
-            Err(_) => panic!("{}", String::from_utf8_lossy(stack.string(-1).unwrap_or(b"?"))),
+            Err(_) => panic!(
+                "{}",
+                String::from_utf8_lossy(stack.string(-1).unwrap_or(b"?"))
+            ),
         }
         stack.set_top(0);
         stack.collect_garbage();

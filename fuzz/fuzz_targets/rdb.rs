@@ -4,11 +4,9 @@
 //! not looked at, so that the fuzzer gets past them.
 #![no_main]
 
-use kivi::db::usage::Stamp;
-use kivi::ds::hash::{HashFunction, KeyHash};
-use kivi::persist::rdb::decode::{self, LoadOptions, Record};
+use kivi::persist::rdb::decode::{self, LoadOptions, Record, RestoredKey};
 use kivi::persist::rdb::encode::{self, EncodeOptions};
-use kivi::value::Limits;
+use kivi_fuzz::{KEY, load_options};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
@@ -22,8 +20,13 @@ fuzz_target!(|data: &[u8]| {
         _ => b"VALKEY080",
     };
     let file = [magic, records].concat();
-    let mut limits = Limits::default();
+    let mut options = LoadOptions {
+        verify_checksum: false,
+        drop_expired: choice & 0x40 != 0,
+        ..load_options()
+    };
     if choice & 0x80 != 0 {
+        let limits = &mut options.limits;
         limits.hash_max_listpack_entries = 2;
         limits.set_max_intset_entries = 2;
         limits.set_max_listpack_entries = 2;
@@ -31,16 +34,6 @@ fuzz_target!(|data: &[u8]| {
         limits.list_max_listpack_size = 2;
         limits.list_compress_depth = 1;
     }
-    let options = LoadOptions {
-        limits,
-        key_hash: KeyHash::with_seed(HashFunction::Fast, 1),
-        databases: 16,
-        verify_checksum: false,
-        now_ms: 1_700_000_000_000,
-        usage: Stamp::default(),
-        drop_expired: choice & 0x40 != 0,
-        relaxed_version: false,
-    };
     let written = EncodeOptions {
         compress: true,
         usage: None,
@@ -49,13 +42,14 @@ fuzz_target!(|data: &[u8]| {
         assert!(offset <= file.len() as u64);
         if let Record::Key { entry, .. } = record {
             let payload = encode::dump(entry.view(), &written);
-            let key = decode::RestoredKey {
+            let key = RestoredKey {
                 key: entry.view().key(),
-                expire_at_ms: None,
-                idle_secs: None,
-                frequency: None,
+                ..KEY
             };
-            let options = LoadOptions { drop_expired: false, ..options };
+            let options = LoadOptions {
+                drop_expired: false,
+                ..options
+            };
             decode::restore(&payload, &key, &options).expect("what was written is read");
         }
         Ok(())

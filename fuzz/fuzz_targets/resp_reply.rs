@@ -36,7 +36,10 @@ fuzz_target!(|data: &[u8]| {
     let (replies, end) = read(std::iter::once(wire));
     let (cut_replies, cut_end) = read(wire.chunks(usize::from(*cut) + 1));
     // Compared as text: NaN is not equal to itself.
-    assert_eq!((format!("{replies:?}"), end), (format!("{cut_replies:?}"), cut_end));
+    assert_eq!(
+        (format!("{replies:?}"), end),
+        (format!("{cut_replies:?}"), cut_end)
+    );
 
     // What is written is well formed and has as many replies; written again it is the same.
     for resp3 in [true, false] {

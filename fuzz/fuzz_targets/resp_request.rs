@@ -28,7 +28,12 @@ fn feed<'a>(pieces: impl Iterator<Item = &'a [u8]>, limits: &Limits, max_cmds: u
             }
             buf.drain(..batch.consumed());
             match parsed {
-                Err(error) => return Outcome { cmds, end: Err(error) },
+                Err(error) => {
+                    return Outcome {
+                        cmds,
+                        end: Err(error),
+                    };
+                }
                 Ok(progress) => match progress.tail {
                     Tail::More => assert!(progress.consumed > 0),
                     Tail::Empty => {
@@ -45,11 +50,16 @@ fn feed<'a>(pieces: impl Iterator<Item = &'a [u8]>, limits: &Limits, max_cmds: u
         // Spans are 8 bytes, the shortest argument takes 6; a vector may be twice too long.
         assert!(parser.memory_bytes() <= 4 * fed + 1024);
     }
-    Outcome { cmds, end: Ok(buf.len()) }
+    Outcome {
+        cmds,
+        end: Ok(buf.len()),
+    }
 }
 
 fuzz_target!(|data: &[u8]| {
-    let [cut, batch, wire @ ..] = data else { return };
+    let [cut, batch, wire @ ..] = data else {
+        return;
+    };
     let limits = Limits {
         max_inline_bytes: if cut & 0x80 == 0 { 64 << 10 } else { 48 },
         authenticated: cut & 0x40 == 0,

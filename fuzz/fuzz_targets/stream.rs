@@ -8,97 +8,56 @@
 
 use std::collections::BTreeMap;
 
-use kivi::db::usage::Stamp;
 use kivi::ds::collection::{Collection, Element};
-use kivi::ds::entry::Entry;
-use kivi::ds::hash::{HashFunction, KeyHash};
+use kivi::ds::entry::{Entry, Meta};
 use kivi::ds::stream::{Limits, Pending, References, Stream, StreamId, Trim, Until};
-use kivi::persist::rdb::decode::{self, LoadOptions, RestoredKey};
-use kivi::persist::rdb::encode::{self, EncodeOptions};
-use kivi::persist::rdb::format::crc64;
+use kivi::persist::rdb::encode;
 use kivi::value;
+use kivi_fuzz::{Input, PLAIN, payload, restored};
 use libfuzzer_sys::fuzz_target;
 
-const KEY: RestoredKey<'_> = RestoredKey {
-    key: b"key",
-    expire_at_ms: None,
-    idle_secs: None,
-    frequency: None,
-};
-const PLAIN: EncodeOptions = EncodeOptions {
-    compress: false,
-    usage: None,
-};
-
-fn options() -> LoadOptions {
-    LoadOptions {
-        limits: value::Limits::default(),
-        key_hash: KeyHash::with_seed(HashFunction::Fast, 1),
-        databases: 16,
-        verify_checksum: true,
-        now_ms: 1_700_000_000_000,
-        usage: Stamp::default(),
-        drop_expired: false,
-        relaxed_version: false,
-    }
+/// Small ids, mostly.
+fn id(input: &mut Input<'_>) -> StreamId {
+    let (ms, seq) = (input.byte(), input.byte());
+    let far = |byte: u8| match byte {
+        0xF0.. => u64::MAX - u64::from(byte & 0xF),
+        byte => u64::from(byte >> 2),
+    };
+    StreamId::new(far(ms), far(seq))
 }
 
-fn restored(type_: u8, body: &[u8]) -> Option<Entry> {
-    let mut payload = [&[type_], body, &11u16.to_le_bytes()].concat();
-    payload.extend_from_slice(&crc64(0, &payload).to_le_bytes());
-    decode::restore(&payload, &KEY, &options()).ok()
-}
-
-/// Numbers out of the input; zeros at its end.
-struct Input<'a>(&'a [u8]);
-
-impl Input<'_> {
-    fn byte(&mut self) -> u8 {
-        let Some((first, rest)) = self.0.split_first() else {
-            return 0;
-        };
-        self.0 = rest;
-        *first
-    }
-
-    /// Small ids, mostly.
-    fn id(&mut self) -> StreamId {
-        let (ms, seq) = (self.byte(), self.byte());
-        let far = |byte: u8| match byte {
-            0xF0.. => u64::MAX - u64::from(byte & 0xF),
-            byte => u64::from(byte >> 2),
-        };
-        StreamId::new(far(ms), far(seq))
-    }
-
-    fn text(&mut self) -> Vec<u8> {
-        match self.byte() {
-            kind @ 0..200 => i64::from(kind).wrapping_mul(-0x0123_4567).to_string().into_bytes(),
-            kind @ 200..250 => vec![kind; usize::from(self.byte())],
-            kind => vec![kind; usize::from(self.byte()) * 40],
-        }
+fn text(input: &mut Input<'_>) -> Vec<u8> {
+    match input.byte() {
+        kind @ 0..200 => i64::from(kind)
+            .wrapping_mul(-0x0123_4567)
+            .to_string()
+            .into_bytes(),
+        kind @ 200..250 => vec![kind; usize::from(input.byte())],
+        kind => vec![kind; usize::from(input.byte()) * 40],
     }
 }
 
 fn append(stream: &mut Stream, input: &mut Input<'_>) {
     let last = stream.entries().last_id();
-    let id = match input.byte() % 4 {
-        0 => input.id().max(last).next(),
+    let next = match input.byte() % 4 {
+        0 => id(input).max(last).next(),
         1 => StreamId::new(last.ms.saturating_add(1), 0).max(last).next(),
         _ => last.next(),
     };
-    let Some(id) = id else { return };
+    let Some(next) = next else { return };
     let pairs = match input.byte() {
         pairs @ 0..240 => 1 + usize::from(pairs) % 4,
         pairs => 1 + usize::from(pairs),
     };
-    let texts: Vec<Vec<u8>> = (0..2 * pairs).map(|_| input.text()).collect();
+    let texts: Vec<Vec<u8>> = (0..2 * pairs).map(|_| text(input)).collect();
     let limits = Limits {
         node_max_bytes: [0, 50, 4096][usize::from(input.byte()) % 3],
         node_max_entries: [0, 1, 3, 100][usize::from(input.byte()) % 4],
     };
     if stream.entries().entries_added() < i64::MAX as u64 {
-        stream.entries_mut().append(id, texts.iter().map(|text| &text[..]), &limits);
+        stream
+            .entries_mut()
+            .append(next, texts.iter().map(|text| &text[..]), &limits);
     }
 }
 
@@ -108,25 +67,32 @@ fn references(input: &mut Input<'_>) -> References {
 
 fn change_groups(stream: &mut Stream, input: &mut Input<'_>) {
     let name = [input.byte() % 3];
-    let id = input.id();
+    let at = id(input);
     if input.byte() % 8 == 0 {
         stream.groups_mut().destroy(&name);
         return;
     }
-    stream.groups_mut().create(&name, id, Some(3));
+    stream.groups_mut().create(&name, at, Some(3));
     let group = stream.groups_mut().get_mut(&name).expect("a group");
     let name = [input.byte() % 5];
     let consumer = group.consumer_id(&name);
     let consumer = consumer.unwrap_or_else(|| group.create_consumer(&name, 7));
     match input.byte() % 8 {
         0 => drop(group.delete_consumer(consumer)),
-        1 | 2 => drop(group.ack(id)),
+        1 | 2 => drop(group.ack(at)),
         3 => group.consumer_mut(consumer).active_at_ms = Some(9),
         4 => group.entries_read = None,
         _ => {
             let deliveries = u64::from(input.byte()) << (input.byte() % 48);
             let delivered_at_ms = u64::from(input.byte());
-            group.set_pending(id, Pending { consumer, delivered_at_ms, deliveries });
+            group.set_pending(
+                at,
+                Pending {
+                    consumer,
+                    delivered_at_ms,
+                    deliveries,
+                },
+            );
         }
     }
 }
@@ -134,29 +100,33 @@ fn change_groups(stream: &mut Stream, input: &mut Input<'_>) {
 fn change(stream: &mut Stream, input: &mut Input<'_>) {
     match input.byte() % 16 {
         0..6 => append(stream, input),
-        6 | 7 => drop(stream.delete(input.id(), references(input))),
+        6 | 7 => drop(stream.delete(id(input), references(input))),
         8 => {
-            let id = stream.entries().first_id();
-            stream.delete(id, references(input));
+            let first = stream.entries().first_id();
+            stream.delete(first, references(input));
         }
         9 => {
             let until = match input.byte() % 2 {
                 0 => Until::MaxLen(input.byte().into()),
-                _ => Until::MinId(input.id()),
+                _ => Until::MinId(id(input)),
             };
             let (approximate, limit) = (input.byte() % 2 == 0, u64::from(input.byte() % 9));
-            let trim = Trim { until, approximate, limit };
+            let trim = Trim {
+                until,
+                approximate,
+                limit,
+            };
             stream.trim(trim, references(input));
         }
         10 => {
-            let (start, end) = (input.id(), input.id());
+            let (start, end) = (id(input), id(input));
             let forward: Vec<StreamId> = stream.entries().range(start, end).map(|e| e.id).collect();
             assert!(forward.iter().all(|id| (start..=end).contains(id)));
             assert!(forward.iter().all(|id| stream.entries().contains(*id)));
         }
         11 => {
             let last = stream.entries().last_id();
-            stream.entries_mut().set_last_id(input.id().max(last));
+            stream.entries_mut().set_last_id(id(input).max(last));
         }
         _ => change_groups(stream, input),
     }
@@ -192,13 +162,19 @@ fn seen(stream: &Stream) -> Vec<String> {
 
 fn check(stream: &Stream) {
     let entries = stream.entries();
-    let all = || entries.range(StreamId::MIN, StreamId::MAX).map(|entry| entry.id);
+    let all = || {
+        entries
+            .range(StreamId::MIN, StreamId::MAX)
+            .map(|entry| entry.id)
+    };
     let ids: Vec<StreamId> = all().collect();
     assert_eq!(ids.len() as u64, entries.len());
     assert!(ids.is_sorted_by(|a, b| a < b));
     assert_eq!(ids.first().copied().unwrap_or_default(), entries.first_id());
     assert!(ids.last().is_none_or(|last| *last <= entries.last_id()));
-    let back = entries.range_back(StreamId::MIN, StreamId::MAX).map(|entry| entry.id);
+    let back = entries
+        .range_back(StreamId::MIN, StreamId::MAX)
+        .map(|entry| entry.id);
     let mut back: Vec<StreamId> = back.collect();
     back.reverse();
     assert_eq!(ids, back);
@@ -211,7 +187,9 @@ fn check(stream: &Stream) {
         assert_eq!(pending.len(), group.pending_len());
         let mut owned = BTreeMap::new();
         for (id, consumer) in group.consumers() {
-            let of_it: Vec<_> = group.pending_range_of(id, StreamId::MIN, StreamId::MAX).collect();
+            let of_it: Vec<_> = group
+                .pending_range_of(id, StreamId::MIN, StreamId::MAX)
+                .collect();
             assert_eq!(of_it.len(), consumer.pending_len());
             assert!(of_it.iter().all(|(_, pending)| pending.consumer == id));
             owned.extend(of_it);
@@ -224,14 +202,14 @@ fn check(stream: &Stream) {
 fn check_dump(stream: Stream) {
     let expected = seen_shape(&stream);
     let (enc, value) = value::stream::new_value(stream);
-    let meta = kivi::ds::entry::Meta {
+    let meta = Meta {
         type_: value::Type::Stream as u8,
         enc: enc as u8,
         lru: 0,
     };
     let entry = Entry::new(b"key", meta, value, None);
     let first = encode::dump(entry.view(), &PLAIN);
-    let again = decode::restore(&first, &KEY, &options()).expect("what was written is read");
+    let again = restored(&first).expect("what was written is read");
     assert_eq!(encode::dump(again.view(), &PLAIN), first);
     let stream = value::stream::stream(again.view().value()).expect("a stream");
     assert_eq!(seen_shape(stream), expected);
@@ -245,12 +223,18 @@ fn seen_shape(stream: &Stream) -> Vec<String> {
 }
 
 fuzz_target!(|data: &[u8]| {
-    let [choice, len, rest @ ..] = data else { return };
+    let [choice, len, rest @ ..] = data else {
+        return;
+    };
     let (body, operations) = rest.split_at(usize::from(*len).min(rest.len()));
     let type_ = [15, 19, 21][usize::from(choice % 3)];
     let mut stream = Stream::new();
-    if let Some(entry) = restored(type_, body) {
-        let copy = entry.view().value().as_collection().map(Collection::duplicate);
+    if let Some(entry) = restored(&payload(&[&[type_], body].concat(), 11)) {
+        let copy = entry
+            .view()
+            .value()
+            .as_collection()
+            .map(Collection::duplicate);
         let Some(Collection::Stream(copy)) = copy else {
             panic!("no stream");
         };

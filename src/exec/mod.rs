@@ -467,10 +467,7 @@ impl Exec {
         if client.in_multi && is_queued {
             return self.queue(command, argv, hash, client, out);
         }
-        if command.row.keys.is_empty() && is_queued && !command.row.flags.has(Flags::FAST) {
-            // What reads the figures shall find those of this batch; none of those is fast.
-            self.end(moment);
-        }
+        let is_of_server = is_queued && self.settle(command, moment);
         let (started, is_hot) = (moment.tick, self.counts_hot(moment));
         let (mark, told) = (out.mark(), self.told.borrow().len());
         let reply = begin_reply(client);
@@ -503,6 +500,9 @@ impl Exec {
             }
         };
         end_caching(Some(command), client);
+        if is_of_server {
+            drop(self.config());
+        }
         if let Flow::Chore(_) = flow {
             client.chore = Some(Box::new(Underway::new(command.id, argv, moment.tick)));
             return flow;
@@ -518,6 +518,18 @@ impl Exec {
         client.ran();
         silence(client, out, mark);
         flow
+    }
+
+    /// Whether the command is one of the server's, which may read its figures or set directives; none of those is fast.
+    /// What ran before it is counted then, and behind it whoever asks takes the configuration anew: its own entry in the
+    /// command log goes by the bounds that it has set, as in Redis.
+    #[inline]
+    fn settle(&self, command: &Registered, moment: &mut Moment) -> bool {
+        let is_of_server = command.row.keys.is_empty() && !command.row.flags.has(Flags::FAST);
+        if is_of_server {
+            self.end(moment);
+        }
+        is_of_server
     }
 
     /// Runs what a command calls for: what the client has queued, a script. Whether it has failed; or

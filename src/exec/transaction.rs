@@ -267,11 +267,10 @@ impl Exec {
         rest: &mut Rest,
     ) {
         let command = self.table.by_id(queued.command);
-        if command.row.keys.is_empty() && !command.row.flags.has(Flags::FAST) {
-            // What reads the figures shall find those of the commands before; none of those is fast.
+        if command.row.keys.is_empty() {
             moment.changes += std::mem::take(&mut rest.changes);
-            self.end(moment);
         }
+        let is_of_server = self.settle(command, moment);
         let argv = queued.argv();
         let key = command.single_key.and_then(|at| argv.get(at as usize));
         let touch = !ctx.client.no_touch;
@@ -301,6 +300,9 @@ impl Exec {
                 (result, failed)
             }
         };
+        if is_of_server {
+            drop(self.config());
+        }
         rest.changes += std::mem::take(&mut ctx.db.effects.changes);
         let pause = match &result {
             Ok(Next::Sleep(duration)) => *duration,

@@ -36,7 +36,7 @@ use super::worker::Crew;
 use proxy::{Broken, Origin};
 use rate::Cycle;
 
-mod proxy;
+pub mod proxy;
 pub(super) mod rate;
 
 /// Pause after an `accept` that failed, so that a lasting fault does not burn a processor.

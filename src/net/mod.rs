@@ -19,7 +19,7 @@ mod parcel;
 mod relay;
 mod rest;
 mod stream;
-mod tls;
+pub mod tls;
 mod welcome;
 pub mod worker;
 

@@ -25,7 +25,7 @@ mod ciphers;
 mod clients;
 mod context;
 mod identity;
-mod pem;
+pub mod pem;
 mod probe;
 mod sessions;
 

@@ -74,7 +74,7 @@ fn text(pem: &[u8]) -> Cow<'_, str> {
 }
 
 /// All certificates of a file, in order; what else it holds is passed over.
-pub(super) fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
+pub fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
     let pem = text(pem);
     let is_certificate =
         |section: &Section<'_>| matches!(section.label, "CERTIFICATE" | "X509 CERTIFICATE");
@@ -85,7 +85,7 @@ pub(super) fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, S
 }
 
 /// The first private key of a file; `password` opens one that is locked.
-pub(super) fn private_key(pem: &[u8], password: &[u8]) -> Result<PrivateKeyDer<'static>, String> {
+pub fn private_key(pem: &[u8], password: &[u8]) -> Result<PrivateKeyDer<'static>, String> {
     let pem = text(pem);
     for section in sections(&pem)? {
         let plain = || match is_locked(&section) {

@@ -125,7 +125,7 @@ finish() {
 }
 
 # work COMMAND...: runs it with a limit on its time, which only a hang reaches.
-work() { timeout --kill-after=10 "${limit:-240}" "$@" || fail "$(basename "$1") ${2:+$(basename "$2")} ends with $?"; }
+work() { timeout --foreground --kill-after=10 "${limit:-240}" "$@" || fail "$(basename "$1") ${2:+$(basename "$2")} ends with $?"; }
 
 # ---- the checks ----
 
@@ -182,7 +182,6 @@ client_go() {
 
 run=${KIVI_TEST_CLIENTS_PRIVATE:-$(mktemp -d "${TMPDIR:-/tmp}/kivi-clients.XXXXXX")}
 mkdir -p "$dir"
-# What a check has started and not ended is of its process group, and ends with it.
 one() {
     local name=$1
     server= silent=
@@ -223,6 +222,9 @@ for name in "${names[@]}"; do
         start=$SECONDS
         (one "$name") >"$run/$name.out" 2>&1 </dev/null
         report "$name" $? $((SECONDS - start))
+        # What the check has left behind (a suite that ends in the middle leaves its server) is of this process group.
+        trap '' TERM
+        kill -- -"$BASHPID"
     ) &
 done
 wait

@@ -22,7 +22,7 @@ in_full() { [ "${KIVI_TEST_CLIENTS_SUITES:-}" = full ]; }
 run_pytest() {
     local how=(-q -p no:warnings -o addopts= -o cache_dir="$here_run/cache" --tb=short -rfE --timeout 120)
     local again=()
-    timeout "${limit:-240}" python3 -m pytest "${how[@]}" "$@" && return
+    timeout --foreground "${limit:-240}" python3 -m pytest "${how[@]}" "$@" && return
     [ $? = 1 ] && again=(--last-failed)
     work python3 -m pytest "${how[@]}" "${again[@]}" "$@"
 }

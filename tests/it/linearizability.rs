@@ -21,8 +21,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use crate::client::Client;
-use crate::concurrency::StopAtEnd;
-use crate::harness::{Server, env_number, is_stand_in};
+use crate::harness::{Server, StopAtEnd, env_number, is_stand_in};
 use crate::store::{ALWAYS, EVERY_SECOND, Store, bgrewriteaof, bgsave};
 use checker::Verdict;
 use proxy::{FAULTS, Fault, Proxy};

@@ -45,7 +45,7 @@ const LISTEN: Duration = Duration::from_millis(2);
 
 /// A connection, once it is the only one. What others have sent may still be executed when they have
 /// gone, and may end whoever asks too early.
-fn alone(server: &Server) -> Client {
+pub(crate) fn alone(server: &Server) -> Client {
     eventually("everybody else to be gone", || {
         let mut asking = server.connect();
         let mut ask = |words: &[&str]| asking.try_raw(words).ok();

@@ -328,7 +328,8 @@ fn only_what_exceeds_a_bound_is_logged() {
         let others = entries.filter(|(_, args, _)| !args.starts_with("COMMANDLOG"));
         others.map(|(numbers, ..)| numbers[2]).collect()
     };
-    assert_eq!(values(&t, "large-request"), [100, 120, 119]);
+    // (The first is that of CONFIG SET.)
+    assert_eq!(values(&t, "large-request"), [115, 100, 120, 119]);
     assert_eq!(values(&t, "large-reply"), [100]);
     // What is shared with the keyspace counts, too.
     t.run("CONFIG SET commandlog-reply-larger-than 20000");
@@ -337,6 +338,26 @@ fn only_what_exceeds_a_bound_is_logged() {
     t.run("GET a");
     assert_eq!(values(&t, "large-reply"), [100, 30_010]);
     t.run("COMMANDLOG LEN slow").is(":0");
+}
+
+#[test]
+fn a_bound_holds_for_the_command_that_has_set_it() {
+    let mut t = Test::with(&["--slowlog-log-slower-than", "-1"]);
+    let on = "CONFIG SET slowlog-log-slower-than 0";
+    let off = "CONFIG SET slowlog-log-slower-than -1";
+    let logged = |of: &Test| -> Vec<String> {
+        let entries = entries(of, "slow").into_iter();
+        entries.map(|(_, args, _)| args).collect()
+    };
+    run(&mut t, &[on, "SLOWLOG RESET", off]);
+    assert_eq!(logged(&t), ["SLOWLOG RESET"]);
+    run(&mut t, &["SLOWLOG RESET", on, off]);
+    assert_eq!(logged(&t), [on]);
+    run(
+        &mut t,
+        &["SLOWLOG RESET", "MULTI", on, "ECHO x", off, "EXEC"],
+    );
+    assert_eq!(logged(&t), [on, "ECHO x"]);
 }
 
 #[test]
