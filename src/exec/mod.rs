@@ -359,6 +359,9 @@ impl Exec {
             .add_changes(std::mem::take(&mut moment.changes));
         crash::idle();
         self.tell_so_far(moment);
+        if self.config_epoch.get() != self.server.config_epoch() {
+            drop(self.config());
+        }
         let Habits {
             track_latency,
             is_watched,
