@@ -105,12 +105,23 @@ impl<'k> Access<'k> {
         now_ms: u64,
         touch: bool,
     ) -> Access<'k> {
-        let stamp = keyspace.usage.stamp(now_ms);
-        let first = FirstKey {
+        let none = FirstKey {
             at: 0,
             len: 0,
             hash: 0,
         };
+        Access::with(keyspace, locks, db, (now_ms, touch), none)
+    }
+
+    #[inline(always)]
+    fn with(
+        keyspace: &'k Keyspace,
+        locks: Locks<'k>,
+        db: DbIndex,
+        (now_ms, touch): (u64, bool),
+        first: FirstKey,
+    ) -> Access<'k> {
+        let stamp = keyspace.usage.stamp(now_ms);
         Access {
             keyspace,
             locks,
@@ -126,6 +137,23 @@ impl<'k> Access<'k> {
             first,
             effects: Effects::new(keyspace.oplog.is_on(), keyspace.interest.load()),
         }
+    }
+
+    /// The same for a command of one key, whose hash is known and whose shard is locked.
+    #[inline(always)]
+    pub fn of_key(
+        keyspace: &'k Keyspace,
+        locks: Locks<'k>,
+        db: DbIndex,
+        (now_ms, touch): (u64, bool),
+        (key, hash): (&[u8], u64),
+    ) -> Access<'k> {
+        let first = FirstKey {
+            at: key.as_ptr() as usize,
+            len: key.len(),
+            hash,
+        };
+        Access::with(keyspace, locks, db, (now_ms, touch), first)
     }
 
     /// Access of a command that is repeated from a log: nothing has expired unless the log says so,
@@ -232,6 +260,12 @@ impl<'k> Access<'k> {
         argv: impl IntoIterator<Item = &'a [u8], IntoIter: Clone>,
     ) {
         self.effects.also_propagate(self.db, argv.into_iter());
+    }
+
+    /// Releases the locks: what the command did remains.
+    #[inline(always)]
+    pub fn release(&mut self) {
+        self.locks = self.keyspace.lock_none();
     }
 
     /// Releases the locks; what the command did.
