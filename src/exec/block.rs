@@ -260,16 +260,7 @@ impl Exec {
             return Served::Yes;
         }
         let began = tsc::ticks();
-        let outer = crash::outer();
-        let argv = waiting.request.argv();
-        crash::running(
-            waiting.command,
-            ctx.client.shared.id,
-            argv.bytes(),
-            argv.spans(),
-        );
-        let result = (ctx.command.row.run)(ctx);
-        drop(outer);
+        let result = run_again(ctx, waiting);
         if matches!(result, Ok(Next::Block(_))) {
             // It may have changed something all the same, but its request is not repeated.
             self.log_served(ctx, waiting, false);
@@ -416,6 +407,15 @@ enum Served {
     No,
     /// A shard that it needs is somebody else's at the moment.
     NotHeld,
+}
+
+/// Runs a waiter's command, noted for crash reports in place of the command that serves it.
+fn run_again<'a>(ctx: &mut Ctx<'a>, waiting: &'a Waiting) -> Result<Next, CmdError> {
+    let _outer = crash::outer();
+    let (command, argv) = (waiting.command, waiting.request.argv());
+    let client = ctx.client.shared.id;
+    crash::running(command, client, argv.bytes(), argv.spans());
+    (ctx.command.row.run)(ctx)
 }
 
 /// Holds what a waiter's command looks at besides the key that is ready, unless somebody uses it just

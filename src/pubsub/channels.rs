@@ -141,7 +141,7 @@ impl Channels {
         let mut count = 0;
         for part in &self.parts {
             let part = part.lock();
-            let empty = part.iter().find(|(_, subscribers)| subscribers.len() == 0);
+            let empty = part.iter().find(|(_, subscribers)| subscribers.is_empty());
             let empty = empty.map(|(name, _)| name.escape_ascii().to_string());
             holds!(empty.is_none(), "nobody has subscribed to {empty:?}");
             count += part.len();

@@ -145,7 +145,7 @@ impl Patterns {
             let is_so = names.all(|name| beginning_of(name) == &**beginning);
             holds!(is_so, "a pattern does not begin with {shown}");
             let mut subscribers = alike.values();
-            let is_so = subscribers.all(|subscribers| subscribers.len() > 0);
+            let is_so = subscribers.all(|subscribers| !subscribers.is_empty());
             holds!(is_so, "nobody has subscribed to a pattern");
         }
         let said = self.len();

@@ -149,7 +149,7 @@ impl Line {
     /// Every third time.
     fn now_and_then(&mut self) -> bool {
         self.requests += 1;
-        self.requests % 3 == 0
+        self.requests.is_multiple_of(3)
     }
 
     /// Lets others come in between, if there are any.

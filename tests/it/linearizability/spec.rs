@@ -59,10 +59,13 @@ enum Value {
     Text(Vec<u8>),
     List(VecDeque<Vec<u8>>),
     Set(BTreeSet<Vec<u8>>),
-    Hash(BTreeMap<Vec<u8>, Vec<u8>>),
+    Hash(Fields),
     /// Members with their scores, which are integers here.
     Zset(BTreeMap<Vec<u8>, i64>),
 }
+
+/// The fields of a hash with their values.
+type Fields = BTreeMap<Vec<u8>, Vec<u8>>;
 
 /// A value and when it expires, Unix ms.
 type Held = (Value, Option<u64>);
@@ -537,7 +540,7 @@ impl State {
         }
     }
 
-    fn hash(&self, key: &[u8]) -> Result<Option<&BTreeMap<Vec<u8>, Vec<u8>>>, Failed> {
+    fn hash(&self, key: &[u8]) -> Result<Option<&Fields>, Failed> {
         match self.0.get(key) {
             None => Ok(None),
             Some((Value::Hash(hash), _)) => Ok(Some(hash)),
