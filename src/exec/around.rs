@@ -37,6 +37,7 @@ pub(super) fn end_caching(command: Option<&Registered>, client: &mut Client) {
 }
 
 /// CLIENT REPLY SKIP counts for the command that begins now; returns the mode before it.
+#[inline]
 pub(super) fn begin_reply(client: &mut Client) -> ReplyMode {
     let before = client.reply;
     if before == ReplyMode::SkipNext {
@@ -47,6 +48,7 @@ pub(super) fn begin_reply(client: &mut Client) -> ReplyMode {
 
 /// CLIENT REPLY: takes a reply back that the client does not want, by the mode that the command
 /// left.
+#[inline]
 pub(super) fn silence(client: &mut Client, out: &mut ReplyWriter, mark: Mark) {
     match client.reply {
         ReplyMode::On => {}
