@@ -19,11 +19,13 @@ use super::side::Side;
 use super::usage::Stamp;
 
 mod lend;
+mod logged;
 #[cfg(test)]
 pub mod record;
 mod whole;
 
 pub use lend::Needs;
+pub use logged::Record;
 
 /// Most keys that [`Access::prefetch`] takes at once: the cache has only so many line-fill slots,
 /// and lines that come too early are gone again when they are needed.
@@ -860,36 +862,6 @@ impl KeyMut<'_> {
         let entry = self.table.get_mut(self.slot);
         let fields_at_ms = self.side.note_collection(self.db, entry);
         note_expire(self.keyspace, self.home, fields_at_ms);
-    }
-}
-
-/// What a command puts on record while it is changing a value.
-pub struct Record<'a> {
-    effects: &'a mut Effects,
-    db: DbIndex,
-}
-
-impl Record<'_> {
-    /// Whether a log wants to know what is done.
-    #[inline]
-    pub fn is_logged(&self) -> bool {
-        self.effects.is_logged()
-    }
-
-    /// Has the log repeat this command instead of the request, behind others of which that was said.
-    pub fn propagate_as<'a>(&mut self, argv: impl IntoIterator<Item = &'a [u8], IntoIter: Clone>) {
-        self.effects.propagate_as(self.db, argv.into_iter());
-    }
-
-    /// Keeps the request itself out of the log.
-    pub fn dont_propagate(&mut self) {
-        self.effects.dont_propagate();
-    }
-
-    /// Records an event of the key, for keyspace notifications.
-    #[inline]
-    pub fn notify(&mut self, class: EventClass, name: &'static str, key: &[u8]) {
-        self.effects.notify(class, name, self.db, key);
     }
 }
 

@@ -16,13 +16,13 @@ use std::time::Duration;
 
 use smallvec::SmallVec;
 
-use crate::client::{Client, ReplyMode, Underway};
+use crate::client::{Client, Underway};
 use crate::commands::table::Found;
 use crate::commands::{Chore, CmdResult, CommandTable, Ctx, Next, Registered};
 use crate::config::Config;
 use crate::db::{Access, DbIndex, Effects, GateGuard, Keyspace, Locks, Ready, Waiter};
 use crate::resp::parse::{Argv, Batch};
-use crate::resp::write::{Mark, ReplyWriter};
+use crate::resp::write::ReplyWriter;
 use crate::server::Server;
 use crate::server::monitor::Shown;
 use crate::spec::limits::BATCH_COMMANDS;
@@ -32,6 +32,7 @@ use crate::sys::{crash, fiber, tsc};
 
 mod admit;
 pub mod alone;
+mod around;
 mod block;
 mod busy;
 mod cached;
@@ -49,6 +50,7 @@ mod transaction;
 pub mod trial;
 mod unusual;
 
+use around::{begin_reply, delayed, end_caching, not_run, silence};
 use cached::Cached;
 pub use responses::Late;
 use unusual::{Bounds, Ran, Told};
@@ -964,55 +966,5 @@ fn flow_of(next: Next) -> Flow {
         Next::Close => Flow::Close,
         Next::Sleep(duration) => Flow::Sleep(duration),
         Next::Chore(chore) => Flow::Chore(chore),
-    }
-}
-
-/// A command that is to be run again has changed nothing, CLIENT REPLY included.
-fn not_run(flow: Flow, reply: ReplyMode, client: &mut Client) -> Flow {
-    client.reply = reply;
-    flow
-}
-
-/// What is left to do after a command that may have tried a password.
-#[inline]
-fn delayed(flow: Flow, client: &mut Client) -> Flow {
-    let delay = std::mem::take(&mut client.penalty);
-    match flow == Flow::Done && !delay.is_zero() {
-        true => Flow::Delay(delay),
-        false => flow,
-    }
-}
-
-/// CLIENT CACHING held for the command that ran, or was refused: other subcommands of CLIENT do not
-/// count, and a whole transaction is one command.
-#[inline]
-fn end_caching(command: Option<&Registered>, client: &mut Client) {
-    let keeps = |command: &Registered| command.row.flags.has(Flags::KEEPS_CACHING);
-    if client.tracking.is_caching() && !client.in_multi && !command.is_some_and(keeps) {
-        client.tracking.set_caching(false);
-    }
-}
-
-/// CLIENT REPLY SKIP counts for the command that begins now; returns the mode before it.
-fn begin_reply(client: &mut Client) -> ReplyMode {
-    let before = client.reply;
-    if before == ReplyMode::SkipNext {
-        client.reply = ReplyMode::Skip;
-    }
-    before
-}
-
-/// CLIENT REPLY: takes a reply back that the client does not want, by the mode that the command
-/// left.
-fn silence(client: &mut Client, out: &mut ReplyWriter, mark: Mark) {
-    match client.reply {
-        ReplyMode::On => {}
-        // What is shown to it until the next command has run goes the same way, as in Redis.
-        ReplyMode::SkipNext => client.shared.is_silent.store(true, Ordering::Relaxed),
-        ReplyMode::Off => out.truncate(mark),
-        ReplyMode::Skip => {
-            out.truncate(mark);
-            client.set_reply(ReplyMode::On);
-        }
     }
 }

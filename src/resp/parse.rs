@@ -601,10 +601,9 @@ fn bulks(
         searched = 0;
     }
     while missing_args > 0 {
-        let short = if buf.get(at) == Some(&b'$') {
-            short_length(buf, at + 1)
-        } else {
-            None
+        let short = match buf.get(at) {
+            Some(b'$') => short_length(buf, at + 1),
+            _ => None,
         };
         let (len, data) = match short {
             Some(found) => found,
@@ -638,9 +637,8 @@ fn bulks(
         }
         let end = end as usize;
         if end > buf.len() {
-            let missing = end - buf.len();
             return Ok(Step::Incomplete {
-                missing,
+                missing: end - buf.len(),
                 at,
                 missing_args,
                 searched: 0,
