@@ -310,6 +310,12 @@ impl Exec {
         self.config.borrow()
     }
 
+    /// Takes the bounds of what is unusual from the newest configuration; in a transaction, too, whose copy is in use.
+    fn follow_bounds(&self) {
+        let bounds = Bounds::of(&self.server, &self.server.config(), self.is_counted);
+        self.bounds.set(bounds);
+    }
+
     /// Begins a batch: the clock is read once for all its commands.
     #[inline]
     pub fn begin(&self) -> Moment {
@@ -506,7 +512,7 @@ impl Exec {
         };
         end_caching(Some(command), client);
         if is_of_server {
-            drop(self.config());
+            self.follow_bounds();
         }
         if let Flow::Chore(_) = flow {
             client.chore = Some(Box::new(Underway::new(command.id, argv, moment.tick)));
@@ -526,8 +532,8 @@ impl Exec {
     }
 
     /// Whether the command is one of the server's, which may read its figures or set directives; none of those is fast.
-    /// What ran before it is counted then, and behind it whoever asks takes the configuration anew: its own entry in the
-    /// command log goes by the bounds that it has set, as in Redis.
+    /// What ran before it is counted then, and behind it the bounds of the command log are taken anew: its own entry goes
+    /// by those that it has set, as in Redis.
     #[inline]
     fn settle(&self, command: &Registered, moment: &mut Moment) -> bool {
         let is_of_server = command.row.keys.is_empty() && !command.row.flags.has(Flags::FAST);

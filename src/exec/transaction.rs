@@ -301,7 +301,7 @@ impl Exec {
             }
         };
         if is_of_server {
-            drop(self.config());
+            self.follow_bounds();
         }
         rest.changes += std::mem::take(&mut ctx.db.effects.changes);
         let pause = match &result {
