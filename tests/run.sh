@@ -25,15 +25,20 @@ check_licences() {
 }
 check_clippy() { cargo clippy --quiet --all-targets -- -D warnings; }
 check_doc() { RUSTDOCFLAGS='-D warnings' cargo doc --quiet --no-deps --document-private-items; }
-check_build() { cargo build --quiet --profile fast --bin kivi-server; }
+# The static binary, as it is shipped.
+check_build() {
+    RUSTFLAGS='-C target-feature=+crt-static' \
+        cargo build --quiet --profile fast --target "$host" --target-dir target/static --bin kivi-server
+}
+binary=$PWD/target/static/$host/fast/kivi-server
 check_test() {
     check_build || return
-    KIVI_TEST_BINARY=${KIVI_TEST_BINARY:-$PWD/target/fast/kivi-server} cargo test --quiet
+    KIVI_TEST_BINARY=${KIVI_TEST_BINARY:-$binary} cargo test --quiet
 }
 # What people use Redis with: clients and job queues, installed if the registries are to be had.
 check_clients() {
     check_build || return
-    tests/clients/run.sh
+    KIVI_TEST_BINARY=${KIVI_TEST_BINARY:-$binary} tests/clients/run.sh
 }
 # The data structures, which hold nearly all of the unsafe code, under AddressSanitizer. (The filter is part of a path,
 # so it finds commands:: as well.)

@@ -10,13 +10,14 @@
 # To add a client: a program in a folder below, pinned versions beside it, a function here and its name in `all`.
 #
 # Environment: KIVI_TEST_BINARY (default: the profile `fast`, built if it is missing), KIVI_TEST_CLIENTS_DIR (where packages
-# go), KIVI_TEST_CLIENTS_JOBS (2), KIVI_TEST_CLIENTS_SUITES=full (the clients' own test suites as a whole; otherwise their quick
-# parts, see suites/).
+# go), KIVI_TEST_CLIENTS_JOBS (2), KIVI_TEST_CLIENTS_SUITES (the clients' own test suites, too: `quick` parts of them, or
+# `full`; their tests have limits of time of their own, so they are no part of CI. See suites/).
 set -uo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
 cd "$root"
-all=(redis_rs celery bullmq redis_py rq node_redis ioredis sidekiq hiredis go suite_redis_py suite_hiredis suite_rq suite_redis_rs suite_redigo)
+all=(redis_rs celery bullmq redis_py rq node_redis ioredis sidekiq hiredis go)
+suites=(suite_redis_py suite_hiredis suite_rq suite_redis_rs suite_redigo)
 export KIVI_TEST_CLIENTS_DIR=${KIVI_TEST_CLIENTS_DIR:-$root/target/clients}
 dir=$KIVI_TEST_CLIENTS_DIR
 jobs_max=${KIVI_TEST_CLIENTS_JOBS:-2}
@@ -216,8 +217,9 @@ trap 'exit 130' INT TERM
 if [ ! -x "$binary" ]; then cargo build --quiet --profile fast --bin kivi-server || exit 1; fi
 names=("$@")
 [ $# -gt 0 ] || names=("${all[@]}")
+[ $# -gt 0 ] || [ -z "${KIVI_TEST_CLIENTS_SUITES:-}" ] || names+=("${suites[@]}")
 for name in "${names[@]}"; do
-    declare -F "client_$name" >/dev/null || { echo "no such client: $name (${all[*]})"; exit 2; }
+    declare -F "client_$name" >/dev/null || { echo "no such client: $name (${all[*]} ${suites[*]})"; exit 2; }
 done
 set -m
 for name in "${names[@]}"; do
