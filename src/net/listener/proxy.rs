@@ -7,7 +7,7 @@
 //!
 //! Memory grows with the bytes that arrive; a header has [`PROXY_HEADER_SECS_MAX`] seconds.
 //!
-//! To understand another field of version 2: its type in [`check_fields`].
+//! To understand another field of version 2: its type in `check_fields`.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
