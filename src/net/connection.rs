@@ -192,7 +192,7 @@ enum Leave {
 impl Connection {
     async fn serve(&mut self, worker: &Worker) -> Leave {
         loop {
-            let turn = poll_fn(|cx| self.poll_turn(cx, worker)).await;
+            let turn = poll_fn(|cx| self.poll_turns(cx, worker)).await;
             let turn = match self.perform(turn, worker).await {
                 Some(turn) => turn,
                 None => continue,
@@ -469,7 +469,20 @@ impl Connection {
         }
     }
 
+    /// Turns until there is something else to do than to read on.
+    fn poll_turns(&mut self, cx: &mut Context<'_>, worker: &Worker) -> Poll<Turn> {
+        loop {
+            let turn = ready!(self.poll_turn(cx, worker));
+            // See `perform`, which does nothing else then.
+            let may_go_on = self.held.is_none() && !self.has_logged && !inbox::has_crowded();
+            if !may_go_on || turn != Turn::Read {
+                return Poll::Ready(turn);
+            }
+        }
+    }
+
     /// One turn: write what waits, read what is there, work on it.
+    #[inline]
     fn poll_turn(&mut self, cx: &mut Context<'_>, worker: &Worker) -> Poll<Turn> {
         if self.client.shared.signalled() {
             self.deliver(worker);
@@ -614,7 +627,8 @@ impl Connection {
             let progress = self
                 .parser
                 .parse(rest, &limits, BATCH_COMMANDS, &mut desk.batch);
-            let plan = exec.look_ahead(&desk.batch, rest, &self.client);
+            let mut plan = Plan::new();
+            exec.look_ahead(&desk.batch, rest, &self.client, &mut plan);
             moment.note_plan(&plan);
             let run = self.run_batch(rest, &plan, worker, desk, &mut moment);
             used += run.0;
@@ -703,7 +717,7 @@ impl Connection {
             let out = &mut desk.out;
             let client = &mut self.client;
             let mut flow = worker.exec.run(moment, argv, ahead, client, out);
-            if flow == Flow::Alone {
+            if let Flow::Alone = flow {
                 match alone::start(worker.exec.clone(), argv, client, out, moment) {
                     Ok((_, done)) => flow = done,
                     Err(alone) => self.alone = Some(Box::new(alone)),
@@ -842,8 +856,7 @@ impl Connection {
     }
 
     fn over_query_limit(&self, held: usize, worker: &Worker) -> bool {
-        let limit = worker.exec.config().client_query_buffer_limit;
-        if held as u64 <= limit {
+        if held == 0 || held as u64 <= worker.exec.config().client_query_buffer_limit {
             return false;
         }
         worker
