@@ -46,7 +46,7 @@ check_asan() {
 }
 # Locks, waits and snapshots in all interleavings of their threads, as far as KIVI_MODEL_SECS go for each.
 check_model() { cargo test --quiet --lib --features model -- model::; }
-# Every fuzz target for a minute, two at once.
+# Every fuzz target for a minute, three at once.
 check_fuzz() {
     if ! cargo +nightly --version >/dev/null 2>&1; then echo "skipped: no nightly toolchain"; return 0; fi
     fuzz/build.sh && fuzz/run.sh

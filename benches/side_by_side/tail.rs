@@ -21,13 +21,13 @@ use anyhow::{Context, Result, anyhow, ensure};
 use hdrhistogram::Histogram;
 
 use crate::Bench;
-use crate::client::{Client, encode, numbered};
+use crate::client::{Client, Reply, encode, info_field, numbered};
 use crate::load::{Random, event_loop};
 use crate::options::{Mode, Options};
 use crate::process;
 use crate::report::{Row, Table, Target};
 use crate::server::{Contender, Server};
-use crate::tail_client::{self as client, Pace, Plan, SLICES_PER_SECOND, Seen};
+use crate::tail_client::{self, Pace, Plan, SLICES_PER_SECOND, Seen};
 
 const VALUE_BYTES: usize = 100;
 /// The part of the slower server's capacity that both get.
@@ -181,7 +181,7 @@ fn choose_rate(bench: &Bench, mode: Mode) -> Result<(f64, String)> {
         let mut mix = Mix::new(&bench.options);
         let mut plan = plan(&bench.options, Pace::Closed, 1);
         plan.time = bench.options.load * 2;
-        let seen = client::run(&server, &plan, &mut |out, random| mix.next(out, random))
+        let seen = tail_client::run(&server, &plan, &mut |out, random| mix.next(out, random))
             .with_context(|| format!("capacity of {}", contender.name))?;
         let rate = seen.requests as f64 / seen.seconds;
         told.push(format!("{} {:.1} k/s", contender.name, rate / 1000.0));
@@ -230,7 +230,8 @@ fn start(bench: &Bench, index: usize, mode: Mode, growth: f64) -> Result<Server>
     let policy = ["--maxmemory-policy", "allkeys-lru"];
     // Jobs begin when this program says so.
     let by_itself = ["--auto-aof-rewrite-percentage", "0"];
-    let extra = [&extra[..], &policy, &by_itself].concat();
+    let watched = ["--latency-monitor-threshold", "2"];
+    let extra = [&extra[..], &policy, &by_itself, &watched].concat();
     let server = Contender::start(bench, index, mode, &extra)?;
     let mut control = server.connect()?;
     let mut mix = Mix::new(&bench.options);
@@ -320,6 +321,8 @@ struct Did {
     expired: u64,
     evicted: u64,
     fields: u64,
+    /// What the server's latency monitor has seen: event, and the longest, ms.
+    spikes: Vec<(String, i64)>,
 }
 
 fn observe(bench: &Bench, index: usize, mode: Mode, rate: f64, round: u64) -> Result<Figures> {
@@ -337,12 +340,12 @@ fn observe(bench: &Bench, index: usize, mode: Mode, rate: f64, round: u64) -> Re
     let jobs = thread::spawn(move || jobs.run());
     let before = process::cpu_ns_with_children(server.pid())?;
     let plan = plan(options, Pace::PerSecond(rate), round + 1);
-    let seen = client::run(&server, &plan, &mut |out, random| mix.next(out, random));
+    let seen = tail_client::run(&server, &plan, &mut |out, random| mix.next(out, random));
     stop.store(true, Ordering::Release);
     let did = jobs.join().map_err(|_| anyhow!("the jobs panicked"))?;
     let (seen, did) = (seen?, did?);
     let cpu_ns = process::cpu_ns_with_children(server.pid())?.saturating_sub(before);
-    let mut all = client::histogram();
+    let mut all = tail_client::histogram();
     seen.by_kind.iter().try_for_each(|kind| all.add(kind))?;
     Ok(Figures {
         cpu_us: cpu_ns as f64 / 1000.0 / seen.requests as f64,
@@ -402,7 +405,7 @@ impl Jobs {
         now: Duration,
     ) -> Result<Option<(&'static str, Duration)>> {
         let reply = self.control.call(&[b"INFO", b"persistence"])?;
-        let field = |name| crate::client::info_field(&reply, name);
+        let field = |name| info_field(&reply, name);
         let saving = field("rdb_bgsave_in_progress")? + field("aof_rewrite_in_progress")?;
         if saving + field("aof_rewrite_scheduled")? > 0 {
             return Ok(running);
@@ -437,8 +440,9 @@ impl Jobs {
         let did = &mut self.did;
         did.expired = self.control.info("stats", "expired_keys")?;
         did.evicted = self.control.info("stats", "evicted_keys")?;
+        did.spikes = spikes(self.control.call(&[b"LATENCY", b"LATEST"])?);
         did.fields = match self.control.call(&[b"HLEN", b"growing"])? {
-            crate::client::Reply::Int(fields) => fields.try_into()?,
+            Reply::Int(fields) => fields.try_into()?,
             other => anyhow::bail!("HLEN answered {other:?}"),
         };
         ensure!(
@@ -453,6 +457,23 @@ impl Jobs {
     }
 }
 
+/// Events of LATENCY LATEST with their longest times.
+fn spikes(latest: Reply) -> Vec<(String, i64)> {
+    let Reply::Array(events) = latest else {
+        return Vec::new();
+    };
+    let longest = |event| match event {
+        Reply::Array(words) => match &words[..] {
+            [Reply::Text(name), _, _, Reply::Int(most), ..] => {
+                Some((String::from_utf8_lossy(name).into_owned(), *most))
+            }
+            _ => None,
+        },
+        _ => None,
+    };
+    events.into_iter().filter_map(longest).collect()
+}
+
 /// Progress, and the slowest moments with what went on then.
 fn tell(name: &str, round: usize, figures: &Figures) {
     let [p50, p99, p999, p9999] = [50.0, 99.0, 99.9, 99.99].map(|p| at(&figures.all, p));
@@ -464,6 +485,8 @@ fn tell(name: &str, round: usize, figures: &Figures) {
         figures.cpu_us,
         at(&figures.seen.late, 99.9),
     );
+    let spikes = &figures.did.spikes;
+    eprintln!("#   its latency monitor, longest in ms: {spikes:?}");
     let slowest = &figures.seen.slowest;
     let mut order: Vec<usize> = (0..slowest.len()).collect();
     order.sort_unstable_by_key(|&slice| std::cmp::Reverse(slowest[slice]));

@@ -163,7 +163,7 @@ fn run(vm: &mut Vm, source: &[u8], keys: &[&[u8]], arguments: &[&[u8]]) -> Optio
     let mut out = ReplyWriter::new();
     let ran = vm.run(code, Argv::new(&bytes, &spans), keys.len(), &mut stage);
     match ran {
-        Ok(()) => vm.reply(&mut out, &mut |text, _| assert!(!text.is_empty())),
+        Ok(()) => vm.reply(&mut out, &mut |_, _| {}),
         Err(failure) => out.error(&failure.error.reply()),
     }
     let reply = out.to_vec();

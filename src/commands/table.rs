@@ -1,7 +1,7 @@
 //! The command table: rows by name, with numbers and full names.
 //!
-//! Built once at start from the families, `rename-command` applied. A lookup folds the name's case into a hash of its
-//! first and last bytes and compares one candidate, mostly; it allocates nothing.
+//! Built once at start from the families, `rename-command` applied. A lookup makes a number of a short name, in lower
+//! case, hashes that, and compares it with one candidate's, mostly; it allocates nothing.
 
 use super::{Command, FAMILIES, foreign};
 use crate::acl::{Catalog, CatalogEntry};
@@ -25,12 +25,22 @@ pub struct Registered {
 /// See the module's text.
 pub struct CommandTable {
     commands: Vec<Registered>,
-    /// Names in lower case with the index of their command; sorted slots of a power of two, open addressing.
-    slots: Vec<Option<(Box<[u8]>, u16)>>,
+    /// Names with the index of their command; slots of a power of two, open addressing.
+    slots: Vec<Option<Slot>>,
     /// By number, the index of the command, and of the subcommand that it is.
     places: Vec<(u16, Option<u16>)>,
     /// What rules of users may name.
     acl_catalog: Catalog,
+}
+
+/// A name of a command.
+struct Slot {
+    /// In lower case.
+    name: Box<[u8]>,
+    /// See [`word`].
+    word: u64,
+    /// Index of the command.
+    index: u16,
 }
 
 /// What a lookup found.
@@ -71,11 +81,16 @@ impl CommandTable {
             .slots
             .resize_with((names.len() * 4).next_power_of_two(), || None);
         for (name, index) in names {
-            let mut at = fold(&name) & (table.slots.len() - 1);
+            let word = word(&name);
+            let mut at = hash(word, name.len()) & (table.slots.len() - 1);
             while table.slots[at].is_some() {
                 at = (at + 1) & (table.slots.len() - 1);
             }
-            table.slots[at] = Some((name.into_boxed_slice(), index));
+            table.slots[at] = Some(Slot {
+                name: name.into_boxed_slice(),
+                word,
+                index,
+            });
         }
         Ok(table)
     }
@@ -83,10 +98,12 @@ impl CommandTable {
     /// A command by its name in any case.
     #[inline]
     pub fn get(&self, name: &[u8]) -> Option<&Registered> {
-        let mut at = fold(name) & (self.slots.len() - 1);
-        while let Some((candidate, index)) = &self.slots[at] {
-            if candidate.eq_ignore_ascii_case(name) {
-                return Some(&self.commands[*index as usize]);
+        let word = word(name);
+        let mut at = hash(word, name.len()) & (self.slots.len() - 1);
+        while let Some(slot) = &self.slots[at] {
+            let may_be = slot.word == word && slot.name.len() == name.len();
+            if may_be && (name.len() <= WORD_BYTES || slot.name.eq_ignore_ascii_case(name)) {
+                return Some(&self.commands[slot.index as usize]);
             }
             at = (at + 1) & (self.slots.len() - 1);
         }
@@ -264,13 +281,47 @@ fn rename(names: &mut Vec<(Vec<u8>, u16)>, old: &[u8], new: &[u8]) -> Result<(),
     Ok(())
 }
 
-/// A hash that is the same for all cases of a name.
+/// Longest name of which its [`word`] and its length say everything.
+const WORD_BYTES: usize = 8;
+
+/// A number that is the same for all cases of a name, and differs for different short names of one length; of longer
+/// ones it says how they begin and end.
 #[inline]
-fn fold(name: &[u8]) -> usize {
-    let mut hash = name.len() as u64;
-    for &byte in name.iter().take(24) {
-        hash = (hash.rotate_left(5) ^ (byte | 0x20) as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-    }
+fn word(name: &[u8]) -> u64 {
+    let four = |bytes: &[u8; 4]| u64::from(u32::from_le_bytes(*bytes));
+    let word = match (name.first_chunk::<8>(), name.last_chunk::<8>()) {
+        (Some(first), Some(last)) if name.len() > WORD_BYTES => {
+            return lower(u64::from_le_bytes(*first))
+                ^ lower(u64::from_le_bytes(*last)).rotate_left(u64::BITS / 2 + 1);
+        }
+        (Some(first), _) => u64::from_le_bytes(*first),
+        _ => match (name.first_chunk::<4>(), name.last_chunk::<4>(), name) {
+            (Some(first), Some(last), _) => four(first) | four(last) << 32,
+            (_, _, [first, .., last]) => {
+                let middle = name[name.len() / 2];
+                four(&[*first, middle, *last, 0])
+            }
+            (_, _, [only]) => u64::from(*only),
+            _ => 0,
+        },
+    };
+    lower(word)
+}
+
+/// Eight bytes at once in lower case.
+#[inline]
+fn lower(word: u64) -> u64 {
+    const ONES: u64 = u64::from_le_bytes([1; 8]);
+    const HIGH: u64 = ONES << 7;
+    // A byte's highest bit is set when it is at least the limit; none carries into the next.
+    let at_least = |limit: u8| (word & !HIGH) + ONES * u64::from(128 - limit);
+    let is_upper = at_least(b'A') & !at_least(b'Z' + 1) & !word & HIGH;
+    word | is_upper >> 2
+}
+
+#[inline]
+fn hash(word: u64, len: usize) -> usize {
+    let hash = (word ^ len as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
     (hash >> 32) as usize
 }
 
@@ -299,6 +350,41 @@ mod tests {
             table.by_full_name(b"CLIENT|kill").unwrap().full_name,
             "client|kill"
         );
+    }
+
+    #[test]
+    fn short_names_are_told_apart_by_their_words() {
+        let alphabet = b"aAzZ@[`{_-\0\x80\xe1";
+        let mut names = vec![Vec::new()];
+        let mut from = 0;
+        for _ in 0..3 {
+            let until = names.len();
+            for at in from..until {
+                for &byte in alphabet {
+                    let mut name = names[at].clone();
+                    name.push(byte);
+                    names.push(name);
+                }
+            }
+            from = until;
+        }
+        let long = ["", "xyzw", "vwxyz"].iter().flat_map(|front| {
+            let longer = |name: &Vec<u8>| [front.as_bytes(), name].concat();
+            names.iter().map(longer).collect::<Vec<_>>()
+        });
+        let names: Vec<Vec<u8>> = long.collect();
+        let mut known = std::collections::HashMap::new();
+        for name in &names {
+            let key = (name.len(), word(name));
+            let before = known.insert(key, name.to_ascii_lowercase());
+            assert!(before.is_none_or(|before| before == name.to_ascii_lowercase()));
+        }
+        for (upper, lower) in [
+            ("CLUSTER|NODES", "cluster|nodes"),
+            ("ZRANGEBYLEX", "zrangebylex"),
+        ] {
+            assert_eq!(word(upper.as_bytes()), word(lower.as_bytes()));
+        }
     }
 
     #[test]

@@ -105,12 +105,23 @@ impl<'k> Access<'k> {
         now_ms: u64,
         touch: bool,
     ) -> Access<'k> {
-        let stamp = keyspace.usage.stamp(now_ms);
-        let first = FirstKey {
+        let none = FirstKey {
             at: 0,
             len: 0,
             hash: 0,
         };
+        Access::with(keyspace, locks, db, (now_ms, touch), none)
+    }
+
+    #[inline(always)]
+    fn with(
+        keyspace: &'k Keyspace,
+        locks: Locks<'k>,
+        db: DbIndex,
+        (now_ms, touch): (u64, bool),
+        first: FirstKey,
+    ) -> Access<'k> {
+        let stamp = keyspace.usage.stamp(now_ms);
         Access {
             keyspace,
             locks,
@@ -126,6 +137,23 @@ impl<'k> Access<'k> {
             first,
             effects: Effects::new(keyspace.oplog.is_on(), keyspace.interest.load()),
         }
+    }
+
+    /// The same for a command of one key, whose hash is known and whose shard is locked.
+    #[inline(always)]
+    pub fn of_key(
+        keyspace: &'k Keyspace,
+        locks: Locks<'k>,
+        db: DbIndex,
+        (now_ms, touch): (u64, bool),
+        (key, hash): (&[u8], u64),
+    ) -> Access<'k> {
+        let first = FirstKey {
+            at: key.as_ptr() as usize,
+            len: key.len(),
+            hash,
+        };
+        Access::with(keyspace, locks, db, (now_ms, touch), first)
     }
 
     /// Access of a command that is repeated from a log: nothing has expired unless the log says so,
@@ -232,6 +260,12 @@ impl<'k> Access<'k> {
         argv: impl IntoIterator<Item = &'a [u8], IntoIter: Clone>,
     ) {
         self.effects.also_propagate(self.db, argv.into_iter());
+    }
+
+    /// Releases the locks: what the command did remains.
+    #[inline(always)]
+    pub fn release(&mut self) {
+        self.locks = self.keyspace.lock_none();
     }
 
     /// Releases the locks; what the command did.
@@ -481,7 +515,10 @@ impl<'k> Access<'k> {
             let hash = this.hash(key);
             let shard = this.locks.peek(this.keyspace.shard_of(hash))?;
             let table = shard.table(this.db)?;
-            Some(table.get(table.find(hash, key)?))
+            let entry = table.get(table.find(hash, key)?);
+            // While data is imported, what has expired is still there, of whatever type.
+            let is_seen = entry.expire_at_ms().is_none_or(|at_ms| at_ms > this.now_ms);
+            is_seen.then_some(entry)
         };
         Ok(keys.map(entry).collect())
     }

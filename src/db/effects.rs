@@ -339,6 +339,14 @@ impl Effects {
         (!rare.notices.is_empty()).then(|| std::mem::take(&mut rare.notices))
     }
 
+    /// Whether it has made keys ready that somebody waits for.
+    #[inline]
+    pub fn has_ready(&self) -> bool {
+        self.rare
+            .as_ref()
+            .is_some_and(|rare| !rare.ready.is_empty())
+    }
+
     /// Takes the keys that are ready.
     #[inline]
     pub fn take_ready(&mut self) -> Vec<Ready> {

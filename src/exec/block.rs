@@ -325,8 +325,8 @@ impl Exec {
                 continue;
             };
             let access = Access::new(keyspace, locks, ready.db, moment.now_ms, true);
-            let effects = self.serve_ready(access, vec![ready], config, moment, &mut later);
-            super::fanout::fan_out(&self.server, moment, effects);
+            let mut effects = self.serve_ready(access, vec![ready], config, moment, &mut later);
+            super::fanout::fan_out(&self.server, moment, &mut effects);
         }
     }
 

@@ -10,10 +10,10 @@ use super::{Exec, Moment, cached};
 
 /// Hands a command's effects to everyone who wants to know of them.
 #[inline]
-pub(super) fn fan_out(server: &Server, moment: &mut Moment, effects: Effects) {
+pub(super) fn fan_out(server: &Server, moment: &mut Moment, effects: &mut Effects) {
     // Added up with the batch: one shared counter touched once, not once a command.
     moment.changes += effects.changes;
-    if let Some(mut rare) = effects.rare {
+    if let Some(mut rare) = effects.rare.take() {
         cached::note(server, moment, rare.take_afterwards());
         rare.free(&server.keyspace);
     }

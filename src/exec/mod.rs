@@ -59,6 +59,27 @@ const PREFETCH_COMMANDS_MIN: usize = 3;
 /// What runs other commands.
 const RUNS_OTHERS: Flags = Flags::RUNS_SCRIPT.and(Flags::RUNS_QUEUE);
 
+/// For how long one reading of the clock is good, nanoseconds.
+const TIME_NS_MAX: u64 = 50_000;
+
+/// How a worker counts, by its configuration.
+#[derive(Clone, Copy)]
+struct Habits {
+    /// How long each command takes.
+    track_latency: bool,
+    /// Somebody may ask how long clients wait.
+    is_watched: bool,
+}
+
+impl Habits {
+    fn of(config: &Config) -> Habits {
+        Habits {
+            track_latency: config.latency_tracking,
+            is_watched: config.metrics_port != 0,
+        }
+    }
+}
+
 /// One worker's way into the server. Shared by its connections, on one thread.
 pub struct Exec {
     /// The server.
@@ -71,6 +92,10 @@ pub struct Exec {
     config_epoch: Cell<u64>,
     /// From where on it looks closer at what has run.
     bounds: Cell<Bounds>,
+    /// How it counts.
+    habits: Cell<Habits>,
+    /// Until when its clock is right, in ticks, and what it says.
+    time: Cell<(u64, u64)>,
     /// What is told of commands that were unusual, when they are counted.
     told: RefCell<Vec<Told>>,
     /// What it runs is counted, and told.
@@ -249,6 +274,7 @@ impl Exec {
         let config_epoch = Cell::new(server.config_epoch());
         let config = server.config();
         let bounds = Cell::new(Bounds::of(&server, &config, is_counted));
+        let habits = Cell::new(Habits::of(&config));
         let config = RefCell::new(config);
         Exec {
             server,
@@ -257,6 +283,8 @@ impl Exec {
             config,
             config_epoch,
             bounds,
+            habits,
+            time: Cell::default(),
             told: RefCell::default(),
             is_counted,
             memory: memory::Memory::default(),
@@ -275,6 +303,7 @@ impl Exec {
             *config = self.server.config();
             let bounds = Bounds::of(&self.server, &config, self.is_counted);
             self.bounds.set(bounds);
+            self.habits.set(Habits::of(&config));
         }
         self.config.borrow()
     }
@@ -284,11 +313,33 @@ impl Exec {
     pub fn begin(&self) -> Moment {
         let tick = tsc::ticks();
         Moment {
-            now_ms: self.server.clock.unix_ms(),
+            now_ms: self.time_at(tick),
             tick,
             ready_tick: tick,
             ..Moment::default()
         }
+    }
+
+    /// The time at a tick that is now, Unix time in milliseconds. The clock is not read for each of the short batches
+    /// that follow each other; what it says then is late by [`TIME_NS_MAX`] at most.
+    #[inline]
+    fn time_at(&self, tick: u64) -> u64 {
+        let (until, now_ms) = self.time.get();
+        match tick < until {
+            true => now_ms,
+            false => self.read_time(tick),
+        }
+    }
+
+    #[inline(never)]
+    fn read_time(&self, tick: u64) -> u64 {
+        let clock = &self.server.clock;
+        let now_ms = clock.unix_ms();
+        if !clock.is_fake() {
+            let until = tick.saturating_add(tsc::ns_to_ticks(TIME_NS_MAX));
+            self.time.set((until, now_ms));
+        }
+        now_ms
     }
 
     /// Tells what was unusual of the batch so far. Called before its replies are sent, so that whoever has one finds what
@@ -308,10 +359,13 @@ impl Exec {
             .add_changes(std::mem::take(&mut moment.changes));
         crash::idle();
         self.tell_so_far(moment);
-        let config = self.config();
-        let track_latency = config.latency_tracking;
-        let is_watched = config.metrics_port != 0;
-        drop(config);
+        if self.config_epoch.get() != self.server.config_epoch() {
+            drop(self.config());
+        }
+        let Habits {
+            track_latency,
+            is_watched,
+        } = self.habits.get();
         let mut local = self.worker.lock();
         if is_watched {
             responses::count(moment, &mut local);
@@ -322,18 +376,30 @@ impl Exec {
         local.writes += std::mem::take(&mut moment.writes);
         local.prefetch_batches += (moment.prefetched > 0) as u64;
         local.prefetch_entries += std::mem::take(&mut moment.prefetched);
-        for (command, failed, ticks) in moment.executed.drain(..) {
+        for &(command, failed, ticks) in &moment.executed {
             local.executed(command, ticks, failed, track_latency);
         }
+        moment.executed.clear();
     }
 
     /// Looks the commands of a batch up ahead, and brings the lines that they will touch into the
-    /// cache, in two stages: table lines, then entries. Empty for a batch too small to gain by it.
-    pub fn look_ahead(&self, batch: &Batch, buf: &[u8], client: &Client) -> Plan<'_> {
-        let mut plan = Plan::new();
-        if batch.len() < PREFETCH_COMMANDS_MIN {
-            return plan;
+    /// cache, in two stages: table lines, then entries. `plan` stays empty for a batch too small to
+    /// gain by it.
+    #[inline]
+    pub fn look_ahead<'t>(
+        &'t self,
+        batch: &Batch,
+        buf: &[u8],
+        client: &Client,
+        plan: &mut Plan<'t>,
+    ) {
+        if batch.len() >= PREFETCH_COMMANDS_MIN {
+            self.plan(batch, buf, client, plan);
         }
+    }
+
+    #[inline(never)]
+    fn plan<'t>(&'t self, batch: &Batch, buf: &[u8], client: &Client, plan: &mut Plan<'t>) {
         let keyspace = &self.server.keyspace;
         for index in 0..batch.len() {
             let argv = batch.argv(index, buf);
@@ -354,8 +420,7 @@ impl Exec {
         for hash in plan.iter().flatten().filter_map(|ahead| ahead.hash) {
             keyspace.prefetch(client.db, hash, true);
         }
-        self.look_into_collections(&plan, batch, buf, client);
-        plan
+        self.look_into_collections(plan, batch, buf, client);
     }
 
     /// Goes on with the values of commands on collections: more than an entry's first line, and in
@@ -622,6 +687,7 @@ impl Exec {
 
     /// Locks, runs, and hands the effects over; `None` when someone else has the keyspace for himself, or
     /// it has to be run again.
+    #[inline]
     fn call(
         &self,
         command: &Registered,
@@ -631,21 +697,53 @@ impl Exec {
         client: &mut Client,
         out: &mut ReplyWriter,
     ) -> Option<Called> {
-        let now_ms = moment.now_ms;
-        let config = self.config.borrow();
-        let keyspace = &self.server.keyspace;
-        let may_block = client.may_block;
-        let (touch, db) = (!client.no_touch, client.db);
-        let (db, gate) = match command.single_key.and_then(|at| argv.get(at as usize)) {
-            Some(key) => {
-                let hash = hash.unwrap_or_else(|| keyspace.hash(key));
-                let locks = keyspace.claim_one(hash)?;
-                let db = Access::new(keyspace, locks, db, now_ms, touch);
-                (db.with_first_key(key, hash), None)
-            }
-            None => self.access_several(command, argv, (db, now_ms, touch))?,
+        let Some(key) = command.single_key.and_then(|at| argv.get(at as usize)) else {
+            return self.call_with_several(command, argv, moment, client, out);
         };
+        let keyspace = &self.server.keyspace;
+        let hash = hash.unwrap_or_else(|| keyspace.hash(key));
+        let locks = keyspace.claim_one(hash)?;
+        let touch = !client.no_touch;
+        let db = Access::of_key(
+            keyspace,
+            locks,
+            client.db,
+            (moment.now_ms, touch),
+            (key, hash),
+        );
+        self.call_holding(command, argv, (db, None), moment, client, out)
+    }
+
+    /// [`Exec::call`] of a command that has not just one key, in a place that is known.
+    #[inline(never)]
+    fn call_with_several(
+        &self,
+        command: &Registered,
+        argv: Argv<'_>,
+        moment: &mut Moment,
+        client: &mut Client,
+        out: &mut ReplyWriter,
+    ) -> Option<Called> {
+        let how = (client.db, moment.now_ms, !client.no_touch);
+        let held = self.access_several(command, argv, how)?;
+        self.call_holding(command, argv, held, moment, client, out)
+    }
+
+    /// [`Exec::call`] with the shards at hand. Inlined, so that what a command works with is built where it
+    /// is used.
+    #[inline(always)]
+    fn call_holding(
+        &self,
+        command: &Registered,
+        argv: Argv<'_>,
+        (db, gate): (Access<'_>, Option<GateGuard<'_>>),
+        moment: &mut Moment,
+        client: &mut Client,
+        out: &mut ReplyWriter,
+    ) -> Option<Called> {
+        let config = self.config.borrow();
         let skip = 1 + command.is_subcommand() as usize;
+        let may_block = client.may_block;
         let mut ctx = Ctx {
             args: Args::new(argv, skip),
             db,
@@ -671,19 +769,19 @@ impl Exec {
             ),
             result => (result, None),
         };
-        let (effects, gave_up) = {
-            // Released behind the locks, and both before anybody is told.
-            let gate = gate;
-            let Ctx { mut db, .. } = ctx;
-            let gave_up = db.gave_up() && !db.is_barred();
-            let ready = db.effects.take_ready();
-            let effects = match ready.is_empty() {
-                true => db.effects,
-                false => self.serve_waiters(db, ready, gate, &config, moment),
-            };
-            (effects, gave_up)
-        };
-        fanout::fan_out(&self.server, moment, effects);
+        let gave_up = ctx.db.gave_up() && !ctx.db.is_barred();
+        match ctx.db.effects.has_ready() {
+            false => {
+                ctx.db.release();
+                drop(gate);
+                fanout::fan_out(&self.server, moment, &mut ctx.db.effects);
+            }
+            true => {
+                let ready = ctx.db.effects.take_ready();
+                let mut effects = self.serve_waiters(ctx.db, ready, gate, &config, moment);
+                fanout::fan_out(&self.server, moment, &mut effects);
+            }
+        }
         (!gave_up).then_some(Called { result, waiter })
     }
 

@@ -189,7 +189,7 @@ impl Exec {
         }
         let mut effects = self.end_group(db, held.gate, moment);
         effects.changes += played.changes;
-        fanout::fan_out(&self.server, moment, effects);
+        fanout::fan_out(&self.server, moment, &mut effects);
         if played.begins_again {
             return None;
         }

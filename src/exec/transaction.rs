@@ -186,7 +186,7 @@ impl Exec {
             // Keys that were found expired.
             db.settle();
             self.show_exec(&db, command, client, argv);
-            fanout::fan_out(&self.server, moment, db.into_effects());
+            fanout::fan_out(&self.server, moment, &mut db.into_effects());
             out.null_array();
         } else {
             let queue = transaction.take_queue();
@@ -202,7 +202,7 @@ impl Exec {
             rest = left;
             let mut effects = self.end_group(db, gate, moment);
             effects.changes += rest.changes;
-            fanout::fan_out(&self.server, moment, effects);
+            fanout::fan_out(&self.server, moment, &mut effects);
             queue.give_back();
         }
         client.close_transaction();

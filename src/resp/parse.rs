@@ -75,6 +75,7 @@ pub struct Span {
 }
 
 impl Span {
+    #[inline]
     fn of(self, bytes: &[u8]) -> &[u8] {
         &bytes[self.start as usize..][..self.len as usize]
     }
@@ -100,6 +101,7 @@ impl<'a> Argv<'a> {
     }
 
     /// Number of arguments, the command name included.
+    #[inline]
     pub fn len(&self) -> usize {
         self.spans.len()
     }
@@ -110,6 +112,7 @@ impl<'a> Argv<'a> {
     }
 
     /// Argument `i`.
+    #[inline]
     pub fn get(&self, i: usize) -> Option<&'a [u8]> {
         self.spans.get(i).map(|s| s.of(self.bytes))
     }
@@ -157,6 +160,7 @@ impl<'a> Argv<'a> {
 impl std::ops::Index<usize> for Argv<'_> {
     type Output = [u8];
 
+    #[inline]
     fn index(&self, i: usize) -> &[u8] {
         self.spans[i].of(self.bytes)
     }
@@ -197,6 +201,7 @@ impl Batch {
     }
 
     /// Number of commands.
+    #[inline]
     pub fn len(&self) -> usize {
         self.cmds.len()
     }
@@ -207,6 +212,7 @@ impl Batch {
     }
 
     /// Forgets the commands and gives unusually large memory back. [`Parser::parse`] clears by itself.
+    #[inline]
     pub fn clear(&mut self) {
         reset(&mut self.args, KEEP_ARGS_MAX);
         reset(&mut self.cmds, KEEP_CMDS_MAX);
@@ -215,6 +221,7 @@ impl Batch {
     }
 
     /// The arguments of command `i`. `buf` is the buffer that [`Parser::parse`] was given.
+    #[inline]
     pub fn argv<'a>(&'a self, i: usize, buf: &'a [u8]) -> Argv<'a> {
         let cmd = &self.cmds[i];
         let spans = &self.args[cmd.first_arg as usize..][..cmd.argc as usize];
@@ -225,10 +232,17 @@ impl Batch {
     }
 
     /// Where command `i` ends in the buffer: everything before is done with once it has run.
+    #[inline]
     pub fn end(&self, i: usize) -> usize {
         self.cmds[i].end as usize
     }
 
+    /// Bytes of the buffer taken by complete and by empty commands; valid after an error, too.
+    pub fn consumed(&self) -> usize {
+        self.consumed
+    }
+
+    #[inline]
     fn push(&mut self, first_arg: usize, end: usize, is_inline: bool) {
         self.cmds.push(Cmd {
             first_arg: first_arg as u32,
@@ -239,6 +253,7 @@ impl Batch {
     }
 }
 
+#[inline]
 fn reset<T>(items: &mut Vec<T>, keep_max: usize) {
     items.clear();
     if items.capacity() > keep_max {
@@ -536,6 +551,39 @@ impl Parser {
     }
 }
 
+/// Parses arguments from `at` on for as long as they are there in full and nothing is wrong with them, as nearly all
+/// are; where the next one begins, and how many are missing then.
+#[inline]
+fn plain_bulks(
+    buf: &[u8],
+    mut at: usize,
+    mut missing_args: u32,
+    limits: &Limits,
+    batch: &mut Batch,
+) -> (usize, u32) {
+    let most_bytes = match limits.authenticated {
+        true => limits.max_bulk_bytes,
+        false => limits.max_bulk_bytes.min(UNAUTHENTICATED_BULK_BYTES_MAX),
+    };
+    while missing_args > 0
+        && buf.get(at) == Some(&b'$')
+        && let Some((len, data)) = short_length(buf, at + 1)
+    {
+        let end = data + len as usize;
+        let is_whole = matches!(buf.get(end..), Some([b'\r', b'\n', ..]));
+        if !is_whole || len as u64 > most_bytes {
+            break;
+        }
+        batch.args.push(Span {
+            start: data as u32,
+            len: len as u32,
+        });
+        at = end + 2;
+        missing_args -= 1;
+    }
+    (at, missing_args)
+}
+
 /// Parses `missing_args` arguments from `at` on, of the command that starts at `start`.
 #[inline]
 fn bulks(
@@ -547,6 +595,11 @@ fn bulks(
     limits: &Limits,
     batch: &mut Batch,
 ) -> Result<Step, ProtocolError> {
+    let from = at;
+    (at, missing_args) = plain_bulks(buf, at, missing_args, limits, batch);
+    if at != from {
+        searched = 0;
+    }
     while missing_args > 0 {
         let short = if buf.get(at) == Some(&b'$') {
             short_length(buf, at + 1)
@@ -613,6 +666,10 @@ fn short_length(buf: &[u8], at: usize) -> Option<(i64, usize)> {
     // One digit: most commands have fewer than ten arguments.
     if let [digit @ b'0'..=b'9', b'\r', b'\n', ..] = *line {
         return Some((i64::from(digit - b'0'), at + 3));
+    }
+    // Two: most keys and values have fewer than a hundred bytes.
+    if let [tens @ b'1'..=b'9', ones @ b'0'..=b'9', b'\r', b'\n', ..] = *line {
+        return Some((i64::from(tens - b'0') * 10 + i64::from(ones - b'0'), at + 4));
     }
     let mut value = 0u32;
     let mut digits = 0;

@@ -106,11 +106,13 @@ impl ReplyWriter {
     }
 
     /// Chooses the protocol of the replies from now on (HELLO).
+    #[inline]
     pub fn set_resp3(&mut self, on: bool) {
         self.is_resp3 = on;
     }
 
     /// Replies are RESP3.
+    #[inline]
     pub fn is_resp3(&self) -> bool {
         self.is_resp3
     }
@@ -126,6 +128,7 @@ impl ReplyWriter {
     }
 
     /// `+OK`.
+    #[inline]
     pub fn ok(&mut self) {
         self.buf.extend_from_slice(b"+OK\r\n");
     }
@@ -137,6 +140,7 @@ impl ReplyWriter {
     }
 
     /// `:n`.
+    #[inline]
     pub fn integer(&mut self, n: i64) {
         match usize::try_from(n) {
             Ok(n) if n < SMALL => self.small(b':', n),
@@ -150,6 +154,7 @@ impl ReplyWriter {
     }
 
     /// A bulk string: any bytes.
+    #[inline]
     pub fn bulk(&mut self, bytes: &[u8]) {
         self.buf.reserve(bytes.len() + HEADER_BYTES_MAX + 2);
         self.length(b'$', bytes.len());
@@ -190,6 +195,7 @@ impl ReplyWriter {
     }
 
     /// No value: `$-1`, in RESP3 `_`.
+    #[inline]
     pub fn null(&mut self) {
         self.buf
             .extend_from_slice(if self.is_resp3 { b"_\r\n" } else { b"$-1\r\n" });
@@ -347,6 +353,7 @@ impl ReplyWriter {
     }
 
     /// Here, to return to.
+    #[inline]
     pub fn mark(&self) -> Mark {
         Mark {
             at: self.buf.len(),
@@ -384,26 +391,37 @@ impl ReplyWriter {
     }
 
     /// Pending bytes, shared ones included.
+    #[inline]
     pub fn len(&self) -> usize {
         self.buf.len() - self.head + self.piece_bytes - self.front_sent
     }
 
     /// Nothing is pending.
+    #[inline]
     pub fn is_empty(&self) -> bool {
         self.head == self.buf.len() && self.pieces.is_empty()
     }
 
     /// Forgets everything pending; gives unusually large memory back, keeps the protocol.
+    #[inline]
     pub fn clear(&mut self) {
         self.buf.clear();
         self.head = 0;
-        self.pieces.clear();
         self.piece_bytes = 0;
         self.front_sent = 0;
+        if !self.pieces.is_empty() || self.buf.capacity() > KEEP_BYTES_MAX {
+            self.clear_large();
+        }
+    }
+
+    #[cold]
+    fn clear_large(&mut self) {
+        self.pieces.clear();
         self.shrink(KEEP_BYTES_MAX);
     }
 
     /// Everything pending, when it lies in one piece, as it nearly always does.
+    #[inline]
     pub fn as_contiguous(&self) -> Option<&[u8]> {
         self.pieces.is_empty().then(|| &self.buf[self.head..])
     }
@@ -429,8 +447,16 @@ impl ReplyWriter {
     }
 
     /// The first `n` pending bytes have been written.
-    pub fn advance(&mut self, mut n: usize) {
+    #[inline]
+    pub fn advance(&mut self, n: usize) {
         debug_assert!(n <= self.len(), "more written than pending");
+        match self.pieces.is_empty() && n == self.buf.len() - self.head {
+            true => self.clear(),
+            false => self.advance_some(n),
+        }
+    }
+
+    fn advance_some(&mut self, mut n: usize) {
         while let Some(piece) = self.pieces.front() {
             let between = piece.at - self.head;
             let left = piece.bytes().len() - self.front_sent;

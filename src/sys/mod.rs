@@ -14,6 +14,7 @@ pub mod lua;
 pub mod places;
 pub mod process;
 pub mod random;
+pub mod socket;
 pub mod sync;
 pub mod title;
 pub mod tsc;

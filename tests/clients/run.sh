@@ -125,7 +125,11 @@ finish() {
 }
 
 # work COMMAND...: runs it with a limit on its time, which only a hang reaches.
-work() { timeout --foreground --kill-after=10 "${limit:-240}" "$@" || fail "$(basename "$1") ${2:+$(basename "$2")} ends with $?"; }
+work() {
+    local code=0
+    timeout --foreground --kill-after=10 "${limit:-600}" "$@" || code=$?
+    [ $code = 0 ] || fail "$(basename "$1") $(basename "${2:-}") ends with $code"
+}
 
 # ---- the checks ----
 

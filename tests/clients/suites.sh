@@ -22,7 +22,7 @@ in_full() { [ "${KIVI_TEST_CLIENTS_SUITES:-}" = full ]; }
 run_pytest() {
     local how=(-q -p no:warnings -o addopts= -o cache_dir="$here_run/cache" --tb=short -rfE --timeout 120)
     local again=()
-    timeout --foreground "${limit:-240}" python3 -m pytest "${how[@]}" "$@" && return
+    timeout --foreground "${limit:-600}" python3 -m pytest "${how[@]}" "$@" && return
     [ $? = 1 ] && again=(--last-failed)
     work python3 -m pytest "${how[@]}" "${again[@]}" "$@"
 }
@@ -38,7 +38,7 @@ client_suite_redis_py() {
     port_wanted=6379 serve
     (
         cd "$sdist" || exit 1
-        limit=1200 run_pytest --redis-url redis://localhost:6379/9 --protocol 3 \
+        limit=3000 run_pytest --redis-url redis://localhost:6379/9 --protocol 3 \
             -m 'not (onlycluster or redismod or ssl or replica or cp_integration or multidb_integration)' \
             $(deselect redis_py) "${files[@]}"
     ) || exit 1
@@ -69,7 +69,7 @@ client_suite_rq() {
     private_network
     ip link set lo up
     port_wanted=6379 serve
-    (cd "$sdist" && limit=1200 run_pytest $(deselect rq) "${files[@]}") || exit 1
+    (cd "$sdist" && limit=3000 run_pytest $(deselect rq) "${files[@]}") || exit 1
     finish
 }
 

@@ -139,3 +139,26 @@ fn everything_expires_when_the_mode_ends() {
     other.run("DBSIZE").is(":1");
     other.run("HLEN h").is(":1");
 }
+
+/// Commands with several keys look them up together; what has expired may even be of another type.
+#[test]
+fn others_do_not_see_it_among_several_keys_either() {
+    let (mut source, mut other) = importing();
+    other.run("ZADD z 1 m").is(":1");
+    other.run("SADD s m").is(":1");
+    for (line, reply) in [
+        ("ZUNION 2 z k", "*1 $1 m"),
+        ("ZDIFF 3 z l k", "*1 $1 m"),
+        ("ZINTERCARD 2 z l", ":0"),
+        ("SUNION s k l", "*1 $1 m"),
+        ("SINTERCARD 2 s l", ":0"),
+        ("BITOP OR to k l", ":0"),
+        ("EXISTS to", ":0"),
+    ] {
+        other.run(line).is(reply);
+    }
+    source
+        .run("ZUNION 2 z k")
+        .is("-WRONGTYPE Operation against a key holding the wrong kind of value");
+    source.run("BITOP OR to k").is(":1");
+}

@@ -91,6 +91,8 @@ fn who_may_give_up_does_so_only_while_told_to() {
         is_long.store(1, Ordering::Release);
         let held = counter.lock();
         held.set(held.get() + 10);
+        // It takes long: a thread of a model that waits has its turn only if others let it.
+        (0..3).for_each(|_| sync::yield_now());
         is_long.store(0, Ordering::Release);
         drop(held);
         let got_it = waits.join().unwrap();

@@ -5,7 +5,6 @@
 //! the socket, and has returned when its reply was taken from there: whatever the server does with it
 //! lies between.
 
-use std::collections::HashMap;
 use std::sync::Barrier;
 use std::thread;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -247,17 +246,4 @@ impl Player {
         };
         self.send(vec![Request::Guarded(key, seen, commands)])
     }
-}
-
-/// How many requests of each command there were, for messages.
-pub(crate) fn counted(histories: &[History]) -> HashMap<String, usize> {
-    let mut counts = HashMap::new();
-    for event in histories.iter().flatten() {
-        if let Request::Command(words) = &event.op.request {
-            *counts
-                .entry(String::from_utf8_lossy(&words[0]).into_owned())
-                .or_default() += 1;
-        }
-    }
-    counts
 }

@@ -70,9 +70,15 @@ async fn types(mut c: MultiplexedConnection) {
     let _: () = c.hset_multiple("hash", &pairs).await.unwrap();
     let found: HashMap<String, i64> = c.hgetall("hash").await.unwrap();
     assert_eq!(found, map);
-    let _: () = c.zadd_multiple("zset", &[(1.5, "a"), (f64::INFINITY, "b")]).await.unwrap();
+    let _: () = c
+        .zadd_multiple("zset", &[(1.5, "a"), (f64::INFINITY, "b")])
+        .await
+        .unwrap();
     let ranked: Vec<(String, f64)> = c.zrange_withscores("zset", 0, -1).await.unwrap();
-    assert_eq!(ranked, [("a".to_owned(), 1.5), ("b".to_owned(), f64::INFINITY)]);
+    assert_eq!(
+        ranked,
+        [("a".to_owned(), 1.5), ("b".to_owned(), f64::INFINITY)]
+    );
     let bytes: Vec<u8> = (0..100_000_u32).map(|n| n as u8).collect();
     let _: () = c.set("bytes", &bytes).await.unwrap();
     let found: Vec<u8> = c.get("bytes").await.unwrap();
@@ -105,13 +111,20 @@ async fn scripts(mut c: MultiplexedConnection) {
         let reply: (i64, String) = call.invoke_async(&mut c).await.unwrap();
         assert_eq!(reply, (10 * turn, "done".to_owned()));
         // The next one finds nothing in the cache, and loads it.
-        let _: () = redis::cmd("SCRIPT").arg("FLUSH").query_async(&mut c).await.unwrap();
+        let _: () = redis::cmd("SCRIPT")
+            .arg("FLUSH")
+            .query_async(&mut c)
+            .await
+            .unwrap();
     }
 }
 
 /// Readers of a group take entries while they are written; each entry comes once.
 async fn streams(client: &Client, mut c: MultiplexedConnection) {
-    let _: () = c.xgroup_create_mkstream("stream", "group", "0").await.unwrap();
+    let _: () = c
+        .xgroup_create_mkstream("stream", "group", "0")
+        .await
+        .unwrap();
     let readers: Vec<_> = (0..3)
         .map(|number| {
             let client = client.clone();
@@ -123,10 +136,13 @@ async fn streams(client: &Client, mut c: MultiplexedConnection) {
                     .count(5);
                 let mut seen = Vec::new();
                 loop {
-                    let reply: StreamReadReply =
-                        c.xread_options(&["stream"], &[">"], &options).await.unwrap();
+                    let reply: StreamReadReply = c
+                        .xread_options(&["stream"], &[">"], &options)
+                        .await
+                        .unwrap();
                     for entry in &reply.keys[0].ids {
-                        let acknowledged: u64 = c.xack("stream", "group", &[&entry.id]).await.unwrap();
+                        let acknowledged: u64 =
+                            c.xack("stream", "group", &[&entry.id]).await.unwrap();
                         assert_eq!(acknowledged, 1);
                         let number: i64 = entry.get("number").unwrap();
                         if number < 0 {
@@ -196,7 +212,10 @@ async fn messages(client: &Client, mut c: MultiplexedConnection) {
         list.push(message.get_payload().unwrap());
     }
     let wanted: Vec<i64> = (0..200).collect();
-    assert_eq!(seen, HashMap::from([(false, wanted.clone()), (true, wanted)]));
+    assert_eq!(
+        seen,
+        HashMap::from([(false, wanted.clone()), (true, wanted)])
+    );
     sink.unsubscribe("news").await.unwrap();
     sink.punsubscribe("ne*").await.unwrap();
     let receivers: i64 = c.publish("news", "nobody").await.unwrap();
@@ -210,11 +229,22 @@ async fn reconnecting(client: &Client, mut c: MultiplexedConnection) {
         .set_min_delay(Duration::from_millis(1))
         .set_max_delay(Duration::from_millis(20))
         .set_response_timeout(None);
-    let mut manager = ConnectionManager::new_with_config(client.clone(), config).await.unwrap();
+    let mut manager = ConnectionManager::new_with_config(client.clone(), config)
+        .await
+        .unwrap();
     for turn in 1..=5_i64 {
-        let id: i64 = redis::cmd("CLIENT").arg("ID").query_async(&mut manager).await.unwrap();
-        let killed: i64 =
-            redis::cmd("CLIENT").arg("KILL").arg("ID").arg(id).query_async(&mut c).await.unwrap();
+        let id: i64 = redis::cmd("CLIENT")
+            .arg("ID")
+            .query_async(&mut manager)
+            .await
+            .unwrap();
+        let killed: i64 = redis::cmd("CLIENT")
+            .arg("KILL")
+            .arg("ID")
+            .arg(id)
+            .query_async(&mut c)
+            .await
+            .unwrap();
         assert_eq!(killed, 1);
         within("it works again", async {
             while manager.set::<_, _, ()>("survived", turn).await.is_err() {}
@@ -231,7 +261,9 @@ async fn pushes(client: &Client, mut c: MultiplexedConnection) {
         .set_push_sender(sender)
         .set_automatic_resubscription()
         .set_response_timeout(None);
-    let mut manager = ConnectionManager::new_with_config(client.clone(), config).await.unwrap();
+    let mut manager = ConnectionManager::new_with_config(client.clone(), config)
+        .await
+        .unwrap();
     manager.subscribe("pushed").await.unwrap();
     let mut next = async |kind: PushKind| {
         loop {
@@ -247,8 +279,13 @@ async fn pushes(client: &Client, mut c: MultiplexedConnection) {
         let data = next(PushKind::Message).await;
         assert_eq!(data[1], Value::BulkString(number.to_string().into_bytes()));
     }
-    let killed: i64 =
-        redis::cmd("CLIENT").arg("KILL").arg("TYPE").arg("PUBSUB").query_async(&mut c).await.unwrap();
+    let killed: i64 = redis::cmd("CLIENT")
+        .arg("KILL")
+        .arg("TYPE")
+        .arg("PUBSUB")
+        .query_async(&mut c)
+        .await
+        .unwrap();
     assert!(killed >= 1);
     // A manager notices it with its next command, and subscribes again.
     within("it is subscribed again", async {
@@ -294,7 +331,10 @@ fn synchronous(client: &Client) {
                 for _ in 0..25 {
                     let (_,): (i64,) = redis::transaction(&mut c, &["watched"], |c, pipe| {
                         let value: i64 = c.get::<_, Option<i64>>("watched")?.unwrap_or(0);
-                        pipe.set("watched", value + 1).ignore().get("watched").query(c)
+                        pipe.set("watched", value + 1)
+                            .ignore()
+                            .get("watched")
+                            .query(c)
                     })
                     .unwrap();
                 }
@@ -331,7 +371,9 @@ async fn main() {
             pushes(&client, c.clone()).await;
             caching(&client, c.clone()).await;
         }
-        tokio::task::spawn_blocking(move || synchronous(&client)).await.unwrap();
+        tokio::task::spawn_blocking(move || synchronous(&client))
+            .await
+            .unwrap();
     }
     println!("ok");
 }
