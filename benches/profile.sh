@@ -129,15 +129,15 @@ flame() {
       # shellcheck disable=SC2046
       load 50 1000000000 $pipeline $(words $name) &
       local client=$!
-      perf record -q -e cpu-clock -F 2000 --call-graph dwarf,16384 -p "$pid" -o "$dir/perf" -- sleep 3 > /dev/null
+      perf record -q -e cpu-clock -F 999 --call-graph dwarf,8192 -p "$pid" -o "$dir/perf" -- sleep 3 > /dev/null
       kill $client
       wait $client 2> /dev/null || true
-      perf script -i "$dir/perf" 2> /dev/null | inferno-collapse-perf 2> /dev/null |
+      perf script --no-inline -i "$dir/perf" 2> /dev/null | inferno-collapse-perf 2> /dev/null |
         inferno-flamegraph --title "$name, pipeline $pipeline" --minwidth 0.3 > "$dir/$name.$pipeline.svg"
       echo "$dir/$name.$pipeline.svg"
     done
   done
-  rm -f "$dir/perf"
+  rm -f "$dir/perf" "$dir/perf.old"
   stop
 }
 
