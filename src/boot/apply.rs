@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use crate::config::{Config, Field};
+use crate::exec::load;
 use crate::exec::memory::counted_bytes;
 use crate::net::listener::{self, Acceptor, Kind};
 use crate::server::{Server, rewriting};
@@ -83,6 +84,11 @@ pub(super) fn apply_config(
             move_listeners(server, &rebinds, &[Kind::Tls], before, after).inspect_err(|_| {
                 let _ = tls::configure(server, before);
             })
+        }
+        Field::KeyLoadDelay => {
+            let delay = load::key_delay(after);
+            server.persist.loading.set_key_delay(delay);
+            Ok(())
         }
         field if tls::is_of(field) => tls::configure(server, after),
         field => apply_to_process(field, after),

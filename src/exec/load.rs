@@ -124,7 +124,7 @@ pub(super) fn load_options(server: &Server, config: &Config, drop_expired: bool)
 }
 
 /// `key-load-delay`: microseconds per key; negative: a microsecond for so many keys.
-fn key_delay(config: &Config) -> Duration {
+pub fn key_delay(config: &Config) -> Duration {
     let delay = config.key_load_delay;
     match delay < 0 {
         true => Duration::from_nanos(1000 / u64::from(delay.unsigned_abs())),

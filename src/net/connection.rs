@@ -540,7 +540,8 @@ impl Connection {
     fn poll_read(&mut self, cx: &mut Context<'_>, worker: &Worker, desk: &mut Desk) -> Poll<Turn> {
         // A short tail goes in front of what is read into the worker's buffer; it needs no room of its own.
         let held = self.tail.len();
-        if held > desk.input_bytes / 2 {
+        let is_stranger = !self.authenticated(worker);
+        if held > short_tail_bytes_max(is_stranger, desk) {
             return match ready!(self.stream.poll_read_vec(cx, &mut self.tail)) {
                 Ok(read) if read > 0 => {
                     self.note_read(read, desk);
@@ -550,7 +551,6 @@ impl Connection {
             };
         }
         let mut input = std::mem::take(&mut desk.input);
-        let is_stranger = !self.authenticated(worker);
         let end = match is_stranger {
             true => input.len().min(held + UNAUTHENTICATED_READ_BYTES),
             false => input.len(),
@@ -568,8 +568,11 @@ impl Connection {
                 let (used, turn) = self.work(bytes, worker, desk);
                 if used < bytes.len() {
                     tail.clear();
+                    if is_stranger {
+                        tail.reserve_exact(bytes.len() - used);
+                    }
                     tail.extend_from_slice(&bytes[used..]);
-                    self.keep_tail(tail, desk);
+                    self.keep_tail(tail, worker, desk);
                 }
                 self.note_tail(&turn, worker);
                 Poll::Ready(turn)
@@ -586,7 +589,7 @@ impl Connection {
         let (used, turn) = self.work(&tail, worker, desk);
         if used < tail.len() {
             tail.drain(..used);
-            self.keep_tail(tail, desk);
+            self.keep_tail(tail, worker, desk);
         }
         self.note_tail(&turn, worker);
         turn
@@ -595,9 +598,9 @@ impl Connection {
     /// Keeps what is not used yet. The next read goes behind a long tail, which gets room for what its request needs, but
     /// never much more than what the client has already sent. (Sixteen times as much at once made values of 1 MB no
     /// cheaper.)
-    fn keep_tail(&mut self, mut tail: Vec<u8>, desk: &Desk) {
+    fn keep_tail(&mut self, mut tail: Vec<u8>, worker: &Worker, desk: &Desk) {
         let held = tail.len();
-        if held > desk.input_bytes / 2 {
+        if held > short_tail_bytes_max(!self.authenticated(worker), desk) {
             let most = held.saturating_mul(2).max(desk.input_bytes);
             tail.reserve(desk.missing_bytes.clamp(desk.input_bytes, most));
         }
@@ -932,6 +935,14 @@ impl Connection {
             }
         });
         let _ = tokio::time::timeout(LAST_WRITE_MAX, write).await;
+    }
+}
+
+/// Longest tail that is kept as it is, exactly. What strangers may keep is.
+fn short_tail_bytes_max(is_stranger: bool, desk: &Desk) -> usize {
+    match is_stranger {
+        true => desk.input_bytes - UNAUTHENTICATED_READ_BYTES,
+        false => desk.input_bytes / 2,
     }
 }
 

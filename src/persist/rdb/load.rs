@@ -41,18 +41,23 @@ pub struct LoadProgress {
     /// Set by whoever wants the load to end.
     pub stop: AtomicBool,
     /// `key-load-delay`, for tests: a pause after each key, nanoseconds.
-    pub key_delay_ns: AtomicU64,
+    key_delay_ns: AtomicU64,
 }
 
 impl LoadProgress {
     /// Forgets an earlier load.
     pub fn reset(&self, total_bytes: u64, key_delay: Duration) {
         self.total_bytes.store(total_bytes, Ordering::Relaxed);
-        let key_delay_ns = u64::try_from(key_delay.as_nanos()).unwrap_or(u64::MAX);
-        self.key_delay_ns.store(key_delay_ns, Ordering::Relaxed);
+        self.set_key_delay(key_delay);
         for figure in [&self.loaded_bytes, &self.keys_loaded, &self.rdb_used_mem] {
             figure.store(0, Ordering::Relaxed);
         }
+    }
+
+    /// Sets `key-load-delay`, of a load that goes on, too.
+    pub fn set_key_delay(&self, delay: Duration) {
+        let ns = u64::try_from(delay.as_nanos()).unwrap_or(u64::MAX);
+        self.key_delay_ns.store(ns, Ordering::Relaxed);
     }
 
     /// Whether there is something to load, as far as it is known yet.
