@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
 # All checks, as CI runs them: tests/run.sh            one or some of them: tests/run.sh clippy test
-# Checks: setup fmt licences clippy doc build test model clients asan fuzz chroot. Goes on after a failure, ends with a summary and exit code 1.
+# Checks: setup fmt licences clippy doc build test asan chroot; and, by name only, model clients fuzz. Goes on after a
+# failure, ends with a summary and exit code 1.
 #
 # The server under test is built with the profile `fast` (optimised, without link-time optimisation).
 # Environment: KIVI_ORACLE (folder with real servers, see tests/it/harness.rs), KIVI_TEST_STEPS, KIVI_TEST_ROUNDS,
 # KIVI_FUZZ_SECS (seconds for each fuzz target, 60).
 set -uo pipefail
 cd "$(dirname "$0")/.."
-checks=${*:-setup fmt licences clippy doc build test model clients asan fuzz chroot}
+checks=${*:-setup fmt licences clippy doc build test asan chroot}
 host=$(rustc -vV | sed -n 's/^host: //p')
 
 check_setup() { tests/setup.sh; }

@@ -230,12 +230,6 @@ thread_local! {
     static CROWDED: Cell<ClientId> = const { Cell::new(0) };
 }
 
-/// Whether this thread has found an inbox crowded since it asked last whose.
-#[inline]
-pub fn has_crowded() -> bool {
-    CROWDED.get() != 0
-}
-
 /// Whose inbox this thread has found crowded since it asked last.
 #[inline]
 pub fn take_crowded() -> Option<ClientId> {

@@ -61,9 +61,6 @@ const PREFETCH_COMMANDS_MIN: usize = 3;
 /// What runs other commands.
 const RUNS_OTHERS: Flags = Flags::RUNS_SCRIPT.and(Flags::RUNS_QUEUE);
 
-/// For how long one reading of the clock is good, nanoseconds.
-const TIME_NS_MAX: u64 = 50_000;
-
 /// How a worker counts, by its configuration.
 #[derive(Clone, Copy)]
 struct Habits {
@@ -96,8 +93,6 @@ pub struct Exec {
     bounds: Cell<Bounds>,
     /// How it counts.
     habits: Cell<Habits>,
-    /// Until when its clock is right, in ticks, and what it says.
-    time: Cell<(u64, u64)>,
     /// What is told of commands that were unusual, when they are counted.
     told: RefCell<Vec<Told>>,
     /// What it runs is counted, and told.
@@ -286,7 +281,6 @@ impl Exec {
             config_epoch,
             bounds,
             habits,
-            time: Cell::default(),
             told: RefCell::default(),
             is_counted,
             memory: memory::Memory::default(),
@@ -321,33 +315,11 @@ impl Exec {
     pub fn begin(&self) -> Moment {
         let tick = tsc::ticks();
         Moment {
-            now_ms: self.time_at(tick),
+            now_ms: self.server.clock.unix_ms(),
             tick,
             ready_tick: tick,
             ..Moment::default()
         }
-    }
-
-    /// The time at a tick that is now, Unix time in milliseconds. The clock is not read for each of the short batches
-    /// that follow each other; what it says then is late by [`TIME_NS_MAX`] at most.
-    #[inline]
-    fn time_at(&self, tick: u64) -> u64 {
-        let (until, now_ms) = self.time.get();
-        match tick < until {
-            true => now_ms,
-            false => self.read_time(tick),
-        }
-    }
-
-    #[inline(never)]
-    fn read_time(&self, tick: u64) -> u64 {
-        let clock = &self.server.clock;
-        let now_ms = clock.unix_ms();
-        if !clock.is_fake() {
-            let until = tick.saturating_add(tsc::ns_to_ticks(TIME_NS_MAX));
-            self.time.set((until, now_ms));
-        }
-        now_ms
     }
 
     /// Tells what was unusual of the batch so far. Called before its replies are sent, so that whoever has one finds what

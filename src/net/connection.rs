@@ -190,7 +190,7 @@ enum Leave {
 impl Connection {
     async fn serve(&mut self, worker: &Worker) -> Leave {
         loop {
-            let turn = poll_fn(|cx| self.poll_turns(cx, worker)).await;
+            let turn = poll_fn(|cx| self.poll_turn(cx, worker)).await;
             let turn = match self.perform(turn, worker).await {
                 Some(turn) => turn,
                 None => continue,
@@ -467,20 +467,7 @@ impl Connection {
         }
     }
 
-    /// Turns until there is something else to do than to read on.
-    fn poll_turns(&mut self, cx: &mut Context<'_>, worker: &Worker) -> Poll<Turn> {
-        loop {
-            let turn = ready!(self.poll_turn(cx, worker));
-            // See `perform`, which does nothing else then.
-            let may_go_on = self.held.is_none() && !self.has_logged && !inbox::has_crowded();
-            if !may_go_on || turn != Turn::Read {
-                return Poll::Ready(turn);
-            }
-        }
-    }
-
     /// One turn: write what waits, read what is there, work on it.
-    #[inline]
     fn poll_turn(&mut self, cx: &mut Context<'_>, worker: &Worker) -> Poll<Turn> {
         if self.client.shared.signalled() {
             self.deliver(worker);

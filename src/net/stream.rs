@@ -2,15 +2,11 @@
 
 use std::io;
 use std::io::IoSlice;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::AsRawFd;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
-use tokio::io::{AsyncRead, Interest, ReadBuf};
-use tokio::net::TcpStream;
-use tokio::task::coop;
-
-use crate::sys::socket;
+use tokio::io::{AsyncRead, ReadBuf};
 
 use super::tls::{Session, TlsStream};
 
@@ -93,7 +89,7 @@ impl Stream {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         match self {
-            Stream::Tcp(stream) => poll_recv(stream, cx, buf),
+            Stream::Tcp(stream) => Pin::new(stream).poll_read(cx, buf),
             Stream::Unix(stream) => Pin::new(stream).poll_read(cx, buf),
             Stream::Tls(stream) => Pin::new(&mut **stream).poll_read(cx, buf),
         }
@@ -124,7 +120,7 @@ impl Stream {
     /// Writes without waiting. Whoever is told `WouldBlock` comes again with the same bytes at the front.
     pub fn try_write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
-            Stream::Tcp(stream) => try_send(stream, |socket| socket::send(socket, bytes)),
+            Stream::Tcp(stream) => stream.try_write(bytes),
             Stream::Unix(stream) => stream.try_write(bytes),
             Stream::Tls(stream) => stream.try_write(bytes),
         }
@@ -133,7 +129,7 @@ impl Stream {
     /// Writes several pieces without waiting.
     pub fn try_write_vectored(&mut self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
         match self {
-            Stream::Tcp(stream) => try_send(stream, |socket| socket::send_vectored(socket, pieces)),
+            Stream::Tcp(stream) => stream.try_write_vectored(pieces),
             Stream::Unix(stream) => stream.try_write_vectored(pieces),
             Stream::Tls(stream) => stream.try_write_vectored(pieces),
         }
@@ -144,53 +140,5 @@ impl Stream {
         if let Stream::Tls(mut stream) = self {
             stream.say_goodbye();
         }
-    }
-}
-
-/// Reads before it asks the runtime whether there is anything, which the runtime knows as soon as it has woken the task. A
-/// short read says that there is no more: the readiness is cleared, so that the next read waits without a system call.
-fn poll_recv(
-    stream: &TcpStream,
-    cx: &mut Context<'_>,
-    buf: &mut ReadBuf<'_>,
-) -> Poll<io::Result<()>> {
-    // Whoever always has something to read lets others have their turn, too.
-    let coop = ready!(coop::poll_proceed(cx));
-    loop {
-        let room = buf.initialize_unfilled();
-        let mut read = 0;
-        let outcome = stream.try_io(Interest::READABLE, || {
-            read = socket::recv(stream.as_fd(), room)?;
-            match 0 < read && read < room.len() {
-                true => Err(io::ErrorKind::WouldBlock.into()),
-                false => Ok(()),
-            }
-        });
-        match outcome {
-            Err(error) if read == 0 && error.kind() == io::ErrorKind::WouldBlock => {
-                ready!(stream.poll_read_ready(cx))?;
-            }
-            Err(error) if read == 0 => return Poll::Ready(Err(error)),
-            _ => {
-                buf.advance(read);
-                coop.made_progress();
-                return Poll::Ready(Ok(()));
-            }
-        }
-    }
-}
-
-/// Writes without asking the runtime first: nobody does who waits for it.
-fn try_send(
-    stream: &TcpStream,
-    send: impl FnOnce(BorrowedFd<'_>) -> io::Result<usize>,
-) -> io::Result<usize> {
-    let outcome = send(stream.as_fd());
-    match &outcome {
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-            // Whoever waits for it now waits for the next time that it is ready.
-            stream.try_io(Interest::WRITABLE, || Err(io::ErrorKind::WouldBlock.into()))
-        }
-        _ => outcome,
     }
 }

@@ -571,7 +571,7 @@ fn plain_bulks(
     {
         let end = data + len as usize;
         let is_whole = matches!(buf.get(end..), Some([b'\r', b'\n', ..]));
-        if !is_whole || len as u64 > most_bytes {
+        if !is_whole || len as u64 > most_bytes || end > u32::MAX as usize {
             break;
         }
         batch.args.push(Span {

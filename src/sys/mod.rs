@@ -14,7 +14,6 @@ pub mod lua;
 pub mod places;
 pub mod process;
 pub mod random;
-pub mod socket;
 pub mod sync;
 pub mod title;
 pub mod tsc;

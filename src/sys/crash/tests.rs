@@ -221,6 +221,8 @@ fn a_second_crash_does_not_cut_the_report_off() {
         assert_eq!(status.signal(), Some(signal), "{case}\n{log}");
         assert!(log.contains("=== KIVI BUG REPORT END"), "{case}\n{log}");
         assert_eq!(log.matches("BUG REPORT START").count(), 1, "{log}");
-        assert!(!log.contains("did not come in time"), "{log}");
+        // With a sanitizer it takes longer to find the names of functions than the crashed thread waits.
+        let is_slow = cfg!(kivi_system_alloc);
+        assert!(is_slow || !log.contains("did not come in time"), "{log}");
     }
 }
