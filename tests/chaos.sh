@@ -39,6 +39,6 @@ failed=0
 for kind in $kinds; do
     printf '==> %s: KIVI_TEST_SEED=%s, %s s\n' "$kind" "$KIVI_TEST_SEED" "$KIVI_TEST_CHAOS_SECS"
     "build_$kind" || exit 1
-    KIVI_TEST_BINARY=$PWD/$server cargo test --quiet --test it -- chaos:: --nocapture || failed=1
+    KIVI_TEST_BINARY=$PWD/$server cargo test --quiet --test it -- chaos:: --include-ignored --nocapture || failed=1
 done
 exit $failed
