@@ -253,7 +253,7 @@ fn a_soak_of_clients_that_do_anything() {
     let visits = env_number("KIVI_TEST_ROUNDS", 1500);
     let newest = AtomicU64::new(server.connect().cmd(&["CLIENT", "ID"]).int() as u64);
     // What is kept once it has been needed (buffers, tables) is there after the first two.
-    let levels: Vec<i64> = (0..4)
+    let levels: Vec<i64> = (0..7)
         .map(|number| round(&server, number, visits, &newest))
         .collect();
     // Twenty bytes of each connection would already be too much. What is lost is lost in every round; what is needed
