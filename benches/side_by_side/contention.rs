@@ -27,11 +27,9 @@ pub(crate) fn run(bench: &Bench, emit: Emit) -> Result<()> {
 fn loads(options: &Options) -> Result<Vec<Load>> {
     let mut loads = Vec::new();
     let mut add = |name: &str, data, command: &str, draws: &[Draw], pipeline| {
-        let label = format!("{name} P{pipeline}");
-        if options.wants(&label) {
-            let load = Load::new(name, data, &[command], draws)?;
-            loads.push(load.named(label).pipeline(pipeline));
-        }
+        loads.extend(scaling::wanted(
+            options, name, data, command, draws, pipeline,
+        )?);
         anyhow::Ok(())
     };
     let strings = Data::new(Kind::Text, options.keys, 1);

@@ -75,6 +75,23 @@ pub(crate) fn sweep(bench: &Bench, loads: &[Load], own: &[usize], emit: Emit) ->
     Ok(())
 }
 
+/// A load under its name and pipeline, if it is asked for.
+pub(crate) fn wanted(
+    options: &Options,
+    name: &str,
+    data: Data,
+    command: &str,
+    draws: &[Draw],
+    pipeline: u64,
+) -> Result<Option<Load>> {
+    let label = format!("{name} P{pipeline}");
+    if !options.wants(&label) {
+        return Ok(None);
+    }
+    let load = Load::new(name, data, &[command], draws)?;
+    Ok(Some(load.named(label).pipeline(pipeline)))
+}
+
 /// GET and SET at every pipeline, then one write of each kind of collection. LPUSH comes last, as
 /// it removes everything else.
 fn loads(options: &Options) -> Result<Vec<Load>> {
@@ -82,11 +99,7 @@ fn loads(options: &Options) -> Result<Vec<Load>> {
     let tenth = (keys / 10).max(1);
     let mut loads = Vec::new();
     let mut add = |name: &str, data, command: &str, draws: &[Draw], pipeline| {
-        let label = format!("{name} P{pipeline}");
-        if options.wants(&label) {
-            let load = Load::new(name, data, &[command], draws)?;
-            loads.push(load.named(label).pipeline(pipeline));
-        }
+        loads.extend(wanted(options, name, data, command, draws, pipeline)?);
         anyhow::Ok(())
     };
     let strings = Data::new(Kind::Text, keys, 1);

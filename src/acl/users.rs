@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use parking_lot::{Mutex, MutexGuard, RwLock};
 use sha2::{Digest, Sha256};
 
+use crate::util::padded::Padded;
+
 use super::log::Log;
 use super::request::{Denial, Request};
 use super::rights::Rights;
@@ -23,17 +25,13 @@ pub fn hash_password(password: &[u8]) -> PasswordHash {
     Sha256::digest(password).into()
 }
 
-/// How often a user has changed. Every command of its clients reads it, so it has a cache line of its own.
-#[derive(Default)]
-#[repr(align(128))]
-struct Version(AtomicU64);
-
 /// A user. See the module's text.
 pub struct User {
     /// Its name.
     pub name: Box<[u8]>,
     rights: RwLock<Arc<Rights>>,
-    version: Version,
+    /// How often it has changed. Every command of its clients reads it, beside a lock that is written.
+    version: Padded<AtomicU64>,
     /// It was deleted: whoever is logged in as it has to go.
     is_deleted: AtomicBool,
 }
@@ -44,7 +42,7 @@ impl User {
         User {
             name: name.into(),
             rights: RwLock::new(Arc::new(rights)),
-            version: Version::default(),
+            version: Padded::default(),
             is_deleted: AtomicBool::new(false),
         }
     }
@@ -57,7 +55,7 @@ impl User {
     /// Gives it other rights; clients that are logged in as it see them with their next command.
     pub fn set_rights(&self, rights: Rights) {
         *self.rights.write() = Arc::new(rights);
-        self.version.0.fetch_add(1, Ordering::Release);
+        self.version.fetch_add(1, Ordering::Release);
     }
 
     /// Whether it exists no longer.
@@ -67,7 +65,7 @@ impl User {
 
     fn delete(&self) {
         self.is_deleted.store(true, Ordering::Relaxed);
-        self.version.0.fetch_add(1, Ordering::Release);
+        self.version.fetch_add(1, Ordering::Release);
     }
 }
 
@@ -85,7 +83,7 @@ pub struct Login {
 impl Login {
     /// As this user.
     pub fn new(user: Arc<User>) -> Login {
-        let version = user.version.0.load(Ordering::Acquire);
+        let version = user.version.load(Ordering::Acquire);
         let rights = user.rights();
         Login {
             user,
@@ -113,7 +111,7 @@ impl Login {
     /// Whether something has changed since the last [`Login::renew`].
     #[inline]
     pub fn has_moved(&self) -> bool {
-        self.version != self.user.version.0.load(Ordering::Acquire)
+        self.version != self.user.version.load(Ordering::Acquire)
     }
 
     /// Takes over what has changed.

@@ -15,7 +15,7 @@ use crate::util::clock::Clock;
 mod events;
 mod fuzz;
 #[cfg(feature = "model")]
-mod model;
+pub(crate) mod model;
 pub(crate) mod propagation;
 mod relocate;
 mod requests;

@@ -391,7 +391,8 @@ mod model;
 mod tests {
     use super::*;
 
-    fn waiter(key: &str) -> Arc<Waiter> {
+    /// One that waits for a list, for ever.
+    pub(super) fn waiter(key: &str) -> Arc<Waiter> {
         Waiter::new(Waiting {
             client_id: 1,
             db: DbIndex(0),

@@ -4,8 +4,8 @@
 //! Every command is compared with three bounds, which a worker takes from the configuration ([`Bounds`]); all else is
 //! done by [`Exec::look_closer`], for the few that exceed one. With an audit log every command does.
 //!
-//! What is told waits until the replies of the batch are sent: a script that has to begin again has told nothing, and clients that
-//! a command has served come behind it, as in Redis.
+//! What is told waits until the batch's replies are about to be sent: a script that has to begin again has told nothing,
+//! and clients that a command has served come behind it, as in Redis.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -11,15 +11,19 @@ use crate::sys::sync::{explore, spawn};
 use crate::util::ascii;
 use crate::util::rng::Rng;
 
-/// A server that is known to loom before threads share it.
-fn server() -> Test {
-    let test = Test::with(&EVERYTHING_LARGE);
+/// The server, known to loom before threads share it.
+pub(crate) fn known(test: Test) -> Test {
     assert!(!test.session.server().keyspace.snapshot.is_running());
     test
 }
 
+/// A server to which every collection is large.
+fn server() -> Test {
+    known(Test::with(&EVERYTHING_LARGE))
+}
+
 /// A client on a thread of its own.
-fn client<T: Send + 'static>(
+pub(crate) fn client<T: Send + 'static>(
     server: &Test,
     run: impl FnOnce(Test) -> T + Send + 'static,
 ) -> JoinHandle<T> {

@@ -127,6 +127,12 @@ impl Full {
         (0..16).map(|db| self.whole().size(DbIndex(db)).0).sum()
     }
 
+    /// How many keys have been evicted, as it is told.
+    fn evicted_keys(&self) -> u64 {
+        let taking = &self.keyspace.eviction.taking;
+        taking.evicted_keys.load(Ordering::Relaxed)
+    }
+
     /// Evicts one key; false if none may go.
     fn evict(&mut self) -> bool {
         match self.keyspace.evict_some(&mut self.sweep, self.now_ms, 0) {
@@ -307,12 +313,7 @@ fn only_keys_with_a_ttl_are_volatile() {
             }
             assert!(!full.evict(), "{policy:?}");
             assert_eq!(full.keys(), expected, "{policy:?}");
-            let evicted = full
-                .keyspace
-                .eviction
-                .taking
-                .evicted_keys
-                .load(Ordering::Relaxed);
+            let evicted = full.evicted_keys();
             assert_eq!(evicted, count);
             // What comes later is found, too.
             full.put(DB0, b"late", full.stamp().fresh(), Some(START_MS + 5));
@@ -495,12 +496,7 @@ fn as_much_goes_as_is_wanted() {
                 other => panic!("{policy:?}: {other:?}"),
             }
         }
-        let evicted = full
-            .keyspace
-            .eviction
-            .taking
-            .evicted_keys
-            .load(Ordering::Relaxed);
+        let evicted = full.evicted_keys();
         assert_eq!(evicted, gone);
     }
 }
@@ -578,12 +574,7 @@ fn threads_evict_together() {
             evicted > THREADS * (EACH - 100) * 9 / 10,
             "{policy:?}: {evicted}"
         );
-        let counted = full
-            .keyspace
-            .eviction
-            .taking
-            .evicted_keys
-            .load(Ordering::Relaxed);
+        let counted = full.evicted_keys();
         assert_eq!(counted as usize, evicted);
     }
 }

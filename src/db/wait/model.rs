@@ -6,24 +6,9 @@ use std::task::Poll;
 
 use loom::future::block_on;
 
+use super::tests::waiter;
 use super::*;
 use crate::sys::sync::{explore, spawn};
-
-fn waiter() -> Arc<Waiter> {
-    Waiter::new(Waiting {
-        client_id: 1,
-        db: DbIndex(0),
-        command: 0,
-        request: Request::new(Argv::new(b"", &[])),
-        is_resp3: false,
-        type_: Type::List,
-        keys: vec![b"k".to_vec()],
-        destination: None,
-        gone: None,
-        is_tracked: false,
-        deadline_ms: None,
-    })
-}
 
 /// Waits as a connection does.
 async fn outcome(waiter: &Waiter) -> Outcome {
@@ -47,7 +32,7 @@ fn served() -> Outcome {
 #[test]
 fn one_decides_and_the_connection_wakes_up() {
     explore(3, || {
-        let waiter = waiter();
+        let waiter = waiter("k");
         let serves = {
             let waiter = waiter.clone();
             spawn(move || match waiter.hold() {
@@ -77,7 +62,7 @@ fn one_decides_and_the_connection_wakes_up() {
 #[test]
 fn who_serves_takes_nothing_for_one_that_has_gone() {
     explore(4, || {
-        let waiter = waiter();
+        let waiter = waiter("k");
         // The key: who serves takes its element away while the waiter is held.
         let key = Arc::new(Mutex::new(1));
         let serves = {

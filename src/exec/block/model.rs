@@ -6,29 +6,13 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use loom::future::block_on;
-use loom::thread::JoinHandle;
 
 use crate::commands::tests::Test;
+use crate::commands::tests::model::{client, known};
 use crate::db::Waiter;
 use crate::exec::Flow;
-use crate::sys::sync::{explore, spawn};
+use crate::sys::sync::explore;
 use crate::util::ascii;
-
-/// A server that is known to loom before threads share it.
-fn server() -> Test {
-    let test = Test::new();
-    assert!(!test.session.server().keyspace.snapshot.is_running());
-    test
-}
-
-/// A client on a thread of its own.
-fn client<T: Send + 'static>(
-    server: &Test,
-    run: impl FnOnce(Test) -> T + Send + 'static,
-) -> JoinHandle<T> {
-    let connect = server.connector();
-    spawn(move || run(connect()))
-}
 
 /// Waits until a wait has ended, as a connection does.
 fn ends(test: &mut Test, waiter: &Waiter) -> String {
@@ -66,7 +50,7 @@ fn begin(test: &mut Test, line: &str) -> Result<String, Arc<Waiter>> {
 #[test]
 fn what_is_added_reaches_those_who_wait() {
     explore(2, || {
-        let mut server = server();
+        let mut server = known(Test::new());
         let waiting = [1, 2].map(|_| client(&server, |mut test| blocking(&mut test, "BLPOP k 0")));
         server.run("RPUSH k x").is(":1");
         // One that does not wait yet takes the first later.
@@ -82,7 +66,7 @@ fn what_is_added_reaches_those_who_wait() {
 #[test]
 fn a_wait_for_several_keys_takes_one_element() {
     explore(2, || {
-        let mut server = server();
+        let mut server = known(Test::new());
         let waits = client(&server, |mut test| blocking(&mut test, "BLPOP a b 0"));
         let other = client(&server, |mut test| test.run("RPUSH b y").text());
         server.run("RPUSH a x").is(":1");
@@ -96,7 +80,7 @@ fn a_wait_for_several_keys_takes_one_element() {
 #[test]
 fn who_is_told_to_stop_takes_nothing() {
     explore(2, || {
-        let mut server = server();
+        let mut server = known(Test::new());
         let mut waits = server.client();
         let id = waits.session.client().shared.id;
         let waiter = waits.blocks("BLPOP k 0");
@@ -115,7 +99,7 @@ fn who_is_told_to_stop_takes_nothing() {
 #[test]
 fn who_has_gone_leaves_no_trace() {
     explore(2, || {
-        let mut server = server();
+        let mut server = known(Test::new());
         let adds = client(&server, |mut test| test.run("RPUSH k x").text());
         let next = client(&server, |mut test| blocking(&mut test, "BLPOP k 0"));
         let mut waits = server.client();
@@ -142,7 +126,7 @@ fn who_has_gone_leaves_no_trace() {
 #[test]
 fn a_destination_that_is_in_use_delays_and_loses_nothing() {
     explore(2, || {
-        let mut server = server();
+        let mut server = known(Test::new());
         let moves = client(&server, |mut test| {
             blocking(&mut test, "BLMOVE from to LEFT RIGHT 0")
         });

@@ -6,9 +6,6 @@ over pub/sub, a schedule, and workers that are killed with their task. Prints `o
 
 import os
 import signal
-import subprocess
-import sys
-import tempfile
 import threading
 import time
 from datetime import datetime, timedelta, timezone
@@ -17,34 +14,16 @@ from celery import chain, chord, group
 from celery.exceptions import TaskRevokedError
 from celery.result import GroupResult
 from jobs import add, app, fails, flaky, hangs, note, store, total
-
-HERE = os.path.dirname(os.path.abspath(__file__))
-PATIENCE = 90
-processes = []
+from processes import PATIENCE, check, eventually, start
 
 
-def eventually(what, probe):
-    deadline = time.monotonic() + PATIENCE
-    while True:
-        found = probe()
-        if found:
-            return found
-        assert time.monotonic() < deadline, f"did not happen: {what}"
-        time.sleep(0.01)
-
-
-def start(folder, name, *args):
-    """A process of Celery, in a group of its own; what it says is shown if the check fails."""
-    log = open(os.path.join(folder, f"{name}.log"), "w")
-    command = [sys.executable, "-m", "celery", "-A", "jobs", *args]
-    process = subprocess.Popen(command, cwd=HERE, stdout=log, stderr=log, start_new_session=True)
-    processes.append((process, log.name))
-    return process
+def celery(folder, name, *args):
+    return start(folder, name, "-m", "celery", "-A", "jobs", *args)
 
 
 def worker(folder, name, queues="celery", more=()):
     args = ["worker", "-n", f"{name}@kivi", "-Q", queues, "-c", "3", "--loglevel", "WARNING", *more]
-    return start(folder, name, *args)
+    return celery(folder, name, *args)
 
 
 def results():
@@ -163,7 +142,7 @@ def inherited(folder):
 
 
 def beat(folder):
-    clock = start(folder, "beat", "beat", "-s", os.path.join(folder, "schedule"), "--loglevel", "WARNING", "--max-interval", "1")
+    clock = celery(folder, "beat", "beat", "-s", os.path.join(folder, "schedule"), "--loglevel", "WARNING", "--max-interval", "1")
     eventually("five beats", lambda: int(store.get("ran:beat") or 0) >= 5)
     stop(clock)
 
@@ -173,26 +152,15 @@ def stop(process):
     assert process.wait(PATIENCE) == 0, "a process of Celery does not end well"
 
 
-def main():
-    with tempfile.TemporaryDirectory() as folder:
-        try:
-            main_worker = worker(folder, "main", more=["-E"])
-            for part in [results, canvases, later, looks]:
-                part()
-            priorities(folder)
-            killed()
-            beat(folder)
-            stop(main_worker)
-            inherited(folder)
-        except BaseException:
-            for _, log in processes:
-                sys.stderr.write(open(log).read()[-4000:])
-            raise
-        finally:
-            for process, _ in processes:
-                if process.poll() is None:
-                    os.killpg(process.pid, signal.SIGKILL)
-    print("ok")
+def parts(folder):
+    main_worker = worker(folder, "main", more=["-E"])
+    for part in [results, canvases, later, looks]:
+        part()
+    priorities(folder)
+    killed()
+    beat(folder)
+    stop(main_worker)
+    inherited(folder)
 
 
-main()
+check(parts)

@@ -7,9 +7,7 @@ queues' registries. Prints `ok`; any deviation is an exception and exit code 1.
 
 import os
 import signal
-import subprocess
 import sys
-import tempfile
 import time
 from datetime import timedelta
 
@@ -20,31 +18,15 @@ from rq.job import Dependency, Job, JobStatus
 from rq.registry import FailedJobRegistry, FinishedJobRegistry, StartedJobRegistry
 
 import jobs
+from processes import PATIENCE, check, eventually, start
 
-HERE = os.path.dirname(os.path.abspath(__file__))
 PORT = int(os.environ["SERVER_PORT"])
-PATIENCE = 90
 connection = redis.Redis(port=PORT)
-processes = []
-
-
-def eventually(what, probe):
-    deadline = time.monotonic() + PATIENCE
-    while True:
-        found = probe()
-        if found:
-            return found
-        assert time.monotonic() < deadline, f"did not happen: {what}"
-        time.sleep(0.01)
 
 
 def worker(folder, name, *queues, more=()):
-    log = open(os.path.join(folder, f"{name}.log"), "w")
     rq = os.path.join(os.path.dirname(sys.executable), "rq")
-    command = [sys.executable, rq, "worker", "--url", f"redis://127.0.0.1:{PORT}/0", "--name", name, *more, *queues]
-    process = subprocess.Popen(command, cwd=HERE, stdout=log, stderr=log, start_new_session=True)
-    processes.append((process, log.name))
-    return process
+    return start(folder, name, rq, "worker", "--url", f"redis://127.0.0.1:{PORT}/0", "--name", name, *more, *queues)
 
 
 def finished(job):
@@ -124,30 +106,19 @@ def give_up(queue, job):
     return job.get_status(refresh=True) == JobStatus.FAILED
 
 
-def main():
+def parts(folder):
     connection.flushall()
-    with tempfile.TemporaryDirectory() as folder:
-        try:
-            many(folder)
-            boss = worker(folder, "boss", "high", "low", more=["--with-scheduler"])
-            high, low = (Queue(name, connection=connection) for name in ["high", "low"])
-            eventually("the worker is there", lambda: [one.name for one in Worker.all(queue=high)] == ["boss"])
-            dependencies(low)
-            retries(high)
-            later(high)
-            deaths(folder, high)
-            boss.terminate()
-            assert boss.wait(PATIENCE) == 0
-            eventually("it has said good-bye", lambda: not Worker.all(queue=high))
-        except BaseException:
-            for _, log in processes:
-                sys.stderr.write(open(log).read()[-4000:])
-            raise
-        finally:
-            for process, _ in processes:
-                if process.poll() is None:
-                    os.killpg(process.pid, signal.SIGKILL)
-    print("ok")
+    many(folder)
+    boss = worker(folder, "boss", "high", "low", more=["--with-scheduler"])
+    high, low = (Queue(name, connection=connection) for name in ["high", "low"])
+    eventually("the worker is there", lambda: [one.name for one in Worker.all(queue=high)] == ["boss"])
+    dependencies(low)
+    retries(high)
+    later(high)
+    deaths(folder, high)
+    boss.terminate()
+    assert boss.wait(PATIENCE) == 0
+    eventually("it has said good-bye", lambda: not Worker.all(queue=high))
 
 
-main()
+check(parts)
