@@ -220,7 +220,6 @@ fn clients_are_told_that_the_dataset_is_being_loaded() {
             let loaded: f64 = info(&mut client, "loading_loaded_perc").parse().ok()?;
             (loaded > 1.0 && loaded <= 100.0).then_some(())
         });
-        assert_eq!(say(&mut client, "CONFIG SET key-load-delay 0"), "OK");
         // A stop while loading writes nothing.
         send_signal(server.pid(), "TERM");
         let log_text = ended(server);
@@ -229,8 +228,15 @@ fn clients_are_told_that_the_dataset_is_being_loaded() {
             "{log_text}"
         );
         assert!(!log_text.contains("Saving the final RDB"), "{log_text}");
-        let server = store.start(&args(&["--appendonly", log]));
-        assert_eq!(say(&mut server.connect(), "DBSIZE"), SLOW_KEYS);
+        // What would take longer than anybody waits ends when it need not wait.
+        let delay = ["--key-load-delay", "60000", "--appendonly", log];
+        let server = store.start_loading(&[], &args(&delay));
+        let mut client = server.connect();
+        assert_eq!(say(&mut client, "GET a"), loading);
+        assert_eq!(say(&mut client, "CONFIG SET key-load-delay 0"), "OK");
+        eventually("loaded", || {
+            (say(&mut client, "DBSIZE") == SLOW_KEYS).then_some(())
+        });
     }
 }
 
