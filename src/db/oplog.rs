@@ -361,6 +361,17 @@ impl OpLog {
         woken.into_iter().for_each(Waker::wake);
     }
 
+    /// The record that a reply has to wait for which shows what is in memory now, `own` being the last that
+    /// came of its commands. With [`Promise::Durable`] that is the last of all: what was seen of
+    /// another's write must not be lost either.
+    #[inline]
+    pub fn shown_seq(&self, own: u64) -> u64 {
+        match self.promise.load(Ordering::Relaxed) == Promise::Durable as u8 && self.is_on() {
+            true => self.cut(),
+            false => own,
+        }
+    }
+
     /// Whether a reply to a command with this number has to wait.
     #[inline]
     pub fn must_wait(&self, seq: u64) -> bool {

@@ -102,7 +102,6 @@ fn what_is_saved_meanwhile_changes_nothing() {
 }
 
 #[test]
-#[ignore = "with appendfsync always a reader sees what is not synced yet, see README; refused every third run"]
 fn what_was_confirmed_outlasts_a_kill() {
     if is_stand_in() {
         return;

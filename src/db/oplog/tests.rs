@@ -272,6 +272,22 @@ impl<'a> Client<'a> {
 }
 
 #[test]
+fn what_a_reply_shows_is_on_the_disk_if_that_is_promised() {
+    let oplog = OpLog::new(1);
+    oplog.set_promise(Promise::Durable);
+    assert_eq!(oplog.shown_seq(0), 0, "off");
+    oplog.set_on(true);
+    assert_eq!(oplog.shown_seq(0), 0);
+    let (own, last) = (append(&oplog, 0, "SET a 1"), append(&oplog, 0, "SET a 2"));
+    assert!(own < last);
+    assert_eq!((oplog.shown_seq(0), oplog.shown_seq(own)), (last, last));
+    for promise in [Promise::Written, Promise::Nothing] {
+        oplog.set_promise(promise);
+        assert_eq!((oplog.shown_seq(0), oplog.shown_seq(own)), (0, own));
+    }
+}
+
+#[test]
 fn replies_wait_for_the_disk_as_long_as_that_is_promised() {
     let oplog = OpLog::new(1);
     assert!(Client::of(&oplog, 1).is_ready());

@@ -1,4 +1,4 @@
-//! Replies that a connection must not send yet: they promise what the log does not have on the disk.
+//! Replies that a connection must not send yet: they promise, or show, what the log does not have on the disk.
 
 use std::future::poll_fn;
 use std::task::{Context, Poll, ready};
@@ -19,8 +19,7 @@ pub(super) struct Held {
 }
 
 impl Connection {
-    /// Waits, if the last batch has added to the log, until that is on the disk, should replies have to
-    /// wait for it; and until the log has caught up, should it be far behind.
+    /// Waits until the log has what the last batch's replies have to wait for; and until the log has caught up, should it be far behind.
     pub(super) async fn follow_log(&mut self, worker: &Worker) {
         if self.held.is_some() {
             poll_fn(|cx| {
@@ -58,8 +57,9 @@ impl Connection {
 
     /// Keeps the replies of a batch back if they have to wait for the disk.
     pub(super) fn hold(&mut self, moment: &mut Moment, worker: &Worker) {
-        let seq = moment.logged_seq();
-        if seq == 0 || !worker.exec.server.keyspace.oplog.must_wait(seq) {
+        let oplog = &worker.exec.server.keyspace.oplog;
+        let seq = oplog.shown_seq(moment.logged_seq());
+        if seq == 0 || !oplog.must_wait(seq) {
             return;
         }
         moment.keep_back();
