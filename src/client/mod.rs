@@ -246,10 +246,10 @@ impl Client {
         add_as_owner(&self.shared.net_in_bytes, bytes);
     }
 
-    /// Counts bytes that were written to it.
+    /// See [`Shared::wrote`].
     #[inline]
     pub fn wrote(&self, bytes: u64) {
-        add_as_owner(&self.shared.net_out_bytes, bytes);
+        self.shared.wrote(bytes);
     }
 }
 
@@ -522,8 +522,14 @@ impl Shared {
         self.wake();
     }
 
+    /// Counts bytes that were written to it. For the worker that has the connection.
+    #[inline]
+    pub fn wrote(&self, bytes: u64) {
+        add_as_owner(&self.net_out_bytes, bytes);
+    }
+
     /// Has the connection polled.
-    fn wake(&self) {
+    pub fn wake(&self) {
         if let Some(waker) = &*self.waker.lock() {
             waker.wake_by_ref();
         }

@@ -16,8 +16,10 @@ pub struct Registered {
     pub id: u16,
     /// `set`, `client|kill`; the old name when renamed, as in Redis's statistics and errors.
     pub full_name: String,
-    /// The position of its only key, when its specs name exactly one fixed position: the fast path of `exec`.
-    pub single_key: Option<u16>,
+    /// The position of its first key, if that is its only one, or all arguments from there on are keys.
+    first_key: Option<u16>,
+    /// That is its only one.
+    has_one_key: bool,
     /// Registered subcommands; empty for all but containers.
     pub subcommands: Vec<Registered>,
 }
@@ -187,6 +189,16 @@ impl Registered {
             .find(|sub| sub.row.name.as_bytes().eq_ignore_ascii_case(name))
     }
 
+    /// Its key, when it has only one, in a place that is known: the fast path of `exec`.
+    #[inline]
+    pub fn only_key<'a>(&self, argv: Argv<'a>) -> Option<&'a [u8]> {
+        let at = usize::from(self.first_key?);
+        match self.has_one_key || argv.len() == at + 1 {
+            true => argv.get(at),
+            false => None,
+        }
+    }
+
     /// True for a subcommand of a container.
     pub fn is_subcommand(&self) -> bool {
         self.full_name.len() != self.row.name.len()
@@ -240,12 +252,18 @@ fn register(row: &'static Command, prefix: &str, next_id: &mut u16) -> Registere
     let full_name = format!("{prefix}{}", row.name);
     let id = *next_id;
     *next_id += 1;
-    let single_key = match row.keys {
-        [only] if only.is_key() => match (only.begin, only.find) {
-            (Begin::Index(at), Find::Range { last: 0, .. }) => Some(at),
-            _ => None,
+    let (first_key, has_one_key) = match row.keys {
+        [only] if only.is_key() && row.exclusive_if.is_none() => match (only.begin, only.find) {
+            (Begin::Index(at), Find::Range { last: 0, .. }) => (Some(at), true),
+            (
+                Begin::Index(at),
+                Find::Range {
+                    last: -1, step: 1, ..
+                },
+            ) => (Some(at), false),
+            _ => (None, false),
         },
-        _ => None,
+        _ => (None, false),
     };
     let prefix = format!("{full_name}|");
     let subcommands = row
@@ -257,7 +275,8 @@ fn register(row: &'static Command, prefix: &str, next_id: &mut u16) -> Registere
         row,
         id,
         full_name,
-        single_key,
+        first_key,
+        has_one_key,
         subcommands,
     }
 }
@@ -329,6 +348,7 @@ fn hash(word: u64, len: usize) -> usize {
 mod tests {
     use super::*;
     use crate::resp::parse::Span;
+    use crate::spec::keys;
 
     #[test]
     fn names_are_found_in_any_case() {
@@ -350,6 +370,33 @@ mod tests {
             table.by_full_name(b"CLIENT|kill").unwrap().full_name,
             "client|kill"
         );
+    }
+
+    #[test]
+    fn the_only_key_is_what_the_specs_say() {
+        let table = CommandTable::new(&[]).unwrap();
+        let words: Vec<Span> = (0..4).map(|start| Span { start, len: 1 }).collect();
+        let mut found = 0;
+        for command in table.commands() {
+            for len in 1..=words.len() {
+                let argv = Argv::new(b"xabc", &words[..len]);
+                let Some(only) = command.only_key(argv) else {
+                    continue;
+                };
+                let mut keys = Vec::new();
+                keys::for_each_key(command.row.keys, argv, |at, _| keys.push(argv[at].to_vec()))
+                    .unwrap();
+                assert_eq!(keys, [only], "{} {len}", command.full_name);
+                found += 1;
+            }
+        }
+        assert!(found > 300, "{found}");
+        let exists = table.get(b"exists").unwrap();
+        assert_eq!(
+            exists.only_key(Argv::new(b"xa", &words[..2])),
+            Some(&b"a"[..])
+        );
+        assert_eq!(exists.only_key(Argv::new(b"xab", &words[..3])), None);
     }
 
     #[test]

@@ -389,7 +389,7 @@ impl Exec {
             };
             let key = match command.row.flags.has(Flags::RUNS_SCRIPT) {
                 true => script::only_key(argv),
-                false => command.single_key.and_then(|at| argv.get(at as usize)),
+                false => command.only_key(argv),
             };
             let hash = key.map(|key| keyspace.hash(key));
             if let Some(hash) = hash {
@@ -677,7 +677,7 @@ impl Exec {
         client: &mut Client,
         out: &mut ReplyWriter,
     ) -> Option<Called> {
-        let Some(key) = command.single_key.and_then(|at| argv.get(at as usize)) else {
+        let Some(key) = command.only_key(argv) else {
             return self.call_with_several(command, argv, moment, client, out);
         };
         let keyspace = &self.server.keyspace;

@@ -73,7 +73,7 @@ impl Replay {
             let Found::Command(command) = self.table.find_logged(*argv) else {
                 continue;
             };
-            let key = command.single_key.and_then(|at| argv.get(at as usize));
+            let key = command.only_key(*argv);
             if let Some(key) = key {
                 let hash = keyspace.hash(key);
                 keyspace.prefetch(db, hash, false);

@@ -144,7 +144,7 @@ impl Exec {
             hashes: SmallVec::new(),
             whole: needs_all || flags.any(WHOLE),
         };
-        if let Some(key) = command.single_key.and_then(|at| argv.get(at as usize)) {
+        if let Some(key) = command.only_key(argv) {
             let hash = hash.unwrap_or_else(|| keyspace.hash(key));
             need.first_hash = Some(hash);
             need.hashes.push(hash);
@@ -272,7 +272,7 @@ impl Exec {
         }
         let is_of_server = self.settle(command, moment);
         let argv = queued.argv();
-        let key = command.single_key.and_then(|at| argv.get(at as usize));
+        let key = command.only_key(argv);
         let touch = !ctx.client.no_touch;
         ctx.db
             .begin_next(ctx.client.db, touch, key.zip(queued.first_hash));

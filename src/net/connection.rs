@@ -9,8 +9,6 @@
 //! nothing is read from the shared buffers across an await.
 
 use std::future::{Future, poll_fn};
-use std::io;
-use std::io::IoSlice;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -30,11 +28,12 @@ use crate::resp::parse::{Parser, ProtocolError, Tail};
 use crate::resp::write::ReplyWriter;
 use crate::server::Lifecycle;
 use crate::spec::limits::{
-    BATCH_COMMANDS, OUTPUT_SOFT_BYTES, UNAUTHENTICATED_OUTPUT_BYTES_MAX,
-    UNAUTHENTICATED_READ_BYTES, UNAUTHENTICATED_REQUEST_BYTES_MAX,
+    BATCH_COMMANDS, OUTPUT_SOFT_BYTES, UNAUTHENTICATED_READ_BYTES,
+    UNAUTHENTICATED_REQUEST_BYTES_MAX,
 };
 
 use super::last_words;
+use super::outbox::Line;
 use super::pace;
 use super::parcel::Parcel;
 use super::stream::Stream;
@@ -42,20 +41,17 @@ use super::welcome::welcome;
 use super::worker::{Desk, Worker};
 
 mod held;
+mod sending;
 
 use held::Held;
 
-/// Most pieces given to one `writev`.
-const IO_SLICES_MAX: usize = 64;
 /// How long a publisher waits at a time for its messages to be handed over, and how often.
 const CROWDED_NAP: Duration = Duration::from_millis(1);
 const CROWDED_ROUNDS_MAX: u32 = 100;
-/// How long a connection that is told to close waits for its peer to take the last replies.
-const LAST_WRITE_MAX: Duration = Duration::from_secs(5);
 
 /// See the module's text.
 struct Connection {
-    stream: Stream,
+    line: Rc<Line>,
     client: Client,
     resp3: bool,
     parser: Parser,
@@ -130,7 +126,7 @@ pub async fn run(worker: Rc<Worker>, parcel: Parcel) {
         return;
     }
     let mut connection = Connection {
-        stream,
+        line: Line::new(stream, shared),
         client,
         resp3,
         parser: Parser::new(),
@@ -145,10 +141,13 @@ pub async fn run(worker: Rc<Worker>, parcel: Parcel) {
     match connection.serve(&worker).await {
         Leave::Close => {
             // The peer learns of it at once, whatever remains to be done.
+            worker.send_kept();
             let Connection {
-                stream, mut client, ..
+                line, mut client, ..
             } = connection;
-            stream.close();
+            if let Some(stream) = line.into_stream() {
+                stream.close();
+            }
             disconnect(&worker, &mut client).await;
         }
         Leave::Move => {
@@ -198,7 +197,7 @@ impl Connection {
             match turn {
                 Turn::Signalled if self.client.shared.has(Signal::Kill) => {}
                 Turn::Signalled => {
-                    if self.may_move() {
+                    if self.may_move(worker) {
                         return Leave::Move;
                     }
                     self.client.shared.lower(Signal::Move);
@@ -394,7 +393,8 @@ impl Connection {
     fn poll_read_on(&mut self, cx: &mut Context<'_>, worker: &Worker, desk: &mut Desk) -> Poll<()> {
         loop {
             let mut buf = ReadBuf::new(&mut desk.input);
-            match ready!(self.stream.poll_read(cx, &mut buf)) {
+            let read = ready!(self.line.stream().poll_read(cx, &mut buf));
+            match read {
                 Ok(()) if !buf.filled().is_empty() => {
                     self.tail.extend_from_slice(buf.filled());
                     let read = buf.filled().len();
@@ -475,7 +475,7 @@ impl Connection {
                 return Poll::Ready(Turn::Signalled);
             }
         }
-        if self.pending.is_some() {
+        if self.pending.is_some() || self.line.has_unsent() {
             match self.poll_write_pending(cx, worker) {
                 Poll::Ready(Err(_)) => return Poll::Ready(Turn::Drop),
                 // Not authenticated and not reading: no more requests until it takes its replies.
@@ -510,26 +510,13 @@ impl Connection {
         });
     }
 
-    /// Writes the desk's pushes, or has them wait behind what already does.
-    fn send_pushes(&mut self, worker: &Worker, desk: &mut Desk) -> io::Result<()> {
-        if self.pending.is_none() && self.held.is_none() {
-            let mut writes = 0;
-            let written = write_some(&mut self.stream, &mut desk.out, &mut writes)?;
-            worker.count_writes(writes, written);
-            self.client.wrote(written);
-        }
-        match desk.out.is_empty() {
-            true => Ok(()),
-            false => self.keep(worker, desk),
-        }
-    }
-
     fn poll_read(&mut self, cx: &mut Context<'_>, worker: &Worker, desk: &mut Desk) -> Poll<Turn> {
         // A short tail goes in front of what is read into the worker's buffer; it needs no room of its own.
         let held = self.tail.len();
         let is_stranger = !self.authenticated(worker);
         if held > short_tail_bytes_max(is_stranger, desk) {
-            return match ready!(self.stream.poll_read_vec(cx, &mut self.tail)) {
+            let read = ready!(self.line.stream().poll_read_vec(cx, &mut self.tail));
+            return match read {
                 Ok(read) if read > 0 => {
                     self.note_read(read, desk);
                     Poll::Ready(self.work_on_tail(worker, desk))
@@ -543,7 +530,8 @@ impl Connection {
             false => input.len(),
         };
         let mut buf = ReadBuf::new(&mut input[held..end]);
-        let turn = match self.stream.poll_read(cx, &mut buf) {
+        let read = self.line.stream().poll_read(cx, &mut buf);
+        let turn = match read {
             Poll::Pending => Poll::Pending,
             Poll::Ready(Ok(())) if !buf.filled().is_empty() => {
                 let read = buf.filled().len();
@@ -745,84 +733,6 @@ impl Connection {
         }
     }
 
-    /// Writes the desk's replies, behind those that still wait; what the socket does not take waits here.
-    fn send(&mut self, worker: &Worker, desk: &mut Desk, moment: &mut Moment) -> io::Result<()> {
-        if desk.out.is_empty() {
-            return Ok(());
-        }
-        worker.exec.tell_so_far(moment);
-        self.hold(moment, worker);
-        if self.pending.is_none() && self.held.is_none() {
-            let written = write_some(&mut self.stream, &mut desk.out, &mut moment.writes)?;
-            moment.net_out_bytes += written;
-            self.client.wrote(written);
-            if desk.out.is_empty() {
-                return Ok(());
-            }
-        }
-        self.keep(worker, desk)
-    }
-
-    /// Has the desk's replies wait, behind those that already do.
-    fn keep(&mut self, worker: &Worker, desk: &mut Desk) -> io::Result<()> {
-        match &mut self.pending {
-            Some(pending) => pending.append(&mut desk.out),
-            None => self.pending = Some(Box::new(desk.out.take())),
-        }
-        self.note_pending(worker)
-    }
-
-    fn poll_write_pending(
-        &mut self,
-        cx: &mut Context<'_>,
-        worker: &Worker,
-    ) -> Poll<io::Result<()>> {
-        ready!(self.poll_held(cx, worker));
-        while let Some(pending) = &mut self.pending {
-            let mut writes = 0;
-            let written = write_some(&mut self.stream, pending, &mut writes)?;
-            worker.count_writes(writes, written);
-            self.client.wrote(written);
-            if written > 0 {
-                // Whoever takes a long reply bit by bit is not idle.
-                let now_ms = worker.exec.server.clock.unix_ms();
-                let last_interaction = &self.client.shared.last_interaction_ms;
-                last_interaction.store(now_ms, Ordering::Relaxed);
-            }
-            if pending.is_empty() {
-                self.pending = None;
-                self.client.shared.note_output(0, 0);
-                worker.exec.server.clients.account(&self.client.shared);
-                break;
-            }
-            self.client.shared.note_pending(pending);
-            worker.exec.server.clients.account(&self.client.shared);
-            ready!(self.stream.poll_write_ready(cx))?;
-        }
-        Poll::Ready(Ok(()))
-    }
-
-    /// Shows how much waits, and ends a connection that lets too much wait.
-    fn note_pending(&mut self, worker: &Worker) -> io::Result<()> {
-        let pending = self.pending.as_ref();
-        let waiting = pending.map_or(0, |pending| pending.len());
-        match pending {
-            Some(pending) => self.client.shared.note_pending(pending),
-            None => self.client.shared.note_output(0, 0),
-        }
-        let clients = &worker.exec.server.clients;
-        clients.account(&self.client.shared);
-        let hard_bytes = match self.authenticated(worker) {
-            true => clients.output_limits.get(self.client.shared.output_class()),
-            false => UNAUTHENTICATED_OUTPUT_BYTES_MAX as u64,
-        };
-        if hard_bytes == 0 || waiting as u64 <= hard_bytes {
-            return Ok(());
-        }
-        clients.cut_off(&self.client.shared);
-        Err(io::ErrorKind::OutOfMemory.into())
-    }
-
     /// What follows from how much a client keeps here: the beginning of a request, and what it has queued.
     fn judge_rest(&self, rest: &[u8], worker: &Worker, desk: &mut Desk) -> Turn {
         if rest.len() > UNAUTHENTICATED_REQUEST_BYTES_MAX && !self.authenticated(worker) {
@@ -886,15 +796,16 @@ impl Connection {
     }
 
     /// Only between requests.
-    fn may_move(&self) -> bool {
+    fn may_move(&mut self, worker: &Worker) -> bool {
+        self.reclaim(worker);
         self.tail.is_empty() && self.pending.is_none()
     }
 
     /// Hands the connection to the worker that was chosen for it; its client if that is impossible.
     fn depart(self, worker: &Worker) -> Option<Client> {
         self.client.shared.lower(Signal::Move);
-        match self.stream.into_socket() {
-            Ok(socket) => {
+        match self.line.into_stream().map(Stream::into_socket) {
+            Some(Ok(socket)) => {
                 let target = self.client.shared.move_to.load(Ordering::Relaxed);
                 worker.crew.send(
                     target,
@@ -907,21 +818,8 @@ impl Connection {
                 );
                 None
             }
-            Err(_) => Some(self.client),
+            _ => Some(self.client),
         }
-    }
-
-    /// Writes what waits; a client that someone else has killed gets what its socket takes at once, and no more.
-    async fn write_last_replies(&mut self, worker: &Worker) {
-        let write = poll_fn(|cx| {
-            let progress = self.poll_write_pending(cx, worker);
-            let stopping = worker.exec.server.lifecycle() >= Lifecycle::Stopping;
-            match self.client.shared.has(Signal::Kill) && !stopping {
-                true => Poll::Ready(Ok(())),
-                false => progress,
-            }
-        });
-        let _ = tokio::time::timeout(LAST_WRITE_MAX, write).await;
     }
 }
 
@@ -946,31 +844,4 @@ fn turn_of(flow: Flow) -> Turn {
         Flow::Block(waiter) => Turn::Block(waiter),
         Flow::Alone => Turn::Alone,
     }
-}
-
-/// Writes until the socket takes no more; the number of bytes it took.
-fn write_some(stream: &mut Stream, out: &mut ReplyWriter, writes: &mut u64) -> io::Result<u64> {
-    let mut total = 0;
-    while !out.is_empty() {
-        let result = match out.as_contiguous() {
-            Some(bytes) => stream.try_write(bytes),
-            None => {
-                let mut slices: Vec<IoSlice<'_>> = Vec::with_capacity(IO_SLICES_MAX);
-                out.io_slices(&mut slices, IO_SLICES_MAX);
-                stream.try_write_vectored(&slices)
-            }
-        };
-        match result {
-            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-            Ok(written) => {
-                *writes += 1;
-                total += written as u64;
-                out.advance(written);
-            }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(total)
 }

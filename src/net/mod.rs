@@ -4,6 +4,7 @@
 //! - `worker`: N threads, each a single-threaded runtime whose connections stay with it;
 //! - `connection`: read -> parse -> `exec` -> one write per batch;
 //! - `tls`: what makes a connection that speaks TLS look like any other; `welcome`: its beginning;
+//! - `outbox`: short replies of a turn are sent together;
 //! - `relay`: replies that wait for the log wait together;
 //! - `balance`: connections live on the fewest workers that are not busy, and move when one is.
 //!
@@ -14,6 +15,7 @@ pub mod balance;
 pub mod connection;
 mod last_words;
 pub mod listener;
+mod outbox;
 mod pace;
 mod parcel;
 mod relay;

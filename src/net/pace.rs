@@ -10,6 +10,9 @@
 //! Who watches keys (WATCH) is in a hurry: the longer an optimistic transaction takes, the likelier it
 //! is in vain. And with all clients in step only one of them would ever succeed.
 //!
+//! What was ready together is likely to be the next time, too: [`has_company`] tells connections whether to leave
+//! their replies to the worker's outbox.
+//!
 //! All state is the worker thread's own ([`Pace`]). [`note_batch`] is called for each batch of requests,
 //! [`before_park`] whenever the worker has nothing left to do.
 
@@ -28,6 +31,8 @@ const NAP: Duration = Duration::from_micros(20);
 const CROWD: usize = 8;
 /// How sure the worker has to be that there is a crowd: batches in a row, about.
 const SURE: u32 = 32;
+/// Batches between two looks at the sockets that make the next ones likely to come together, too.
+const COMPANY: u32 = 4;
 /// Longest time between two moments of idleness of a worker that has much to do, nanoseconds.
 const BUSY_NS: u64 = 250_000;
 
@@ -45,6 +50,8 @@ struct Pace {
     looked_at: Cell<u64>,
     /// Batches since then.
     batches: Cell<u32>,
+    /// Batches between the two looks before; 0 if somebody is in a hurry.
+    batches_before: Cell<u32>,
 }
 
 impl Pace {
@@ -57,6 +64,7 @@ impl Pace {
             parked_at: Cell::new(0),
             looked_at: Cell::new(0),
             batches: Cell::new(0),
+            batches_before: Cell::new(0),
         }
     }
 
@@ -64,7 +72,7 @@ impl Pace {
     #[inline]
     fn looked(&self, now: u64) {
         self.looked_at.set(now);
-        self.batches.set(0);
+        self.batches_before.set(self.batches.replace(0));
     }
 
     /// Since when a batch could have been read that begins at this moment: nobody tells of the looks of
@@ -90,9 +98,16 @@ impl Pace {
         self.next.set((next + 1) % CROWD);
     }
 
+    /// Whether others are likely to have a batch at the same time.
+    #[inline]
+    fn has_company(&self) -> bool {
+        self.batches_before.get() >= COMPANY
+    }
+
     /// Nobody waits for company until there is a crowd again.
     fn note_hurry(&self) {
         self.crowd.set(0);
+        self.batches_before.set(0);
     }
 
     /// Whether a worker that has nothing to do at this moment, in ticks, should wait for company.
@@ -132,6 +147,12 @@ pub(super) fn note_hurry() {
     PACE.with(Pace::note_hurry);
 }
 
+/// Whether batches of others are likely to be ready, too, and none of these clients is in a hurry.
+#[inline]
+pub(super) fn has_company() -> bool {
+    PACE.with(Pace::has_company)
+}
+
 /// The worker is about to sleep until a socket is ready.
 pub(super) fn before_park() {
     let now = tsc::ticks();
@@ -167,6 +188,22 @@ mod tests {
         // It must have looked again, without a word.
         assert_eq!(pace.ready_since(1_000), 1_000);
         assert_eq!(pace.ready_since(1_001), 1_000);
+    }
+
+    #[test]
+    fn company_is_what_was_there_between_two_looks() {
+        let pace = Pace::new();
+        for batches in [COMPANY - 1, COMPANY, EVENT_INTERVAL] {
+            pace.looked(100);
+            assert!(!pace.has_company());
+            for _ in 0..batches {
+                pace.ready_since(200);
+            }
+            pace.looked(300);
+            assert_eq!(pace.has_company(), batches >= COMPANY);
+            pace.note_hurry();
+            assert!(!pace.has_company());
+        }
     }
 
     #[test]

@@ -24,6 +24,7 @@ use crate::tls;
 use crate::util::clock::Clock;
 
 mod durable;
+mod outbox;
 mod records;
 
 /// Far above what anything here takes.
@@ -149,9 +150,9 @@ fn batch(name: usize, round: usize, count: &mut usize) -> (Vec<u8>, Vec<u8>) {
     if round.is_multiple_of(16) {
         // More than a socket takes at once, so that replies wait.
         let long = "x".repeat(3_000_000);
-        let set = format!("*3\r\n$3\r\nSET\r\n$6\r\nlong:{name}\r\n$3000000\r\n{long}\r\n");
+        let set = format!("*3\r\n$3\r\nSET\r\n$7\r\nlong:{name:02}\r\n$3000000\r\n{long}\r\n");
         requests.extend(set.into_bytes());
-        requests.extend(format!("GET long:{name}\r\n").into_bytes());
+        requests.extend(format!("GET long:{name:02}\r\n").into_bytes());
         replies.extend(format!("+OK\r\n$3000000\r\n{long}\r\n").into_bytes());
     }
     (requests, replies)
@@ -178,10 +179,11 @@ trait Peer: Read + Write + Send {}
 impl<T: Read + Write + Send> Peer for T {}
 
 fn lose_nothing(connect: impl Fn(&House) -> (Box<dyn Peer>, Arc<Shared>)) {
-    const WORKERS: usize = 4;
-    const CLIENTS: usize = 8;
-    const ROUNDS: usize = 64;
-    const MOVES: usize = 100;
+    const WORKERS: usize = 3;
+    // So many that short replies are sent together.
+    const CLIENTS: usize = 24;
+    const ROUNDS: usize = 34;
+    const MOVES: usize = 50;
     let house = House::new(WORKERS);
     let moves: Vec<AtomicUsize> = (0..CLIENTS).map(|_| AtomicUsize::new(0)).collect();
     let pairs: Vec<_> = (0..CLIENTS).map(|_| connect(&house)).collect();

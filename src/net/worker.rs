@@ -26,6 +26,7 @@ use crate::sys::process::{self, ThreadCpu};
 
 use super::connection;
 use super::listener::rate::Cycle;
+use super::outbox::{Line, Outbox};
 use super::pace;
 use super::parcel::Parcel;
 use super::relay::Relay;
@@ -51,6 +52,7 @@ pub struct Worker {
     pub crew: Arc<Crew>,
     /// Waits for the log on behalf of all connections.
     pub relay: Relay,
+    outbox: Outbox,
     desk: RefCell<Desk>,
 }
 
@@ -97,6 +99,23 @@ impl Worker {
     /// Lends the worker's buffers.
     pub fn with_desk<R>(&self, work: impl FnOnce(&mut Desk) -> R) -> R {
         work(&mut self.desk.borrow_mut())
+    }
+
+    /// Keeps replies for a moment, to be sent with those of others.
+    #[inline]
+    pub fn keep(&self, line: &Rc<Line>, replies: &[u8], tick: u64) {
+        if self.outbox.keep(line, replies, tick) {
+            self.send_kept();
+        }
+    }
+
+    /// Sends what was kept.
+    #[inline]
+    pub fn send_kept(&self) {
+        if !self.outbox.is_empty() {
+            let sent = self.outbox.send();
+            self.count_writes(sent.writes, sent.bytes);
+        }
     }
 
     /// Counts writes made outside of a batch.
@@ -230,28 +249,14 @@ async fn work(
     let exec = Rc::new(Exec::new(server.clone(), table));
     let _ = exec.worker.number.set(index);
     cycles::feed(exec.worker.clone());
-    let relay = Relay::default();
     let worker = Rc::new(Worker {
         exec,
         crew,
-        relay,
+        relay: Relay::default(),
+        outbox: Outbox::default(),
         desk: RefCell::new(Desk::new()),
     });
-    let waiting = worker.clone();
-    let relayed = tokio::task::spawn_local(async move { relay_replies(&waiting).await });
-    let ringing = worker.clone();
-    let answered = tokio::task::spawn_local(async move {
-        if let Some(bell) = ringing.exec.server.clients.bell(index) {
-            bell.answer().await;
-        }
-    });
-    let resting = worker.clone();
-    let rested = tokio::task::spawn_local(async move {
-        loop {
-            resting.crew.members[index].rest.notified().await;
-            alloc::flush_thread_cache();
-        }
-    });
+    let mut errands = run_errands(&worker, index);
     let mut connections = tokio::task::JoinSet::new();
     let mut cycle = Cycle::default();
     loop {
@@ -268,7 +273,8 @@ async fn work(
                     connection::run(worker.clone(), parcel).await;
                     worker.crew.members[index].connections.fetch_sub(1, Ordering::Relaxed);
                 };
-                let bytes = block_bytes(size_of_val(&task) + TASK_BYTES) + WATCHED_BYTES;
+                let task_bytes = block_bytes(size_of_val(&task) + TASK_BYTES);
+                let bytes = task_bytes + block_bytes(Line::BYTES) + WATCHED_BYTES;
                 shared.connection_bytes.store(bytes, Ordering::Relaxed);
                 clients.account(&shared);
                 connections.spawn_local(task);
@@ -279,9 +285,30 @@ async fn work(
     }
     // What still runs has been told to close by whoever stops the server; it writes its last replies.
     while connections.join_next().await.is_some() {}
-    relayed.abort();
-    answered.abort();
-    rested.abort();
+    errands.abort_all();
+}
+
+/// Tasks that serve all connections of a worker; none ends by itself.
+fn run_errands(worker: &Rc<Worker>, index: usize) -> tokio::task::JoinSet<()> {
+    let mut errands = tokio::task::JoinSet::new();
+    let relaying = worker.clone();
+    errands.spawn_local(async move { relay_replies(&relaying).await });
+    let keeping = worker.clone();
+    errands.spawn_local(async move { keeping.outbox.run(|| keeping.send_kept()).await });
+    let ringing = worker.clone();
+    errands.spawn_local(async move {
+        if let Some(bell) = ringing.exec.server.clients.bell(index) {
+            bell.answer().await;
+        }
+    });
+    let resting = worker.clone();
+    errands.spawn_local(async move {
+        loop {
+            resting.crew.members[index].rest.notified().await;
+            alloc::flush_thread_cache();
+        }
+    });
+    errands
 }
 
 /// Lets replies go that wait for the log, and writes the log for them where that is left to workers.

@@ -382,7 +382,7 @@ fn needs<'n>(
     if needs_all || command.row.flags.any(WHOLE) {
         return Needs::All;
     }
-    if let Some(key) = command.single_key.and_then(|at| argv.get(at as usize)) {
+    if let Some(key) = command.only_key(argv) {
         return Needs::One(key, keyspace.hash(key));
     }
     // As for a command alone, keys count up to a spec that leads nowhere.
