@@ -252,8 +252,10 @@ fn register(row: &'static Command, prefix: &str, next_id: &mut u16) -> Registere
     let full_name = format!("{prefix}{}", row.name);
     let id = *next_id;
     *next_id += 1;
+    // Not for what may need more than its shard, or runs without it.
+    let is_plain = row.exclusive_if.is_none() && !row.flags.has(Flags::ALLOW_BUSY);
     let (first_key, has_one_key) = match row.keys {
-        [only] if only.is_key() && row.exclusive_if.is_none() => match (only.begin, only.find) {
+        [only] if only.is_key() && is_plain => match (only.begin, only.find) {
             (Begin::Index(at), Find::Range { last: 0, .. }) => (Some(at), true),
             (
                 Begin::Index(at),
