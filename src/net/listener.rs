@@ -10,7 +10,9 @@
 
 use std::fs::File;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -18,6 +20,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use socket2::{Domain, SockRef, Socket as RawSocket, TcpKeepalive, Type};
+use tokio::io::unix::AsyncFd;
 use tokio::task::JoinHandle;
 
 use crate::client::{Client, Endpoint};
@@ -48,11 +51,11 @@ const BROKEN_HEADER_LOG_MS: u64 = 1000;
 /// A bound socket.
 pub enum Bound {
     /// TCP.
-    Tcp(std::net::TcpListener),
+    Tcp(TcpListener),
     /// TCP with TLS.
-    Tls(std::net::TcpListener),
+    Tls(TcpListener),
     /// Unix domain.
-    Unix(std::os::unix::net::UnixListener),
+    Unix(UnixListener),
 }
 
 impl Bound {
@@ -168,11 +171,11 @@ impl Acceptor {
             let kind = listener.kind();
             let task = match listener {
                 Bound::Tcp(listener) | Bound::Tls(listener) => {
-                    let listener = tokio::net::TcpListener::from_std(listener)?;
+                    let listener = listen::watch(listener)?;
                     tokio::spawn(async move { acceptor.accept_tcp(listener, kind).await })
                 }
                 Bound::Unix(listener) => {
-                    let listener = tokio::net::UnixListener::from_std(listener)?;
+                    let listener = listen::watch(listener)?;
                     tokio::spawn(async move { acceptor.accept_unix(listener).await })
                 }
             };
@@ -203,17 +206,19 @@ impl Acceptor {
         }
     }
 
-    async fn accept_tcp(self: &Arc<Self>, listener: tokio::net::TcpListener, kind: Kind) {
+    async fn accept_tcp(self: &Arc<Self>, listener: AsyncFd<TcpListener>, kind: Kind) {
         let mut cycle = Cycle::default();
         loop {
-            let accepted = listener.accept().await;
+            let accepted = accepted(&listener, |listener| {
+                let (stream, peer) = listener.accept()?;
+                stream.set_nonblocking(true)?;
+                Ok((stream, peer))
+            });
+            let accepted = accepted.await;
             cycle.take(self.most_in_a_turn(kind)).await;
-            match accepted.and_then(|(stream, peer)| Ok((stream.into_std()?, peer))) {
+            match accepted {
                 Ok((stream, peer)) => self.arrive(stream, peer, kind),
-                Err(error) => {
-                    self.after_error(&error, || listener.accept_and_close())
-                        .await
-                }
+                Err(error) => self.after_error(&error, &listener).await,
             }
         }
     }
@@ -227,12 +232,17 @@ impl Acceptor {
         }
     }
 
-    async fn accept_unix(&self, listener: tokio::net::UnixListener) {
+    async fn accept_unix(&self, listener: AsyncFd<UnixListener>) {
         let mut cycle = Cycle::default();
         loop {
-            let accepted = listener.accept().await;
+            let accepted = accepted(&listener, |listener| {
+                let (stream, _) = listener.accept()?;
+                stream.set_nonblocking(true)?;
+                Ok(stream)
+            });
+            let accepted = accepted.await;
             cycle.take(self.most_in_a_turn(Kind::Unix)).await;
-            match accepted.and_then(|(stream, _)| stream.into_std()) {
+            match accepted {
                 Ok(stream) => {
                     let path = self.server.config().unixsocket.clone().unwrap_or_default();
                     let addr = format!("{}:0", path.display());
@@ -244,24 +254,21 @@ impl Acceptor {
                     };
                     self.admit(Socket::Unix(stream), endpoint);
                 }
-                Err(error) => {
-                    self.after_error(&error, || listener.accept_and_close())
-                        .await
-                }
+                Err(error) => self.after_error(&error, &listener).await,
             }
         }
     }
 
     /// Tells why `accept` failed. Without file descriptors the waiting client would hang: the reserved one is given up
     /// for as long as it takes to accept and close.
-    async fn after_error(&self, error: &io::Error, accept: impl Fn()) {
+    async fn after_error(&self, error: &io::Error, listener: &impl AsFd) {
         if is_of_one_client(error) {
             return tracing::debug!("Accepting client connection: {error}");
         }
         tracing::warn!("Accepting client connection: {error}");
         if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) {
             drop(self.spare.lock().take());
-            accept();
+            let _ = SockRef::from(listener).accept();
             *self.spare.lock() = File::open("/dev/null").ok();
             self.server
                 .stats
@@ -475,20 +482,17 @@ fn show(address: SocketAddr) -> String {
     SocketAddr::new(ip, address.port()).to_string()
 }
 
-/// One `accept` without waiting, the connection closed at once.
-trait AcceptAndClose {
-    fn accept_and_close(&self);
-}
-
-impl AcceptAndClose for tokio::net::TcpListener {
-    fn accept_and_close(&self) {
-        let _ = SockRef::from(self).accept();
-    }
-}
-
-impl AcceptAndClose for tokio::net::UnixListener {
-    fn accept_and_close(&self) {
-        let _ = SockRef::from(self).accept();
+/// Waits for the next connection. Not tokio's own listener, which has its runtime watch what it has accepted, only to be
+/// told at once that the connection goes to another one's.
+async fn accepted<L: AsRawFd, T>(
+    listener: &AsyncFd<L>,
+    accept: impl Fn(&L) -> io::Result<T>,
+) -> io::Result<T> {
+    loop {
+        let mut ready = listener.readable().await?;
+        if let Ok(result) = ready.try_io(|listener| accept(listener.get_ref())) {
+            return result;
+        }
     }
 }
 

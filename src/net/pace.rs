@@ -5,7 +5,8 @@
 //! worker that many clients keep busy therefore waits for [`NAP`] before it looks at its sockets
 //! again, and finds several of them ready. Nobody waits longer for it than for a few other requests;
 //! a worker that always has work never waits at all, and neither does one with few clients or with
-//! little to do, whose clients wait for nothing but its reply.
+//! little to do, whose clients wait for nothing but its reply, nor one that found next to nobody behind its last waits
+//! (clients that connect for each request).
 //!
 //! Who watches keys (WATCH) is in a hurry: the longer an optimistic transaction takes, the likelier it
 //! is in vain. And with all clients in step only one of them would ever succeed.
@@ -31,6 +32,11 @@ const NAP: Duration = Duration::from_micros(20);
 const CROWD: usize = 8;
 /// How sure the worker has to be that there is a crowd: batches in a row, about.
 const SURE: u32 = 32;
+/// Batches after a nap that make up for it: each but the first saves what the nap costs.
+const NAP_FINDS_MIN: u32 = 3;
+/// So many naps in a row that find less, and it is done without for so many times.
+const LONELY_NAPS_MAX: u32 = 8;
+const NAPS_LEFT_OUT: u32 = 200;
 /// Batches between two looks at the sockets that make the next ones likely to come together, too.
 const COMPANY: u32 = 4;
 /// Longest time between two moments of idleness of a worker that has much to do, nanoseconds.
@@ -46,6 +52,10 @@ struct Pace {
     crowd: Cell<u32>,
     /// When the worker was idle last, in ticks.
     parked_at: Cell<u64>,
+    /// It has waited for company, and has not looked since.
+    has_napped: Cell<bool>,
+    /// Naps in a row after which there was none; then chances for a nap that were let pass.
+    lonely: Cell<u32>,
     /// When it looked at its sockets last, in ticks.
     looked_at: Cell<u64>,
     /// Batches since then.
@@ -62,6 +72,8 @@ impl Pace {
             next: Cell::new(0),
             crowd: Cell::new(0),
             parked_at: Cell::new(0),
+            has_napped: Cell::new(false),
+            lonely: Cell::new(0),
             looked_at: Cell::new(0),
             batches: Cell::new(0),
             batches_before: Cell::new(0),
@@ -113,7 +125,31 @@ impl Pace {
     /// Whether a worker that has nothing to do at this moment, in ticks, should wait for company.
     fn wants_nap(&self, now: u64) -> bool {
         let since = now.saturating_sub(self.parked_at.replace(now));
-        self.crowd.get() >= SURE && tsc::ticks_to_ns(since) < BUSY_NS
+        if self.has_napped.replace(false) {
+            let found = self.batches.get();
+            self.lonely.set(match found >= NAP_FINDS_MIN {
+                true => 0,
+                false => self.lonely.get() + 1,
+            });
+        }
+        let is_busy = self.crowd.get() >= SURE && tsc::ticks_to_ns(since) < BUSY_NS;
+        let naps = is_busy && self.is_worth_a_nap();
+        self.has_napped.set(naps);
+        naps
+    }
+
+    /// Whether naps find what they are for; now and then one finds out.
+    fn is_worth_a_nap(&self) -> bool {
+        let lonely = self.lonely.get();
+        if lonely < LONELY_NAPS_MAX {
+            return true;
+        }
+        self.lonely
+            .set(match lonely < LONELY_NAPS_MAX + NAPS_LEFT_OUT {
+                true => lonely + 1,
+                false => LONELY_NAPS_MAX - 1,
+            });
+        false
     }
 }
 
@@ -173,6 +209,7 @@ mod tests {
         for turn in 0..turns {
             pace.note_batch(1 + turn % clients);
             now += tsc::ns_to_ticks(ns);
+            pace.batches.set(NAP_FINDS_MIN);
             naps = pace.wants_nap(now);
         }
         naps
@@ -204,6 +241,34 @@ mod tests {
             pace.note_hurry();
             assert!(!pace.has_company());
         }
+    }
+
+    /// Lets a crowd take turns, of which each nap finds so many; the naps of so many turns.
+    fn naps_of(pace: &Pace, finds: u32, turns: u32) -> u32 {
+        let (mut now, mut client, mut naps) = (pace.parked_at.get(), 0, 0);
+        for _ in 0..turns {
+            pace.looked(now);
+            for _ in 0..finds {
+                client += 1;
+                pace.note_batch(1 + client % 50);
+                pace.ready_since(now);
+            }
+            now += tsc::ns_to_ticks(BUSY_NS / 2);
+            naps += u32::from(pace.wants_nap(now));
+        }
+        naps
+    }
+
+    #[test]
+    fn naps_that_find_nobody_are_left_out() {
+        let pace = Pace::new();
+        naps_of(&pace, NAP_FINDS_MIN, SURE);
+        assert_eq!(naps_of(&pace, NAP_FINDS_MIN, 1_000), 1_000);
+        // All but one in so many that finds out.
+        let lonely = naps_of(&pace, NAP_FINDS_MIN - 1, 10 * NAPS_LEFT_OUT);
+        assert!((10..=10 + LONELY_NAPS_MAX).contains(&lonely), "{lonely}");
+        let again = naps_of(&pace, NAP_FINDS_MIN, 1_000);
+        assert!(again >= 1_000 - NAPS_LEFT_OUT - 1, "{again}");
     }
 
     #[test]

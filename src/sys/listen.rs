@@ -5,8 +5,12 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs};
+use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::net::UnixListener;
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 
 /// Binds a port at each of these addresses; nothing if it is 0. Those marked as optional may be missing on
 /// this machine. `what` is what errors call the port.
@@ -36,6 +40,30 @@ pub fn bind_port<'a>(
         }
     }
     Ok(bound)
+}
+
+/// A listener that the calling thread's runtime watches. Its connections are the caller's: `tokio`'s own listeners have the
+/// runtime watch them, too.
+///
+/// # Errors
+/// When the system refuses to watch it.
+pub fn watch<L: Listener>(listener: L) -> io::Result<AsyncFd<L>> {
+    SockRef::from(&listener).set_nonblocking(true)?;
+    // SAFETY: a `Listener` is one of the standard library's, which owns its descriptor, keeps it open until it is
+    // dropped, and always tells the same one; `AsyncFd` keeps the listener as long as it has it watched.
+    unsafe { AsyncFd::register_with_interest(listener, Interest::READABLE) }.map_err(Into::into)
+}
+
+/// The standard library's listeners.
+pub trait Listener: AsRawFd + AsFd + sealed::Sealed {}
+impl Listener for TcpListener {}
+impl Listener for UnixListener {}
+
+mod sealed {
+    /// Nobody else's type says of itself what [`super::watch`] relies on.
+    pub trait Sealed {}
+    impl Sealed for super::TcpListener {}
+    impl Sealed for super::UnixListener {}
 }
 
 /// Whether an error says that this machine has no such address.
