@@ -25,6 +25,7 @@ use crate::util::clock::Clock;
 
 mod durable;
 mod records;
+mod waits;
 
 /// Far above what anything here takes.
 const PATIENCE: Duration = Duration::from_secs(60);
