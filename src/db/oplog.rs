@@ -349,9 +349,11 @@ impl OpLog {
     fn wake_waiting(&self, up_to: u64) {
         let mut woken: SmallVec<[Waker; 16]> = SmallVec::new();
         let mut waiting = self.waiting.lock();
-        waiting.releases += (up_to == u64::MAX) as u64;
+        let is_release = up_to == u64::MAX;
+        waiting.releases += is_release as u64;
         waiting.queue.retain(|(seq, waker)| {
-            let waits = *seq > up_to;
+            // More may be promised by now than what the caller has published.
+            let waits = *seq > up_to || (!is_release && self.must_wait(*seq));
             if !waits {
                 woken.push(waker.clone());
             }

@@ -8,8 +8,7 @@
 //! Invariants: replies leave in the order of their requests; a signal (kill, move) is seen whenever the task is polled;
 //! nothing is read from the shared buffers across an await.
 
-use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -21,7 +20,7 @@ use tokio::io::ReadBuf;
 use crate::client::inbox;
 use crate::client::{Client, ClientId, Signal};
 use crate::commands::Chore;
-use crate::db::{Outcome, Waiter};
+use crate::db::Waiter;
 use crate::exec::alone::{self, Alone};
 use crate::exec::{Exec, Flow, Moment, Plan, Wait};
 use crate::resp::parse::{Parser, ProtocolError, Tail};
@@ -42,6 +41,7 @@ use super::worker::{Desk, Worker};
 
 mod held;
 mod sending;
+mod waits;
 
 use held::Held;
 
@@ -197,10 +197,13 @@ impl Connection {
             match turn {
                 Turn::Signalled if self.client.shared.has(Signal::Kill) => {}
                 Turn::Signalled => {
-                    if self.may_move(worker) {
-                        return Leave::Move;
+                    // If not, something has come into the inbox just now.
+                    if self.client.shared.has(Signal::Move) {
+                        if self.may_move(worker) {
+                            return Leave::Move;
+                        }
+                        self.client.shared.lower(Signal::Move);
                     }
-                    self.client.shared.lower(Signal::Move);
                     continue;
                 }
                 Turn::Close => {}
@@ -232,10 +235,9 @@ impl Connection {
                     tokio::task::yield_now().await;
                 }
                 Turn::Wait(Wait::Pause) => {
-                    self.client.shared.paused.store(true, Ordering::Relaxed);
-                    let changed = server.pause.changed(server.clock.unix_ms());
-                    self.unless_killed(worker, changed).await;
-                    self.client.shared.paused.store(false, Ordering::Relaxed);
+                    if !self.wait_for_change_of_pause(worker).await {
+                        return Some(Turn::Drop);
+                    }
                 }
                 Turn::Sleep(duration) => self.sleep(duration, worker).await,
                 Turn::Delay(duration) => {
@@ -349,66 +351,6 @@ impl Connection {
         turn_of(flow)
     }
 
-    /// Waits until a blocking command has an outcome; `None` if the client is killed or goes away
-    /// before. What it sends meanwhile is kept for afterwards.
-    async fn wait_blocked(&mut self, waiter: &Arc<Waiter>, worker: &Worker) -> Option<Outcome> {
-        let now_ms = worker.exec.server.clock.unix_ms();
-        let left = waiter
-            .waiting
-            .deadline_ms
-            .map(|at_ms| at_ms.saturating_sub(now_ms));
-        // Who waits for longer than a timer can tell waits for ever.
-        let deadline = left.and_then(|left_ms| {
-            tokio::time::Instant::now().checked_add(Duration::from_millis(left_ms))
-        });
-        let mut timer = pin!(async {
-            match deadline {
-                Some(deadline) => tokio::time::sleep_until(deadline).await,
-                None => std::future::pending().await,
-            }
-        });
-        poll_fn(|cx| {
-            waiter.set_waker(cx.waker());
-            if self.client.shared.has(Signal::Kill) {
-                return Poll::Ready(None);
-            }
-            self.deliver(worker);
-            if timer.as_mut().poll(cx).is_ready() {
-                waiter.decide(Outcome::TimedOut);
-            }
-            if let Some(outcome) = waiter.take_outcome() {
-                return Poll::Ready(Some(outcome));
-            }
-            if let Poll::Ready(Err(_)) = self.poll_write_pending(cx, worker) {
-                return Poll::Ready(None);
-            }
-            worker
-                .with_desk(|desk| self.poll_read_on(cx, worker, desk))
-                .map(|()| None)
-        })
-        .await
-    }
-
-    /// Reads what a blocked client sends; ready when it has gone, or sends too much.
-    fn poll_read_on(&mut self, cx: &mut Context<'_>, worker: &Worker, desk: &mut Desk) -> Poll<()> {
-        loop {
-            let mut buf = ReadBuf::new(&mut desk.input);
-            let read = ready!(self.line.stream().poll_read(cx, &mut buf));
-            match read {
-                Ok(()) if !buf.filled().is_empty() => {
-                    self.tail.extend_from_slice(buf.filled());
-                    let read = buf.filled().len();
-                    self.note_read(read, desk);
-                    self.note_tail(&Turn::Signalled, worker);
-                    if self.over_query_limit(self.tail.len(), worker) {
-                        return Poll::Ready(());
-                    }
-                }
-                _ => return Poll::Ready(()),
-            }
-        }
-    }
-
     /// Writes what a client has waited for.
     fn end_wait(
         &mut self,
@@ -429,20 +371,6 @@ impl Connection {
             self.end(&mut moment, worker);
             exec.server.clients.account(&self.client.shared);
         });
-    }
-
-    /// Waits, but not longer than it takes someone to kill this client. What others have for it is
-    /// sent meanwhile.
-    async fn unless_killed(&mut self, worker: &Worker, wait: impl Future<Output = ()>) {
-        let mut wait = pin!(wait);
-        poll_fn(|cx| {
-            if self.client.shared.has(Signal::Kill) {
-                return Poll::Ready(());
-            }
-            self.deliver(worker);
-            wait.as_mut().poll(cx)
-        })
-        .await;
     }
 
     /// Waits, if somebody has got so much of the last batch that it has not been handed to its

@@ -3,8 +3,11 @@
 //!
 //! A connection enrols with the number of its record; when the log has that, the task wakes it, on
 //! their own thread. What has gone meanwhile is woken in vain.
+//!
+//! Invariant: whoever has been woken and finds that he has to wait after all (`appendfsync` promises more than a
+//! moment ago) is enrolled again.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::task::{Context, Poll, Waker, ready};
 
@@ -15,24 +18,27 @@ use crate::db::oplog::OpLog;
 pub struct Relay {
     /// Who waits, for which record.
     waiting: RefCell<Vec<(u64, Waker)>>,
+    /// How often somebody was woken.
+    rounds: Cell<u64>,
     task: RefCell<Option<Waker>>,
 }
 
 impl Relay {
     /// Ready when what was promised of the record is true, or nobody promises that any more. `enrolled` is the
-    /// caller's memory of whether it will be woken; `false` at first.
+    /// caller's memory of whether it will be woken; `None` at first.
     pub fn poll_promised(
         &self,
         oplog: &OpLog,
         cx: &mut Context<'_>,
         seq: u64,
-        enrolled: &mut bool,
+        enrolled: &mut Option<u64>,
     ) -> Poll<()> {
         if !oplog.must_wait(seq) {
             return Poll::Ready(());
         }
-        if !*enrolled {
-            *enrolled = true;
+        // It may be among those who were woken; if not, it is woken twice.
+        if *enrolled != Some(self.rounds.get()) {
+            *enrolled = Some(self.rounds.get());
             self.waiting.borrow_mut().push((seq, cx.waker().clone()));
             // It may wait for nobody, or for a later record.
             if let Some(task) = &*self.task.borrow() {
@@ -66,12 +72,75 @@ impl Relay {
     }
 
     fn wake_ready(&self, oplog: &OpLog) {
-        self.waiting.borrow_mut().retain(|(seq, waker)| {
+        let mut waiting = self.waiting.borrow_mut();
+        let before = waiting.len();
+        waiting.retain(|(seq, waker)| {
             let waits = oplog.must_wait(*seq);
             if !waits {
                 waker.wake_by_ref();
             }
             waits
         });
+        if waiting.len() < before {
+            self.rounds.set(self.rounds.get() + 1);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::Wake;
+
+    use super::*;
+    use crate::db::DbIndex;
+    use crate::db::oplog::Promise;
+
+    #[derive(Default)]
+    struct Woken(AtomicUsize);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn who_was_let_go_too_early_waits_on_and_is_woken_again() {
+        let oplog = OpLog::new(1);
+        oplog.set_on(true);
+        oplog.set_promise(Promise::Durable);
+        let seq = oplog.append(DbIndex(0), [&b"PING"[..]].into_iter());
+        let relay = Relay::default();
+        let woken = Arc::new(Woken::default());
+        let times = || woken.0.load(Ordering::Relaxed);
+        let connection = Waker::from(woken.clone());
+        let mut cx = Context::from_waker(&connection);
+        let mut enrolled = None;
+        assert!(
+            relay
+                .poll_promised(&oplog, &mut cx, seq, &mut enrolled)
+                .is_pending()
+        );
+        let mut task = pin!(relay.run(&oplog, || {}));
+        let mut turn = || task.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        assert!(turn().is_pending());
+        assert_eq!(times(), 0);
+        // Nothing is promised for a moment: before the connection has its turn, it has to wait again.
+        oplog.set_promise(Promise::Nothing);
+        assert!(turn().is_pending());
+        assert_eq!(times(), 1);
+        oplog.set_promise(Promise::Durable);
+        assert!(
+            relay
+                .poll_promised(&oplog, &mut cx, seq, &mut enrolled)
+                .is_pending()
+        );
+        assert!(turn().is_pending());
+        oplog.publish_durable(seq);
+        assert!(turn().is_pending());
+        assert_eq!(times(), 2, "it waits for ever");
     }
 }

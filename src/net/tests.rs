@@ -26,6 +26,7 @@ use crate::util::clock::Clock;
 mod durable;
 mod outbox;
 mod records;
+mod waits;
 
 /// Far above what anything here takes.
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -5,24 +5,32 @@
 #
 # A check is a function `client_NAME` below: it installs what it needs (`need_...`, into target/clients, quick when it is
 # there), starts a server (`serve`) and runs a program that asserts what it sees and exits with 1 if anything differs.
-# Two checks run at a time. What a registry does not give (no network, no such package) makes a check "skipped" and does
-# not fail the run; whatever was installed and does not build or does not work does.
+# Four checks run at a time, since most of what they do is to wait; so do the installations. What a registry does not give
+# (no network, no such package, or not in time) makes a check "skipped" and does not fail the run; whatever was installed
+# and does not build or does not work does. A program that hangs is looked into before it is ended (`show_hang`).
 # To add a client: a program in a folder below, pinned versions beside it, a function here and its name in `all`.
 #
 # Environment: KIVI_TEST_BINARY (default: the profile `fast`, built if it is missing), KIVI_TEST_CLIENTS_DIR (where packages
-# go), KIVI_TEST_CLIENTS_JOBS (2), KIVI_TEST_CLIENTS_SUITES (the clients' own test suites, too: `quick` parts of them, or
+# go), KIVI_TEST_CLIENTS_JOBS (4), KIVI_TEST_CLIENTS_SUITES (the clients' own test suites, too: `quick` parts of them, or
 # `full`; their tests have limits of time of their own, so they are no part of CI. See suites/).
 set -uo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
 cd "$root"
-all=(redis_rs celery bullmq redis_py rq node_redis ioredis sidekiq hiredis go)
+# What takes long comes first: each of the first four has a registry of its own to wait for.
+all=(celery redis_rs sidekiq bullmq rq redis_py hiredis node_redis ioredis go)
 suites=(suite_redis_py suite_hiredis suite_rq suite_redis_rs suite_redigo)
 export KIVI_TEST_CLIENTS_DIR=${KIVI_TEST_CLIENTS_DIR:-$root/target/clients}
 dir=$KIVI_TEST_CLIENTS_DIR
-jobs_max=${KIVI_TEST_CLIENTS_JOBS:-2}
+jobs_max=${KIVI_TEST_CLIENTS_JOBS:-4}
 binary=${KIVI_TEST_BINARY:-$root/target/fast/kivi-server}
 SKIPPED=77
+# How long a registry may take, and a program that does not hang, in seconds.
+INSTALL_MAX=180
+WORK_MAX=300
+# The registries' own clients are patient: without a network they would try again for minutes.
+export CARGO_NET_RETRY=1 PIP_RETRIES=1 PIP_DEFAULT_TIMEOUT=20 PIP_DISABLE_PIP_VERSION_CHECK=1 npm_config_fetch_retries=1
+export npm_config_fetch_retry_mintimeout=1000 npm_config_fetch_timeout=30000
 
 # ---- what a check may use ----
 
@@ -44,13 +52,15 @@ once() {
 digest() { cat "$@" | sha1sum | cut -c1-12; }
 as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo -n "$@"; fi; }
 
+# Nobody may end dpkg in the middle; what takes its time is the network.
+apt_get() {
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -o Acquire::Retries=1 -o Acquire::http::Timeout=20 "$@"
+}
+apt_fetch() { apt_get install -y --no-install-recommends --download-only "$@"; }
 apt_install() {
-    if ! dpkg -s "$@" >/dev/null 2>&1; then
-        as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" || {
-            as_root apt-get update -qq
-            as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@"
-        }
-    fi
+    dpkg -s "$@" >/dev/null 2>&1 && return
+    apt_fetch "$@" || { apt_get update && apt_fetch "$@"; } || return
+    apt_get install -y --no-install-recommends "$@"
 }
 need_apt() {
     command -v apt-get >/dev/null || skip "no apt-get to install $*"
@@ -62,7 +72,7 @@ need_apt() {
 make_venv() {
     rm -rf "$dir/venv"
     python3 -m venv "$dir/venv" &&
-        "$dir/venv/bin/pip" install --quiet --disable-pip-version-check -r "$here/python/requirements.txt"
+        timeout "$INSTALL_MAX" "$dir/venv/bin/pip" install --quiet -r "$here/python/requirements.txt"
 }
 need_python() {
     once "venv-$(digest "$here/python/requirements.txt")" make_venv || skip "PyPI is not to be had"
@@ -71,7 +81,7 @@ need_python() {
 
 # need_sdist NAME: the source of the installed version of a Python package, which has its tests; prints the folder.
 fetch_sdist() {
-    "$dir/venv/bin/pip" download --quiet --disable-pip-version-check --no-deps --no-binary "$1" -d "$dir/sdist" "$2" &&
+    timeout "$INSTALL_MAX" "$dir/venv/bin/pip" download --quiet --no-deps --no-binary "$1" -d "$dir/sdist" "$2" &&
         tar xzf "$dir/sdist/${2/==/-}.tar.gz" -C "$dir/sdist"
 }
 need_sdist() {
@@ -85,7 +95,7 @@ need_sdist() {
 
 make_node_modules() {
     mkdir -p "$dir/node" && cp "$here/node/package.json" "$here/node/package-lock.json" "$dir/node/" &&
-        npm ci --prefix "$dir/node" --ignore-scripts --no-audit --no-fund
+        timeout "$INSTALL_MAX" npm ci --prefix "$dir/node" --ignore-scripts --no-audit --no-fund
 }
 need_node() {
     { command -v node && command -v npm; } >/dev/null || need_apt nodejs npm
@@ -125,10 +135,42 @@ finish() {
     server=
 }
 
+# helpers: the processes that the check's program has started, whatever session they are in: they know the server's port.
+helpers() { grep -lsz "^SERVER_PORT=${SERVER_PORT:-none}$" /proc/[0-9]*/environ | cut -d/ -f3 | grep -vx "$BASHPID"; }
+
+# show_hang PROGRAM: who waits for what, of all that work with this check's server. A hang that comes once in a hundred
+# runs is understood by what is seen of it now, or never.
+show_hang() {
+    local pid
+    for pid in $server "$1"; do
+        command -v gdb >/dev/null || break
+        timeout 60 gdb -p "$pid" -batch -ex 'thread apply all bt 12' 2>/dev/null </dev/null |
+            grep -E '^(Thread|#)' | cut -c1-150
+    done
+    for pid in $server $(helpers); do
+        ps -L -o pid,ppid,lwp,stat,wchan:24,time,args -p "$pid" | cut -c1-150
+    done
+    ss -tnpo "( sport = :$SERVER_PORT or dport = :$SERVER_PORT )" 2>/dev/null
+    (
+        exec 8<>"/dev/tcp/127.0.0.1/$SERVER_PORT" && printf 'INFO clients\r\nCLIENT LIST\r\nQUIT\r\n' >&8 &&
+            timeout 10 cat <&8
+    ) | cut -c1-400
+    echo "$1 hangs: above, threads, processes, sockets and what the server says"
+}
+
 # work COMMAND...: runs it with a limit on its time, which only a hang reaches.
 work() {
-    local code=0
-    timeout --foreground --kill-after=10 "${limit:-600}" "$@" || code=$?
+    local code=0 program watch
+    "$@" &
+    program=$!
+    (
+        sleep "${limit:-$WORK_MAX}"
+        show_hang $program
+        kill -9 $program
+    ) &
+    watch=$!
+    wait $program || code=$?
+    kill $watch 2>/dev/null
     [ $code = 0 ] || fail "$(basename "$1") $(basename "${2:-}") ends with $code"
 }
 
@@ -161,7 +203,7 @@ client_hiredis() {
 }
 
 client_redis_rs() {
-    cargo fetch --quiet --locked --manifest-path "$here/rust/Cargo.toml" || skip "crates.io is not to be had"
+    timeout "$INSTALL_MAX" cargo fetch --quiet --locked --manifest-path "$here/rust/Cargo.toml" || skip "crates.io is not to be had"
     cargo build --quiet --locked --offline --manifest-path "$here/rust/Cargo.toml" --target-dir "$dir/rust" ||
         fail "the program with redis-rs does not build"
     serve
@@ -192,7 +234,7 @@ one() {
     server= silent=
     here_run=$run/$name
     mkdir -p "$here_run"
-    trap 'for pid in $server $silent; do kill -9 "$pid" 2>/dev/null; done' EXIT
+    trap 'for pid in $server $silent $(helpers); do kill -9 "$pid" 2>/dev/null; done' EXIT
     "client_$name"
 }
 if [ -n "${KIVI_TEST_CLIENTS_PRIVATE:-}" ]; then
@@ -202,7 +244,8 @@ fi
 report() {
     local name=$1 code=$2 took=$3 word
     case $code in 0) word=ok ;; $SKIPPED) word=skipped ;; *) word=FAILED ;; esac
-    if [ "$code" != 0 ]; then sed 's/^/    /' "$run/$name.out" | tail -60; fi
+    # (A skipped one says why in its last line.)
+    case $code in 0 | $SKIPPED) ;; *) sed 's/^/    /' "$run/$name.out" | tail -n 300 ;; esac
     printf '%-16s %-8s %4d s  %s\n' "$name" "$word" "$took" "$(tail -1 "$run/$name.out" | cut -c1-90)"
     printf '%s %s\n' "$word" "$name" >>"$run/results"
 }

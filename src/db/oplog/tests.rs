@@ -381,3 +381,21 @@ fn a_record_that_is_written_is_enough_where_no_more_is_promised() {
     oplog.publish_durable(3);
     assert!(clients[2].is_ready());
 }
+
+/// Between the look at what is promised and the waking, somebody may promise more.
+#[test]
+fn who_waits_for_the_disk_is_not_let_go_by_a_write() {
+    let oplog = OpLog::new(1);
+    oplog.set_on(true);
+    oplog.set_promise(Promise::Durable);
+    let mut client = Client::of(&oplog, 1);
+    assert!(!client.is_ready());
+    // What remains to be done in `publish_written`.
+    oplog.written_seq.0.store(1, Ordering::SeqCst);
+    oplog.wake_waiting(1);
+    assert_eq!(client.woken(), 0);
+    assert!(!client.is_ready());
+    oplog.publish_durable(1);
+    assert_eq!(client.woken(), 1, "it waits for ever");
+    assert!(client.is_ready());
+}

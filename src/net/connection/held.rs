@@ -13,7 +13,7 @@ use super::Connection;
 pub(super) struct Held {
     seq: u64,
     /// See [`Relay::poll_promised`](crate::net::relay::Relay::poll_promised).
-    enrolled: bool,
+    enrolled: Option<u64>,
     /// How they are counted when they are sent.
     late: Option<Late>,
 }
@@ -66,7 +66,7 @@ impl Connection {
         let before = self.held.take();
         self.held = Some(Box::new(Held {
             seq,
-            enrolled: false,
+            enrolled: None,
             late: before.and_then(|held| held.late),
         }));
     }

@@ -92,9 +92,9 @@ def priorities(folder):
 
 def looks():
     """Commands to workers and their answers go over pub/sub (a fanout exchange) and lists."""
-    pongs = eventually("the worker answers", lambda: app.control.inspect(timeout=2).ping())
+    pongs = eventually("the worker answers", lambda: app.control.inspect(timeout=2, limit=1).ping())
     assert pongs == {"main@kivi": {"ok": "pong"}}, pongs
-    assert "jobs.add" in app.control.inspect(timeout=5).registered()["main@kivi"]
+    assert "jobs.add" in app.control.inspect(timeout=PATIENCE, limit=1).registered()["main@kivi"]
     app.control.add_consumer("extra", destination=["main@kivi"], reply=True)
     assert add.apply_async((20, 22), queue="extra").get(timeout=PATIENCE) == 42
     events()
@@ -144,12 +144,13 @@ def inherited(folder):
 def beat(folder):
     clock = celery(folder, "beat", "beat", "-s", os.path.join(folder, "schedule"), "--loglevel", "WARNING", "--max-interval", "1")
     eventually("five beats", lambda: int(store.get("ran:beat") or 0) >= 5)
-    stop(clock)
+    # Its signal handler closes the schedule, which it may be looking at just then: so its exit code says nothing.
+    stop(clock, codes=[0, 1])
 
 
-def stop(process):
+def stop(process, codes=[0]):
     process.terminate()
-    assert process.wait(PATIENCE) == 0, "a process of Celery does not end well"
+    assert process.wait(PATIENCE) in codes, "a process of Celery does not end well"
 
 
 def parts(folder):

@@ -22,6 +22,11 @@ app.conf.update(
         "queue_order_strategy": "priority",
         # After how many seconds a task that nobody has acknowledged is somebody else's.
         "visibility_timeout": int(os.environ.get("VISIBILITY_S", "600")),
+        # A worker looks for such tasks when it starts, then every interval * throttle seconds: 100 s, if it is not told.
+        "unacked_restore_interval": 1,
+        "unacked_restore_throttle": 1,
+        # One at a time looks. Who is killed while he does keeps all others from it for so many seconds.
+        "unacked_mutex_expire": 5,
     },
     result_expires=3600,
     result_extended=True,
