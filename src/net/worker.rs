@@ -263,14 +263,12 @@ async fn work(
                     cycle.take(most).await;
                 }
                 let (worker, shared) = (worker.clone(), parcel.client().shared.clone());
-                let clients = &server.clients;
                 let task = async move {
                     connection::run(worker.clone(), parcel).await;
                     worker.crew.members[index].connections.fetch_sub(1, Ordering::Relaxed);
                 };
                 let bytes = block_bytes(size_of_val(&task) + TASK_BYTES) + WATCHED_BYTES;
                 shared.connection_bytes.store(bytes, Ordering::Relaxed);
-                clients.account(&shared);
                 connections.spawn_local(task);
             }
             Some(_) = connections.join_next() => {}
