@@ -6,6 +6,9 @@
 //! the limit, clients of the largest bucket are closed until it has not. Without a limit nothing is
 //! counted: one load.
 //!
+//! Whoever has just come counts from its first batch on, or when the cron job comes by, as in Valkey: what must
+//! not be closed (`CLIENT NO-EVICT`) may take all that there is, and then somebody has to be heard who lifts the limit.
+//!
 //! Invariants: the sum is that of what each client was counted with last; a client that is being
 //! closed counts no more, so that not more are closed than needed; no lock is taken under the
 //! buckets'.

@@ -633,7 +633,6 @@ impl Registry {
             waker: sync::Mutex::new(None),
         });
         self.connected.lock().insert(shared.id, shared.clone());
-        self.account(&shared);
         shared
     }
 

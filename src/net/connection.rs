@@ -219,7 +219,9 @@ impl Connection {
     /// Does what takes time; `None` when the connection goes on.
     async fn perform(&mut self, mut turn: Turn, worker: &Worker) -> Option<Turn> {
         loop {
-            if turn != Turn::Drop {
+            // A command that was left in the middle holds all shards, for which whoever keeps the log back may be
+            // waiting, as a rewrite that is about to begin its snapshot does. Its replies wait for the log, it does not.
+            if !matches!(turn, Turn::Drop | Turn::Alone) {
                 self.follow_log(worker).await;
                 if let Some(fullest) = inbox::take_crowded() {
                     self.follow_messages(fullest, worker).await;
@@ -320,6 +322,11 @@ impl Connection {
             tokio::task::yield_now().await;
             if worker.exec.server.lifecycle() >= Lifecycle::Stopping {
                 return Turn::Drop;
+            }
+            // What was answered before it is sent as soon as that may be.
+            let sent = poll_fn(|cx| Poll::Ready(self.poll_write_pending(cx, worker))).await;
+            if let Poll::Ready(Err(_)) = sent {
+                self.client.shared.raise(Signal::Kill);
             }
             let Some(alone) = &mut self.alone else {
                 return Turn::Read;

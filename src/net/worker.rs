@@ -268,7 +268,6 @@ async fn work(
                     cycle.take(most).await;
                 }
                 let (worker, shared) = (worker.clone(), parcel.client().shared.clone());
-                let clients = &server.clients;
                 let task = async move {
                     connection::run(worker.clone(), parcel).await;
                     worker.crew.members[index].connections.fetch_sub(1, Ordering::Relaxed);
@@ -276,7 +275,6 @@ async fn work(
                 let task_bytes = block_bytes(size_of_val(&task) + TASK_BYTES);
                 let bytes = task_bytes + block_bytes(Line::BYTES) + WATCHED_BYTES;
                 shared.connection_bytes.store(bytes, Ordering::Relaxed);
-                clients.account(&shared);
                 connections.spawn_local(task);
             }
             Some(_) = connections.join_next() => {}

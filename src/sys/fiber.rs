@@ -44,10 +44,7 @@ pub fn suspend() -> bool {
     }
     // SAFETY: set by the fiber that runs on this thread, to what lives on its stack until it has
     // ended; whoever resumes it takes care of the pointer.
-    unsafe {
-        tsan::leave();
-        (*current).suspend(());
-    }
+    unsafe { (*current).suspend(()) }
     // Whoever has resumed it has its own place here.
     CURRENT.set(current);
     true

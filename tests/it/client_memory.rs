@@ -148,6 +148,24 @@ fn no_evict_spares_and_transactions_count() {
 }
 
 #[test]
+fn whoever_has_just_come_is_heard_when_nobody_can_be_closed() {
+    with_threads(&["--maxmemory-clients", "512kb"], |server| {
+        let mut idle = named(server, "idle");
+        let mut spared = observer(server);
+        spared.send(&unfinished(MIB));
+        idle.read_to_close().expect("an end");
+        // The cron job may come by between connecting and asking.
+        eventually("a newcomer to lift the limit", || {
+            let mut newcomer = server.try_connect().ok()?;
+            let lift = ["CONFIG", "SET", "maxmemory-clients", "0"];
+            let reply = newcomer.try_raw(&lift).ok()?;
+            (reply == b"+OK\r\n").then_some(())
+        });
+        assert_eq!(server.connect().raw(&["PING"]), b"+PONG\r\n");
+    });
+}
+
+#[test]
 fn subscribers_and_monitors_count() {
     with_threads(
         &[

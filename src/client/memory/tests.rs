@@ -12,7 +12,9 @@ fn connect(registry: &Registry) -> Arc<Shared> {
         local: true,
         unix: false,
     };
-    registry.connect(endpoint, -1, 0)
+    let client = registry.connect(endpoint, -1, 0);
+    registry.account(&client);
+    client
 }
 
 /// Lets a client take so much more.

@@ -159,6 +159,44 @@ fn a_served_client_waits_for_its_record() {
     house.stop();
 }
 
+/// A script holds all shards, and who keeps the log back may be waiting for one.
+#[test]
+fn a_busy_script_does_not_wait_for_the_log() {
+    let house = House::logging();
+    house.oplog().set_promise(Promise::Written);
+    let (mut script, _) = house.connect();
+    let (mut other, _) = house.connect();
+    ask(&mut other, "CONFIG SET busy-reply-threshold 1", "+OK\r\n");
+    send(&mut script, "SET k v\nEVAL 'while true do end' 0");
+    let running = &house.server.scripts.running;
+    wait_for("the script to be busy", || running.is_busy());
+    ask(&mut other, "SCRIPT KILL", "+OK\r\n");
+    wait_for("the script to end", || !running.is_busy());
+    ask(&mut other, "PING", "+PONG\r\n");
+    waits(&script);
+    house.oplog().publish_written(1);
+    gets(&mut script, "+OK\r\n-ERR Script killed by user");
+    house.stop();
+}
+
+/// What was answered before a script is sent while it runs.
+#[test]
+fn replies_before_a_busy_script_are_sent_when_the_log_has_them() {
+    let house = House::logging();
+    house.oplog().set_promise(Promise::Written);
+    let (mut script, _) = house.connect();
+    let (mut other, _) = house.connect();
+    ask(&mut other, "CONFIG SET busy-reply-threshold 1", "+OK\r\n");
+    send(&mut script, "SET k v\nEVAL 'while true do end' 0");
+    let running = &house.server.scripts.running;
+    wait_for("the script to be busy", || running.is_busy());
+    house.oplog().publish_written(1);
+    gets(&mut script, "+OK\r\n");
+    ask(&mut other, "SCRIPT KILL", "+OK\r\n");
+    gets(&mut script, "-ERR Script killed by user");
+    house.stop();
+}
+
 /// What is not on the disk is not confirmed to a client that is killed.
 #[test]
 fn a_killed_client_is_told_nothing() {

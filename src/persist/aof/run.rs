@@ -6,8 +6,8 @@
 //! whose cut [`Aof::at_cut`] is called, then [`Aof::finish_rewrite`] or [`Aof::abort_rewrite`]. Who
 //! schedules rewrites and writes their BASE is not known here.
 //!
-//! Between `begin_rewrite` and `at_cut` the log's thread drains nothing: the number of the last record
-//! before the snapshot is known only there, and what comes after it belongs to the new INCR file.
+//! Until `at_cut` the log goes on as ever: a snapshot waits for all shards, and whoever holds one for long, a script,
+//! may have replies that wait for the log. What comes after the cut belongs to the new INCR file.
 //!
 //! Invariant: `files` is locked before `sizes`, and neither while `control` is.
 
@@ -318,7 +318,7 @@ impl Aof {
     }
 
     /// Begins a rewrite: what is logged after the cut goes to a new INCR file. Commands that write
-    /// go on; the log's thread waits for [`Aof::at_cut`], which should be soon.
+    /// go on, and the log does, until [`Aof::at_cut`].
     ///
     /// # Errors
     /// When the new file cannot be made; nothing has changed then.
@@ -334,15 +334,16 @@ impl Aof {
             AofState::WaitRewrite => (Some(files.temp_incr()?), FirstIncr::Temp),
         };
         if let Some(incr) = &incr {
-            self.shared.control.lock().hold = true;
             self.sizes.lock().incr.push((incr.seq, incr.size.clone()));
         }
         Ok(Rewrite { incr, first_incr })
     }
 
-    /// The moment of the snapshot: call it while all shards are held. Takes microseconds.
+    /// The moment of the snapshot: call it while all shards are held. Takes as long as the log's thread drains what
+    /// was appended before: memory is copied.
     pub fn at_cut(&self, oplog: &OpLog, rewrite: &mut Rewrite) {
         if let Some(incr) = rewrite.incr.take() {
+            self.shared.control.lock().hold = true;
             oplog.set_on(true);
             self.switch(oplog, Some(incr), false);
         }
