@@ -320,12 +320,11 @@ fn repeat(house: &House, log: &[u8]) {
     let mut db = DbIndex(0);
     for at in 0..batch.len() {
         let argv = batch.argv(at, log);
-        let args: Vec<&[u8]> = argv.iter().collect();
-        match args[0] {
-            b"SELECT" => db = DbIndex(num::parse_u64(args[1]).expect("a number") as u32),
+        match &argv[0] {
+            b"SELECT" => db = DbIndex(num::parse_u64(&argv[1]).expect("a number") as u32),
             b"MULTI" | b"EXEC" => {}
             _ => replay
-                .run(db, &args)
+                .run_argv(db, argv)
                 .expect("what was logged can be repeated"),
         }
     }

@@ -6,8 +6,8 @@
 
 use kivi::persist::rdb::decode::{self, LoadOptions, Record, RestoredKey};
 use kivi::persist::rdb::encode::{self, EncodeOptions};
-use kivi_fuzz::{KEY, load_options};
-use libfuzzer_sys::fuzz_target;
+use kivi_fuzz::{KEY, load_options, payloads};
+use libfuzzer_sys::{fuzz_mutator, fuzz_target};
 
 fuzz_target!(|data: &[u8]| {
     let [choice, records @ ..] = data else { return };
@@ -54,4 +54,8 @@ fuzz_target!(|data: &[u8]| {
         }
         Ok(())
     });
+});
+
+fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| {
+    payloads::mutate(true, data, size, max_size, seed)
 });

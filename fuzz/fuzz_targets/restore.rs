@@ -6,8 +6,8 @@
 #![no_main]
 
 use kivi::persist::rdb::encode::{self, EncodeOptions};
-use kivi_fuzz::{payload, restored};
-use libfuzzer_sys::fuzz_target;
+use kivi_fuzz::{payload, payloads, restored};
+use libfuzzer_sys::{fuzz_mutator, fuzz_target};
 
 fuzz_target!(|data: &[u8]| {
     let [choice, value @ ..] = data else { return };
@@ -28,4 +28,8 @@ fuzz_target!(|data: &[u8]| {
     let again = encode::dump(again.view(), &written);
     // Tables hand out their elements in the same order only if they have come in that order.
     assert_eq!(first.len(), again.len());
+});
+
+fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| {
+    payloads::mutate(false, data, size, max_size, seed)
 });

@@ -22,6 +22,8 @@ use kivi::util::clock::Clock;
 use kivi::value::Limits;
 
 pub mod lines;
+pub mod lua;
+pub mod payloads;
 pub mod words;
 
 /// The clock's first moment, Unix ms.

@@ -195,7 +195,7 @@ impl Keyspace {
     }
 
     /// Deletes every key that is due at `now_ms`, in slices; returns when to come back (Unix ms).
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub fn expire_due(&self, now_ms: u64) -> u64 {
         let mut removed = Vec::with_capacity(SLICE_KEYS);
         loop {

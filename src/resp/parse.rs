@@ -456,7 +456,7 @@ impl Parser {
     }
 
     /// Memory held for an unfinished command, bytes.
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub fn memory_bytes(&self) -> usize {
         self.partial.as_ref().map_or(0, |partial| {
             size_of::<Partial>() + partial.args.capacity() * size_of::<Span>()

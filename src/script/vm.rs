@@ -227,7 +227,7 @@ impl Vm {
         if self.scripts.len() >= SCRIPTS_MAX {
             self.forget_older_half();
         }
-        self.make_room();
+        self.make_room(None);
         let mut stack = self.state.stack();
         stack.set_top(0);
         if stack.load(body(&script.source), c"@user_script") == Err(Raise) {
@@ -245,10 +245,18 @@ impl Vm {
 
     /// Forgets all compiled scripts.
     pub fn forget_scripts(&mut self) {
-        let mut stack = self.state.stack();
-        for (_, compiled) in self.scripts.drain() {
-            self.codes.remove(compiled.code, &mut stack);
-        }
+        self.forget_scripts_but(None);
+    }
+
+    fn forget_scripts_but(&mut self, spared: Option<Code>) {
+        let (codes, mut stack) = (&mut self.codes, self.state.stack());
+        self.scripts.retain(|_, compiled| {
+            let stays = spared == Some(compiled.code);
+            if !stays {
+                codes.remove(compiled.code, &mut stack);
+            }
+            stays
+        });
     }
 
     /// Forgets the half of the compiled scripts that ran longest ago.
@@ -269,7 +277,7 @@ impl Vm {
 
     /// Loads a library: runs its source, which registers functions with `loader`.
     pub fn load(&mut self, source: &[u8], loader: &mut dyn Loader) -> Result<(), CmdError> {
-        self.make_room();
+        self.make_room(None);
         let mut stack = self.state.stack();
         stack.set_top(0);
         if stack.load(body(source), c"@user_function") == Err(Raise) {
@@ -332,7 +340,7 @@ impl Vm {
         numkeys: usize,
         caller: &mut dyn Caller,
     ) -> Result<(), Failure> {
-        self.make_room();
+        self.make_room(Some(code));
         self.begin();
         self.is_resp3 = false;
         let settings = self.codes.json(code);
@@ -434,12 +442,13 @@ impl Vm {
         }
     }
 
-    /// Before anything is done: what can be forgotten is, if memory is short.
-    fn make_room(&mut self) {
+    /// Before anything is done: what can be forgotten is, if memory is short; not so `running`, which is
+    /// about to run.
+    fn make_room(&mut self, running: Option<Code>) {
         if self.state.is_memory_short() {
             self.collect();
             if self.state.is_memory_short() {
-                self.forget_scripts();
+                self.forget_scripts_but(running);
                 self.collect();
             }
         }

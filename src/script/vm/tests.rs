@@ -57,9 +57,13 @@ impl Caller for Fake {
 }
 
 fn vm(used_for: Use) -> Vm {
+    vm_of(used_for, 64 << 20)
+}
+
+fn vm_of(used_for: Use, memory_limit_bytes: u64) -> Vm {
     Vm::new(&Settings {
         used_for,
-        memory_limit_bytes: 64 << 20,
+        memory_limit_bytes,
         has_insecure_api: false,
         redis_version: "7.2.4",
         kivi_version: "0.1.0",
@@ -175,6 +179,23 @@ fn memory_has_a_limit_and_comes_back() {
     let text = failure.error.to_string();
     assert!(text.contains("not enough memory"), "{text}");
     assert!(vm.used_bytes() < 1 << 20, "{} bytes", vm.used_bytes());
+}
+
+#[test]
+fn scripts_that_fill_the_memory_are_forgotten_but_for_the_one_that_runs() {
+    let mut vm = vm_of(Use::Scripts, 1 << 20);
+    let source = |id: u64| format!("return #'{}'", id.to_string().repeat(20_000));
+    for id in 100..300 {
+        // Twice: the second time it is not compiled, which would make room.
+        for _ in 0..2 {
+            let script = script(id, &source(id));
+            let code = vm.script(&script, 0).expect("there is room");
+            let mut out = ReplyWriter::new();
+            run(&mut vm, code, &mut Fake::default(), &mut out).expect("it runs");
+            assert_eq!(out.to_vec(), b":60000\r\n");
+        }
+    }
+    assert!(vm.scripts.len() < 20, "{} scripts", vm.scripts.len());
 }
 
 #[test]
