@@ -11,8 +11,10 @@ use crate::ds::hash::KeyHash;
 use crate::ds::lock::{ShardGuard, ShardLock, lock_unless};
 use crate::ds::table::Table;
 use crate::util::padded::Padded;
+use crate::util::sampled::Sampled;
 use crate::util::spikes::Spikes;
 
+use super::census::Ttls;
 use super::defrag::Defrag;
 use super::evict::{Eviction, Hand};
 use super::expire::ExpireClock;
@@ -159,6 +161,8 @@ pub struct Keyspace {
     pub observer: OnceLock<Box<dyn Observer>>,
     /// The snapshot that is going on.
     pub snapshot: Snapshot,
+    /// How long keys have still to live, by database.
+    pub(super) ttls: Sampled<Vec<Ttls>>,
     /// Whether anybody wants to know how large values are.
     pub(super) sizes: SizesClock,
     /// Changes since the server started or CONFIG RESETSTAT's kin; see [`Keyspace::changes`]. Each worker adds to it
@@ -198,6 +202,7 @@ impl Keyspace {
             tracked: Tracked::default(),
             observer: OnceLock::new(),
             snapshot: Snapshot::default(),
+            ttls: Sampled::default(),
             sizes: SizesClock::default(),
             changes: Padded::default(),
         }
