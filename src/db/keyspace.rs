@@ -30,6 +30,10 @@ use super::usage::Usage;
 
 /// Shards for each thread that serves clients.
 const SHARDS_PER_WORKER: usize = 16;
+/// Fewest shards of several threads.
+const SHARDS_MIN: usize = 64;
+/// Most shards.
+const SHARDS_MAX: usize = 1024;
 
 /// A numbered database (SELECT).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default, Hash)]
@@ -208,11 +212,17 @@ impl Keyspace {
         }
     }
 
-    /// How many shards a server of `workers` threads uses: conflicts stay rare, an empty server stays small.
+    /// How many shards a server of `workers` threads uses: conflicts stay rare, an empty server stays small. A
+    /// single worker meets only what works in the background, and is sooner through with all shards.
     pub fn shards_for(workers: usize) -> usize {
+        let least = if workers > 1 {
+            SHARDS_MIN
+        } else {
+            SHARDS_PER_WORKER
+        };
         (SHARDS_PER_WORKER * workers)
             .next_power_of_two()
-            .clamp(64, 1024)
+            .clamp(least, SHARDS_MAX)
     }
 
     /// Number of databases.
