@@ -24,11 +24,13 @@ use crate::tls::Tls;
 use crate::tracking::Tracking;
 use crate::util::clock::Clock;
 use crate::util::rng;
+use crate::util::sampled::Sampled;
 use crate::util::seldom::Seldom;
 
 pub mod attempts;
 pub mod audit;
 pub mod functions;
+pub mod memory;
 pub mod monitor;
 mod observe;
 pub mod rewriting;
@@ -37,6 +39,7 @@ pub mod users;
 
 use attempts::Attempts;
 use audit::Audit;
+use memory::MemorySample;
 use monitor::Monitors;
 use observe::{EventChannels, Teller};
 
@@ -102,6 +105,8 @@ pub struct Server {
     pub started_at_ms: u64,
     /// Memory in use when the server had started, bytes.
     pub memory_startup_bytes: AtomicU64,
+    /// What takes long to find out of memory.
+    pub memory_sample: Sampled<MemorySample>,
     /// Lines of the log about HTTP.
     pub http_log: Seldom,
     config_store: Mutex<ConfigStore>,
@@ -212,6 +217,7 @@ impl Server {
             started_at_ms: clock.unix_ms(),
             memory_startup_bytes: AtomicU64::new(0),
             clock,
+            memory_sample: Sampled::default(),
             http_log: Seldom::new(HTTP_LOG_MS),
             config_store: Mutex::new(store),
             config_changes: Mutex::new(()),

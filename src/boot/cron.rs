@@ -14,6 +14,7 @@ use crate::persist::state::Marks;
 use crate::server::Server;
 use crate::stats::{CRON_HZ, Metric};
 use crate::sys::alloc;
+use crate::sys::process::{self, CpuOf};
 use crate::util::rng::Rng;
 
 /// How long the start may take to settle.
@@ -23,7 +24,7 @@ const CLIENTS_MIN: usize = 64;
 /// Most keys that are made untracked in one run, if there are too many.
 const UNTRACKED_MAX: usize = 10_000;
 
-/// One run; to be called [`CRON_HZ`] times a second.
+/// One run; to be called [`CRON_HZ`] times a second, by the main thread.
 pub(super) fn tick(server: &Server) {
     let now_ms = server.clock.unix_ms();
     let (commands, net_in, net_out) = server.stats.totals();
@@ -37,6 +38,7 @@ pub(super) fn tick(server: &Server) {
     let used_bytes = alloc::allocated_bytes();
     server.stats.note_memory(used_bytes, now_ms);
     note_startup(server, used_bytes, now_ms);
+    *server.stats.main_cpu.lock() = process::cpu_times(CpuOf::Thread);
     server.stats.hot.tick(now_ms);
     server.keyspace.forget_idle_sizes(now_ms);
     look_after_clients(server, now_ms);
@@ -177,6 +179,7 @@ fn is_over_limit(client: &Shared, limit: &OutputLimit, now_ms: u64) -> bool {
 mod tests {
     use crate::db::{Access, DbIndex};
     use std::sync::Arc;
+    use std::time::Duration;
 
     use super::*;
     use crate::client::{Client, Endpoint};
@@ -414,5 +417,10 @@ mod tests {
         assert_eq!(server.stats.recent_input.get(now_ms), 4096);
         assert_eq!(server.stats.recent_output.get(now_ms), 96);
         assert!(server.stats.memory_peak_bytes.load(Ordering::Relaxed) > 0);
+        // The system tells of a thread's time when it has been there for a while.
+        let used = || process::cpu_times(CpuOf::Thread);
+        while used().user.is_zero() {}
+        tick(&server);
+        assert!(server.stats.main_cpu.lock().user > Duration::ZERO);
     }
 }

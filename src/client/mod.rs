@@ -430,15 +430,6 @@ impl Shared {
         self.waiter.lock().clone()
     }
 
-    /// True while it waits for no longer than a certain time.
-    pub fn has_deadline(&self) -> bool {
-        let waiter = self.waiter.lock();
-        let deadline_ms = waiter
-            .as_ref()
-            .and_then(|waiter| waiter.waiting.deadline_ms);
-        deadline_ms.is_some()
-    }
-
     /// It waits from now on, or no longer.
     pub fn set_waiter(&self, waiter: Option<Arc<Waiter>>) {
         *self.waiter.lock() = waiter;

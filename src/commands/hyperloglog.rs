@@ -227,14 +227,19 @@ fn pfmerge(ctx: &mut Ctx<'_>) -> CmdResult {
     let has_dense = merge(ctx, keys, &mut registers)?;
     let empty = NewValue::Bytes(&hll::EMPTY);
     let mut found = typed_or_create(&mut ctx.db, dest, Type::String, Encoding::Raw, empty)?;
-    let mut value = checked(found.entry().value())?.0.to_vec();
     if has_dense {
+        let mut value = found.slot_mut();
+        value.set_enc(RAW);
         hll::replace_registers(&mut value, &registers);
+        hll::forget_estimate(value.bytes_mut());
+        found.add_changes(1);
     } else {
+        // A copy, as nothing is changed if it is corrupt.
+        let mut value = checked(found.entry().value())?.0.to_vec();
         add_all(&mut value, &registers, bytes_max)?;
+        hll::forget_estimate(&mut value);
+        found.set_value(RAW, NewValue::Bytes(&value));
     }
-    hll::forget_estimate(&mut value);
-    found.set_value(RAW, NewValue::Bytes(&value));
     found.notify(EventClass::STRING, "pfadd");
     ctx.out.ok();
     Ok(Next::Done)

@@ -7,10 +7,10 @@
 //! [`SECTIONS`].
 
 use std::cell::OnceCell;
-use std::fmt::{self, Write as _};
+use std::fmt::Write as _;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, LazyLock};
 
 use crate::client::pause::PauseMode;
 use crate::config::{Config, Supervised};
@@ -24,11 +24,12 @@ use crate::stats::{self, CRON_HZ, Metric};
 use crate::sys::process::{self, CpuOf};
 use crate::sys::tsc;
 use crate::util::num::human_bytes;
-use crate::util::rng::Rng;
 
 use super::{CmdResult, Command, CommandTable, Ctx, Next, command};
+use figure::Figure;
 use loops::Secs;
 
+mod figure;
 mod keysizes;
 mod loops;
 mod memory;
@@ -57,6 +58,17 @@ pub const COMMANDS: &[Command] = &[command(
 )
 .syntax("section?*")];
 
+/// What was built, if whoever built it has said so.
+const COMMIT: &str = match option_env!("KIVI_GIT_SHA1") {
+    Some(commit) => commit,
+    None => "00000000",
+};
+const DIRTY: &str = match option_env!("KIVI_GIT_DIRTY") {
+    Some(dirty) => dirty,
+    None => "0",
+};
+/// Room for the usual sections.
+const TEXT_BYTES: usize = 8 << 10;
 /// Characters that would break INFO's form, wherever a client may have chosen a name.
 const UNSAFE: [char; 4] = ['#', ':', '\n', '\r'];
 
@@ -165,7 +177,7 @@ fn info(ctx: &mut Ctx<'_>) -> CmdResult {
         want(&mut wanted, name);
     }
     let mut report = Report {
-        text: String::new(),
+        text: String::with_capacity(TEXT_BYTES),
         server: ctx.server,
         config: ctx.config,
         table: ctx.table,
@@ -196,18 +208,6 @@ fn info(ctx: &mut Ctx<'_>) -> CmdResult {
     let text = report.text;
     ctx.out.verbatim("txt", text.as_bytes());
     Ok(Next::Done)
-}
-
-/// The rest of a line. A value that somebody has chosen (a path, for instance) begins no line of its own.
-fn end_line(text: &mut String, value: impl fmt::Display) {
-    let from = text.len();
-    // Writing into a string cannot fail.
-    let _ = write!(text, ":{value}");
-    if text[from..].contains(['\r', '\n']) {
-        let value = text.split_off(from);
-        text.push_str(&value.replace(['\r', '\n'], "_"));
-    }
-    text.push_str("\r\n");
 }
 
 /// Adds the sections that an argument names; none for an unknown one.
@@ -245,12 +245,11 @@ struct Crowd {
     blocked: usize,
     with_deadline: usize,
     watching: usize,
-    bytes: u64,
 }
 
 impl Report<'_, '_> {
     /// `name:value`.
-    fn line(&mut self, name: &str, value: impl fmt::Display) {
+    fn line(&mut self, name: &str, value: impl Figure) {
         self.text.push_str(name);
         self.field(value);
     }
@@ -274,27 +273,30 @@ impl Report<'_, '_> {
     }
 
     /// `prefix_name:value`, the name in a form that cannot break the line.
-    fn named(&mut self, prefix: &str, name: &str, value: impl fmt::Display) {
+    fn named(&mut self, prefix: &str, name: &str, value: impl Figure) {
         self.text.push_str(prefix);
         self.text.push_str(&name.replace(UNSAFE, "_"));
         self.field(value);
     }
 
-    fn field(&mut self, value: impl fmt::Display) {
-        end_line(&mut self.text, value);
+    fn field(&mut self, value: impl Figure) {
+        self.text.push(':');
+        value.write(&mut self.text);
+        self.text.push_str("\r\n");
     }
 
     fn census(&mut self) -> &Census {
         if self.census.get().is_none() {
-            let census = self.db.census(true, &mut Rng::from_os());
+            let census = self.db.census(true);
             let _ = self.census.set(census);
         }
         self.census.get_or_init(Census::default)
     }
 
+    /// Without the figures by command.
     fn sum(&self) -> Rc<stats::Local> {
         self.sum
-            .get_or_init(|| Rc::new(self.server.stats.sum()))
+            .get_or_init(|| Rc::new(self.server.stats.sum_totals()))
             .clone()
     }
 
@@ -303,12 +305,13 @@ impl Report<'_, '_> {
             let mut crowd = Crowd::default();
             self.server.clients.for_each(|client| {
                 crowd.connected += 1;
-                let is_blocked = client.paused.load(Ordering::Relaxed) || client.is_blocked();
+                let waiter = client.waiter();
+                let is_blocked = client.paused.load(Ordering::Relaxed) || waiter.is_some();
                 crowd.blocked += is_blocked as usize;
-                crowd.with_deadline += client.has_deadline() as usize;
+                let deadline = waiter.and_then(|waiter| waiter.waiting.deadline_ms);
+                crowd.with_deadline += deadline.is_some() as usize;
                 let transaction = client.transaction.get();
                 crowd.watching += transaction.is_some_and(|seen| seen.watched() > 0) as usize;
-                crowd.bytes += client.own_memory_bytes() as u64;
             });
             crowd
         })
@@ -361,14 +364,14 @@ fn server(report: &mut Report<'_, '_>) {
 
 /// The commit that was built, if whoever built it has named one, and a number that stands for it.
 fn build(report: &mut Report<'_, '_>) {
-    let commit = option_env!("KIVI_GIT_SHA1").unwrap_or("00000000");
-    let dirty = option_env!("KIVI_GIT_DIRTY").unwrap_or("0");
-    let profile = if cfg!(debug_assertions) { "debug" } else { "" };
-    let id = [KIVI_VERSION, commit, dirty, profile].concat();
-    report.line("redis_git_sha1", commit);
-    report.line("redis_git_dirty", dirty);
-    let id = crc64(0, id.as_bytes());
-    report.line("redis_build_id", format_args!("{id:x}"));
+    static ID: LazyLock<String> = LazyLock::new(|| {
+        let profile = if cfg!(debug_assertions) { "debug" } else { "" };
+        let id = [KIVI_VERSION, COMMIT, DIRTY, profile].concat();
+        format!("{:x}", crc64(0, id.as_bytes()))
+    });
+    report.line("redis_git_sha1", COMMIT);
+    report.line("redis_git_dirty", DIRTY);
+    report.line("redis_build_id", ID.as_str());
 }
 
 fn supervised(config: &Config) -> &'static str {
@@ -604,26 +607,28 @@ fn replication(report: &mut Report<'_, '_>) {
     report.line("second_repl_offset", -1);
     report.line("repl_backlog_active", 0);
     if let Some((_, bytes)) = backlog.first() {
-        report.line("repl_backlog_size", String::from_utf8_lossy(bytes));
+        report.line("repl_backlog_size", &*String::from_utf8_lossy(bytes));
     }
     report.zeros(&["repl_backlog_first_byte_offset", "repl_backlog_histlen"]);
 }
 
 fn cpu(report: &mut Report<'_, '_>) {
-    for (of, suffix) in [(CpuOf::Process, ""), (CpuOf::Children, "_children")] {
+    for (of, [system, user]) in [
+        (CpuOf::Process, ["used_cpu_sys", "used_cpu_user"]),
+        (
+            CpuOf::Children,
+            ["used_cpu_sys_children", "used_cpu_user_children"],
+        ),
+    ] {
         let times = process::cpu_times(of);
-        for (name, time) in [
-            ("used_cpu_sys", times.system),
-            ("used_cpu_user", times.user),
-        ] {
-            report.named(name, suffix, Secs(time));
-        }
+        report.line(system, Secs(times.system));
+        report.line(user, Secs(times.user));
     }
     loops::main_thread(report);
 }
 
 fn commandstats(report: &mut Report<'_, '_>) {
-    let sum = report.sum();
+    let sum = report.server.stats.sum_counters();
     for (name, stat) in report.table.full_names().iter().zip(&sum.commands) {
         if stat.calls == 0 && stat.rejected == 0 && stat.failed == 0 {
             continue;
@@ -650,7 +655,7 @@ fn latencystats(report: &mut Report<'_, '_>) {
     if !report.config.latency_tracking {
         return;
     }
-    let sum = report.sum();
+    let sum = report.server.stats.sum();
     for (name, stat) in report.table.full_names().iter().zip(&sum.commands) {
         let Some(latency) = &stat.latency else {
             continue;

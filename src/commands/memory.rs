@@ -11,11 +11,10 @@
 use crate::db::Lookup;
 use crate::spec::{CmdError, Flags, Group, KeyFlags, KeySpec};
 use crate::sys::alloc;
-use crate::util::rng::Rng;
 
 use super::{CmdResult, Command, Ctx, Next, command, container, help};
 
-pub use overview::{Overview, Part, clients_bytes};
+pub use overview::{Overview, Part};
 
 mod doctor;
 mod overview;
@@ -113,6 +112,7 @@ fn purge(ctx: &mut Ctx<'_>) -> CmdResult {
     if !alloc::purge() {
         return Err(CmdError::text("ERR Error purging dirty pages"));
     }
+    ctx.server.memory_sample.forget();
     ctx.out.ok();
     Ok(Next::Done)
 }
@@ -162,15 +162,14 @@ impl Lines<'_> {
 const STATS_LINES: usize = 34;
 
 fn stats(ctx: &mut Ctx<'_>) -> CmdResult {
-    let census = ctx.db.census(false, &mut Rng::from_os());
-    let clients_bytes = clients_bytes(ctx.server);
-    let overview = Overview::new(ctx.server, &census, clients_bytes);
+    let census = ctx.db.census(false);
+    let overview = Overview::new(ctx.server, &census);
     let databases = census.databases.iter().enumerate();
     let databases: Vec<_> = databases.filter(|(_, db)| db.keys > 0).collect();
     ctx.out.map(STATS_LINES + databases.len());
     let mut lines = Lines { out: ctx.out };
     lines.int("peak.allocated", overview.peak_bytes);
-    lines.int("total.allocated", overview.heap.allocated);
+    lines.int("total.allocated", overview.used_bytes);
     lines.int("startup.allocated", overview.startup_bytes);
     lines.int("replication.backlog", 0);
     lines.int("replicas.repl.buffer", 0);

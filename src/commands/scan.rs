@@ -142,15 +142,12 @@ pub(super) fn reply_step(
     out: &mut ReplyWriter,
     step: impl FnOnce(&mut ReplyWriter) -> (u64, usize),
 ) {
-    // The next cursor precedes the elements in the reply, but is known only after them.
-    let mut elements = ReplyWriter::new();
-    elements.set_resp3(out.is_resp3());
-    let array = elements.deferred_array();
-    let (cursor, len) = step(&mut elements);
-    elements.set_deferred(array, len);
     out.array(2);
-    out.bulk(itoa::Buffer::new().format(cursor).as_bytes());
-    out.append(&mut elements);
+    let (start, array) = (out.mark(), out.deferred_array());
+    let (cursor, len) = step(out);
+    out.set_deferred(array, len);
+    // It precedes the elements in the reply, but is known only after them.
+    out.number_before(start, cursor);
 }
 
 /// What follows the cursor of SCAN, HSCAN, SSCAN or ZSCAN.

@@ -124,7 +124,8 @@ enum Word {
 
 impl Word {
     fn of(arg: &[u8]) -> Word {
-        let is = |word: &[u8]| c_str(arg).eq_ignore_ascii_case(word);
+        let arg = c_str(arg);
+        let is = |word: &[u8]| arg.eq_ignore_ascii_case(word);
         if is(b"LIMIT") {
             Word::Limit
         } else if is(b"GET") {
@@ -243,6 +244,9 @@ impl<'a> Options<'a> {
     }
 }
 
+/// Room that is taken for the text of an element before it is met.
+const SHORT_BYTES: usize = 16;
+
 /// Texts of elements and weights, one behind the other.
 #[derive(Default)]
 struct Elements {
@@ -251,6 +255,14 @@ struct Elements {
 }
 
 impl Elements {
+    /// With room for so many, if they are short.
+    fn with_room(len: usize) -> Elements {
+        Elements {
+            text: Vec::with_capacity(len.saturating_mul(SHORT_BYTES)),
+            items: Vec::with_capacity(len),
+        }
+    }
+
     fn push(&mut self, element: Value<'_>) {
         let element = self.keep(element.bytes(&mut itoa::Buffer::new()));
         self.items.push(Item::new(element));
@@ -312,9 +324,8 @@ fn load(
     key: &[u8],
     options: &mut Options<'_>,
 ) -> Result<(Elements, Range<usize>), CmdError> {
-    let mut elements = Elements::default();
     let Some(entry) = db.find(key, Lookup::Read) else {
-        return Ok((elements, 0..0));
+        return Ok((Elements::default(), 0..0));
     };
     match Type::from_nibble(entry.type_()) {
         Type::List => {
@@ -325,6 +336,7 @@ fn load(
                 (false, false) => (window.clone(), End::Tail),
                 (false, true) => (len - window.end..len - window.start, End::Head),
             };
+            let mut elements = Elements::with_room(range.len());
             list.walk_range(range, end, |element| elements.push(element));
             match options.sorts() {
                 true => Ok((elements, window)),
@@ -338,6 +350,7 @@ fn load(
                 options.by = None;
                 options.alpha = true;
             }
+            let mut elements = Elements::with_room(set.len());
             set.iter().for_each(|member| elements.push(member));
             Ok((elements, options.window(set.len())))
         }
@@ -349,6 +362,8 @@ fn load(
                 (false, false) => zset.range(window.start, window.len()),
                 (false, true) => zset.range_back(len.wrapping_sub(1 + window.start), window.len()),
             };
+            let mut elements =
+                Elements::with_room(if options.sorts() { len } else { window.len() });
             members.for_each(|(member, _)| elements.push(member));
             match options.sorts() {
                 true => Ok((elements, window)),

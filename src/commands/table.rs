@@ -22,6 +22,8 @@ pub struct Registered {
     has_one_key: bool,
     /// Registered subcommands; empty for all but containers.
     pub subcommands: Vec<Registered>,
+    /// Of each of their names the [`word`] and the length: all that a lookup looks at of most.
+    words: Box<[(u64, usize)]>,
 }
 
 /// See the module's text.
@@ -184,9 +186,13 @@ impl CommandTable {
 impl Registered {
     /// A subcommand by its name in any case.
     pub fn subcommand(&self, name: &[u8]) -> Option<&Registered> {
-        self.subcommands
-            .iter()
-            .find(|sub| sub.row.name.as_bytes().eq_ignore_ascii_case(name))
+        let wanted = (word(name), name.len());
+        let is_it = |sub: &&Registered| {
+            name.len() <= WORD_BYTES || sub.row.name.as_bytes().eq_ignore_ascii_case(name)
+        };
+        let words = self.words.iter().zip(&self.subcommands);
+        let may_be = words.filter(|(word, _)| **word == wanted);
+        may_be.map(|(_, sub)| sub).find(is_it)
     }
 
     /// Its key, when it has only one, in a place that is known: the fast path of `exec`.
@@ -273,6 +279,8 @@ fn register(row: &'static Command, prefix: &str, next_id: &mut u16) -> Registere
         .iter()
         .map(|sub| register(sub, &prefix, next_id))
         .collect();
+    let names = row.subcommands.iter().map(|sub| sub.name.as_bytes());
+    let words = names.map(|name| (word(name), name.len())).collect();
     Registered {
         row,
         id,
@@ -280,6 +288,7 @@ fn register(row: &'static Command, prefix: &str, next_id: &mut u16) -> Registere
         first_key,
         has_one_key,
         subcommands,
+        words,
     }
 }
 

@@ -6,12 +6,14 @@
 //!
 //! How long keys have still to live is estimated: some keys with a TTL are drawn from every shard,
 //! and the mean of a shard's draws counts as much as the shard has keys with a TTL. With few keys
-//! all of them are drawn.
+//! all of them are drawn. That takes most of the time, so an estimate is told for a moment ([`Sampled`]).
 
 use crate::ds::entry::Entry;
 use crate::ds::footprint;
 use crate::ds::table::Table;
 use crate::util::rng::Rng;
+#[cfg(doc)]
+use crate::util::sampled::Sampled;
 
 use super::access::Access;
 use super::keyspace::ShardStats;
@@ -54,37 +56,56 @@ pub struct DbCensus {
     pub keys_with_fields: u64,
     /// Of those, the ones with a field that is past its expiry and not deleted yet.
     pub stale_with_fields: u64,
-    /// Sum of what they have still to live, ms, estimated.
-    ttl_sum_ms: f64,
-    /// How many of them are past their expiry and not deleted yet, estimated.
+    ttls: Ttls,
+}
+
+/// What is known of those keys of a database that have a TTL, by estimate.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Ttls {
+    /// For how many keys the sums stand.
+    keys: u64,
+    /// Sum of what they have still to live, ms.
+    sum_ms: f64,
+    /// How many of them are past their expiry and not deleted yet.
     stale: f64,
+}
+
+/// How keys with a TTL are drawn.
+struct Draws {
+    /// From each table.
+    each: usize,
+    rng: Rng,
 }
 
 impl DbCensus {
     /// Mean of what keys with a TTL have still to live, milliseconds; 0 when there are none.
     pub fn avg_ttl_ms(&self) -> u64 {
-        (self.ttl_sum_ms / self.expires.max(1) as f64) as u64
+        match self.expires {
+            0 => 0,
+            _ => (self.ttls.sum_ms / self.ttls.keys.max(1) as f64) as u64,
+        }
     }
 
-    fn add(&mut self, table: &Table<Entry>, draws: usize, now_ms: u64, rng: &mut Rng) {
+    fn add(&mut self, table: &Table<Entry>, draws: Option<&mut Draws>, now_ms: u64) {
         self.keys += table.len() as u64;
         self.table_bytes += table.memory_bytes() as u64;
         self.expires_bytes += table.expires_bytes() as u64;
         let expires = table.expires_len();
         self.expires += expires as u64;
-        if expires == 0 || draws == 0 {
+        let Some(draws) = draws.filter(|_| expires > 0) else {
             return;
-        }
+        };
         let (mut drawn, mut ttl_sum_ms, mut stale) = (0u64, 0u64, 0u64);
-        table.sample_expiries(draws, &mut || rng.next_u64(), |at_ms| {
+        table.sample_expiries(draws.each, &mut || draws.rng.next_u64(), |at_ms| {
             drawn += 1;
             stale += (at_ms <= now_ms) as u64;
             ttl_sum_ms = ttl_sum_ms.saturating_add(at_ms.saturating_sub(now_ms));
         });
         if drawn > 0 {
             let weight = expires as f64 / drawn as f64;
-            self.ttl_sum_ms += ttl_sum_ms as f64 * weight;
-            self.stale += stale as f64 * weight;
+            self.ttls.keys += expires as u64;
+            self.ttls.sum_ms += ttl_sum_ms as f64 * weight;
+            self.ttls.stale += stale as f64 * weight;
         }
     }
 }
@@ -92,9 +113,12 @@ impl DbCensus {
 impl Census {
     /// Share of the keys with a TTL that are past their expiry and not deleted yet, percent.
     pub fn stale_percent(&self) -> f64 {
-        let expires: u64 = self.databases.iter().map(|db| db.expires).sum();
-        let stale: f64 = self.databases.iter().map(|db| db.stale).sum();
-        stale * 100.0 / expires.max(1) as f64
+        let (mut keys, mut stale) = (0, 0.0);
+        for db in self.databases.iter().filter(|db| db.expires > 0) {
+            keys += db.ttls.keys;
+            stale += db.ttls.stale;
+        }
+        stale * 100.0 / keys.max(1) as f64
     }
 
     /// The same of the hashes with fields that have a TTL, percent.
@@ -110,12 +134,15 @@ impl Census {
 
 impl Access<'_> {
     /// Looks at all shards; how long keys have still to live only when `with_ttl` says so.
-    pub fn census(&mut self, with_ttl: bool, rng: &mut Rng) -> Census {
+    pub fn census(&mut self, with_ttl: bool) -> Census {
         let now_ms = self.now_ms();
-        let draws = match with_ttl {
-            true => (DRAWS / self.keyspace().shards()).max(DRAWS_PER_TABLE_MIN),
-            false => 0,
+        let (keyspace, known) = (self.keyspace(), &self.keyspace().ttls);
+        let known_ttls = known.get(now_ms);
+        let draws = || Draws {
+            each: (DRAWS / keyspace.shards()).max(DRAWS_PER_TABLE_MIN),
+            rng: Rng::from_os(),
         };
+        let mut draws = (with_ttl && known_ttls.is_none()).then(draws);
         let mut census = Census::default();
         self.for_each_shard(|_, shard| {
             census.stats.hits += shard.stats.hits;
@@ -134,15 +161,27 @@ impl Access<'_> {
             }
             for (db, table) in census.databases.iter_mut().zip(&shard.tables) {
                 census.table_bytes += table.memory_bytes() as u64;
-                db.add(table, draws, now_ms, rng);
+                db.add(table, draws.as_mut(), now_ms);
             }
-            for (due_ms, db, _) in &shard.side.field_due {
+            let due = &shard.side.field_due;
+            for (db, hashes) in census.databases.iter_mut().zip(due.hashes()) {
+                db.keys_with_fields += hashes;
+            }
+            let stale = due.places().iter().take_while(|place| place.0 <= now_ms);
+            for (_, db, _) in stale {
                 if let Some(db) = census.databases.get_mut(db.0 as usize) {
-                    db.keys_with_fields += 1;
-                    db.stale_with_fields += (*due_ms <= now_ms) as u64;
+                    db.stale_with_fields += 1;
                 }
             }
         });
+        let ttls = census.databases.iter_mut().map(|db| &mut db.ttls);
+        match known_ttls {
+            Some(known) => ttls.zip(known).for_each(|(ttls, known)| *ttls = known),
+            None if with_ttl && !self.gave_up() => {
+                known.set(now_ms, ttls.map(|ttls| *ttls).collect())
+            }
+            None => {}
+        }
         census
     }
 }

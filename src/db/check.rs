@@ -16,7 +16,6 @@ use crate::ds::entry::{EntryRef, ValueRef};
 use crate::ds::footprint;
 use crate::ds::table::NO_EXPIRY;
 use crate::util::check::{Checked, holds};
-use crate::util::rng::Rng;
 use crate::value;
 
 use super::access::Access;
@@ -83,7 +82,7 @@ impl Access<'_> {
         let (keyspace, is_whole) = (self.keyspace(), self.holds_all());
         let mut check = Check::default();
         self.for_each_shard(|id, data| check_shard(keyspace, id, data, &mut check));
-        let census = self.census(false, &mut Rng::from_seed(0));
+        let census = self.census(false);
         check.bytes += census.table_bytes + census.side_bytes;
         if is_whole {
             let checked = check_sums(keyspace, &check);
@@ -172,7 +171,7 @@ fn check_entry(
     match entry.value().as_collection() {
         Some(Collection::Hash(fields)) if fields.noted_at_ms != NO_EXPIRY => {
             let place = (fields.noted_at_ms, db, entry.key().into());
-            let is_listed = data.side.field_due.contains(&place);
+            let is_listed = data.side.field_due.places().contains(&place);
             holds!(is_listed, "fields that expire, and are not listed");
         }
         Some(Collection::Stream(stream)) => {
@@ -189,7 +188,11 @@ fn check_entry(
 
 /// Each hash of the list is there, and says so itself.
 fn check_field_list(keyspace: &Keyspace, data: &ShardData) -> Checked {
-    for (at_ms, db, key) in &data.side.field_due {
+    let mut hashes = vec![0; data.side.field_due.hashes().len()];
+    for (at_ms, db, key) in data.side.field_due.places() {
+        if let Some(hashes) = hashes.get_mut(db.0 as usize) {
+            *hashes += 1;
+        }
         let table = data.table(*db);
         let noted_ms = table.and_then(|table| {
             let entry = table.get(table.find(keyspace.hash(key), key)?);
@@ -205,6 +208,11 @@ fn check_field_list(keyspace: &Keyspace, data: &ShardData) -> Checked {
             db.0
         );
     }
+    let said = data.side.field_due.hashes();
+    holds!(
+        said == hashes,
+        "hashes with fields that expire are {said:?}, listed are {hashes:?}"
+    );
     Ok(())
 }
 
@@ -212,7 +220,7 @@ fn check_field_list(keyspace: &Keyspace, data: &ShardData) -> Checked {
 fn check_next_expire(shard: &Shard, data: &ShardData) -> Checked {
     let keys = data.tables.iter().flatten();
     let of_keys = keys.filter_map(|entry| entry.expire_at_ms()).min();
-    let of_fields = data.side.field_due.first().map(|(at_ms, _, _)| *at_ms);
+    let of_fields = data.side.field_due.first_ms();
     let wanted_ms = of_keys.into_iter().chain(of_fields).min();
     let said_ms = shard.next_expire_at_ms.load(Ordering::SeqCst);
     holds!(

@@ -343,7 +343,7 @@ fn expire_fields(
     effects: &mut Effects,
 ) -> u64 {
     loop {
-        let Some(&(at_ms, _, _)) = data.side.field_due.first() else {
+        let Some(at_ms) = data.side.field_due.first_ms() else {
             return u64::MAX;
         };
         if at_ms > now_ms || removed.len() >= SLICE_KEYS {

@@ -11,8 +11,10 @@ use crate::ds::hash::KeyHash;
 use crate::ds::lock::{ShardGuard, ShardLock, lock_unless};
 use crate::ds::table::Table;
 use crate::util::padded::Padded;
+use crate::util::sampled::Sampled;
 use crate::util::spikes::Spikes;
 
+use super::census::Ttls;
 use super::defrag::Defrag;
 use super::evict::{Eviction, Hand};
 use super::expire::ExpireClock;
@@ -28,6 +30,10 @@ use super::usage::Usage;
 
 /// Shards for each thread that serves clients.
 const SHARDS_PER_WORKER: usize = 16;
+/// Fewest shards of several threads.
+const SHARDS_MIN: usize = 64;
+/// Most shards.
+const SHARDS_MAX: usize = 1024;
 
 /// A numbered database (SELECT).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default, Hash)]
@@ -159,6 +165,8 @@ pub struct Keyspace {
     pub observer: OnceLock<Box<dyn Observer>>,
     /// The snapshot that is going on.
     pub snapshot: Snapshot,
+    /// How long keys have still to live, by database.
+    pub(super) ttls: Sampled<Vec<Ttls>>,
     /// Whether anybody wants to know how large values are.
     pub(super) sizes: SizesClock,
     /// Changes since the server started or CONFIG RESETSTAT's kin; see [`Keyspace::changes`]. Each worker adds to it
@@ -198,16 +206,23 @@ impl Keyspace {
             tracked: Tracked::default(),
             observer: OnceLock::new(),
             snapshot: Snapshot::default(),
+            ttls: Sampled::default(),
             sizes: SizesClock::default(),
             changes: Padded::default(),
         }
     }
 
-    /// How many shards a server of `workers` threads uses: conflicts stay rare, an empty server stays small.
+    /// How many shards a server of `workers` threads uses: conflicts stay rare, an empty server stays small. A
+    /// single worker meets only what works in the background, and is sooner through with all shards.
     pub fn shards_for(workers: usize) -> usize {
+        let least = if workers > 1 {
+            SHARDS_MIN
+        } else {
+            SHARDS_PER_WORKER
+        };
         (SHARDS_PER_WORKER * workers)
             .next_power_of_two()
-            .clamp(64, 1024)
+            .clamp(least, SHARDS_MAX)
     }
 
     /// Number of databases.

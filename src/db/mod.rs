@@ -19,6 +19,7 @@ pub mod defrag;
 pub mod effects;
 pub mod evict;
 pub mod expire;
+mod field_due;
 pub mod gate;
 pub mod keyspace;
 pub mod lazyfree;

@@ -14,6 +14,7 @@ use crate::ds::entry::{Entry, EntryMut};
 use crate::ds::footprint;
 use crate::ds::table::NO_EXPIRY;
 
+use super::field_due::{FieldDue, Place};
 use super::keyspace::DbIndex;
 use super::listen::Listeners;
 use super::sizes::Sizes;
@@ -31,7 +32,7 @@ pub struct Side {
     /// Who watches or tracks keys.
     pub(super) listeners: Listeners,
     /// Hashes by the time at which a field of theirs expires.
-    pub(super) field_due: BTreeSet<(u64, DbIndex, Box<[u8]>)>,
+    pub(super) field_due: FieldDue,
     /// Databases in which groups of some stream have had consumers since it was last emptied: what a
     /// snapshot must know before it meets them.
     consumed: BTreeSet<DbIndex>,
@@ -55,11 +56,10 @@ impl Side {
     /// What listening, waiting and the list of expiring fields take, bytes, but for what is counted with the
     /// clients that wait or watch.
     pub(super) fn memory_bytes(&self) -> usize {
-        let place = size_of::<(u64, DbIndex, Box<[u8]>)>();
         self.waiters.memory_bytes()
             + self.listeners.memory_bytes()
             + self.sizes.as_ref().map_or(0, |sizes| sizes.memory_bytes())
-            + footprint::btree_bytes(self.field_due.len(), place)
+            + footprint::btree_bytes(self.field_due.places().len(), size_of::<Place>())
     }
 
     /// Notes what has to be known of a collection of the keyspace: when fields of it expire, if any do
@@ -108,7 +108,7 @@ impl Side {
 
     /// A database was emptied.
     pub(super) fn forget_all_collections(&mut self, db: DbIndex) {
-        self.field_due.retain(|(_, of, _)| *of != db);
+        self.field_due.forget(db);
         self.consumed.remove(&db);
         self.forget_sizes(db);
     }
@@ -120,11 +120,7 @@ impl Side {
             db if db == b => a,
             db => db,
         };
-        let due = std::mem::take(&mut self.field_due);
-        self.field_due = due
-            .into_iter()
-            .map(|(at_ms, db, key)| (at_ms, swapped(db), key))
-            .collect();
+        self.field_due.rename(swapped);
         let consumed = std::mem::take(&mut self.consumed);
         self.consumed = consumed.into_iter().map(swapped).collect();
         self.swap_sizes(a, b);

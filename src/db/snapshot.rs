@@ -232,7 +232,7 @@ impl ShardData {
     /// Whether some hash has fields that expire. A hash stays listed for a while after it has lost
     /// them, so some are looked at; the rest are taken at the list's word.
     fn some_field_expires(&self, hash: impl Fn(&[u8]) -> u64, looks_left: &mut usize) -> bool {
-        self.side.field_due.iter().any(|(_, db, key)| {
+        self.side.field_due.places().iter().any(|(_, db, key)| {
             let Some(left) = looks_left.checked_sub(1) else {
                 return true;
             };

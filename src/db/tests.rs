@@ -128,9 +128,10 @@ fn shards_are_a_power_of_two_and_cover_all_hashes() {
         assert_eq!(keyspace.shard_of(0), ShardId(0));
         assert_eq!(keyspace.shard_of(u64::MAX), ShardId(got as u32 - 1));
     }
-    for workers in [0, 1, 2, 16, 1_000, 100_000] {
-        assert!((64..=1024).contains(&Keyspace::shards_for(workers)));
+    for (workers, shards) in [(0, 16), (1, 16), (2, 64), (16, 256), (1_000, 1024)] {
+        assert_eq!(Keyspace::shards_for(workers), shards);
     }
+    assert_eq!(Keyspace::shards_for(100_000), 1024);
 }
 
 #[test]

@@ -10,7 +10,6 @@ use crate::config::Config;
 use crate::db::{Access, Census, DbIndex};
 use crate::server::Server;
 use crate::stats;
-use crate::util::rng::Rng;
 
 use super::router::Desk;
 
@@ -36,7 +35,6 @@ pub(super) struct Crowd {
     pub(super) connected: u64,
     pub(super) blocked: u64,
     pub(super) watching: u64,
-    bytes: u64,
 }
 
 impl Figures {
@@ -49,14 +47,14 @@ impl Figures {
         if !keyspace.gate.is_held_long() {
             let locks = keyspace.lock_none();
             let mut access = Access::new(keyspace, locks, DbIndex::default(), now_ms, false);
-            let census = access.census(true, &mut Rng::from_os());
+            let census = access.census(true);
             if !access.gave_up() {
                 *desk.census.borrow_mut() = (Rc::new(census), now_ms);
             }
         }
         let (census, census_at_ms) = desk.census.borrow().clone();
         let crowd = Crowd::look(&server);
-        let memory = Overview::new(&server, &census, crowd.bytes);
+        let memory = Overview::new(&server, &census);
         Figures {
             table: desk.table.clone(),
             config: server.config(),
@@ -83,7 +81,6 @@ impl Crowd {
             crowd.blocked += (is_paused || client.is_blocked()) as u64;
             let transaction = client.transaction.get();
             crowd.watching += transaction.is_some_and(|seen| seen.watched() > 0) as u64;
-            crowd.bytes += client.own_memory_bytes() as u64;
         });
         crowd
     }

@@ -187,7 +187,11 @@ impl PubSub {
 
     /// How many clients have subscribed to a channel, patterns not counted.
     pub fn subscriber_count(&self, is_sharded: bool, channel: &[u8]) -> usize {
-        let part = self.table(is_sharded).part(channel);
+        let table = self.table(is_sharded);
+        if table.len() == 0 {
+            return 0;
+        }
+        let part = table.part(channel);
         part.get(channel).map_or(0, |subscribers| subscribers.len())
     }
 

@@ -30,8 +30,8 @@ const MOVE_BYTES_MAX: usize = 16 << 10;
 const COMPACT_BYTES_MIN: usize = 16 << 10;
 /// What [`ReplyWriter::clear`] keeps of the buffer, bytes.
 const KEEP_BYTES_MAX: usize = 64 << 10;
-/// Longest length line: type, 20 digits, CR LF.
-const HEADER_BYTES_MAX: usize = 24;
+/// Longest header: a bulk string of 20 digits.
+const HEADER_BYTES_MAX: usize = 32;
 
 /// The replies of one connection that have not been written yet.
 #[derive(Debug, Default)]
@@ -326,8 +326,17 @@ impl ReplyWriter {
     pub fn set_deferred(&mut self, deferred: Deferred, n: usize) {
         let Deferred { mark, kind } = deferred;
         let (prefix, n) = self.aggregate_header(kind, n);
-        let header = Header::new(prefix, n);
-        // Pieces are in order of output, so those from the mark's count on are the content, also
+        self.put_before(mark, Header::new(prefix, n));
+    }
+
+    /// A number as a bulk string, before everything that was written since `mark`: the cursor of SCAN, which
+    /// is known at the end of its step.
+    pub fn number_before(&mut self, mark: Mark, n: u64) {
+        self.put_before(mark, Header::bulk(n));
+    }
+
+    fn put_before(&mut self, mark: Mark, header: Header) {
+        // Pieces are in order of output, so those from the mark's count on come behind it, also
         // when they are at the mark's very position: the header goes before them.
         if self.buf.len() - mark.at < MOVE_BYTES_MAX {
             self.buf.extend_from_slice(header.as_slice());
@@ -634,7 +643,7 @@ fn line_end(text: &[u8]) -> usize {
         .map_or(0, |last| last + 1)
 }
 
-/// A length line.
+/// A length line, or a number.
 #[derive(Clone, Copy, Debug)]
 struct Header {
     bytes: [u8; HEADER_BYTES_MAX],
@@ -653,6 +662,19 @@ impl Header {
             bytes,
             len: digits.len() as u8 + 3,
         }
+    }
+
+    /// A number as a bulk string.
+    fn bulk(n: u64) -> Self {
+        let mut digits = itoa::Buffer::new();
+        let digits = digits.format(n).as_bytes();
+        let mut header = Self::new(b'$', digits.len());
+        let start = usize::from(header.len);
+        let end = start + digits.len();
+        header.bytes[start..end].copy_from_slice(digits);
+        header.bytes[end..end + 2].copy_from_slice(b"\r\n");
+        header.len = end as u8 + 2;
+        header
     }
 
     fn as_slice(&self) -> &[u8] {

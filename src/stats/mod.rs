@@ -24,6 +24,7 @@ use std::sync::{Arc, OnceLock};
 use parking_lot::{Mutex, MutexGuard};
 
 use crate::ds::footprint::block_bytes;
+use crate::sys::process::CpuTimes;
 use crate::sys::tsc;
 
 pub use commandlog::CommandLog;
@@ -192,7 +193,8 @@ impl Local {
         }
     }
 
-    fn add_to(&self, sum: &mut Local) {
+    fn add_commands_to(&self, sum: &mut Local) {
+        sum.commands.reserve(self.commands.len());
         for (id, from) in self.commands.iter().enumerate() {
             let to = sum.command(id as u16);
             to.calls += from.calls;
@@ -203,6 +205,9 @@ impl Local {
                 to.responses.get_or_insert_default().add(responses);
             }
         }
+    }
+
+    fn add_totals_to(&self, sum: &mut Local) {
         for (code, count) in &self.errors {
             *sum.errors.entry(code.clone()).or_default() += count;
         }
@@ -238,6 +243,16 @@ pub struct Worker {
     pub number: OnceLock<usize>,
 }
 
+/// How much of the figures is added up.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Depth {
+    Totals,
+    /// By command, too.
+    Commands,
+    /// With how long executions took.
+    Latency,
+}
+
 /// What a thread that serves clients has done.
 #[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
 pub struct Served {
@@ -263,6 +278,8 @@ pub struct Stats {
     workers: Mutex<Vec<Arc<Worker>>>,
     /// The figures of the main thread, which executes no commands.
     pub main: Arc<Worker>,
+    /// The processor time of the main thread, when the cron last ran on it.
+    pub main_cpu: Mutex<CpuTimes>,
     /// Connections accepted.
     pub connections_received: AtomicU64,
     /// Connections refused (maxclients).
@@ -311,21 +328,44 @@ impl Stats {
 
     /// The sum over all workers.
     pub fn sum(&self) -> Local {
-        self.sum_with(true)
+        self.sum_of(Depth::Latency)
     }
 
     /// The same without [`CommandStat::latency`], for whoever asks often: a worker that ends a batch
     /// meanwhile waits for less.
     pub fn sum_counters(&self) -> Local {
-        self.sum_with(false)
+        self.sum_of(Depth::Commands)
     }
 
-    fn sum_with(&self, with_latency: bool) -> Local {
+    /// The same without [`Local::commands`].
+    pub fn sum_totals(&self) -> Local {
+        self.sum_of(Depth::Totals)
+    }
+
+    /// Time of all executions, in ticks of [`tsc`].
+    pub fn command_ticks(&self) -> u64 {
+        let mut ticks = 0u64;
+        for worker in self.workers.lock().iter() {
+            let of_commands = worker
+                .lock()
+                .commands
+                .iter()
+                .map(|stat| stat.ticks)
+                .fold(0, u64::saturating_add);
+            ticks = ticks.saturating_add(of_commands);
+        }
+        ticks
+    }
+
+    fn sum_of(&self, depth: Depth) -> Local {
         let mut sum = Local::default();
         for worker in self.workers.lock().iter() {
             let local = worker.lock();
-            local.add_to(&mut sum);
-            if with_latency {
+            local.add_totals_to(&mut sum);
+            if depth >= Depth::Commands {
+                local.add_commands_to(&mut sum);
+            }
+            if depth >= Depth::Latency {
                 local.add_latency_to(&mut sum);
             }
         }
@@ -427,12 +467,27 @@ mod tests {
         local.executed(0, u64::MAX, false, true);
         local.executed(0, u64::MAX, false, true);
         let mut sum = Local::default();
-        local.add_to(&mut sum);
-        local.add_to(&mut sum);
+        local.add_commands_to(&mut sum);
+        local.add_commands_to(&mut sum);
         assert_eq!(
             (sum.commands[0].calls, sum.commands[0].ticks),
             (4, u64::MAX)
         );
+    }
+
+    #[test]
+    fn totals_are_told_without_the_commands() {
+        let stats = Stats::default();
+        for ticks in [3, 4] {
+            let worker = stats.add_worker();
+            worker.lock().executed(2, ticks, false, true);
+            worker.lock().error(b"ERR wrong");
+        }
+        let (totals, counters, all) = (stats.sum_totals(), stats.sum_counters(), stats.sum());
+        assert_eq!((totals.commands_total, totals.errors["ERR"]), (2, 2));
+        assert!(totals.commands.is_empty());
+        assert_eq!((counters.commands[2].calls, stats.command_ticks()), (2, 7));
+        assert!(counters.commands[2].latency.is_none() && all.commands[2].latency.is_some());
     }
 
     /// As in Valkey: 128 codes, then an entry for all others; but codes of the server's own are always told.

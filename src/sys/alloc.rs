@@ -64,7 +64,7 @@ mod jemalloc {
     use std::mem::size_of;
     use std::ptr;
     use std::sync::atomic::{AtomicU64, Ordering};
-    use std::sync::{PoisonError, RwLock};
+    use std::sync::{LazyLock, PoisonError, RwLock};
 
     use tikv_jemalloc_sys as sys;
 
@@ -362,7 +362,12 @@ mod jemalloc {
     }
 
     /// `jemalloc-5.3.1`: INFO's mem_allocator.
-    pub fn version() -> String {
+    pub fn version() -> &'static str {
+        static VERSION: LazyLock<String> = LazyLock::new(read_version);
+        &VERSION
+    }
+
+    fn read_version() -> String {
         let Some(text) = read::<*const c_char>(c"version").filter(|text| !text.is_null()) else {
             return "jemalloc".to_owned();
         };
@@ -600,8 +605,8 @@ mod system {
     }
 
     /// INFO's mem_allocator.
-    pub fn version() -> String {
-        "libc".to_owned()
+    pub fn version() -> &'static str {
+        "libc"
     }
 
     /// No report.

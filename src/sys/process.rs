@@ -8,6 +8,8 @@ use std::os::fd::AsRawFd;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 use std::time::Duration;
 
 /// Where the kernel keeps how likely it ends this process when memory runs out.
@@ -51,25 +53,6 @@ pub fn cpu_times(of: CpuOf) -> CpuTimes {
     CpuTimes {
         user: duration(usage.ru_utime),
         system: duration(usage.ru_stime),
-    }
-}
-
-/// The processor time that the main thread of this process has used so far, as exactly as the system
-/// counts it for others (usually hundredths of a second); nothing if it does not tell.
-pub fn main_thread_cpu_times() -> CpuTimes {
-    let path = format!("/proc/self/task/{}/stat", pid());
-    let stat = fs::read_to_string(path).unwrap_or_default();
-    // The name, which may hold anything, ends with the last parenthesis.
-    let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields);
-    let mut ticks = fields.split_ascii_whitespace().skip(11);
-    let per_sec = sysconf(libc::_SC_CLK_TCK).max(1);
-    let mut next = || {
-        let ticks = ticks.next().and_then(|ticks| ticks.parse::<u64>().ok());
-        Duration::from_micros(ticks.unwrap_or(0).saturating_mul(1_000_000) / per_sec)
-    };
-    CpuTimes {
-        user: next(),
-        system: next(),
     }
 }
 
@@ -121,9 +104,11 @@ pub fn open_fds() -> usize {
     fs::read_dir("/proc/self/fd").map_or(0, |fds| fds.count().saturating_sub(1))
 }
 
-/// The machine's memory, in bytes.
+/// The machine's memory, in bytes; as it was when it was first asked for.
 pub fn total_system_memory_bytes() -> u64 {
-    sysconf(libc::_SC_PHYS_PAGES).saturating_mul(page_bytes())
+    static BYTES: LazyLock<u64> =
+        LazyLock::new(|| sysconf(libc::_SC_PHYS_PAGES).saturating_mul(page_bytes()));
+    *BYTES
 }
 
 /// The size of a page, in bytes.
@@ -186,7 +171,12 @@ pub fn set_oom_score_adj(score: i64) -> io::Result<()> {
 }
 
 /// INFO's `os`: `Linux 6.1.0-18-amd64 x86_64`.
-pub fn os_name() -> String {
+pub fn os_name() -> &'static str {
+    static NAME: LazyLock<String> = LazyLock::new(read_os_name);
+    &NAME
+}
+
+fn read_os_name() -> String {
     let mut name = MaybeUninit::<libc::utsname>::zeroed();
     // SAFETY: `name` is a valid place, and zeroed memory is a valid utsname (empty strings).
     let name = unsafe {
@@ -213,9 +203,10 @@ pub fn pid() -> u32 {
     std::process::id()
 }
 
-/// The program's file; empty if the system does not tell.
-pub fn executable_path() -> std::path::PathBuf {
-    std::env::current_exe().unwrap_or_default()
+/// The program's file when it was first asked for; empty if the system does not tell.
+pub fn executable_path() -> &'static Path {
+    static PATH: LazyLock<PathBuf> = LazyLock::new(|| std::env::current_exe().unwrap_or_default());
+    &PATH
 }
 
 /// Makes room for `want` open files, as far as the process may. Answers how many are possible now,

@@ -78,9 +78,15 @@ struct Segment<'p> {
 impl<'p> Segment<'p> {
     fn parse(pattern: &'p [u8], start: usize) -> Self {
         let (mut at, mut len, mut literal) = (start, 0, true);
-        while at < pattern.len() && pattern[at] != b'*' {
-            literal &= !matches!(pattern[at], b'?' | b'[' | b'\\');
-            at += Element::parse(&pattern[at..]).width();
+        while let Some(&byte) = pattern.get(at) {
+            match byte {
+                b'*' => break,
+                b'?' | b'[' | b'\\' => {
+                    literal = false;
+                    at += Element::parse(&pattern[at..]).width();
+                }
+                _ => at += 1,
+            }
             len += 1;
         }
         Segment {

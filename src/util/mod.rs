@@ -15,5 +15,6 @@ pub mod network;
 pub mod num;
 pub mod padded;
 pub mod rng;
+pub mod sampled;
 pub mod seldom;
 pub mod spikes;

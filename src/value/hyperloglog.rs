@@ -222,6 +222,9 @@ pub fn make_dense(value: &mut impl Buf) -> Result<(), Corrupt> {
 
 /// Makes a value dense, with these registers.
 pub fn replace_registers(value: &mut impl Buf, registers: &Registers) {
+    if let Some(packed) = dense_mut(value.bytes_mut()) {
+        return hll::pack(registers, packed);
+    }
     let mut packed = [0; PACKED_BYTES];
     hll::pack(registers, &mut packed);
     let old_bytes = value.bytes().len() - HEADER_BYTES;

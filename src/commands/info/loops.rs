@@ -4,21 +4,20 @@
 //! the workers, or the largest of them, and what is named after the main thread is the main thread's,
 //! which accepts connections and does what is due regularly, but executes no commands.
 
-use std::fmt;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crate::stats::Metric;
-use crate::sys::{process, tsc};
+use crate::sys::tsc;
 
 use super::Report;
+use super::figure::Figure;
 
 /// The lines of section Stats.
 pub(super) fn stats(report: &mut Report<'_, '_>) {
-    let (sum, stats) = (report.sum(), &report.server.stats);
+    let stats = &report.server.stats;
     let turns = stats.turns();
-    let ticks = sum.commands.iter().map(|stat| stat.ticks);
-    let commands_us = tsc::ticks_to_us(ticks.fold(0, u64::saturating_add));
+    let commands_us = tsc::ticks_to_us(stats.command_ticks());
     let rate = |metric| stats.sampler.rate(metric);
     for (name, value) in [
         ("eventloop_cycles", turns.count),
@@ -80,7 +79,7 @@ pub(super) fn threads(report: &mut Report<'_, '_>) {
 
 /// The main thread's lines of section CPU.
 pub(super) fn main_thread(report: &mut Report<'_, '_>) {
-    let times = process::main_thread_cpu_times();
+    let times = *report.server.stats.main_cpu.lock();
     let active = Duration::from_micros(report.server.stats.main.cycles.turns().us);
     for (name, time) in [
         ("used_cpu_sys_main_thread", times.system),
@@ -94,8 +93,8 @@ pub(super) fn main_thread(report: &mut Report<'_, '_>) {
 /// Seconds with six digits.
 pub(super) struct Secs(pub(super) Duration);
 
-impl fmt::Display for Secs {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{:06}", self.0.as_secs(), self.0.subsec_micros())
+impl Figure for Secs {
+    fn write(self, text: &mut String) {
+        format_args!("{}.{:06}", self.0.as_secs(), self.0.subsec_micros()).write(text);
     }
 }

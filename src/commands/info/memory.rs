@@ -9,8 +9,7 @@ use crate::sys::{alloc, process};
 use super::{Report, scripts};
 
 pub(super) fn write(report: &mut Report<'_, '_>) {
-    let clients_bytes = report.crowd().bytes;
-    let overview = Overview::new(report.server, report.census(), clients_bytes);
+    let overview = Overview::new(report.server, report.census());
     used(report, &overview);
     scripts::memory(report);
     limit(report);
@@ -37,7 +36,7 @@ pub(super) fn write(report: &mut Report<'_, '_>) {
 fn used(report: &mut Report<'_, '_>, overview: &Overview) {
     let heap = &overview.heap;
     let percent = |part: f32| format!("{part:.2}%");
-    report.bytes("used_memory", heap.allocated);
+    report.bytes("used_memory", overview.used_bytes);
     report.bytes("used_memory_rss", overview.rss_bytes);
     report.bytes("used_memory_peak", overview.peak_bytes);
     report.line("used_memory_peak_time", overview.peak_at_secs);

@@ -4,10 +4,9 @@
 
 use crate::server::Server;
 use crate::sys::alloc;
-use crate::util::rng::Rng;
 
 use super::super::{CmdResult, Ctx, Next};
-use super::overview::{Overview, Part, clients_bytes};
+use super::overview::{Overview, Part};
 
 /// With less in use than this nothing can be told.
 const USED_BYTES_MIN: u64 = 5 << 20;
@@ -126,7 +125,7 @@ const FINDINGS: &[Finding] = &[
 impl Patient {
     fn new(server: &Server, overview: &Overview) -> Patient {
         Patient {
-            used_bytes: overview.heap.allocated,
+            used_bytes: overview.used_bytes,
             peak_bytes: overview.peak_bytes,
             total: overview.total_fragmentation(),
             fragmentation: overview.fragmentation(),
@@ -146,14 +145,14 @@ impl Patient {
         let texts: String = found.map(|finding| finding.text).collect();
         match texts.is_empty() {
             true => HEALTHY.to_owned(),
-            false => format!("{HEAD}{texts}{FOOT}").replace(ALLOCATOR, &alloc::version()),
+            false => format!("{HEAD}{texts}{FOOT}").replace(ALLOCATOR, alloc::version()),
         }
     }
 }
 
 pub(super) fn doctor(ctx: &mut Ctx<'_>) -> CmdResult {
-    let census = ctx.db.census(false, &mut Rng::from_os());
-    let overview = Overview::new(ctx.server, &census, clients_bytes(ctx.server));
+    let census = ctx.db.census(false);
+    let overview = Overview::new(ctx.server, &census);
     let report = Patient::new(ctx.server, &overview).report();
     ctx.out.verbatim("txt", report.as_bytes());
     Ok(Next::Done)

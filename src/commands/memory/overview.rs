@@ -1,7 +1,8 @@
 //! Where the server's memory is: one answer for INFO, MEMORY STATS and MEMORY DOCTOR.
 //!
 //! `used_memory` is exact ([`alloc`]), and so are the parts that are kept as sums. What is none of the parts
-//! is the dataset, as in Redis: a part that is forgotten here makes the dataset look larger than it is.
+//! is the dataset, as in Redis: a part that is forgotten here makes the dataset look larger than it is. What
+//! takes longer to find out was sampled lately ([`MemorySample`]), as in Redis, too.
 //!
 //! Other than in Redis, interpreters and what a snapshot holds back come from the same allocator as the
 //! keys, so they are part of `used_memory` and of the overhead.
@@ -10,14 +11,16 @@ use std::sync::atomic::Ordering;
 
 use crate::db::Census;
 use crate::server::Server;
+use crate::server::memory::MemorySample;
 use crate::sys::alloc::{self, AllocatorStats};
-use crate::sys::process;
 
 /// See the module's text.
 pub struct Overview {
-    /// What the allocator holds; `allocated` is what is in use.
+    /// In use.
+    pub used_bytes: u64,
+    /// What the allocator held when it was last asked.
     pub heap: AllocatorStats,
-    /// Of the process, resident.
+    /// Of the process, resident, at the same time.
     pub rss_bytes: u64,
     /// The most that was ever in use.
     pub peak_bytes: u64,
@@ -25,7 +28,7 @@ pub struct Overview {
     pub peak_at_secs: u64,
     /// In use before the first client came.
     pub startup_bytes: u64,
-    /// What clients take.
+    /// What clients took when it was last added up.
     pub clients_bytes: u64,
     /// What is to be written to the log.
     pub aof_buffer_bytes: u64,
@@ -68,29 +71,28 @@ impl Part {
     }
 }
 
-/// What all clients take together, bytes.
-pub fn clients_bytes(server: &Server) -> u64 {
-    let mut bytes = 0;
-    server
-        .clients
-        .for_each(|client| bytes += client.own_memory_bytes() as u64);
-    bytes
-}
-
 impl Overview {
-    /// As things are now; the caller has counted keys and clients.
-    pub fn new(server: &Server, census: &Census, clients_bytes: u64) -> Overview {
-        let heap = alloc::stats();
+    /// As things are now; the caller has counted keys.
+    pub fn new(server: &Server, census: &Census) -> Overview {
+        let used_bytes = alloc::allocated_bytes();
         let keyspace = &server.keyspace;
         let scripts = &server.scripts;
         let libraries = &scripts.libraries;
         let now_ms = server.clock.unix_ms();
         let aof = server.persist.aof();
+        let MemorySample {
+            heap,
+            rss_bytes,
+            clients_bytes,
+            pubsub_bytes,
+            stats_bytes,
+        } = server.memory(now_ms);
         let workers_vm_bytes = scripts.functions_vm_bytes.load(Ordering::Relaxed);
         Overview {
+            used_bytes,
             heap,
-            rss_bytes: process::rss_bytes(),
-            peak_bytes: server.stats.note_memory(heap.allocated, now_ms),
+            rss_bytes,
+            peak_bytes: server.stats.note_memory(used_bytes, now_ms),
             peak_at_secs: server.stats.memory_peak_at_ms.load(Ordering::Relaxed) / 1000,
             startup_bytes: server.memory_startup_bytes.load(Ordering::Relaxed),
             clients_bytes,
@@ -101,8 +103,8 @@ impl Overview {
             functions_vm_bytes: workers_vm_bytes + libraries.home_bytes(),
             tables_bytes: census.table_bytes,
             side_bytes: census.side_bytes + keyspace.usage.ghost_bytes() as u64,
-            pubsub_bytes: server.pubsub.memory_bytes() as u64,
-            stats_bytes: server.stats.memory_bytes(),
+            pubsub_bytes,
+            stats_bytes,
             snapshot_bytes: keyspace.snapshot.kept_bytes(),
         }
     }
@@ -126,18 +128,18 @@ impl Overview {
     /// What keys and values take.
     pub fn dataset_bytes(&self) -> u64 {
         // The parts are of slightly different moments.
-        self.heap.allocated.saturating_sub(self.overhead_bytes())
+        self.used_bytes.saturating_sub(self.overhead_bytes())
     }
 
     /// The dataset's share of what was taken since the start, percent.
     pub fn dataset_percent(&self) -> f32 {
-        let net_bytes = self.heap.allocated.saturating_sub(self.startup_bytes);
+        let net_bytes = self.used_bytes.saturating_sub(self.startup_bytes);
         percent(self.dataset_bytes(), net_bytes)
     }
 
     /// What is in use of the most that ever was, percent.
     pub fn peak_percent(&self) -> f32 {
-        percent(self.heap.allocated, self.peak_bytes)
+        percent(self.used_bytes, self.peak_bytes)
     }
 
     /// Of the pages in use what is not: `allocator_frag`.
@@ -157,7 +159,7 @@ impl Overview {
 
     /// Of the resident pages what is not in use: `mem_fragmentation`.
     pub fn total_fragmentation(&self) -> Part {
-        Part::of(self.rss_bytes, self.heap.allocated)
+        Part::of(self.rss_bytes, self.used_bytes)
     }
 }
 

@@ -239,6 +239,7 @@ impl Access<'_> {
             }
         });
         self.keyspace.snapshot.note_swapped(a, b);
+        self.keyspace.ttls.forget();
         self.add_ready(ready);
         self.effects.changes += 1;
     }

@@ -72,7 +72,7 @@ fn an_expiry_that_is_published_too_late() {
 #[test]
 fn fields_that_are_not_listed() {
     let t = with(&["HSETEX key PX 1000 FIELDS 1 f v"]);
-    let faults = damage(&t, |_, data| data.side.field_due.clear());
+    let faults = damage(&t, |_, data| data.side.field_due = Default::default());
     finds(&faults, "fields that expire, and are not listed");
     let t = with(&["HSETEX key PX 1000 FIELDS 1 f v"]);
     let faults = damage(&t, |_, data| {

@@ -182,7 +182,7 @@ impl ShardData {
 
     /// Publishes when the first key or field expires.
     fn publish_next_expire(&self, shard: &Shard) {
-        let field_ms = self.side.field_due.first().map_or(NO_EXPIRY, |due| due.0);
+        let field_ms = self.side.field_due.first_ms().unwrap_or(NO_EXPIRY);
         let next_ms = self.next_key_expires_at_ms().min(field_ms);
         shard.next_expire_at_ms.store(next_ms, Ordering::SeqCst);
     }

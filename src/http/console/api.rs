@@ -62,7 +62,7 @@ fn server(figures: &Figures, json: &mut Json) {
 
 fn memory(figures: &Figures, json: &mut Json) {
     let memory = &figures.memory;
-    json.plain("used_bytes", memory.heap.allocated);
+    json.plain("used_bytes", memory.used_bytes);
     json.plain("peak_bytes", memory.peak_bytes);
     json.plain("rss_bytes", memory.rss_bytes);
     json.plain("dataset_bytes", memory.dataset_bytes());

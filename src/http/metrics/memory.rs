@@ -12,7 +12,7 @@ pub(super) fn write(figures: &Figures, text: &mut Text) {
         (
             "kivi_memory_used_bytes",
             "Memory in use by the server, exact (used_memory).",
-            heap.allocated,
+            memory.used_bytes,
         ),
         (
             "kivi_memory_peak_bytes",

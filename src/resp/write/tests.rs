@@ -161,6 +161,34 @@ fn deferred_lengths() {
 }
 
 #[test]
+fn a_cursor_comes_before_its_elements() {
+    for (cursor, bytes) in [
+        (0, 3),
+        (u64::MAX, MOVE_BYTES_MAX),
+        (1 << 47, SHARED_BYTES_MIN),
+    ] {
+        let mut w = ReplyWriter::new();
+        w.integer(1);
+        w.array(2);
+        let (start, elements) = (w.mark(), w.deferred_array());
+        let long = vec![b'x'; bytes];
+        w.bulk(b"a");
+        w.bulk_shared(Arc::new(long.clone()));
+        w.bulk(&long);
+        w.set_deferred(elements, 3);
+        w.number_before(start, cursor);
+        w.integer(2);
+        let digits = cursor.to_string();
+        let (count, long) = (digits.len(), String::from_utf8(long).unwrap());
+        let element = format!("${bytes}\r\n{long}\r\n");
+        let want = format!(
+            ":1\r\n*2\r\n${count}\r\n{digits}\r\n*3\r\n$1\r\na\r\n{element}{element}:2\r\n"
+        );
+        assert!(w.to_vec() == want.as_bytes(), "{cursor}");
+    }
+}
+
+#[test]
 fn large_deferred_aggregates_are_not_moved() {
     let bulk = vec![b'x'; 1000];
     let mut w = ReplyWriter::new();

@@ -226,7 +226,7 @@ fn stored_bytes(t: &Test) -> u64 {
     });
     // Every session leaves figures of its commands.
     let figures = t.session.server().stats.memory_bytes();
-    bytes + access.census(false, &mut Rng::from_seed(1)).table_bytes + figures
+    bytes + access.census(false).table_bytes + figures
 }
 
 /// Runs a test in a process of its own, in which nothing else allocates. It is asked for by the module and the
