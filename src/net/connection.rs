@@ -8,10 +8,9 @@
 //! Invariants: replies leave in the order of their requests; a signal (kill, move) is seen whenever the task is polled;
 //! nothing is read from the shared buffers across an await.
 
-use std::future::{Future, poll_fn};
+use std::future::poll_fn;
 use std::io;
 use std::io::IoSlice;
-use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -23,7 +22,7 @@ use tokio::io::ReadBuf;
 use crate::client::inbox;
 use crate::client::{Client, ClientId, Signal};
 use crate::commands::Chore;
-use crate::db::{Outcome, Waiter};
+use crate::db::Waiter;
 use crate::exec::alone::{self, Alone};
 use crate::exec::{Exec, Flow, Moment, Plan, Wait};
 use crate::resp::parse::{Parser, ProtocolError, Tail};
