@@ -3,7 +3,7 @@
 //! Whoever waits may be killed. Who may have to wait for long, in a blocking command or for the end of a pause, goes on with
 //! his socket: he takes what was answered before, what he sends is kept, and if he goes his command does not run any more.
 
-use std::future::{Future, poll_fn};
+use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

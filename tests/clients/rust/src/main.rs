@@ -16,10 +16,20 @@ use redis::{AsyncCommands, AsyncConnectionConfig, Client, Commands, PushKind, Re
 /// How long something may take that takes a moment unless it hangs.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// How long an answer is waited for that may be lost.
+const LOST_AFTER: Duration = Duration::from_secs(5);
+
 async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
     tokio::time::timeout(PATIENCE, future)
         .await
         .unwrap_or_else(|_| panic!("did not happen: {what}"))
+}
+
+/// The answer to a request of a manager whose connection may just have ended; `None` if there is none, and the request is
+/// to be made again. One that is made at the very moment is lost and never ends: tokio's channel keeps what a sender had
+/// room for when the receiver went, and with it the place where the answer is waited for.
+async fn answer<T>(request: impl Future<Output = RedisResult<T>>) -> Option<T> {
+    tokio::time::timeout(LOST_AFTER, request).await.ok()?.ok()
 }
 
 /// Runs a part of the check, which takes seconds.
@@ -234,8 +244,9 @@ async fn messages(client: &Client, mut c: MultiplexedConnection) {
 async fn kill(manager: &mut ConnectionManager, c: &mut MultiplexedConnection) {
     within("a connection is killed", async {
         loop {
-            let id: RedisResult<i64> = redis::cmd("CLIENT").arg("ID").query_async(manager).await;
-            if let Ok(id) = id {
+            let mut request = redis::cmd("CLIENT");
+            let request = request.arg("ID").query_async::<i64>(manager);
+            if let Some(id) = answer(request).await {
                 let killed: i64 = redis::cmd("CLIENT")
                     .arg("KILL")
                     .arg("ID")
@@ -268,7 +279,10 @@ async fn reconnecting(client: &Client, mut c: MultiplexedConnection) {
     for turn in 1..=5_i64 {
         kill(&mut manager, &mut c).await;
         within("it works again", async {
-            while manager.set::<_, _, ()>("survived", turn).await.is_err() {
+            while answer(manager.set::<_, _, ()>("survived", turn))
+                .await
+                .is_none()
+            {
                 tokio::task::yield_now().await;
             }
         })
@@ -313,7 +327,7 @@ async fn pushes(client: &Client, mut c: MultiplexedConnection) {
     // A manager notices it with its next command, and subscribes again.
     within("it is subscribed again", async {
         loop {
-            let _: RedisResult<String> = redis::cmd("PING").query_async(&mut manager).await;
+            answer(redis::cmd("PING").query_async::<String>(&mut manager)).await;
             let receivers: i64 = c.publish("pushed", "again").await.unwrap();
             if receivers == 1 {
                 break;
