@@ -176,8 +176,13 @@ fn info(ctx: &mut Ctx<'_>) -> CmdResult {
     while let Some(name) = ctx.args.option() {
         want(&mut wanted, name);
     }
+    // For a section alone it would show in what that says of memory.
+    let text_bytes = match wanted.iter().filter(|wanted| **wanted).count() {
+        ..=1 => 0,
+        _ => TEXT_BYTES,
+    };
     let mut report = Report {
-        text: String::with_capacity(TEXT_BYTES),
+        text: String::with_capacity(text_bytes),
         server: ctx.server,
         config: ctx.config,
         table: ctx.table,

@@ -154,7 +154,7 @@ fn a_script_goes_on_when_its_client_has_gone() {
 fn a_script_that_writes_ends_by_itself_and_is_whole() {
     with_threads(|server| {
         let (mut script, mut other) = (server.connect(), server.connect());
-        let source = "for i = 1, 20000 do redis.call('incr', KEYS[i % 2 + 1]) end \
+        let source = "for i = 1, 200000 do redis.call('incr', KEYS[i % 2 + 1]) end \
                       return redis.call('mget', KEYS[1], KEYS[2])";
         begin(&mut script, &mut other, &["EVAL", source, "2", "a", "b"]);
         assert!(
@@ -165,7 +165,7 @@ fn a_script_that_writes_ends_by_itself_and_is_whole() {
         let [a, b] = reply.items() else {
             panic!("{reply:?}")
         };
-        assert_eq!((a.text().as_str(), b.text().as_str()), ("10000", "10000"));
+        assert_eq!((a.text().as_str(), b.text().as_str()), ("100000", "100000"));
     });
 }
 
