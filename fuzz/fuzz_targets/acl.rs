@@ -55,7 +55,6 @@ const REQUESTS: &[&str] = &[
     "CLIENT KILL ID 1",
     "XREAD STREAMS a b 0 0",
     "KEYS a*",
-    "MIGRATE h 1 a 0 10",
     "PING",
 ];
 
