@@ -30,7 +30,7 @@ build_asan() {
 }
 build_tsan() {
     RUSTFLAGS="-Zsanitizer=thread --cfg kivi_system_alloc --cfg kivi_tsan -Cdebug-assertions=yes" cargo +nightly build \
-        --quiet -Zbuild-std --profile fast --bin kivi-server --target "$host" --target-dir target/chaos-tsan &&
+        --quiet -Zbuild-std=std,panic_abort --profile fast --bin kivi-server --target "$host" --target-dir target/chaos-tsan &&
         server=target/chaos-tsan/$host/fast/kivi-server
     export TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1:history_size=4
 }

@@ -123,8 +123,13 @@ impl<'a> Boss<'a> {
         let client = match &mut self.client {
             Some(client) => client,
             none => {
-                let mut client = self.arena.server().try_connect().ok()?;
+                let Ok(mut client) = self.arena.server().try_connect() else {
+                    check_log(self.arena.server());
+                    return None;
+                };
                 client.set_read_timeout(PATIENCE);
+                // Others that may not be evicted may take all of `maxmemory-clients`: then one request is answered.
+                client.try_raw(&["CLIENT", "NO-EVICT", "ON"]).ok()?;
                 none.insert(client)
             }
         };
@@ -153,29 +158,30 @@ impl<'a> Boss<'a> {
 
     /// Asks until there is a reply that is no error, and ends scripts and pauses that are in the way.
     fn insist(&mut self, words: &[&str]) -> Reply {
-        eventually_within(
-            PATIENCE,
-            &format!("{words:?} to be answered"),
-            || match self.ask(words) {
-                Some(Reply::Error(text)) => {
-                    let text = String::from_utf8_lossy(&text).into_owned();
-                    let is_passing = ["BUSY", "LOADING", "NOAUTH", "NOPERM", "WRONGPASS"];
-                    let is_passing = is_passing.iter().any(|code| text.starts_with(code));
-                    let is_passing = is_passing || text.contains("in progress");
-                    assert!(is_passing, "{words:?}: {text}");
-                    self.free();
-                    None
-                }
-                reply => reply,
-            },
-        )
+        let start = Instant::now();
+        loop {
+            let why = match self.ask(words) {
+                Some(Reply::Error(text)) => String::from_utf8_lossy(&text).into_owned(),
+                Some(reply) => return reply,
+                None => "BUSY killing".to_owned(),
+            };
+            let is_passing = ["BUSY", "LOADING", "NOAUTH", "NOPERM", "WRONGPASS"];
+            let is_passing = is_passing.iter().any(|code| why.starts_with(code));
+            let is_passing = is_passing || why.contains("in progress");
+            let freed = self.free();
+            assert!(
+                is_passing && start.elapsed() < PATIENCE,
+                "{words:?}: {why}; then {freed:?}\n{}",
+                self.arena.server().log()
+            );
+        }
     }
 
-    /// Ends what keeps others waiting.
-    fn free(&mut self) {
-        for line in ["SCRIPT KILL", "FUNCTION KILL", "CLIENT UNPAUSE"] {
-            self.ask(&line.split(' ').collect::<Vec<_>>());
-        }
+    /// Ends what keeps others waiting; the replies.
+    fn free(&mut self) -> Vec<Option<Reply>> {
+        let lines = ["SCRIPT KILL", "FUNCTION KILL", "CLIENT UNPAUSE"];
+        let lines = lines.map(|line| line.split(' ').collect::<Vec<_>>());
+        lines.iter().map(|words| self.ask(words)).collect()
     }
 
     /// Faults that DEBUG finds, and what it counts besides.
@@ -470,11 +476,15 @@ fn check_memory(server: &Server, arena: &Arena) {
     );
 }
 
-/// The server's whole log has nothing of sanitizers or panics.
+/// The server's whole log has nothing of sanitizers, panics or crashes.
 fn check_log(server: &Server) {
     let log = std::fs::read(server.dir.path().join("out.log")).expect("the log");
     let log = String::from_utf8_lossy(&log);
-    let is_report = |line: &&str| line.contains("Sanitizer") || line.contains("panicked");
+    let is_report = |line: &&str| {
+        ["Sanitizer", "panicked", "BUG REPORT"]
+            .iter()
+            .any(|w| line.contains(w))
+    };
     if let Some(at) = log.lines().position(|line| is_report(&line)) {
         let report: Vec<&str> = log.lines().skip(at).take(150).collect();
         panic!("in the log:\n{}", report.join("\n"));
@@ -510,7 +520,7 @@ fn storm(arena: &Arena, duration: Duration) -> Vec<Client> {
 }
 
 #[test]
-#[ignore = "failed once beside other tests, not understood yet; tests/chaos.sh runs it"]
+#[ignore = "a run of ten minutes fails still; tests/chaos.sh runs it"]
 fn everything_holds_whatever_happens() {
     if is_stand_in() {
         return;
