@@ -12,7 +12,7 @@ checks=${*:-setup fmt licences clippy doc build test asan chroot}
 host=$(rustc -vV | sed -n 's/^host: //p')
 
 check_setup() { tests/setup.sh; }
-check_fmt() { cargo fmt --check; }
+check_fmt() { cargo fmt --check && cargo fmt --check --manifest-path fuzz/Cargo.toml; }
 # Whatever goes into the server may go with it under Apache-2.0: a licence that is not in this list stops here.
 check_licences() {
     local known='^(MIT|MIT-0|Apache-2\.0|BSD-3-Clause|ISC|Zlib|0BSD|CC0-1\.0|Unlicense|Unicode-3\.0|AND|OR)$'
@@ -24,7 +24,11 @@ check_licences() {
         if (wrong || $2 == "") { print "not known to be free to use: " $0; failed = 1; wrong = 0 }
     } END { exit failed }' <<<"$listed"
 }
-check_clippy() { cargo clippy --quiet --all-targets -- -D warnings; }
+# The fuzz targets with it, which nothing else here compiles; stable is enough for that, nightly is to run them.
+check_clippy() {
+    cargo clippy --quiet --all-targets -- -D warnings &&
+        RUSTFLAGS='--cfg fuzzing' cargo clippy --quiet --manifest-path fuzz/Cargo.toml --target-dir target/fuzz -- -D warnings
+}
 check_doc() { RUSTDOCFLAGS='-D warnings' cargo doc --quiet --no-deps --document-private-items; }
 # The static binary, as it is shipped.
 check_build() {

@@ -7,7 +7,7 @@
 
 use std::cell::RefCell;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use kivi::config::{self, ConfigStore, RewriteError, Sources};
 use libfuzzer_sys::fuzz_target;
@@ -23,8 +23,8 @@ thread_local! {
     });
 }
 
-fn load(file: &PathBuf) -> Option<ConfigStore> {
-    let file = Some(file.clone());
+fn load(file: &Path) -> Option<ConfigStore> {
+    let file = Some(file.to_path_buf());
     let loaded = config::load(&Sources {
         file,
         ..Sources::default()
