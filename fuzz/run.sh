@@ -31,14 +31,18 @@ fuzz() {
     mkdir -p "target/corpus/$target" "corpus/$target" "artifacts/$target"
     local log=target/corpus/$target.log
     # shellcheck disable=SC2046 # Options are words.
-    ASAN_OPTIONS=allocator_may_return_null=1:detect_leaks=$(leaks "$target") "$bin/$target" \
+    ASAN_OPTIONS=allocator_may_return_null=1:detect_leaks=$(leaks "$target") \
+        LSAN_OPTIONS=suppressions=leaks.txt:print_suppressions=0 "$bin/$target" \
         -max_total_time="$secs" -seed="$seed" -timeout=30 -rss_limit_mb=3000 -print_final_stats=1 -artifact_prefix="artifacts/$target/" \
         $(options "$target") "target/corpus/$target" "corpus/$target" >"$log" 2>&1
     local rc=$?
-    local runs
+    local runs reached cpu
+    times >"$log.times"
+    cpu=$(awk -F'[ms ]+' 'END { print int(60 * ($1 + $3) + $2 + $4) }' "$log.times")
     runs=$(sed -n 's/^stat::number_of_executed_units: *//p' "$log")
+    reached=$(grep -o ' cov: [0-9]* ft: [0-9]*' "$log" | tail -n 1)
     if [ $rc = 0 ]; then
-        echo "$target: ok, ${runs:-?} runs"
+        echo "$target: ok, ${runs:-?} runs in $cpu s of a processor,$reached"
     else
         echo "$target: FAILED (exit code $rc), see fuzz/artifacts/$target"
         tail -n 60 "$log"

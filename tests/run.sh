@@ -15,7 +15,7 @@ checks_secs=${KIVI_CHECKS_SECS:-3300}
 host=$(rustc -vV | sed -n 's/^host: //p')
 
 check_setup() { tests/setup.sh; }
-check_fmt() { cargo fmt --check; }
+check_fmt() { cargo fmt --check && cargo fmt --check --manifest-path fuzz/Cargo.toml; }
 # Whatever goes into the server may go with it under Apache-2.0: a licence that is not in this list stops here.
 check_licences() {
     local known='^(MIT|MIT-0|Apache-2\.0|BSD-3-Clause|ISC|Zlib|0BSD|CC0-1\.0|Unlicense|Unicode-3\.0|AND|OR)$'

@@ -115,7 +115,7 @@ fuzz_target!(|data: &[u8]| {
     let world = World {
         catalog: TABLE.acl_catalog(),
         databases: 16,
-        all_channels: data.len() % 2 == 0,
+        all_channels: data.len().is_multiple_of(2),
     };
     if data.starts_with(b"user ") {
         return check_file(data, world);

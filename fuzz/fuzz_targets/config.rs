@@ -2,15 +2,17 @@
 //! CONFIG REWRITE brings back: a file that is written from nothing gives the same values, and a second
 //! rewrite changes nothing. What `--check-compat` finds in it, it finds without a fault.
 //!
-//! The first byte chooses the kind of file and whether CONFIG SET is tried; the rest is the file.
+//! The first byte chooses the kind of file and whether CONFIG SET is tried; the rest is the file. It is
+//! changed by lines.
 #![no_main]
 
 use std::cell::RefCell;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use kivi::config::{self, ConfigStore, RewriteError, Sources};
-use libfuzzer_sys::fuzz_target;
+use kivi_fuzz::directives;
+use libfuzzer_sys::{fuzz_mutator, fuzz_target};
 
 thread_local! {
     /// Where the files are: in memory, if there is such a place.
@@ -23,8 +25,8 @@ thread_local! {
     });
 }
 
-fn load(file: &PathBuf) -> Option<ConfigStore> {
-    let file = Some(file.clone());
+fn load(file: &Path) -> Option<ConfigStore> {
+    let file = Some(file.to_path_buf());
     let loaded = config::load(&Sources {
         file,
         ..Sources::default()
@@ -107,4 +109,8 @@ fuzz_target!(|data: &[u8]| {
             );
         }
     });
+});
+
+fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| {
+    directives::mutate(data, size, max_size, seed)
 });

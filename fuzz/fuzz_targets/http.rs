@@ -56,7 +56,7 @@ static ADDRESS: LazyLock<SocketAddr> = LazyLock::new(|| {
 });
 
 /// Takes a response apart; what is behind it.
-fn response<'r>(bytes: &'r [u8], is_head: bool) -> &'r [u8] {
+fn response(bytes: &[u8], is_head: bool) -> &[u8] {
     let at = bytes
         .windows(4)
         .position(|part| part == b"\r\n\r\n")

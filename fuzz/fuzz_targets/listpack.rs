@@ -7,7 +7,8 @@
 
 use kivi::ds::listpack::{self, HEADER_BYTES, Listpack, Value};
 use kivi::ds::quicklist::{End, Fill, Quicklist};
-use libfuzzer_sys::fuzz_target;
+use kivi_fuzz::payloads;
+use libfuzzer_sys::{fuzz_mutator, fuzz_target};
 
 fn texts(list: &[u8]) -> Vec<Vec<u8>> {
     Listpack::new(list).iter().map(Value::to_vec).collect()
@@ -74,4 +75,8 @@ fuzz_target!(|data: &[u8]| {
     long.pop(End::Tail, model.len(), |value| popped.push(value.to_vec()));
     model.reverse();
     assert_eq!(popped, model);
+});
+
+fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| {
+    payloads::mutate_listpack(3, data, size, max_size, seed)
 });

@@ -135,7 +135,7 @@ impl Caller for Stage<'_> {
 
     fn acl_check_cmd(&mut self, argv: Argv<'_>) -> Result<bool, CmdError> {
         match TABLE.find(argv) {
-            Found::Command(_) => Ok(argv.len() % 2 == 0),
+            Found::Command(_) => Ok(argv.len().is_multiple_of(2)),
             _ => Err(CmdError::text(
                 "ERR Invalid command passed to redis.acl_check_cmd()",
             )),

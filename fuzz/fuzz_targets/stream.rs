@@ -68,7 +68,7 @@ fn references(input: &mut Input<'_>) -> References {
 fn change_groups(stream: &mut Stream, input: &mut Input<'_>) {
     let name = [input.byte() % 3];
     let at = id(input);
-    if input.byte() % 8 == 0 {
+    if input.byte().is_multiple_of(8) {
         stream.groups_mut().destroy(&name);
         return;
     }
@@ -110,7 +110,8 @@ fn change(stream: &mut Stream, input: &mut Input<'_>) {
                 0 => Until::MaxLen(input.byte().into()),
                 _ => Until::MinId(id(input)),
             };
-            let (approximate, limit) = (input.byte() % 2 == 0, u64::from(input.byte() % 9));
+            let (approximate, limit) =
+                (input.byte().is_multiple_of(2), u64::from(input.byte() % 9));
             let trim = Trim {
                 until,
                 approximate,

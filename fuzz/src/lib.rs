@@ -21,6 +21,7 @@ use kivi::server::{Lifecycle, Server};
 use kivi::util::clock::Clock;
 use kivi::value::Limits;
 
+pub mod directives;
 pub mod lines;
 pub mod lua;
 pub mod payloads;

@@ -61,6 +61,34 @@ pub fn mutate(is_file: bool, data: &mut [u8], size: usize, max_size: usize, seed
     }
 }
 
+/// As [`mutate`], for a listpack behind `head` bytes of choices: one in three is made whole.
+pub fn mutate_listpack(
+    head: usize,
+    data: &mut [u8],
+    size: usize,
+    max_size: usize,
+    seed: u32,
+) -> usize {
+    let mut rng = Rng::from_seed(seed.into());
+    if rng.below(3) > 0 {
+        return fuzzer_mutate(data, size, max_size);
+    }
+    let kept = head.min(size);
+    let mut made = data[..kept].to_vec();
+    made.resize_with(head, || rng.next_u64() as u8);
+    let most = if rng.below(8) == 0 { 300 } else { 12 };
+    let elements: Vec<Element> = (0..rng.index(most)).map(|_| element(&mut rng)).collect();
+    made.extend(listpack(&elements));
+    if made.len() > max_size.min(data.len()) {
+        return fuzzer_mutate(data, size, max_size);
+    }
+    data[..made.len()].copy_from_slice(&made);
+    match rng.below(2) {
+        0 => made.len(),
+        _ => fuzzer_mutate(data, made.len(), max_size),
+    }
+}
+
 /// What can stand wherever a record begins.
 fn record(out: &mut Vec<u8>, rng: &mut Rng) {
     match rng.below(12) {

@@ -27,6 +27,8 @@ use crate::sys::files::os_text;
 const INCLUDE_DEPTH_MAX: usize = 16;
 /// How many files may be included in all.
 const INCLUDES_MAX: usize = 1000;
+/// Wrong letters of a name of which another one may have been meant.
+const NEAR: usize = 2;
 /// What the variables of the environment start with.
 pub(super) const ENV_PREFIX: &str = "KIVI_";
 
@@ -259,18 +261,18 @@ pub(super) fn unknown(name: &[u8]) -> String {
         .iter()
         .map(|known| (distance(&name, known.name), known.name));
     match near.min() {
-        Some((1..=2, near)) if name.len() > 3 => {
+        Some((1..=NEAR, near)) if name.len() > 3 => {
             format!("unknown directive '{name}'; did you mean '{near}'?")
         }
         _ => format!("unknown directive '{name}'"),
     }
 }
 
-/// Letters to insert, delete or replace to turn `a` into `b`.
+/// Letters to insert, delete or replace to turn `a` into `b`; beyond [`NEAR`] it may say too few.
 fn distance(a: &str, b: &str) -> usize {
-    const LONG: usize = 64;
-    if a.len() > LONG {
-        return a.len();
+    let longer = a.len().abs_diff(b.len());
+    if longer > NEAR {
+        return longer;
     }
     let mut row: Vec<usize> = (0..=b.len()).collect();
     for (i, from) in a.bytes().enumerate() {
