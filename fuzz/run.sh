@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # Runs fuzz targets that build.sh has built: fuzz/run.sh                    all of them
 #                                            fuzz/run.sh commands geo      these
-# Each gets KIVI_FUZZ_SECS seconds (60), KIVI_FUZZ_JOBS (3) at a time. It begins with its corpus of the
-# repository and what earlier runs here have found (fuzz/target/corpus). What breaks is kept in
-# fuzz/artifacts/TARGET, with the words that say why; the exit code is 1 then.
+# Each gets KIVI_FUZZ_SECS seconds (60), KIVI_FUZZ_JOBS (3) at a time. KIVI_FUZZ_SEED makes the same choices again
+# (else others each time). It begins with its corpus of the repository and what earlier runs here have found
+# (fuzz/target/corpus). What breaks is kept in fuzz/artifacts/TARGET, with the words that say why; the exit code is 1 then.
 set -uo pipefail
 cd "$(dirname "$0")"
-secs=${KIVI_FUZZ_SECS:-60} jobs=${KIVI_FUZZ_JOBS:-3}
+secs=${KIVI_FUZZ_SECS:-60} jobs=${KIVI_FUZZ_JOBS:-3} seed=${KIVI_FUZZ_SEED:-0}
 bin=target/$(rustc -vV | sed -n 's/^host: //p')/release
 targets=("$@")
 if [ $# = 0 ]; then mapfile -t targets < <(sed -n 's/^name = "\(.*\)"$/\1/p' Cargo.toml | grep -vx kivi-fuzz); fi
@@ -33,7 +33,7 @@ fuzz() {
     # shellcheck disable=SC2046 # Options are words.
     ASAN_OPTIONS=allocator_may_return_null=1:detect_leaks=$(leaks "$target") \
         LSAN_OPTIONS=suppressions=leaks.txt:print_suppressions=0 "$bin/$target" \
-        -max_total_time="$secs" -timeout=30 -rss_limit_mb=3000 -print_final_stats=1 -artifact_prefix="artifacts/$target/" \
+        -max_total_time="$secs" -seed="$seed" -timeout=30 -rss_limit_mb=3000 -print_final_stats=1 -artifact_prefix="artifacts/$target/" \
         $(options "$target") "target/corpus/$target" "corpus/$target" >"$log" 2>&1
     local rc=$?
     local runs reached cpu

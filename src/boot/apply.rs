@@ -20,7 +20,7 @@ pub(super) async fn rebind(acceptor: Arc<Acceptor>, mut inbox: Inbox<&'static [K
     while let Some(change) = inbox.recv().await {
         let kinds = change.what;
         for kind in kinds {
-            acceptor.stop_kind(*kind).await;
+            acceptor.stop_kind(*kind);
         }
         change.make("The old addresses", |config| {
             let mut bound = Vec::new();

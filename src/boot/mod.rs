@@ -181,7 +181,7 @@ fn serve(
         }
         server.reached(Lifecycle::Stopping).await;
         supervision.tell("STOPPING=1");
-        acceptor.stop().await;
+        acceptor.stop();
         portal.stop().await;
         match loaded {
             Err(NotLoaded::Failed) => bail!("the dataset could not be loaded, see the log"),

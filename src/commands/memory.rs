@@ -2,8 +2,8 @@
 //!
 //! Where the memory is, is found out in one place ([`Overview`]), for MEMORY STATS, MEMORY DOCTOR and
 //! INFO alike. What a key takes is asked of its value's structure (`alloc_bytes`), which knows the
-//! sizes that the allocator has really handed out; what it shares with others, its table, is divided
-//! equally among them.
+//! sizes that the allocator has really handed out; what it shares with others, its table and the list of
+//! hashes whose fields expire, is divided equally among them.
 //!
 //! To add a figure: a field of [`Overview`], its line in `stats` and in `info::memory`; if it is no part
 //! of the dataset, also in [`Overview::overhead_bytes`].
@@ -135,7 +135,8 @@ fn memory_usage(ctx: &mut Ctx<'_>) -> CmdResult {
         return Ok(Next::Done);
     };
     let entry_bytes = entry.alloc_bytes(samples);
-    let bytes = entry_bytes.saturating_add(ctx.db.table_bytes_per_key(key));
+    let shared_bytes = ctx.db.table_bytes_per_key(key) + ctx.db.list_bytes_per_hash(key);
+    let bytes = entry_bytes.saturating_add(shared_bytes);
     ctx.out.integer(i64::try_from(bytes).unwrap_or(i64::MAX));
     Ok(Next::Done)
 }

@@ -5,6 +5,8 @@
 
 use std::collections::BTreeSet;
 
+use crate::ds::footprint;
+
 use super::keyspace::DbIndex;
 
 /// When a field expires, and of which hash.
@@ -26,6 +28,12 @@ impl FieldDue {
     /// How many hashes of each database are listed; databases beyond the last have none.
     pub(super) fn hashes(&self) -> &[u64] {
         &self.hashes
+    }
+
+    /// What the list takes, bytes, without the copies of keys.
+    pub(super) fn memory_bytes(&self) -> usize {
+        footprint::btree_bytes(self.places.len(), size_of::<Place>())
+            + footprint::block_bytes(self.hashes.capacity() * size_of::<u64>())
     }
 
     /// When the first field expires.

@@ -58,7 +58,8 @@ impl Gate {
         self.state
             .compare_exchange(OPEN, CLOSED, Ordering::AcqRel, Ordering::Acquire)
             .is_ok()
-            .then_some(GateGuard(self))
+            // Not before: whoever drops a guard opens the gate.
+            .then(|| GateGuard(self))
     }
 
     /// Returns once the gate is, or was meanwhile, open.

@@ -11,10 +11,9 @@ use std::collections::BTreeSet;
 
 use crate::ds::collection::Collection;
 use crate::ds::entry::{Entry, EntryMut};
-use crate::ds::footprint;
 use crate::ds::table::NO_EXPIRY;
 
-use super::field_due::{FieldDue, Place};
+use super::field_due::FieldDue;
 use super::keyspace::DbIndex;
 use super::listen::Listeners;
 use super::sizes::Sizes;
@@ -59,7 +58,7 @@ impl Side {
         self.waiters.memory_bytes()
             + self.listeners.memory_bytes()
             + self.sizes.as_ref().map_or(0, |sizes| sizes.memory_bytes())
-            + footprint::btree_bytes(self.field_due.places().len(), size_of::<Place>())
+            + self.field_due.memory_bytes()
     }
 
     /// Notes what has to be known of a collection of the keyspace: when fields of it expire, if any do

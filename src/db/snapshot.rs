@@ -23,6 +23,7 @@ use std::time::Duration;
 
 use crate::ds::collection::{Collection, Element, Rest, Saving};
 use crate::ds::entry::{Entry, EntryMut, EntryRef, Meta};
+use crate::ds::footprint;
 use crate::ds::table::{Slot, Table};
 use crate::sys::sync::{self, AtomicBool, Mutex, Ordering};
 
@@ -349,9 +350,16 @@ impl ShardSnapshot {
     }
 
     fn hold(&mut self, snapshot: &Snapshot, db: DbIndex, entry: Entry) {
-        let bytes = entry.view().alloc_bytes(0) as u64 + size_of::<(DbIndex, Entry)>() as u64;
-        self.aside.early_bytes += bytes;
-        self.aside.early.push((db, entry));
+        let Aside {
+            early, early_bytes, ..
+        } = &mut self.aside;
+        let list_bytes = |early: &Vec<(DbIndex, Entry)>| {
+            footprint::block_bytes(early.capacity() * size_of::<(DbIndex, Entry)>())
+        };
+        let (entry_bytes, list_before) = (entry.view().alloc_bytes(0), list_bytes(early));
+        early.push((db, entry));
+        let bytes = (entry_bytes + list_bytes(early) - list_before) as u64;
+        *early_bytes += bytes;
         snapshot.hold(bytes);
     }
 }
@@ -467,15 +475,22 @@ impl Walk<'_> {
 
     /// What a shard has put aside, without its lock.
     fn hand_out_aside(&self, aside: Aside, f: &mut dyn FnMut(DbIndex, EntryRef<'_>)) {
-        for (db, entry) in &aside.early {
+        let Aside {
+            early,
+            early_bytes,
+            flushed,
+        } = aside;
+        for (db, entry) in &early {
             f(*db, entry.view());
         }
-        for (db, table, bytes) in aside.flushed {
+        // What is still there must not count for a moment: keys would be evicted for it.
+        drop(early);
+        self.keyspace.snapshot.release(early_bytes);
+        for (db, table, bytes) in flushed {
             self.flushed_table(table, db, f);
             let rests_bytes = &self.keyspace.snapshot.rests_bytes;
             rests_bytes.fetch_sub(bytes, Ordering::Relaxed);
         }
-        self.keyspace.snapshot.release(aside.early_bytes);
     }
 
     /// A slice of a table of the keyspace, which is database `db` now.
@@ -546,6 +561,9 @@ impl Walk<'_> {
             Some(true) => Progress::More,
             Some(false) => {
                 let snapshot = &self.keyspace.snapshot;
+                // As with what was put aside: not before it has gone.
+                let rest = large.state.lock().rest.take();
+                drop(rest);
                 let kept_bytes = large.kept_bytes;
                 snapshot
                     .rests_bytes

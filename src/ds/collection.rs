@@ -56,9 +56,6 @@ impl FieldTable {
     }
 }
 
-/// A place in an ordered list of time, database and key, about.
-const NOTE_BYTES: usize = 72;
-
 impl Collection {
     /// The number of elements; expired fields that are still there count. Of a stream: how much there
     /// is to walk, see [`Stream::weight`].
@@ -102,13 +99,17 @@ impl Collection {
         }
     }
 
-    /// The memory of what the keyspace notes of it, under a key of so many bytes.
+    /// Whether the keyspace has noted when fields expire.
+    pub fn is_noted(&self) -> bool {
+        matches!(self, Collection::Hash(fields) if fields.noted_at_ms != NO_EXPIRY)
+    }
+
+    /// The copy of the key that the note has, whose length is that of the key: bytes. The list that the note is
+    /// in is not among it.
     pub fn note_bytes(&self, key_len: usize) -> usize {
-        match self {
-            Collection::Hash(fields) if fields.noted_at_ms != NO_EXPIRY => {
-                NOTE_BYTES.saturating_add(footprint::block_bytes(key_len))
-            }
-            _ => 0,
+        match self.is_noted() {
+            true => footprint::block_bytes(key_len),
+            false => 0,
         }
     }
 

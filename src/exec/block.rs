@@ -89,7 +89,7 @@ impl Exec {
         waiter
     }
 
-    /// Serves whoever waits for the keys that a command has made ready, while its shards are held;
+    /// Serves whoever waits for the keys that a command has made ready, while their shards are held;
     /// what the command and those that were served did, and the keys of waiters that need more.
     pub(super) fn serve_ready(
         &self,
@@ -100,7 +100,15 @@ impl Exec {
         later: &mut Vec<Ready>,
     ) -> Effects {
         db.set_partial(true);
-        self.serve_round(db, config, moment, ready, later, ROUNDS_MAX)
+        let mut held = Vec::with_capacity(ready.len());
+        for key in ready {
+            // A walk (SCAN) has let go of the shard of a key that it has found expired.
+            match db.try_hold(&key.key) {
+                true => held.push(key),
+                false => push_new(later, key),
+            }
+        }
+        self.serve_round(db, config, moment, held, later, ROUNDS_MAX)
     }
 
     fn serve_round(

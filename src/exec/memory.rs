@@ -188,9 +188,10 @@ impl Memory {
     fn used_bytes(&self, server: &Server, limit_bytes: u64, now_ms: u64) -> u64 {
         let grown = alloc::thread_net_bytes() - self.own_bytes.get();
         let is_known = now_ms == self.summed_at_ms.get() && limit_bytes == self.limit_bytes.get();
-        // What is freed elsewhere does not show here.
-        if !is_known || grown.unsigned_abs() > SLACK_BYTES || server.keyspace.lazyfree.pending() > 0
-        {
+        let keyspace = &server.keyspace;
+        // What is freed elsewhere does not show here, nor what a snapshot keeps of a key that goes.
+        let is_elsewhere = keyspace.lazyfree.pending() > 0 || keyspace.snapshot.is_running();
+        if !is_known || is_elsewhere || grown.unsigned_abs() > SLACK_BYTES {
             return self.sum(server, limit_bytes, now_ms);
         }
         self.used_bytes.get().saturating_add_signed(grown)

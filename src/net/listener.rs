@@ -10,8 +10,8 @@
 
 use std::fs::File;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
-use std::os::fd::{AsFd, AsRawFd};
+use std::net::{Shutdown, SocketAddr, TcpListener};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::sync::Arc;
@@ -19,14 +19,16 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use socket2::{Domain, SockRef, Socket as RawSocket, TcpKeepalive, Type};
+use socket2::{Domain, SockAddr, SockRef, Socket as RawSocket, TcpKeepalive, Type};
 use tokio::io::unix::AsyncFd;
+use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
 use crate::client::{Client, Endpoint};
 use crate::config::{BindAddress, Config};
 use crate::server::{Lifecycle, Server};
-use crate::sys::{files, listen, process};
+use crate::sys::listen::{self, Listener};
+use crate::sys::{files, process};
 use crate::util::seldom::Seldom;
 
 use super::balance::Balance;
@@ -146,7 +148,17 @@ pub enum Kind {
 /// A task that accepts.
 struct Listening {
     kind: Kind,
+    socket: Arc<dyn AsFd + Send + Sync>,
     task: JoinHandle<()>,
+}
+
+impl Listening {
+    /// Ends it without waiting for its thread, which may be the one that runs the CONFIG SET that asks for this: who
+    /// connects from now on is refused, and the address is free.
+    fn stop(self) {
+        self.task.abort();
+        let _ = SockRef::from(&self.socket.as_fd()).shutdown(Shutdown::Both);
+    }
 }
 
 impl Acceptor {
@@ -164,61 +176,82 @@ impl Acceptor {
         })
     }
 
-    /// Accepts on `bound` from now on. On a tokio runtime.
+    /// Accepts on `bound` from now on. On a tokio runtime; a single worker accepts itself, and need not be woken for a
+    /// connection.
     pub fn listen(self: &Arc<Self>, bound: Vec<Bound>) -> io::Result<()> {
         for listener in bound {
             let acceptor = self.clone();
             let kind = listener.kind();
-            let task = match listener {
+            let runtime = self.crew.only_runtime().unwrap_or_else(Handle::current);
+            let _watches = runtime.enter();
+            let (socket, task): (Arc<dyn AsFd + Send + Sync>, _) = match listener {
                 Bound::Tcp(listener) | Bound::Tls(listener) => {
-                    let listener = listen::watch(listener)?;
-                    tokio::spawn(async move { acceptor.accept_tcp(listener, kind).await })
+                    let options = Options::of(&self.server.config());
+                    options.set(&listener);
+                    let listener = Arc::new(listen::watch(listener)?);
+                    let socket = listener.clone();
+                    let accept = async move { acceptor.accept_tcp(&listener, options, kind).await };
+                    (socket, runtime.spawn(accept))
                 }
                 Bound::Unix(listener) => {
-                    let listener = listen::watch(listener)?;
-                    tokio::spawn(async move { acceptor.accept_unix(listener).await })
+                    let listener = Arc::new(listen::watch(listener)?);
+                    let socket = listener.clone();
+                    let accept = async move { acceptor.accept_unix(&listener).await };
+                    (socket, runtime.spawn(accept))
                 }
             };
-            self.tasks.lock().push(Listening { kind, task });
+            let listening = Listening { kind, socket, task };
+            self.tasks.lock().push(listening);
         }
         Ok(())
     }
 
-    /// Stops accepting; connections stay. The sockets are closed when this returns.
-    pub async fn stop(&self) {
-        self.stop_where(|_| true).await;
+    /// Stops accepting; connections stay.
+    pub fn stop(&self) {
+        self.stop_where(|_| true);
     }
 
     /// Stops accepting what is of this kind.
-    pub async fn stop_kind(&self, kind: Kind) {
-        self.stop_where(|listening| listening.kind == kind).await;
+    pub fn stop_kind(&self, kind: Kind) {
+        self.stop_where(|listening| listening.kind == kind);
     }
 
-    async fn stop_where(&self, which: impl Fn(&Listening) -> bool) {
-        let (stopped, kept) = std::mem::take(&mut *self.tasks.lock())
-            .into_iter()
-            .partition(which);
-        *self.tasks.lock() = kept;
-        let stopped: Vec<Listening> = stopped;
-        for listening in stopped {
-            listening.task.abort();
-            let _ = listening.task.await;
-        }
+    fn stop_where(&self, mut which: impl FnMut(&Listening) -> bool) {
+        let mut tasks = self.tasks.lock();
+        let stopped = tasks.extract_if(.., |listening| which(listening));
+        stopped.for_each(Listening::stop);
     }
 
-    async fn accept_tcp(self: &Arc<Self>, listener: AsyncFd<TcpListener>, kind: Kind) {
+    /// Accepted sockets have the `options` of their listener, which spares a connection five calls to the system.
+    async fn accept_tcp(
+        self: &Arc<Self>,
+        listener: &AsyncFd<TcpListener>,
+        mut options: Options,
+        kind: Kind,
+    ) {
         let mut cycle = Cycle::default();
+        // Those that came while the listener had other options are still in its queue.
+        let mut queue_is_older = false;
         loop {
-            let accepted = accepted(&listener, |listener| {
-                let (stream, peer) = listener.accept()?;
-                stream.set_nonblocking(true)?;
-                Ok((stream, peer))
-            });
-            let accepted = accepted.await;
+            let accepted = accepted(listener, || queue_is_older = false).await;
             cycle.take(self.most_in_a_turn(kind)).await;
+            let wanted = Options::of(&self.server.config());
+            if wanted != options {
+                wanted.set(listener.get_ref());
+                (options, queue_is_older) = (wanted, true);
+            }
             match accepted {
-                Ok((stream, peer)) => self.arrive(stream, peer, kind),
-                Err(error) => self.after_error(&error, &listener).await,
+                Ok((fd, peer)) => {
+                    let stream = std::net::TcpStream::from(fd);
+                    if queue_is_older {
+                        options.set(&stream);
+                    }
+                    // A peer of a TCP socket has such an address.
+                    if let Some(peer) = peer.as_socket() {
+                        self.arrive(stream, peer, kind);
+                    }
+                }
+                Err(error) => self.after_error(&error, listener).await,
             }
         }
     }
@@ -232,18 +265,13 @@ impl Acceptor {
         }
     }
 
-    async fn accept_unix(&self, listener: AsyncFd<UnixListener>) {
+    async fn accept_unix(&self, listener: &AsyncFd<UnixListener>) {
         let mut cycle = Cycle::default();
         loop {
-            let accepted = accepted(&listener, |listener| {
-                let (stream, _) = listener.accept()?;
-                stream.set_nonblocking(true)?;
-                Ok(stream)
-            });
-            let accepted = accepted.await;
+            let accepted = accepted(listener, || ()).await;
             cycle.take(self.most_in_a_turn(Kind::Unix)).await;
             match accepted {
-                Ok(stream) => {
+                Ok((fd, _)) => {
                     let path = self.server.config().unixsocket.clone().unwrap_or_default();
                     let addr = format!("{}:0", path.display());
                     let endpoint = Endpoint {
@@ -252,9 +280,9 @@ impl Acceptor {
                         local: true,
                         unix: true,
                     };
-                    self.admit(Socket::Unix(stream), endpoint);
+                    self.admit(Socket::Unix(fd.into()), endpoint);
                 }
-                Err(error) => self.after_error(&error, &listener).await,
+                Err(error) => self.after_error(&error, listener).await,
             }
         }
     }
@@ -281,7 +309,6 @@ impl Acceptor {
     /// A connection was accepted: whose is it?
     fn arrive(self: &Arc<Self>, stream: std::net::TcpStream, peer: SocketAddr, kind: Kind) {
         let config = self.server.config();
-        prepare(&stream, &config);
         let trusted = &config.proxy_protocol_trusted;
         if !trusted.iter().any(|network| network.contains(peer.ip())) {
             let endpoint = own_endpoint(&stream, peer);
@@ -432,16 +459,33 @@ pub(super) fn is_of_one_client(error: &io::Error) -> bool {
     )
 }
 
-/// Options that each connection has.
-fn prepare(stream: &std::net::TcpStream, config: &Config) {
-    let _ = stream.set_nodelay(true);
-    if config.tcp_keepalive_secs > 0 {
-        let interval_secs = (config.tcp_keepalive_secs / 3).max(1) as u64;
+/// Options that each TCP connection has.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Options {
+    /// 0: none.
+    keepalive_secs: u32,
+}
+
+impl Options {
+    fn of(config: &Config) -> Options {
+        Options {
+            keepalive_secs: config.tcp_keepalive_secs,
+        }
+    }
+
+    /// Gives them to a connection, or to a listener, from which connections have them.
+    fn set(self, socket: &impl AsFd) {
+        let socket = SockRef::from(socket);
+        let _ = socket.set_tcp_nodelay(true);
+        if self.keepalive_secs == 0 {
+            let _ = socket.set_keepalive(false);
+            return;
+        }
         let keepalive = TcpKeepalive::new()
-            .with_time(Duration::from_secs(config.tcp_keepalive_secs as u64))
-            .with_interval(Duration::from_secs(interval_secs))
+            .with_time(Duration::from_secs(self.keepalive_secs.into()))
+            .with_interval(Duration::from_secs((self.keepalive_secs / 3).max(1).into()))
             .with_retries(3);
-        let _ = SockRef::from(stream).set_tcp_keepalive(&keepalive);
+        let _ = socket.set_tcp_keepalive(&keepalive);
     }
 }
 
@@ -482,16 +526,17 @@ fn show(address: SocketAddr) -> String {
     SocketAddr::new(ip, address.port()).to_string()
 }
 
-/// Waits for the next connection. Not tokio's own listener, which has its runtime watch what it has accepted, only to be
-/// told at once that the connection goes to another one's.
-async fn accepted<L: AsRawFd, T>(
+/// Waits for the next connection; `on_empty` learns that none waits. Not tokio's own listener, which has its runtime watch
+/// what it has accepted, only to be told at once that the connection goes to another one's.
+async fn accepted<L: Listener>(
     listener: &AsyncFd<L>,
-    accept: impl Fn(&L) -> io::Result<T>,
-) -> io::Result<T> {
+    mut on_empty: impl FnMut(),
+) -> io::Result<(OwnedFd, SockAddr)> {
     loop {
         let mut ready = listener.readable().await?;
-        if let Ok(result) = ready.try_io(|listener| accept(listener.get_ref())) {
-            return result;
+        match ready.try_io(|listener| listen::accept(listener.get_ref())) {
+            Ok(result) => return result,
+            Err(_) => on_empty(),
         }
     }
 }

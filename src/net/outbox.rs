@@ -30,7 +30,7 @@ const REPLIES_MAX: usize = 16;
 /// Longest replies that are kept, bytes.
 pub const REPLY_BYTES_MAX: usize = 4096;
 /// How long they are kept at most, behind which the next batch sends them, nanoseconds.
-const KEPT_NS_MAX: u64 = 100_000;
+const KEPT_NS_MAX: u64 = 300_000;
 
 /// A connection's socket.
 pub struct Line {

@@ -9,7 +9,7 @@ use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use tokio::runtime::{Builder, LocalOptions};
+use tokio::runtime::{Builder, Handle, LocalOptions};
 use tokio::sync::{Notify, mpsc};
 
 use crate::commands::CommandTable;
@@ -138,6 +138,8 @@ struct Member {
     connections: AtomicUsize,
     cpu: OnceLock<ThreadCpu>,
     rest: Notify,
+    /// Its runtime; `None` when it could not start.
+    runtime: OnceLock<Option<Handle>>,
 }
 
 impl Crew {
@@ -149,6 +151,14 @@ impl Crew {
     /// There is always at least one.
     pub fn is_empty(&self) -> bool {
         self.members.is_empty()
+    }
+
+    /// The runtime of a worker that is the only one, once it has started.
+    pub fn only_runtime(&self) -> Option<Handle> {
+        match &self.members[..] {
+            [only] => only.runtime.wait().clone(),
+            _ => None,
+        }
     }
 
     /// Connections of a worker, those on their way to it included.
@@ -199,6 +209,7 @@ pub fn start(
             connections: AtomicUsize::new(0),
             cpu: OnceLock::new(),
             rest: Notify::new(),
+            runtime: OnceLock::new(),
         });
         inboxes.push(inbox);
     }
@@ -219,7 +230,13 @@ pub fn start(
         let work = move || {
             alloc::join_arena(index);
             let _signals = SignalStack::new();
-            let runtime = match runtime() {
+            let runtime = runtime();
+            let handle = runtime
+                .as_ref()
+                .ok()
+                .map(|runtime| runtime.handle().clone());
+            let _ = crew.members[index].runtime.set(handle);
+            let runtime = match runtime {
                 Ok(runtime) => runtime,
                 Err(error) => {
                     tracing::error!("Worker {index} cannot start: {error}");

@@ -290,7 +290,7 @@ pub fn write<R>(
             progress,
             cancel,
             sizes: cut.databases.clone(),
-            out: Vec::with_capacity(CHUNK_BYTES * 2),
+            out: buffer(&keyspace.snapshot),
             db: None,
             keys: 0,
             copies: Vec::new(),
@@ -317,6 +317,12 @@ pub fn write<R>(
             held_peak_bytes: keyspace.snapshot.held_peak_bytes(),
         })
     })
+}
+
+/// A buffer more. It is noted before it is there: keys that are evicted for it would have to come back.
+fn buffer(snapshot: &Snapshot) -> Vec<u8> {
+    snapshot.note_buffer(CHUNK_BYTES * 2);
+    Vec::with_capacity(CHUNK_BYTES * 2)
 }
 
 /// What goes to the writing thread.
@@ -387,7 +393,6 @@ struct Recorder<'a> {
 
 impl Recorder<'_> {
     fn record(&mut self, mut walk: Walk<'_>, cut: &Cut) -> Result<(), SnapshotError> {
-        self.snapshot.note_buffer(self.out.capacity());
         self.format.header(&mut self.out, cut);
         loop {
             let keys_before = self.keys;
@@ -523,11 +528,8 @@ impl Recorder<'_> {
 
     #[cold]
     fn send(&mut self) {
-        let next = self.returned.try_recv().unwrap_or_else(|_| {
-            let next = Vec::with_capacity(CHUNK_BYTES * 2);
-            self.snapshot.note_buffer(next.capacity());
-            next
-        });
+        let next = self.returned.try_recv();
+        let next = next.unwrap_or_else(|_| buffer(self.snapshot));
         let chunk = Chunk::Bytes(std::mem::replace(&mut self.out, next));
         self.is_cut_off |= self.chunks.send(chunk).is_err();
     }

@@ -901,6 +901,24 @@ fn a_timeout_falls_due_in_a_pause() {
     assert!(pause.elapsed() < Duration::from_secs(20));
 }
 
+/// As in Valkey; nobody waits for the end of the pause.
+#[test]
+fn who_is_killed_in_a_pause_goes_at_once() {
+    with_threads(|server| {
+        let mut other = Other::of(server);
+        let mut waiter = Waiter::on(server, &mut other, "BLPOP k 0");
+        let mut pusher = Waiter::new(server);
+        other.expect("CLIENT PAUSE 600000 WRITE", "+OK\r\n");
+        pusher.client.send(&pipeline(&["RPUSH k x"]));
+        for client in [&mut waiter, &mut pusher] {
+            other.expect(&format!("CLIENT KILL ID {}", client.id), ":1\r\n");
+            assert_eq!(client.client.read_to_close().expect("the end"), b"");
+        }
+        other.expect("CLIENT UNPAUSE", "+OK\r\n");
+        other.expect("EXISTS k", ":0\r\n");
+    });
+}
+
 #[test]
 fn who_waits_is_not_idle() {
     let server = Server::kivi(&["--timeout", "1"]);

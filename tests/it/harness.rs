@@ -92,7 +92,7 @@ impl Launch<'_> {
     }
 
     /// `None` when somebody took the port in between.
-    fn try_start(&self) -> Option<Server> {
+    pub(crate) fn try_start(&self) -> Option<Server> {
         let in_oracle = matches!(self.name, "valkey" | "redis8");
         let dir = match oracle().filter(|_| in_oracle) {
             Some(root) => TempDir::new_in(root.join("tmp")),
@@ -257,7 +257,8 @@ impl Server {
         std::fs::read(self.dir.path().join("out.log")).expect("the log")
     }
 
-    /// The last lines the server wrote to its standard output and error.
+    /// The last lines the server wrote to its standard output and error; of a report that it ended with, the
+    /// first ones as well, which name the cause.
     pub(crate) fn log(&self) -> String {
         tail(&self.dir.path().join("out.log"))
     }
@@ -559,14 +560,35 @@ pub(crate) fn address_of_this_machine() -> Option<IpAddr> {
     (!address.is_loopback() && !address.is_unspecified()).then_some(address)
 }
 
-/// The last 60 lines of a file, or why it cannot be read.
+/// Whether a report of a crash begins in this line of a log: Kivi's own, or a sanitizer's.
+pub(crate) fn begins_report(line: &str) -> bool {
+    let beginnings = ["BUG REPORT START", "panicked", "Sanitizer"];
+    beginnings.iter().any(|words| line.contains(words))
+}
+
+/// The last 60 lines of a file, or why it cannot be read. Where there is a report of a crash, also the lines in
+/// which it begins.
 pub(crate) fn tail(path: &Path) -> String {
-    match std::fs::read(path) {
-        Ok(bytes) => {
-            let text = String::from_utf8_lossy(&bytes).into_owned();
-            let lines: Vec<&str> = text.lines().collect();
-            lines[lines.len().saturating_sub(60)..].join("\n")
-        }
-        Err(error) => format!("({}: {error})", path.display()),
+    const LAST: usize = 60;
+    const BEFORE: usize = 10;
+    const REPORT: usize = 150;
+    let bytes = match std::fs::read(path) {
+        Ok(bytes) => bytes,
+        Err(error) => return format!("({}: {error})", path.display()),
+    };
+    let text = String::from_utf8_lossy(&bytes);
+    let lines: Vec<&str> = text.lines().collect();
+    let last = lines.len().saturating_sub(LAST);
+    let Some(report) = lines.iter().position(|line| begins_report(line)) else {
+        return lines[last..].join("\n");
+    };
+    let first = report.saturating_sub(BEFORE).min(last);
+    let end = (report + REPORT).min(lines.len());
+    if end >= last {
+        return lines[first..].join("\n");
     }
+    let left_out = format!("({} lines more)", last - end);
+    [&lines[first..end], &[&left_out], &lines[last..]]
+        .concat()
+        .join("\n")
 }

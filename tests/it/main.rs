@@ -30,6 +30,7 @@ mod isolation;
 mod large;
 mod lifecycle;
 mod linearizability;
+mod listening;
 mod lualibs;
 mod maxmemory;
 mod misuse;

@@ -372,8 +372,8 @@ fn a_snapshot_does_not_cost_keys() {
         "still"
     );
     let left = client.cmd(&["DBSIZE"]).int();
-    // A few more than have come may go: what is kept of them is counted a moment later.
-    assert!((5500..=8200).contains(&left), "{left} keys are left");
+    // As many as without a snapshot, but for what it takes itself, some tens of kilobytes.
+    assert!((7850..=8050).contains(&left), "{left} keys are left");
     assert!(counted(&mut client) <= limit + (64 << 10));
     config_set(&mut client, "rdb-key-save-delay", "0");
     eventually("the snapshot to end", || {

@@ -17,8 +17,8 @@ use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
 use crate::client::{Client, Stream, encode, is_close};
 use crate::harness::{
-    PATIENCE, Server, StopAtEnd, eventually, free_port, kivi_to_end, needs, python, run_tool,
-    send_signal,
+    Launch, PATIENCE, Server, StopAtEnd, eventually, free_port, kivi_to_end, needs, python,
+    run_tool, send_signal,
 };
 
 type TlsStream = StreamOwned<ClientConnection, TcpStream>;
@@ -31,7 +31,7 @@ impl Stream for TlsStream {
 
 fn testdata(name: &str) -> String {
     let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/src/tls/testdata");
-    format!("{dir}/{name}")
+    Path::new(dir).join(name).display().to_string()
 }
 
 /// A server that listens with TLS as well.
@@ -40,7 +40,7 @@ pub(crate) struct TlsServer {
     port: u16,
 }
 
-/// Directives with names of files of `testdata`.
+/// Directives with names of files of `testdata`, or paths of other ones.
 fn with_files(args: &[(&str, &str)]) -> Vec<String> {
     let value = |name: &str, value: &str| match name.ends_with("-file") {
         true => testdata(value),
@@ -54,18 +54,27 @@ fn with_files(args: &[(&str, &str)]) -> Vec<String> {
 impl TlsServer {
     /// With the certificate `server.crt`, asking for none, and these directives.
     pub(crate) fn start(args: &[(&str, &str)]) -> TlsServer {
-        let port = free_port();
         let first = [
             ("tls-cert-file", "server.crt"),
             ("tls-key-file", "server.key"),
             ("tls-ca-cert-file", "ca.crt"),
             ("tls-auth-clients", "no"),
         ];
-        let mut args = with_files(&[&first, args].concat());
-        args.extend(["--tls-port".to_owned(), port.to_string()]);
-        let args: Vec<&str> = args.iter().map(String::as_str).collect();
-        let server = Server::kivi(&args);
-        TlsServer { server, port }
+        let args = with_files(&[&first, args].concat());
+        // Each attempt has ports of its own: either may be taken in between.
+        let mut attempts = (0..20).map(|_| {
+            let port = free_port();
+            let number = port.to_string();
+            let args = args.iter().map(String::as_str);
+            let args: Vec<&str> = args.chain(["--tls-port", &number]).collect();
+            let launch = Launch {
+                args: &args,
+                ..Launch::KIVI
+            };
+            let server = launch.try_start()?;
+            Some(TlsServer { server, port })
+        });
+        attempts.find_map(|server| server).expect("free ports")
     }
 
     /// A plain connection.

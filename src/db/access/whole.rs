@@ -6,6 +6,7 @@
 
 use smallvec::SmallVec;
 
+use crate::ds::collection::Collection;
 use crate::ds::entry::Entry;
 use crate::ds::table::Table;
 
@@ -220,6 +221,24 @@ impl Access<'_> {
             }
         }
         bytes.div_ceil(keys.max(1))
+    }
+
+    /// The share of a hash in the list of those whose fields expire, bytes, rounded up; nothing if it is not in it.
+    /// Only its own shard's list is looked at: even one that is short takes a whole node of a tree.
+    pub fn list_bytes_per_hash(&self, key: &[u8]) -> usize {
+        let hash = self.hash(key);
+        let Some(data) = self.locks.peek(self.keyspace.shard_of(hash)) else {
+            return 0;
+        };
+        let found = data.table(self.db).and_then(|table| {
+            let entry = table.get(table.find(hash, key)?);
+            entry.value().as_collection()
+        });
+        let due = &data.side.field_due;
+        match found.is_some_and(Collection::is_noted) {
+            true => due.memory_bytes().div_ceil(due.places().len().max(1)),
+            false => 0,
+        }
     }
 
     /// Exchanges two databases. Needs all shards (the exclusive path). Whoever waits for a key goes on

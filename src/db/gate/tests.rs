@@ -35,6 +35,24 @@ fn is_ready(future: impl Future<Output = ()>) -> bool {
 }
 
 #[test]
+fn who_finds_it_closed_leaves_it_closed() {
+    let gate = Gate::default();
+    let held = gate.try_close().unwrap();
+    for is_long in [false, true] {
+        if is_long {
+            held.may_take_long();
+        }
+        for _ in 0..2 {
+            assert!(gate.try_close().is_none());
+            assert!(gate.is_closed(), "it is held");
+            assert_eq!(gate.is_held_long(), is_long);
+        }
+    }
+    drop(held);
+    assert!(gate.try_close().is_some());
+}
+
+#[test]
 fn nobody_waits_for_shards_that_are_held_for_long() {
     let keyspace = keyspace();
     let hash = keyspace.hash(b"k");

@@ -450,6 +450,27 @@ fn little_may_be_taken_near_to_the_limit() {
     assert_eq!(memory.own_bytes_max.get(), i64::MIN);
 }
 
+/// A key that a snapshot still needs frees nothing when it goes, but counts no more: who does not learn of it evicts
+/// for as long as he has time.
+#[test]
+fn what_a_snapshot_keeps_is_known_at_once() {
+    let test = Test::new();
+    let server = test.session.server().clone();
+    let memory = Memory::default();
+    let limit_bytes = u64::MAX;
+    memory.sum(&server, limit_bytes, START_MS);
+    let known = || {
+        memory.used_bytes.set(7);
+        memory.own_bytes.set(alloc::thread_net_bytes());
+        memory.used_bytes(&server, limit_bytes, START_MS)
+    };
+    assert!(known() < SLACK_BYTES);
+    let (walk, _, ()) = server.keyspace.begin_snapshot(|| ()).unwrap();
+    assert!(known() > SLACK_BYTES);
+    walk.abandon();
+    assert!(known() < SLACK_BYTES);
+}
+
 /// What a snapshot still needs counts for nobody: it would not become less if more keys went.
 #[test]
 fn what_a_snapshot_keeps_does_not_count() {

@@ -2,7 +2,7 @@
 //! being served (`max-new-connections-per-cycle`, `max-new-tls-connections-per-cycle`).
 //!
 //! A turn ends when the runtime has polled what is ready and has looked at its sockets; that is what a task waits for
-//! that yields. The limit holds twice: for each listener on the main thread, which accepts, and for each worker, which
+//! that yields. The limit holds twice: for each listener on the thread which accepts, and for each worker, which
 //! begins to serve, and where those are that would have to wait.
 
 /// Counts what one task has taken in this turn.

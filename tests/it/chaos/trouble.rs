@@ -7,7 +7,12 @@ use crate::generate::Rng;
 
 /// Directives that change under load, and what to. Immutable ones, and those that lock the test out, are not here.
 pub(super) const DIRECTIVES: &[(&str, &[&str])] = &[
+    ("acl-pubsub-default", &["allchannels", "resetchannels"]),
+    ("acllog-max-len", &["0", "3", "128"]),
+    ("active-defrag-cycle-us", &["0", "500", "100000"]),
     ("active-defrag-cycle-max", &["1", "25", "90"]),
+    ("active-defrag-ignore-bytes", &["1", "100mb"]),
+    ("active-defrag-max-scan-fields", &["1", "1000"]),
     ("active-defrag-threshold-lower", &["0", "10"]),
     ("active-expire-effort", &["1", "10"]),
     ("activedefrag", &["yes", "no"]),
@@ -33,6 +38,8 @@ pub(super) const DIRECTIVES: &[(&str, &[&str])] = &[
     ("commandlog-execution-slower-than", &["0", "10000", "-1"]),
     ("commandlog-reply-larger-than", &["100", "1048576"]),
     ("hash-max-listpack-entries", &["0", "4", "512"]),
+    ("hash-max-listpack-value", &["0", "3", "64"]),
+    ("hide-user-data-from-log", &["yes", "no"]),
     ("hll-sparse-max-bytes", &["0", "100", "3000"]),
     ("hz", &["1", "10", "500"]),
     ("import-mode", &["yes", "no", "no"]),
@@ -42,9 +49,12 @@ pub(super) const DIRECTIVES: &[(&str, &[&str])] = &[
     ("lazyfree-lazy-expire", &["yes", "no"]),
     ("lazyfree-lazy-server-del", &["yes", "no"]),
     ("lazyfree-lazy-user-del", &["yes", "no"]),
+    ("lazyfree-lazy-user-flush", &["yes", "no"]),
     ("lfu-decay-time", &["0", "1", "10"]),
+    ("lfu-log-factor", &["0", "1", "100"]),
     ("list-compress-depth", &["0", "1", "3"]),
     ("list-max-listpack-size", &["-2", "-1", "4", "128"]),
+    ("lua-memory-limit", &["1mb", "3mb", "16mb"]),
     ("max-new-connections-per-cycle", &["1", "10", "1000"]),
     ("maxmemory", &["0", "0", "3mb", "5mb", "8mb", "20mb"]),
     ("maxmemory-clients", &["0", "0", "300kb", "2mb", "5%"]),
@@ -68,13 +78,19 @@ pub(super) const DIRECTIVES: &[(&str, &[&str])] = &[
     ("no-appendfsync-on-rewrite", &["yes", "no"]),
     ("notify-keyspace-events", &["", "KEA", "Kx", "AKEmn"]),
     ("prefetch-batch-max-size", &["0", "16", "128"]),
+    (
+        "proc-title-template",
+        &["{title} {listen-addr}", "{title} {server-mode}"],
+    ),
     ("proto-max-bulk-len", &["1mb", "512mb"]),
     ("rdb-key-save-delay", &["0", "0", "20"]),
     ("rdbcompression", &["yes", "no"]),
+    ("rdb-save-incremental-fsync", &["yes", "no"]),
     ("request-timeout", &["0", "1"]),
     ("save", &["", "1 1", "3600 1 60 100"]),
     ("set-max-intset-entries", &["0", "8", "512"]),
     ("set-max-listpack-entries", &["0", "4", "128"]),
+    ("set-max-listpack-value", &["0", "3", "64"]),
     ("slowlog-max-len", &["0", "5", "1000"]),
     ("stop-writes-on-bgsave-error", &["yes", "no"]),
     ("stream-node-max-bytes", &["0", "100", "4096"]),
@@ -82,8 +98,10 @@ pub(super) const DIRECTIVES: &[(&str, &[&str])] = &[
     ("tcp-keepalive", &["0", "300"]),
     ("timeout", &["0", "0", "1"]),
     ("tls-session-caching", &["yes", "no"]),
+    ("tls-session-cache-size", &["1", "20480"]),
     ("tracking-table-max-keys", &["5", "100", "1000000"]),
     ("zset-max-listpack-entries", &["0", "4", "128"]),
+    ("zset-max-listpack-value", &["0", "3", "64"]),
 ];
 
 /// A directive and what it is set to.
@@ -130,6 +148,7 @@ pub(super) fn trouble(rng: &mut Rng, newest: u64) -> Vec<String> {
         "DEBUG SET-ACTIVE-EXPIRE 0".into(),
         "DEBUG SET-ACTIVE-EXPIRE 1".into(),
         "DEBUG POPULATE 3000 many 60".into(),
+        "DEBUG POPULATE 30 large 70000".into(),
         "DEBUG SLEEP 0.004".into(),
     ];
     let users = [
@@ -140,7 +159,13 @@ pub(super) fn trouble(rng: &mut Rng, newest: u64) -> Vec<String> {
         "ACL SETUSER default -@pubsub".into(),
         "ACL SETUSER default +@all".into(),
         "ACL SETUSER default +@all".into(),
+        format!("ACL SETUSER u{user} (%W~* +@write) resetchannels &c*"),
+        format!("ACL SETUSER u{user} clearselectors reset"),
+        "ACL LOG".into(),
         "ACL LOG RESET".into(),
+        "ACL LIST".into(),
+        "ACL SAVE".into(),
+        "ACL LOAD".into(),
     ];
     let looks = [
         "INFO everything",
@@ -156,6 +181,9 @@ pub(super) fn trouble(rng: &mut Rng, newest: u64) -> Vec<String> {
         "DEBUG DIGEST",
         "SCRIPT FLUSH",
         "FUNCTION FLUSH",
+        "FUNCTION LIST WITHCODE",
+        "FUNCTION STATS",
+        "LATENCY HISTOGRAM",
     ];
     let line = match rng.below(20) {
         0..=5 => rng.pick(&clients).clone(),

@@ -216,7 +216,7 @@ pub(super) fn used_bytes(t: &Test) -> u64 {
     allocated_bytes()
 }
 
-/// What keys, tables and figures of commands take, as they tell it.
+/// What keys, tables, what is known of keys besides and figures of commands take, as they tell it.
 fn stored_bytes(t: &Test) -> u64 {
     let keyspace = &t.session.server().keyspace;
     let mut access = Access::new(keyspace, keyspace.lock_none(), DbIndex(0), START_MS, false);
@@ -226,7 +226,8 @@ fn stored_bytes(t: &Test) -> u64 {
     });
     // Every session leaves figures of its commands.
     let figures = t.session.server().stats.memory_bytes();
-    bytes + access.census(false).table_bytes + figures
+    let census = access.census(false);
+    bytes + census.table_bytes + census.side_bytes + figures
 }
 
 /// Runs a test in a process of its own, in which nothing else allocates. It is asked for by the module and the

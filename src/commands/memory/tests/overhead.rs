@@ -24,8 +24,9 @@ fn look(t: &mut Test, what: &str, report: &mut String, work: impl FnOnce(&mut Te
     let (used, told) = (used_bytes(t) as i64, overhead_bytes(t));
     work(t);
     let (taken, grown) = (used_bytes(t) as i64 - used, overhead_bytes(t) - told);
-    println!("{what}: {taken} bytes, {grown} of them told");
-    if (taken - grown).abs() > SLACK_BYTES + taken * OFF_MAX / 100 {
+    let (off, most) = (taken - grown, SLACK_BYTES + taken * OFF_MAX / 100);
+    println!("{what}: {taken} bytes, {grown} of them told: {off} off, of {most}");
+    if off.abs() > most {
         *report += &format!("{what}: {grown} bytes, not {taken}\n");
     }
 }
@@ -45,12 +46,9 @@ fn fill(t: &mut Test, others: &mut [Test], report: &mut String) {
             for channel in 0..20 {
                 client.run(&format!("SUBSCRIBE channel:{number}:{channel}"));
             }
-        }
-    });
-    look(t, "one channel", report, |_| {
-        others[..100].iter_mut().for_each(|client| {
+            // Not looked at apart: what is guessed of a tree grows by a node at another time than the tree.
             client.run("SUBSCRIBE all");
-        });
+        }
     });
     look(t, "patterns", report, |_| {
         for (number, client) in others[..100].iter_mut().enumerate() {

@@ -163,6 +163,20 @@ fn a_consumers_wait_ends_when_its_key_expires() {
     consumer.got(NO_GROUP);
 }
 
+/// Who looks everywhere holds no shard any more when the wait is to be ended.
+#[test]
+fn a_consumers_wait_ends_when_a_walk_finds_its_key_expired() {
+    for walk in ["SCAN 0", "RANDOMKEY"] {
+        let mut t = grouped();
+        let mut reader = Blocked::new(&t, "XREADGROUP GROUP g c BLOCK 0 STREAMS s >");
+        t.run("PEXPIRE s 10");
+        t.clock.advance(11);
+        reader.waits();
+        t.run(walk);
+        reader.got(NO_GROUP);
+    }
+}
+
 #[test]
 fn waits_end_in_time_and_by_others() {
     let t = grouped();
