@@ -67,9 +67,12 @@ struct Pair {
 
 impl Pair {
     fn of(kivi: &Server, valkey: &Server) -> Pair {
-        Pair {
+        let mut pair = Pair {
             clients: [kivi, valkey].map(Server::connect),
-        }
+        };
+        // Else a server that is not given a processor for some time runs the command, and evicts later.
+        pair.both(&["CONFIG", "SET", "maxmemory-eviction-tenacity", "100"]);
+        pair
     }
 
     /// Sends the commands to both, one by one; the replies of each.
