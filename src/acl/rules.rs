@@ -247,10 +247,14 @@ fn parse_hash(digits: &[u8]) -> Result<PasswordHash, RuleError> {
     Ok(hash)
 }
 
-/// A selector of the rules between parentheses. Whose quotes do not match has none, as in Valkey.
+/// A selector of the rules between parentheses. Whose quotes do not match has none, as in Valkey. None may end with a
+/// parenthesis, since what is told of the user, or saved, would end there.
 fn selector_of(inner: &[u8], world: World<'_>) -> Result<Selector, RuleError> {
     let mut selector = Selector::new(world.all_channels);
     for rule in split_args(inner).unwrap_or_default() {
+        if rule.ends_with(b")") {
+            return Err(RuleError::Syntax);
+        }
         of_selector(&mut selector, &rule, world)?;
     }
     Ok(selector)

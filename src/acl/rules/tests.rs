@@ -146,6 +146,17 @@ fn what_is_wrong_is_said_as_valkey_does() {
     assert_eq!(told, expected);
 }
 
+/// Valkey 9.1.2 takes it, and can read neither its own ACL LIST nor its file of users again.
+#[test]
+fn no_rule_in_parentheses_ends_with_one() {
+    for rules in ["(~a))", "(+get &a) ~b)", "(%R~a) +get)"] {
+        let told = told(rules);
+        let expected = format!("Error in ACL SETUSER modifier '{rules}': Syntax error");
+        assert_eq!(told, expected);
+    }
+    assert_eq!(told("~a)"), "off ~a) resetchannels -@all");
+}
+
 /// Words out of which rules may come.
 const PIECES: &[&str] = &[
     "+",
