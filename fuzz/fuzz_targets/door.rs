@@ -79,9 +79,12 @@ fn pair() -> (UnixStream, TcpStream) {
 /// Reads a header of which so many bytes come at a time; what it says, and what is left behind it.
 async fn header(bytes: &[u8], cut: usize) -> Option<(Origin, Vec<u8>)> {
     let (mut peer, mut socket) = pair();
+    // All of it is read while it is written: the socket takes only so many pieces that nobody reads.
     let reading = async {
         let origin = proxy::read(&mut socket).await.ok()?;
-        Some((origin, socket))
+        let mut rest = Vec::new();
+        socket.read_to_end(&mut rest).await.ok()?;
+        Some((origin, rest))
     };
     let writing = async {
         for piece in bytes.chunks(cut) {
@@ -93,10 +96,7 @@ async fn header(bytes: &[u8], cut: usize) -> Option<(Origin, Vec<u8>)> {
         drop(peer);
     };
     let (read, ()) = tokio::join!(reading, writing);
-    let (origin, mut socket) = read?;
-    let mut rest = Vec::new();
-    socket.read_to_end(&mut rest).await.ok()?;
-    Some((origin, rest))
+    read
 }
 
 async fn check_header(cut: usize, bytes: &[u8]) {
