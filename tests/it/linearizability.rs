@@ -57,10 +57,9 @@ impl Drop for Judge {
     fn drop(&mut self) {
         if !thread::panicking() {
             let Judge { episodes, unknown } = self;
-            assert!(
-                *unknown * 20 <= *episodes,
-                "{unknown} of {episodes} undecided"
-            );
+            // One may always be too much for the search: on a busy machine more happens at the same time.
+            let is_decided = *unknown <= 1 + *episodes / 20;
+            assert!(is_decided, "{unknown} of {episodes} undecided");
         }
     }
 }
