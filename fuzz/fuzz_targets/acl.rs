@@ -127,8 +127,14 @@ fuzz_target!(|data: &[u8]| {
         return;
     }
     let once = told(&acl.user(b"u").expect("it was made"));
-    let words: Vec<&[u8]> = once.0.split(|&byte| byte == b' ').collect();
-    acl.set_user(b"again", &[&[&b"reset"[..]], &words[..]].concat(), world)
-        .expect("what was told is accepted");
-    assert_eq!(once, told(&acl.user(b"again").expect("it was made")));
+    let made_of = |words: &[u8]| {
+        let words: Vec<&[u8]> = words.split(|&byte| byte == b' ').collect();
+        acl.set_user(b"again", &[&[&b"reset"[..]], &words[..]].concat(), world)
+            .expect("what was told is accepted");
+        told(&acl.user(b"again").expect("it was made"))
+    };
+    let twice = made_of(&once.0);
+    assert_eq!(once.1, twice.1, "{}", once.0.escape_ascii());
+    // `~a %RW~*` is told as `~a ~*`, and that as `~*`.
+    assert_eq!(twice, made_of(&twice.0));
 });

@@ -79,8 +79,8 @@ fn pair() -> (UnixStream, TcpStream) {
 /// Reads a header of which so many bytes come at a time; what it says, and what is left behind it.
 async fn header(bytes: &[u8], cut: usize) -> Option<(Origin, Vec<u8>)> {
     let (mut peer, mut socket) = pair();
-    // All of it is read while it is written: the socket takes only so many pieces that nobody reads.
-    let reading = async {
+    // All of it is read while it is written, or the socket closed: it takes only so many pieces that nobody reads.
+    let reading = async move {
         let origin = proxy::read(&mut socket).await.ok()?;
         let mut rest = Vec::new();
         socket.read_to_end(&mut rest).await.ok()?;
