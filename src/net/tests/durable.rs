@@ -159,10 +159,8 @@ fn a_served_client_waits_for_its_record() {
     house.stop();
 }
 
-/// A script holds all shards, and who keeps the log back may be waiting for one.
-#[test]
-fn a_busy_script_does_not_wait_for_the_log() {
-    let house = House::logging();
+/// A client that has written and runs a script without an end, and another one, where what is written is confirmed.
+fn busy_script(house: &House) -> (TcpStream, TcpStream) {
     house.oplog().set_promise(Promise::Written);
     let (mut script, _) = house.connect();
     let (mut other, _) = house.connect();
@@ -170,7 +168,16 @@ fn a_busy_script_does_not_wait_for_the_log() {
     send(&mut script, "SET k v\nEVAL 'while true do end' 0");
     let running = &house.server.scripts.running;
     wait_for("the script to be busy", || running.is_busy());
+    (script, other)
+}
+
+/// A script holds all shards, and who keeps the log back may be waiting for one.
+#[test]
+fn a_busy_script_does_not_wait_for_the_log() {
+    let house = House::logging();
+    let (mut script, mut other) = busy_script(&house);
     ask(&mut other, "SCRIPT KILL", "+OK\r\n");
+    let running = &house.server.scripts.running;
     wait_for("the script to end", || !running.is_busy());
     ask(&mut other, "PING", "+PONG\r\n");
     waits(&script);
@@ -183,13 +190,7 @@ fn a_busy_script_does_not_wait_for_the_log() {
 #[test]
 fn replies_before_a_busy_script_are_sent_when_the_log_has_them() {
     let house = House::logging();
-    house.oplog().set_promise(Promise::Written);
-    let (mut script, _) = house.connect();
-    let (mut other, _) = house.connect();
-    ask(&mut other, "CONFIG SET busy-reply-threshold 1", "+OK\r\n");
-    send(&mut script, "SET k v\nEVAL 'while true do end' 0");
-    let running = &house.server.scripts.running;
-    wait_for("the script to be busy", || running.is_busy());
+    let (mut script, mut other) = busy_script(&house);
     house.oplog().publish_written(1);
     gets(&mut script, "+OK\r\n");
     ask(&mut other, "SCRIPT KILL", "+OK\r\n");
