@@ -5,7 +5,7 @@ use kivi::config::{Directive, directives};
 use kivi::util::rng::Rng;
 use libfuzzer_sys::fuzzer_mutate;
 
-use crate::words;
+use crate::{put, words};
 
 /// Values of directives whose default is a number.
 const NUMBERS: &[&str] = &[
@@ -110,9 +110,7 @@ pub fn mutate(data: &mut [u8], size: usize, max_size: usize, seed: u32) -> usize
     }
     let mut changed = vec![choice];
     changed.extend(lines.join(&b'\n'));
-    changed.truncate(max_size.min(data.len()));
-    data[..changed.len()].copy_from_slice(&changed);
-    changed.len()
+    put(data, max_size, changed)
 }
 
 fn change(lines: &mut Vec<Vec<u8>>, is_toml: bool, rng: &mut Rng) {

@@ -30,6 +30,13 @@ pub mod words;
 /// The clock's first moment, Unix ms.
 pub const START_MS: u64 = 1_700_000_000_000;
 
+/// Puts a changed input, as much of it as there is room for, in place of the one in `data`; how long it is.
+fn put(data: &mut [u8], max_size: usize, mut changed: Vec<u8>) -> usize {
+    changed.truncate(max_size.min(data.len()));
+    data[..changed.len()].copy_from_slice(&changed);
+    changed.len()
+}
+
 /// What servers are made by, read once.
 pub struct Plan {
     store: ConfigStore,

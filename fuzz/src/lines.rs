@@ -9,7 +9,7 @@ use kivi::util::num;
 use kivi::util::rng::Rng;
 use libfuzzer_sys::fuzzer_mutate;
 
-use crate::words;
+use crate::{put, words};
 
 /// What a line asks for.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -87,10 +87,7 @@ pub fn mutate(
     for _ in 0..1 + rng.below(4) {
         change_lines(table, families, &mut lines, &mut rng);
     }
-    let mut changed = lines.join(&b'\n');
-    changed.truncate(max_size.min(data.len()));
-    data[..changed.len()].copy_from_slice(&changed);
-    changed.len()
+    put(data, max_size, lines.join(&b'\n'))
 }
 
 fn change_lines(table: &CommandTable, families: &[&str], lines: &mut Vec<Vec<u8>>, rng: &mut Rng) {

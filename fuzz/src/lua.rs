@@ -5,7 +5,7 @@ use kivi::commands::CommandTable;
 use kivi::util::rng::Rng;
 use libfuzzer_sys::fuzzer_mutate;
 
-use crate::words;
+use crate::{put, words};
 
 /// Plain values.
 const VALUES: &[&str] = &[
@@ -271,9 +271,7 @@ pub fn mutate(
     for _ in 0..1 + author.rng.below(3) {
         source = author.change(&source);
     }
-    source.truncate(max_size.min(data.len()) - head);
-    data[head..head + source.len()].copy_from_slice(&source);
-    head + source.len()
+    head + put(&mut data[head..], max_size - head, source)
 }
 
 /// Makes and changes sources.

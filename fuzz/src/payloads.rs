@@ -6,7 +6,7 @@ use kivi::persist::rdb::format::{kind, opcode};
 use kivi::util::rng::Rng;
 use libfuzzer_sys::fuzzer_mutate;
 
-use crate::words;
+use crate::{put, words};
 
 /// Types whose values are made here; of streams there are seeds.
 const TYPES: &[u8] = &[
@@ -53,11 +53,15 @@ pub fn mutate(is_file: bool, data: &mut [u8], size: usize, max_size: usize, seed
         made.push(type_);
         value(&mut made, type_, &mut rng);
     }
-    made.truncate(max_size.min(data.len()));
-    data[..made.len()].copy_from_slice(&made);
+    half_by_libfuzzer(data, made, max_size, &mut rng)
+}
+
+/// Puts what was made there; one time in two libFuzzer changes it further.
+fn half_by_libfuzzer(data: &mut [u8], made: Vec<u8>, max_size: usize, rng: &mut Rng) -> usize {
+    let made_bytes = put(data, max_size, made);
     match rng.below(2) {
-        0 => made.len(),
-        _ => fuzzer_mutate(data, made.len(), max_size),
+        0 => made_bytes,
+        _ => fuzzer_mutate(data, made_bytes, max_size),
     }
 }
 
@@ -82,11 +86,7 @@ pub fn mutate_listpack(
     if made.len() > max_size.min(data.len()) {
         return fuzzer_mutate(data, size, max_size);
     }
-    data[..made.len()].copy_from_slice(&made);
-    match rng.below(2) {
-        0 => made.len(),
-        _ => fuzzer_mutate(data, made.len(), max_size),
-    }
+    half_by_libfuzzer(data, made, max_size, &mut rng)
 }
 
 /// What can stand wherever a record begins.
