@@ -5,8 +5,10 @@
 //! `lazyfree-*` directives say: to free one elsewhere would only make somebody wait. What is left to choose is FLUSHALL's
 //! default, and whether the log says UNLINK or DEL where the server deletes a key by itself ([`LazyFree::deletion`]).
 //!
-//! What is handed over is weighed ([`LazyFree::pending_bytes`]): whoever makes room for others counts as free what soon
-//! will be. Large values are weighed by a few of their elements each, tables by some entries of all of them.
+//! What is handed over is weighed: whoever makes room for others counts as free what soon will be
+//! ([`LazyFree::counted_bytes`]). Large values are weighed by a few of their elements each, tables by some entries of
+//! all of them; when one has been freed, what it was takes the place of what it weighed. Since it counts from the moment
+//! that it is handed over, it must not count again while it is freed: what the thread gives back is left out.
 //!
 //! When the thread has nothing left to do it empties its cache of free blocks: each block in there would keep the pages
 //! around it from going back to the system.
@@ -14,7 +16,8 @@
 //! To hand over something new: [`LazyFree::free_other`], from any thread, best without a lock.
 
 use std::any::Any;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::cell::Cell;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -23,7 +26,7 @@ use parking_lot::Mutex;
 
 use crate::ds::entry::{Entry, EntryRef, SHARED_MIN, ValueRef};
 use crate::ds::table::Table;
-use crate::sys::alloc;
+use crate::sys::alloc::{self, ThreadId};
 use crate::sys::places::{self, Place};
 
 use super::notice::EventClass;
@@ -92,8 +95,11 @@ pub struct LazyFree {
 #[derive(Default)]
 struct Counters {
     pending: AtomicU64,
-    pending_bytes: AtomicU64,
     freed: AtomicU64,
+    /// What the thread has been given to free since it started, bytes: what it was, as far as it has been freed.
+    given_bytes: AtomicU64,
+    /// The thread ([`ThreadId::get`]).
+    thread: AtomicUsize,
 }
 
 impl LazyFree {
@@ -160,10 +166,11 @@ impl LazyFree {
     fn send(&self, objects: u64, bytes: u64, work: Work) {
         let counters = &self.counters;
         counters.pending.fetch_add(objects, Ordering::Relaxed);
-        counters.pending_bytes.fetch_add(bytes, Ordering::Relaxed);
+        counters.given_bytes.fetch_add(bytes, Ordering::Relaxed);
         // A send fails only when the thread could not be started: then all is dropped right here.
         if self.thread.get_or_init(|| self.start()).send(work).is_err() {
-            counters.done(objects, bytes);
+            counters.given_bytes.fetch_sub(bytes, Ordering::Relaxed);
+            counters.done(objects);
         }
     }
 
@@ -172,10 +179,17 @@ impl LazyFree {
         self.counters.pending.load(Ordering::Relaxed)
     }
 
-    /// About how many bytes will be free when all of them are.
+    /// What is in use, less about what will be free when all that was handed over is.
+    pub fn counted_bytes(&self) -> u64 {
+        let counters = &self.counters;
+        let thread = ThreadId::from_number(counters.thread.load(Ordering::Acquire));
+        alloc::allocated_or_freed_by(thread).saturating_sub(self.given_bytes())
+    }
+
+    /// Changes whenever something is handed over that has a weight.
     #[inline]
-    pub fn pending_bytes(&self) -> u64 {
-        self.counters.pending_bytes.load(Ordering::Relaxed)
+    pub fn given_bytes(&self) -> u64 {
+        self.counters.given_bytes.load(Ordering::Relaxed)
     }
 
     /// Keys freed since the last [`LazyFree::reset_stats`].
@@ -196,7 +210,7 @@ impl LazyFree {
             .spawn(move || {
                 // Where it cannot be, it frees where it is.
                 let _ = places::take(Place::Background);
-                free_forever(&receiver, &counters);
+                free_forever(&receiver, &Thread::start(&counters));
             });
         if let Err(error) = started {
             tracing::warn!("no thread for lazy freeing, large values are freed at once: {error}");
@@ -263,7 +277,57 @@ fn weigh_tables(tables: Vec<Table<Entry>>) -> (Vec<(Table<Entry>, u64)>, u64) {
     (weighed, bytes)
 }
 
-fn free_forever(inbox: &mpsc::Receiver<Work>, counters: &Counters) {
+/// The thread, as it knows itself.
+struct Thread<'c> {
+    counters: &'c Counters,
+    /// What it had given back when it had last done with something.
+    freed_bytes: Cell<u64>,
+}
+
+impl Thread<'_> {
+    fn start(counters: &Counters) -> Thread<'_> {
+        let thread = alloc::this_thread();
+        let freed_bytes = alloc::thread_freed_bytes();
+        counters
+            .given_bytes
+            .fetch_add(freed_bytes, Ordering::Relaxed);
+        counters.thread.store(thread.get(), Ordering::Release);
+        Thread {
+            counters,
+            freed_bytes: Cell::new(freed_bytes),
+        }
+    }
+
+    fn free(&self, work: Work) {
+        match work {
+            Work::Tables(tables) => tables.into_iter().for_each(|(table, bytes)| {
+                let objects = table.len() as u64;
+                drop(table);
+                self.done(objects, bytes);
+            }),
+            Work::Values(values) => values.into_iter().for_each(|(value, bytes)| {
+                drop(value);
+                self.done(1, bytes);
+            }),
+            Work::Other(objects, what) => {
+                drop(what);
+                self.done(objects, 0);
+            }
+        }
+    }
+
+    /// Has what was freed count as what it was, instead of what it weighed.
+    fn done(&self, objects: u64, weighed_bytes: u64) {
+        let freed_bytes = alloc::thread_freed_bytes();
+        let bytes = freed_bytes - self.freed_bytes.replace(freed_bytes);
+        let difference = bytes.wrapping_sub(weighed_bytes);
+        let given_bytes = &self.counters.given_bytes;
+        given_bytes.fetch_add(difference, Ordering::Relaxed);
+        self.counters.done(objects);
+    }
+}
+
+fn free_forever(inbox: &mpsc::Receiver<Work>, thread: &Thread<'_>) {
     let mut has_freed = false;
     loop {
         let work: Result<Work, _> = match has_freed {
@@ -272,36 +336,15 @@ fn free_forever(inbox: &mpsc::Receiver<Work>, counters: &Counters) {
         };
         has_freed = work.is_ok();
         match work {
-            Ok(work) => work.free(counters),
+            Ok(work) => thread.free(work),
             Err(RecvTimeoutError::Timeout) => alloc::flush_thread_cache(),
             Err(RecvTimeoutError::Disconnected) => return,
         }
     }
 }
 
-impl Work {
-    fn free(self, counters: &Counters) {
-        match self {
-            Work::Tables(tables) => tables.into_iter().for_each(|(table, bytes)| {
-                let objects = table.len() as u64;
-                drop(table);
-                counters.done(objects, bytes);
-            }),
-            Work::Values(values) => values.into_iter().for_each(|(value, bytes)| {
-                drop(value);
-                counters.done(1, bytes);
-            }),
-            Work::Other(objects, what) => {
-                drop(what);
-                counters.done(objects, 0);
-            }
-        }
-    }
-}
-
 impl Counters {
-    fn done(&self, objects: u64, bytes: u64) {
-        self.pending_bytes.fetch_sub(bytes, Ordering::Relaxed);
+    fn done(&self, objects: u64) {
         self.pending.fetch_sub(objects, Ordering::Relaxed);
         self.freed.fetch_add(objects, Ordering::Relaxed);
     }

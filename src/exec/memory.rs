@@ -59,6 +59,8 @@ pub(super) struct Memory {
     used_bytes: Cell<u64>,
     /// This thread's own share of it.
     own_bytes: Cell<i64>,
+    /// What had been handed over to be freed elsewhere by then, bytes.
+    given_bytes: Cell<u64>,
     /// When that was, Unix ms.
     summed_at_ms: Cell<u64>,
     /// The limit then, and how large this thread's own share may become without another look.
@@ -189,8 +191,9 @@ impl Memory {
         let grown = alloc::thread_net_bytes() - self.own_bytes.get();
         let is_known = now_ms == self.summed_at_ms.get() && limit_bytes == self.limit_bytes.get();
         let keyspace = &server.keyspace;
-        // What is freed elsewhere does not show here, nor what a snapshot keeps of a key that goes.
-        let is_elsewhere = keyspace.lazyfree.pending() > 0 || keyspace.snapshot.is_running();
+        // What is handed over to be freed does not show here, nor what a snapshot keeps of a key that goes.
+        let is_elsewhere = keyspace.lazyfree.given_bytes() != self.given_bytes.get()
+            || keyspace.snapshot.is_running();
         if !is_known || is_elsewhere || grown.unsigned_abs() > SLACK_BYTES {
             return self.sum(server, limit_bytes, now_ms);
         }
@@ -199,6 +202,7 @@ impl Memory {
 
     fn sum(&self, server: &Server, limit_bytes: u64, now_ms: u64) -> u64 {
         let own_bytes = alloc::thread_net_bytes();
+        self.given_bytes.set(server.keyspace.lazyfree.given_bytes());
         let used_bytes = counted_bytes(server);
         let left_bytes = limit_bytes.saturating_sub(used_bytes);
         let allowance_bytes = (left_bytes / ALLOWANCE_PART).max(SLACK_BYTES.min(left_bytes));
@@ -217,8 +221,8 @@ impl Memory {
 
 /// What counts against the limit: not what will be free soon, since other keys would go for it.
 pub fn counted_bytes(server: &Server) -> u64 {
-    let not_counted_bytes = server.not_counted_bytes() + server.keyspace.lazyfree.pending_bytes();
-    alloc::allocated_bytes().saturating_sub(not_counted_bytes)
+    let counted_bytes = server.keyspace.lazyfree.counted_bytes();
+    counted_bytes.saturating_sub(server.not_counted_bytes())
 }
 
 /// Whether keys may be evicted at all, and commands be refused for want of memory.

@@ -14,15 +14,16 @@
 
 #[cfg(not(any(miri, fuzzing, kivi_system_alloc)))]
 pub use jemalloc::{
-    Jemalloc, allocated_bytes, malloc_stats, purge, stats, thread_net_bytes, version,
+    Jemalloc, allocated_bytes, allocated_or_freed_by, malloc_stats, purge, stats, this_thread,
+    thread_freed_bytes, thread_net_bytes, version,
 };
 #[cfg(not(any(miri, fuzzing, kivi_system_alloc)))]
 pub use runs::{ASKED_MAX, Runs};
 #[cfg(any(miri, fuzzing, kivi_system_alloc))]
 pub use system::{
-    ASKED_MAX, Jemalloc, Runs, allocated_bytes, bypass_thread_cache, flush_thread_cache,
-    join_arena, malloc_stats, purge, set_background_thread, start, stats, thread_net_bytes,
-    version,
+    ASKED_MAX, Jemalloc, Runs, allocated_bytes, allocated_or_freed_by, bypass_thread_cache,
+    flush_thread_cache, join_arena, malloc_stats, purge, set_background_thread, start, stats,
+    this_thread, thread_freed_bytes, thread_net_bytes, version,
 };
 #[cfg(not(any(miri, fuzzing, kivi_system_alloc)))]
 pub use upkeep::{
@@ -38,6 +39,22 @@ mod upkeep;
 #[cfg(test)]
 #[global_allocator]
 static ALLOCATOR: Jemalloc = Jemalloc;
+
+/// A thread whose returns can be told from those of the others: [`allocated_or_freed_by`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ThreadId(usize);
+
+impl ThreadId {
+    /// As a number, to be kept in an atomic. 0, the default, is no thread.
+    pub fn get(self) -> usize {
+        self.0
+    }
+
+    /// What [`ThreadId::get`] gave.
+    pub fn from_number(number: usize) -> ThreadId {
+        ThreadId(number)
+    }
+}
 
 /// What the allocator holds, in bytes. See [`stats`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -68,7 +85,7 @@ mod jemalloc {
 
     use tikv_jemalloc_sys as sys;
 
-    use super::AllocatorStats;
+    use super::{AllocatorStats, ThreadId};
 
     /// What plain `malloc` promises with size classes of 8 bytes.
     const PLAIN_ALIGN: usize = 8;
@@ -187,6 +204,9 @@ mod jemalloc {
     // SAFETY: as above: shared access only reads nodes, and nobody changes them meanwhile.
     unsafe impl Sync for Registry {}
 
+    /// What a thread has given back whose returns are left out.
+    static NOTHING: AtomicU64 = AtomicU64::new(0);
+
     static REGISTRY: RwLock<Registry> = RwLock::new(Registry {
         head: ptr::null(),
         ended_net: 0,
@@ -274,9 +294,16 @@ mod jemalloc {
 
     impl Registry {
         fn net_bytes(&self) -> u64 {
+            self.net_bytes_but_returns_of(ThreadId::default())
+        }
+
+        fn net_bytes_but_returns_of(&self, thread: ThreadId) -> u64 {
             // All returns are read before all takes: a block that changes hands between the two
             // passes is counted, so the sum can be too high for an instant but never negative.
-            let returned = self.sum(|node| node.deallocated.get());
+            let returned = self.sum(|node| match ptr::from_ref(node).addr() == thread.0 {
+                true => &NOTHING,
+                false => node.deallocated.get(),
+            });
             let taken = self.sum(|node| node.allocated.get());
             let net = taken.wrapping_sub(returned).wrapping_add(self.ended_net);
             u64::try_from(net.cast_signed()).unwrap_or(0)
@@ -302,6 +329,29 @@ mod jemalloc {
             .read()
             .unwrap_or_else(PoisonError::into_inner)
             .net_bytes()
+    }
+
+    /// As [`allocated_bytes`], as if this thread, while it lives, had never given anything back.
+    pub fn allocated_or_freed_by(thread: ThreadId) -> u64 {
+        REGISTRY
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .net_bytes_but_returns_of(thread)
+    }
+
+    /// The current thread.
+    pub fn this_thread() -> ThreadId {
+        register_thread();
+        ThreadId(NODE.with(|node| ptr::from_ref(node).addr()))
+    }
+
+    /// What the current thread has given back, since it started.
+    pub fn thread_freed_bytes() -> u64 {
+        NODE.with(|node| match node.deallocated.get() {
+            deallocated if deallocated.is_null() => 0,
+            // SAFETY: the counter of the current thread, which lives.
+            deallocated => unsafe { counter(deallocated) },
+        })
     }
 
     /// What the current thread took less what it gave back, since it started. The difference of two
@@ -491,11 +541,25 @@ mod jemalloc {
 #[cfg(any(miri, fuzzing, kivi_system_alloc))]
 mod system {
     use std::alloc::{GlobalAlloc, Layout, System};
-    use std::sync::atomic::{AtomicU64, Ordering};
+    use std::cell::Cell;
+    use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-    use super::AllocatorStats;
+    use super::{AllocatorStats, ThreadId};
 
     static IN_USE: AtomicU64 = AtomicU64::new(0);
+
+    /// What was given back by the threads that asked for a place of their own, by place; at 0 by all others.
+    static FREED: [AtomicU64; 256] = [const { AtomicU64::new(0) }; 256];
+
+    thread_local! {
+        static PLACE: Cell<usize> = const { Cell::new(0) };
+    }
+
+    fn given_back(bytes: usize) {
+        // In this order, and read in the other: a block is rather counted twice than not at all.
+        FREED[PLACE.get()].fetch_add(bytes as u64, Ordering::SeqCst);
+        IN_USE.fetch_sub(bytes as u64, Ordering::SeqCst);
+    }
 
     /// The system's allocator under the name of the usual one, with a total.
     #[derive(Clone, Copy, Debug, Default)]
@@ -516,14 +580,14 @@ mod system {
         }
 
         unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
-            IN_USE.fetch_sub(layout.size() as u64, Ordering::Relaxed);
+            given_back(layout.size());
             // SAFETY: the caller's promise.
             unsafe { System.dealloc(ptr, layout) }
         }
 
         unsafe fn realloc(&self, ptr: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
             IN_USE.fetch_add(new_size as u64, Ordering::Relaxed);
-            IN_USE.fetch_sub(layout.size() as u64, Ordering::Relaxed);
+            given_back(layout.size());
             // SAFETY: the caller's promise.
             unsafe { System.realloc(ptr, layout, new_size) }
         }
@@ -532,6 +596,32 @@ mod system {
     /// Bytes asked for and not given back.
     pub fn allocated_bytes() -> u64 {
         IN_USE.load(Ordering::Relaxed)
+    }
+
+    /// As [`allocated_bytes`], as if this thread, while it lives, had never given anything back.
+    pub fn allocated_or_freed_by(thread: ThreadId) -> u64 {
+        let in_use = IN_USE.load(Ordering::SeqCst);
+        match thread.0 {
+            0 => in_use,
+            place => in_use + FREED[place].load(Ordering::SeqCst),
+        }
+    }
+
+    /// The current thread, which gets a place. There are 255; the next thread has that of the first, which
+    /// should have ended by then.
+    pub fn this_thread() -> ThreadId {
+        static PLACES: AtomicUsize = AtomicUsize::new(0);
+        if PLACE.get() == 0 {
+            let place = 1 + PLACES.fetch_add(1, Ordering::Relaxed) % (FREED.len() - 1);
+            FREED[place].store(0, Ordering::SeqCst);
+            PLACE.set(place);
+        }
+        ThreadId(PLACE.get())
+    }
+
+    /// What the current thread has given back since it was first asked who it is.
+    pub fn thread_freed_bytes() -> u64 {
+        FREED[this_thread().0].load(Ordering::SeqCst)
     }
 
     /// Not kept per thread: the total.
@@ -622,6 +712,27 @@ mod tests {
     use std::process::Command;
 
     use super::*;
+
+    #[test]
+    fn what_a_thread_gives_back_can_be_left_out() {
+        let block = vec![0u8; 512 << 20];
+        let (send, receive) = std::sync::mpsc::channel();
+        let (done, wait) = std::sync::mpsc::channel::<()>();
+        let thread = std::thread::spawn(move || {
+            let before = (this_thread(), thread_freed_bytes());
+            drop(black_box(block));
+            send.send((before, thread_freed_bytes())).unwrap();
+            wait.recv().unwrap_err();
+        });
+        let ((id, before), after) = receive.recv().unwrap();
+        assert!(after - before >= 512 << 20, "{before} {after}");
+        // Other tests take and give back meanwhile, but not as much.
+        let left_out = allocated_or_freed_by(id).checked_sub(allocated_bytes());
+        assert!(left_out.unwrap() > 256 << 20, "{left_out:?}");
+        assert_eq!(ThreadId::from_number(id.get()), id);
+        drop(done);
+        thread.join().unwrap();
+    }
 
     #[test]
     fn every_alignment_is_kept() {

@@ -246,6 +246,26 @@ fn commands_by_chance_when_memory_is_full() {
     kivi.assert_alive();
 }
 
+/// Large values are freed in the background, and count as free from the moment they are handed over: so they must not
+/// count a second time when they are.
+#[test]
+fn what_is_freed_in_the_background_counts_once() {
+    let server = Server::kivi(&[]);
+    let mut client = server.connect();
+    let refused: Vec<u8> = encode(&words("SET k v")).repeat(200);
+    for round in 0..20 {
+        config_set(&mut client, "maxmemory", "0");
+        client.cmd(&["SETRANGE", "large", "33554432", "x"]);
+        config_set(&mut client, "maxmemory", "1");
+        client.send(&[encode(&words("UNLINK large")), refused.clone()].concat());
+        assert_eq!(client.read().1.int(), 1);
+        for at in 0..200 {
+            let reply = client.read().1;
+            assert!(reply.is_error(), "round {round}, command {at}: {reply:?}");
+        }
+    }
+}
+
 /// Scripts' own flags count when they are queued, and again when they run.
 #[test]
 fn what_is_queued_before_memory_is_full() {

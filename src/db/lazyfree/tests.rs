@@ -90,13 +90,18 @@ fn what_is_pending_is_weighed() {
 #[test]
 fn nothing_is_pending_in_the_end() {
     let lazyfree = LazyFree::default();
-    lazyfree.free_values(vec![large_hash(1000), string(2 << 20)]);
+    let values = vec![large_hash(1000), string(2 << 20)];
+    let truth = weights(&values).1;
+    lazyfree.free_values(values);
     lazyfree.free(vec![table(500, 10), table(0, 0), table(700, 10)]);
     lazyfree.free(vec![table(0, 0)]);
     lazyfree.free_other(7, Box::new(vec![1u8; 100]));
     until_free(&lazyfree);
     assert_eq!(lazyfree.freed(), 2 + 1200 + 7);
-    assert_eq!(lazyfree.pending_bytes(), 0);
+    // What was freed counts as what it was, with the two tables and little else.
+    let given_bytes = lazyfree.given_bytes();
+    let extra_bytes = given_bytes.checked_sub(truth).unwrap();
+    assert!((20_000..200_000).contains(&extra_bytes), "{extra_bytes}");
     lazyfree.reset_stats();
     assert_eq!((lazyfree.freed(), lazyfree.pending()), (0, 0));
 }
