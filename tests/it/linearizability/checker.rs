@@ -8,11 +8,12 @@
 //!
 //! The search puts one operation after the other into the order. The candidates are those that were
 //! invoked before the first return of any that is left (a). One whose reply fits is taken out of
-//! the list of events and the search goes on with the rest; if the first event of the list is a
-//! return, an operation is still there that cannot come later, and the last choice is taken back
-//! (Wing and Gong, "Testing and verifying concurrent objects", 1993). Which operations are in the
+//! the list of events and the search goes on with the rest; when none fits, the last choice is taken
+//! back (Wing and Gong, "Testing and verifying concurrent objects", 1993). Which operations are in the
 //! order and what state that has led to is remembered: the same again leads to nothing new (Lowe,
-//! "Testing for linearizability", 2017). Objects that have no operation in common are checked one by
+//! "Testing for linearizability", 2017). Candidates that returned early are tried first, those whose
+//! reply never came last. One that only reads needs no alternative where it fits: an order that has it
+//! later is one with it here, too. Objects that have no operation in common are checked one by
 //! one, since a history is linearizable if it is so for each of them; so whoever records a
 //! history splits it by keys that belong together.
 //!
@@ -32,6 +33,9 @@ pub(crate) trait Spec {
 
     /// The states that may be behind an operation; none if it cannot have replied like that.
     fn steps(state: &Self::State, op: &Self::Op) -> Vec<Self::State>;
+
+    /// Whether an operation that has replied like that has changed nothing, whatever it was carried out behind.
+    fn only_reads(op: &Self::Op) -> bool;
 }
 
 /// An operation of a history.
@@ -144,55 +148,81 @@ impl Timeline {
     }
 }
 
+/// One place of the order: what may stand there, and what does.
+struct Place<S> {
+    /// What is still to be tried, the best last: nodes, with the state behind each.
+    choices: Vec<(usize, S)>,
+    /// The node of what stands here, once it does.
+    taken: usize,
+}
+
+/// What may come next, the best last.
+fn choices<S: Spec>(
+    history: &[Event<S::Op>],
+    timeline: &Timeline,
+    done: &Bits,
+    state: &S::State,
+) -> Vec<(usize, S::State)> {
+    let mut choices = Vec::new();
+    let mut node = timeline.next[0];
+    while node != 0 && !timeline.nodes[node].1 {
+        let event = &history[timeline.nodes[node].0];
+        if event.behind.is_none_or(|before| done.has(before)) {
+            let states = S::steps(state, &event.op);
+            if states.len() == 1 && states[0] == *state && S::only_reads(&event.op) {
+                return vec![(node, state.clone())];
+            }
+            choices.extend(states.into_iter().map(|next| (node, next)));
+        }
+        node = timeline.next[node];
+    }
+    let returned_ns = |node: usize| history[timeline.nodes[node].0].returned_ns;
+    choices.sort_by_key(|(node, _)| std::cmp::Reverse(returned_ns(*node)));
+    choices
+}
+
 /// Looks for an order of a history.
 pub(crate) fn check<S: Spec>(history: &[Event<S::Op>]) -> Verdict {
     let mut timeline = Timeline::new(history);
-    let mut state = S::State::default();
     let mut done = Bits::new(history.len());
     let mut seen: HashSet<(Bits, S::State)> = HashSet::new();
-    // The order so far: nodes, with the state before each, and which of those behind it was taken.
-    let mut order: Vec<(usize, S::State, usize)> = Vec::new();
-    let mut longest: (Vec<usize>, S::State) = (Vec::new(), state.clone());
-    let mut node = timeline.next[0];
-    // Of the states behind this node's operation so many were tried.
-    let mut tried = 0;
+    let mut longest: (Vec<usize>, S::State) = Default::default();
+    let mut order: Vec<Place<S::State>> = Vec::new();
+    let mut state = S::State::default();
     for _ in 0..STEPS_MAX {
-        if node == 0 {
+        if timeline.next[0] == 0 {
             return Verdict::Linearizable;
         }
-        let (op, is_return) = timeline.nodes[node];
-        if is_return {
-            let Some((last, before, choice)) = order.pop() else {
+        order.push(Place {
+            choices: choices::<S>(history, &timeline, &done, &state),
+            taken: 0,
+        });
+        state = loop {
+            let Some(place) = order.last_mut() else {
                 return Verdict::Refused(explain::<S>(history, &longest));
             };
-            state = before;
-            done.flip(timeline.nodes[last].0);
-            timeline.put_op_back(last);
-            (node, tried) = (last, choice + 1);
-            continue;
-        }
-        let event = &history[op];
-        let may_come = event.behind.is_none_or(|before| done.has(before));
-        let mut states = match may_come {
-            true => S::steps(&state, &event.op),
-            false => Vec::new(),
-        };
-        done.flip(op);
-        let is_new = |next: &S::State| seen.insert((done.clone(), next.clone()));
-        let choice = states.iter().skip(tried).position(is_new);
-        let Some(choice) = choice.map(|choice| choice + tried) else {
+            if place.taken != 0 {
+                done.flip(timeline.nodes[place.taken].0);
+                timeline.put_op_back(place.taken);
+                place.taken = 0;
+            }
+            let Some((node, next)) = place.choices.pop() else {
+                order.pop();
+                continue;
+            };
+            let op = timeline.nodes[node].0;
             done.flip(op);
-            (node, tried) = (timeline.next[node], 0);
-            continue;
+            if seen.insert((done.clone(), next.clone())) {
+                place.taken = node;
+                timeline.take_op(node);
+                break next;
+            }
+            done.flip(op);
         };
-        let before = std::mem::replace(&mut state, states.swap_remove(choice));
-        order.push((node, before, choice));
-        timeline.take_op(node);
         if order.len() > longest.0.len() {
-            let ops = order.iter().map(|(node, ..)| timeline.nodes[*node].0);
+            let ops = order.iter().map(|place| timeline.nodes[place.taken].0);
             longest = (ops.collect(), state.clone());
         }
-        (node, tried) = (timeline.next[0], 0);
     }
     Verdict::Unknown
 }

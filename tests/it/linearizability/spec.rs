@@ -131,7 +131,37 @@ impl Spec for Redis {
             .filter_map(|now_ms| step(state, call, now_ms))
             .collect()
     }
+
+    fn only_reads(call: &Call) -> bool {
+        match &call.request {
+            Request::Command(words) => {
+                // A script may have done something before it failed.
+                let is_script = words[0][0].is_ascii_lowercase();
+                let fails = matches!(call.reply, Some(Reply::Error(_)));
+                (fails && !is_script) || READS.iter().any(|name| words[0] == name.as_bytes())
+            }
+            Request::Transaction(_) => false,
+            Request::Guarded(..) => call.reply == Some(Reply::Nil),
+        }
+    }
 }
+
+/// Commands that only read.
+const READS: &[&str] = &[
+    "GET",
+    "STRLEN",
+    "MGET",
+    "EXISTS",
+    "TYPE",
+    "LLEN",
+    "LRANGE",
+    "SCARD",
+    "SISMEMBER",
+    "HGET",
+    "HLEN",
+    "ZSCORE",
+    "ZCARD",
+];
 
 /// The state behind a request that is carried out at this moment, unless it would have replied
 /// something else.

@@ -32,6 +32,10 @@ impl Spec for Register {
         };
         next.into_iter().collect()
     }
+
+    fn only_reads(op: &Access) -> bool {
+        matches!(op, Read(_) | Cas(_, _, false))
+    }
 }
 
 fn event(invoked_ns: u64, returned_ns: u64, op: Access) -> Event<Access> {
