@@ -50,8 +50,8 @@ pub fn start<E: Borrow<Exec> + 'static>(
         Ok(stack) => stack,
         Err(error) => {
             tracing::warn!("No memory for the stack of a script: {error}");
-            exec.borrow().write_error(&NO_STACK, out);
-            return Ok((exec, Flow::Done));
+            let flow = exec.borrow().refuse_found(argv, NO_STACK, client, out);
+            return Ok((exec, flow));
         }
     };
     let stand_in = Client::stand_in(client);

@@ -156,6 +156,8 @@ impl Exec {
                 Served::Yes if candidate.waiter.waiting.type_ == Type::Stream => {}
                 // There may be more in the key than this round has candidates for.
                 Served::Yes => push_new(&mut next_round, candidate.key.clone()),
+                // It has taken the place of one who waits for this key alone.
+                Served::Elsewhere => push_new(&mut next_round, candidate.key.clone()),
                 Served::No => {}
                 Served::NotHeld => push_new(later, candidate.key.clone()),
             }
@@ -255,7 +257,7 @@ impl Exec {
             return Served::NotHeld;
         };
         let Some(undecided) = candidate.waiter.hold() else {
-            return Served::No;
+            return Served::Elsewhere;
         };
         self.go_in_for(ctx, waiting, &candidate.client);
         let mark = ctx.out.mark();
@@ -413,6 +415,8 @@ impl Exec {
 enum Served {
     Yes,
     No,
+    /// Its wait has ended since it was found: another key has served it, or it has given up.
+    Elsewhere,
     /// A shard that it needs is somebody else's at the moment.
     NotHeld,
 }

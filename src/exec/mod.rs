@@ -856,6 +856,22 @@ impl Exec {
         self.refuse(None, error, client, out)
     }
 
+    /// Refuses a request that was let in.
+    #[cold]
+    fn refuse_found(
+        &self,
+        argv: Argv<'_>,
+        error: CmdError,
+        client: &mut Client,
+        out: &mut ReplyWriter,
+    ) -> Flow {
+        let command = match self.table.find(argv) {
+            Found::Command(command) => Some((command, argv)),
+            Found::Unknown | Found::UnknownSubcommand => None,
+        };
+        self.refuse(command, error, client, out)
+    }
+
     fn refuse(
         &self,
         command: Option<(&Registered, Argv<'_>)>,

@@ -21,6 +21,7 @@ use crate::db::Access;
 use crate::resp::parse::Argv;
 use crate::resp::write::ReplyWriter;
 use crate::script::vm::{Failure, Vm};
+use crate::script::{self, LogLevel};
 use crate::sys::fiber;
 
 use super::busy::Course;
@@ -69,6 +70,7 @@ struct Run<'r> {
 struct Played {
     result: Result<(), Failure>,
     begins_again: bool,
+    lines: Vec<(LogLevel, String)>,
     commands: u64,
     changes: u64,
     chore: Option<Chore>,
@@ -193,6 +195,9 @@ impl Exec {
         if played.begins_again {
             return None;
         }
+        for (level, text) in &played.lines {
+            script::log(*level, text);
+        }
         client.ran_times(played.commands);
         if let Some(chore) = played.chore {
             // Nobody waits for it.
@@ -288,6 +293,8 @@ impl Exec {
             way,
             is_read_only: run.is_read_only(),
             is_out_of_memory,
+            has_written: false,
+            lines: Vec::new(),
             clock: ScriptClock::default(),
             commands: 0,
             changes: 0,
@@ -304,6 +311,7 @@ impl Exec {
         Played {
             result,
             begins_again: calls.begins_again,
+            lines: calls.lines,
             commands: calls.commands,
             changes: calls.changes,
             chore: calls.chore,

@@ -186,7 +186,8 @@ impl Exec {
             // Keys that were found expired.
             db.settle();
             self.show_exec(&db, command, client, argv);
-            fanout::fan_out(&self.server, moment, &mut db.into_effects());
+            let mut effects = self.end_group(db, gate, moment);
+            fanout::fan_out(&self.server, moment, &mut effects);
             out.null_array();
         } else {
             let queue = transaction.take_queue();

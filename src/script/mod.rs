@@ -87,6 +87,29 @@ pub enum Tick {
     End(CmdError),
 }
 
+/// How important a line is that a script logs (`redis.log`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LogLevel {
+    /// `redis.LOG_DEBUG`
+    Debug,
+    /// `redis.LOG_VERBOSE`
+    Verbose,
+    /// `redis.LOG_NOTICE`
+    Notice,
+    /// `redis.LOG_WARNING`
+    Warning,
+}
+
+/// Writes a line of a script to the server's log.
+pub fn log(level: LogLevel, text: &str) {
+    match level {
+        LogLevel::Debug => tracing::trace!("<lua> {text}"),
+        LogLevel::Verbose => tracing::debug!("<lua> {text}"),
+        LogLevel::Notice => tracing::info!("<lua> {text}"),
+        LogLevel::Warning => tracing::warn!("<lua> {text}"),
+    }
+}
+
 /// The server as a script sees it.
 pub trait Caller {
     /// Runs a command (`redis.call`), and writes its reply to `out`, which is empty and speaks the
@@ -97,6 +120,9 @@ pub trait Caller {
 
     /// The script has run for some ten thousands of instructions.
     fn tick(&mut self) -> Tick;
+
+    /// `redis.log`: to be written with [`log`], unless the script begins again.
+    fn log(&mut self, level: LogLevel, text: String);
 
     /// `redis.set_repl`.
     fn set_repl(&mut self, repl: Repl);

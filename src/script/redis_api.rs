@@ -12,7 +12,7 @@
 use sha1::{Digest as _, Sha1};
 
 use super::vm::{Run, Settings, Use};
-use super::{Repl, convert, sandbox};
+use super::{LogLevel, Repl, convert, sandbox};
 use crate::resp::parse::{Argv, Span};
 use crate::sys::lua::{Function, Kind, Plain, Raise, Ref, Stack};
 
@@ -217,7 +217,11 @@ pub(super) fn call(run: &mut Run<'_>, number: u32, stack: &mut Stack<'_>) -> Res
             Answered::Error => Err(Raise),
         },
         Some(Ask::Pcall) => command(run, stack).map(|_| 1),
-        Some(Ask::Log) => log(stack),
+        Some(Ask::Log) => {
+            let (level, text) = log_line(stack)?;
+            run.caller.log(level, text);
+            Ok(0)
+        }
         Some(Ask::SetResp) => set_resp(run, stack),
         Some(Ask::SetRepl) => set_repl(run, stack),
         Some(Ask::AclCheckCmd) => acl_check_cmd(run, stack),
@@ -332,8 +336,8 @@ fn to_int(stack: &Stack<'_>, index: i32) -> i32 {
     }
 }
 
-/// `redis.log(level, ...)`
-pub(super) fn log(stack: &mut Stack<'_>) -> Result<i32, Raise> {
+/// What `redis.log(level, ...)` is to write.
+pub(super) fn log_line(stack: &mut Stack<'_>) -> Result<(LogLevel, String), Raise> {
     let count = stack.top();
     if count < 2 {
         return fail(stack, "ERR server.log() requires two arguments or more.");
@@ -341,10 +345,13 @@ pub(super) fn log(stack: &mut Stack<'_>) -> Result<i32, Raise> {
     if stack.to_number(1).is_none() {
         return fail(stack, "ERR First argument must be a number (log level).");
     }
-    let level = to_int(stack, 1);
-    if !(0..=3).contains(&level) {
-        return fail(stack, "ERR Invalid log level.");
-    }
+    let level = match to_int(stack, 1) {
+        0 => LogLevel::Debug,
+        1 => LogLevel::Verbose,
+        2 => LogLevel::Notice,
+        3 => LogLevel::Warning,
+        _ => return fail(stack, "ERR Invalid log level."),
+    };
     let mut text = Vec::new();
     for index in 2..=count {
         if !stack.make_string(index) {
@@ -357,14 +364,7 @@ pub(super) fn log(stack: &mut Stack<'_>) -> Result<i32, Raise> {
         let room = LOG_BYTES_MAX.saturating_sub(text.len());
         text.extend_from_slice(&part[..part.len().min(room)]);
     }
-    let text = String::from_utf8_lossy(&text);
-    match level {
-        0 => tracing::trace!("<lua> {text}"),
-        1 => tracing::debug!("<lua> {text}"),
-        2 => tracing::info!("<lua> {text}"),
-        _ => tracing::warn!("<lua> {text}"),
-    }
-    Ok(0)
+    Ok((level, String::from_utf8_lossy(&text).into_owned()))
 }
 
 /// `redis.setresp(version)`

@@ -561,7 +561,11 @@ impl Host for Load<'_> {
                 };
                 self.loader.register(&mut loading, stack).map(|()| 0)
             }
-            Some(Ask::Log) => redis_api::log(stack),
+            Some(Ask::Log) => {
+                let (level, text) = redis_api::log_line(stack)?;
+                super::log(level, &text);
+                Ok(0)
+            }
             _ => {
                 stack.set_top(0);
                 Err(stack.error("only for scripts that run"))

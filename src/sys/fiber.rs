@@ -58,9 +58,19 @@ pub fn is_inside() -> bool {
 /// A stack for a [`Fiber`].
 pub struct Stack(DefaultStack);
 
+#[cfg(test)]
+thread_local! {
+    /// The next [`Stack::get`] of this thread finds no memory.
+    pub static FAILS_NEXT: Cell<bool> = const { Cell::new(false) };
+}
+
 impl Stack {
     /// One that was used before, or a new one; an error if there is no memory for it.
     pub fn get() -> io::Result<Stack> {
+        #[cfg(test)]
+        if FAILS_NEXT.take() {
+            return Err(io::ErrorKind::OutOfMemory.into());
+        }
         match SPARE.with_borrow_mut(Vec::pop) {
             Some(stack) => Ok(Stack(stack)),
             None => DefaultStack::new(STACK_BYTES).map(Stack),

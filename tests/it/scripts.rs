@@ -12,7 +12,9 @@
 use crate::client::{Client, Raw, show, show_command};
 use crate::differential::may_be_in_script;
 use crate::generate::{Agree, Generator, Rng};
-use crate::harness::{Server, env_number, is_stand_in, needs, python, run_on, run_tool};
+use crate::harness::{
+    Server, env_number, eventually, is_stand_in, needs, python, run_on, run_tool,
+};
 
 const CORPUS: &str = include_str!("reference/scripts.txt");
 
@@ -599,4 +601,24 @@ fn info_shows_what_scripts_take() {
     let after = figures(&mut client);
     assert!(after[0] > 10_000 && after[0] == after[1], "{after:?}");
     assert!(after[2] > 0, "{after:?}");
+}
+
+/// What a script logs is there once, however often it had to begin again.
+#[test]
+fn a_line_is_logged_once() {
+    let server = Server::kivi(&[]);
+    let mut client = server.connect();
+    let source = "redis.log(redis.LOG_WARNING, ARGV[1]) return redis.pcall(ARGV[2], 'k')";
+    for (name, command) in [("EVAL_RO", "nosuch"), ("EVAL_RO", "get"), ("EVAL", "get")] {
+        let line = format!("{name}-{command}");
+        client.cmd(&[name, source, "0", &line, command]);
+        let end = format!("{line}-end");
+        client.cmd(&["EVAL", source, "0", &end, command]);
+        let log = eventually("the last line", || {
+            let log = server.log_since(0);
+            log.contains(&end).then_some(log)
+        });
+        let lines = log.lines().filter(|shown| shown.ends_with(&line));
+        assert_eq!(lines.count(), 1, "{line}: {log}");
+    }
 }

@@ -63,6 +63,50 @@ fn first_come_first_served() {
     t.run("INFO clients").has("blocked_clients:0");
 }
 
+/// Those who wait for several keys do not take the place of those who wait for one of them.
+#[test]
+fn whom_another_key_has_served_keeps_nobody_waiting() {
+    let mut t = Test::new();
+    let mut both = Blocked::new(&t, "BLPOP a b 0");
+    let mut one = Blocked::new(&t, "BLPOP b 0");
+    t.run("MULTI").is("+OK");
+    let long = "y".repeat(9000);
+    t.run("RPUSH a x").is("+QUEUED");
+    t.run(&format!("RPUSH b {long}")).is("+QUEUED");
+    t.run("EXEC").is("*2 :1 :1");
+    both.got("*2 $1 a $1 x");
+    one.got(&format!("*2 $1 b $9000 {long}"));
+
+    let mut both: Vec<Blocked> = (0..5)
+        .map(|_| Blocked::new(&t, "BLPOP high low 0"))
+        .collect();
+    let mut one = Blocked::new(&t, "BLPOP low 0");
+    t.run("MULTI").is("+OK");
+    t.run("RPUSH high 1 2 3 4 5").is("+QUEUED");
+    t.run("RPUSH low x").is("+QUEUED");
+    t.run("EXEC").is("*2 :5 :1");
+    for (blocked, element) in both.iter_mut().zip(1..) {
+        blocked.got(&format!("*2 $4 high $1 {element}"));
+    }
+    one.got("*2 $3 low $1 x");
+}
+
+/// A stream that EXEC finds expired ends the wait of its group, though the transaction fails for it.
+#[test]
+fn what_a_failed_exec_finds_expired_ends_a_wait() {
+    let mut t = Test::new();
+    t.run("XGROUP CREATE s g $ MKSTREAM").is("+OK");
+    t.run("PEXPIRE s 10").is(":1");
+    let mut reader = Blocked::new(&t, "XREADGROUP GROUP g c BLOCK 0 STREAMS s >");
+    t.run("WATCH s").is("+OK");
+    t.run("MULTI").is("+OK");
+    t.run("PING").is("+QUEUED");
+    t.clock.advance(20);
+    t.run("EXEC").is("*-1");
+    let reply = reader.reply().expect("its wait has ended");
+    assert!(reply.starts_with("-NOGROUP "), "{reply}");
+}
+
 #[test]
 fn a_wait_is_seen_and_leaves_nothing_behind() {
     let mut t = Test::new();

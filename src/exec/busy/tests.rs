@@ -4,6 +4,7 @@
 use crate::commands::tests::Test;
 use crate::db::{Access, DbIndex};
 use crate::exec::{Flow, Wait};
+use crate::persist::state::Marks;
 
 const EVAL_IS_BUSY: &str =
     "-BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.";
@@ -224,6 +225,17 @@ fn who_has_written_is_not_killed_and_ends_by_itself() {
     assert_eq!(end(&mut script), ":2");
     other.run("GET k").is("$1 2");
     script.run("DBSIZE").is(":1");
+}
+
+#[test]
+fn who_has_written_ends_though_nothing_can_be_saved_by_then() {
+    let (mut script, _) = clients();
+    let source = "redis.call('set', 'k', 1) for i = 1, 3e6 do end return redis.call('incr', 'k')";
+    begin_eval(&mut script, source);
+    let persist = &script.session.server().persist;
+    persist.mark(Marks::RDB_FAILED, true);
+    assert_eq!(end(&mut script), ":2");
+    script.run("SET k 3").has("-MISCONF ");
 }
 
 #[test]

@@ -17,7 +17,7 @@ use crate::db::{Access, Effects, Needs};
 use crate::resp::parse::Argv;
 use crate::resp::write::ReplyWriter;
 use crate::script::running::Kind;
-use crate::script::{Caller, Repl, Tick, cache};
+use crate::script::{self, Caller, LogLevel, Repl, Tick, cache};
 use crate::spec::{Args, CmdError, Flags, ScriptCode, keys};
 use crate::sys::{crash, tsc};
 
@@ -71,6 +71,10 @@ pub(super) struct Calls<'c, 'k> {
     pub(super) is_read_only: bool,
     /// Commands that may need memory are refused until one has written: there was none when it began.
     pub(super) is_out_of_memory: bool,
+    /// A command that writes was let through.
+    pub(super) has_written: bool,
+    /// What it has logged, if it may have to begin again.
+    pub(super) lines: Vec<(LogLevel, String)>,
     pub(super) clock: ScriptClock,
     /// Commands that have run, and what they have changed.
     pub(super) commands: u64,
@@ -123,6 +127,13 @@ impl Caller for Calls<'_, '_> {
         }
     }
 
+    fn log(&mut self, level: LogLevel, text: String) {
+        match self.way {
+            Way::Reading => self.lines.push((level, text)),
+            Way::Bounded | Way::Whole => script::log(level, &text),
+        }
+    }
+
     fn set_repl(&mut self, repl: Repl) {
         self.db.effects.set_muted(!repl.aof);
     }
@@ -163,7 +174,10 @@ impl Calls<'_, '_> {
             return Err(READ_ONLY.into());
         }
         if flags.has(Flags::WRITE) {
-            if let Some(error) = admit::writes_refused(&self.exec.server, self.config) {
+            // What it has begun it may end: half of it would be worse than a write that is not saved.
+            if !self.has_written
+                && let Some(error) = admit::writes_refused(&self.exec.server, self.config)
+            {
                 return Err(error.into());
             }
             if let Some(course) = &mut self.course {
@@ -171,6 +185,7 @@ impl Calls<'_, '_> {
             }
             // It cannot be stopped in the middle of what it does.
             self.is_out_of_memory = false;
+            self.has_written = true;
         }
         Ok(())
     }

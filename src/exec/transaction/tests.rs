@@ -6,6 +6,7 @@ use std::thread;
 use crate::commands::tests::Test;
 use crate::exec::{Flow, Wait};
 use crate::persist::state::JobKind;
+use crate::sys::fiber;
 use crate::util::rng::Rng;
 
 /// Runs lines in a transaction; what EXEC answers.
@@ -16,6 +17,19 @@ fn transaction(test: &mut Test, lines: &[&str]) -> String {
         test.run(line).is("+QUEUED");
     }
     test.run("EXEC").text()
+}
+
+#[test]
+fn without_a_stack_for_its_scripts_it_is_discarded() {
+    let mut test = Test::new();
+    test.run("MULTI").is("+OK");
+    test.run("EVAL return(1) 0").is("+QUEUED");
+    fiber::FAILS_NEXT.set(true);
+    test.run("EXEC")
+        .is("-EXECABORT Transaction discarded because of: OOM not enough memory to run the script");
+    test.run("PING").is("+PONG");
+    test.run("EXEC").is("-ERR EXEC without MULTI");
+    assert_eq!(transaction(&mut test, &["EVAL return(1) 0"]), "*1 :1");
 }
 
 #[test]

@@ -4,7 +4,7 @@ use super::*;
 use crate::resp::parse::Argv;
 use crate::resp::write::ReplyWriter;
 use crate::script::vm::Use;
-use crate::script::{Caller, Repl, Tick};
+use crate::script::{Caller, LogLevel, Repl, Tick};
 
 fn options() -> LoadOptions {
     LoadOptions {
@@ -49,6 +49,8 @@ impl Caller for Nobody {
     fn tick(&mut self) -> Tick {
         Tick::Continue
     }
+
+    fn log(&mut self, _: LogLevel, _: String) {}
 
     fn set_repl(&mut self, _: Repl) {}
 

@@ -256,12 +256,9 @@ impl<'t, 'a> Library<'t, 'a> {
                 Value::Name(name) => !is_way(*name) && self.kind_of(*name) == Held::Nothing,
                 _ => true,
             },
+            Seen::Iterator(value) if is_walk(value) => return (false, true),
+            Seen::Iterator(value) => return self.look(Seen::Value(value)),
             Seen::Value(Value::Chain(base, links)) => match (&**base, &links[..]) {
-                (Value::Name(Name::Global(b"ipairs" | b"pairs")), [Link::Call(values)])
-                    if matches!(&values[..], [Value::Name(_)]) =>
-                {
-                    return (false, true);
-                }
                 (Value::Name(name), [Link::Method(..), ..]) => {
                     !is_way(*name) && self.kind_of(*name) != Held::Table
                 }
@@ -311,7 +308,7 @@ impl<'t, 'a> Library<'t, 'a> {
         let mut seen_here = 0;
         for function in &self.tree.functions {
             visit(&function.body, &mut |seen| {
-                let (Seen::Value(value) | Seen::Target(value)) = seen;
+                let (Seen::Value(value) | Seen::Target(value) | Seen::Iterator(value)) = seen;
                 match value {
                     Value::Name(name) => is_hidden |= is_way(*name) || is_server(*name),
                     Value::Chain(base, links) => {
@@ -371,6 +368,16 @@ fn field<'t, 'a>(
         (Some((_, value)), None) => Some(value),
         _ => None,
     }
+}
+
+/// Whether this is `pairs` or `ipairs` of something that has a name.
+fn is_walk(value: &Value<'_>) -> bool {
+    let Value::Chain(base, links) = value else {
+        return false;
+    };
+    let is_walk = matches!(**base, Value::Name(Name::Global(b"ipairs" | b"pairs")));
+    let is_of_name = |values: &[Value<'_>]| matches!(values, [Value::Name(_)]);
+    is_walk && matches!(&links[..], [Link::Call(values)] if is_of_name(values))
 }
 
 /// What a function gets hold of by a name.

@@ -65,7 +65,7 @@ pub(super) fn scan(tree: &Tree<'_>, function: FunctionId, commands: &Commands<'_
     let mut scan = Scan::default();
     let mut is_reading = true;
     visit(&tree.functions[function].body, &mut |seen| {
-        let (Seen::Value(value) | Seen::Target(value)) = seen;
+        let (Seen::Value(value) | Seen::Target(value) | Seen::Iterator(value)) = seen;
         let name = match value {
             Value::Name(name) => Some(*name),
             Value::Length(inner) => match &**inner {

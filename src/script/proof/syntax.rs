@@ -120,6 +120,8 @@ pub(super) enum Seen<'v, 'a> {
     Value(&'v Value<'a>),
     /// Something is assigned to it.
     Target(&'v Value<'a>),
+    /// All that a `for` ... `in` goes through: nothing else gets hold of its value.
+    Iterator(&'v Value<'a>),
 }
 
 /// Shows all values in a block, outer ones first, those of functions inside not included. Names that
@@ -149,8 +151,15 @@ pub(super) fn visit<'a>(block: &Block<'a>, seen: &mut dyn FnMut(Seen<'_, 'a>) ->
                     visit(body, seen);
                 }
             }
-            Statement::For(values, body) | Statement::ForIn(_, values, body) => {
+            Statement::For(values, body) => {
                 visit_values(values, seen);
+                visit(body, seen);
+            }
+            Statement::ForIn(_, values, body) => {
+                match &values[..] {
+                    [value] => visit_value(Seen::Iterator(value), seen),
+                    values => visit_values(values, seen),
+                }
                 visit(body, seen);
             }
             Statement::Function(target, id) => {
@@ -175,7 +184,7 @@ fn visit_value<'a>(shown: Seen<'_, 'a>, seen: &mut dyn FnMut(Seen<'_, 'a>) -> bo
     if !seen(shown) {
         return;
     }
-    let (Seen::Value(value) | Seen::Target(value)) = shown;
+    let (Seen::Value(value) | Seen::Target(value) | Seen::Iterator(value)) = shown;
     match value {
         Value::Chain(base, links) => {
             if !matches!(**base, Value::Name(_)) {

@@ -471,6 +471,9 @@ fn libraries_that_keep_nothing_are_told() {
         "local n = 0 local function f() n, x = 1, 2 end",
         "local n = 0 local function f() for i = 1, 2 do repeat n = 1 until true end end",
         "local n = 0 local function f() function n() end end",
+        "local t = {} local function f() local _, u = pairs(t) u.n = 1 end",
+        "local t = {} local function f() select(2, ipairs(t)).n = 1 end",
+        "local t = {} local function f() for k, v in pairs(t), t do v.n = 1 end end",
     ] {
         let source = format!("{source} {register}");
         assert!(!library(&source).is_stateless, "{source}");

@@ -3,7 +3,7 @@
 use super::{Code, Failure, Loader, Loading, Settings, Use, Vm};
 use crate::resp::parse::{Argv, Span};
 use crate::resp::write::ReplyWriter;
-use crate::script::{Caller, Repl, Script, Tick};
+use crate::script::{Caller, LogLevel, Repl, Script, Tick};
 use crate::spec::CmdError;
 use crate::sys::lua::{Raise, Stack};
 
@@ -42,6 +42,8 @@ impl Caller for Fake {
             None => Tick::Continue,
         }
     }
+
+    fn log(&mut self, _: LogLevel, _: String) {}
 
     fn set_repl(&mut self, repl: Repl) {
         self.repl = Some(repl);

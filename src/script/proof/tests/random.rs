@@ -5,7 +5,7 @@ use crate::resp::parse::{Argv, Span};
 use crate::resp::write::ReplyWriter;
 use crate::script::proof::{Proof, analyse};
 use crate::script::vm::{Settings, Use};
-use crate::script::{Caller, Repl, Script, Tick, Vm};
+use crate::script::{Caller, LogLevel, Repl, Script, Tick, Vm};
 use crate::spec::{CmdError, keys};
 use crate::util::rng::Rng;
 
@@ -59,6 +59,8 @@ impl Caller for Witness {
             false => Tick::Continue,
         }
     }
+
+    fn log(&mut self, _: LogLevel, _: String) {}
 
     fn set_repl(&mut self, _: Repl) {}
 
