@@ -833,7 +833,7 @@ impl KeyMut<'_> {
     }
 
     /// Takes the key out of the keyspace.
-    pub fn remove(mut self) -> Entry {
+    pub fn remove(mut self) {
         self.changes = 1;
         self.is_collection = false;
         self.touch();
@@ -841,7 +841,7 @@ impl KeyMut<'_> {
         let mut entry = self.table.remove(self.slot);
         self.is_gone = true;
         self.side.forget_fields(self.db, &mut entry);
-        entry
+        self.effects.discard(entry);
     }
 
     /// What follows from a change of a collection.
