@@ -163,8 +163,8 @@ impl Effects {
         self.is_grouped = grouped;
     }
 
-    /// Has what is done from now on repeated, or not (`redis.set_repl`). That keys were found expired is
-    /// logged in any case.
+    /// Has what is done from now on repeated, or not (`redis.set_repl`). That keys or
+    /// fields were found expired is logged in any case.
     pub fn set_muted(&mut self, muted: bool) {
         self.is_muted = muted;
     }
@@ -408,6 +408,20 @@ impl Effects {
         if self.is_logged {
             let argv = [deletion, key].into_iter();
             self.log().draft.push(db, argv);
+        }
+    }
+
+    /// Records that fields of a hash were found expired, and taken out: before the request, and in any
+    /// case, as of keys.
+    pub fn log_expired_fields<'a>(
+        &mut self,
+        db: DbIndex,
+        key: &'a [u8],
+        fields: impl Iterator<Item = &'a [u8]> + Clone,
+    ) {
+        if self.is_logged {
+            let head = [&b"HDEL"[..], key].into_iter();
+            self.log().draft.push(db, head.chain(fields));
         }
     }
 
