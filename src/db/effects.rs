@@ -29,6 +29,8 @@ pub struct Effects {
     is_grouped: bool,
     /// What is done is not to be repeated: a script has said so.
     is_muted: bool,
+    /// A log is on, and the request of a command that writes may become part of it.
+    is_of_write: bool,
     /// What anybody wants to know of every key, see [`notice::Interest`].
     interest: u32,
     /// Number of the client that asks, 0 for the server itself.
@@ -167,6 +169,19 @@ impl Effects {
     /// fields were found expired is logged in any case.
     pub fn set_muted(&mut self, muted: bool) {
         self.is_muted = muted;
+    }
+
+    /// A command begins that writes, or one that only reads. What is logged is mostly its request, so what the
+    /// request reads has to be the same when it is repeated, and then nothing has expired by itself.
+    #[inline]
+    pub fn set_of_write(&mut self, writes: bool) {
+        self.is_of_write = writes && self.is_logged;
+    }
+
+    /// See [`Effects::set_of_write`].
+    #[inline]
+    pub(super) fn is_of_write(&self) -> bool {
+        self.is_of_write
     }
 
     /// The next command of a group begins, with what anybody wants to know by now.
