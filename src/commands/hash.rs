@@ -424,8 +424,8 @@ fn drop_expired_fields(
     note_expired(&mut found, dropped.len() as u64);
     drop(found);
     if !dropped.is_empty() {
-        let head = [&b"HDEL"[..], key];
-        ctx.db.also_propagate(head.into_iter().chain(dropped));
+        let (db, dropped) = (ctx.db.db(), dropped.into_iter());
+        ctx.db.effects.log_expired_fields(db, key, dropped);
     }
     Ok(())
 }

@@ -62,7 +62,8 @@ pub enum Lookup {
 enum Stale {
     /// A read leaves it to whoever imports.
     Stays,
-    /// A write deletes it, as at any other time.
+    /// A write deletes it, as at any other time; with a log on also what it only reads
+    /// ([`Effects::set_of_write`]).
     Goes,
 }
 
@@ -833,7 +834,7 @@ impl KeyMut<'_> {
     }
 
     /// Takes the key out of the keyspace.
-    pub fn remove(mut self) -> Entry {
+    pub fn remove(mut self) {
         self.changes = 1;
         self.is_collection = false;
         self.touch();
@@ -841,7 +842,7 @@ impl KeyMut<'_> {
         let mut entry = self.table.remove(self.slot);
         self.is_gone = true;
         self.side.forget_fields(self.db, &mut entry);
-        entry
+        self.effects.discard(entry);
     }
 
     /// What follows from a change of a collection.
@@ -951,7 +952,8 @@ fn find_live(
     let slot = table.find(hash, key)?;
     match table.get(slot).expire_at_ms() {
         Some(at_ms) if at_ms <= now_ms => {
-            if stale == Stale::Stays && keyspace.expire_clock.is_importing() {
+            let stays = stale == Stale::Stays && !effects.is_of_write();
+            if stays && keyspace.expire_clock.is_importing() {
                 return None;
             }
             shard.before_change(&keyspace.snapshot, db, slot);

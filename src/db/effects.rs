@@ -29,6 +29,8 @@ pub struct Effects {
     is_grouped: bool,
     /// What is done is not to be repeated: a script has said so.
     is_muted: bool,
+    /// A log is on, and the request of a command that writes may become part of it.
+    is_of_write: bool,
     /// What anybody wants to know of every key, see [`notice::Interest`].
     interest: u32,
     /// Number of the client that asks, 0 for the server itself.
@@ -163,10 +165,23 @@ impl Effects {
         self.is_grouped = grouped;
     }
 
-    /// Has what is done from now on repeated, or not (`redis.set_repl`). That keys were found expired is
-    /// logged in any case.
+    /// Has what is done from now on repeated, or not (`redis.set_repl`). That keys or
+    /// fields were found expired is logged in any case.
     pub fn set_muted(&mut self, muted: bool) {
         self.is_muted = muted;
+    }
+
+    /// A command begins that writes, or one that only reads. What is logged is mostly its request, so what the
+    /// request reads has to be the same when it is repeated, and then nothing has expired by itself.
+    #[inline]
+    pub fn set_of_write(&mut self, writes: bool) {
+        self.is_of_write = writes && self.is_logged;
+    }
+
+    /// See [`Effects::set_of_write`].
+    #[inline]
+    pub(super) fn is_of_write(&self) -> bool {
+        self.is_of_write
     }
 
     /// The next command of a group begins, with what anybody wants to know by now.
@@ -408,6 +423,20 @@ impl Effects {
         if self.is_logged {
             let argv = [deletion, key].into_iter();
             self.log().draft.push(db, argv);
+        }
+    }
+
+    /// Records that fields of a hash were found expired, and taken out: before the request, and in any
+    /// case, as of keys.
+    pub fn log_expired_fields<'a>(
+        &mut self,
+        db: DbIndex,
+        key: &'a [u8],
+        fields: impl Iterator<Item = &'a [u8]> + Clone,
+    ) {
+        if self.is_logged {
+            let head = [&b"HDEL"[..], key].into_iter();
+            self.log().draft.push(db, head.chain(fields));
         }
     }
 

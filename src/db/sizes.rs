@@ -381,15 +381,19 @@ impl Access<'_> {
 }
 
 impl Keyspace {
-    /// Throws the books away when nobody has asked for a while; to be called now and then.
+    /// Throws the books away when nobody has asked for a while; to be called now and then. It waits for nobody
+    /// who has the keyspace for himself for long: what is left is thrown away the next time.
     pub fn forget_idle_sizes(&self, now_ms: u64) {
         let asked_at_ms = &self.sizes.asked_at_ms;
         let asked_ms = asked_at_ms.load(Ordering::Relaxed);
         if asked_ms == 0 || now_ms.saturating_sub(asked_ms) < IDLE_MS {
             return;
         }
-        for shard in self.all() {
-            shard.lock().side.sizes = None;
+        for id in (0..self.shards() as u32).map(ShardId) {
+            let Some(mut data) = self.claim(id) else {
+                return;
+            };
+            data.side.sizes = None;
         }
         // Who has asked just now finds that some are missing, and begins them again.
         let _ = asked_at_ms.compare_exchange(asked_ms, 0, Ordering::Relaxed, Ordering::Relaxed);

@@ -427,6 +427,8 @@ fn run_again<'a>(ctx: &mut Ctx<'a>, waiting: &'a Waiting) -> Result<Next, CmdErr
     let (command, argv) = (waiting.command, waiting.request.argv());
     let client = ctx.client.shared.id;
     crash::running(command, client, argv.bytes(), argv.spans());
+    let writes = ctx.command.row.flags.has(Flags::WRITE);
+    ctx.db.effects.set_of_write(writes);
     (ctx.command.row.run)(ctx)
 }
 

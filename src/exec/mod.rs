@@ -772,6 +772,8 @@ impl Exec {
         let db = ctx.client.db;
         let (bytes, spans) = (argv.bytes(), argv.spans());
         crash::running(ctx.command.id, ctx.client.shared.id, bytes, spans);
+        let writes = ctx.command.row.flags.has(Flags::WRITE);
+        ctx.db.effects.set_of_write(writes);
         let result = (ctx.command.row.run)(ctx);
         if ctx.client.tracking.is_on() && ctx.command.row.flags.has(Flags::READONLY) {
             self.remember(ctx, argv, moment);

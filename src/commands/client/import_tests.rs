@@ -1,6 +1,7 @@
 //! CLIENT IMPORT-SOURCE and `import-mode`; expected replies are Valkey 9.1.2's.
 
 use crate::commands::tests::Test;
+use crate::commands::tests::propagation::Logged;
 
 /// A server in import mode, its import source, and another client; a string, a list and a field of a
 /// hash have expired.
@@ -161,4 +162,74 @@ fn others_do_not_see_it_among_several_keys_either() {
         .run("ZUNION 2 z k")
         .is("-WRONGTYPE Operation against a key holding the wrong kind of value");
     source.run("BITOP OR to k").is(":1");
+}
+
+/// A request that is logged has to find the same when it is repeated, and then nothing has expired. Not
+/// Valkey's: there what it reads stays, and after a restart the result is another one.
+#[test]
+fn with_a_log_writes_delete_what_they_read() {
+    for lines in [
+        &["SUNIONSTORE to set other"][..],
+        &["MULTI", "GET string", "SINTERSTORE to set set", "EXEC"],
+        &["EVAL \"redis.call('sunionstore','to','set','other')\" 3 to set other"],
+        &["ZRANGESTORE to zset 0 -1"],
+        &["ZUNIONSTORE to 2 set other"],
+        &["SORT list BY nosort STORE to"],
+        &["SORT sorted BY weight_* STORE to"],
+        &["GEOSEARCHSTORE to geo FROMLONLAT 13 52 BYRADIUS 100 km ASC"],
+        &["BITOP NOT to string"],
+        &["PFMERGE to log"],
+        &["COPY string to REPLACE"],
+        &["GET string", "APPEND string d"],
+    ] {
+        let mut logged = Logged::new();
+        let test = &mut logged.test;
+        test.run("CONFIG SET import-mode yes").is("+OK");
+        for (key, line) in [
+            ("set", "SADD set a b"),
+            ("zset", "ZADD zset 1 a 2 b"),
+            ("list", "RPUSH list 2 1"),
+            ("geo", "GEOADD geo 13.4 52.5 a"),
+            ("string", "SET string abc"),
+            ("log", "PFADD log a b c"),
+            ("weight_1", "SET weight_1 2"),
+        ] {
+            test.run(line);
+            test.run(&format!("PEXPIRE {key} 20")).is(":1");
+        }
+        test.run("PFADD to a").is(":1");
+        test.run("SADD other b c").is(":2");
+        test.run("RPUSH sorted 1 2").is(":2");
+        test.clock.advance(100);
+        for line in lines {
+            test.run(line);
+        }
+        test.run("CONFIG SET import-mode no").is("+OK");
+        logged.repeats();
+    }
+}
+
+#[test]
+fn with_a_log_reads_leave_what_has_expired() {
+    let mut logged = Logged::new();
+    let test = &mut logged.test;
+    test.run("CONFIG SET import-mode yes").is("+OK");
+    test.run("SET k 1 PX 20").is("+OK");
+    test.clock.advance(100);
+    logged.records();
+    for line in [
+        "MULTI",
+        "SUNIONSTORE to from",
+        "GET k",
+        "EXEC",
+        "EVAL \"redis.call('sunionstore','to','from') return redis.call('get','k')\" 3 to from k",
+        "GET k",
+        "SCAN 0",
+    ] {
+        logged.logs(line, &[]);
+    }
+    logged.test.run("DBSIZE").is(":1");
+    logged.logs("COPY k to", &["UNLINK k"]);
+    logged.test.run("DBSIZE").is(":0");
+    logged.repeats();
 }

@@ -141,7 +141,7 @@ pub(super) fn hsetex(ctx: &mut Ctx<'_>) -> CmdResult {
     let key = ctx.args.bytes()?;
     let options = Options::parse(before_fields(&mut ctx.args)?, Taker::Hsetex)?;
     let args = counted(&mut ctx.args, 2, BAD_NUMFIELDS)?;
-    drop_expired(ctx, key, pairs(args).map(|(field, _)| field))?;
+    // A hash is there as long as its fields are stored.
     let is_there = find_mut(&mut ctx.db, key)?.is_some();
     ctx.db.set_counting(false);
     if options
@@ -151,6 +151,7 @@ pub(super) fn hsetex(ctx: &mut Ctx<'_>) -> CmdResult {
         ctx.out.integer(0);
         return Ok(Next::Done);
     }
+    drop_expired(ctx, key, pairs(args).map(|(field, _)| field))?;
     let expire_at_ms = options.expire_at_ms(ctx)?;
     if let Some(wanted) = options.fields
         && !fields_are(ctx, key, args, wanted)?

@@ -135,8 +135,8 @@ fn len_without_expired(ctx: &mut Ctx<'_>, key: &[u8]) -> Result<usize, crate::sp
     drop(found);
     if !taken.is_empty() {
         let fields = taken.iter().map(|field| field.view().key());
-        let head = [&b"HDEL"[..], key];
-        ctx.db.also_propagate(head.into_iter().chain(fields));
+        let db = ctx.db.db();
+        ctx.db.effects.log_expired_fields(db, key, fields);
     }
     Ok(len)
 }

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::commands::tests::propagation::Logged;
 use crate::commands::tests::{START_MS, Test};
 use crate::resp::read::Reply;
 
@@ -454,4 +455,43 @@ fn hlen_counts_the_fields_that_it_takes_out() {
     t.clock.advance(5);
     t.run("HLEN h").is(":1");
     t.run("INFO stats").has("expired_fields:2");
+}
+
+/// As Valkey 9.1.2 with DEBUG SET-ACTIVE-EXPIRE 0: the hash is there, its field is not.
+#[test]
+fn hsetex_conditions_on_a_hash_whose_fields_have_expired() {
+    for (options, reply, becomes_new) in [
+        ("NX", ":0", false),
+        ("XX", ":1", true),
+        ("FNX", ":1", true),
+        ("FXX", ":0", false),
+        ("NX FNX", ":0", false),
+        ("XX FNX", ":1", true),
+        ("XX FXX", ":0", false),
+        ("XX KEEPTTL", ":1", true),
+        ("NX EX abc", ":0", false),
+        (
+            "XX EX -1",
+            "-ERR invalid expire time in 'hsetex' command",
+            false,
+        ),
+    ] {
+        for field in ["a", "b"] {
+            let mut logged = Logged::new();
+            let mut unlogged = Test::new();
+            for t in [&mut logged.test, &mut unlogged] {
+                t.run("DEBUG SET-ACTIVE-EXPIRE 0").is("+OK");
+                t.run("HSETEX h PX 5 FIELDS 1 a 1").is(":1");
+                t.clock.advance(10);
+                let request = format!("HSETEX h {options} FIELDS 1 {field} 2");
+                assert_eq!(t.run(&request).text(), reply, "{request}");
+                t.run("HGETALL h").is(&match becomes_new {
+                    true => format!("*2 $1 {field} $1 2"),
+                    false => "*0".into(),
+                });
+            }
+            logged.test.run("DEBUG SET-ACTIVE-EXPIRE 1").is("+OK");
+            logged.repeats();
+        }
+    }
 }

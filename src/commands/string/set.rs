@@ -227,7 +227,7 @@ pub(super) fn delifeq(ctx: &mut Ctx<'_>) -> CmdResult {
     if let Some(found) = ctx.db.find_mut(key) {
         removed = string::eq(string_value(found.entry())?, expected);
         if removed {
-            drop(found.remove());
+            found.remove();
         }
     }
     if removed {

@@ -3,6 +3,8 @@
 //! it moved rdb_changes_since_last_save, keyspace_hits, keyspace_misses and expired_keys.
 
 use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use crate::commands::tests::{START_MS, Test};
 use crate::db::{Access, DbIndex, Expire, Lookup};
@@ -494,4 +496,29 @@ fn many_keys_at_once() {
     t.run(&set.replace("MSET", "MSETEX 100").replace("value", "new"))
         .is(":1");
     t.run("GET key:99").is("$6 new:99");
+}
+
+#[test]
+fn large_values_are_freed_elsewhere() {
+    let mut t = Test::new();
+    let value = vec![b'x'; 2 << 20];
+    let server = t.session.server().clone();
+    let lazyfree = &server.keyspace.lazyfree;
+    let deletions: [&[&[u8]]; 3] = [
+        &[b"DEL", b"k"],
+        &[b"GETDEL", b"k"],
+        &[b"DELIFEQ", b"k", &value],
+    ];
+    for (before, deletion) in (0..).zip(deletions) {
+        t.args(&[b"SET", b"k", &value]).is("+OK");
+        t.args(deletion);
+        t.run("EXISTS k").is(":0");
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while lazyfree.freed() == before {
+            let name = String::from_utf8_lossy(deletion[0]);
+            assert!(Instant::now() < deadline, "{name}");
+            thread::yield_now();
+        }
+        assert_eq!(lazyfree.freed(), before + 1);
+    }
 }

@@ -1,5 +1,9 @@
 //! Books against fresh counts: while they are being made, whatever happens meanwhile.
 
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
 use super::*;
 use crate::commands::tests::Test;
 use crate::db::expire::Pass;
@@ -211,4 +215,31 @@ fn books_that_nobody_reads_are_thrown_away() {
         [1, 2].map(|size| count(&report, 0, Type::String, size)),
         [1, 1]
     );
+}
+
+/// Who has the keyspace for himself for long is not waited for.
+#[test]
+fn books_are_thrown_away_when_the_shards_are_free() {
+    let test = Test::new();
+    let keyspace = &test.session.server().keyspace;
+    sizes(&test, usize::MAX);
+    test.clock.advance(IDLE_MS);
+    let now_ms = test.clock.unix_ms();
+    let gate = keyspace.gate.try_close().unwrap();
+    gate.may_take_long();
+    let held = keyspace.lock_all();
+    thread::scope(|scope| {
+        let (done, wait) = mpsc::channel();
+        scope.spawn(move || {
+            keyspace.forget_idle_sizes(now_ms);
+            done.send(()).unwrap();
+        });
+        let returned = wait.recv_timeout(Duration::from_secs(60));
+        drop(held);
+        assert_eq!(returned, Ok(()));
+    });
+    drop(gate);
+    keyspace.forget_idle_sizes(now_ms);
+    let mut books = keyspace.all().iter().map(|shard| shard.lock());
+    assert!(books.all(|data| data.side.sizes.is_none()));
 }

@@ -81,7 +81,8 @@ impl<T: Item> Table<T> {
     fn take_due(&mut self, now_ms: u64, budget: usize, f: &mut impl FnMut(T, bool)) -> usize {
         let mut taken = 0;
         // Segments are visited round robin from where the last call stopped. Halving the directory
-        // on the way moves later segments to lower indices, so the round starts again.
+        // on the way moves later segments to lower indices, and so does merging: the round starts
+        // again.
         let mut visited = 0;
         let mut next_expire_at_ms = NO_EXPIRY;
         let mut dir_index = self.due_cursor;
@@ -104,6 +105,12 @@ impl<T: Item> Table<T> {
                 self.shrink(dir_index);
                 if self.dir.len() != dir_len {
                     (visited, dir_index, next_expire_at_ms) = (0, 0, NO_EXPIRY);
+                    continue;
+                }
+                // Behind a buddy to the left there may have been one to the right of both.
+                let run_start = self.run_start(dir_index, self.segment(dir_index));
+                if run_start < dir_index {
+                    (visited, dir_index, next_expire_at_ms) = (0, run_start, NO_EXPIRY);
                     continue;
                 }
                 if self.due_at_ms[dir_index] <= now_ms {

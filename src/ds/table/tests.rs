@@ -472,6 +472,41 @@ fn merging_on_expiry_forgets_no_bound() {
     }
 }
 
+/// A segment that was visited takes in the one that becomes empty, and then one that was not visited yet.
+#[test]
+fn merging_twice_on_expiry_forgets_no_bound() {
+    let live = Rc::new(Cell::new(0));
+    let mut random = Random(8);
+    let mut table = Table::<ChosenItem>::new(0, KeyHash::process(HashFunction::Fast));
+    table.set_clock_ms(1);
+    let mut keys = 0..;
+    let mut fill = |table: &mut Table<ChosenItem>, prefix: u64, bits: u32, count, expire_at_ms| {
+        let add = |_| {
+            let (key, hash) = (
+                keys.next().unwrap(),
+                random.next() >> bits | prefix << (64 - bits),
+            );
+            table.insert(hash, ChosenItem::new(key, hash, expire_at_ms, &live));
+            (key, hash)
+        };
+        (0..count).map(add).collect::<Vec<_>>()
+    };
+    // So that the directory is not halved.
+    fill(&mut table, 0b1, 1, 2000, None);
+    let left = fill(&mut table, 0b000, 3, 200, None);
+    fill(&mut table, 0b001, 3, 400, Some(1000));
+    fill(&mut table, 0b01, 2, 5, Some(5000));
+    for (key, hash) in &left[2..] {
+        let slot = table.find(*hash, &key.to_le_bytes()).unwrap();
+        drop(table.remove(slot));
+    }
+    assert_eq!(table.take_expired(2000, usize::MAX, &mut drop), 400);
+    check(&table);
+    assert!((2001..=5000).contains(&table.next_expire_at_ms()));
+    assert_eq!(table.take_expired(6000, usize::MAX, &mut drop), 5);
+    check(&table);
+}
+
 #[test]
 fn what_was_due_before_the_clock_is_found() {
     let live = Rc::new(Cell::new(0));

@@ -458,6 +458,27 @@ fn the_log_has_what_the_commands_did_as_one() {
     assert_eq!(logged.records(), ["UNLINK e"]);
 }
 
+/// As that keys were: else the field that HSETNX makes would be there already when it is repeated.
+#[test]
+fn fields_found_expired_are_logged_whatever_the_script_wants() {
+    for call in [
+        "'hlen','h'",
+        "'hdel','h','f'",
+        "'hgetdel','h','FIELDS',1,'f'",
+    ] {
+        let mut logged = Logged::new();
+        logged.test.run("HSETEX h PX 1 FIELDS 1 f 1").is(":1");
+        logged.test.run("HSET h g 1").is(":1");
+        logged.test.clock.advance(2);
+        logged.records();
+        let source = format!("redis.set_repl(redis.REPL_NONE) redis.call({call})");
+        eval(&mut logged.test, &source);
+        assert_eq!(logged.records(), ["HDEL h f"], "{call}");
+        logged.logs("HSETNX h f 2", &["HSETNX h f 2"]);
+        logged.repeats();
+    }
+}
+
 #[test]
 fn scripts_are_parts_of_transactions() {
     let mut logged = Logged::new();
