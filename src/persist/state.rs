@@ -113,7 +113,7 @@ pub struct Book {
     pub last_rewrite_took_secs: Option<u64>,
     /// Most memory that the last rewrite held, bytes.
     pub last_rewrite_cow_bytes: u64,
-    /// BGREWRITEAOF while another job ran.
+    /// BGREWRITEAOF while another job ran, or a log that waits for its first rewrite.
     pub is_rewrite_scheduled: bool,
     /// Keys that the last load brought.
     pub loaded_keys: u64,
@@ -378,10 +378,7 @@ fn start(book: &mut Book, kind: JobKind, now_ms: u64) -> Job {
             book.last_bgsave_try_secs = now_ms / 1000;
             book.is_bgsave_scheduled = false;
         }
-        JobKind::AofRewrite => {
-            book.rewrites += 1;
-            book.is_rewrite_scheduled = false;
-        }
+        JobKind::AofRewrite => book.rewrites += 1,
     }
     let job = Job {
         kind,

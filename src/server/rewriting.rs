@@ -223,10 +223,9 @@ fn begin(server: &Arc<Server>, aof: &Arc<Aof>, config: &Config) -> Result<(), No
         saving::end(server, &job, JobEnd::Failed, 0);
         Err(NotStarted::Failed)
     };
-    if let Err(error) = persist.own_dir(&config.dir) {
-        return failed(&error);
-    }
-    let rewrite = match aof.begin_rewrite() {
+    let owned = persist.own_dir(&config.dir);
+    let owned = owned.map_err(|error| AofError(error.to_string()));
+    let rewrite = match owned.and_then(|()| aof.begin_rewrite()) {
         Ok(rewrite) => rewrite,
         Err(error) => {
             aof.note_failure();
@@ -241,6 +240,8 @@ fn begin(server: &Arc<Server>, aof: &Arc<Aof>, config: &Config) -> Result<(), No
         .name("kivi-aofrewrite".into())
         .spawn(move || {
             saving::take_place(places::Place::Rewriting);
+            // Not before: what does not begin stays scheduled.
+            own.persist.book().is_rewrite_scheduled = false;
             if let Some(rewrite) = taken.lock().take() {
                 run(&own, &log, rewrite, &running);
             }
@@ -306,8 +307,13 @@ fn run(server: &Arc<Server>, aof: &Arc<Aof>, mut rewrite: Rewrite, job: &Job) {
         }
     };
     aof.set_disk_busy(oplog, false);
-    // A log that was switched on is waited for until it is there.
-    if how == JobEnd::Failed && aof.state() == AofState::WaitRewrite {
+    end(server, aof, job, how, cow_bytes);
+}
+
+/// Gives the slot back. A log that was switched on is waited for until it is there: however this
+/// rewrite has ended.
+fn end(server: &Server, aof: &Aof, job: &Job, how: JobEnd, cow_bytes: u64) {
+    if aof.state() == AofState::WaitRewrite {
         server.persist.book().is_rewrite_scheduled = true;
     }
     saving::end(server, job, how, cow_bytes);

@@ -103,6 +103,7 @@ fn a_log_that_cannot_be_made_is_told() {
     assert_eq!(switch_on(&server, &server.config()), Err(told.to_owned()));
     assert_eq!(server.persist.aof().unwrap().state(), AofState::Off);
     assert_eq!(server.persist.book().running(), None);
+    assert!(!server.persist.book().is_rewrite_scheduled);
     // Nothing waits for a log that is not there.
     t.run("SET a 1").is("+OK");
     assert_eq!(prepare_shutdown(&server, false), Ok(()));
@@ -124,6 +125,53 @@ fn a_rewrite_without_a_log_leaves_one() {
     let mut other = start(&LOGGED, &disk);
     other.run("GET a").is("$1 1");
     stop(&other);
+}
+
+/// A server whose log waits for its first rewrite.
+fn waiting(disk: &FakeDisk) -> (Test, Arc<Aof>) {
+    let t = start(&["--save", ""], disk);
+    let server = t.session.server();
+    let aof = open(server, &server.config()).unwrap();
+    start_thread(server, &aof).unwrap();
+    aof.switch_on();
+    (t, aof)
+}
+
+/// Otherwise nobody would ever begin it.
+#[test]
+fn a_first_rewrite_that_does_not_begin_stays_scheduled() {
+    let disk = disk();
+    let (t, aof) = waiting(&disk);
+    let server = t.session.server();
+    server.persist.book().is_rewrite_scheduled = true;
+    break_disk(&disk);
+    tick(server);
+    assert_eq!(server.persist.book().running(), None);
+    assert_eq!(aof.state(), AofState::WaitRewrite);
+    disk.fail(None);
+    tick(server);
+    server.persist.wait_until_free();
+    assert_eq!(aof.state(), AofState::On);
+    assert!(!server.persist.book().is_rewrite_scheduled);
+    stop(&t);
+}
+
+#[test]
+fn a_first_rewrite_that_was_cancelled_is_begun_again() {
+    let disk = disk();
+    let (t, aof) = waiting(&disk);
+    let server = t.session.server();
+    let job = server.persist.begin(JobKind::AofRewrite, 0).unwrap();
+    assert!(server.persist.cancel(JobKind::AofRewrite));
+    let rewrite = aof.begin_rewrite().unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(|| run(server, &aof, rewrite, &job));
+    });
+    assert_eq!(aof.state(), AofState::WaitRewrite);
+    tick(server);
+    server.persist.wait_until_free();
+    assert_eq!(aof.state(), AofState::On);
+    stop(&t);
 }
 
 /// The first BASE is what there was before the log: without it the dataset would be lost.
