@@ -509,6 +509,7 @@ fn a_disk_that_takes_nothing_keeps_nobody_from_stopping() {
         for _ in 0..5 {
             assert!(matches!(log.step(NOW_MS).unwrap(), Step::Nap(_)));
         }
+        assert!(!oplog.must_wait(2), "nor waits a reply for it");
         std::thread::scope(|scope| {
             let flush = scope.spawn(|| aof.flush(&oplog));
             while !flush.is_finished() {
