@@ -47,6 +47,17 @@ pub struct Job {
     pub started_at_ms: u64,
 }
 
+impl Job {
+    fn stop(&self) {
+        self.cancel.store(true, Ordering::Release);
+    }
+
+    /// Whether this is that very job.
+    fn is(&self, other: &Job) -> bool {
+        Arc::ptr_eq(&self.cancel, &other.cancel)
+    }
+}
+
 /// How a job ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum JobEnd {
@@ -305,20 +316,20 @@ impl State {
     /// Tells the running job to stop, if it is of this kind; whether it was.
     pub fn cancel(&self, kind: JobKind) -> bool {
         let book = self.book.lock();
-        match &book.job {
-            Some(job) if job.kind == kind => {
-                job.cancel.store(true, Ordering::Release);
-                true
-            }
-            _ => false,
-        }
+        let job = book.job.as_ref().filter(|job| job.kind == kind);
+        job.inspect(|job| job.stop()).is_some()
     }
 
     /// Tells the job of this kind to stop, and waits until it has.
     pub fn cancel_and_wait(&self, kind: JobKind) -> bool {
         let found = self.cancel(kind);
         let mut book = self.book.lock();
-        while found && book.running() == Some(kind) {
+        let Some(found) = book.job.clone().filter(|job| job.kind == kind) else {
+            return false;
+        };
+        found.stop();
+        // The next one may be of the same kind.
+        while book.job.as_ref().is_some_and(|job| job.is(&found)) {
             self.freed.wait(&mut book);
         }
         found

@@ -181,7 +181,9 @@ pub fn switch_on(server: &Arc<Server>, config: &Config) -> Result<(), String> {
             Ok(())
         }
         Err(NotStarted::Failed) => {
-            aof.switch_off(&server.keyspace.oplog);
+            aof.switch_off(&server.keyspace.oplog, || {
+                persist.cancel_and_wait(JobKind::AofRewrite);
+            });
             Err(fail(&"The AOF rewrite could not be started"))
         }
     }
@@ -189,11 +191,13 @@ pub fn switch_on(server: &Arc<Server>, config: &Config) -> Result<(), String> {
 
 /// CONFIG SET appendonly no. What was logged is on the disk afterwards.
 pub fn switch_off(server: &Arc<Server>) {
-    server.persist.cancel_and_wait(JobKind::AofRewrite);
-    server.persist.book().is_rewrite_scheduled = false;
-    if let Some(aof) = server.persist.aof() {
-        aof.switch_off(&server.keyspace.oplog);
-        server.persist.mark(Marks::AOF_FAILED, false);
+    let persist = &server.persist;
+    if let Some(aof) = persist.aof() {
+        aof.switch_off(&server.keyspace.oplog, || {
+            persist.cancel_and_wait(JobKind::AofRewrite);
+            persist.book().is_rewrite_scheduled = false;
+        });
+        persist.mark(Marks::AOF_FAILED, false);
     }
 }
 
@@ -278,6 +282,13 @@ fn run(server: &Arc<Server>, aof: &Arc<Aof>, mut rewrite: Rewrite, job: &Job) {
         &job.cancel,
         || aof.at_cut(oplog, &mut rewrite),
     );
+    let written = match written {
+        Ok(()) if aof.is_overtaken(&rewrite) => {
+            let _ = server.persist.disk.remove(&base);
+            Err(NotWritten::Cancelled)
+        }
+        written => written,
+    };
     let cow_bytes = server.keyspace.snapshot.held_peak_bytes();
     let how = match written {
         Ok(()) => {

@@ -292,13 +292,14 @@ impl Aof {
         }
     }
 
-    /// `appendonly` was set to no. Waits until what was logged is on the disk. A rewrite that is
-    /// being done has to be cancelled and aborted by who does it.
-    pub fn switch_off(&self, oplog: &OpLog) {
-        if self.state() == AofState::Off {
+    /// `appendonly` was set to no. Waits until what was logged is on the disk. `end_rewrite` has the
+    /// rewrite that is being done end, if one is; one that begins later finds the log off.
+    pub fn switch_off(&self, oplog: &OpLog, end_rewrite: impl FnOnce()) {
+        let before = self.state.swap(AofState::Off as u8, Ordering::SeqCst);
+        end_rewrite();
+        if before == AofState::Off as u8 {
             return;
         }
-        self.set_state(AofState::Off);
         oplog.set_on(false);
         if let Err(error) = self.flush(oplog) {
             tracing::warn!("Fail to fsync the AOF file: {error}");
@@ -342,11 +343,20 @@ impl Aof {
     /// The moment of the snapshot: call it while all shards are held. Takes as long as the log's thread drains what
     /// was appended before: memory is copied.
     pub fn at_cut(&self, oplog: &OpLog, rewrite: &mut Rewrite) {
+        if self.is_overtaken(rewrite) {
+            return;
+        }
         if let Some(incr) = rewrite.incr.take() {
             self.shared.control.lock().hold = true;
             oplog.set_on(true);
             self.switch(oplog, Some(incr), false);
         }
+    }
+
+    /// Whether the log was switched off since this rewrite has begun: it is of no use then, and to be
+    /// cancelled, since the log may not have been divided at its cut.
+    pub fn is_overtaken(&self, rewrite: &Rewrite) -> bool {
+        rewrite.first_incr != FirstIncr::None && self.state() == AofState::Off
     }
 
     /// Where the BASE of a rewrite is to be written before [`Aof::finish_rewrite`].
@@ -378,7 +388,7 @@ impl Aof {
                 return Err(error);
             }
         };
-        if self.state() != AofState::Off {
+        if rewrite.first_incr != FirstIncr::None || self.state() != AofState::Off {
             let mut sizes = self.sizes.lock();
             match rewrite.first_incr {
                 FirstIncr::Seq(first) => sizes.incr.retain(|(seq, _)| *seq >= first),
@@ -392,8 +402,11 @@ impl Aof {
         }
         files.remove_history();
         *self.limit.lock() = Limit::default();
-        if self.state() == AofState::WaitRewrite && rewrite.first_incr == FirstIncr::Temp {
-            self.set_state(AofState::On);
+        if rewrite.first_incr == FirstIncr::Temp {
+            // Unless it was switched off meanwhile.
+            let (waits, on) = (AofState::WaitRewrite as u8, AofState::On as u8);
+            let order = Ordering::SeqCst;
+            let _ = self.state.compare_exchange(waits, on, order, order);
         }
         Ok(())
     }
@@ -408,7 +421,9 @@ impl Aof {
             FirstIncr::None => {}
             // The new file is there and empty, or in use: it follows the former ones.
             FirstIncr::Seq(_) => {
-                if let Some(incr) = rewrite.incr.take() {
+                if let Some(incr) = rewrite.incr.take()
+                    && self.state() != AofState::Off
+                {
                     self.switch(oplog, Some(incr), false);
                 }
             }

@@ -93,6 +93,34 @@ fn a_log_that_is_switched_on_holds_what_there_was() {
     stop(&other);
 }
 
+/// BGREWRITEAOF and CONFIG SET appendonly no at the same time.
+#[test]
+fn a_log_that_is_switched_off_is_not_rewritten_any_more() {
+    let disk = disk();
+    let mut t = start(&LOGGED, &disk);
+    let server = t.session.server().clone();
+    t.run("SET a 1").is("+OK");
+    let aof = server.persist.aof().unwrap();
+    let job = server.persist.begin(JobKind::AofRewrite, 0).unwrap();
+    let rewrite = aof.begin_rewrite().unwrap();
+    std::thread::scope(|scope| {
+        let off = scope.spawn(|| switch_off(&server));
+        while aof.state() != AofState::Off {
+            std::thread::yield_now();
+        }
+        assert!(!off.is_finished(), "it waits for the rewrite");
+        t.run("SET b 1").is("+OK");
+        scope.spawn(|| run(&server, &aof, rewrite, &job));
+    });
+    assert!(!server.keyspace.oplog.is_on());
+    assert_eq!(server.persist.book().running(), None);
+    t.run("SET c 1").is("+OK");
+    stop(&t);
+    let mut other = start(&LOGGED, &disk);
+    other.run("MGET a b c").is("*3 $1 1 $1 1 $-1");
+    stop(&other);
+}
+
 #[test]
 fn a_log_that_cannot_be_made_is_told() {
     let disk = disk();
