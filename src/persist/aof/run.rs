@@ -125,7 +125,13 @@ impl Aof {
         if matches!(loaded, Loaded::Ok | Loaded::Truncated) {
             let (base, incr) = files.sizes()?;
             let mut sizes = self.sizes.lock();
-            sizes.settled = base + incr;
+            // DEBUG LOADAOF: what is written to is counted by itself. (With a log that waits for its
+            // first rewrite that is none of the files that were loaded.)
+            let counted = match self.state() {
+                AofState::On => sizes.incr_bytes(),
+                AofState::Off | AofState::WaitRewrite => 0,
+            };
+            sizes.settled = (base + incr).saturating_sub(counted);
             sizes.base = base;
         }
         Ok(loaded)
@@ -155,11 +161,21 @@ impl Aof {
     ) -> Result<(), AofError> {
         let mut files = self.files.lock();
         files.remove_temporary();
+        let is_fresh = files.manifest.is_empty();
         let incr = files.start(is_rdb, make_base)?;
         files.remove_history();
         {
+            // Not what was loaded: the room that was reserved behind it is cut off by now. A BASE that
+            // was made just now does not count, with Redis neither.
+            let settled = match is_fresh {
+                true => 0,
+                false => {
+                    let (base, all_incr) = files.sizes()?;
+                    (base + all_incr).saturating_sub(incr.len)
+                }
+            };
             let mut sizes = self.sizes.lock();
-            sizes.settled = sizes.settled.saturating_sub(incr.len);
+            sizes.settled = settled;
             sizes.incr = vec![(incr.seq, incr.size.clone())];
         }
         self.set_state(AofState::On);
@@ -534,9 +550,12 @@ impl Aof {
 
 impl Sizes {
     fn current(&self) -> u64 {
+        self.settled + self.incr_bytes()
+    }
+
+    fn incr_bytes(&self) -> u64 {
         let incr = self.incr.iter();
-        let incr: u64 = incr.map(|(_, size)| size.load(Ordering::Relaxed)).sum();
-        self.settled + incr
+        incr.map(|(_, size)| size.load(Ordering::Relaxed)).sum()
     }
 }
 

@@ -640,6 +640,41 @@ fn a_restart_goes_on_in_the_last_file_and_tidies_up() {
     assert!(!text(&disk, "appendonly.aof.manifest").contains("type h"));
 }
 
+/// `aof_current_size` is what is on the disk, however often it is loaded.
+#[test]
+fn no_file_is_counted_twice() {
+    let disk = FakeDisk::new(DIR);
+    let oplog = OpLog::new(1);
+    let aof = started(&disk, &oplog, settings(AppendFsync::EverySec));
+    let mut log = Log::new(aof.parts().0, &oplog);
+    append(&oplog, "SET a b");
+    settle(&mut log, &aof, NOW_MS).unwrap();
+    // DEBUG LOADAOF, with one INCR file and with two.
+    assert_eq!(aof.load(LOAD, &mut Kept::default()), Ok(Loaded::Ok));
+    assert_eq!(aof.current_bytes(), aof.total_bytes());
+    aof.abort_rewrite(&oplog, begin(&aof, &oplog));
+    append(&oplog, "SET c d");
+    settle(&mut log, &aof, NOW_MS).unwrap();
+    assert_eq!(aof.load(LOAD, &mut Kept::default()), Ok(Loaded::Ok));
+    assert_eq!(aof.current_bytes(), aof.total_bytes());
+    append(&oplog, "SET e f");
+    settle(&mut log, &aof, NOW_MS).unwrap();
+    assert_eq!(aof.current_bytes(), aof.total_bytes());
+    // Killed with room reserved behind what is written.
+    let last = "appendonly.aof.2.incr.aof";
+    let whole = text(&disk, last);
+    let padded = format!("{whole}{}\n", "#".repeat(500));
+    disk.put(&at(last), padded.as_bytes());
+    let (aof, oplog) = (
+        open(&disk, settings(AppendFsync::Always)).unwrap(),
+        OpLog::new(1),
+    );
+    assert_eq!(aof.load(LOAD, &mut Kept::default()), Ok(Loaded::Ok));
+    start(&disk, &aof, &oplog);
+    assert_eq!(text(&disk, last), whole);
+    assert_eq!(aof.current_bytes(), aof.total_bytes());
+}
+
 /// The real threads on a real disk.
 #[test]
 fn threads_write_what_many_append() {
