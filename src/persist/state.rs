@@ -138,11 +138,27 @@ pub struct Book {
     pub aof_error: String,
     /// The running job.
     pub job: Option<Job>,
-    /// A shutdown is saving.
-    pub is_shutting_down: bool,
+    /// The shutdown that is going on.
+    pub shutdown: Option<Shutdown>,
+}
+
+/// What becomes of a shutdown.
+#[derive(Clone, Debug, Default)]
+pub struct Shutdown {
+    /// SHUTDOWN ABORT: it is not to take place.
+    is_aborted: bool,
+    /// Nothing stops it any more.
+    is_certain: bool,
+    /// Its snapshot.
+    save: Option<Job>,
 }
 
 impl Book {
+    /// A shutdown is going on.
+    pub fn is_shutting_down(&self) -> bool {
+        self.shutdown.is_some()
+    }
+
     /// The kind of the running job.
     pub fn running(&self) -> Option<JobKind> {
         self.job.as_ref().map(|job| job.kind)
@@ -322,7 +338,6 @@ impl State {
 
     /// Tells the job of this kind to stop, and waits until it has.
     pub fn cancel_and_wait(&self, kind: JobKind) -> bool {
-        let found = self.cancel(kind);
         let mut book = self.book.lock();
         let Some(found) = book.job.clone().filter(|job| job.kind == kind) else {
             return false;
@@ -332,7 +347,7 @@ impl State {
         while book.job.as_ref().is_some_and(|job| job.is(&found)) {
             self.freed.wait(&mut book);
         }
-        found
+        true
     }
 
     /// Waits until no job runs.
@@ -349,16 +364,27 @@ impl State {
         self.loading.stop.store(true, Ordering::Relaxed);
     }
 
-    /// SHUTDOWN ABORT: stops the save of a shutdown; whether there was one.
+    /// SHUTDOWN ABORT: stops a shutdown, and the save that it has begun, but no other one; whether
+    /// there was one that could still be stopped.
     pub fn abort_shutdown(&self) -> bool {
-        let is_shutting_down = self.book.lock().is_shutting_down;
-        is_shutting_down && self.cancel(JobKind::Save)
+        let mut book = self.book.lock();
+        let shutdown = book.shutdown.as_mut();
+        let Some(shutdown) = shutdown.filter(|shutdown| !shutdown.is_certain) else {
+            return false;
+        };
+        shutdown.is_aborted = true;
+        if let Some(save) = &shutdown.save {
+            save.stop();
+        }
+        // It may wait for the slot.
+        self.freed.notify_all();
+        true
     }
 
     /// Held by whoever shuts the server down.
     pub fn shutting_down(&self) -> ShuttingDown<'_> {
         let turn = self.shutdown.lock();
-        self.book.lock().is_shutting_down = true;
+        self.book.lock().shutdown = Some(Shutdown::default());
         ShuttingDown {
             state: self,
             _turn: turn,
@@ -406,9 +432,45 @@ pub struct ShuttingDown<'s> {
     _turn: MutexGuard<'s, ()>,
 }
 
+impl ShuttingDown<'_> {
+    /// Takes the slot for its snapshot as soon as it is free; `None` when it was aborted.
+    pub fn begin_save(&self, now_ms: impl Fn() -> u64) -> Option<Job> {
+        let mut book = self.state.book.lock();
+        while book.job.is_some() && !is_aborted(&book) {
+            self.state.freed.wait(&mut book);
+        }
+        if is_aborted(&book) {
+            return None;
+        }
+        let job = start(&mut book, JobKind::Save, now_ms());
+        if let Some(shutdown) = &mut book.shutdown {
+            shutdown.save = Some(job.clone());
+        }
+        Some(job)
+    }
+
+    /// Whether SHUTDOWN ABORT was there.
+    pub fn is_aborted(&self) -> bool {
+        is_aborted(&self.state.book.lock())
+    }
+
+    /// Nothing stops it from here on; false when it was aborted before.
+    pub fn make_certain(&self) -> bool {
+        let mut book = self.state.book.lock();
+        let shutdown = book.shutdown.as_mut();
+        let shutdown = shutdown.filter(|shutdown| !shutdown.is_aborted);
+        shutdown.map(|it| it.is_certain = true).is_some()
+    }
+}
+
+fn is_aborted(book: &Book) -> bool {
+    let shutdown = book.shutdown.as_ref();
+    shutdown.is_some_and(|shutdown| shutdown.is_aborted)
+}
+
 impl Drop for ShuttingDown<'_> {
     fn drop(&mut self) {
-        self.state.book.lock().is_shutting_down = false;
+        self.state.book.lock().shutdown = None;
     }
 }
 

@@ -384,7 +384,7 @@ pub fn tick(server: &Arc<Server>) {
     }
     let aof = server.persist.aof();
     let book = server.persist.book().clone();
-    if book.job.is_some() || book.is_shutting_down {
+    if book.job.is_some() || book.is_shutting_down() {
         return;
     }
     let config = server.config();
