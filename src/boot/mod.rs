@@ -369,7 +369,7 @@ async fn stop_on_signal(server: Arc<Server>, signals: io::Result<Signals>) {
             true => ("SIGTERM", config.shutdown_on_sigterm),
             false => ("SIGINT", config.shutdown_on_sigint),
         };
-        if !is_term && server.persist.book().is_shutting_down {
+        if !is_term && server.persist.book().is_shutting_down() {
             tracing::warn!("You insist... exiting now.");
             saving::remove_temporary_files(&server);
             std::process::exit(1);

@@ -447,7 +447,7 @@ fn clients(report: &mut Report<'_, '_>) {
     report.line("total_blocking_keys_on_nokey", 0);
     let (reason, actions) = match server.pause.mode(now_ms) {
         PauseMode::None => ("none", "none"),
-        _ if server.persist.book().is_shutting_down => ("shutdown_in_progress", "write"),
+        _ if server.persist.book().is_shutting_down() => ("shutdown_in_progress", "write"),
         PauseMode::Write => ("client_pause", "write"),
         PauseMode::All => ("client_pause", "all"),
     };

@@ -47,6 +47,17 @@ pub struct Job {
     pub started_at_ms: u64,
 }
 
+impl Job {
+    fn stop(&self) {
+        self.cancel.store(true, Ordering::Release);
+    }
+
+    /// Whether this is that very job.
+    fn is(&self, other: &Job) -> bool {
+        Arc::ptr_eq(&self.cancel, &other.cancel)
+    }
+}
+
 /// How a job ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum JobEnd {
@@ -113,7 +124,7 @@ pub struct Book {
     pub last_rewrite_took_secs: Option<u64>,
     /// Most memory that the last rewrite held, bytes.
     pub last_rewrite_cow_bytes: u64,
-    /// BGREWRITEAOF while another job ran.
+    /// BGREWRITEAOF while another job ran, or a log that waits for its first rewrite.
     pub is_rewrite_scheduled: bool,
     /// Keys that the last load brought.
     pub loaded_keys: u64,
@@ -127,11 +138,27 @@ pub struct Book {
     pub aof_error: String,
     /// The running job.
     pub job: Option<Job>,
-    /// A shutdown is saving.
-    pub is_shutting_down: bool,
+    /// The shutdown that is going on.
+    pub shutdown: Option<Shutdown>,
+}
+
+/// What becomes of a shutdown.
+#[derive(Clone, Debug, Default)]
+pub struct Shutdown {
+    /// SHUTDOWN ABORT: it is not to take place.
+    is_aborted: bool,
+    /// Nothing stops it any more.
+    is_certain: bool,
+    /// Its snapshot.
+    save: Option<Job>,
 }
 
 impl Book {
+    /// A shutdown is going on.
+    pub fn is_shutting_down(&self) -> bool {
+        self.shutdown.is_some()
+    }
+
     /// The kind of the running job.
     pub fn running(&self) -> Option<JobKind> {
         self.job.as_ref().map(|job| job.kind)
@@ -305,23 +332,22 @@ impl State {
     /// Tells the running job to stop, if it is of this kind; whether it was.
     pub fn cancel(&self, kind: JobKind) -> bool {
         let book = self.book.lock();
-        match &book.job {
-            Some(job) if job.kind == kind => {
-                job.cancel.store(true, Ordering::Release);
-                true
-            }
-            _ => false,
-        }
+        let job = book.job.as_ref().filter(|job| job.kind == kind);
+        job.inspect(|job| job.stop()).is_some()
     }
 
     /// Tells the job of this kind to stop, and waits until it has.
     pub fn cancel_and_wait(&self, kind: JobKind) -> bool {
-        let found = self.cancel(kind);
         let mut book = self.book.lock();
-        while found && book.running() == Some(kind) {
+        let Some(found) = book.job.clone().filter(|job| job.kind == kind) else {
+            return false;
+        };
+        found.stop();
+        // The next one may be of the same kind.
+        while book.job.as_ref().is_some_and(|job| job.is(&found)) {
             self.freed.wait(&mut book);
         }
-        found
+        true
     }
 
     /// Waits until no job runs.
@@ -338,16 +364,27 @@ impl State {
         self.loading.stop.store(true, Ordering::Relaxed);
     }
 
-    /// SHUTDOWN ABORT: stops the save of a shutdown; whether there was one.
+    /// SHUTDOWN ABORT: stops a shutdown, and the save that it has begun, but no other one; whether
+    /// there was one that could still be stopped.
     pub fn abort_shutdown(&self) -> bool {
-        let is_shutting_down = self.book.lock().is_shutting_down;
-        is_shutting_down && self.cancel(JobKind::Save)
+        let mut book = self.book.lock();
+        let shutdown = book.shutdown.as_mut();
+        let Some(shutdown) = shutdown.filter(|shutdown| !shutdown.is_certain) else {
+            return false;
+        };
+        shutdown.is_aborted = true;
+        if let Some(save) = &shutdown.save {
+            save.stop();
+        }
+        // It may wait for the slot.
+        self.freed.notify_all();
+        true
     }
 
     /// Held by whoever shuts the server down.
     pub fn shutting_down(&self) -> ShuttingDown<'_> {
         let turn = self.shutdown.lock();
-        self.book.lock().is_shutting_down = true;
+        self.book.lock().shutdown = Some(Shutdown::default());
         ShuttingDown {
             state: self,
             _turn: turn,
@@ -378,10 +415,7 @@ fn start(book: &mut Book, kind: JobKind, now_ms: u64) -> Job {
             book.last_bgsave_try_secs = now_ms / 1000;
             book.is_bgsave_scheduled = false;
         }
-        JobKind::AofRewrite => {
-            book.rewrites += 1;
-            book.is_rewrite_scheduled = false;
-        }
+        JobKind::AofRewrite => book.rewrites += 1,
     }
     let job = Job {
         kind,
@@ -398,9 +432,45 @@ pub struct ShuttingDown<'s> {
     _turn: MutexGuard<'s, ()>,
 }
 
+impl ShuttingDown<'_> {
+    /// Takes the slot for its snapshot as soon as it is free; `None` when it was aborted.
+    pub fn begin_save(&self, now_ms: impl Fn() -> u64) -> Option<Job> {
+        let mut book = self.state.book.lock();
+        while book.job.is_some() && !is_aborted(&book) {
+            self.state.freed.wait(&mut book);
+        }
+        if is_aborted(&book) {
+            return None;
+        }
+        let job = start(&mut book, JobKind::Save, now_ms());
+        if let Some(shutdown) = &mut book.shutdown {
+            shutdown.save = Some(job.clone());
+        }
+        Some(job)
+    }
+
+    /// Whether SHUTDOWN ABORT was there.
+    pub fn is_aborted(&self) -> bool {
+        is_aborted(&self.state.book.lock())
+    }
+
+    /// Nothing stops it from here on; false when it was aborted before.
+    pub fn make_certain(&self) -> bool {
+        let mut book = self.state.book.lock();
+        let shutdown = book.shutdown.as_mut();
+        let shutdown = shutdown.filter(|shutdown| !shutdown.is_aborted);
+        shutdown.map(|it| it.is_certain = true).is_some()
+    }
+}
+
+fn is_aborted(book: &Book) -> bool {
+    let shutdown = book.shutdown.as_ref();
+    shutdown.is_some_and(|shutdown| shutdown.is_aborted)
+}
+
 impl Drop for ShuttingDown<'_> {
     fn drop(&mut self) {
-        self.state.book.lock().is_shutting_down = false;
+        self.state.book.lock().shutdown = None;
     }
 }
 

@@ -181,7 +181,9 @@ pub fn switch_on(server: &Arc<Server>, config: &Config) -> Result<(), String> {
             Ok(())
         }
         Err(NotStarted::Failed) => {
-            aof.switch_off(&server.keyspace.oplog);
+            aof.switch_off(&server.keyspace.oplog, || {
+                persist.cancel_and_wait(JobKind::AofRewrite);
+            });
             Err(fail(&"The AOF rewrite could not be started"))
         }
     }
@@ -189,11 +191,13 @@ pub fn switch_on(server: &Arc<Server>, config: &Config) -> Result<(), String> {
 
 /// CONFIG SET appendonly no. What was logged is on the disk afterwards.
 pub fn switch_off(server: &Arc<Server>) {
-    server.persist.cancel_and_wait(JobKind::AofRewrite);
-    server.persist.book().is_rewrite_scheduled = false;
-    if let Some(aof) = server.persist.aof() {
-        aof.switch_off(&server.keyspace.oplog);
-        server.persist.mark(Marks::AOF_FAILED, false);
+    let persist = &server.persist;
+    if let Some(aof) = persist.aof() {
+        aof.switch_off(&server.keyspace.oplog, || {
+            persist.cancel_and_wait(JobKind::AofRewrite);
+            persist.book().is_rewrite_scheduled = false;
+        });
+        persist.mark(Marks::AOF_FAILED, false);
     }
 }
 
@@ -223,10 +227,9 @@ fn begin(server: &Arc<Server>, aof: &Arc<Aof>, config: &Config) -> Result<(), No
         saving::end(server, &job, JobEnd::Failed, 0);
         Err(NotStarted::Failed)
     };
-    if let Err(error) = persist.own_dir(&config.dir) {
-        return failed(&error);
-    }
-    let rewrite = match aof.begin_rewrite() {
+    let owned = persist.own_dir(&config.dir);
+    let owned = owned.map_err(|error| AofError(error.to_string()));
+    let rewrite = match owned.and_then(|()| aof.begin_rewrite()) {
         Ok(rewrite) => rewrite,
         Err(error) => {
             aof.note_failure();
@@ -241,6 +244,8 @@ fn begin(server: &Arc<Server>, aof: &Arc<Aof>, config: &Config) -> Result<(), No
         .name("kivi-aofrewrite".into())
         .spawn(move || {
             saving::take_place(places::Place::Rewriting);
+            // Not before: what does not begin stays scheduled.
+            own.persist.book().is_rewrite_scheduled = false;
             if let Some(rewrite) = taken.lock().take() {
                 run(&own, &log, rewrite, &running);
             }
@@ -277,6 +282,13 @@ fn run(server: &Arc<Server>, aof: &Arc<Aof>, mut rewrite: Rewrite, job: &Job) {
         &job.cancel,
         || aof.at_cut(oplog, &mut rewrite),
     );
+    let written = match written {
+        Ok(()) if aof.is_overtaken(&rewrite) => {
+            let _ = server.persist.disk.remove(&base);
+            Err(NotWritten::Cancelled)
+        }
+        written => written,
+    };
     let cow_bytes = server.keyspace.snapshot.held_peak_bytes();
     let how = match written {
         Ok(()) => {
@@ -306,8 +318,13 @@ fn run(server: &Arc<Server>, aof: &Arc<Aof>, mut rewrite: Rewrite, job: &Job) {
         }
     };
     aof.set_disk_busy(oplog, false);
-    // A log that was switched on is waited for until it is there.
-    if how == JobEnd::Failed && aof.state() == AofState::WaitRewrite {
+    end(server, aof, job, how, cow_bytes);
+}
+
+/// Gives the slot back. A log that was switched on is waited for until it is there: however this
+/// rewrite has ended.
+fn end(server: &Server, aof: &Aof, job: &Job, how: JobEnd, cow_bytes: u64) {
+    if aof.state() == AofState::WaitRewrite {
         server.persist.book().is_rewrite_scheduled = true;
     }
     saving::end(server, job, how, cow_bytes);
@@ -367,7 +384,7 @@ pub fn tick(server: &Arc<Server>) {
     }
     let aof = server.persist.aof();
     let book = server.persist.book().clone();
-    if book.job.is_some() || book.is_shutting_down {
+    if book.job.is_some() || book.is_shutting_down() {
         return;
     }
     let config = server.config();

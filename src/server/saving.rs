@@ -17,7 +17,7 @@ use crate::persist::rdb::encode::{Aux, EncodeOptions};
 use crate::persist::snapshot::{
     self, FileSink, Libraries, Rdb, SnapshotError, SnapshotOptions, Sources, Summary,
 };
-use crate::persist::state::{Book, Job, JobEnd, JobKind, Marks};
+use crate::persist::state::{Book, Job, JobEnd, JobKind, Marks, ShuttingDown};
 use crate::sys::files::os_text;
 use crate::sys::places::{self, Place};
 use crate::sys::{alloc, process};
@@ -310,7 +310,7 @@ pub fn tick(server: &Arc<Server>) {
     }
     let now_secs = server.clock.unix_ms() / 1000;
     let book = server.persist.book().clone();
-    if book.job.is_some() || book.is_shutting_down {
+    if book.job.is_some() || book.is_shutting_down() {
         return;
     }
     let config = server.config();
@@ -334,14 +334,16 @@ pub fn after_flush(server: &Arc<Server>) {
 /// first, unless it is busy and nothing is to be saved.
 ///
 /// # Errors
-/// When something could not be saved and `force` is not asked for: the server goes on.
+/// When something could not be saved and `force` is not asked for, or SHUTDOWN ABORT was there: the
+/// server goes on.
 pub fn shutdown(server: &Arc<Server>, flags: ShutdownFlags) -> Result<(), ShutdownFailed> {
     if flags.nosave && server.scripts.running.is_busy() {
         stop_at_once(server);
         return Ok(());
     }
     let turn = server.persist.shutting_down();
-    while server.keyspace.gate.is_held_long() && server.lifecycle() < Lifecycle::Stopping {
+    let waits = || server.keyspace.gate.is_held_long() && !turn.is_aborted();
+    while waits() && server.lifecycle() < Lifecycle::Stopping {
         std::thread::sleep(SCRIPT_ENDS);
     }
     if server.lifecycle() >= Lifecycle::Stopping {
@@ -349,12 +351,10 @@ pub fn shutdown(server: &Arc<Server>, flags: ShutdownFlags) -> Result<(), Shutdo
     }
     tracing::info!("User requested shutdown...");
     let prepared = match server.persist.marks().has(Marks::LOADING) {
+        _ if turn.is_aborted() => Err(aborted()),
         // What is half there must not overwrite what is whole.
-        true => {
-            server.persist.stop_loading();
-            Ok(())
-        }
-        false => prepare_shutdown(server, flags),
+        true => make_certain(&turn).map(|()| server.persist.stop_loading()),
+        false => prepare_shutdown(server, flags, &turn),
     };
     match prepared {
         Ok(()) => server.enter(Lifecycle::Stopping),
@@ -378,7 +378,24 @@ fn stop_at_once(server: &Arc<Server>) {
     server.enter(Lifecycle::Stopping);
 }
 
-fn prepare_shutdown(server: &Arc<Server>, flags: ShutdownFlags) -> Result<(), ShutdownFailed> {
+/// Nothing stops the shutdown from here on.
+fn make_certain(turn: &ShuttingDown<'_>) -> Result<(), ShutdownFailed> {
+    match turn.make_certain() {
+        true => Ok(()),
+        false => Err(aborted()),
+    }
+}
+
+fn aborted() -> ShutdownFailed {
+    tracing::info!("Shutdown manually aborted.");
+    ShutdownFailed
+}
+
+fn prepare_shutdown(
+    server: &Arc<Server>,
+    flags: ShutdownFlags,
+    turn: &ShuttingDown<'_>,
+) -> Result<(), ShutdownFailed> {
     let is_complete = rewriting::prepare_shutdown(server, flags.force);
     if server.persist.cancel(JobKind::BgSave) {
         tracing::warn!("There is a child saving an .rdb. Killing it!");
@@ -387,25 +404,28 @@ fn prepare_shutdown(server: &Arc<Server>, flags: ShutdownFlags) -> Result<(), Sh
     is_complete?;
     // What would be acknowledged from here on could not be kept. Reads are served on.
     let held = hold_writes(server);
-    let done = save_at_end(server, flags);
+    let done = save_at_end(server, flags, turn).and_then(|()| make_certain(turn));
     if done.is_err() {
         held.release(server);
     }
     done
 }
 
-fn save_at_end(server: &Arc<Server>, flags: ShutdownFlags) -> Result<(), ShutdownFailed> {
+fn save_at_end(
+    server: &Arc<Server>,
+    flags: ShutdownFlags,
+    turn: &ShuttingDown<'_>,
+) -> Result<(), ShutdownFailed> {
     let has_points = !server.config().save.is_empty();
     if !flags.save && (flags.nosave || !has_points) {
         return Ok(());
     }
     tracing::info!("Saving the final RDB snapshot before exiting.");
-    match save_now(server) {
+    let job = turn.begin_save(|| server.clock.unix_ms());
+    let saved = job.map_or(Err(NotSaved::Cancelled), |job| save(server, &job, || ()));
+    match saved {
         Ok(()) => Ok(()),
-        Err(NotSaved::Cancelled) => {
-            tracing::info!("Shutdown manually aborted.");
-            Err(ShutdownFailed)
-        }
+        Err(NotSaved::Cancelled) => Err(aborted()),
         Err(NotSaved::Failed) if flags.force => {
             tracing::warn!("Error trying to save the DB. Exit anyway.");
             Ok(())

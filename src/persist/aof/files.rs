@@ -256,7 +256,12 @@ impl Files {
         }
         let last = manifest.incr.last().cloned();
         let FileInfo { name, seq } = last.ok_or(AofError("no INCR file".to_owned()))?;
-        let opened = self.disk.open(&self.path(&name), OpenMode::Append);
+        // A file that no manifest names may be there: of a rewrite that a crash has cut short.
+        let mode = match is_new {
+            true => OpenMode::Create,
+            false => OpenMode::Append,
+        };
+        let opened = self.disk.open(&self.path(&name), mode);
         // What an earlier process wrote, and this one has loaded, has to be as safe as what this
         // one writes.
         let opened = opened.and_then(|file| {

@@ -506,6 +506,8 @@ impl<'a> Log<'a> {
         self.take_sync_result();
         if !discard && !self.sync_here()? {
             self.pen.last_sync_ms = now_ms;
+            // As after a write that failed: what follows is not drained, and nobody waits for it.
+            self.oplog.publish_written(self.oplog.cut());
             return Ok(false);
         }
         if let Some(switch) = self.pen.switch.take() {

@@ -125,7 +125,13 @@ impl Aof {
         if matches!(loaded, Loaded::Ok | Loaded::Truncated) {
             let (base, incr) = files.sizes()?;
             let mut sizes = self.sizes.lock();
-            sizes.settled = base + incr;
+            // DEBUG LOADAOF: what is written to is counted by itself. (With a log that waits for its
+            // first rewrite that is none of the files that were loaded.)
+            let counted = match self.state() {
+                AofState::On => sizes.incr_bytes(),
+                AofState::Off | AofState::WaitRewrite => 0,
+            };
+            sizes.settled = (base + incr).saturating_sub(counted);
             sizes.base = base;
         }
         Ok(loaded)
@@ -155,11 +161,21 @@ impl Aof {
     ) -> Result<(), AofError> {
         let mut files = self.files.lock();
         files.remove_temporary();
+        let is_fresh = files.manifest.is_empty();
         let incr = files.start(is_rdb, make_base)?;
         files.remove_history();
         {
+            // Not what was loaded: the room that was reserved behind it is cut off by now. A BASE that
+            // was made just now does not count, with Redis neither.
+            let settled = match is_fresh {
+                true => 0,
+                false => {
+                    let (base, all_incr) = files.sizes()?;
+                    (base + all_incr).saturating_sub(incr.len)
+                }
+            };
             let mut sizes = self.sizes.lock();
-            sizes.settled = sizes.settled.saturating_sub(incr.len);
+            sizes.settled = settled;
             sizes.incr = vec![(incr.seq, incr.size.clone())];
         }
         self.set_state(AofState::On);
@@ -292,13 +308,14 @@ impl Aof {
         }
     }
 
-    /// `appendonly` was set to no. Waits until what was logged is on the disk. A rewrite that is
-    /// being done has to be cancelled and aborted by who does it.
-    pub fn switch_off(&self, oplog: &OpLog) {
-        if self.state() == AofState::Off {
+    /// `appendonly` was set to no. Waits until what was logged is on the disk. `end_rewrite` has the
+    /// rewrite that is being done end, if one is; one that begins later finds the log off.
+    pub fn switch_off(&self, oplog: &OpLog, end_rewrite: impl FnOnce()) {
+        let before = self.state.swap(AofState::Off as u8, Ordering::SeqCst);
+        end_rewrite();
+        if before == AofState::Off as u8 {
             return;
         }
-        self.set_state(AofState::Off);
         oplog.set_on(false);
         if let Err(error) = self.flush(oplog) {
             tracing::warn!("Fail to fsync the AOF file: {error}");
@@ -342,11 +359,20 @@ impl Aof {
     /// The moment of the snapshot: call it while all shards are held. Takes as long as the log's thread drains what
     /// was appended before: memory is copied.
     pub fn at_cut(&self, oplog: &OpLog, rewrite: &mut Rewrite) {
+        if self.is_overtaken(rewrite) {
+            return;
+        }
         if let Some(incr) = rewrite.incr.take() {
             self.shared.control.lock().hold = true;
             oplog.set_on(true);
             self.switch(oplog, Some(incr), false);
         }
+    }
+
+    /// Whether the log was switched off since this rewrite has begun: it is of no use then, and to be
+    /// cancelled, since the log may not have been divided at its cut.
+    pub fn is_overtaken(&self, rewrite: &Rewrite) -> bool {
+        rewrite.first_incr != FirstIncr::None && self.state() == AofState::Off
     }
 
     /// Where the BASE of a rewrite is to be written before [`Aof::finish_rewrite`].
@@ -378,7 +404,7 @@ impl Aof {
                 return Err(error);
             }
         };
-        if self.state() != AofState::Off {
+        if rewrite.first_incr != FirstIncr::None || self.state() != AofState::Off {
             let mut sizes = self.sizes.lock();
             match rewrite.first_incr {
                 FirstIncr::Seq(first) => sizes.incr.retain(|(seq, _)| *seq >= first),
@@ -392,8 +418,11 @@ impl Aof {
         }
         files.remove_history();
         *self.limit.lock() = Limit::default();
-        if self.state() == AofState::WaitRewrite && rewrite.first_incr == FirstIncr::Temp {
-            self.set_state(AofState::On);
+        if rewrite.first_incr == FirstIncr::Temp {
+            // Unless it was switched off meanwhile.
+            let (waits, on) = (AofState::WaitRewrite as u8, AofState::On as u8);
+            let order = Ordering::SeqCst;
+            let _ = self.state.compare_exchange(waits, on, order, order);
         }
         Ok(())
     }
@@ -408,7 +437,9 @@ impl Aof {
             FirstIncr::None => {}
             // The new file is there and empty, or in use: it follows the former ones.
             FirstIncr::Seq(_) => {
-                if let Some(incr) = rewrite.incr.take() {
+                if let Some(incr) = rewrite.incr.take()
+                    && self.state() != AofState::Off
+                {
                     self.switch(oplog, Some(incr), false);
                 }
             }
@@ -519,9 +550,12 @@ impl Aof {
 
 impl Sizes {
     fn current(&self) -> u64 {
+        self.settled + self.incr_bytes()
+    }
+
+    fn incr_bytes(&self) -> u64 {
         let incr = self.incr.iter();
-        let incr: u64 = incr.map(|(_, size)| size.load(Ordering::Relaxed)).sum();
-        self.settled + incr
+        incr.map(|(_, size)| size.load(Ordering::Relaxed)).sum()
     }
 }
 

@@ -95,6 +95,26 @@ fn who_waits_for_the_slot_gets_it() {
     assert_eq!(state.book().running(), Some(JobKind::Save));
 }
 
+/// Not for the next one of its kind.
+#[test]
+fn who_cancels_a_job_waits_for_that_job() {
+    let state = Arc::new(state());
+    let job = state.begin(JobKind::AofRewrite, NOW_MS).unwrap();
+    let other = state.clone();
+    let waiting = std::thread::spawn(move || other.cancel_and_wait(JobKind::AofRewrite));
+    while !job.cancel.load(Ordering::Relaxed) {
+        std::thread::yield_now();
+    }
+    // The waiting thread never finds the slot free.
+    let mut book = state.book();
+    book.job = None;
+    let next = start(&mut book, JobKind::AofRewrite, NOW_MS);
+    state.freed.notify_all();
+    drop(book);
+    assert!(waiting.join().unwrap());
+    assert!(!next.cancel.load(Ordering::Relaxed));
+}
+
 #[test]
 fn marks_are_independent() {
     let state = state();

@@ -93,6 +93,34 @@ fn a_log_that_is_switched_on_holds_what_there_was() {
     stop(&other);
 }
 
+/// BGREWRITEAOF and CONFIG SET appendonly no at the same time.
+#[test]
+fn a_log_that_is_switched_off_is_not_rewritten_any_more() {
+    let disk = disk();
+    let mut t = start(&LOGGED, &disk);
+    let server = t.session.server().clone();
+    t.run("SET a 1").is("+OK");
+    let aof = server.persist.aof().unwrap();
+    let job = server.persist.begin(JobKind::AofRewrite, 0).unwrap();
+    let rewrite = aof.begin_rewrite().unwrap();
+    std::thread::scope(|scope| {
+        let off = scope.spawn(|| switch_off(&server));
+        while aof.state() != AofState::Off {
+            std::thread::yield_now();
+        }
+        assert!(!off.is_finished(), "it waits for the rewrite");
+        t.run("SET b 1").is("+OK");
+        scope.spawn(|| run(&server, &aof, rewrite, &job));
+    });
+    assert!(!server.keyspace.oplog.is_on());
+    assert_eq!(server.persist.book().running(), None);
+    t.run("SET c 1").is("+OK");
+    stop(&t);
+    let mut other = start(&LOGGED, &disk);
+    other.run("MGET a b c").is("*3 $1 1 $1 1 $-1");
+    stop(&other);
+}
+
 #[test]
 fn a_log_that_cannot_be_made_is_told() {
     let disk = disk();
@@ -103,6 +131,7 @@ fn a_log_that_cannot_be_made_is_told() {
     assert_eq!(switch_on(&server, &server.config()), Err(told.to_owned()));
     assert_eq!(server.persist.aof().unwrap().state(), AofState::Off);
     assert_eq!(server.persist.book().running(), None);
+    assert!(!server.persist.book().is_rewrite_scheduled);
     // Nothing waits for a log that is not there.
     t.run("SET a 1").is("+OK");
     assert_eq!(prepare_shutdown(&server, false), Ok(()));
@@ -124,6 +153,53 @@ fn a_rewrite_without_a_log_leaves_one() {
     let mut other = start(&LOGGED, &disk);
     other.run("GET a").is("$1 1");
     stop(&other);
+}
+
+/// A server whose log waits for its first rewrite.
+fn waiting(disk: &FakeDisk) -> (Test, Arc<Aof>) {
+    let t = start(&["--save", ""], disk);
+    let server = t.session.server();
+    let aof = open(server, &server.config()).unwrap();
+    start_thread(server, &aof).unwrap();
+    aof.switch_on();
+    (t, aof)
+}
+
+/// Otherwise nobody would ever begin it.
+#[test]
+fn a_first_rewrite_that_does_not_begin_stays_scheduled() {
+    let disk = disk();
+    let (t, aof) = waiting(&disk);
+    let server = t.session.server();
+    server.persist.book().is_rewrite_scheduled = true;
+    break_disk(&disk);
+    tick(server);
+    assert_eq!(server.persist.book().running(), None);
+    assert_eq!(aof.state(), AofState::WaitRewrite);
+    disk.fail(None);
+    tick(server);
+    server.persist.wait_until_free();
+    assert_eq!(aof.state(), AofState::On);
+    assert!(!server.persist.book().is_rewrite_scheduled);
+    stop(&t);
+}
+
+#[test]
+fn a_first_rewrite_that_was_cancelled_is_begun_again() {
+    let disk = disk();
+    let (t, aof) = waiting(&disk);
+    let server = t.session.server();
+    let job = server.persist.begin(JobKind::AofRewrite, 0).unwrap();
+    assert!(server.persist.cancel(JobKind::AofRewrite));
+    let rewrite = aof.begin_rewrite().unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(|| run(server, &aof, rewrite, &job));
+    });
+    assert_eq!(aof.state(), AofState::WaitRewrite);
+    tick(server);
+    server.persist.wait_until_free();
+    assert_eq!(aof.state(), AofState::On);
+    stop(&t);
 }
 
 /// The first BASE is what there was before the log: without it the dataset would be lost.

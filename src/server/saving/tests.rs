@@ -1,6 +1,7 @@
-//! When a snapshot is due.
+//! When a snapshot is due; a shutdown that is aborted.
 
 use super::*;
+use crate::commands::tests::Test;
 
 const NOW_SECS: u64 = 1_700_000_000;
 
@@ -51,4 +52,32 @@ fn errors_are_told_without_numbers() {
     let error = io::Error::from_raw_os_error(28);
     assert_eq!(os_text(&error), "No space left on device");
     assert_eq!(os_text(&io::Error::other("plain")), "plain");
+}
+
+/// SHUTDOWN ABORT while a shutdown waits for another client's SAVE: the one ends, the other goes on.
+#[test]
+fn an_abort_ends_the_shutdown_and_nothing_else() {
+    let t = Test::with(&["--save", ""]);
+    let server = t.session.server();
+    let save = server.persist.begin(JobKind::Save, 0).unwrap();
+    let flags = ShutdownFlags {
+        save: true,
+        ..ShutdownFlags::default()
+    };
+    let stopped = std::thread::scope(|scope| {
+        let stopping = scope.spawn(|| shutdown(server, flags));
+        while !server.persist.abort_shutdown() {
+            std::thread::yield_now();
+        }
+        let is_cancelled = save.cancel.load(std::sync::atomic::Ordering::SeqCst);
+        server.persist.end(&save, JobEnd::Done { changes: 0 }, 0, 0);
+        assert!(!is_cancelled, "it is not the shutdown's");
+        stopping.join().unwrap()
+    });
+    assert_eq!(stopped, Err(ShutdownFailed));
+    assert_eq!(server.lifecycle(), Lifecycle::Running);
+    assert!(!server.persist.abort_shutdown(), "it is over");
+    // The next one is not concerned.
+    assert_eq!(shutdown(server, flags), Ok(()));
+    assert_eq!(server.lifecycle(), Lifecycle::Stopping);
 }

@@ -248,3 +248,67 @@ fn switching_on_is_all_or_nothing() {
         }
     }
 }
+
+/// A process is killed while it switches the log on, so what it has written is there: the next one
+/// goes on with what it has loaded, whatever files the first one left.
+#[test]
+fn nothing_is_appended_to_what_a_switch_left() {
+    let lines_of = |aof: &Aof| {
+        let mut kept = Kept::default();
+        aof.load(LOAD, &mut kept).unwrap();
+        kept.lines
+    };
+    let mut left_by_itself = 0;
+    for has_base in [false, true] {
+        for index in 0.. {
+            let disk = FakeDisk::new(DIR);
+            let oplog = OpLog::new(1);
+            let aof = open(&disk, Settings::default()).unwrap();
+            let mut log = Log::new(aof.parts().0, &oplog);
+            if has_base {
+                let rewrite = aof.begin_rewrite().unwrap();
+                write_base(&disk, &aof.temp_base(), &[]).unwrap();
+                aof.finish_rewrite(&oplog, rewrite, &aof.temp_base(), true)
+                    .unwrap();
+            }
+            aof.switch_on();
+            let mut rewrite = aof.begin_rewrite().unwrap();
+            aof.at_cut(&oplog, &mut rewrite);
+            append(&oplog, "RPUSH l 1");
+            let _ = settle(&mut log, &aof, 0);
+            write_base(&disk, &aof.temp_base(), &[]).unwrap();
+            let before = disk.operations();
+            disk.fail(Some(Fault {
+                at: before + index,
+                count: 1,
+                kind: FaultKind::Dead,
+            }));
+            let _ = aof.finish_rewrite(&oplog, rewrite, &aof.temp_base(), true);
+            let is_over = disk.operations() <= before + index;
+            disk.fail(None);
+
+            let context = format!("Dead at {index}, BASE before: {has_base}");
+            let first_incr = disk.content(&at("appendonly.aof.1.incr.aof"));
+            let is_named = text_of_manifest(&disk)
+                .iter()
+                .any(|line| line.contains("incr.aof"));
+            left_by_itself += usize::from(first_incr.is_some() && !is_named);
+
+            let (second, oplog) = (open(&disk, Settings::default()).unwrap(), OpLog::new(1));
+            let mut expected = lines_of(&second);
+            let mut make_base = |path: &Path| write_base(&disk, path, &[]);
+            second.start(&oplog, true, &mut make_base).unwrap();
+            let mut log = Log::new(second.parts().0, &oplog);
+            append(&oplog, "RPUSH l 2");
+            let _ = settle(&mut log, &second, 0);
+            expected.push("0:RPUSH l 2".to_owned());
+
+            let third = open(&disk, Settings::default()).unwrap();
+            assert_eq!(lines_of(&third), expected, "{context}");
+            if is_over {
+                break;
+            }
+        }
+    }
+    assert!(left_by_itself > 0, "the case that this is about");
+}

@@ -44,6 +44,17 @@ fn finish(disk: &FakeDisk, aof: &Aof, oplog: &OpLog, rewrite: Rewrite) {
     aof.finish_rewrite(oplog, rewrite, &base, true).unwrap();
 }
 
+/// `appendonly no`, while the log's thread runs.
+fn switch_off(aof: &Aof, oplog: &OpLog, log: &mut Log<'_>) {
+    std::thread::scope(|scope| {
+        let off = scope.spawn(|| aof.switch_off(oplog, || ()));
+        while !off.is_finished() {
+            settle(log, aof, NOW_MS + 6000).unwrap();
+            std::thread::yield_now();
+        }
+    });
+}
+
 #[test]
 fn everysec_writes_at_once_and_syncs_each_second() {
     let disk = FakeDisk::new(DIR);
@@ -467,13 +478,7 @@ fn appendonly_is_switched_on_by_a_rewrite_and_off_again() {
     let sum = text(&disk, INCR).len() + text(&disk, "appendonly.aof.2.base.rdb").len();
     assert_eq!(aof.current_bytes(), sum as u64);
     append(&oplog, "SET e f");
-    std::thread::scope(|scope| {
-        let off = scope.spawn(|| aof.switch_off(&oplog));
-        while !off.is_finished() {
-            settle(&mut log, &aof, NOW_MS + 6000).unwrap();
-            std::thread::yield_now();
-        }
-    });
+    switch_off(&aof, &oplog, &mut log);
     assert!(!oplog.is_on() && aof.state() == AofState::Off);
     assert!(text(&disk, INCR).contains("$1\r\ne\r\n"));
     settle(&mut log, &aof, NOW_MS + 6000).unwrap();
@@ -484,6 +489,31 @@ fn appendonly_is_switched_on_by_a_rewrite_and_off_again() {
     assert_eq!(
         text(&disk, "appendonly.aof.manifest"),
         "file appendonly.aof.3.base.rdb seq 3 type b\n"
+    );
+}
+
+/// The log stays off when a rewrite that began before reaches its cut afterwards.
+#[test]
+fn a_rewrite_does_not_switch_on_what_was_switched_off() {
+    let disk = FakeDisk::new(DIR);
+    let oplog = OpLog::new(1);
+    let aof = started(&disk, &oplog, settings(AppendFsync::EverySec));
+    let mut log = Log::new(aof.parts().0, &oplog);
+    append(&oplog, "SET a b");
+    settle(&mut log, &aof, NOW_MS).unwrap();
+    let mut rewrite = aof.begin_rewrite().unwrap();
+    switch_off(&aof, &oplog, &mut log);
+    aof.at_cut(&oplog, &mut rewrite);
+    assert!(!oplog.is_on());
+    append(&oplog, "SET thrown away");
+    aof.abort_rewrite(&oplog, rewrite);
+    append(&oplog, "SET thrown away");
+    settle(&mut log, &aof, NOW_MS + 7000).unwrap();
+    assert!(!oplog.is_on() && aof.state() == AofState::Off);
+    assert_eq!(text(&disk, "appendonly.aof.2.incr.aof"), "");
+    assert_eq!(
+        text(&disk, INCR).as_bytes(),
+        requests(&["SELECT 0", "SET a b"])
     );
 }
 
@@ -509,6 +539,7 @@ fn a_disk_that_takes_nothing_keeps_nobody_from_stopping() {
         for _ in 0..5 {
             assert!(matches!(log.step(NOW_MS).unwrap(), Step::Nap(_)));
         }
+        assert!(!oplog.must_wait(2), "nor waits a reply for it");
         std::thread::scope(|scope| {
             let flush = scope.spawn(|| aof.flush(&oplog));
             while !flush.is_finished() {
@@ -607,6 +638,41 @@ fn a_restart_goes_on_in_the_last_file_and_tidies_up() {
     }
     assert!(disk.content(&temp_base).is_none());
     assert!(!text(&disk, "appendonly.aof.manifest").contains("type h"));
+}
+
+/// `aof_current_size` is what is on the disk, however often it is loaded.
+#[test]
+fn no_file_is_counted_twice() {
+    let disk = FakeDisk::new(DIR);
+    let oplog = OpLog::new(1);
+    let aof = started(&disk, &oplog, settings(AppendFsync::EverySec));
+    let mut log = Log::new(aof.parts().0, &oplog);
+    append(&oplog, "SET a b");
+    settle(&mut log, &aof, NOW_MS).unwrap();
+    // DEBUG LOADAOF, with one INCR file and with two.
+    assert_eq!(aof.load(LOAD, &mut Kept::default()), Ok(Loaded::Ok));
+    assert_eq!(aof.current_bytes(), aof.total_bytes());
+    aof.abort_rewrite(&oplog, begin(&aof, &oplog));
+    append(&oplog, "SET c d");
+    settle(&mut log, &aof, NOW_MS).unwrap();
+    assert_eq!(aof.load(LOAD, &mut Kept::default()), Ok(Loaded::Ok));
+    assert_eq!(aof.current_bytes(), aof.total_bytes());
+    append(&oplog, "SET e f");
+    settle(&mut log, &aof, NOW_MS).unwrap();
+    assert_eq!(aof.current_bytes(), aof.total_bytes());
+    // Killed with room reserved behind what is written.
+    let last = "appendonly.aof.2.incr.aof";
+    let whole = text(&disk, last);
+    let padded = format!("{whole}{}\n", "#".repeat(500));
+    disk.put(&at(last), padded.as_bytes());
+    let (aof, oplog) = (
+        open(&disk, settings(AppendFsync::Always)).unwrap(),
+        OpLog::new(1),
+    );
+    assert_eq!(aof.load(LOAD, &mut Kept::default()), Ok(Loaded::Ok));
+    start(&disk, &aof, &oplog);
+    assert_eq!(text(&disk, last), whole);
+    assert_eq!(aof.current_bytes(), aof.total_bytes());
 }
 
 /// The real threads on a real disk.
