@@ -107,9 +107,9 @@ impl ExpireClock {
         self.is_importing.load(Ordering::Relaxed)
     }
 
-    /// Holds the cycle back until then (CLIENT PAUSE); 0 ends it.
+    /// Holds the cycle back until then (CLIENT PAUSE); 0 ends it. Whoever says so next sees what came before this.
     pub fn pause_until(&self, unix_ms: u64) {
-        self.paused_until_ms.store(unix_ms, Ordering::Relaxed);
+        self.paused_until_ms.swap(unix_ms, Ordering::AcqRel);
         self.wake();
     }
 
