@@ -102,6 +102,11 @@ impl ExpireClock {
         }
     }
 
+    /// Whether only writes delete what has expired: data is imported, or CLIENT PAUSE is on at `now_ms`.
+    pub fn leaves_expired(&self, now_ms: u64) -> bool {
+        self.is_importing() || self.paused_until_ms.load(Ordering::Relaxed) > now_ms
+    }
+
     /// Whether data is imported.
     pub fn is_importing(&self) -> bool {
         self.is_importing.load(Ordering::Relaxed)
