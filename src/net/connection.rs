@@ -222,7 +222,10 @@ impl Connection {
             // A command that was left in the middle holds all shards, for which whoever keeps the log back may be
             // waiting, as a rewrite that is about to begin its snapshot does. Its replies wait for the log, it does not.
             if !matches!(turn, Turn::Drop | Turn::Alone) {
-                self.follow_log(worker).await;
+                // What is to be answered after a wait is sent after it.
+                if !matches!(turn, Turn::Sleep(_) | Turn::Delay(_)) {
+                    self.follow_log(worker).await;
+                }
                 if let Some(fullest) = inbox::take_crowded() {
                     self.follow_messages(fullest, worker).await;
                 }
