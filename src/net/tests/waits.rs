@@ -160,3 +160,19 @@ fn messages_move_nobody() {
     assert_eq!(shared.worker.load(Ordering::Relaxed), 1);
     house.stop();
 }
+
+#[test]
+fn protocol_errors_are_told_to_those_who_want_replies() {
+    let house = House::new(1);
+    let error = "-ERR Protocol error: invalid multibulk length\r\n";
+    for (requests, reply) in [
+        ("*x\n", error),
+        ("CLIENT REPLY OFF\n*x\n", ""),
+        ("CLIENT REPLY SKIP\n*x\n", ""),
+        ("CLIENT REPLY SKIP\nPING\n*x\n", error),
+    ] {
+        let (mut peer, _) = house.sends(requests);
+        assert_eq!(until_end(&mut peer), reply.as_bytes(), "{requests}");
+    }
+    house.stop();
+}
