@@ -132,16 +132,17 @@ fn is_stuck(client: &Shared, config: &Config, now_ms: u64) -> bool {
     timeout_ms > 0 && since_ms > 0 && now_ms.saturating_sub(since_ms) > timeout_ms
 }
 
-/// Silent for longer than `timeout`, and neither because of a CLIENT PAUSE nor because it listens.
+/// Silent for longer than `timeout`, and neither because it waits for the server nor because it listens.
 fn is_idle(client: &Shared, config: &Config, now_ms: u64) -> bool {
     let timeout_ms = u64::from(config.timeout_secs) * 1000;
-    let last_ms = client.last_interaction_ms.load(Ordering::Relaxed);
+    // Who has just ended a wait has said before when that was.
     timeout_ms > 0
-        && !client.paused.load(Ordering::Relaxed)
+        && !client.paused.load(Ordering::Acquire)
+        && !client.is_attended.load(Ordering::Acquire)
         && !client.is_blocked()
         && !client.is_monitor.load(Ordering::Relaxed)
         && !client.is_subscriber()
-        && now_ms.saturating_sub(last_ms) > timeout_ms
+        && now_ms.saturating_sub(client.last_interaction_ms.load(Ordering::Relaxed)) > timeout_ms
 }
 
 fn output_limit<'c>(client: &Shared, config: &'c Config) -> &'c OutputLimit {
@@ -231,6 +232,8 @@ mod tests {
         let server = server(&["--timeout", "30"]);
         let (idle, busy, paused) = (connect(&server), connect(&server), connect(&server));
         paused.paused.store(true, Ordering::Relaxed);
+        let attended = connect(&server);
+        attended.is_attended.store(true, Ordering::Relaxed);
         server.clock.advance(30_000);
         tick(&server);
         assert!(!idle.has(Signal::Kill));
@@ -240,6 +243,7 @@ mod tests {
         tick(&server);
         assert!(idle.has(Signal::Kill));
         assert!(!busy.has(Signal::Kill) && !paused.has(Signal::Kill));
+        assert!(!attended.has(Signal::Kill));
     }
 
     #[test]

@@ -350,6 +350,8 @@ pub struct Shared {
     pub is_silent: AtomicBool,
     /// Waits for CLIENT UNPAUSE.
     pub paused: AtomicBool,
+    /// Waits for the server in another way, for what it has asked for or until others are served.
+    pub is_attended: AtomicBool,
     /// It has logged in, or did not have to when it came.
     pub authenticated: AtomicBool,
     /// Since when it has not, Unix ms, as far as somebody has looked.
@@ -606,6 +608,7 @@ impl Registry {
             is_silent: AtomicBool::new(false),
             counted: Mutex::default(),
             paused: AtomicBool::new(false),
+            is_attended: AtomicBool::new(false),
             user: Mutex::default(),
             authenticated: AtomicBool::new(false),
             stranger_since_ms: AtomicU64::new(now_ms),

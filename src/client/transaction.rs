@@ -255,6 +255,8 @@ impl Queue {
 #[derive(Debug)]
 struct Watched {
     db: DbIndex,
+    /// By the time of WATCH it had expired, and was left alone.
+    had_expired: bool,
     key: Box<[u8]>,
 }
 
@@ -371,6 +373,7 @@ impl Transaction {
         }
         self.watched.push(Watched {
             db: db.db(),
+            had_expired: db.has_expired(key),
             key: key.into(),
         });
         let watched = self.watched.len() as u32;
@@ -403,6 +406,10 @@ impl Transaction {
             }
             db.select(watched.db);
             db.find(&watched.key, Lookup::Silent);
+            // It may be left where it is.
+            if !watched.had_expired && db.has_expired(&watched.key) {
+                self.flag.raise();
+            }
         }
         db.select(before);
         self.flag.is_raised()

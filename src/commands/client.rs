@@ -6,10 +6,11 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use crate::client::pause::PauseMode;
+use crate::client::pause::{PauseBy, PauseMode};
 use crate::client::{Client, ReplyMode, Shared, Signal};
 use crate::db::Outcome;
 use crate::resp::parse::Argv;
+use crate::server::Server;
 use crate::spec::{AclCategories, CmdError, Flags, Group};
 use crate::util::num;
 
@@ -507,13 +508,22 @@ fn client_pause(ctx: &mut Ctx<'_>) -> CmdResult {
         .checked_add(timeout_ms)
         .filter(|&until_ms| i64::try_from(until_ms).is_ok())
         .ok_or(CmdError::text("ERR timeout is out of range"))?;
-    let server = ctx.server;
-    server.pause.start(mode, until_ms, now_ms);
-    // Nothing may change while clients rely on it, so keys are not expired, either.
-    let expire_clock = &server.keyspace.expire_clock;
-    expire_clock.pause_until(server.pause.until_ms(now_ms));
+    let pause = &ctx.server.pause;
+    pause.start(PauseBy::Client, mode, until_ms, now_ms);
+    hold_expiry_back(ctx.server, now_ms);
     ctx.out.ok();
     Ok(Next::Done)
+}
+
+/// Nothing may change while clients rely on it, so keys are not expired, either.
+fn hold_expiry_back(server: &Server, now_ms: u64) {
+    let until_ms = || server.pause.until_ms(PauseBy::Client, now_ms);
+    let mut known_ms = u64::MAX;
+    // Another client may pause, or go on, at this moment.
+    while known_ms != until_ms() {
+        known_ms = until_ms();
+        server.keyspace.expire_clock.pause_until(known_ms);
+    }
 }
 
 /// `CLIENT UNBLOCK client-id [TIMEOUT | ERROR]`
@@ -542,8 +552,8 @@ fn client_unblock(ctx: &mut Ctx<'_>) -> CmdResult {
 }
 
 fn client_unpause(ctx: &mut Ctx<'_>) -> CmdResult {
-    ctx.server.pause.end();
-    ctx.server.keyspace.expire_clock.pause_until(0);
+    ctx.server.pause.end(PauseBy::Client);
+    hold_expiry_back(ctx.server, ctx.clock_ms());
     ctx.out.ok();
     Ok(Next::Done)
 }

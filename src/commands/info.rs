@@ -12,7 +12,7 @@ use std::rc::Rc;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, LazyLock};
 
-use crate::client::pause::PauseMode;
+use crate::client::pause::{PauseBy, PauseMode};
 use crate::config::{Config, Supervised};
 use crate::db::sizes::SizesReport;
 use crate::db::usage::lru_clock;
@@ -445,18 +445,21 @@ fn clients(report: &mut Report<'_, '_>) {
     let blocking_keys = report.census().blocking_keys;
     report.line("total_blocking_keys", blocking_keys);
     report.line("total_blocking_keys_on_nokey", 0);
-    let (reason, actions) = match server.pause.mode(now_ms) {
-        PauseMode::None => ("none", "none"),
-        _ if server.persist.book().is_shutting_down() => ("shutdown_in_progress", "write"),
-        PauseMode::Write => ("client_pause", "write"),
-        PauseMode::All => ("client_pause", "all"),
+    let pause = server.pause.in_force(now_ms);
+    let reason = match pause.map(|pause| pause.by) {
+        None => "none",
+        Some(PauseBy::Client) => "client_pause",
+        Some(PauseBy::Shutdown) => "shutdown_in_progress",
+    };
+    let actions = match pause.map(|pause| pause.mode) {
+        None | Some(PauseMode::None) => "none",
+        Some(PauseMode::Write) => "write",
+        Some(PauseMode::All) => "all",
     };
     report.line("paused_reason", reason);
     report.line("paused_actions", actions);
-    report.line(
-        "paused_timeout_milliseconds",
-        server.pause.remaining_ms(now_ms),
-    );
+    let left_ms = pause.map_or(0, |pause| pause.until_ms.saturating_sub(now_ms));
+    report.line("paused_timeout_milliseconds", left_ms);
 }
 
 fn stats(report: &mut Report<'_, '_>) {

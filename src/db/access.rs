@@ -1,8 +1,6 @@
 //! Typed access to the keys of one command: lookups, and the guards through which everything is
 //! written.
 
-use std::sync::Arc;
-
 use smallvec::SmallVec;
 
 use crate::ds::entry::{Entry, EntryMut, EntryRef, EntrySlot, Meta, NewValue};
@@ -13,11 +11,11 @@ use crate::value::{self, Encoding, Type};
 use super::effects::Effects;
 use super::keyspace::{DbIndex, Keyspace, Locks, Shard, ShardData, ShardId, ShardStats};
 use super::lazyfree::Cause;
-use super::listen::WatchFlag;
 use super::notice::EventClass;
 use super::side::Side;
 use super::usage::Stamp;
 
+mod follow;
 mod lend;
 mod logged;
 #[cfg(test)]
@@ -57,10 +55,10 @@ pub enum Lookup {
     Silent,
 }
 
-/// What becomes of an expired key that is met while data is imported (`import-mode`).
+/// What becomes of an expired key that is met while expired keys are left alone (`import-mode`, CLIENT PAUSE).
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Stale {
-    /// A read leaves it to whoever imports.
+    /// A read leaves it where it is.
     Stays,
     /// A write deletes it, as at any other time; with a log on also what it only reads
     /// ([`Effects::set_of_write`]).
@@ -295,28 +293,6 @@ impl<'k> Access<'k> {
     #[inline]
     pub fn notify(&mut self, class: EventClass, name: &'static str, key: &[u8]) {
         self.effects.notify(class, name, self.db, key);
-    }
-
-    /// Has `flag` raised when a key of the current database is touched (WATCH); false if it watches
-    /// the key already.
-    pub fn watch(&mut self, key: &[u8], flag: &Arc<WatchFlag>) -> bool {
-        let (hash, db) = (self.hash(key), self.db);
-        self.side(key).listeners.watch(hash, db, key, flag)
-    }
-
-    /// Ends [`Access::watch`].
-    pub fn unwatch(&mut self, key: &[u8], flag: &Arc<WatchFlag>) {
-        let (hash, db) = (self.hash(key), self.db);
-        self.side(key).listeners.unwatch(hash, db, key, flag);
-    }
-
-    /// Remembers that a client keeps a copy of a key (CLIENT TRACKING). Of so many that keep one,
-    /// those that `is_gone` says have left are forgotten now and then.
-    pub fn track(&mut self, key: &[u8], client_id: u64, is_gone: impl Fn(u64) -> bool) {
-        let hash = self.hash(key);
-        let total = &self.keyspace.tracked;
-        let listeners = &mut self.side(key).listeners;
-        listeners.track(hash, key, client_id, total, is_gone);
     }
 
     /// The database that it works in.
@@ -953,7 +929,7 @@ fn find_live(
     match table.get(slot).expire_at_ms() {
         Some(at_ms) if at_ms <= now_ms => {
             let stays = stale == Stale::Stays && !effects.is_of_write();
-            if stays && keyspace.expire_clock.is_importing() {
+            if stays && keyspace.expire_clock.leaves_expired(now_ms) {
                 return None;
             }
             shard.before_change(&keyspace.snapshot, db, slot);

@@ -102,14 +102,19 @@ impl ExpireClock {
         }
     }
 
+    /// Whether only writes delete what has expired: data is imported, or CLIENT PAUSE is on at `now_ms`.
+    pub fn leaves_expired(&self, now_ms: u64) -> bool {
+        self.is_importing() || self.paused_until_ms.load(Ordering::Relaxed) > now_ms
+    }
+
     /// Whether data is imported.
     pub fn is_importing(&self) -> bool {
         self.is_importing.load(Ordering::Relaxed)
     }
 
-    /// Holds the cycle back until then (CLIENT PAUSE); 0 ends it.
+    /// Holds the cycle back until then (CLIENT PAUSE); 0 ends it. Whoever says so next sees what came before this.
     pub fn pause_until(&self, unix_ms: u64) {
-        self.paused_until_ms.store(unix_ms, Ordering::Relaxed);
+        self.paused_until_ms.swap(unix_ms, Ordering::AcqRel);
         self.wake();
     }
 

@@ -18,7 +18,7 @@ use std::time::Duration;
 use tokio::io::ReadBuf;
 
 use crate::client::inbox;
-use crate::client::{Client, ClientId, Signal};
+use crate::client::{Client, ClientId, ReplyMode, Signal};
 use crate::commands::Chore;
 use crate::db::Waiter;
 use crate::exec::alone::{self, Alone};
@@ -222,7 +222,10 @@ impl Connection {
             // A command that was left in the middle holds all shards, for which whoever keeps the log back may be
             // waiting, as a rewrite that is about to begin its snapshot does. Its replies wait for the log, it does not.
             if !matches!(turn, Turn::Drop | Turn::Alone) {
-                self.follow_log(worker).await;
+                // What is to be answered after a wait is sent after it.
+                if !matches!(turn, Turn::Sleep(_) | Turn::Delay(_)) {
+                    self.follow_log(worker).await;
+                }
                 if let Some(fullest) = inbox::take_crowded() {
                     self.follow_messages(fullest, worker).await;
                 }
@@ -552,10 +555,7 @@ impl Connection {
                         break;
                     }
                 }
-                Err(error) => {
-                    desk.out.error(&error.error_text());
-                    turn = Turn::Close;
-                }
+                Err(error) => turn = self.refuse(&error, desk),
             }
         }
         if turn == Turn::Read {
@@ -675,13 +675,20 @@ impl Connection {
                 b'*' => ProtocolError::UnauthenticatedBulkLength,
                 _ => ProtocolError::TooBigInline,
             };
-            desk.out.error(&error.error_text());
-            return Turn::Close;
+            return self.refuse(&error, desk);
         }
         match self.over_query_limit(rest.len() + self.client.transaction_bytes(), worker) {
             true => Turn::Drop,
             false => Turn::Read,
         }
+    }
+
+    /// Ends a connection whose bytes are no requests; CLIENT REPLY holds for that, too.
+    fn refuse(&self, error: &ProtocolError, desk: &mut Desk) -> Turn {
+        if self.client.reply == ReplyMode::On {
+            desk.out.error(&error.error_text());
+        }
+        Turn::Close
     }
 
     fn over_query_limit(&self, held: usize, worker: &Worker) -> bool {

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
-use crate::client::pause::PauseMode;
+use crate::client::pause::{PauseBy, PauseMode};
 use crate::config::{Config, SavePoint, ShutdownFlags};
 use crate::persist::rdb::encode::{Aux, EncodeOptions};
 use crate::persist::snapshot::{
@@ -403,10 +403,10 @@ fn prepare_shutdown(
     }
     is_complete?;
     // What would be acknowledged from here on could not be kept. Reads are served on.
-    let held = hold_writes(server);
+    hold_writes(server);
     let done = save_at_end(server, flags, turn).and_then(|()| make_certain(turn));
     if done.is_err() {
-        held.release(server);
+        server.pause.end(PauseBy::Shutdown);
     }
     done
 }
@@ -437,30 +437,10 @@ fn save_at_end(
     }
 }
 
-/// The pause that was in force before a shutdown.
-struct HeldWrites {
-    mode: PauseMode,
-    until_ms: u64,
-}
-
-fn hold_writes(server: &Server) -> HeldWrites {
+fn hold_writes(server: &Server) {
     let now_ms = server.clock.unix_ms();
-    let held = HeldWrites {
-        mode: server.pause.mode(now_ms),
-        until_ms: server.pause.until_ms(now_ms),
-    };
-    server.pause.start(PauseMode::Write, u64::MAX, now_ms);
-    held
-}
-
-impl HeldWrites {
-    fn release(self, server: &Server) {
-        server.pause.end();
-        if self.mode != PauseMode::None {
-            let now_ms = server.clock.unix_ms();
-            server.pause.start(self.mode, self.until_ms, now_ms);
-        }
-    }
+    let (by, mode) = (PauseBy::Shutdown, PauseMode::Write);
+    server.pause.start(by, mode, u64::MAX, now_ms);
 }
 
 /// The process ends at once (a second SIGINT): nothing half-written stays behind.

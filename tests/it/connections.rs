@@ -142,3 +142,23 @@ fn an_unfinished_request_takes_little_memory() {
     let freed = lines.iter().filter(|line| field(line, "tot-mem") < 4096);
     assert!(freed.count() >= 20, "{lines:?}");
 }
+
+/// `timeout` is for those who say nothing, not for those who wait for the server.
+#[test]
+fn who_waits_for_the_server_is_not_idle() {
+    let debug = ["--enable-debug-command", "yes"];
+    let slow = ["--timeout", "1", "--rdb-key-save-delay", "20000"];
+    let server = Server::kivi(&[&debug[..], &slow].concat());
+    let mut first = server.connect();
+    assert_eq!(first.raw(&["DEBUG", "POPULATE", "150"]).0, b"+OK\r\n");
+    assert_eq!(first.raw(&["SAVE"]).0, b"+OK\r\n");
+
+    let mut second = server.connect();
+    first.send(&encode(&["DEBUG", "SLEEP", "3"]));
+    eventually("a PING to wait at the gate", || {
+        let start = Instant::now();
+        assert_eq!(second.raw(&["PING"]).0, b"+PONG\r\n");
+        (start.elapsed() > Duration::from_secs(2)).then_some(())
+    });
+    assert_eq!(first.read().0.0, b"+OK\r\n");
+}

@@ -33,3 +33,21 @@ fn debug_sleep_answers_when_it_is_over() {
     assert_eq!(sleeper.raw(&["PING"]).0, b"+OK\r\n");
     assert_eq!(sleeper.read().0.0, b"+PONG\r\n");
 }
+
+/// So it does when replies wait for the log.
+#[test]
+fn debug_sleep_answers_when_it_is_over_with_a_log_too() {
+    let log = ["--appendonly", "yes", "--appendfsync", "always"];
+    let args = ["--enable-debug-command", "yes"];
+    let server = Server::kivi(&[args, [log[0], log[1]], [log[2], log[3]]].concat());
+    let mut sleeper = server.connect();
+    let requests = [
+        encode(&["SET", "a", "b"]),
+        encode(&["DEBUG", "SLEEP", "0.5"]),
+    ];
+    let started = Instant::now();
+    sleeper.send(&requests.concat());
+    assert_eq!(sleeper.read().0.0, b"+OK\r\n");
+    assert_eq!(sleeper.read().0.0, b"+OK\r\n");
+    assert!(started.elapsed() >= Duration::from_millis(500));
+}

@@ -340,6 +340,69 @@ fn a_shutdown_can_be_aborted_and_insisted_on() {
     assert!(!store.path("dump.rdb").exists(), "it was not whole");
 }
 
+/// A server whose final save is going on, and the client that asked for it.
+fn saving_at_its_end(store: &Store) -> (Server, Client) {
+    let server = store.start(&args(&["--rdb-key-save-delay", SLOW]));
+    let mut client = server.connect();
+    say(&mut client, &format!("DEBUG POPULATE {SLOW_KEYS}"));
+    let mut stopper = server.connect();
+    stopper.send(b"SHUTDOWN SAVE\r\n");
+    eventually("the save to go on", || {
+        let done: u64 = info(&mut client, "current_save_keys_processed")
+            .parse()
+            .ok()?;
+        (done > 0).then_some(())
+    });
+    (server, stopper)
+}
+
+/// What is written behind the cut of the final save would be lost.
+#[test]
+fn client_unpause_does_not_end_the_pause_of_a_shutdown() {
+    let store = Store::kivi();
+    let (server, _stopper) = saving_at_its_end(&store);
+    let (mut client, mut writer) = (server.connect(), server.connect());
+    assert_eq!(say(&mut client, "CLIENT PAUSE 1 WRITE"), "OK");
+    assert_eq!(say(&mut client, "CLIENT UNPAUSE"), "OK");
+    writer.send(b"SET lost 1\r\n");
+    ended(server);
+    assert_eq!(writer.read_to_close().unwrap_or_default(), b"");
+}
+
+/// Why commands wait.
+fn paused_reason(client: &mut Client) -> String {
+    client.info("clients", "paused_reason")
+}
+
+#[test]
+fn a_pause_begun_while_a_shutdown_saves_outlasts_it() {
+    let store = Store::kivi();
+    let (server, mut stopper) = saving_at_its_end(&store);
+    let mut client = server.connect();
+    assert_eq!(paused_reason(&mut client), "shutdown_in_progress");
+    assert_eq!(say(&mut client, "CLIENT PAUSE 1000000 WRITE"), "OK");
+    assert_eq!(say(&mut client, "SHUTDOWN ABORT"), "OK");
+    stopper.read();
+    assert_eq!(paused_reason(&mut client), "client_pause");
+    assert_eq!(say(&mut client, "CLIENT UNPAUSE"), "OK");
+    assert_eq!(paused_reason(&mut client), "none");
+}
+
+#[test]
+fn a_pause_begun_while_a_shutdown_saves_is_as_short_as_it_was_to_be() {
+    let store = Store::kivi();
+    let (server, mut stopper) = saving_at_its_end(&store);
+    let mut client = server.connect();
+    assert_eq!(say(&mut client, "CLIENT PAUSE 10 WRITE"), "OK");
+    assert_eq!(say(&mut client, "SHUTDOWN ABORT"), "OK");
+    stopper.read();
+    // Nothing holds expiry back, either.
+    assert_eq!(say(&mut client, "SET short 1 PX 50"), "OK");
+    eventually("the key to be gone", || {
+        (say(&mut client, "DBSIZE") == SLOW_KEYS).then_some(())
+    });
+}
+
 #[test]
 fn the_log_is_switched_on_and_off() {
     let store = Store::kivi();

@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering;
 
 use crate::client::{Endpoint, Signal};
 use crate::commands::tests::{START_MS, Test};
+use crate::db::{Access, DbIndex};
 use crate::exec::{Flow, Wait};
 
 /// The ids in a reply of CLIENT LIST, in its order.
@@ -673,4 +674,51 @@ fn pause_holds_expiry_back() {
     test.clock.advance(1001);
     server.keyspace.expire_due(now_ms());
     assert_eq!(test.counts()[3], 2);
+}
+
+#[test]
+fn reads_delete_nothing_during_a_pause() {
+    let mut test = Test::new();
+    test.run("SET k v PX 100").is("+OK");
+    test.run("HSET h f v g w").is(":2");
+    test.run("HPEXPIRE h 100 FIELDS 1 f").is("*1 :1");
+    test.run("CLIENT PAUSE 1000 WRITE").is("+OK");
+    test.clock.advance(500);
+    test.run("GET k").is("$-1");
+    test.run("EXISTS k").is(":0");
+    test.run("HGET h f").is("$-1");
+    test.run("HLEN h").is(":1");
+    test.run("DBSIZE").is(":2");
+    assert_eq!((test.counts()[3], expired_fields(&test)), (0, 0));
+    test.run("CLIENT UNPAUSE").is("+OK");
+    test.run("GET k").is("$-1");
+    test.run("HLEN h").is(":1");
+    test.run("DBSIZE").is(":1");
+    assert_eq!((test.counts()[3], expired_fields(&test)), (1, 1));
+}
+
+fn expired_fields(test: &Test) -> u64 {
+    let keyspace = &test.session.server().keyspace;
+    let mut access = Access::new(keyspace, keyspace.lock_none(), DbIndex(0), START_MS, false);
+    let mut fields = 0;
+    access.for_each_shard(|_, data| fields += data.stats.expired_fields);
+    fields
+}
+
+/// As long as nobody deletes it, too, what has expired since WATCH is changed, and what had expired
+/// before is not.
+#[test]
+fn a_watched_key_expires_during_a_pause() {
+    let mut test = Test::new();
+    test.run("SET k v PX 100").is("+OK");
+    test.run("WATCH k").is("+OK");
+    test.run("CLIENT PAUSE 1000 WRITE").is("+OK");
+    test.clock.advance(500);
+    for exec in ["*-1", "*1 $-1"] {
+        test.run("MULTI").is("+OK");
+        test.run("GET k").is("+QUEUED");
+        test.run("EXEC").is(exec);
+        assert_eq!(test.counts()[3], 0);
+        test.run("WATCH k").is("+OK");
+    }
 }

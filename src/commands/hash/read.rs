@@ -115,12 +115,13 @@ pub(super) fn hlen(ctx: &mut Ctx<'_>) -> CmdResult {
 }
 
 /// Counts what is left when the expired fields are gone. They would be taken out at this moment
-/// anyway; to go through a large hash for the sake of a few of them would cost more. While data is
-/// imported they stay.
+/// anyway; to go through a large hash for the sake of a few of them would cost more. While what has
+/// expired is left alone they stay.
 #[cold]
 fn len_without_expired(ctx: &mut Ctx<'_>, key: &[u8]) -> Result<usize, crate::spec::CmdError> {
     let terms = terms(ctx);
-    let most = match ctx.db.keyspace().expire_clock.is_importing() {
+    let expire_clock = &ctx.db.keyspace().expire_clock;
+    let most = match expire_clock.leaves_expired(terms.now_ms) {
         true => 0,
         false => TAKE_EXPIRED_MAX,
     };

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 
 use super::*;
-use crate::client::pause::PauseMode;
+use crate::client::pause::{PauseBy, PauseMode};
 use crate::commands::tests::{START_MS, Test};
 use crate::persist::state::Marks;
 
@@ -171,7 +171,7 @@ fn clients_are_counted() {
     let server = t.session.server().clone();
     server
         .pause
-        .start(PauseMode::Write, START_MS + 500, START_MS);
+        .start(PauseBy::Client, PauseMode::Write, START_MS + 500, START_MS);
     server.stats.recent_input.note(4096, START_MS);
     t.clock.advance(100);
     let clients = fields(&mut t, "clients");

@@ -22,6 +22,7 @@ impl Connection {
     /// Waits until the log has what the last batch's replies have to wait for; and until the log has caught up, should it be far behind.
     pub(super) async fn follow_log(&mut self, worker: &Worker) {
         if self.held.is_some() {
+            self.begin_attended();
             poll_fn(|cx| {
                 let killed = self.client.shared.has(Signal::Kill);
                 match killed || self.poll_held(cx, worker).is_ready() {
@@ -30,6 +31,7 @@ impl Connection {
                 }
             })
             .await;
+            self.end_attended(worker);
             // What the socket does not take is sent along with the next turn; so is its error seen.
             poll_fn(|cx| Poll::Ready(self.poll_write_pending(cx, worker).is_ready())).await;
         }

@@ -23,6 +23,7 @@ impl Connection {
     /// sent meanwhile.
     pub(super) async fn unless_killed(&mut self, worker: &Worker, wait: impl Future<Output = ()>) {
         let mut wait = pin!(wait);
+        self.begin_attended();
         poll_fn(|cx| {
             if self.client.shared.has(Signal::Kill) {
                 return Poll::Ready(());
@@ -31,6 +32,22 @@ impl Connection {
             wait.as_mut().poll(cx)
         })
         .await;
+        self.end_attended(worker);
+    }
+
+    /// The client waits for the server from now on.
+    pub(super) fn begin_attended(&self) {
+        let is_attended = &self.client.shared.is_attended;
+        is_attended.store(true, Ordering::Relaxed);
+    }
+
+    /// The client has waited for the server, and may be called idle again: from now on.
+    pub(super) fn end_attended(&self, worker: &Worker) {
+        let shared = &self.client.shared;
+        let now_ms = worker.exec.server.clock.unix_ms();
+        shared.last_interaction_ms.store(now_ms, Ordering::Relaxed);
+        shared.paused.store(false, Ordering::Release);
+        shared.is_attended.store(false, Ordering::Release);
     }
 
     /// Waits until a blocking command has an outcome; `None` if the client is killed or goes away
@@ -92,7 +109,7 @@ impl Connection {
             self.poll_meanwhile(cx, worker).map(|()| false)
         })
         .await;
-        self.client.shared.paused.store(false, Ordering::Relaxed);
+        self.end_attended(worker);
         stays
     }
 

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::client::inbox::Push;
-use crate::client::pause::PauseMode;
+use crate::client::pause::{PauseBy, PauseMode};
 
 /// Longer than any test takes.
 const LONG_MS: u64 = 1_000_000_000;
@@ -10,8 +10,8 @@ const LONG_MS: u64 = 1_000_000_000;
 impl House {
     fn pause(&self) {
         let now_ms = self.server.clock.unix_ms();
-        let pause = &self.server.pause;
-        pause.start(PauseMode::Write, now_ms + LONG_MS, now_ms);
+        let (by, mode) = (PauseBy::Client, PauseMode::Write);
+        self.server.pause.start(by, mode, now_ms + LONG_MS, now_ms);
     }
 
     /// A client that has sent this.
@@ -109,7 +109,7 @@ fn who_goes_while_his_write_waits_for_the_end_of_a_pause_has_not_written() {
     wait_for("the end of one", || house.server.clients.len() == 1);
     // What is sent meanwhile is done afterwards.
     stays.write_all(b"EXISTS gone here\r\n").unwrap();
-    house.server.pause.end();
+    house.server.pause.end(PauseBy::Client);
     let mut replies = [0; 9];
     stays.read_exact(&mut replies).unwrap();
     assert_eq!(&replies, b"+OK\r\n:1\r\n");
@@ -129,7 +129,7 @@ fn what_was_answered_before_a_pause_is_sent_during_it() {
     let mut reply = vec![0; format!("${BYTES}\r\n\r\n").len() + BYTES];
     peer.read_exact(&mut reply).unwrap();
     assert!(reply.ends_with(b"x\r\n") && is_paused(&shared));
-    house.server.pause.end();
+    house.server.pause.end(PauseBy::Client);
     let mut ok = [0; 5];
     peer.read_exact(&mut ok).unwrap();
     assert_eq!(&ok, b"+OK\r\n");
@@ -158,5 +158,21 @@ fn messages_move_nobody() {
         peer.read_exact(&mut all).unwrap();
     });
     assert_eq!(shared.worker.load(Ordering::Relaxed), 1);
+    house.stop();
+}
+
+#[test]
+fn protocol_errors_are_told_to_those_who_want_replies() {
+    let house = House::new(1);
+    let error = "-ERR Protocol error: invalid multibulk length\r\n";
+    for (requests, reply) in [
+        ("*x\n", error),
+        ("CLIENT REPLY OFF\n*x\n", ""),
+        ("CLIENT REPLY SKIP\n*x\n", ""),
+        ("CLIENT REPLY SKIP\nPING\n*x\n", error),
+    ] {
+        let (mut peer, _) = house.sends(requests);
+        assert_eq!(until_end(&mut peer), reply.as_bytes(), "{requests}");
+    }
     house.stop();
 }
