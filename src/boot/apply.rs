@@ -3,6 +3,7 @@
 //! To add a directive: an arm in [`apply_config`], or in [`apply_to_process`]; most directives are
 //! read when they are needed and have none.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use crate::config::{Config, Field};
@@ -10,10 +11,10 @@ use crate::exec::load;
 use crate::exec::memory::counted_bytes;
 use crate::net::listener::{self, Acceptor, Kind};
 use crate::server::{Server, rewriting};
-use crate::sys::{alloc, process};
+use crate::sys::{alloc, process, title};
 
 use super::elsewhere::{Inbox, Way};
-use super::{crash, is_serving, log, oom, reserved_fds, tls};
+use super::{crash, is_serving, log, oom, process_title, reserved_fds, tls};
 
 /// Binds other addresses, of these kinds, when CONFIG SET asks for it.
 pub(super) async fn rebind(acceptor: Arc<Acceptor>, mut inbox: Inbox<&'static [Kind]>) {
@@ -37,13 +38,19 @@ pub(super) async fn rebind(acceptor: Arc<Acceptor>, mut inbox: Inbox<&'static [K
 
 /// How changed directives are put into force. Those not named here are read from the configuration when needed.
 pub(super) fn apply_config(
-    level: log::LevelHandle,
+    log: log::LogHandle,
     rebinds: Way<&'static [Kind]>,
     portal: Way<()>,
 ) -> Box<crate::server::ApplyConfig> {
     Box::new(move |server, field, before, after| match field {
-        Field::LogLevel => {
-            level.set(after.loglevel);
+        Field::LogLevel | Field::LogFormat | Field::LogTimestampFormat => {
+            log.set(after);
+            Ok(())
+        }
+        Field::ProcTitleTemplate if after.set_proc_title => {
+            // As at the start: it does without.
+            let file = server.with_config_store(|store| store.file().map(Path::to_owned));
+            let _ = title::set_process_title(&process_title(after, file.as_deref()));
             Ok(())
         }
         Field::Dir => {

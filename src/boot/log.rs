@@ -7,8 +7,10 @@ use std::fmt::{self, Write as _};
 use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use parking_lot::RwLock;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::filter::LevelFilter;
@@ -26,23 +28,43 @@ pub(super) const MONTHS: [&str; 12] = [
     "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
 ];
 
-/// Changes the level of the running log.
-pub struct LevelHandle(reload::Handle<LevelFilter, tracing_subscriber::Registry>);
+/// Changes the running log.
+pub struct LogHandle {
+    level: reload::Handle<LevelFilter, tracing_subscriber::Registry>,
+    style: Arc<RwLock<Style>>,
+}
 
-impl LevelHandle {
-    /// Writes from `level` on.
-    pub fn set(&self, level: LogLevel) {
+impl LogHandle {
+    /// Writes what the configuration says, in its form.
+    pub fn set(&self, config: &Config) {
+        *self.style.write() = Style::of(config);
         // Fails only when the log is gone, that is at the process's end.
-        let _ = self.0.reload(filter(level));
+        let _ = self.level.reload(filter(config.loglevel));
+    }
+}
+
+/// How a line looks.
+#[derive(Clone, Copy)]
+struct Style {
+    format: LogFormat,
+    timestamp: LogTimestampFormat,
+}
+
+impl Style {
+    fn of(config: &Config) -> Style {
+        Style {
+            format: config.log_format,
+            timestamp: config.log_timestamp_format,
+        }
     }
 }
 
 /// Starts the log as the configuration says.
-pub fn start(config: &Config) -> anyhow::Result<LevelHandle> {
+pub fn start(config: &Config) -> anyhow::Result<LogHandle> {
+    let style = Arc::new(RwLock::new(Style::of(config)));
     let lines = Lines {
         file: config.logfile.clone(),
-        format: config.log_format,
-        timestamp: config.log_timestamp_format,
+        style: style.clone(),
         syslog: config
             .syslog_enabled
             .then(|| Syslog::new(&config.syslog_ident, config.syslog_facility)),
@@ -57,7 +79,10 @@ pub fn start(config: &Config) -> anyhow::Result<LevelHandle> {
         .with(level)
         .with(lines)
         .try_init()?;
-    Ok(LevelHandle(handle))
+    Ok(LogHandle {
+        level: handle,
+        style,
+    })
 }
 
 fn filter(level: LogLevel) -> LevelFilter {
@@ -72,8 +97,7 @@ fn filter(level: LogLevel) -> LevelFilter {
 
 struct Lines {
     file: Option<PathBuf>,
-    format: LogFormat,
-    timestamp: LogTimestampFormat,
+    style: Arc<RwLock<Style>>,
     syslog: Option<Syslog>,
 }
 
@@ -88,8 +112,9 @@ impl<S: Subscriber> Layer<S> for Lines {
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
         let now = now.unwrap_or_default();
         let level = *event.metadata().level();
-        let time = timestamp(self.timestamp, now.as_millis() as u64);
-        let line = render(self.format, &time, level, &message.0);
+        let style = *self.style.read();
+        let time = timestamp(style.timestamp, now.as_millis() as u64);
+        let line = render(style.format, &time, level, &message.0);
         let _ = self.write(line.as_bytes());
         if let Some(syslog) = &self.syslog {
             syslog.send(now.as_secs(), severity(level), &message.0);

@@ -7,7 +7,7 @@
 use std::fs;
 use std::io::{self, IsTerminal};
 use std::net::TcpListener;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -80,10 +80,10 @@ pub fn run(sources: &Sources) -> anyhow::Result<()> {
         process::daemonize().context("Can't daemonize")?;
     }
     if config.set_proc_title {
-        let _ = title::set_process_title(&process_title(&config));
+        let _ = title::set_process_title(&process_title(&config, store.file()));
     }
     process::ignore_nuisance_signals();
-    let level = log::start(&config)?;
+    let log = log::start(&config)?;
     greet(&store);
     for warning in &warnings {
         tracing::warn!("{}", warning.0);
@@ -105,8 +105,8 @@ pub fn run(sources: &Sources) -> anyhow::Result<()> {
             return Err(error.into());
         }
     };
+    let _unix_socket = UnixSocketFile(config.unixsocket.clone());
     let metrics_bound = http::bind(&config).inspect_err(|error| tracing::error!("{error}"))?;
-    let pid_file = PidFile::write(&config);
     alloc::start(!config.disable_thp);
     alloc::set_background_thread(config.jemalloc_bg_thread);
     let mut server = Server::new(store, Clock::real());
@@ -118,14 +118,13 @@ pub fn run(sources: &Sources) -> anyhow::Result<()> {
     }
     own_data_directory(&server)?;
     start_audit(&server)?;
+    // Another server's, if it uses our directory, stays.
+    let pid_file = PidFile::write(&config);
     let table = Arc::new(table);
     crash::install(&server, &table, pid_file.0.clone());
     let bound = (bound, metrics_bound);
-    let served = serve(&server, table, bound, level, supervision);
+    let served = serve(&server, table, bound, log, supervision);
     drop(pid_file);
-    if let Some(path) = &server.config().unixsocket {
-        let _ = fs::remove_file(path);
-    }
     server.audit.stop();
     served?;
     tracing::info!("Kivi is now ready to exit, bye bye...");
@@ -137,7 +136,7 @@ fn serve(
     server: &Arc<Server>,
     table: Arc<CommandTable>,
     (bound, metrics_bound): (Vec<Bound>, Vec<TcpListener>),
-    level: log::LevelHandle,
+    log: log::LogHandle,
     supervision: Supervision,
 ) -> anyhow::Result<()> {
     let config = server.config();
@@ -145,7 +144,7 @@ fn serve(
     let runtime = main_loop(server)?;
     let (rebinds, rebind_inbox) = elsewhere::way();
     let (portal_changes, portal_inbox) = elsewhere::way();
-    server.on_config_change(apply::apply_config(level, rebinds, portal_changes));
+    server.on_config_change(apply::apply_config(log, rebinds, portal_changes));
     // Nobody is served before the dataset is there, but for what the admission rules allow.
     server.persist.mark(Marks::LOADING, true);
     let upkeep = runtime.block_on(async {
@@ -466,7 +465,8 @@ fn greet(store: &ConfigStore) {
     }
 }
 
-fn process_title(config: &Config) -> String {
+/// What `proc-title-template` makes of the configuration and the file it came from.
+fn process_title(config: &Config, file: Option<&Path>) -> String {
     let listen = match (&config.unixsocket, config.bind.first()) {
         (Some(path), _) if config.port == 0 => format!("unixsocket:{}", path.display()),
         (_, Some(first)) => format!("{}:{}", first.address, config.port),
@@ -484,7 +484,10 @@ fn process_title(config: &Config) -> String {
         .replace("{port}", &config.port.to_string())
         .replace("{tls-port}", &config.tls_port.to_string())
         .replace("{unixsocket}", &unixsocket.to_string_lossy())
-        .replace("{config-file}", "")
+        .replace(
+            "{config-file}",
+            &file.unwrap_or(Path::new("")).to_string_lossy(),
+        )
         .trim_end()
         .to_owned()
 }
@@ -528,6 +531,17 @@ impl Supervision {
 
 /// The file with our process id; removed at the end.
 struct PidFile(Option<PathBuf>);
+
+/// Our unix socket, which goes with us.
+struct UnixSocketFile(Option<PathBuf>);
+
+impl Drop for UnixSocketFile {
+    fn drop(&mut self) {
+        if let Some(path) = &self.0 {
+            let _ = fs::remove_file(path);
+        }
+    }
+}
 
 impl PidFile {
     fn write(config: &Config) -> PidFile {

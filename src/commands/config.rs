@@ -10,7 +10,14 @@ use super::{CmdResult, Command, Ctx, Next, command, container, help};
 /// What cannot be set while the dataset is being loaded.
 const NOT_WHILE_LOADING: [&[u8]; 2] = [b"appendonly", b"dir"];
 /// What waits for others when it is set, who may wait for shards that a transaction holds.
-const NOT_IN_EXEC: [&[u8]; 3] = [b"appendonly", b"bind", b"port"];
+const NOT_IN_EXEC: [&[u8]; 6] = [
+    b"appendonly",
+    b"bind",
+    b"metrics-bind",
+    b"metrics-port",
+    b"port",
+    b"tls-port",
+];
 
 /// Directives whose values nobody else may see.
 const SECRETS: Secrets = Secrets::After(&[
@@ -120,8 +127,11 @@ fn set(ctx: &mut Ctx<'_>) -> CmdResult {
 }
 
 fn rewrite(ctx: &mut Ctx<'_>) -> CmdResult {
-    let users = config_lines(ctx.server, ctx.config);
-    match ctx.server.with_config_store(|store| store.rewrite(users)) {
+    // Whoever rewrites the file later has seen all users that were there before.
+    let rewritten = ctx
+        .server
+        .with_config_store(|store| store.rewrite(config_lines(ctx.server, &store.config())));
+    match rewritten {
         Ok(()) => {
             tracing::info!("CONFIG REWRITE executed with success.");
             ctx.out.ok();
@@ -142,6 +152,7 @@ fn resetstat(ctx: &mut Ctx<'_>) -> CmdResult {
     ctx.server.keyspace.eviction.reset_stats();
     ctx.server.scripts.cache.reset_stats();
     ctx.server.keyspace.expire_clock.reset_stats();
+    ctx.server.persist.reset_stats();
     if let Some(aof) = ctx.server.persist.aof() {
         aof.reset_stats();
     }

@@ -158,7 +158,7 @@ fn log_in(ctx: &mut Ctx<'_>, user: &[u8], password: &[u8]) -> Result<(), CmdErro
     denied.record_login(user);
     let attempts = &ctx.server.attempts;
     let delay = attempts.wrong(&ctx.client.shared.endpoint, ctx.server.clock.unix_ms());
-    ctx.client.penalty = ctx.client.penalty.max(delay);
+    ctx.client.penalty = ctx.client.penalty.saturating_add(delay);
     Err(CmdError::text(
         "WRONGPASS invalid username-password pair or user is disabled.",
     ))

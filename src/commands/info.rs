@@ -444,7 +444,8 @@ fn clients(report: &mut Report<'_, '_>) {
     report.line("total_watched_keys", watched_keys);
     let blocking_keys = report.census().blocking_keys;
     report.line("total_blocking_keys", blocking_keys);
-    report.line("total_blocking_keys_on_nokey", 0);
+    let on_nokey = report.census().blocking_keys_on_nokey;
+    report.line("total_blocking_keys_on_nokey", on_nokey);
     let pause = server.pause.in_force(now_ms);
     let reason = match pause.map(|pause| pause.by) {
         None => "none",

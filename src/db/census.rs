@@ -35,6 +35,8 @@ pub struct Census {
     pub side_bytes: u64,
     /// Keys that somebody waits for.
     pub blocking_keys: u64,
+    /// Of those, keys with somebody whose wait ends when they go.
+    pub blocking_keys_on_nokey: u64,
     /// Keys that somebody watches.
     pub watched_keys: u64,
     /// By database; databases beyond the last are empty.
@@ -150,6 +152,7 @@ impl Access<'_> {
             census.stats.expired += shard.stats.expired;
             census.stats.expired_fields += shard.stats.expired_fields;
             census.blocking_keys += shard.side.waiters.keys() as u64;
+            census.blocking_keys_on_nokey += shard.side.waiters.keys_to_go() as u64;
             let heads = shard.tables.capacity() * size_of::<Table<Entry>>();
             census.table_bytes += footprint::block_bytes(heads) as u64;
             census.side_bytes += shard.side.memory_bytes() as u64;

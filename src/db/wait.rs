@@ -378,6 +378,19 @@ impl Waiters {
         self.queues.len()
     }
 
+    /// The number of keys with somebody whose wait ends when they go.
+    pub fn keys_to_go(&self) -> usize {
+        let ends = |waiter: &Arc<Waiter>| waiter.waiting.gone.is_some();
+        match self.none_ends_with_key() {
+            true => 0,
+            false => self
+                .queues
+                .values()
+                .filter(|queue| queue.values().any(ends))
+                .count(),
+        }
+    }
+
     /// All keys of a database that somebody waits for.
     pub fn keys_of(&self, db: DbIndex) -> impl Iterator<Item = &[u8]> {
         let keys = self.queues.keys().filter(move |(of, _)| *of == db);

@@ -19,10 +19,14 @@ pub(super) fn not_run(flow: Flow, reply: ReplyMode, client: &mut Client) -> Flow
 /// What is left to do after a command that may have tried a password.
 #[inline]
 pub(super) fn delayed(flow: Flow, client: &mut Client) -> Flow {
-    let delay = std::mem::take(&mut client.penalty);
-    match flow == Flow::Done && !delay.is_zero() {
-        true => Flow::Delay(delay),
-        false => flow,
+    if client.penalty.is_zero() {
+        return flow;
+    }
+    match flow {
+        Flow::Done => Flow::Delay(std::mem::take(&mut client.penalty)),
+        Flow::Sleep(rest) => Flow::Sleep(rest.saturating_add(std::mem::take(&mut client.penalty))),
+        // It is behind the next command that the client waits.
+        flow => flow,
     }
 }
 

@@ -894,6 +894,12 @@ impl Exec {
         Flow::Done
     }
 
+    /// Counts an error that a client is told of bytes that are no request.
+    #[cold]
+    pub fn count_error(&self, text: &[u8]) {
+        self.worker.lock().error(text);
+    }
+
     fn write_error(&self, error: &CmdError, out: &mut ReplyWriter) {
         let text = error.reply();
         out.error(&text);

@@ -71,6 +71,17 @@ fn spans(request: &[&[u8]]) -> (Vec<u8>, Vec<Span>) {
     (bytes, spans)
 }
 
+/// Refuses those who have shown no password, if they are elsewhere, or were led here by a name that a page of
+/// another site may have.
+fn refuse_stranger(desk: &Desk, is_local: bool, headers: &HeaderMap) -> Option<Answer> {
+    let why = match headers.get(header::HOST).is_none_or(is_own_host) {
+        _ if desk.server.config().protected_mode && !is_local => PROTECTED,
+        true => return None,
+        false => FOREIGN_HOST,
+    };
+    Some(router::text(StatusCode::FORBIDDEN, why))
+}
+
 impl Visitor {
     /// Lets somebody in, or answers why not.
     pub(super) async fn enter(
@@ -81,17 +92,13 @@ impl Visitor {
         let given = headers.get(header::AUTHORIZATION);
         let is_local = peer.ip().to_canonical().is_loopback();
         if given.is_none() {
-            let server = &desk.server;
-            if server.acl.must_log_in() {
+            if desk.server.acl.must_log_in() {
                 return Err(challenge(NEEDS_PASSWORD));
             }
-            if server.config().protected_mode && !is_local {
-                return Err(router::text(StatusCode::FORBIDDEN, PROTECTED));
-            }
-            if !headers.get(header::HOST).is_none_or(is_own_host) {
-                return Err(router::text(StatusCode::FORBIDDEN, FOREIGN_HOST));
-            }
-            return Ok(Visitor::connect(desk, peer, is_local));
+            return match refuse_stranger(desk, is_local, headers) {
+                Some(refusal) => Err(refusal),
+                None => Ok(Visitor::connect(desk, peer, is_local)),
+            };
         }
         let mut delay = WRONG_PASSWORD_DELAY;
         if let Some((user, password)) = given.and_then(credentials) {
@@ -102,7 +109,12 @@ impl Visitor {
             };
             let (reply, flow) = visitor.session.call(&[b"AUTH", user, &password]);
             if reply == b"+OK\r\n" {
-                return Ok(visitor);
+                // Any password is right for him: none has been shown.
+                let is_shown = !visitor.session.client().login.rights().nopass;
+                return match refuse_stranger(desk, is_local, headers) {
+                    Some(refusal) if !is_shown => Err(refusal),
+                    _ => Ok(visitor),
+                };
             }
             if let Flow::Delay(longer) = flow {
                 delay = delay.max(longer);

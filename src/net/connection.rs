@@ -555,7 +555,7 @@ impl Connection {
                         break;
                     }
                 }
-                Err(error) => turn = self.refuse(&error, desk),
+                Err(error) => turn = self.refuse(&error, worker, desk),
             }
         }
         if turn == Turn::Read {
@@ -675,7 +675,7 @@ impl Connection {
                 b'*' => ProtocolError::UnauthenticatedBulkLength,
                 _ => ProtocolError::TooBigInline,
             };
-            return self.refuse(&error, desk);
+            return self.refuse(&error, worker, desk);
         }
         match self.over_query_limit(rest.len() + self.client.transaction_bytes(), worker) {
             true => Turn::Drop,
@@ -684,9 +684,11 @@ impl Connection {
     }
 
     /// Ends a connection whose bytes are no requests; CLIENT REPLY holds for that, too.
-    fn refuse(&self, error: &ProtocolError, desk: &mut Desk) -> Turn {
+    fn refuse(&self, error: &ProtocolError, worker: &Worker, desk: &mut Desk) -> Turn {
+        let text = error.error_text();
+        worker.exec.count_error(&text);
         if self.client.reply == ReplyMode::On {
-            desk.out.error(&error.error_text());
+            desk.out.error(&text);
         }
         Turn::Close
     }

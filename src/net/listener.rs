@@ -103,9 +103,21 @@ fn bind_port(port: u16, config: &Config) -> io::Result<Vec<std::net::TcpListener
     listen::bind_port("server TCP", addresses, port, config.tcp_backlog)
 }
 
+/// Whether a server that runs has this socket: it would not be reached there any more.
+fn is_listened_at(path: &Path) -> io::Result<bool> {
+    let probe = RawSocket::new(Domain::UNIX, Type::STREAM, None)?;
+    probe.set_nonblocking(true)?;
+    let connected = probe.connect(&socket2::SockAddr::unix(path)?);
+    // With a full queue it is said to be tried again.
+    Ok(connected.map_or_else(|error| error.kind() == io::ErrorKind::WouldBlock, |()| true))
+}
+
 /// A unix socket that has its final rights before anyone can connect: it is bound without rights for others, given its
 /// rights, and only then listens.
 fn bind_unix(path: &Path, config: &Config) -> io::Result<std::os::unix::net::UnixListener> {
+    if is_listened_at(path)? {
+        return Err(io::ErrorKind::AddrInUse.into());
+    }
     let _ = std::fs::remove_file(path);
     let socket = RawSocket::new(Domain::UNIX, Type::STREAM, None)?;
     socket.set_nonblocking(true)?;

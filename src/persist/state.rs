@@ -223,6 +223,12 @@ impl State {
         Marks(self.marks.load(Ordering::Acquire))
     }
 
+    /// CONFIG RESETSTAT.
+    pub fn reset_stats(&self) {
+        let mut book = self.book.lock();
+        (book.saves, book.rewrites) = (0, 0);
+    }
+
     /// Sets or clears a condition.
     pub fn mark(&self, mark: Marks, holds: bool) {
         match holds {

@@ -3,7 +3,7 @@
 //!
 //! Values below 256 have a bucket each; above that there are 128 buckets for each power of two. To record a value is a
 //! shift and an addition: 2.5 ns, where the crate of that name takes 6 to 9, a twentieth of a pipelined GET. Room is
-//! taken up to the largest value only: a command of microseconds takes some 4 KiB instead of 12.
+//! taken up to the largest value only: a command of microseconds takes some 8 KiB instead of 24.
 //!
 //! Invariant: bucket `index(value)` holds how often values up to `highest(index(value))` were met that are above those
 //! of the bucket before it.
@@ -19,7 +19,7 @@ const GROWTH: usize = 2 * HALF;
 /// See the module's text.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
 pub struct Histogram {
-    counts: Vec<u32>,
+    counts: Vec<u64>,
 }
 
 impl Histogram {
@@ -28,7 +28,7 @@ impl Histogram {
     pub fn record(&mut self, value: u64) {
         let index = index(value.clamp(1, VALUE_MAX));
         match self.counts.get_mut(index) {
-            Some(count) => *count = count.saturating_add(1),
+            Some(count) => *count += 1,
             None => self.record_beyond(index),
         }
     }
@@ -51,20 +51,20 @@ impl Histogram {
     pub fn add(&mut self, other: &Histogram) {
         self.grow(other.counts.len());
         for (count, more) in self.counts.iter_mut().zip(&other.counts) {
-            *count = count.saturating_add(*more);
+            *count += more;
         }
     }
 
     /// How many values were noted.
     pub fn total(&self) -> u64 {
-        self.counts.iter().map(|count| u64::from(*count)).sum()
+        self.counts.iter().sum()
     }
 
     /// The largest value of each bucket that is not empty, ascending, with how many are in it.
     pub fn buckets(&self) -> impl Iterator<Item = (u64, u64)> {
         let counts = self.counts.iter().enumerate();
         let counts = counts.filter(|(_, count)| **count > 0);
-        counts.map(|(index, count)| (highest(index), u64::from(*count)))
+        counts.map(|(index, count)| (highest(index), *count))
     }
 
     /// The value that so many percent do not exceed, as far as it can be told; 0 without any.
@@ -83,7 +83,7 @@ impl Histogram {
 
     /// Bytes of its buckets.
     pub fn bytes(&self) -> usize {
-        self.counts.capacity() * size_of::<u32>()
+        self.counts.capacity() * size_of::<u64>()
     }
 }
 
@@ -111,6 +111,18 @@ pub fn highest_equivalent(value: u64) -> u64 {
 mod tests {
     use super::*;
     use crate::util::rng::Rng;
+
+    #[test]
+    fn counts_have_no_end_in_days() {
+        let mut histogram = Histogram::default();
+        histogram.record(100);
+        let bucket = index(100);
+        histogram.counts[bucket] = u64::from(u32::MAX);
+        histogram.record(100);
+        let other = histogram.clone();
+        histogram.add(&other);
+        assert_eq!(histogram.total(), 2 << 32);
+    }
 
     #[test]
     fn buckets_are_where_hdr_histogram_has_them() {
@@ -178,7 +190,7 @@ mod tests {
         );
         assert_eq!((one.total(), other.total()), (3, 2));
         assert!(
-            alone < one.bytes() && one.bytes() <= 12_288,
+            alone < one.bytes() && one.bytes() <= 24_576,
             "{}",
             one.bytes()
         );

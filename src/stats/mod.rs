@@ -225,10 +225,16 @@ impl Local {
     }
 }
 
-/// What an error's text begins with.
+/// The longest word that is an error's code, as in Redis.
+const CODE_BYTES_MAX: usize = 30;
+
+/// The word that an error's text begins with; ERR for one without: scripts make up whatever they like.
 fn code_of(text: &[u8]) -> Cow<'_, str> {
-    let code = text.split(|&byte| byte == b' ').next().unwrap_or_default();
-    String::from_utf8_lossy(code)
+    let begin = &text[..text.len().min(CODE_BYTES_MAX + 1)];
+    match begin.iter().position(|&byte| byte == b' ') {
+        Some(end) => String::from_utf8_lossy(&text[..end]),
+        None => Cow::Borrowed("ERR"),
+    }
 }
 
 /// One worker's figures, shared with whoever sums them.
@@ -460,6 +466,21 @@ impl Stats {
 mod tests {
     use super::*;
 
+    /// Scripts make up errors as long as they like.
+    #[test]
+    fn a_code_is_a_short_word_in_front_of_others() {
+        let (longest, longer) = ("A".repeat(30), "A".repeat(31));
+        for (text, code) in [
+            ("WRONGTYPE Operation", "WRONGTYPE"),
+            ("Oneword", "ERR"),
+            ("", "ERR"),
+            (&format!("{longest} text"), &longest),
+            (&format!("{longer} text"), "ERR"),
+        ] {
+            assert_eq!(code_of(text.as_bytes()), code, "{text}");
+        }
+    }
+
     /// Ticks come from the hardware: whatever it says, the server goes on.
     #[test]
     fn absurd_durations_do_no_harm() {
@@ -501,7 +522,7 @@ mod tests {
         }
         worker.lock().error(b"ERR wrong");
         worker.lock().script_error(b"ERR as well");
-        worker.lock().script_error(b"MYERR5");
+        worker.lock().script_error(b"MYERR5 again");
         let sum = stats.sum();
         assert_eq!(sum.errors.len(), 130);
         assert_eq!(sum.errors["ERRORSTATS_OVERFLOW"], 72);

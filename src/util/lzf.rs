@@ -164,7 +164,10 @@ pub fn decompress(input: &[u8], len: usize, out: &mut Vec<u8>) -> bool {
         return false;
     }
     let start = out.len();
-    out.reserve(len);
+    // More than there is memory for is refused, and does not end the process.
+    if out.try_reserve_exact(len).is_err() {
+        return false;
+    }
     let valid = decompress_runs(input, start, len, out) && out.len() - start == len;
     if !valid {
         out.truncate(start);

@@ -283,6 +283,41 @@ fn a_unix_socket_serves_with_its_permissions() {
     );
 }
 
+/// One that cannot start leaves what belongs to the one that runs.
+#[test]
+fn a_second_server_takes_nothing_from_the_first() {
+    if is_stand_in() {
+        return;
+    }
+    let dir = TempDir::new().expect("folder");
+    let path = |name: &str| dir.path().join(name).to_str().expect("utf-8").to_owned();
+    let (socket, pidfile) = (path("kivi.sock"), path("kivi.pid"));
+    let save = ["--save", "3600 1"];
+    let first = ["--unixsocket", &socket, "--pidfile", &pidfile];
+    let server = Server::kivi(&[&first[..], &save].concat());
+    let folder = server.dir.path().to_str().expect("utf-8");
+    // The same socket; then only the same folder.
+    let same = ["--port", "0", "--unixsocket", &socket, "--save", ""];
+    let port = free_port().to_string();
+    let elsewhere = ["--port", &port, "--save", "3600 1", "--dir", folder];
+    for args in [&same, &elsewhere] {
+        let args = [&args[..], &["--pidfile", &pidfile]].concat();
+        let output = kivi_to_end(dir.path(), &args, &[], b"");
+        assert_eq!(output.status.code(), Some(1), "{}", text(&output));
+        let mut client = Client::unix(Path::new(&socket)).expect("the socket is still there");
+        assert_eq!(client.raw(&["PING"]), b"+PONG\r\n");
+        let pid = std::fs::read_to_string(&pidfile).expect("the pid file");
+        assert_eq!(pid.trim(), server.pid().to_string());
+    }
+    // What somebody has left who was killed is no obstacle.
+    drop(server.signal_and_wait("KILL"));
+    assert!(Path::new(&socket).exists() && Client::unix(Path::new(&socket)).is_err());
+    let server = Server::kivi(&["--unixsocket", &socket]);
+    let mut client = Client::unix(Path::new(&socket)).expect("connecting to the socket");
+    assert_eq!(client.raw(&["PING"]), b"+PONG\r\n");
+    drop(server);
+}
+
 #[test]
 fn idle_clients_are_closed_after_timeout() {
     let server = Server::kivi(&["--timeout", "1"]);
@@ -855,6 +890,42 @@ fn the_log_goes_where_and_how_it_is_told() {
             }
         }
     }
+}
+
+/// From the moment that CONFIG SET has answered.
+#[test]
+fn the_log_and_the_title_change_their_form() {
+    if is_stand_in() {
+        return;
+    }
+    let server = Server::kivi(&["--logfile", "kivi.log", "--set-proc-title", "yes"]);
+    let mut client = server.connect();
+    let last_line = |client: &mut Client, text: &str| {
+        let source = "redis.log(redis.LOG_WARNING, ARGV[1])";
+        client.cmd(&["EVAL", source, "0", text]);
+        let log = std::fs::read_to_string(server.dir.path().join("kivi.log")).expect("the log");
+        let line = log.lines().last().expect("a line").to_owned();
+        assert!(line.contains(text), "{line}");
+        line
+    };
+    let line = last_line(&mut client, "one");
+    assert!(line.contains(" # "), "{line}");
+    let set = |client: &mut Client, name: &str, value: &str| {
+        assert_eq!(client.raw(&["CONFIG", "SET", name, value]), b"+OK\r\n");
+    };
+    set(&mut client, "log-format", "json");
+    set(&mut client, "log-timestamp-format", "milliseconds");
+    let line: serde_json::Value =
+        serde_json::from_str(&last_line(&mut client, "two")).expect("JSON");
+    let timestamp = line["timestamp"].as_str().expect("a timestamp");
+    assert!(timestamp.parse::<u64>().is_ok(), "{timestamp}");
+    set(&mut client, "log-format", "legacy");
+    assert!(last_line(&mut client, "three").contains(" # "));
+    set(&mut client, "proc-title-template", "kivi of {port}");
+    let title = std::fs::read(format!("/proc/{}/cmdline", server.pid())).expect("cmdline");
+    let title = String::from_utf8_lossy(&title).into_owned();
+    let expected = format!("kivi of {}", server.port);
+    assert_eq!(title.trim_end_matches('\0'), expected);
 }
 
 #[test]

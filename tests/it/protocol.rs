@@ -453,6 +453,24 @@ fn a_killed_connection_is_told_by_its_end() {
     assert!(is_close(&error), "{error}");
 }
 
+/// Whoever sends nonsense is seen in the figures.
+#[test]
+fn broken_requests_are_counted_as_errors() {
+    for server in [Some(Server::kivi(&[])), Server::valkey(&[])]
+        .into_iter()
+        .flatten()
+    {
+        let (mut control, mut broken) = (server.connect(), server.connect());
+        control.cmd(&["CONFIG", "RESETSTAT"]);
+        broken.send(b"*1\r\n$x\r\n");
+        assert!(broken.read().1.is_error());
+        let info = control.cmd(&["INFO", "errorstats"]).text();
+        assert!(info.contains("errorstat_ERR:count=1\r\n"), "{info}");
+        let info = control.cmd(&["INFO", "stats"]).text();
+        assert!(info.contains("total_error_replies:1\r\n"), "{info}");
+    }
+}
+
 fn connected_clients(client: &mut Client) -> u64 {
     let info = client.cmd(&["INFO", "clients"]).text();
     let line = info

@@ -572,6 +572,19 @@ fn times_of_commands_are_added_up() {
 }
 
 #[test]
+fn what_resetstat_sets_back() {
+    let mut t = Test::new();
+    {
+        let mut book = t.session.server().persist.book();
+        (book.saves, book.rewrites) = (3, 4);
+    }
+    t.run("INFO persistence").has("rdb_saves:3");
+    t.run("CONFIG RESETSTAT").is("+OK");
+    t.run("INFO persistence").has("rdb_saves:0");
+    t.run("INFO persistence").has("aof_rewrites:0");
+}
+
+#[test]
 fn errorstats_go_by_code() {
     let mut t = Test::new();
     t.run("nosuch");

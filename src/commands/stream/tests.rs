@@ -202,3 +202,48 @@ fn a_stream_may_be_empty() {
     t.run("XADD t MAXLEN 0 1-1 a 1").is("$3 1-1");
     t.run("TYPE t").is("+stream");
 }
+
+/// A node without entries stays behind, and XSETID goes back, so that it spans what comes later.
+#[test]
+fn a_node_without_entries_is_not_looked_into_for_the_first_one() {
+    let mut t = Test::new();
+    let (p, v) = ("p".repeat(200), "v");
+    for (line, reply) in [
+        (format!("XADD k 1-0 {p} {v}"), "$3 1-0"),
+        (format!("XADD k 10-0 {p} {v}"), "$4 10-0"),
+        ("XDEL k 10-0".to_owned(), ":1"),
+        ("XTRIM k MINID 5-0".to_owned(), ":1"),
+        (
+            "XSETID k 10-0 ENTRIESADDED 2 MAXDELETEDID 2-0".to_owned(),
+            "+OK",
+        ),
+        ("XSETID k 5-0".to_owned(), "+OK"),
+        (format!("XADD k 6-0 f {}", "x".repeat(5000)), "$3 6-0"),
+        ("XTRIM k MINID 7-0".to_owned(), ":1"),
+        ("XLEN k".to_owned(), ":0"),
+    ] {
+        t.run(&line).is(reply);
+    }
+}
+
+/// What commands count to can be read again, however large it is.
+#[test]
+fn counts_beyond_the_largest_signed_number_can_be_restored() {
+    let mut t = Test::new();
+    t.run("XADD s 1-0 f v").is("$3 1-0");
+    t.run("XGROUP CREATE s g 0 ENTRIESREAD 9223372036854775807")
+        .is("+OK");
+    t.run("XSETID s 1-0 ENTRIESADDED 9223372036854775807")
+        .is("+OK");
+    t.run("XADD s 2-0 f v").is("$3 2-0");
+    t.run("XREADGROUP GROUP g c COUNT 1 STREAMS s >").has("1-0");
+    t.run("XCLAIM s g c 0 1-0 RETRYCOUNT 9223372036854775807 JUSTID")
+        .is("*1 $3 1-0");
+    t.run("XREADGROUP GROUP g c STREAMS s 0").has("1-0");
+    let (payload, _) = t.session.call(&[b"DUMP", b"s"]);
+    let start = payload.iter().position(|&byte| byte == b'\n').unwrap() + 1;
+    let payload = payload[start..payload.len() - 2].to_vec();
+    t.args(&[b"RESTORE", b"copy", b"0", &payload]).is("+OK");
+    let full = |t: &mut Test, key: &str| t.run(&format!("XINFO STREAM {key} FULL")).text();
+    assert_eq!(full(&mut t, "s"), full(&mut t, "copy"));
+}

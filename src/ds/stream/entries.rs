@@ -283,27 +283,30 @@ impl Entries {
 
     /// Appends a node: the listpack, a valid one, that Redis keeps for it under this id; or tells what
     /// is wrong with it. The last id is that of its last entry then, if it is not above; the number
-    /// of entries ever added stays.
+    /// of entries ever added stays. `last` is the last entry, to be 0-0 for the first node and kept for the
+    /// next one: nodes without entries are passed over but once.
     pub fn push_listpack(
         &mut self,
+        last: &mut StreamId,
         master_id: StreamId,
         listpack: Listpack<'_>,
     ) -> Result<(), &'static str> {
-        let above = self.range_back(StreamId::MIN, StreamId::MAX).next();
-        let above = above.map(|entry| entry.id).unwrap_or_default();
         let last_node = self.nodes.last().map(Node::id);
         // No entry has the id 0-0.
-        if master_id <= above.max(last_node.unwrap_or_default()) {
+        if master_id <= (*last).max(last_node.unwrap_or_default()) {
             return Err("stream: nodes are not in order");
         }
         let node = Node::from_listpack(master_id, listpack, self.stamp)?;
-        let was_empty = self.is_empty();
+        if node.live() > 0 {
+            if self.is_empty() {
+                (self.first_at, self.first_id) = node.walk().find_first();
+            }
+            let back = node.walk_back_from(StreamId::MAX).next();
+            *last = back.map(|entry| entry.id).unwrap_or_default();
+        }
         self.len += node.live();
         self.last_id = self.last_id.max(node.last_id());
         self.nodes.push_back(node);
-        if was_empty {
-            self.find_first();
-        }
         Ok(())
     }
 
@@ -498,7 +501,10 @@ impl Entries {
     fn first_place(&self, pos: Pos) -> (usize, StreamId) {
         match self.nodes.get(pos) {
             // A trim has not looked for the new first entry yet when it comes to the next node.
-            Some(node) if pos == self.nodes.start() && node.spans(self.first_id) => {
+            // One without entries may span the first one all the same, after XSETID has gone back.
+            Some(node)
+                if pos == self.nodes.start() && node.live() > 0 && node.spans(self.first_id) =>
+            {
                 node.walk_from_first(self.first_at, self.first_id).place()
             }
             Some(node) => node.walk().place(),

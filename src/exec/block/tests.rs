@@ -98,6 +98,9 @@ fn what_a_failed_exec_finds_expired_ends_a_wait() {
     t.run("XGROUP CREATE s g $ MKSTREAM").is("+OK");
     t.run("PEXPIRE s 10").is(":1");
     let mut reader = Blocked::new(&t, "XREADGROUP GROUP g c BLOCK 0 STREAMS s >");
+    let _other = Blocked::new(&t, "BLPOP l 0");
+    t.run("INFO clients").has("total_blocking_keys:2");
+    t.run("INFO clients").has("total_blocking_keys_on_nokey:1");
     t.run("WATCH s").is("+OK");
     t.run("MULTI").is("+OK");
     t.run("PING").is("+QUEUED");

@@ -190,15 +190,23 @@ fn what_takes_threads_is_refused() {
             "SET a 2",
             "CONFIG SET appendonly yes",
             "CONFIG SET hz 20 port 0",
+            "CONFIG SET tls-port 0",
+            "CONFIG SET metrics-port 0",
+            "CONFIG SET metrics-bind 127.0.0.1",
             "GET a",
         ],
     );
     assert!(
         reply.starts_with(
-            "*4 +OK -ERR CONFIG SET failed (possibly related to argument 'appendonly')"
+            "*7 +OK -ERR CONFIG SET failed (possibly related to argument 'appendonly')"
         )
     );
     assert!(reply.ends_with(" $1 2"), "{reply}");
+    assert_eq!(
+        reply.matches("-ERR CONFIG SET failed").count(),
+        5,
+        "{reply}"
+    );
     for line in ["MULTI", "SET a 1", "DEBUG SLEEP 0.5", "DEBUG SLEEP 0.25"] {
         test.run(line);
     }

@@ -139,6 +139,20 @@ fn without_a_password_only_this_machine_gets_in() {
         .is(403, "Protected mode");
     web.ask(request("127.0.0.1"), "[::ffff:10.1.2.3]:9")
         .is(403, "Protected mode");
+    // A password that nobody asks for shows nothing.
+    let with_any = |host: &str| {
+        let pair = base64::encode(b"default:any");
+        Request::get("/console")
+            .header("host", host)
+            .header(header::AUTHORIZATION, format!("Basic {pair}"))
+            .body(())
+            .unwrap()
+    };
+    web.ask(with_any("evil.example"), LOCAL)
+        .is(403, "not by a name");
+    web.ask(with_any("127.0.0.1"), REMOTE)
+        .is(403, "Protected mode");
+    web.ask(with_any("127.0.0.1"), LOCAL).is(200, "");
     web.test.run("CONFIG SET protected-mode no").is("+OK");
     web.ask(request("10.0.0.1"), REMOTE).is(200, "");
     // Who gives a password is safe from that.

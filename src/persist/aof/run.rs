@@ -540,6 +540,7 @@ impl Aof {
             .figures
             .delayed_fsync
             .store(0, Ordering::Relaxed);
+        self.forgive_failures();
     }
 
     #[cfg(test)]

@@ -27,9 +27,12 @@ fn what_is_written_is_read() {
         let written = listpacks(&pair.stream);
         let mut read = Stream::new();
         let entries = read.entries_mut();
+        let mut last = StreamId::MIN;
         for (id, bytes) in &written {
-            entries.push_listpack(*id, Listpack::new(bytes)).unwrap();
-            let again = entries.push_listpack(*id, Listpack::new(bytes));
+            entries
+                .push_listpack(&mut last, *id, Listpack::new(bytes))
+                .unwrap();
+            let again = entries.push_listpack(&mut last, *id, Listpack::new(bytes));
             assert_eq!(again, Err("stream: nodes are not in order"));
         }
         assert_eq!(listpacks(&read), written);

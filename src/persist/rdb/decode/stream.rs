@@ -3,8 +3,8 @@
 //!
 //! `encode::stream` shows the form. Everything in it that follows from something else has to fit to
 //! that: entries are in order and as many as is said, no figure is below what is there, what is
-//! pending is pending with exactly one consumer. Numbers are refused beyond what commands give, so
-//! that nothing that is counted on from them overflows.
+//! pending is pending with exactly one consumer. Counts may be any numbers: commands take them up to
+//! the largest signed one, and count on from there.
 
 use super::Result;
 use super::reader::Reader;
@@ -14,8 +14,6 @@ use crate::persist::rdb::format::{NEVER_ACTIVE, NOT_COUNTED, kind};
 use crate::value::Type;
 use crate::value::stream::{self, lag};
 
-/// No number that a command takes or counts to is larger.
-pub(super) const NUMBER_MAX: u64 = i64::MAX as u64;
 const ID_BYTES: usize = 16;
 
 /// A pending entry whose consumer is not known yet.
@@ -45,6 +43,7 @@ impl Values<'_> {
 }
 
 fn nodes(reader: &mut Reader<'_>, entries: &mut Entries) -> Result<()> {
+    let mut above = StreamId::MIN;
     for _ in 0..reader.length()? {
         let mut key = Vec::new();
         reader.string_into(&mut key)?;
@@ -56,7 +55,7 @@ fn nodes(reader: &mut Reader<'_>, entries: &mut Entries) -> Result<()> {
         let mut digits = itoa::Buffer::new();
         let list = checked_listpack(text.bytes(&mut digits));
         let list = list.ok_or("Stream listpack integrity check failed.");
-        let pushed = list.and_then(|list| entries.push_listpack(id_of(key), list));
+        let pushed = list.and_then(|list| entries.push_listpack(&mut above, id_of(key), list));
         pushed.map_err(|reason| reader.corrupt(reason))?;
     }
     Ok(())
@@ -82,7 +81,7 @@ fn figures(reader: &mut Reader<'_>, type_: u8, entries: &mut Entries) -> Result<
     if max_deleted_id > last_id {
         return Err(reader.corrupt("Stream with a deleted ID after its last ID"));
     }
-    if added < len || added > NUMBER_MAX {
+    if added < len {
         return Err(reader.corrupt("Stream with an invalid number of entries added"));
     }
     entries.set_last_id(last_id);
@@ -99,9 +98,6 @@ fn group(reader: &mut Reader<'_>, type_: u8, stream: &mut Stream) -> Result<()> 
         kind::STREAM_LISTPACKS => lag::entries_read_at(stream.entries(), last_id),
         _ => match reader.length()? {
             NOT_COUNTED => None,
-            read if read > NUMBER_MAX => {
-                return Err(reader.corrupt("Stream consumer group with invalid entries read"));
-            }
             read => Some(read),
         },
     };
@@ -139,9 +135,6 @@ fn unowned(reader: &mut Reader<'_>) -> Result<Vec<Unowned>> {
         }
         let delivered_at_ms = time(reader)?;
         let deliveries = reader.length()?;
-        if deliveries > NUMBER_MAX {
-            return Err(reader.corrupt("Stream PEL entry with an invalid delivery count"));
-        }
         pending.push(Unowned {
             id,
             delivered_at_ms,

@@ -421,9 +421,13 @@ pub(super) fn module_name(id: u64) -> String {
     (0..9).map(letter).collect()
 }
 
+/// The longest listpack that is read: writers go by the text in it, so it may be longer than
+/// [`listpack::BYTES_MAX`] by what stands between. It does not grow further.
+const LISTPACK_BYTES_MAX: usize = 2 * listpack::BYTES_MAX;
+
 /// The bytes as a listpack if they are a valid one, not longer than one may be here.
 pub(super) fn checked_listpack(bytes: &[u8]) -> Option<Listpack<'_>> {
-    let valid = bytes.len() <= listpack::BYTES_MAX && listpack::validate(bytes);
+    let valid = bytes.len() <= LISTPACK_BYTES_MAX && listpack::validate(bytes);
     valid.then(|| Listpack::new(bytes))
 }
 
