@@ -140,7 +140,11 @@ pub(in crate::sys::lua) unsafe extern "C-unwind" fn on_count(
         };
         let extra = extra_of(raw);
         let ticks = (*extra).tick;
-        if ffi::lua_checkstack(raw, ROOM) == 0 {
+        // Memory that is refused would be taken for a full stack, for ever.
+        let held = (*extra).memory.hold(false);
+        let has_room = ffi::lua_checkstack(raw, ROOM) != 0;
+        (*extra).memory.hold(held);
+        if !has_room {
             // The function is about to pass very many values on: it is asked behind that.
             ffi::lua_sethook(raw, Some(on_count), ffi::LUA_MASKCOUNT, 1);
             return;
