@@ -129,7 +129,7 @@ pub(super) fn open(stack: &mut Stack<'_>, settings: &Settings) {
     stack.push_value(-1);
     set(stack, 1, "server");
     set(stack, 1, "redis");
-    stack.push_function(pcall);
+    stack.push_wide_function(pcall);
     set(stack, 1, "pcall");
     if settings.used_for == Use::Scripts {
         stack.push_function(error_handler);

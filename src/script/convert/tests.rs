@@ -63,6 +63,22 @@ fn as_many_arguments_as_lua_can_pass_on_reach_a_command() {
         let answer = t.run(&format!("EVAL \"{source}\" 0")).text();
         assert_eq!(answer, reply, "{count}");
     }
+    // There are more places for arguments than those that can be asked for.
+    let most = "local t = {} for i = 1, 7999 do t[i] = 1 end ";
+    for (call, reply) in [
+        ("redis.call('exists', 'a', unpack(t))", ":0"),
+        ("redis.call('exists', 'a', 'b', unpack(t))", ":0"),
+        ("redis.call('rpush', 'l', 2, 3, 4, unpack(t))", ":8002"),
+        ("({pcall(redis.call, 'exists', 'a', unpack(t))})[2]", ":0"),
+        (
+            "({pcall(redis.call, 'lpush', 'l', 2, unpack(t))})[2]",
+            ":16002",
+        ),
+        ("({pcall(bit.bor, 2, unpack(t))})[2]", ":3"),
+        ("bit.bor(2, 4, 8, unpack(t))", ":15"),
+    ] {
+        t.run(&format!("EVAL \"{most} return {call}\" 0")).is(reply);
+    }
     let many = "local t = {} for i = 1, 7998 do t[i] = i end return ";
     for (call, reply) in [
         (

@@ -25,7 +25,9 @@ pub fn open(stack: &mut Stack<'_>) {
         ("ror", |stack| shift(stack, u32::rotate_right)),
         ("tohex", tohex),
     ];
-    super::push_library(stack, FUNCTIONS);
+    super::push_library(stack, FUNCTIONS, |stack, function| {
+        stack.push_wide_function(function)
+    });
 }
 
 /// An argument.

@@ -104,6 +104,10 @@ fn any_function_takes_any_number_of_arguments() {
                         pcall(string.gsub, 'x', 'x', function() return f(unpack(args, 1, n)) end)
                         count = count + 1
                     end
+                    -- More than there are places to ask for.
+                    pcall(string.gsub, 'x', 'x', function()
+                        return f(args[1], 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, unpack(args, 1, 7996))
+                    end)
                 end
                 for name, value in pairs(_G) do
                     if type(value) == 'table' and name ~= '_G' and name ~= 'server' then

@@ -5,25 +5,25 @@
 
 use std::ffi::{CStr, c_char, c_int};
 use std::marker::PhantomData;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::panic::resume_unwind;
 
 use mlua_sys::lua51 as ffi;
 
-use super::protected::STEPS;
-use super::{Extra, Host, SOURCE_BYTES_MAX, Tie, extra_of};
+use super::{Extra, SOURCE_BYTES_MAX, Tie};
 
+mod calls;
 mod cells;
 mod errors;
 mod walk;
 
+use calls::{call_function, call_host, call_wide};
+
+pub(super) use calls::{on_count, with_host};
 pub use cells::Cells;
 pub use errors::Place;
 
 /// Free places that a function finds at least, as many as it may use without [`Stack::reserve`].
 const ROOM: c_int = 64;
-/// As many a function of the host finds at least, which drops arguments before it pushes anything: scripts
-/// may pass on as many values as there is room for.
-const HOST_ROOM: c_int = 0;
 /// Most entries that a new table gets room for at once.
 const TABLE_HINT_MAX: usize = 1 << 16;
 /// Most values that a function has for itself.
@@ -511,14 +511,23 @@ impl Stack<'_> {
     /// Makes so many values on top those that a new function has for itself ([`Stack::push_upvalue`]), and
     /// pushes the function instead.
     pub fn push_closure(&mut self, function: Function, upvalues: i32) {
+        self.push_called(call_function, function, upvalues);
+    }
+
+    /// Pushes a function for scripts that takes any number of arguments: it may find no more than
+    /// 20 places free. Others fail then.
+    pub fn push_wide_function(&mut self, function: Function) {
+        self.push_called(call_wide, function, 0);
+    }
+
+    fn push_called(&mut self, caller: ffi::lua_CFunction, function: Function, upvalues: i32) {
         assert!((0..=UPVALUES_MAX).contains(&upvalues) && self.top() >= self.floor + upvalues);
         self.room();
-        // SAFETY: there is room, and there are the values; `call_function` takes back what is given it
-        // here.
+        // SAFETY: there is room, and there are the values; the caller takes back what is given it here.
         unsafe {
             ffi::lua_pushlightuserdata(self.raw, function as *mut std::ffi::c_void);
             ffi::lua_insert(self.raw, -1 - upvalues);
-            ffi::lua_pushcclosure(self.raw, call_function, 1 + upvalues);
+            ffi::lua_pushcclosure(self.raw, caller, 1 + upvalues);
         }
     }
 
@@ -830,149 +839,5 @@ fn absolute(index: i32, top: c_int) -> c_int {
         1.. if index <= top => index,
         ..=-1 if index >= -top => top + index + 1,
         _ => 0,
-    }
-}
-
-/// Runs a Rust function that Lua has called, with what has to be so meanwhile.
-///
-/// # Safety
-/// `raw` is what Lua gave a function of an interpreter of ours.
-unsafe fn enter(
-    raw: *mut ffi::lua_State,
-    least: c_int,
-    floor: impl FnOnce(&Stack<'_>) -> c_int,
-    work: impl FnOnce(&mut Stack<'_>, *mut Extra) -> Result<i32, Raise>,
-) -> Option<c_int> {
-    // SAFETY: asked for by the caller; during the call the stack is the function's.
-    let (extra, mut stack) = unsafe {
-        let extra = extra_of(raw);
-        (extra, Stack::new(raw, extra))
-    };
-    // SAFETY: `extra` lives as long as the interpreter.
-    let held = unsafe { (*extra).memory.hold(false) };
-    stack.floor = floor(&stack);
-    // SAFETY: checks by itself.
-    let has = |room: &c_int| unsafe { ffi::lua_checkstack(raw, *room) } != 0;
-    let room = [ROOM, least].into_iter().find(has);
-    let has_room = room.is_some();
-    stack.sure = room.map_or(0, |room| stack.top() + room);
-    let done = match has_room {
-        true => match catch_unwind(AssertUnwindSafe(|| work(&mut stack, extra))) {
-            Ok(done) => done,
-            Err(panic) => {
-                stack.extra().panic = Some(panic);
-                // SAFETY: the place below the limit of the stack that Lua keeps.
-                unsafe { ffi::lua_pushnil(raw) };
-                Err(Raise)
-            }
-        },
-        // The error's text takes the place of an argument.
-        false => {
-            // SAFETY: the stack is full, so it has a value.
-            unsafe {
-                ffi::lua_settop(raw, -2);
-            }
-            stack.push_string("stack overflow");
-            Err(Raise)
-        }
-    };
-    // SAFETY: as above.
-    unsafe { (*extra).memory.hold(held) };
-    match done {
-        Ok(results) => {
-            assert!(results >= 0 && results <= stack.top());
-            Some(results)
-        }
-        Err(Raise) => {
-            assert!(stack.top() > 0, "an error has a value");
-            None
-        }
-    }
-}
-
-/// What [`Stack::push_function`] makes Lua call.
-unsafe extern "C-unwind" fn call_function(raw: *mut ffi::lua_State) -> c_int {
-    // SAFETY: the upvalue was made of a `Function`; when `enter` has returned no frame is left that
-    // has anything to drop.
-    unsafe {
-        let function = ffi::lua_touserdata(raw, ffi::lua_upvalueindex(1));
-        let function = std::mem::transmute::<*mut std::ffi::c_void, Function>(function);
-        let call = |stack: &mut Stack<'_>, _| {
-            stack.is_function = true;
-            function(stack)
-        };
-        match enter(raw, ROOM, |_| 0, call) {
-            Some(results) => results,
-            None => ffi::lua_error(raw),
-        }
-    }
-}
-
-/// What [`Stack::push_host_function`] makes Lua call.
-unsafe extern "C-unwind" fn call_host(raw: *mut ffi::lua_State) -> c_int {
-    // SAFETY: as for `call_function`; the upvalue was made of a u32.
-    unsafe {
-        let number = ffi::lua_tonumber(raw, ffi::lua_upvalueindex(1)) as u32;
-        let call = |stack: &mut Stack<'_>, extra| {
-            with_host(extra, |host| match host {
-                Some(host) => host.call(number, stack),
-                None => Err(stack.error("this function is only for scripts that run")),
-            })
-        };
-        match enter(raw, HOST_ROOM, |_| 0, call) {
-            Some(results) => results,
-            None => ffi::lua_error(raw),
-        }
-    }
-}
-
-/// The hook that counts instructions.
-pub(super) unsafe extern "C-unwind" fn on_count(raw: *mut ffi::lua_State, _: *mut ffi::lua_Debug) {
-    // SAFETY: as for `call_function`. The values of the function that was interrupted are below the
-    // floor.
-    unsafe {
-        let tick = |stack: &mut Stack<'_>, extra| {
-            with_host(extra, |host| match host {
-                Some(host) => host.tick(stack).map(|()| 0),
-                None => Ok(0),
-            })
-        };
-        let extra = extra_of(raw);
-        let ticks = (*extra).tick;
-        if ffi::lua_checkstack(raw, ROOM) == 0 {
-            // The function is about to pass very many values on: it is asked behind that.
-            ffi::lua_sethook(raw, Some(on_count), ffi::LUA_MASKCOUNT, 1);
-            return;
-        }
-        match enter(raw, ROOM, |stack| stack.top(), tick) {
-            Some(_) => {
-                if ffi::lua_gethookcount(raw) != ticks {
-                    ffi::lua_sethook(raw, Some(on_count), ffi::LUA_MASKCOUNT, ticks);
-                }
-            }
-            None => {
-                (*extra).steps = STEPS;
-                ffi::lua_sethook(raw, Some(on_count), ffi::LUA_MASKCOUNT, 1);
-                ffi::lua_error(raw)
-            }
-        }
-    }
-}
-
-/// Lends the host, who is not reached a second time meanwhile.
-///
-/// # Safety
-/// `extra` is an interpreter's.
-pub(super) unsafe fn with_host<R>(
-    extra: *mut Extra,
-    work: impl FnOnce(Option<&mut dyn Host>) -> R,
-) -> R {
-    // SAFETY: the pointer is there only while the host is borrowed by `State::with_host`, and taken out
-    // while it is used.
-    unsafe {
-        let host = (*extra).host.take();
-        let result = work(host.map(|host| &mut *host.as_ptr()));
-        (*extra).host = host;
-        result
     }
 }

@@ -233,6 +233,30 @@ fn a_tick_amid_thousands_of_values_takes_none_of_them() {
 }
 
 #[test]
+fn a_script_that_has_used_up_its_memory_is_still_asked() {
+    // On a stack with no room for the host, which no memory is left for.
+    let source = b"local run = coroutine.wrap(function() while true do end end)
+        local l
+        local function fill() while true do l = {l} end end
+        for i = 1, 20 do pcall(fill) end
+        run()";
+    let (sender, ended) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let mut state = State::new(1 << 20, 100_000);
+        state.open_libraries();
+        let mut host = Impatient(0);
+        let is_ended = state.with_host(&mut host, |stack| {
+            stack.load(source, c"@test").expect("it compiles");
+            stack.call(0, 0, None).is_err()
+        });
+        sender.send((is_ended, host.0)).expect("the test waits");
+    });
+    // Else it runs for ever.
+    let ended = ended.recv_timeout(std::time::Duration::from_secs(60));
+    assert_eq!(ended, Ok((true, 11)));
+}
+
+#[test]
 fn a_list_has_no_names() {
     let mut state = state();
     for (source, is_list) in [
