@@ -56,9 +56,7 @@ pub(super) fn apply_config(
         Field::Dir => {
             let moved = server.persist.dir_changed(&after.dir);
             moved.map_err(|error| error.to_string())?;
-            std::env::set_current_dir(&after.dir).map_err(|error| error.to_string())?;
-            rewriting::dir_changed(server);
-            Ok(())
+            std::env::set_current_dir(&after.dir).map_err(|error| error.to_string())
         }
         // What was compiled under the other settings is not run again.
         Field::LuaEnableInsecureApi | Field::LuaEnableDeprecatedApi => {

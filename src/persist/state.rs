@@ -17,7 +17,7 @@ use std::thread::JoinHandle;
 
 use parking_lot::{Condvar, Mutex, MutexGuard, RwLock};
 
-use super::aof::Aof;
+use super::aof::{Aof, AofState};
 use super::disk::{DirLock, Disk, LockError};
 use super::rdb::LoadProgress;
 use super::snapshot::SaveProgress;
@@ -189,6 +189,8 @@ pub struct State {
     pub aof_thread: Mutex<Option<JoinHandle<()>>>,
     /// The data directory, once something is to be written there.
     dir_lock: Mutex<Option<DirLock>>,
+    /// The directory of the log, when that is another one by now.
+    log_lock: Mutex<Option<DirLock>>,
     locks_dir: bool,
     /// One shutdown after the other.
     shutdown: Mutex<()>,
@@ -212,6 +214,7 @@ impl State {
             aof: RwLock::new(None),
             aof_thread: Mutex::new(None),
             dir_lock: Mutex::new(None),
+            log_lock: Mutex::new(None),
             locks_dir,
             shutdown: Mutex::new(()),
         }
@@ -258,7 +261,7 @@ impl State {
         }
         let mut held = self.dir_lock.lock();
         let locked = match &mut *held {
-            Some(lock) => lock.move_to(dir),
+            Some(lock) => lock.move_to(dir).map(drop),
             None => DirLock::take(dir).map(|lock| {
                 *held = Some(lock);
                 remove_litter(&*self.disk, dir, |pid| {
@@ -272,15 +275,33 @@ impl State {
         }
     }
 
-    /// The data directory is another one from now on (CONFIG SET dir).
+    /// The data directory is another one from now on (CONFIG SET dir). A log that is on stays where it
+    /// is, in a directory that nobody else may use.
     ///
     /// # Errors
     /// When another server has it.
     pub fn dir_changed(&self, dir: &Path) -> Result<(), LockError> {
-        match &mut *self.dir_lock.lock() {
-            Some(lock) => lock.move_to(dir),
-            None => Ok(()),
+        let mut held = self.dir_lock.lock();
+        let Some(lock) = &mut *held else {
+            return Ok(());
+        };
+        let mut log_lock = self.log_lock.lock();
+        if let Some(back) = log_lock.take_if(|log_lock| log_lock.is_of(dir)) {
+            *lock = back;
+            return Ok(());
         }
+        let former = lock.move_to(dir)?;
+        let aof = self.aof();
+        let is_written = aof.is_some_and(|aof| aof.state() != AofState::Off);
+        if is_written && log_lock.is_none() {
+            *log_lock = former;
+        }
+        Ok(())
+    }
+
+    /// The log is no longer written.
+    pub fn log_is_off(&self) {
+        *self.log_lock.lock() = None;
     }
 
     /// Takes the slot.

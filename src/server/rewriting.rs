@@ -33,20 +33,26 @@ impl From<io::Error> for NotWritten {
     }
 }
 
-/// The server's log; opened if it is not yet.
+/// The server's log; opened if it is not yet. One that is off is where the data directory is now, one
+/// that is on stays where it is.
 ///
 /// # Errors
 /// When what is on the disk is no log.
 pub fn open(server: &Server, config: &Config) -> Result<Arc<Aof>, AofError> {
     let mut opened = server.persist.aof.write();
-    if let Some(aof) = &*opened {
-        return Ok(aof.clone());
-    }
     let place = Place {
         dir: config.dir.clone(),
         dirname: config.appenddirname.clone(),
         filename: config.appendfilename.clone(),
     };
+    if let Some(aof) = opened.clone() {
+        // It may have to wait for a load.
+        drop(opened);
+        if aof.state() == AofState::Off {
+            aof.move_to(place)?;
+        }
+        return Ok(aof);
+    }
     let aof = Arc::new(Aof::open(
         server.persist.disk.clone(),
         place,
@@ -73,23 +79,6 @@ pub fn configure(server: &Server, config: &Config) {
     if let Some(aof) = server.persist.aof() {
         aof.configure(&server.keyspace.oplog, settings(config));
     }
-}
-
-/// The data directory is another one from now on: the log of a server that has none on is looked for
-/// there. One that is on stays where it is.
-pub fn dir_changed(server: &Server) {
-    let mut opened = server.persist.aof.write();
-    if opened
-        .as_ref()
-        .is_some_and(|aof| aof.state() == AofState::Off)
-        && !has_thread(server)
-    {
-        *opened = None;
-    }
-}
-
-fn has_thread(server: &Server) -> bool {
-    server.persist.aof_thread.lock().is_some()
 }
 
 /// Starts the thread that writes the log, if it does not run.
@@ -197,6 +186,7 @@ pub fn switch_off(server: &Arc<Server>) {
             persist.cancel_and_wait(JobKind::AofRewrite);
             persist.book().is_rewrite_scheduled = false;
         });
+        persist.log_is_off();
         persist.mark(Marks::AOF_FAILED, false);
     }
 }

@@ -331,6 +331,23 @@ fn a_shutdown_can_be_aborted_and_insisted_on() {
         "ERR No shutdown in progress."
     );
     assert_eq!(say(&mut client, "SET a 1"), "OK", "writes are served again");
+    // One that waits for the save of somebody else: that one goes on.
+    let mut saver = server.connect();
+    saver.send(b"SAVE\r\n");
+    saving(&mut client);
+    let before = server.log_length();
+    stopper.send(b"SHUTDOWN\r\n");
+    eventually("the shutdown to begin", || {
+        let log = server.log_since(before);
+        log.contains("User requested shutdown").then_some(())
+    });
+    assert_eq!(say(&mut client, "SHUTDOWN ABORT"), "OK");
+    assert_eq!(
+        text(&stopper.read().1),
+        "ERR Errors trying to SHUTDOWN. Check logs."
+    );
+    assert_eq!(text(&saver.read().1), "OK");
+    std::fs::remove_file(store.path("dump.rdb")).expect("it has saved");
     stopper.send(b"SHUTDOWN\r\n");
     saving(&mut client);
     send_signal(server.pid(), "INT");

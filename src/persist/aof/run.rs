@@ -101,6 +101,20 @@ impl Aof {
         })
     }
 
+    /// The log, which has to be off, is in this place from now on.
+    ///
+    /// # Errors
+    /// As [`Aof::open`]; then it stays where it is.
+    pub fn move_to(&self, place: Place) -> Result<(), AofError> {
+        let mut files = self.files.lock();
+        if files.place != place {
+            let disk = files.disk.clone();
+            *files = Files::open(disk, place)?;
+            *self.sizes.lock() = Sizes::default();
+        }
+        Ok(())
+    }
+
     /// Whether commands are logged.
     pub fn state(&self) -> AofState {
         match self.state.load(Ordering::SeqCst) {

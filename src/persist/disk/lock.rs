@@ -59,18 +59,26 @@ impl DirLock {
         lock(directory, file)
     }
 
-    /// Goes over to another directory (CONFIG SET dir); on an error the former one stays locked.
+    /// Goes over to another directory (CONFIG SET dir), and hands out the lock of the former one; on an
+    /// error that one stays locked.
     ///
     /// # Errors
     /// As [`DirLock::take`].
-    pub fn move_to(&mut self, directory: &Path) -> Result<(), LockError> {
+    pub fn move_to(&mut self, directory: &Path) -> Result<Option<DirLock>, LockError> {
         let (directory, file) = open(directory)?;
         // Locks belong to open files: we would be kept off by ourselves.
         let is_same = self.file.as_ref().is_some_and(|held| same(held, &file));
-        if !is_same {
-            *self = lock(directory, file)?;
+        match is_same {
+            true => Ok(None),
+            false => Ok(Some(std::mem::replace(self, lock(directory, file)?))),
         }
-        Ok(())
+    }
+
+    /// Whether this is the lock of that directory.
+    pub fn is_of(&self, directory: &Path) -> bool {
+        let other = open(directory).ok();
+        let held = self.file.as_ref().zip(other);
+        held.is_some_and(|(held, (_, other))| same(held, &other))
     }
 }
 

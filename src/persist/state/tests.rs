@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use super::*;
+use crate::persist::aof::{Place, Settings};
+use crate::persist::disk::RealDisk;
 use crate::persist::disk::fake::FakeDisk;
 
 const NOW_MS: u64 = 1_700_000_000_000;
@@ -93,6 +95,35 @@ fn who_waits_for_the_slot_gets_it() {
     state.end(&job, JobEnd::Done { changes: 0 }, 0, NOW_MS);
     assert_eq!(waiting.join().unwrap(), JobKind::Save);
     assert_eq!(state.book().running(), Some(JobKind::Save));
+}
+
+/// CONFIG SET dir: a log that is on stays where it is, and is kept from others there.
+#[test]
+fn the_directory_of_a_log_stays_locked_as_long_as_it_is_written() {
+    let dirs = [(); 3].map(|()| tempfile::tempdir().unwrap());
+    let [first, second, third] = dirs.each_ref().map(tempfile::TempDir::path);
+    let is_free = |dir: &Path| DirLock::take(dir).is_ok();
+    let state = State::new(Arc::new(RealDisk), true, NOW_MS);
+    state.own_dir(first).unwrap();
+    let place = Place {
+        dir: first.to_owned(),
+        dirname: "log".to_owned(),
+        filename: "log".to_owned(),
+    };
+    let aof = Aof::open(state.disk.clone(), place, Settings::default()).unwrap();
+    aof.switch_on();
+    *state.aof.write() = Some(Arc::new(aof));
+    state.dir_changed(second).unwrap();
+    assert!(!is_free(first) && !is_free(second));
+    state.dir_changed(third).unwrap();
+    assert!(!is_free(first) && is_free(second) && !is_free(third));
+    // Back again.
+    state.dir_changed(first).unwrap();
+    assert!(!is_free(first) && is_free(third));
+    state.dir_changed(second).unwrap();
+    assert!(!is_free(first) && !is_free(second));
+    state.log_is_off();
+    assert!(is_free(first) && !is_free(second));
 }
 
 /// Not for the next one of its kind.

@@ -8,6 +8,7 @@ use crate::commands::CommandTable;
 use crate::commands::tests::{Test, data_dir};
 use crate::config::ShutdownFlags;
 use crate::exec::load;
+use crate::persist::disk::Disk;
 use crate::persist::disk::fake::{FakeDisk, Fault, FaultKind};
 use crate::server::saving::ShutdownFailed;
 
@@ -91,6 +92,39 @@ fn a_log_that_is_switched_on_holds_what_there_was() {
     let mut other = start(&LOGGED, &disk);
     other.run("DBSIZE").is(":3");
     stop(&other);
+}
+
+/// CONFIG SET dir between appendonly no and yes: a restart there finds the log.
+#[test]
+fn a_log_that_is_off_moves_with_the_directory() {
+    let disk = disk();
+    let mut t = start(&["--save", ""], &disk);
+    let server = t.session.server().clone();
+    let first = server.config();
+    let mut second = (*first).clone();
+    second.dir = first.dir.join("second");
+    disk.create_dir(&second.dir).unwrap();
+    let log_in = |config: &Config| {
+        let name = format!("{}.manifest", config.appendfilename);
+        disk.content(&config.dir.join(&config.appenddirname).join(name))
+    };
+    t.run("SET a 1").is("+OK");
+    assert_eq!(switch_on(&server, &first), Ok(()));
+    server.persist.wait_until_free();
+    switch_off(&server);
+    let former = log_in(&first);
+    assert!(former.is_some() && log_in(&second).is_none());
+    assert_eq!(switch_on(&server, &second), Ok(()));
+    server.persist.wait_until_free();
+    let aof = server.persist.aof().unwrap();
+    assert_eq!(aof.state(), AofState::On);
+    t.run("SET b 1").is("+OK");
+    aof.flush(&server.keyspace.oplog).unwrap();
+    assert_eq!(aof.current_bytes(), aof.total_bytes());
+    stop(&t);
+    assert_eq!(log_in(&first), former);
+    let moved = log_in(&second).unwrap();
+    assert_eq!(String::from_utf8(moved).unwrap().lines().count(), 2);
 }
 
 /// BGREWRITEAOF and CONFIG SET appendonly no at the same time.
