@@ -54,9 +54,12 @@ pub(super) fn apply_config(
             Ok(())
         }
         Field::Dir => {
-            let moved = server.persist.dir_changed(&after.dir);
-            moved.map_err(|error| error.to_string())?;
-            std::env::set_current_dir(&after.dir).map_err(|error| error.to_string())
+            std::env::set_current_dir(&after.dir).map_err(|error| error.to_string())?;
+            server.persist.dir_changed(&after.dir).map_err(|error| {
+                // It was there a moment ago, and is the one whose lock we keep.
+                let _ = std::env::set_current_dir(&before.dir);
+                error.to_string()
+            })
         }
         // What was compiled under the other settings is not run again.
         Field::LuaEnableInsecureApi | Field::LuaEnableDeprecatedApi => {

@@ -22,11 +22,12 @@ use crate::resp::parse::Argv;
 use crate::resp::write::ReplyWriter;
 use crate::script::vm::{Failure, Vm};
 use crate::script::{self, LogLevel};
+use crate::spec::Flags;
 use crate::sys::fiber;
 
 use super::busy::Course;
 use super::transaction::Rest;
-use super::{Exec, Held, Moment, fanout};
+use super::{Exec, Held, Moment, admit, fanout};
 
 mod calls;
 mod find;
@@ -178,6 +179,14 @@ impl Exec {
     ) -> Option<bool> {
         let keyspace = &self.server.keyspace;
         let mut db = Access::new(keyspace, held.locks, client.db, moment.now_ms, true);
+        if self.server.pause.is_on(moment.now_ms) {
+            let flags = self.flags_by_script(run.command, run.argv);
+            let flags = flags.without(Flags::RUNS_SCRIPT);
+            if admit::is_late(&self.server, flags, client, moment.now_ms) {
+                self.let_go(db, held.gate, moment);
+                return None;
+            }
+        }
         db.set_client(client.shared.id);
         db.effects.set_grouped(true);
         self.show_script(run.command, client, run.argv);

@@ -160,7 +160,7 @@ impl Exec {
     }
 
     /// Runs what the client has queued, by its EXEC, and whether that counts as failed; `None` when
-    /// someone else has the keyspace for himself.
+    /// someone else has the keyspace for himself, or a pause has begun.
     #[inline(never)]
     pub(super) fn run_queue(
         &self,
@@ -171,8 +171,13 @@ impl Exec {
         out: &mut ReplyWriter,
     ) -> Option<(Flow, bool)> {
         let keyspace = &self.server.keyspace;
+        let flags = client.transaction_mut().flags_of_exec(command.row.flags);
         let Held { locks, gate } = self.hold_for(client.transaction_mut())?;
         let mut db = Access::new(keyspace, locks, client.db, moment.now_ms, true);
+        if admit::is_late(&self.server, flags, client, moment.now_ms) {
+            self.let_go(db, gate, moment);
+            return None;
+        }
         db.set_client(client.shared.id);
         if client.is_import_source {
             db.see_expired();
@@ -367,6 +372,13 @@ impl Exec {
             clients.cut_off(client);
         }
         is_too_much
+    }
+
+    /// Releases the locks of what has not run; those are served that others have left to it.
+    #[cold]
+    pub(super) fn let_go(&self, db: Access<'_>, gate: Option<GateGuard<'_>>, moment: &mut Moment) {
+        let mut effects = self.end_group(db, gate, moment);
+        fanout::fan_out(&self.server, moment, &mut effects);
     }
 
     /// Does what is to be done once for all commands, and releases the locks.
