@@ -268,6 +268,7 @@ fn command(run: &mut Run<'_>, stack: &mut Stack<'_>) -> Result<Answered, Raise> 
         }
     };
     convert::push_reply(stack, run.names, bytes)?;
+    stack.within_limit()?;
     match bytes.first() {
         Some(b'-') => Ok(Answered::Error),
         _ => Ok(Answered::Value),

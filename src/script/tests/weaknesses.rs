@@ -129,6 +129,12 @@ fn any_function_takes_any_number_of_arguments() {
 fn memory_has_a_limit_behind_which_scripts_go_on() {
     let limit = ["--lua-memory-limit", "32mb"];
     let mut test = Test::with(&[&limit[..], &PATIENT].concat());
+    test.run("SETRANGE k 20000000 x").is(":20000001");
+    // Into a table that need not grow.
+    let many_replies = format!(
+        "local t = {{{}}} for i = 1, 50 do t[i] = redis.call('getrange', 'k', i, -1) end return 1",
+        "1, ".repeat(50)
+    );
     let hungry = [
         "return #string.rep('x', 2^31 - 1)",
         "return #string.rep('0123456789', 1e8)",
@@ -148,6 +154,9 @@ fn memory_has_a_limit_behind_which_scripts_go_on() {
         "return load(function() return 'x = 1 ' end)",
         "local t = {} for i = 1, 1e6 do t[i] = loadstring('return ' .. i) end",
         "return string.format(string.rep('%99d', 1e6), 1)",
+        &many_replies,
+        "local s = string.rep('x', 12e6) local t = {1, 1, 1, 1}
+         for i = 1, 4 do t[i] = struct.unpack('c' .. 12e6 - i, s) end return 1",
     ];
     for source in hungry {
         let answer = eval(&mut test, source);
@@ -166,6 +175,9 @@ fn memory_has_a_limit_behind_which_scripts_go_on() {
             "{source}"
         );
     }
+    // What is garbage by now does not count.
+    let source = "for i = 1, 10 do redis.call('getrange', 'k', i, -1) end return 1";
+    assert_eq!(eval(&mut test, source), ":1\\r\\n");
 }
 
 #[test]

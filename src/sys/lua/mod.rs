@@ -11,7 +11,8 @@
 //! - a Rust function that fails leaves the error's value on top and returns [`Raise`]; it is raised
 //!   when all its frames are gone;
 //! - memory is never refused while Rust runs: the limit holds within [`Stack::call`], and in tables that
-//!   grow ([`Stack::raw_set`]);
+//!   grow ([`Stack::raw_set`]); what a function has made beyond it is its error when it ends
+//!   ([`Stack::within_limit`]);
 //! - no userdata with finalizers exists, so collecting garbage runs no code.
 //!
 //! What is known to be wrong in Lua 5.1.5 is kept out of reach: nothing but text is loaded, and nothing is

@@ -97,7 +97,9 @@ unsafe fn call_upvalue(raw: *mut ffi::lua_State, is_wide: bool) -> c_int {
         let function = std::mem::transmute::<*mut std::ffi::c_void, Function>(function);
         let call = |stack: &mut Stack<'_>, _| {
             stack.is_function = true;
-            function(stack)
+            let results = function(stack)?;
+            stack.within_limit()?;
+            Ok(results)
         };
         match enter(raw, is_wide, |_| 0, call) {
             Some(results) => results,

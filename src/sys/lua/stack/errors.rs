@@ -148,4 +148,25 @@ impl Stack<'_> {
             }
         }
     }
+
+    /// An error if more memory is in use than may be: what a function pushes is not refused. All of the
+    /// stack that is the function's is dropped then.
+    #[inline]
+    pub fn within_limit(&mut self) -> Result<(), Raise> {
+        match self.extra().memory.is_exceeded() {
+            false => Ok(()),
+            true => self.collect_or_fail(),
+        }
+    }
+
+    #[cold]
+    fn collect_or_fail(&mut self) -> Result<(), Raise> {
+        self.collect_garbage();
+        if !self.extra().memory.is_exceeded() {
+            return Ok(());
+        }
+        self.set_top(self.floor);
+        self.push_string("not enough memory");
+        Err(Raise)
+    }
 }
