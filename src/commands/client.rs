@@ -170,7 +170,7 @@ pub const COMMANDS: &[Command] = &[command("client", -2, Flags::NONE, container)
         client_command(
             "pause",
             -3,
-            ADMIN,
+            ADMIN.and(Flags::ALL_SHARDS),
             client_pause,
             "3.0.0",
             "Makes commands wait for some time: all of them, or those that write.",
@@ -511,6 +511,8 @@ fn client_pause(ctx: &mut Ctx<'_>) -> CmdResult {
     let pause = &ctx.server.pause;
     pause.start(PauseBy::Client, mode, until_ms, now_ms);
     hold_expiry_back(ctx.server, now_ms);
+    // Who was let in before has written then. (A script that has everything for itself is not waited for.)
+    ctx.db.pass_shards();
     ctx.out.ok();
     Ok(Next::Done)
 }

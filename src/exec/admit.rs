@@ -319,9 +319,22 @@ fn not_while_subscribed(command: &Registered) -> CmdError {
     ))
 }
 
+/// What a pause of writes holds back.
+const WRITES: Flags = Flags::WRITE.and(Flags::MAY_REPLICATE);
+
+/// Whether a pause has begun since a command with these flags was let in. Asked when it holds its shards: who
+/// begins a pause goes through all shards then, and knows that nobody writes any more. A script's own flags
+/// are those of its call.
+#[inline]
+pub(super) fn is_late(server: &Server, flags: Flags, client: &Client, now_ms: u64) -> bool {
+    flags.any(WRITES)
+        && server.pause.is_on(now_ms)
+        && !flags.has(Flags::RUNS_SCRIPT)
+        && !client.is_monitor
+}
+
 #[inline]
 fn paused(server: &Server, admission: &Admission<'_>, now_ms: u64) -> Verdict {
-    const WRITES: Flags = Flags::WRITE.and(Flags::MAY_REPLICATE);
     match server.pause.mode(now_ms) {
         PauseMode::None => Verdict::Run,
         PauseMode::Write if !admission.flags_now().any(WRITES) => Verdict::Run,

@@ -709,7 +709,7 @@ impl Exec {
         self.call_holding(command, argv, held, moment, client, out)
     }
 
-    /// [`Exec::call`] with the shards at hand. Inlined, so that what a command works with is built where it
+    /// [`Exec::call`] with the shards at hand; `None`, too, if a pause has begun meanwhile. Inlined, so that what a command works with is built where it
     /// is used.
     #[inline(always)]
     fn call_holding(
@@ -721,6 +721,9 @@ impl Exec {
         client: &mut Client,
         out: &mut ReplyWriter,
     ) -> Option<Called> {
+        if admit::is_late(&self.server, command.row.flags, client, moment.now_ms) {
+            return None;
+        }
         let config = self.config.borrow();
         let skip = 1 + command.is_subcommand() as usize;
         let may_block = client.may_block;

@@ -21,11 +21,12 @@ use crate::db::Access;
 use crate::resp::parse::Argv;
 use crate::resp::write::ReplyWriter;
 use crate::script::vm::{Failure, Vm};
+use crate::spec::Flags;
 use crate::sys::fiber;
 
 use super::busy::Course;
 use super::transaction::Rest;
-use super::{Exec, Held, Moment, fanout};
+use super::{Exec, Held, Moment, admit, fanout};
 
 mod calls;
 mod find;
@@ -174,6 +175,13 @@ impl Exec {
         client: &mut Client,
         out: &mut ReplyWriter,
     ) -> Option<bool> {
+        if self.server.pause.is_on(moment.now_ms) {
+            let flags = self.flags_by_script(run.command, run.argv);
+            let flags = flags.without(Flags::RUNS_SCRIPT);
+            if admit::is_late(&self.server, flags, client, moment.now_ms) {
+                return None;
+            }
+        }
         let keyspace = &self.server.keyspace;
         let mut db = Access::new(keyspace, held.locks, client.db, moment.now_ms, true);
         db.set_client(client.shared.id);

@@ -160,7 +160,7 @@ impl Exec {
     }
 
     /// Runs what the client has queued, by its EXEC, and whether that counts as failed; `None` when
-    /// someone else has the keyspace for himself.
+    /// someone else has the keyspace for himself, or a pause has begun.
     #[inline(never)]
     pub(super) fn run_queue(
         &self,
@@ -171,7 +171,11 @@ impl Exec {
         out: &mut ReplyWriter,
     ) -> Option<(Flow, bool)> {
         let keyspace = &self.server.keyspace;
+        let flags = client.transaction_mut().flags_of_exec(command.row.flags);
         let Held { locks, gate } = self.hold_for(client.transaction_mut())?;
+        if admit::is_late(&self.server, flags, client, moment.now_ms) {
+            return None;
+        }
         let mut db = Access::new(keyspace, locks, client.db, moment.now_ms, true);
         db.set_client(client.shared.id);
         if client.is_import_source {

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use crate::client::pause::{PauseBy, PauseMode};
 use crate::config::{Config, SavePoint, ShutdownFlags};
+use crate::db::{Access, DbIndex};
 use crate::persist::rdb::encode::{Aux, EncodeOptions};
 use crate::persist::snapshot::{
     self, FileSink, Libraries, Rdb, SnapshotError, SnapshotOptions, Sources, Summary,
@@ -421,6 +422,12 @@ fn hold_writes(server: &Server) {
     let now_ms = server.clock.unix_ms();
     let (by, mode) = (PauseBy::Shutdown, PauseMode::Write);
     server.pause.start(by, mode, u64::MAX, now_ms);
+    // Who was let in before has written then.
+    let locks = server.keyspace.lock_none();
+    let mut access = Access::new(&server.keyspace, locks, DbIndex(0), now_ms, false);
+    while !access.pass_shards() && server.lifecycle() < Lifecycle::Stopping {
+        std::thread::sleep(SCRIPT_ENDS);
+    }
 }
 
 /// The process ends at once (a second SIGINT): nothing half-written stays behind.

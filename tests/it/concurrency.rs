@@ -488,3 +488,59 @@ fn a_busy_worker_gives_connections_away() {
         });
     });
 }
+
+/// Behind the reply of CLIENT PAUSE nobody writes, however long before he was let in.
+#[test]
+fn nobody_writes_behind_the_reply_of_a_pause() {
+    const KEYS: usize = 4_000;
+    const SCRIPT: &str = "for _, key in ipairs(KEYS) do redis.call('set', key, ARGV[1]) end";
+    let keys: Vec<String> = (0..KEYS).map(|number| format!("k{number}")).collect();
+    let mset = |round: &str| {
+        let mut argv = vec!["MSET"];
+        argv.extend(keys.iter().flat_map(|key| [key, round]));
+        encode(&argv)
+    };
+    let exec = |round: &str| [encode(&["MULTI"]), mset(round), encode(&["EXEC"])].concat();
+    let script = |round: &str| {
+        let count = KEYS.to_string();
+        let mut argv = vec!["EVAL", SCRIPT, &count];
+        argv.extend(keys.iter().map(String::as_str));
+        argv.push(round);
+        encode(&argv)
+    };
+    type Write<'w> = &'w (dyn Fn(&str) -> Vec<u8> + Sync);
+    let kinds: [(Write<'_>, usize); 3] = [(&mset, 1), (&exec, 3), (&script, 1)];
+    let server = Server::kivi(&["--io-threads", "2"]);
+    for (write, replies) in kinds {
+        let done = AtomicBool::new(false);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                let mut writer = server.connect();
+                for round in 0_u64.. {
+                    writer.send(&write(&round.to_string()));
+                    for _ in 0..replies {
+                        assert!(!writer.read().0.starts_with(b"-"));
+                    }
+                    if done.load(Ordering::Relaxed) {
+                        break;
+                    }
+                }
+            });
+            let _stop = StopAtEnd(&done);
+            let mut observer = server.connect();
+            for round in 0..30 {
+                observer.cmd(&["CLIENT", "PAUSE", "1000000", "WRITE"]);
+                let seen = observer.cmd(&["MGET", "k0", "k3999"]);
+                eventually("the writer to wait", || {
+                    (observer.info("clients", "blocked_clients") == "1").then_some(())
+                });
+                assert_eq!(observer.cmd(&["MGET", "k0", "k3999"]), seen);
+                observer.cmd(&["CLIENT", "UNPAUSE"]);
+                // At ever other points of what the writer does.
+                for _ in 0..round {
+                    observer.cmd(&["PING"]);
+                }
+            }
+        });
+    }
+}

@@ -94,6 +94,14 @@ impl Access<'_> {
         }
     }
 
+    /// Waits until each shard that the command does not hold was free once: whoever held it has ended. False if
+    /// somebody has the keyspace for himself, for long.
+    pub fn pass_shards(&mut self) -> bool {
+        self.check_order();
+        let mut ids = (0..self.keyspace.shards() as u32).map(ShardId);
+        ids.all(|id| self.locks.get(id).is_some() || self.keyspace.claim(id).is_some())
+    }
+
     /// Locking more is in order while nothing is held; while all is, there is nothing to lock. Rows of
     /// commands that do so say [`ALL_SHARDS`](crate::spec::Flags::ALL_SHARDS).
     fn check_order(&self) {
