@@ -173,9 +173,6 @@ impl Exec {
         let keyspace = &self.server.keyspace;
         let flags = client.transaction_mut().flags_of_exec(command.row.flags);
         let Held { locks, gate } = self.hold_for(client.transaction_mut())?;
-        if admit::is_late(&self.server, flags, client, moment.now_ms) {
-            return None;
-        }
         let mut db = Access::new(keyspace, locks, client.db, moment.now_ms, true);
         if admit::is_late(&self.server, flags, client, moment.now_ms) {
             self.let_go(db, gate, moment);
