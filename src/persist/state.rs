@@ -260,6 +260,15 @@ impl State {
             return Ok(());
         }
         let mut held = self.dir_lock.lock();
+        let log_lock = self.log_lock.lock();
+        if log_lock
+            .as_ref()
+            .is_some_and(|log_lock| log_lock.is_of(dir))
+        {
+            // CONFIG SET dir has not come to its end: who saves at that moment goes by the old one.
+            return Ok(());
+        }
+        drop(log_lock);
         let locked = match &mut *held {
             Some(lock) => lock.move_to(dir).map(drop),
             None => DirLock::take(dir).map(|lock| {

@@ -404,8 +404,9 @@ fn prepare_shutdown(
     }
     is_complete?;
     // What would be acknowledged from here on could not be kept. Reads are served on.
-    hold_writes(server);
-    let done = save_at_end(server, flags, turn).and_then(|()| make_certain(turn));
+    let done = hold_writes(server, turn)
+        .and_then(|()| save_at_end(server, flags, turn))
+        .and_then(|()| make_certain(turn));
     if done.is_err() {
         server.pause.end(PauseBy::Shutdown);
     }
@@ -438,7 +439,8 @@ fn save_at_end(
     }
 }
 
-fn hold_writes(server: &Server) {
+/// Lets nobody write any more; an error if the shutdown is aborted before all have ended who were let in.
+fn hold_writes(server: &Server, turn: &ShuttingDown<'_>) -> Result<(), ShutdownFailed> {
     let now_ms = server.clock.unix_ms();
     let (by, mode) = (PauseBy::Shutdown, PauseMode::Write);
     server.pause.start(by, mode, u64::MAX, now_ms);
@@ -446,8 +448,12 @@ fn hold_writes(server: &Server) {
     let locks = server.keyspace.lock_none();
     let mut access = Access::new(&server.keyspace, locks, DbIndex(0), now_ms, false);
     while !access.pass_shards() && server.lifecycle() < Lifecycle::Stopping {
+        if turn.is_aborted() {
+            return Err(aborted());
+        }
         std::thread::sleep(SCRIPT_ENDS);
     }
+    Ok(())
 }
 
 /// The process ends at once (a second SIGINT): nothing half-written stays behind.

@@ -501,15 +501,18 @@ fn nobody_writes_behind_the_reply_of_a_pause() {
         encode(&argv)
     };
     let exec = |round: &str| [encode(&["MULTI"]), mset(round), encode(&["EXEC"])].concat();
-    let script = |round: &str| {
-        let count = KEYS.to_string();
+    let script = |keys: &[String], round: &str| {
+        let count = keys.len().to_string();
         let mut argv = vec!["EVAL", SCRIPT, &count];
         argv.extend(keys.iter().map(String::as_str));
         argv.push(round);
         encode(&argv)
     };
+    // One that holds everything, and one that holds its keys.
+    let whole = |round: &str| script(&keys, round);
+    let bounded = |round: &str| script(&keys[..900], round);
     type Write<'w> = &'w (dyn Fn(&str) -> Vec<u8> + Sync);
-    let kinds: [(Write<'_>, usize); 3] = [(&mset, 1), (&exec, 3), (&script, 1)];
+    let kinds: [(Write<'_>, usize); 4] = [(&mset, 1), (&exec, 3), (&whole, 1), (&bounded, 1)];
     let server = Server::kivi(&["--io-threads", "2"]);
     for (write, replies) in kinds {
         let done = AtomicBool::new(false);
@@ -530,11 +533,11 @@ fn nobody_writes_behind_the_reply_of_a_pause() {
             let mut observer = server.connect();
             for round in 0..30 {
                 observer.cmd(&["CLIENT", "PAUSE", "1000000", "WRITE"]);
-                let seen = observer.cmd(&["MGET", "k0", "k3999"]);
+                let seen = observer.cmd(&["MGET", "k0", "k899", "k3999"]);
                 eventually("the writer to wait", || {
                     (observer.info("clients", "blocked_clients") == "1").then_some(())
                 });
-                assert_eq!(observer.cmd(&["MGET", "k0", "k3999"]), seen);
+                assert_eq!(observer.cmd(&["MGET", "k0", "k899", "k3999"]), seen);
                 observer.cmd(&["CLIENT", "UNPAUSE"]);
                 // At ever other points of what the writer does.
                 for _ in 0..round {

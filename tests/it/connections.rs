@@ -154,7 +154,7 @@ fn who_waits_for_the_server_is_not_idle() {
     assert_eq!(first.raw(&["SAVE"]).0, b"+OK\r\n");
 
     let mut second = server.connect();
-    first.send(&encode(&["DEBUG", "SLEEP", "3"]));
+    first.send(&encode(&["DEBUG", "SLEEP", "5"]));
     eventually("a PING to wait at the gate", || {
         let start = Instant::now();
         assert_eq!(second.raw(&["PING"]).0, b"+PONG\r\n");

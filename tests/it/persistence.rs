@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use crate::client::{Client, Reply};
 use crate::harness::{Server, eventually, send_signal};
-use crate::store::{Store, info};
+use crate::store::{Store, bgrewriteaof, info};
+use crate::stream_facts;
 
 /// Saving takes this long per key, microseconds: slow enough to be met while it goes on.
 const SLOW: &str = "2000";
@@ -506,5 +507,43 @@ fn a_log_that_grows_is_rewritten() {
         ended(server);
         let server = store.start(&log);
         assert_eq!(say(&mut server.connect(), "STRLEN key"), "1000");
+    }
+}
+
+/// Counts of a stream that commands have raised beyond what they take: whatever is written can be read.
+#[test]
+fn the_largest_counts_of_a_stream_outlast_a_start() {
+    for preamble in ["yes", "no"] {
+        let store = Store::kivi();
+        let log = ["--appendonly", "yes", "--aof-use-rdb-preamble", preamble];
+        let server = store.start(&log);
+        let mut client = server.connect();
+        let most = i64::MAX;
+        for line in [
+            "XADD s 1-0 f v".to_owned(),
+            format!("XGROUP CREATE s g 0 ENTRIESREAD {most}"),
+            format!("XSETID s 1-0 ENTRIESADDED {most}"),
+            "XADD s 2-0 f v".to_owned(),
+            "XREADGROUP GROUP g c COUNT 1 STREAMS s >".to_owned(),
+            format!("XCLAIM s g c 0 1-0 RETRYCOUNT {most} JUSTID"),
+            "XREADGROUP GROUP g c STREAMS s 0".to_owned(),
+        ] {
+            assert!(
+                !client.cmd(&line.split(' ').collect::<Vec<_>>()).is_error(),
+                "{line}"
+            );
+        }
+        bgrewriteaof(&mut client);
+        say(&mut client, "XREADGROUP GROUP g c COUNT 1 STREAMS s >");
+        client.send(b"SHUTDOWN\r\n");
+        ended(server);
+        let server = store.start(&log);
+        let mut client = server.connect();
+        let info = client.cmd(&["XINFO", "STREAM", "s", "FULL"]);
+        let info = stream_facts::text(&info, &[]);
+        assert!(info.contains("last-delivered-id 2-0"), "{preamble}: {info}");
+        assert_eq!(say(&mut client, "XLEN s"), "2");
+        let pending = client.cmd(&["XPENDING", "s", "g"]);
+        assert_eq!(pending.items()[0].int(), 2, "{preamble}");
     }
 }

@@ -115,6 +115,9 @@ fn the_directory_of_a_log_stays_locked_as_long_as_it_is_written() {
     *state.aof.write() = Some(Arc::new(aof));
     state.dir_changed(second).unwrap();
     assert!(!is_free(first) && !is_free(second));
+    // Whoever saves before CONFIG SET has come to its end finds the old directory still ours, and the new one stays.
+    state.own_dir(first).unwrap();
+    assert!(!is_free(first) && !is_free(second));
     state.dir_changed(third).unwrap();
     assert!(!is_free(first) && is_free(second) && !is_free(third));
     // Back again.

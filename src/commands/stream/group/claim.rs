@@ -219,7 +219,10 @@ pub(in crate::commands::stream) fn log_last_id(
 ) {
     let last_id = IdText::new(group.last_id);
     let mut read = itoa::Buffer::new();
-    let entries_read = group.entries_read.map_or(-1, |read| read as i64);
+    // The command takes no larger number.
+    let entries_read = group
+        .entries_read
+        .map_or(-1, |read| i64::try_from(read).unwrap_or(i64::MAX));
     record.propagate_as([
         &b"XGROUP"[..],
         b"SETID",

@@ -1,6 +1,8 @@
 //! Streams as commands: XADD for each entry, XSETID for the figures, XGROUP CREATE for each group, and
 //! for each of its consumers XCLAIM of what is pending with it, or XGROUP CREATECONSUMER.
 //!
+//! Counts that commands have raised beyond what they take are written as the largest that they do.
+//!
 //! As in Redis that loses the times at which consumers were seen, and what is pending of entries that
 //! were deleted: no command can say so. The RDB form loses nothing.
 
@@ -12,6 +14,11 @@ use crate::resp::request::{argc, bulk};
 /// The text of an id.
 fn text(id: StreamId) -> String {
     id.to_string()
+}
+
+/// The text of a count: commands read it as a signed number.
+fn count(number: u64) -> String {
+    number.min(i64::MAX as u64).to_string()
 }
 
 pub(super) fn node(out: &mut Vec<u8>, key: &[u8], node: &Node<'_>) {
@@ -35,7 +42,7 @@ pub(super) fn figures(out: &mut Vec<u8>, key: &[u8], figures: &Figures) {
         command(out, &[b"XADD", key, b"MAXLEN", b"0", b"0-1", b"x", b"y"]);
     }
     let (last, max_deleted) = (text(figures.last_id), text(figures.max_deleted_id));
-    let added = figures.entries_added.to_string();
+    let added = count(figures.entries_added);
     command(
         out,
         &[
@@ -52,9 +59,7 @@ pub(super) fn figures(out: &mut Vec<u8>, key: &[u8], figures: &Figures) {
 
 pub(super) fn group(out: &mut Vec<u8>, key: &[u8], group: &GroupHead<'_>) {
     let last = text(group.last_id);
-    let read = group
-        .entries_read
-        .map_or("-1".to_owned(), |read| read.to_string());
+    let read = group.entries_read.map_or("-1".to_owned(), count);
     command(
         out,
         &[
@@ -97,7 +102,7 @@ pub(super) fn pending_with(
                 b"TIME",
                 at_ms.to_string().as_bytes(),
                 b"RETRYCOUNT",
-                deliveries.to_string().as_bytes(),
+                count(deliveries).as_bytes(),
                 b"JUSTID",
                 b"FORCE",
             ],
