@@ -16,7 +16,7 @@ use kivi::resp::{Argv, Reply, ReplyWriter, Span};
 use kivi::script::functions::{self, Libraries, LoadOptions};
 use kivi::script::proof::{self, Facts, Proof};
 use kivi::script::vm::{Code, Settings, Use, Vm};
-use kivi::script::{Caller, Repl, Script, Tick};
+use kivi::script::{Caller, LogLevel, Repl, Script, Tick};
 use kivi::spec::CmdError;
 use kivi::spec::KeyFlags;
 use kivi::spec::keys::for_each_key;
@@ -118,6 +118,8 @@ impl Caller for Stage<'_> {
         }
         Ok(())
     }
+
+    fn log(&mut self, _: LogLevel, _: String) {}
 
     fn tick(&mut self) -> Tick {
         self.ticks += 1;

@@ -556,7 +556,7 @@ impl Stack<'_> {
         at
     }
 
-    /// Pushes a function for scripts that calls the [`Host`] with this number.
+    /// Pushes a function for scripts that calls the [`Host`](super::Host) with this number.
     pub fn push_host_function(&mut self, number: u32) {
         self.room();
         // SAFETY: there is room; `call_host` takes back what is given it here.
