@@ -105,7 +105,7 @@ pub fn run(sources: &Sources) -> anyhow::Result<()> {
             return Err(error.into());
         }
     };
-    let _unix_socket = UnixSocketFile(config.unixsocket.clone());
+    let _unix_socket = OwnFile(config.unixsocket.clone());
     let metrics_bound = http::bind(&config).inspect_err(|error| tracing::error!("{error}"))?;
     alloc::start(!config.disable_thp);
     alloc::set_background_thread(config.jemalloc_bg_thread);
@@ -119,7 +119,7 @@ pub fn run(sources: &Sources) -> anyhow::Result<()> {
     own_data_directory(&server)?;
     start_audit(&server)?;
     // Another server's, if it uses our directory, stays.
-    let pid_file = PidFile::write(&config);
+    let pid_file = OwnFile::pid_file(&config);
     let table = Arc::new(table);
     crash::install(&server, &table, pid_file.0.clone());
     let bound = (bound, metrics_bound);
@@ -529,38 +529,28 @@ impl Supervision {
     }
 }
 
-/// The file with our process id; removed at the end.
-struct PidFile(Option<PathBuf>);
+/// A file of ours, if it is there: our unix socket, the one with our process id. It goes with us.
+struct OwnFile(Option<PathBuf>);
 
-/// Our unix socket, which goes with us.
-struct UnixSocketFile(Option<PathBuf>);
-
-impl Drop for UnixSocketFile {
-    fn drop(&mut self) {
-        if let Some(path) = &self.0 {
-            let _ = fs::remove_file(path);
-        }
-    }
-}
-
-impl PidFile {
-    fn write(config: &Config) -> PidFile {
+impl OwnFile {
+    /// The file with our process id.
+    fn pid_file(config: &Config) -> OwnFile {
         let path = match (&config.pidfile, config.daemonize) {
             (Some(path), _) => path.clone(),
             (None, true) => PathBuf::from("/var/run/kivi.pid"),
-            (None, false) => return PidFile(None),
+            (None, false) => return OwnFile(None),
         };
         match fs::write(&path, format!("{}\n", process::pid())) {
-            Ok(()) => PidFile(Some(path)),
+            Ok(()) => OwnFile(Some(path)),
             Err(error) => {
                 tracing::warn!("Failed to write PID file {}: {error}", path.display());
-                PidFile(None)
+                OwnFile(None)
             }
         }
     }
 }
 
-impl Drop for PidFile {
+impl Drop for OwnFile {
     fn drop(&mut self) {
         if let Some(path) = &self.0 {
             let _ = fs::remove_file(path);

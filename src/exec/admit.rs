@@ -319,8 +319,9 @@ fn not_while_subscribed(command: &Registered) -> CmdError {
     ))
 }
 
-/// What a pause of writes holds back.
-const WRITES: Flags = Flags::WRITE.and(Flags::MAY_REPLICATE);
+/// What a pause of writes holds back, and a script that only reads may not call: also what would be repeated
+/// without being a write.
+pub(super) const WRITES: Flags = Flags::WRITE.and(Flags::MAY_REPLICATE);
 
 /// Whether a pause has begun since a command with these flags was let in. Asked when it holds its shards: who
 /// begins a pause goes through all shards then, and knows that nobody writes any more. A script's own flags

@@ -32,7 +32,7 @@ use crate::spec::{Args, CmdError, Flags, keys};
 use crate::sys::{crash, tsc};
 use crate::value::Type;
 
-use super::{Exec, Moment, Ran, admit, silence};
+use super::{Exec, Moment, Ran, admit, run_handler, silence};
 
 /// Rounds of serving under one hold of locks; what is ready then is served after a breath.
 const ROUNDS_MAX: u32 = 32;
@@ -424,12 +424,7 @@ enum Served {
 /// Runs a waiter's command, noted for crash reports in place of the command that serves it.
 fn run_again<'a>(ctx: &mut Ctx<'a>, waiting: &'a Waiting) -> Result<Next, CmdError> {
     let _outer = crash::outer();
-    let (command, argv) = (waiting.command, waiting.request.argv());
-    let client = ctx.client.shared.id;
-    crash::running(command, client, argv.bytes(), argv.spans());
-    let writes = ctx.command.row.flags.has(Flags::WRITE);
-    ctx.db.effects.set_of_write(writes);
-    (ctx.command.row.run)(ctx)
+    run_handler(ctx, waiting.request.argv())
 }
 
 /// Holds what a waiter's command looks at besides the key that is ready, unless somebody uses it just

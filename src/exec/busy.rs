@@ -28,7 +28,6 @@ pub(super) struct Course<'s> {
     started: Instant,
     turn_at: Option<Instant>,
     is_busy: bool,
-    has_written: bool,
     is_killed: bool,
 }
 
@@ -48,7 +47,6 @@ impl<'s> Course<'s> {
             // What is too late to be told is never.
             turn_at: started.checked_add(patience),
             is_busy: false,
-            has_written: false,
             is_killed: false,
         }
     }
@@ -106,14 +104,9 @@ impl<'s> Course<'s> {
         Some(error)
     }
 
-    /// The script is about to write: an error if it was killed before that.
-    #[inline]
-    pub(super) fn begin_write(&mut self) -> Result<(), CmdError> {
-        if !self.has_written {
-            self.server.scripts.running.begin_write()?;
-            self.has_written = true;
-        }
-        Ok(())
+    /// The script is about to write for the first time: an error if it was killed before that.
+    pub(super) fn begin_write(&self) -> Result<(), CmdError> {
+        self.server.scripts.running.begin_write()
     }
 }
 

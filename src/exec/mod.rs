@@ -773,11 +773,7 @@ impl Exec {
     #[inline]
     fn invoke(&self, ctx: &mut Ctx<'_>, argv: Argv<'_>, moment: &mut Moment) -> CmdResult {
         let db = ctx.client.db;
-        let (bytes, spans) = (argv.bytes(), argv.spans());
-        crash::running(ctx.command.id, ctx.client.shared.id, bytes, spans);
-        let writes = ctx.command.row.flags.has(Flags::WRITE);
-        ctx.db.effects.set_of_write(writes);
-        let result = (ctx.command.row.run)(ctx);
+        let result = run_handler(ctx, argv);
         if ctx.client.tracking.is_on() && ctx.command.row.flags.has(Flags::READONLY) {
             self.remember(ctx, argv, moment);
         }
@@ -897,8 +893,7 @@ impl Exec {
         Flow::Done
     }
 
-    /// Counts an error that a client is told of bytes that are no request.
-    #[cold]
+    /// Counts an error that a client, or a script, is told.
     pub fn count_error(&self, text: &[u8]) {
         self.worker.lock().error(text);
     }
@@ -906,8 +901,18 @@ impl Exec {
     fn write_error(&self, error: &CmdError, out: &mut ReplyWriter) {
         let text = error.reply();
         out.error(&text);
-        self.worker.lock().error(&text);
+        self.count_error(&text);
     }
+}
+
+/// Runs a command's function, noted for crash reports.
+#[inline]
+fn run_handler(ctx: &mut Ctx<'_>, argv: Argv<'_>) -> CmdResult {
+    let (bytes, spans) = (argv.bytes(), argv.spans());
+    crash::running(ctx.command.id, ctx.client.shared.id, bytes, spans);
+    let writes = ctx.command.row.flags.has(Flags::WRITE);
+    ctx.db.effects.set_of_write(writes);
+    (ctx.command.row.run)(ctx)
 }
 
 impl Drop for Exec {

@@ -191,8 +191,7 @@ impl Exec {
             // Keys that were found expired.
             db.settle();
             self.show_exec(&db, command, client, argv);
-            let mut effects = self.end_group(db, gate, moment);
-            fanout::fan_out(&self.server, moment, &mut effects);
+            self.let_go(db, gate, moment);
             out.null_array();
         } else {
             let queue = transaction.take_queue();

@@ -48,8 +48,6 @@ const BEGINS_AGAIN: CmdError = CmdError::text("ERR the script begins again");
 const NOT_DECLARED: CmdError =
     CmdError::text("ERR Script attempted to access a key that was not declared");
 
-/// What a script that only reads may not call: also what would be repeated without being a write.
-const WRITES: Flags = Flags::WRITE.and(Flags::MAY_REPLICATE);
 /// What needs all shards.
 const WHOLE: Flags = Flags::EXCLUSIVE.and(Flags::ALL_SHARDS);
 
@@ -164,27 +162,23 @@ impl Calls<'_, '_> {
         if let Err(denial) = self.client.login.check(&request) {
             return Err(Refusal::Denied(denial));
         }
-        if self.is_out_of_memory && flags.has(Flags::DENYOOM) {
+        if self.is_out_of_memory && !self.has_written && flags.has(Flags::DENYOOM) {
             return Err(admit::OUT_OF_MEMORY.into());
         }
-        if !flags.any(WRITES) {
+        if !flags.any(admit::WRITES) {
             return Ok(());
         }
         if self.is_read_only {
             return Err(READ_ONLY.into());
         }
-        if flags.has(Flags::WRITE) {
-            // What it has begun it may end: half of it would be worse than a write that is not saved.
-            if !self.has_written
-                && let Some(error) = admit::writes_refused(&self.exec.server, self.config)
-            {
+        // What it has begun it may end: half of it would be worse than a write that is not saved, or too much.
+        if flags.has(Flags::WRITE) && !self.has_written {
+            if let Some(error) = admit::writes_refused(&self.exec.server, self.config) {
                 return Err(error.into());
             }
-            if let Some(course) = &mut self.course {
+            if let Some(course) = &self.course {
                 course.begin_write()?;
             }
-            // It cannot be stopped in the middle of what it does.
-            self.is_out_of_memory = false;
             self.has_written = true;
         }
         Ok(())
@@ -324,7 +318,7 @@ impl Calls<'_, '_> {
     /// Counts an error that the script is told.
     #[cold]
     fn count_error(&self, error: &CmdError) {
-        self.exec.worker.lock().error(&error.reply());
+        self.exec.count_error(&error.reply());
     }
 
     /// Has the figures catch up with what has run, before they are read, or when there is much to count.
@@ -341,7 +335,7 @@ impl Calls<'_, '_> {
     /// Holds what a command needs, in a script that does not hold everything.
     fn hold(&mut self, command: &Registered, needs: Needs<'_>) -> Result<(), CmdError> {
         let is_reading = self.way == Way::Reading;
-        if self.begins_again || is_reading && command.row.flags.any(WRITES) {
+        if self.begins_again || is_reading && command.row.flags.any(admit::WRITES) {
             return Err(self.begin_again());
         }
         let one;
