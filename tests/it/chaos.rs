@@ -7,7 +7,9 @@
 //! keyspace that was there, what is in use is what keys say that they take; when all have gone, nothing is left of them.
 //!
 //! Environment: `KIVI_TEST_CHAOS_SECS` (default 15), `KIVI_TEST_SEED` (default 1; what threads do in which order no seed
-//! decides). `tests/chaos.sh` runs it for long, with sanitizers, too: what they report in the server's log is a failure.
+//! decides); for machines with more processors `KIVI_TEST_CHAOS_THREADS` (the server's; 1 to 4 by the seed) and
+//! `KIVI_TEST_CHAOS_CLIENTS` (6). `tests/chaos.sh` runs it for long, with sanitizers, too: what they report in the
+//! server's log is a failure.
 //!
 //! To add something that clients do: a line in `deeds`, `turmoil::snippet`, or a template (`templates`).
 
@@ -30,7 +32,7 @@ mod trouble;
 use deeds::{deed, words};
 use trouble::{DIRECTIVES, trouble};
 
-/// Threads with a client each that sends anything.
+/// Threads with a client each that sends anything, if nobody says how many.
 const WILD: u64 = 6;
 /// How long the server may keep whom it must serve waiting: long, for sanitizers on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -72,7 +74,7 @@ impl Drop for Ends<'_> {
 
 impl Arena {
     fn new(seed: u64) -> Arena {
-        let threads = (1 + seed % 4).to_string();
+        let threads = env_number("KIVI_TEST_CHAOS_THREADS", 1 + seed % 4).to_string();
         // Files in memory, if that is to be had: how fast a disk is does not matter here.
         let memory = TempDir::new_in("/dev/shm").or_else(|_| TempDir::new());
         let files = memory.expect("a folder");
@@ -493,11 +495,12 @@ fn check_log(server: &Server) {
 
 /// Everybody at once, until the time is over; connections that are still there then.
 fn storm(arena: &Arena, duration: Duration) -> Vec<Client> {
+    let clients = env_number("KIVI_TEST_CHAOS_CLIENTS", WILD);
     thread::scope(|scope| {
-        let wild: Vec<_> = (0..WILD)
+        let wild: Vec<_> = (0..clients)
             .map(|part| scope.spawn(move || Wild::new(arena, part).run()))
             .collect();
-        let operators: Vec<_> = (WILD..WILD + 2)
+        let operators: Vec<_> = (clients..clients + 2)
             .map(|part| scope.spawn(move || operate(arena, part)))
             .collect();
         let _ends = Ends(&arena.over);
