@@ -308,6 +308,20 @@ pub(crate) enum Stop {
     Requests(u64),
     /// After this time.
     After(Duration),
+    /// After this time, which begins when the load has lasted `warm`: what a server needs to put its threads to
+    /// work does not count.
+    Warm { warm: Duration, time: Duration },
+}
+
+impl Stop {
+    /// What does not count, and what does; none if requests are counted.
+    fn times(self) -> Option<(Duration, Duration)> {
+        match self {
+            Self::Requests(_) => None,
+            Self::After(time) => Some((Duration::ZERO, time)),
+            Self::Warm { warm, time } => Some((warm, time)),
+        }
+    }
 }
 
 /// A run to be made.
@@ -341,7 +355,7 @@ pub(crate) struct Outcome {
 
 /// What the threads of a run share.
 struct Shared {
-    /// Requests not yet sent; `u64::MAX` when time ends the run.
+    /// Requests not yet sent; as many as can never be sent when time ends the run.
     left: AtomicU64,
     stop: AtomicBool,
     /// Passed twice: when all threads stand ready, and when the clocks have been read.
@@ -356,7 +370,6 @@ impl Shared {
         }
         let step = |left: u64| match left {
             0 => None,
-            u64::MAX => Some(left),
             _ => Some(left.saturating_sub(requests)),
         };
         self.left
@@ -375,7 +388,7 @@ pub(crate) fn run(server: &Server, run: &Run) -> Result<Outcome> {
     let shared = Arc::new(Shared {
         left: AtomicU64::new(match run.stop {
             Stop::Requests(count) => count,
-            Stop::After(_) => u64::MAX,
+            _ => u64::MAX,
         }),
         stop: AtomicBool::new(false),
         start: Barrier::new(threads + 1),
@@ -387,10 +400,17 @@ pub(crate) fn run(server: &Server, run: &Run) -> Result<Outcome> {
             workers.push(scope.spawn(move || work(run, index, wires, &shared)));
         }
         shared.start.wait();
-        let before = process::cpu_ns(server.pid());
-        let begin = Instant::now();
+        let mut before = process::cpu_ns(server.pid());
+        let start = Instant::now();
+        let (mut begin, mut left) = (start, u64::MAX);
         shared.start.wait();
-        if let Stop::After(time) = run.stop {
+        if let Some((warm, time)) = run.stop.times() {
+            if !warm.is_zero() {
+                thread::sleep(warm);
+                left = shared.left.load(Ordering::Relaxed);
+                before = process::cpu_ns(server.pid());
+                begin = Instant::now();
+            }
             thread::sleep(time);
             shared.stop.store(true, Ordering::Relaxed);
         }
@@ -401,17 +421,19 @@ pub(crate) fn run(server: &Server, run: &Run) -> Result<Outcome> {
                 .map_err(|_| anyhow!("a load thread panicked"))??;
             sum.add(part);
         }
-        let seconds = begin.elapsed().as_secs_f64();
+        let (seconds, in_all) = (begin.elapsed().as_secs_f64(), start.elapsed().as_secs_f64());
+        // What was on its way at the one moment stands for what was at the other.
+        let requests = sum.requests.saturating_sub(u64::MAX - left);
         // A thread's time is counted when it goes to sleep: let it.
         thread::sleep(Duration::from_millis(5));
         let used = process::cpu_ns(server.pid())?.saturating_sub(before?);
-        ensure!(sum.requests > 0, "no request was made");
+        ensure!(requests > 0, "no request was made");
         Ok(Outcome {
-            requests: sum.requests,
+            requests,
             empty: sum.empty,
-            per_second: sum.requests as f64 / seconds,
-            cpu_us: used as f64 / 1000.0 / sum.requests as f64,
-            client_busy: sum.cpu_ns as f64 / 1e9 / seconds / threads as f64,
+            per_second: requests as f64 / seconds,
+            cpu_us: used as f64 / 1000.0 / requests as f64,
+            client_busy: sum.cpu_ns as f64 / 1e9 / in_all / threads as f64,
         })
     })
 }
@@ -455,7 +477,7 @@ fn work(run: &Run, index: usize, wires: Vec<Wire>, shared: &Arc<Shared>) -> Resu
                 (Some(_), Stop::Requests(count)) => {
                     Budget::Own(count.div_ceil(batch.requests() * run.connections as u64))
                 }
-                (Some(_), Stop::After(_)) => bail!("partners cannot end by time"),
+                (Some(_), _) => bail!("partners cannot end by time"),
                 (None, _) => Budget::Shared(Arc::clone(shared)),
             };
             tasks.push(tokio::spawn(converse(link, batch, run.pipeline, budget)));

@@ -23,6 +23,8 @@ use crate::{Bench, Emit};
 const SETUP: Duration = Duration::from_secs(10);
 /// The shortest run worth making.
 const RUN_LEAST: Duration = Duration::from_millis(100);
+/// What comes before each run and does not count: servers put threads to work as load comes.
+const WARM: Duration = Duration::from_millis(250);
 /// Client threads busier than this do not wait for the server.
 const BUSY: f64 = 0.9;
 
@@ -51,7 +53,7 @@ pub(crate) fn sweep(bench: &Bench, loads: &[Load], own: &[usize], emit: Emit) ->
         let mut time = options.load;
         if let Some(limit) = options.limit {
             let left = limit.saturating_sub(begin.elapsed()) / (counts.len() - number) as u32;
-            time = time.min(left.saturating_sub(setup) / runs);
+            time = time.min((left.saturating_sub(setup) / runs).saturating_sub(WARM));
             if time < RUN_LEAST && number > 0 {
                 eprintln!("# no time is left for {threads} I/O threads");
                 continue;
@@ -61,7 +63,7 @@ pub(crate) fn sweep(bench: &Bench, loads: &[Load], own: &[usize], emit: Emit) ->
         let began = Instant::now();
         let deadline = options.limit.map(|limit| begin + limit);
         let (table, rows) = at(bench, loads, threads, time, deadline)?;
-        setup = began.elapsed().saturating_sub(time * runs);
+        setup = began.elapsed().saturating_sub((time + WARM) * runs);
         eprintln!(
             "# {threads} I/O threads, runs of {time:.1?}: {:.0} s",
             began.elapsed().as_secs_f64()
@@ -132,7 +134,9 @@ fn loads(options: &Options) -> Result<Vec<Load>> {
 
 /// The client's threads beside so many of the server's.
 fn client_threads(options: &Options, threads: usize) -> usize {
-    let left = process::cores().saturating_sub(threads).max(1);
+    let cores = process::cores();
+    // Where the server could take all, they share.
+    let left = cores.saturating_sub(threads).max(cores / 2).max(1);
     options.client_threads.unwrap_or(left.min(2 * threads))
 }
 
@@ -174,7 +178,7 @@ fn at(
                 true => (threads..cores).collect(),
                 false => Vec::new(),
             },
-            stop: Stop::After(time),
+            stop: Stop::Warm { warm: WARM, time },
             seed: 0,
             way: Way::default(),
         };

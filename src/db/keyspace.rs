@@ -366,8 +366,8 @@ impl Keyspace {
     }
 
     /// A third stage for commands on collections, which read more of an entry than its first line.
+    /// True if the value is a large one, to be looked into by [`Keyspace::prefetch_elements`].
     #[inline]
-    /// True if the value is a large one, to be looked into by [`Keyspace::prefetch_element`].
     pub fn prefetch_value(&self, db: DbIndex, hash: u64) -> bool {
         let mut is_large = false;
         if let Some(shard) = self.shard(self.shard_of(hash)).data.try_lock()
@@ -378,14 +378,22 @@ impl Keyspace {
         is_large
     }
 
-    /// As [`Keyspace::prefetch`], of an element of the key's large collection.
-    pub fn prefetch_element(&self, db: DbIndex, hash: u64, element: u64, entries: bool) {
+    /// As [`Keyspace::prefetch`], of elements of the key's large collection.
+    pub fn prefetch_elements(
+        &self,
+        db: DbIndex,
+        hash: u64,
+        mut elements: impl Iterator<Item = u64>,
+        entries: bool,
+    ) {
         if let Some(shard) = self.shard(self.shard_of(hash)).data.try_lock()
             && let Some(table) = shard.table(db)
         {
             table.peek(hash, |entry| {
                 if let Some(collection) = entry.value().as_collection() {
-                    collection.prefetch(element, entries);
+                    for element in elements.by_ref() {
+                        collection.prefetch(element, entries);
+                    }
                 }
             });
         }

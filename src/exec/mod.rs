@@ -381,6 +381,8 @@ impl Exec {
     #[inline(never)]
     fn plan<'t>(&'t self, batch: &Batch, buf: &[u8], client: &Client, plan: &mut Plan<'t>) {
         let keyspace = &self.server.keyspace;
+        // A key that all want is brought once for all of them: each time costs its lock, which others want, too.
+        let mut last = None;
         for index in 0..batch.len() {
             let argv = batch.argv(index, buf);
             let Found::Command(command) = self.table.find(argv) else {
@@ -392,13 +394,18 @@ impl Exec {
                 false => command.only_key(argv),
             };
             let hash = key.map(|key| keyspace.hash(key));
-            if let Some(hash) = hash {
+            if let Some(hash) = hash
+                && last.replace(hash) != Some(hash)
+            {
                 keyspace.prefetch(client.db, hash, false);
             }
             plan.push(Some(Ahead { command, hash }));
         }
+        last = None;
         for hash in plan.iter().flatten().filter_map(|ahead| ahead.hash) {
-            keyspace.prefetch(client.db, hash, true);
+            if last.replace(hash) != Some(hash) {
+                keyspace.prefetch(client.db, hash, true);
+            }
         }
         self.look_into_collections(plan, batch, buf, client);
     }
@@ -409,6 +416,7 @@ impl Exec {
         let keyspace = &self.server.keyspace;
         // Hashes of keys and elements.
         let mut elements: SmallVec<[(u64, u64); BATCH_COMMANDS]> = SmallVec::new();
+        let mut last = (0, false);
         for (index, ahead) in plan.iter().enumerate() {
             let Some(Ahead {
                 command,
@@ -417,8 +425,13 @@ impl Exec {
             else {
                 continue;
             };
-            if command.row.docs.group.is_collection()
-                && keyspace.prefetch_value(client.db, hash)
+            if !command.row.docs.group.is_collection() {
+                continue;
+            }
+            if last.0 != hash {
+                last = (hash, keyspace.prefetch_value(client.db, hash));
+            }
+            if last.1
                 && let Some(at) = command.row.element
                 && let Some(element) = batch.argv(index, buf).get(at as usize)
             {
@@ -426,8 +439,9 @@ impl Exec {
             }
         }
         for entries in [false, true] {
-            for &(hash, element) in &elements {
-                keyspace.prefetch_element(client.db, hash, element, entries);
+            for of_one_key in elements.chunk_by(|(key, _), (next, _)| key == next) {
+                let wanted = of_one_key.iter().map(|&(_, element)| element);
+                keyspace.prefetch_elements(client.db, of_one_key[0].0, wanted, entries);
             }
         }
     }
