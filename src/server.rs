@@ -48,9 +48,10 @@ pub const KIVI_VERSION: &str = env!("CARGO_PKG_VERSION");
 /// The version of Redis whose commands and replies clients may expect.
 pub const REDIS_VERSION: &str = "7.2.4";
 
-/// Applies one changed field of the configuration (before, after), or refuses with a reason.
+/// Applies the changed fields of the configuration (before, after), or refuses for one of them with a reason
+/// and leaves all as it was.
 pub type ApplyConfig =
-    dyn Fn(&Arc<Server>, Field, &Config, &Config) -> Result<(), String> + Send + Sync;
+    dyn Fn(&Arc<Server>, &[Field], &Config, &Config) -> Result<(), (Field, String)> + Send + Sync;
 
 /// Stages of the server's life, in order.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -329,7 +330,8 @@ impl Server {
         let _ = self.apply_config.set(apply);
     }
 
-    /// CONFIG SET: all pairs or none. The error is the whole reply. Who holds shards (`may_wait` is
+    /// CONFIG SET: all pairs or none. What keeps strangers out is in force before anything is opened, and
+    /// for as long as it is open. The error is the whole reply. Who holds shards (`may_wait` is
     /// false) is refused while another one is at work, since that may wait for these shards.
     pub fn set_config(
         self: &Arc<Self>,
@@ -345,22 +347,57 @@ impl Server {
                 .ok_or("ERR CONFIG SET failed - another one is in progress")?,
         };
         let mut store = self.config_store.lock().clone();
-        store.set_with(
-            pairs,
-            local,
-            &mut |field, before, after| match self.apply_config.get() {
-                Some(apply) => apply(self, field, before, after),
-                None => Ok(()),
-            },
-        )?;
+        store.set_with(pairs, local, &mut |fields, before, after| {
+            let undo = self.protect(before, after);
+            let applied = self
+                .apply_config
+                .get()
+                .map_or(Ok(()), |apply| apply(self, fields, before, after));
+            applied.inspect_err(|_| undo())
+        })?;
         self.follow(&store);
         if store.config().requirepass != self.config().requirepass {
             self.acl.set_default_password(&store.config().requirepass);
         }
-        *self.config.write() = store.config();
-        *self.config_store.lock() = store;
-        self.config_epoch.fetch_add(1, Ordering::AcqRel);
+        *self.config_store.lock() = store.clone();
+        self.publish(store.config());
         Ok(())
+    }
+
+    /// Protects as `before` and `after` do together, until the change is made or what is returned undoes it.
+    fn protect(&self, before: &Config, after: &Config) -> impl FnOnce() + use<'_> {
+        let former = self.config();
+        // That there is no password any more can wait.
+        let password = match after.requirepass.is_empty() {
+            true => &before.requirepass,
+            false => &after.requirepass,
+        };
+        let is_new = *password != before.requirepass;
+        let user = is_new.then(|| self.acl.set_default_password(password));
+        let meanwhile = Config {
+            protected_mode: before.protected_mode || after.protected_mode,
+            console_enabled: before.console_enabled && after.console_enabled,
+            requirepass: password.clone(),
+            // Of these neither value is the safer one: whoever comes by a new way finds the new one.
+            proxy_protocol_trusted: after.proxy_protocol_trusted.clone(),
+            tls_auth_clients_user: after.tls_auth_clients_user,
+            ..before.clone()
+        };
+        if meanwhile != *former {
+            self.publish(Arc::new(meanwhile));
+        }
+        move || {
+            self.publish(former);
+            if let Some(user) = user {
+                self.acl.undo_default_password(user);
+            }
+        }
+    }
+
+    /// Makes this the configuration that everybody sees.
+    fn publish(&self, config: Arc<Config>) {
+        *self.config.write() = config;
+        self.config_epoch.fetch_add(1, Ordering::AcqRel);
     }
 
     /// Runs `work` with the configuration while nobody changes it. May wait for who does.

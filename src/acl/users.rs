@@ -131,6 +131,12 @@ pub enum Changed {
     Deleted(Arc<User>),
 }
 
+/// The user `default` before and after `requirepass` was set.
+pub struct NewPassword {
+    before: Arc<Rights>,
+    after: Arc<Rights>,
+}
+
 /// All users.
 pub struct Acl {
     users: RwLock<BTreeMap<Vec<u8>, Arc<User>>>,
@@ -176,12 +182,25 @@ impl Acl {
         !rights.nopass || !rights.is_enabled
     }
 
-    /// `requirepass`: the only password of the user `default`; empty: it needs none.
-    pub fn set_default_password(&self, password: &[u8]) {
+    /// `requirepass`: the only password of the user `default`; empty: it needs none. What has changed.
+    pub fn set_default_password(&self, password: &[u8]) -> NewPassword {
         let _turn = self.changes.lock();
-        let mut rights = (*self.default.rights()).clone();
+        let before = self.default.rights();
+        let mut rights = (*before).clone();
         rights.set_password(password);
         self.default.set_rights(rights);
+        NewPassword {
+            before,
+            after: self.default.rights(),
+        }
+    }
+
+    /// The user `default` is as before this, unless somebody else has changed it since.
+    pub fn undo_default_password(&self, changed: NewPassword) {
+        let _turn = self.changes.lock();
+        if Arc::ptr_eq(&self.default.rights(), &changed.after) {
+            self.default.set_rights((*changed.before).clone());
+        }
     }
 
     /// The user, if the password is right; as fast for a name that does not exist.

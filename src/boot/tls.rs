@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use rustls::pki_types::ServerName;
 use rustls::{ClientConnection, StreamOwned};
 
-use crate::config::{Config, Field};
+use crate::config::{Config, Field, TlsAuthClients};
 use crate::server::Server;
 use crate::tls::{self, NotConfigured, Reloaded, Tls};
 
@@ -65,6 +65,23 @@ pub(super) fn is_of(field: Field) -> bool {
             | TlsSessionCacheSize
             | TlsSessionCacheTimeout
     )
+}
+
+/// `after`, with `tls-auth-clients` as `before` if that asks for more.
+pub(super) fn stricter(before: &Config, after: &Config) -> Config {
+    let strictness = |config: &Config| match config.tls_auth_clients {
+        TlsAuthClients::No => 0,
+        TlsAuthClients::Optional => 1,
+        TlsAuthClients::Yes => 2,
+    };
+    let strictest = match strictness(before) > strictness(after) {
+        true => before,
+        false => after,
+    };
+    Config {
+        tls_auth_clients: strictest.tls_auth_clients,
+        ..after.clone()
+    }
 }
 
 /// CONFIG SET: speaks TLS to new connections as the directives say from now on, if it is spoken at all.

@@ -21,6 +21,9 @@ pub struct Changes {
     pub fields: Vec<Field>,
 }
 
+/// Puts changed fields in force (before, after), or says which one cannot be, and why.
+type Apply<'a> = dyn FnMut(&[Field], &Config, &Config) -> Result<(), (Field, String)> + 'a;
+
 /// Said of a name that CONFIG SET does not know.
 const UNKNOWN: &str = "ERR Unknown option or number of arguments for CONFIG SET";
 
@@ -146,15 +149,15 @@ impl ConfigStore {
     /// CONFIG SET: checks every pair, then applies all of them or none.
     ///
     /// `local`: the client is on loopback or the unix socket (protected directives may ask).
-    /// `apply` is called once per changed field, in the order of [`Field::ALL`], with the
-    /// configurations before and after; when it refuses with a reason, it is called in reverse
-    /// (with these two swapped) for the fields already applied, and nothing is changed.
+    /// `apply` is called once, with the changed fields in the order of [`Field::ALL`] and the
+    /// configurations before and after; when it refuses, with the field and the reason, it has left
+    /// all as it was, and nothing is changed here.
     /// The error is the whole reply text, from `ERR` on.
     pub fn set_with(
         &mut self,
         pairs: &[(&[u8], &[u8])],
         local: bool,
-        apply: &mut dyn FnMut(Field, &Config, &Config) -> Result<(), String>,
+        apply: &mut Apply<'_>,
     ) -> Result<Changes, String> {
         let names = self.settable(pairs, local)?;
         let mut values = self.values.clone();
@@ -172,15 +175,7 @@ impl ConfigStore {
         };
         let changed = |field: &Field| new.differs(&old, *field) || is_reapplied(field);
         let fields: Vec<Field> = Field::ALL.iter().copied().filter(changed).collect();
-        for (done, field) in fields.iter().enumerate() {
-            if let Err(reason) = apply(*field, &old, &new) {
-                for undone in fields[..done].iter().rev() {
-                    // The state before was fine; a refusal to return to it has no remedy here.
-                    let _ = apply(*undone, &new, &old);
-                }
-                return Err(failed(field.directive(), &reason));
-            }
-        }
+        apply(&fields, &old, &new).map_err(|(field, reason)| failed(field.directive(), &reason))?;
         self.values = values;
         self.config = new;
         Ok(Changes { fields })

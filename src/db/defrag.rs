@@ -289,7 +289,7 @@ impl Keyspace {
     /// Moves everything once, without regard to anybody: for DEBUG and tests.
     #[cfg(test)]
     pub fn relocate_all(&self) {
-        for id in (0..self.shards() as u32).map(ShardId) {
+        for id in self.shard_ids() {
             let mut data = self.shard(id).lock();
             for table in &mut data.tables {
                 let mut cursor = 0;
@@ -343,7 +343,7 @@ impl<'k, S: Fn() -> bool> Pass<'k, S> {
 
     /// Walks; false if it was ended before the end.
     fn go(&mut self) -> bool {
-        for id in (0..self.keyspace.shards() as u32).map(ShardId) {
+        for id in self.keyspace.shard_ids() {
             let mut db = DbIndex(0);
             while let Some(has_ended) = self.walk_table(id, db) {
                 if !has_ended {

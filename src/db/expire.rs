@@ -220,7 +220,7 @@ impl Keyspace {
         }
         let mut started = None;
         let mut pass = Pass::Done;
-        for id in (0..self.shards() as u32).map(ShardId) {
+        for id in self.shard_ids() {
             let next_at_ms = &self.shard(id).next_expire_at_ms;
             if next_at_ms.load(Ordering::Relaxed) > now_ms {
                 continue;

@@ -235,6 +235,12 @@ impl Keyspace {
         self.shards.len()
     }
 
+    /// All shards, in the order in which they are locked.
+    #[inline]
+    pub fn shard_ids(&self) -> impl Iterator<Item = ShardId> + use<> {
+        (0..self.shards() as u32).map(ShardId)
+    }
+
     /// Hash of a key; the top bits choose the shard.
     #[inline]
     pub fn hash(&self, key: &[u8]) -> u64 {

@@ -26,7 +26,7 @@ use crate::util::check::{Checked, holds};
 use crate::value::{self, Type};
 
 use super::access::Access;
-use super::keyspace::{DbIndex, Keyspace, ShardData, ShardId};
+use super::keyspace::{DbIndex, Keyspace, ShardData};
 use super::side::Side;
 
 /// Types of values.
@@ -345,15 +345,12 @@ impl Access<'_> {
     /// What the books say, which are begun if there are none. `None` if more keys than `budget` would have
     /// to be counted for it: some of the work is done then, and it is to be called again.
     pub fn sizes(&mut self, budget: usize) -> Option<SizesReport> {
-        let (shards, bits) = (
-            self.keyspace().shards() as u32,
-            self.keyspace().shard_bits(),
-        );
+        let bits = self.keyspace().shard_bits();
         let asked_at_ms = &self.keyspace().sizes.asked_at_ms;
         asked_at_ms.store(self.clock_ms().max(1), Ordering::Relaxed);
         let (mut report, mut left) = (SizesReport::default(), budget);
         let mut is_whole = true;
-        for id in (0..shards).map(ShardId) {
+        for id in self.keyspace().shard_ids() {
             let mut is_walked = false;
             while !is_walked && left > 0 && !self.gave_up() {
                 let slice = left.min(SLICE_KEYS);
@@ -389,7 +386,7 @@ impl Keyspace {
         if asked_ms == 0 || now_ms.saturating_sub(asked_ms) < IDLE_MS {
             return;
         }
-        for id in (0..self.shards() as u32).map(ShardId) {
+        for id in self.shard_ids() {
             let Some(mut data) = self.claim(id) else {
                 return;
             };

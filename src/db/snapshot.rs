@@ -430,7 +430,7 @@ impl Keyspace {
             .collect();
         let walk = Walk {
             keyspace: self,
-            shards: (0..self.shards() as u32).map(ShardId).collect(),
+            shards: self.shard_ids().collect(),
             next: 0,
             large: Vec::new(),
         };

@@ -4,8 +4,9 @@
 //! begins as, if that needs no password. What he sees comes of commands that he may run himself, through the
 //! same path as everybody's.
 //!
-//! Without a password nothing but the address tells friends from strangers, so the rules of `protected-mode`
-//! hold, and the page must have been asked for by an address, or as `localhost`: a page of another site whose
+//! The rules of `protected-mode` hold as for connections: who comes from elsewhere is sent away while the default
+//! user has no password. And without a password of his own nothing but the address tells a friend from a
+//! stranger, so the page must have been asked for by an address, or as `localhost`: a page of another site whose
 //! name has been made to lead here (DNS rebinding) has that name in its requests.
 //!
 //! Invariant: only commands run that change nothing, whatever `rename-command` has made of their names.
@@ -38,8 +39,8 @@ const NEEDS_PASSWORD: &str = "The console needs a user of the ACL and the passwo
 const WRONG_PASSWORD: &str = "Wrong user or password.\n";
 const PROTECTED: &str = "Protected mode: while the default user has no password the console is \
                          shown on this machine only.\n";
-const FOREIGN_HOST: &str = "While the default user has no password the console is shown only by \
-                            an address or as localhost, not by a name.\n";
+const FOREIGN_HOST: &str = "Without a password the console is shown only by an address or as \
+                            localhost, not by a name.\n";
 
 /// See the module's text.
 pub(super) struct Visitor {
@@ -71,11 +72,13 @@ fn spans(request: &[&[u8]]) -> (Vec<u8>, Vec<Span>) {
     (bytes, spans)
 }
 
-/// Refuses those who have shown no password, if they are elsewhere, or were led here by a name that a page of
-/// another site may have.
+/// Refuses those who have shown no password, if they are elsewhere and could not connect to the server, or were
+/// led here by a name that a page of another site may have.
 fn refuse_stranger(desk: &Desk, is_local: bool, headers: &HeaderMap) -> Option<Answer> {
+    let server = &desk.server;
+    let is_open = server.acl.default_user().rights().nopass;
     let why = match headers.get(header::HOST).is_none_or(is_own_host) {
-        _ if desk.server.config().protected_mode && !is_local => PROTECTED,
+        _ if server.config().protected_mode && is_open && !is_local => PROTECTED,
         true => return None,
         false => FOREIGN_HOST,
     };

@@ -140,11 +140,15 @@ pub struct Book {
     pub job: Option<Job>,
     /// The shutdown that is going on.
     pub shutdown: Option<Shutdown>,
+    /// How many there were.
+    pub shutdowns: u64,
 }
 
 /// What becomes of a shutdown.
 #[derive(Clone, Debug, Default)]
 pub struct Shutdown {
+    /// Tells it from others.
+    number: u64,
     /// SHUTDOWN ABORT: it is not to take place.
     is_aborted: bool,
     /// Nothing stops it any more.
@@ -192,8 +196,6 @@ pub struct State {
     /// The directory of the log, when that is another one by now.
     log_lock: Mutex<Option<DirLock>>,
     locks_dir: bool,
-    /// One shutdown after the other.
-    shutdown: Mutex<()>,
 }
 
 impl State {
@@ -216,7 +218,6 @@ impl State {
             dir_lock: Mutex::new(None),
             log_lock: Mutex::new(None),
             locks_dir,
-            shutdown: Mutex::new(()),
         }
     }
 
@@ -405,7 +406,7 @@ impl State {
     pub fn abort_shutdown(&self) -> bool {
         let mut book = self.book.lock();
         let shutdown = book.shutdown.as_mut();
-        let Some(shutdown) = shutdown.filter(|shutdown| !shutdown.is_certain) else {
+        let Some(shutdown) = shutdown.filter(|it| !it.is_certain && !it.is_aborted) else {
             return false;
         };
         shutdown.is_aborted = true;
@@ -417,13 +418,52 @@ impl State {
         true
     }
 
-    /// Held by whoever shuts the server down.
-    pub fn shutting_down(&self) -> ShuttingDown<'_> {
-        let turn = self.shutdown.lock();
-        self.book.lock().shutdown = Some(Shutdown::default());
-        ShuttingDown {
-            state: self,
-            _turn: turn,
+    /// Begins a shutdown, or joins the one that is going on: whether that works or is aborted, all
+    /// who want it hear the same. One that has been aborted is none any more, its end is waited for.
+    pub fn shut_down(&self) -> Turn<'_> {
+        let mut book = self.book.lock();
+        while is_aborted(&book) {
+            self.freed.wait(&mut book);
+        }
+        if let Some(other) = &book.shutdown {
+            return Turn::Another(AnotherShutdown {
+                state: self,
+                number: other.number,
+            });
+        }
+        book.shutdowns += 1;
+        book.shutdown = Some(Shutdown {
+            number: book.shutdowns,
+            ..Shutdown::default()
+        });
+        Turn::Ours(ShuttingDown { state: self })
+    }
+}
+
+/// Whose shutdown it is.
+pub enum Turn<'s> {
+    /// It is to be done.
+    Ours(ShuttingDown<'s>),
+    /// Somebody does it already.
+    Another(AnotherShutdown<'s>),
+}
+
+/// The shutdown of somebody else.
+pub struct AnotherShutdown<'s> {
+    state: &'s State,
+    number: u64,
+}
+
+impl AnotherShutdown<'_> {
+    /// Returns when it has ended, in one way or the other.
+    pub fn wait(&self) {
+        let mut book = self.state.book.lock();
+        let is_going_on = |book: &Book| {
+            let shutdown = book.shutdown.as_ref();
+            shutdown.is_some_and(|shutdown| shutdown.number == self.number)
+        };
+        while is_going_on(&book) {
+            self.state.freed.wait(&mut book);
         }
     }
 }
@@ -462,10 +502,9 @@ fn start(book: &mut Book, kind: JobKind, now_ms: u64) -> Job {
     job
 }
 
-/// A shutdown that is going on; the next one waits until this is gone.
+/// A shutdown that is going on, held by whoever does it.
 pub struct ShuttingDown<'s> {
     state: &'s State,
-    _turn: MutexGuard<'s, ()>,
 }
 
 impl ShuttingDown<'_> {
@@ -507,6 +546,7 @@ fn is_aborted(book: &Book) -> bool {
 impl Drop for ShuttingDown<'_> {
     fn drop(&mut self) {
         self.state.book.lock().shutdown = None;
+        self.state.freed.notify_all();
     }
 }
 

@@ -1,3 +1,4 @@
 //! Scripting as a whole, through a session.
 
+mod arguments;
 mod weaknesses;

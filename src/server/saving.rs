@@ -18,7 +18,9 @@ use crate::persist::rdb::encode::{Aux, EncodeOptions};
 use crate::persist::snapshot::{
     self, FileSink, Libraries, Rdb, SnapshotError, SnapshotOptions, Sources, Summary,
 };
-use crate::persist::state::{Book, Job, JobEnd, JobKind, Marks, ShuttingDown};
+use crate::persist::state::{
+    AnotherShutdown, Book, Job, JobEnd, JobKind, Marks, ShuttingDown, Turn,
+};
 use crate::sys::files::os_text;
 use crate::sys::places::{self, Place};
 use crate::sys::{alloc, process};
@@ -332,7 +334,8 @@ pub fn after_flush(server: &Arc<Server>) {
 }
 
 /// SHUTDOWN and the signals: saves what is to be saved, then has the server stop. A script that runs ends
-/// first, unless it is busy and nothing is to be saved.
+/// first, unless it is busy and nothing is to be saved. While one is going on another one is the same one,
+/// whatever its flags.
 ///
 /// # Errors
 /// When something could not be saved and `force` is not asked for, or SHUTDOWN ABORT was there: the
@@ -342,7 +345,10 @@ pub fn shutdown(server: &Arc<Server>, flags: ShutdownFlags) -> Result<(), Shutdo
         stop_at_once(server);
         return Ok(());
     }
-    let turn = server.persist.shutting_down();
+    let turn = match server.persist.shut_down() {
+        Turn::Ours(turn) => turn,
+        Turn::Another(other) => return join(server, &other),
+    };
     let waits = || server.keyspace.gate.is_held_long() && !turn.is_aborted();
     while waits() && server.lifecycle() < Lifecycle::Stopping {
         std::thread::sleep(SCRIPT_ENDS);
@@ -365,6 +371,15 @@ pub fn shutdown(server: &Arc<Server>, flags: ShutdownFlags) -> Result<(), Shutdo
     }
     drop(turn);
     prepared
+}
+
+/// What becomes of the shutdown of somebody else becomes of ours.
+fn join(server: &Server, other: &AnotherShutdown<'_>) -> Result<(), ShutdownFailed> {
+    other.wait();
+    match server.lifecycle() >= Lifecycle::Stopping {
+        true => Ok(()),
+        false => Err(ShutdownFailed),
+    }
 }
 
 /// SHUTDOWN NOSAVE while a script is busy, which holds all shards and will not give them back: nobody is

@@ -1,7 +1,10 @@
 //! Tests of CONFIG; the grammar of values is tested in `crate::config`.
 
 use std::fs;
-use std::sync::atomic::Ordering;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use parking_lot::Mutex;
 
 use crate::commands::CommandTable;
 use crate::commands::tests::Test;
@@ -186,4 +189,50 @@ fn every_secret_directive_is_hidden() {
         }
     }
     assert!(secrets >= 7, "{secrets}");
+}
+
+/// As somebody finds it who comes while the new addresses are listened at: protected by what was and by what will be.
+#[test]
+fn what_protects_is_in_force_before_anything_opens_and_until_it_has_closed() {
+    let mut t = Test::with(&["--protected-mode", "no"]);
+    let server = t.session.server().clone();
+    let seen = Arc::new(Mutex::new((false, false, false)));
+    let (found, fails) = (seen.clone(), Arc::new(AtomicBool::new(false)));
+    let refuses = fails.clone();
+    server.on_config_change(Box::new(move |server, fields, _, _| {
+        let config = server.config();
+        *found.lock() = (
+            config.protected_mode,
+            server.acl.must_log_in(),
+            config.console_enabled,
+        );
+        match refuses.load(Ordering::Relaxed) {
+            true => Err((fields[0], "no".to_owned())),
+            false => Ok(()),
+        }
+    }));
+    let before = server.acl.default_user().rights();
+    fails.store(true, Ordering::Relaxed);
+    let opens = "CONFIG SET bind 127.0.0.2 protected-mode yes requirepass x console-enabled yes";
+    let error = "-ERR CONFIG SET failed (possibly related to argument 'bind') - no";
+    t.run(opens).is(error);
+    assert_eq!(*seen.lock(), (true, true, false));
+    // Nothing of it stays.
+    assert!(!server.config().protected_mode && !server.acl.must_log_in());
+    assert_eq!(*server.acl.default_user().rights(), *before);
+    fails.store(false, Ordering::Relaxed);
+    t.run(opens).is("+OK");
+    assert_eq!(*seen.lock(), (true, true, false));
+    assert!(server.config().protected_mode && server.acl.must_log_in());
+    assert!(server.config().console_enabled);
+    // And back.
+    t.run("CONFIG SET bind 127.0.0.1 protected-mode no requirepass '' console-enabled no")
+        .is("+OK");
+    assert_eq!(*seen.lock(), (true, true, false));
+    assert!(!server.config().protected_mode && !server.acl.must_log_in());
+    // A user who is changed meanwhile is as he was changed.
+    t.run("CONFIG SET requirepass x").is("+OK");
+    t.run("ACL SETUSER default >other").is("+OK");
+    t.run("CONFIG SET timeout 7").is("+OK");
+    t.run("AUTH other").is("+OK");
 }

@@ -13,7 +13,7 @@ use std::ops::ControlFlow;
 use sha1::{Digest as _, Sha1};
 
 use crate::commands::{CmdResult, Ctx, Next};
-use crate::db::{DbIndex, Lookup, ShardId};
+use crate::db::{DbIndex, Lookup};
 use crate::ds::entry::{EntryRef, ValueRef};
 use crate::ds::listpack::Value;
 use crate::ds::quicklist::End;
@@ -64,8 +64,8 @@ pub(super) fn digest(ctx: &mut Ctx<'_>) -> CmdResult {
     let now_ms = ctx.now_ms();
     // Of each database, the sum of its keys.
     let mut sums: Vec<Option<Digest>> = Vec::new();
-    for shard in 0..ctx.server.keyspace.shards() {
-        ctx.db.with_shard(ShardId(shard as u32), |shard| {
+    for id in ctx.server.keyspace.shard_ids() {
+        ctx.db.with_shard(id, |shard| {
             shard.for_each_entry(|DbIndex(db), entry| {
                 let db = db as usize;
                 sums.resize(sums.len().max(db + 1), None);

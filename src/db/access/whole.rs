@@ -79,7 +79,7 @@ impl Access<'_> {
     /// ([`Access::gave_up`]).
     pub fn for_each_shard(&mut self, mut visit: impl FnMut(ShardId, &mut ShardData)) {
         self.check_order();
-        for id in (0..self.keyspace.shards() as u32).map(ShardId) {
+        for id in self.keyspace.shard_ids() {
             if let Some(data) = self.locks.get(id) {
                 visit(id, data);
                 continue;
@@ -98,7 +98,7 @@ impl Access<'_> {
     /// somebody has the keyspace for himself, for long.
     pub fn pass_shards(&mut self) -> bool {
         self.check_order();
-        let mut ids = (0..self.keyspace.shards() as u32).map(ShardId);
+        let mut ids = self.keyspace.shard_ids();
         ids.all(|id| self.locks.get(id).is_some() || self.keyspace.claim(id).is_some())
     }
 

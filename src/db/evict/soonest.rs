@@ -104,7 +104,7 @@ impl Keyspace {
     /// keyspace for himself.
     fn first_two(&self) -> Option<Earliest> {
         let mut first = Earliest::new();
-        for id in (0..self.shards() as u32).map(ShardId) {
+        for id in self.shard_ids() {
             if !self.shard(id).may_expire() {
                 continue;
             }

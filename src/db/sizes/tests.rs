@@ -15,7 +15,7 @@ const CHECKED_KEYS_MAX: usize = 32;
 impl Keyspace {
     /// Asserts that the books of all shards that nobody holds say what a fresh walk does.
     pub(crate) fn check_sizes(&self, keys_max: usize) {
-        for id in (0..self.shards() as u32).map(ShardId) {
+        for id in self.shard_ids() {
             let Some(data) = self.try_claim(id) else {
                 continue;
             };

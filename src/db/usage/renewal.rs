@@ -106,7 +106,7 @@ impl Keyspace {
     }
 
     fn forget_ghosts(&self) {
-        for id in (0..self.shards() as u32).map(ShardId) {
+        for id in self.shard_ids() {
             if self.gate.is_closed() {
                 return;
             }

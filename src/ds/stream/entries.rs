@@ -11,6 +11,7 @@
 //! Invariants:
 //! - ids of entries that are not deleted ascend strictly over all nodes, and so do those of nodes;
 //!   `last_id` is not below any of them. (Those of deleted entries do, too, unless XSETID has gone back.)
+//! - `radix_nodes` is what [`radix::nodes_of`] says of the ids of nodes, 0 if there are none;
 //! - `len` is the number of entries that are not deleted;
 //! - `first_id` is the id of the first of them, or 0-0; if it is in the first node, `first_at` is where;
 //! - what changes a node has called [`Entries::keep`] before.
@@ -63,6 +64,7 @@ pub(super) type MayDelete<'a> = &'a mut dyn FnMut(StreamId) -> bool;
 #[derive(Default)]
 pub struct Entries {
     nodes: Chunks<Node>,
+    radix_nodes: usize,
     len: u64,
     first_id: StreamId,
     first_at: usize,
@@ -278,7 +280,35 @@ impl Entries {
             last.shrink();
         }
         let names = fields.step_by(2).map(Value::from);
-        self.nodes.push_back(Node::open(id, names, self.stamp));
+        self.push_node(Node::open(id, names, self.stamp));
+    }
+
+    fn push_node(&mut self, node: Node) {
+        self.radix_nodes += self.radix_growth(node.id());
+        self.nodes.push_back(node);
+    }
+
+    /// How many nodes Redis's radix tree has more with this key, which is not there, than without it.
+    fn radix_growth(&self, key: StreamId) -> usize {
+        let nodes = &self.nodes;
+        let at = |pos| nodes.get(pos).map(Node::id);
+        let before = |pos| nodes.before(pos).and_then(at);
+        let here = nodes.lower_bound(key);
+        let Some(shared) = radix::shared_bytes(key, before(here), at(here)) else {
+            return radix::ONE_KEY;
+        };
+        let (first, last) = radix::alike(key, shared);
+        let (from, to) = (nodes.lower_bound(first), nodes.upper_bound(last));
+        let (Some(first), Some(last)) = (at(from), before(to)) else {
+            debug_assert!(false, "a neighbour has these bytes in common");
+            return radix::ONE_KEY;
+        };
+        let around = radix::Around {
+            before: before(from),
+            alike: (first, last),
+            after: at(to),
+        };
+        radix::growth(key, shared, &around)
     }
 
     /// Appends a node: the listpack, a valid one, that Redis keeps for it under this id; or tells what
@@ -306,13 +336,16 @@ impl Entries {
         }
         self.len += node.live();
         self.last_id = self.last_id.max(node.last_id());
-        self.nodes.push_back(node);
+        self.push_node(node);
         Ok(())
     }
 
     /// Whether nodes, entries and counts are as they should be.
     pub(super) fn check(&self) -> Checked {
         self.nodes.check()?;
+        let ids = self.all_nodes().map(|node| node.id());
+        let (said, found) = (self.radix_tree_nodes(), radix::nodes_of(ids));
+        holds!(said == found, "{said} nodes of the radix tree are {found}");
         let (mut len, mut first, mut before) = (0, None, None);
         for node in self.all_nodes() {
             let (ids, live) = (node.walk().map(|entry| entry.id), node.live());
@@ -514,6 +547,8 @@ impl Entries {
 
     fn remove_node(&mut self, pos: Pos) {
         let node = self.nodes.remove(pos);
+        let growth = self.radix_growth(node.id());
+        self.radix_nodes = self.radix_nodes.saturating_sub(growth);
         if let Some(saving) = &mut self.saving
             && node.stamp != self.stamp
         {
@@ -547,8 +582,8 @@ impl Entries {
 
     /// XINFO STREAM's `radix-tree-nodes`: how many nodes Redis's radix tree of these has.
     pub fn radix_tree_nodes(&self) -> usize {
-        let all = self.all_nodes();
-        radix::nodes_of(all.map(|node| node.id()))
+        // The root is there without keys, too.
+        self.radix_nodes.max(1)
     }
 
     fn all_nodes(&self) -> chunks::Iter<'_, Node> {

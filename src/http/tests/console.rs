@@ -166,6 +166,35 @@ fn without_a_password_only_this_machine_gets_in() {
     web.ask(with_password.body(()).unwrap(), REMOTE).is(200, "");
 }
 
+/// A user for whom any password is right gets in from elsewhere where he could connect to the server, too.
+#[test]
+fn a_user_without_a_password_is_as_far_away_as_for_the_server() {
+    let mut web = Web::console(&[]);
+    web.test
+        .run("ACL SETUSER guest on nopass +@all ~*")
+        .is("+OK");
+    let guest = |host: &str| {
+        let pair = base64::encode(b"guest:any");
+        Request::get("/console")
+            .header("host", host)
+            .header(header::AUTHORIZATION, format!("Basic {pair}"))
+            .body(())
+            .unwrap()
+    };
+    web.ask(guest("10.0.0.1"), REMOTE).is(403, "Protected mode");
+    web.test.run("CONFIG SET requirepass secret").is("+OK");
+    web.ask(guest("10.0.0.1"), REMOTE).is(200, "");
+    // The name of a page's own site still shows that the page has been led here.
+    web.ask(guest("evil.example"), REMOTE)
+        .is(403, "not by a name");
+    web.ask(guest("evil.example"), LOCAL)
+        .is(403, "not by a name");
+    // As for connections, a default user that is off is no protection if it has no password.
+    web.test.run("AUTH secret").is("+OK");
+    web.test.run("ACL SETUSER default off nopass").is("+OK");
+    web.ask(guest("10.0.0.1"), REMOTE).is(403, "Protected mode");
+}
+
 #[test]
 fn a_user_sees_what_his_rights_allow() {
     let mut web = Web::console(&[]);

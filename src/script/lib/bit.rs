@@ -25,7 +25,7 @@ pub fn open(stack: &mut Stack<'_>) {
         ("ror", |stack| shift(stack, u32::rotate_right)),
         ("tohex", tohex),
     ];
-    super::push_library(stack, FUNCTIONS, |stack, function| {
+    super::push_library(stack, FUNCTIONS, |stack, _, function| {
         stack.push_wide_function(function)
     });
 }

@@ -21,16 +21,16 @@ fn set_field(stack: &mut Stack<'_>, table: i32, name: &str) {
     debug_assert!(done.is_ok(), "a library is made before memory is used");
 }
 
-/// Pushes a library's table with its functions, which `push` pushes.
+/// Pushes a library's table with its functions, which `push` pushes by their names.
 fn push_library(
     stack: &mut Stack<'_>,
     functions: &[(&str, Function)],
-    push: impl Fn(&mut Stack<'_>, Function),
+    push: impl Fn(&mut Stack<'_>, &str, Function),
 ) {
     stack.push_table(0, functions.len());
     let table = stack.top();
     for &(name, function) in functions {
-        push(stack, function);
+        push(stack, name, function);
         set_field(stack, table, name);
     }
 }

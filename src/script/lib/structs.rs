@@ -25,8 +25,9 @@ const KEPT_BYTES_MAX: usize = 64 << 10;
 /// Pushes the library.
 pub fn open(stack: &mut Stack<'_>) {
     const FUNCTIONS: &[(&str, Function)] = &[("pack", pack), ("unpack", unpack), ("size", size)];
-    super::push_library(stack, FUNCTIONS, |stack, function| {
-        stack.push_function(function)
+    super::push_library(stack, FUNCTIONS, |stack, name, function| match name {
+        "pack" => stack.push_wide_function(function),
+        _ => stack.push_function(function),
     });
 }
 

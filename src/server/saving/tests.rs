@@ -81,3 +81,52 @@ fn an_abort_ends_the_shutdown_and_nothing_else() {
     assert_eq!(shutdown(server, flags), Ok(()));
     assert_eq!(server.lifecycle(), Lifecycle::Stopping);
 }
+
+/// A second SHUTDOWN, with whatever flags, does not go on where SHUTDOWN ABORT has ended the first one.
+#[test]
+fn an_abort_ends_all_shutdowns_that_wait() {
+    let t = Test::with(&["--save", ""]);
+    let persist = &t.session.server().persist;
+    let first = match persist.shut_down() {
+        Turn::Ours(first) => first,
+        Turn::Another(_) => panic!("there was none"),
+    };
+    let Turn::Another(second) = persist.shut_down() else {
+        panic!("it is the first one's");
+    };
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| second.wait());
+        assert!(persist.abort_shutdown());
+        assert!(!persist.abort_shutdown(), "there is none any more");
+        // One that comes now is not concerned, and waits its turn.
+        let third = scope.spawn(|| matches!(persist.shut_down(), Turn::Ours(_)));
+        assert!(first.is_aborted() && !waiting.is_finished() && !third.is_finished());
+        drop(first);
+        waiting.join().unwrap();
+        assert!(third.join().unwrap());
+    });
+    assert!(!persist.book().is_shutting_down());
+}
+
+#[test]
+fn who_joins_a_shutdown_hears_what_became_of_it() {
+    let t = Test::with(&["--save", ""]);
+    let server = t.session.server();
+    for stops in [false, true] {
+        let Turn::Ours(first) = server.persist.shut_down() else {
+            panic!("there was none");
+        };
+        let Turn::Another(second) = server.persist.shut_down() else {
+            panic!("it is the first one's");
+        };
+        let heard = std::thread::scope(|scope| {
+            let joined = scope.spawn(|| join(server, &second));
+            if stops {
+                server.enter(Lifecycle::Stopping);
+            }
+            drop(first);
+            joined.join().unwrap()
+        });
+        assert_eq!(heard.is_ok(), stops);
+    }
+}

@@ -515,7 +515,8 @@ impl Stack<'_> {
     }
 
     /// Pushes a function for scripts that takes any number of arguments: it may find no more than
-    /// 20 places free. Others fail then.
+    /// 20 places free. Others are not given those above the 7,936th then: they look at a few, or at
+    /// whether there are too many.
     pub fn push_wide_function(&mut self, function: Function) {
         self.push_called(call_wide, function, 0);
     }

@@ -15,6 +15,12 @@ use crate::sys::lua::{Extra, Host, extra_of};
 /// asked for when these are very many.
 const LEAST_ROOM: c_int = 20;
 
+/// Most values that the stack of a function has where Lua asks (`LUAI_MAXCSTACK`); arguments may be more.
+const VALUES_MAX: c_int = 8000;
+/// Arguments that a function of ours which is not a wide one is given at most: what is behind them, it would not
+/// look at.
+const ARGUMENTS_MAX: c_int = VALUES_MAX - ROOM;
+
 /// Runs a Rust function that Lua has called, with what has to be so meanwhile.
 ///
 /// # Safety
@@ -52,7 +58,7 @@ unsafe fn enter(
                 Err(Raise)
             }
         },
-        // The error's text takes the place of the arguments: with one less there may still be too many.
+        // Memory that is refused: the error's text takes the place of the arguments.
         // The hook does not come here: it has asked before.
         false => {
             stack.set_top(0);
@@ -101,6 +107,9 @@ unsafe fn call_upvalue(raw: *mut ffi::lua_State, is_wide: bool) -> c_int {
             stack.within_limit()?;
             Ok(results)
         };
+        if !is_wide && ffi::lua_gettop(raw) > ARGUMENTS_MAX {
+            ffi::lua_settop(raw, ARGUMENTS_MAX);
+        }
         match enter(raw, is_wide, |_| 0, call) {
             Some(results) => results,
             None => ffi::lua_error(raw),
