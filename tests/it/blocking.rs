@@ -889,6 +889,30 @@ fn pauses_hold_pushes_back_and_not_timeouts() {
     });
 }
 
+/// As in Valkey: who could have been served runs his command again behind the pause.
+#[test]
+fn nobody_is_served_in_a_pause() {
+    with_threads(|server| {
+        let mut other = Other::of(server);
+        let mut first = Waiter::on(server, &mut other, "BLPOP k 0");
+        let mut killed = Waiter::on(server, &mut other, "BLPOP k 0");
+        let mut second = Waiter::on(server, &mut other, "BLPOP k 0");
+        let lines = ["MULTI", "RPUSH k x y", "CLIENT PAUSE 600000 WRITE", "EXEC"];
+        first.client.send(&pipeline(&["PING", "GET none"]));
+        lines.map(|line| other.raw(line));
+        for _ in 0..20 {
+            other.expect("EXISTS k", ":1\r\n");
+        }
+        other.expect(&format!("CLIENT KILL ID {}", killed.id), ":1\r\n");
+        assert_eq!(killed.client.read_to_close().expect("the end"), b"");
+        other.expect("CLIENT UNPAUSE", "+OK\r\n");
+        let served = BTreeSet::from([first.next(), second.next()]);
+        assert_eq!(served, ["[k x]", "[k y]"].map(str::to_owned).into());
+        assert_eq!([first.next(), first.next()], ["PONG", "nil"]);
+        other.expect("EXISTS k", ":0\r\n");
+    });
+}
+
 #[test]
 fn a_timeout_falls_due_in_a_pause() {
     let server = Server::kivi(&[]);
