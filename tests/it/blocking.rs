@@ -899,7 +899,9 @@ fn nobody_is_served_in_a_pause() {
         let mut second = Waiter::on(server, &mut other, "BLPOP k 0");
         let lines = ["MULTI", "RPUSH k x y", "CLIENT PAUSE 600000 WRITE", "EXEC"];
         first.client.send(&pipeline(&["PING", "GET none"]));
-        lines.map(|line| other.raw(line));
+        for line in lines {
+            other.raw(line);
+        }
         for _ in 0..20 {
             other.expect("EXISTS k", ":1\r\n");
         }
