@@ -300,6 +300,29 @@ fn what_runs_in_scripts_is_counted() {
     assert!(eval(&mut test, source).contains("cmdstat_get:calls=1,"));
 }
 
+/// Of a script that begins again what it has looked up first does not count, as nothing else does.
+#[test]
+fn lookups_of_a_script_that_begins_again_are_counted_once() {
+    let mut test = Test::new();
+    test.run("MSET a 1 b 2 c 3").is("+OK");
+    for (source, hits, misses) in [
+        ("redis.call('get','a') return redis.pcall('incr')", 1, 0),
+        (
+            "for _, key in ipairs({'a','b','none','a','c'}) do redis.call('get',key) end \
+             redis.call('mget','a','b','none','other') return redis.pcall('incr','a')",
+            6,
+            3,
+        ),
+        ("redis.call('get','a') return redis.call('get','b')", 2, 0),
+    ] {
+        let before = test.counts();
+        eval_ro(&mut test, source);
+        let after = test.counts();
+        let moved = [after[0] - before[0], after[1] - before[1]];
+        assert_eq!(moved, [hits, misses], "{source}");
+    }
+}
+
 #[test]
 fn changes_are_counted_and_the_clients_commands() {
     let mut test = Test::new();
