@@ -5,6 +5,10 @@
 //! in `hash/random.rs`, HSCAN in `hash/scan.rs`. What a hash is and how it is stored is
 //! `value::hash`'s; here are keys, options and replies.
 //!
+//! A field that has expired stays stored until it is set again, or the expiry cycle comes by, and keeps its key there; for
+//! a log that is repeated nothing has expired. So a command whose outcome depends on it has the log repeat
+//! what it has done instead of what was asked for.
+//!
 //! Invariants: a field that has expired is never seen, since the views of `value::hash` are given
 //! the time; a hash that has lost its last field is gone when its guard is dropped (`db::KeyMut`).
 
@@ -384,50 +388,6 @@ fn find_mut<'d>(db: &'d mut Access<'_>, key: &[u8]) -> Result<Option<KeyMut<'d>>
 #[inline]
 fn edit<'f>(found: &'f mut KeyMut<'_>, terms: Terms) -> HashMut<EntrySlot<'f>> {
     HashMut::new(found.slot_mut(), terms)
-}
-
-/// Takes those of some fields out that have expired but are still stored, and tells the log, for
-/// which they would be there still when the command is repeated. Of writes that ask whether fields
-/// are there, before they do.
-#[inline]
-fn drop_expired<'f>(
-    ctx: &mut Ctx<'_>,
-    key: &[u8],
-    fields: impl IntoIterator<Item = &'f [u8]>,
-) -> Result<(), CmdError> {
-    match ctx.db.is_logged() {
-        true => {
-            let counting = ctx.db.set_counting(false);
-            let done = drop_expired_fields(ctx, key, &mut fields.into_iter());
-            ctx.db.set_counting(counting);
-            done
-        }
-        false => Ok(()),
-    }
-}
-
-#[inline(never)]
-fn drop_expired_fields(
-    ctx: &mut Ctx<'_>,
-    key: &[u8],
-    fields: &mut dyn Iterator<Item = &[u8]>,
-) -> Result<(), CmdError> {
-    let terms = terms(ctx);
-    let Some(mut found) = find_mut(&mut ctx.db, key)? else {
-        return Ok(());
-    };
-    let mut hash = edit(&mut found, terms);
-    if !hash.view().may_have_expired() {
-        return Ok(());
-    }
-    let dropped: Vec<&[u8]> = fields.filter(|field| hash.delete_expired(field)).collect();
-    note_expired(&mut found, dropped.len() as u64);
-    drop(found);
-    if !dropped.is_empty() {
-        let (db, dropped) = (ctx.db.db(), dropped.into_iter());
-        ctx.db.effects.log_expired_fields(db, key, dropped);
-    }
-    Ok(())
 }
 
 /// Tells that fields were taken out because they had expired: there they count as changed.

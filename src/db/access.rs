@@ -22,7 +22,7 @@ mod logged;
 pub mod record;
 mod whole;
 
-pub use lend::Needs;
+pub use lend::{Lookups, Needs};
 pub use logged::Record;
 
 /// Most keys that [`Access::prefetch`] takes at once: the cache has only so many line-fill slots,

@@ -10,7 +10,7 @@ use std::cell::Cell;
 
 use super::keyspace::{DbIndex, Keyspace};
 use super::lazyfree::{Cause, is_large};
-use super::listen::Tracked;
+use super::listen::{Touch, Tracked};
 use super::notice::{self, Afterwards, Changed, Event, EventClass, Invalidated, Notices, Own};
 use super::oplog::{Draft, OpLog};
 use super::side::Side;
@@ -141,7 +141,8 @@ impl Keyspace {
             let deletion = self.lazyfree.deletion(cause);
             self.oplog.append(db, [deletion, key].into_iter());
         }
-        effects.touched(side, &self.tracked, hash, db, key);
+        let (by, how) = (effects.by, Touch::Gone);
+        effects.touched_by((by, how), side, &self.tracked, (hash, key), db);
         let (class, event) = cause.event();
         effects.notify(class, event, db, key);
         side.waiters.end_with_key(db, key);
@@ -259,7 +260,8 @@ impl Effects {
         db: DbIndex,
         key: &[u8],
     ) {
-        self.touched_by(self.by, side, total, (hash, key), db);
+        let how = (self.by, Touch::Changed);
+        self.touched_by(how, side, total, (hash, key), db);
     }
 
     /// As [`Effects::touched`], of a key that was found expired: no client has changed it.
@@ -271,13 +273,13 @@ impl Effects {
         db: DbIndex,
         key: &[u8],
     ) {
-        self.touched_by(0, side, total, (hash, key), db);
+        self.touched_by((0, Touch::Gone), side, total, (hash, key), db);
     }
 
     #[inline]
     fn touched_by(
         &mut self,
-        changed_by: u64,
+        how: (u64, Touch),
         side: &mut Side,
         total: &Tracked,
         named: (u64, &[u8]),
@@ -287,20 +289,20 @@ impl Effects {
             self.note_changed(side, db, named.1);
         }
         if !side.listeners.is_empty() || notice::wants_changed(self.interest) {
-            self.record_touch(changed_by, side, total, named, db);
+            self.record_touch(how, side, total, named, db);
         }
     }
 
     #[inline(never)]
     fn record_touch(
         &mut self,
-        changed_by: u64,
+        (changed_by, touch): (u64, Touch),
         side: &mut Side,
         total: &Tracked,
         (hash, key): (u64, &[u8]),
         db: DbIndex,
     ) {
-        side.listeners.raise(hash, db, key);
+        side.listeners.raise(hash, db, key, touch);
         if let Some(mut trackers) = side.listeners.untrack(hash, key, total) {
             let by = self.by;
             if let Ok(at) = trackers.binary_search(&by) {

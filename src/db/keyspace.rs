@@ -102,20 +102,23 @@ impl ShardData {
     /// Tells those who watch keys of a database that it is emptied.
     pub(super) fn touch_flushed(&mut self, db: DbIndex) {
         let table = self.tables.get(db.0 as usize);
-        let is_there =
-            |hash, key: &[u8]| table.is_some_and(|table| table.find(hash, key).is_some());
+        let is_there = |hash, key: &[u8]| {
+            let before = table.is_some_and(|table| table.find(hash, key).is_some());
+            (before, false)
+        };
         self.side.listeners.raise_all(db, is_there);
     }
 
     /// Tells those who watch keys of one of two databases that these are exchanged.
     pub(super) fn touch_swapped(&mut self, a: DbIndex, b: DbIndex) {
         let tables = [a, b].map(|db| self.tables.get(db.0 as usize));
-        let is_there = |hash, key: &[u8]| {
-            let mut tables = tables.iter().flatten();
-            tables.any(|table| table.find(hash, key).is_some())
+        let is_in = |table: Option<&Table<Entry>>, hash, key: &[u8]| {
+            table.is_some_and(|table| table.find(hash, key).is_some())
         };
-        self.side.listeners.raise_all(a, is_there);
-        self.side.listeners.raise_all(b, is_there);
+        for (db, [before, then]) in [(a, tables), (b, [tables[1], tables[0]])] {
+            let is_there = |hash, key: &[u8]| (is_in(before, hash, key), is_in(then, hash, key));
+            self.side.listeners.raise_all(db, is_there);
+        }
     }
 
     /// The table of a database, made when there is none yet, what is known besides, and counters.

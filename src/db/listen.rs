@@ -96,12 +96,20 @@ impl Hasher for AsIs {
 
 type ByHash<T> = HashMap<u64, SmallVec<[T; 1]>, BuildHasherDefault<AsIs>>;
 
+/// Who watches a key.
+#[derive(Debug)]
+struct Watcher {
+    flag: Arc<WatchFlag>,
+    /// By the time of WATCH the key had expired, and was left where it is: when it goes, nothing changes.
+    had_expired: bool,
+}
+
 /// A key that somebody watches.
 #[derive(Debug)]
 struct WatchedKey {
     db: DbIndex,
     key: Box<[u8]>,
-    watchers: SmallVec<[Arc<WatchFlag>; 1]>,
+    watchers: SmallVec<[Watcher; 1]>,
 }
 
 /// The numbers of the clients that track a key, in order.
@@ -203,22 +211,28 @@ impl TrackedKeys {
     }
 }
 
-/// Tells those who watch one of the keys that `is_touched` finds, and takes these out; the number of
+/// What becomes of a key's watchers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Touch {
+    /// It has changed, for all of them.
+    Changed,
+    /// It was deleted because it had expired, or to make room.
+    Gone,
+}
+
+/// Tells those who watch a key, but for those to whom it was gone already, and takes them out; the number of
 /// those who were told.
-fn raise_where(
-    keys: &mut SmallVec<[WatchedKey; 1]>,
-    is_touched: impl Fn(&WatchedKey) -> bool,
-) -> usize {
-    let mut told = 0;
-    keys.retain(|known| {
-        let touched = is_touched(known);
-        if touched {
-            known.watchers.iter().for_each(|flag| flag.raise());
-            told += known.watchers.len();
+fn raise_of(known: &mut WatchedKey, touch: Touch) -> usize {
+    let before = known.watchers.len();
+    known.watchers.retain(|watcher| {
+        let stays = touch == Touch::Gone && watcher.had_expired;
+        watcher.had_expired = false;
+        if !stays {
+            watcher.flag.raise();
         }
-        !touched
+        stays
     });
-    told
+    before - known.watchers.len()
 }
 
 /// Memory that it takes to watch a key, besides the key itself, about, bytes.
@@ -299,21 +313,30 @@ impl Listeners {
         Ok((keys as u64, items as u64))
     }
 
-    /// WATCH; false if the flag watches the key already.
-    pub fn watch(&mut self, hash: u64, db: DbIndex, key: &[u8], flag: &Arc<WatchFlag>) -> bool {
+    /// WATCH, of a key that had expired by then, or not; false if the flag watches the key already.
+    pub fn watch(
+        &mut self,
+        hash: u64,
+        db: DbIndex,
+        key: &[u8],
+        (flag, had_expired): (&Arc<WatchFlag>, bool),
+    ) -> bool {
+        let is_own = |watcher: &Watcher| Arc::ptr_eq(&watcher.flag, flag);
+        let watcher = || Watcher {
+            flag: flag.clone(),
+            had_expired,
+        };
         let keys = self.watched.entry(hash).or_default();
         let found = keys
             .iter_mut()
             .find(|known| known.db == db && *known.key == *key);
         match found {
-            Some(known) if known.watchers.iter().any(|other| Arc::ptr_eq(other, flag)) => {
-                return false;
-            }
-            Some(known) => known.watchers.push(flag.clone()),
+            Some(known) if known.watchers.iter().any(is_own) => return false,
+            Some(known) => known.watchers.push(watcher()),
             None => keys.push(WatchedKey {
                 db,
                 key: key.into(),
-                watchers: SmallVec::from_iter([flag.clone()]),
+                watchers: SmallVec::from_iter([watcher()]),
             }),
         }
         self.count += 1;
@@ -330,7 +353,9 @@ impl Listeners {
             .filter(|known| known.db == db && *known.key == *key)
         {
             let before = known.watchers.len();
-            known.watchers.retain(|other| !Arc::ptr_eq(other, flag));
+            known
+                .watchers
+                .retain(|other| !Arc::ptr_eq(&other.flag, flag));
             self.count -= before - known.watchers.len();
         }
         keys.retain(|known| !known.watchers.is_empty());
@@ -348,36 +373,48 @@ impl Listeners {
         }
     }
 
-    /// Raises the flags of those who watch a key. They need not be told again, so nobody watches it
+    /// Raises the flags of those who watch a key. They need not be told again, so they do not watch it
     /// afterwards.
-    pub(super) fn raise(&mut self, hash: u64, db: DbIndex, key: &[u8]) {
+    pub(super) fn raise(&mut self, hash: u64, db: DbIndex, key: &[u8], touch: Touch) {
         let Some(keys) = self.watched.get_mut(&hash) else {
             return;
         };
-        let found = |known: &WatchedKey| known.db == db && *known.key == *key;
-        self.count -= raise_where(keys, found);
+        for known in keys.iter_mut() {
+            if known.db == db && *known.key == *key {
+                self.count -= raise_of(known, touch);
+            }
+        }
+        keys.retain(|known| !known.watchers.is_empty());
         if keys.is_empty() {
             self.forget_watched(hash);
         }
     }
 
-    /// Raises the flags of those who watch a key of a database for which `is_touched` says so.
-    pub(super) fn raise_all(&mut self, db: DbIndex, is_touched: impl Fn(u64, &[u8]) -> bool) {
-        for (&hash, keys) in &self.watched {
-            let touched = |known: &&WatchedKey| known.db == db && is_touched(hash, &known.key);
-            let watchers = keys
-                .iter()
-                .filter(touched)
-                .flat_map(|known| &known.watchers);
-            watchers.for_each(|flag| flag.raise_by_flush());
+    /// Raises the flags of those who watch a key of a database that is emptied or exchanged: `is_there` says of a key
+    /// whether it was there before, and whether it is there then.
+    pub(super) fn raise_all(&mut self, db: DbIndex, is_there: impl Fn(u64, &[u8]) -> (bool, bool)) {
+        for (&hash, keys) in &mut self.watched {
+            for known in keys.iter_mut().filter(|known| known.db == db) {
+                let (before, then) = is_there(hash, &known.key);
+                for watcher in &mut known.watchers {
+                    let had_expired = std::mem::take(&mut watcher.had_expired);
+                    if before && !had_expired || then {
+                        watcher.flag.raise_by_flush();
+                    }
+                }
+            }
         }
     }
 
     /// Keys that somebody watches who has not been told yet that one of his was touched.
     pub fn watched_keys(&self) -> usize {
         let keys = self.watched.values().flatten();
-        let is_watched =
-            |known: &&WatchedKey| known.watchers.iter().any(|flag| !flag.is_forgotten());
+        let is_watched = |known: &&WatchedKey| {
+            known
+                .watchers
+                .iter()
+                .any(|watcher| !watcher.flag.is_forgotten())
+        };
         keys.filter(is_watched).count()
     }
 
@@ -493,12 +530,12 @@ mod tests {
     fn watchers_of_a_key_are_told_and_no_others() {
         let mut listeners = Listeners::default();
         let flags: Vec<Arc<WatchFlag>> = (0..3).map(|_| Arc::default()).collect();
-        listeners.watch(7, DB, b"k", &flags[0]);
-        listeners.watch(7, DB, b"k", &flags[0]);
+        listeners.watch(7, DB, b"k", (&flags[0], false));
+        listeners.watch(7, DB, b"k", (&flags[0], false));
         // The same hash: another key, another database.
-        listeners.watch(7, DB, b"other", &flags[1]);
-        listeners.watch(7, DbIndex(1), b"k", &flags[2]);
-        listeners.raise(7, DB, b"k");
+        listeners.watch(7, DB, b"other", (&flags[1], false));
+        listeners.watch(7, DbIndex(1), b"k", (&flags[2], false));
+        listeners.raise(7, DB, b"k", Touch::Changed);
         let raised: Vec<bool> = flags.iter().map(|flag| flag.is_raised()).collect();
         assert_eq!(raised, [true, false, false]);
         listeners.unwatch(7, DB, b"k", &flags[0]);

@@ -36,7 +36,7 @@ pub mod snapshot;
 pub mod usage;
 pub mod wait;
 
-pub use access::{Access, Expire, KeyMut, Lookup, Needs, PREFETCH_KEYS_MAX, Record};
+pub use access::{Access, Expire, KeyMut, Lookup, Lookups, Needs, PREFETCH_KEYS_MAX, Record};
 pub use census::{Census, DbCensus};
 pub use check::Check;
 pub use effects::Effects;

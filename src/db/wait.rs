@@ -7,8 +7,8 @@
 //! the writer's locks are released. A wait that ends with its keys (XREADGROUP) is looked at whenever
 //! such a key was changed; the expiry cycle, which runs no commands, ends it itself.
 //!
-//! A waiter is decided once, by whoever sets its outcome first: the one who serves it, its timeout,
-//! CLIENT UNBLOCK, or the end of its connection. The lock around the outcome is held while a waiter
+//! A waiter is decided once, by whoever sets its outcome first: the one who serves it, or sends it to wait
+//! for the end of a pause, its timeout, CLIENT UNBLOCK, or the end of its connection. The lock around the outcome is held while a waiter
 //! is being served, so that nothing is taken out of a key for a client that has stopped waiting.
 //!
 //! Invariants:
@@ -50,6 +50,9 @@ pub enum Outcome {
     Unblocked,
     /// A key has gone, and the wait with it.
     Failed(CmdError),
+    /// It could have been served, but a pause holds its command back: that is to run again, as if it came
+    /// only now.
+    Again,
     /// The connection has ended.
     Gone,
 }

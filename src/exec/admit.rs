@@ -334,6 +334,15 @@ pub(super) fn is_late(server: &Server, flags: Flags, client: &Client, now_ms: u6
         && !client.is_monitor
 }
 
+/// Whether a pause holds back what somebody waits to run, whose shards are held.
+pub(super) fn is_held_back(server: &Server, flags: Flags, now_ms: u64) -> bool {
+    match server.pause.mode(now_ms) {
+        PauseMode::None => false,
+        PauseMode::Write => flags.any(WRITES),
+        PauseMode::All => true,
+    }
+}
+
 #[inline]
 fn paused(server: &Server, admission: &Admission<'_>, now_ms: u64) -> Verdict {
     match server.pause.mode(now_ms) {

@@ -17,6 +17,10 @@
 //! goes; its command needs all of its keys to tell that, so it is served later if one is not free.
 //!
 //! Serving may make further keys ready (BLMOVE): they are served in rounds, as in Redis.
+//!
+//! While a pause holds their commands back nobody is served: whoever could have been stops waiting and runs
+//! his command once more when it is over ([`Outcome::Again`]), as in Valkey. That is asked with the shards at hand, so
+//! nothing is written behind the reply of CLIENT PAUSE, however late it is served.
 
 use std::sync::Arc;
 
@@ -253,6 +257,13 @@ impl Exec {
         if found != Some(waiting.type_) && waiting.gone.is_none() {
             return Served::No;
         }
+        let flags = self.table.by_id(waiting.command).row.flags;
+        if admit::is_held_back(&self.server, flags, moment.now_ms) {
+            return match candidate.waiter.decide(Outcome::Again) {
+                true => Served::Yes,
+                false => Served::Elsewhere,
+            };
+        }
         let Some(held) = hold_others(&mut ctx.db, waiting) else {
             return Served::NotHeld;
         };
@@ -331,8 +342,8 @@ impl Exec {
         }
     }
 
-    /// Ends a wait whose outcome is there: writes its reply. The client may send on. It is in no queue
-    /// any more ([`Exec::leave_queues`]).
+    /// Ends a wait whose outcome is there: writes its reply, unless the command is to run again. The client may
+    /// send on. It is in no queue any more ([`Exec::leave_queues`]).
     pub fn end_wait(
         &self,
         waiter: &Waiter,
@@ -360,6 +371,7 @@ impl Exec {
                 self.write_error(&error, out);
                 self.count_wait(waiter, true, client, (out, mark), moment);
             }
+            Outcome::Again => return,
             Outcome::Gone => {}
         }
         client.ran();

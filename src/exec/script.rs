@@ -17,7 +17,7 @@
 use crate::client::Client;
 use crate::commands::{Chore, Ctx, Registered, ScriptCall, ScriptClock};
 use crate::config::Config;
-use crate::db::Access;
+use crate::db::{Access, Lookups};
 use crate::resp::parse::Argv;
 use crate::resp::write::ReplyWriter;
 use crate::script::vm::{Failure, Vm};
@@ -303,6 +303,7 @@ impl Exec {
             is_read_only: run.is_read_only(),
             is_out_of_memory,
             has_written: false,
+            lookups: Lookups::default(),
             lines: Vec::new(),
             clock: ScriptClock::default(),
             commands: 0,
@@ -314,6 +315,10 @@ impl Exec {
         let numkeys = run.call.numkeys;
         let result = run.vm.run(run.found.code, arguments, numkeys, &mut calls);
         calls.db.effects.set_muted(false);
+        if calls.begins_again {
+            let lookups = std::mem::take(&mut calls.lookups);
+            calls.db.forget_lookups(lookups);
+        }
         if calls.client.db != before {
             calls.client.select(before);
         }

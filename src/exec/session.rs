@@ -98,14 +98,31 @@ impl Session {
         }
         let outcome = waiter.take_outcome()?;
         self.leave_queues(waiter);
+        let runs_again = matches!(outcome, Outcome::Again);
         let exec = self.exec.as_ref()?;
         let mut moment = exec.begin();
         let (client, out) = (&mut self.client, &mut self.out);
         exec.end_wait(waiter, outcome, client, out, &mut moment);
         exec.end(&mut moment);
+        if runs_again {
+            return self.run_again(waiter);
+        }
         let reply = self.out.to_vec();
         self.out.clear();
         Some(reply)
+    }
+
+    /// Runs a command that a pause has kept waiting: the reply, unless it has to wait again.
+    fn run_again(&mut self, waiter: &Waiter) -> Option<Vec<u8>> {
+        let args: Vec<&[u8]> = waiter.waiting.request.argv().iter().collect();
+        match self.call(&args) {
+            (reply, Flow::Done) => Some(reply),
+            (_, Flow::Block(waiter)) => {
+                self.give_up_wait(&waiter);
+                None
+            }
+            _ => None,
+        }
     }
 
     /// Ends a wait as the end of a connection does.

@@ -20,10 +20,11 @@ use tokio::io::ReadBuf;
 use crate::client::inbox;
 use crate::client::{Client, ClientId, ReplyMode, Signal};
 use crate::commands::Chore;
-use crate::db::Waiter;
+use crate::db::{Outcome, Waiter};
 use crate::exec::alone::{self, Alone};
 use crate::exec::{Exec, Flow, Moment, Plan, Wait};
-use crate::resp::parse::{Parser, ProtocolError, Tail};
+use crate::resp::parse::{Argv, Parser, ProtocolError, Tail};
+use crate::resp::request::request;
 use crate::resp::write::ReplyWriter;
 use crate::server::Lifecycle;
 use crate::spec::limits::{
@@ -252,6 +253,9 @@ impl Connection {
                 Turn::Block(waiter) => match self.wait_blocked(&waiter, worker).await {
                     Some(outcome) => {
                         leave_queues(worker, &waiter).await;
+                        if matches!(outcome, Outcome::Again) {
+                            self.put_back(waiter.waiting.request.argv());
+                        }
                         self.end_wait(worker, |exec, client, out, moment| {
                             exec.end_wait(&waiter, outcome, client, out, moment);
                         });
@@ -506,6 +510,14 @@ impl Connection {
         }
         self.note_tail(&turn, worker);
         turn
+    }
+
+    /// Has a request run once more, in front of all that has come since.
+    fn put_back(&mut self, argv: Argv<'_>) {
+        let mut tail = Vec::with_capacity(argv.wire_bytes_max() + self.tail.len());
+        request(&mut tail, argv.len(), argv.iter());
+        tail.append(&mut self.tail);
+        self.tail = tail;
     }
 
     /// Keeps what is not used yet. The next read goes behind a long tail, which gets room for what its request needs, but

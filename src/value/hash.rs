@@ -131,6 +131,14 @@ impl<'a> HashRef<'a> {
         }
     }
 
+    /// The number of fields that are stored, also of those that have expired.
+    pub fn stored_len(self) -> usize {
+        match self {
+            HashRef::Listpack(list) => list.len() / 2,
+            HashRef::Table { table, .. } => table.len(),
+        }
+    }
+
     /// Whether there are no fields.
     pub fn is_empty(self) -> bool {
         self.iter().next().is_none()
@@ -504,6 +512,15 @@ impl<H: Home> HashMut<H> {
         }
     }
 
+    /// Whether the field at a place has expired, and is still stored.
+    #[inline]
+    pub fn has_expired(&self, place: Place) -> bool {
+        match place.0 {
+            Spot::Table { slot, .. } => slot.is_some() && self.live_entry(slot).is_none(),
+            Spot::List { .. } => false,
+        }
+    }
+
     /// When the field at a place expires, as [`HashRef::expire_at_ms`].
     pub fn expire_at_ms(&self, place: Place) -> Option<Option<u64>> {
         match place.0 {
@@ -569,20 +586,6 @@ impl<H: Home> HashMut<H> {
             _ => {}
         }
         was_there
-    }
-
-    /// Takes a field out that has expired but is still stored; false when there is none.
-    pub fn delete_expired(&mut self, field: &[u8]) -> bool {
-        let place = self.find(field);
-        match place.0 {
-            Spot::Table {
-                slot: Some(slot), ..
-            } if self.live_entry(Some(slot)).is_none() => {
-                drop(self.home.table_mut().map(|table| table.remove(slot)));
-                true
-            }
-            _ => false,
-        }
     }
 
     /// Deletes a field; false when it is not there.

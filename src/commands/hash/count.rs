@@ -1,6 +1,6 @@
 //! HINCRBY and HINCRBYFLOAT: values as numbers. A field keeps its expiry.
 
-use super::{drop_expired, edit, find_mut, note_expired, terms};
+use super::{edit, find_mut, note_expired, terms};
 use crate::commands::{CmdResult, Ctx, Next};
 use crate::db::notice::EventClass;
 use crate::ds::entry::ValueRef;
@@ -19,8 +19,8 @@ const NAN_OR_INFINITY: CmdError = CmdError::text("ERR value is NaN or Infinity")
 pub(super) fn hincrby(ctx: &mut Ctx<'_>) -> CmdResult {
     let (key, field) = (ctx.args.bytes()?, ctx.args.bytes()?);
     let delta = ctx.args.int()?;
-    drop_expired(ctx, key, [field])?;
     let terms = terms(ctx);
+    let mut had_expired = false;
     let sum = if let Some(mut found) = find_mut(&mut ctx.db, key)? {
         let mut hash = edit(&mut found, terms);
         let place = hash.find(field);
@@ -34,11 +34,17 @@ pub(super) fn hincrby(ctx: &mut Ctx<'_>) -> CmdResult {
         found.add_changes(1);
         note_expired(&mut found, expired);
         found.notify(EventClass::HASH, "hincrby");
+        had_expired = expired > 0;
         sum
     } else {
         create(ctx, key, field, Value::Int(delta), terms, "hincrby");
         delta
     };
+    if had_expired && ctx.db.is_logged() {
+        let mut digits = itoa::Buffer::new();
+        let sum = digits.format(sum).as_bytes();
+        ctx.db.propagate_as([&b"HSET"[..], key, field, sum]);
+    }
     ctx.out.integer(sum);
     Ok(Next::Done)
 }
@@ -50,7 +56,6 @@ pub(super) fn hincrbyfloat(ctx: &mut Ctx<'_>) -> CmdResult {
     if delta.is_nan() || delta.is_infinite() {
         return Err(NAN_OR_INFINITY);
     }
-    drop_expired(ctx, key, [field])?;
     let terms = terms(ctx);
     let mut expire_at_ms = None;
     let text = if let Some(mut found) = find_mut(&mut ctx.db, key)? {

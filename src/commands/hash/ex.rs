@@ -5,11 +5,11 @@
 
 use smallvec::SmallVec;
 
-use super::expire::log_deleted;
+use super::expire::{log_changed, log_deleted};
 use super::write::{How, write_pairs};
 use super::{
-    BAD_NUMFIELDS, all_null, before_fields, counted, drop_expired, edit, find, find_mut, is_word,
-    note_expired, pairs, reply_or_null, terms,
+    BAD_NUMFIELDS, all_null, before_fields, counted, edit, find, find_mut, is_word, note_expired,
+    pairs, reply_or_null, terms,
 };
 use crate::commands::expire::{Since, Unit, unix_ms};
 use crate::commands::{CmdResult, Ctx, Next, typed_or_create};
@@ -151,7 +151,6 @@ pub(super) fn hsetex(ctx: &mut Ctx<'_>) -> CmdResult {
         ctx.out.integer(0);
         return Ok(Next::Done);
     }
-    drop_expired(ctx, key, pairs(args).map(|(field, _)| field))?;
     let expire_at_ms = options.expire_at_ms(ctx)?;
     if let Some(wanted) = options.fields
         && !fields_are(ctx, key, args, wanted)?
@@ -171,21 +170,63 @@ pub(super) fn hsetex(ctx: &mut Ctx<'_>) -> CmdResult {
         (None, _) => Ttl::Never,
     };
     let terms = terms(ctx);
+    let lapsed = match ttl == Ttl::Keep && ctx.db.is_logged() {
+        true => Lapsed::among(ctx, key, args)?,
+        false => Lapsed::default(),
+    };
     write_pairs(&mut ctx.db, key, args, terms, How::Each(ttl))?;
     if ctx.db.is_logged() {
-        log_hsetex(ctx, key, &options, expire_at_ms);
+        log_hsetex(ctx, key, &options, expire_at_ms, &lapsed);
     }
     ctx.out.integer(1);
     Ok(Next::Done)
 }
 
-/// A relative time becomes an absolute one, and what decided whether to write is left out.
-fn log_hsetex(ctx: &mut Ctx<'_>, key: &[u8], options: &Options<'_>, expire_at_ms: Option<u64>) {
+/// Fields that are to be set, have expired, and are still stored.
+#[derive(Default)]
+struct Lapsed<'a> {
+    fields: Vec<&'a [u8]>,
+    /// Nothing else is in the hash.
+    are_all: bool,
+}
+
+impl<'a> Lapsed<'a> {
+    fn among(ctx: &mut Ctx<'_>, key: &[u8], args: Argv<'a>) -> Result<Lapsed<'a>, CmdError> {
+        let terms = terms(ctx);
+        let Some(mut found) = find_mut(&mut ctx.db, key)? else {
+            return Ok(Lapsed::default());
+        };
+        let hash = edit(&mut found, terms);
+        let fields = pairs(args).map(|(field, _)| field);
+        let mut fields: Vec<&[u8]> = fields
+            .filter(|field| hash.has_expired(hash.find(field)))
+            .collect();
+        fields.sort_unstable();
+        fields.dedup();
+        let are_all = fields.len() == hash.view().stored_len();
+        Ok(Lapsed { fields, are_all })
+    }
+}
+
+/// A relative time becomes an absolute one, and what decided whether to write is left out. Fields that have
+/// expired have no expiry to keep: they are deleted first, unless the key would go with them, and its own expiry.
+fn log_hsetex(
+    ctx: &mut Ctx<'_>,
+    key: &[u8],
+    options: &Options<'_>,
+    expire_at_ms: Option<u64>,
+    lapsed: &Lapsed<'_>,
+) {
+    if !lapsed.are_all && !lapsed.fields.is_empty() {
+        let deletes = [&b"HDEL"[..], key].into_iter();
+        ctx.db
+            .also_propagate(deletes.chain(lapsed.fields.iter().copied()));
+    }
     let is_absolute = match options.expiry {
         Some(Expiry::At(unit, since, _)) => (unit, since) == (Unit::Millis, Since::Epoch),
         _ => true,
     };
-    if is_absolute && options.key.is_none() && options.fields.is_none() {
+    if is_absolute && options.key.is_none() && options.fields.is_none() && !lapsed.are_all {
         return;
     }
     let argv = ctx.args.argv();
@@ -194,7 +235,7 @@ fn log_hsetex(ctx: &mut Ctx<'_>, key: &[u8], options: &Options<'_>, expire_at_ms
     head.extend([&argv[0], key]);
     match (expire_at_ms, options.expiry) {
         (Some(at_ms), _) => head.extend([&b"PXAT"[..], digits.format(at_ms).as_bytes()]),
-        (None, Some(Expiry::Keep)) => head.push(b"KEEPTTL"),
+        (None, Some(Expiry::Keep)) if !lapsed.are_all => head.push(b"KEEPTTL"),
         _ => {}
     }
     let at = argv.iter().position(|arg| is_word(arg, "FIELDS"));
@@ -219,7 +260,7 @@ fn fields_are(
     Ok(pairs(args).all(|(field, _)| is_there(field) == (wanted == Condition::Present)))
 }
 
-/// Sets fields that expire in this moment: deletes them. As many changes as were there. To those who
+/// Sets fields that expire in this moment: deletes them. As many changes as were stored. To those who
 /// want to know, the fields were there for that moment, and the key as well.
 fn delete_fields(ctx: &mut Ctx<'_>, key: &[u8], args: Argv<'_>) -> Result<(), CmdError> {
     let terms = terms(ctx);
@@ -228,12 +269,12 @@ fn delete_fields(ctx: &mut Ctx<'_>, key: &[u8], args: Argv<'_>) -> Result<(), Cm
     let mut found = typed_or_create(&mut ctx.db, key, Type::Hash, enc, value)?;
     let mut hash = edit(&mut found, terms);
     let deleted = pairs(args).map(|(field, _)| field);
-    let deleted: Vec<&[u8]> = deleted.filter(|field| hash.delete(field)).collect();
-    let expired = hash.expired();
+    let mut is_stored = |field: &&[u8]| {
+        let place = hash.find(field);
+        hash.has_expired(place) | hash.delete_at(place)
+    };
+    let deleted: Vec<&[u8]> = deleted.filter(|field| is_stored(field)).collect();
     found.add_changes(deleted.len() as u64);
-    if expired > 0 {
-        found.touch();
-    }
     found.add_expired_fields(args.len() / 2);
     for event in ["hset", "hexpire", "hexpired"] {
         found.notify(EventClass::HASH, event);
@@ -255,7 +296,6 @@ pub(super) fn hgetex(ctx: &mut Ctx<'_>) -> CmdResult {
     find(&mut ctx.db, key)?;
     ctx.db.set_counting(false);
     let expire_at_ms = options.expire_at_ms(ctx)?;
-    drop_expired(ctx, key, fields.iter())?;
     let terms = terms(ctx);
     let Some(mut found) = find_mut(&mut ctx.db, key)? else {
         return all_null(ctx, fields.len());
@@ -287,29 +327,7 @@ pub(super) fn hgetex(ctx: &mut Ctx<'_>) -> CmdResult {
     }
     drop(found);
     if !changed.is_empty() && ctx.db.is_logged() {
-        log_hgetex(ctx, key, expire_at_ms, &changed);
+        log_changed(ctx, key, expire_at_ms, &changed);
     }
     Ok(Next::Done)
-}
-
-/// Has the log change the expiry of fields, or delete them if the time has passed.
-fn log_hgetex(ctx: &mut Ctx<'_>, key: &[u8], expire_at_ms: Option<u64>, fields: &[&[u8]]) {
-    let (mut digits, mut count) = (itoa::Buffer::new(), itoa::Buffer::new());
-    let count = [&b"FIELDS"[..], count.format(fields.len()).as_bytes()];
-    let fields = count.into_iter().chain(fields.iter().copied());
-    match expire_at_ms {
-        Some(at_ms) if at_ms <= ctx.now_ms() => {
-            let fields = fields.skip(2);
-            ctx.db
-                .propagate_as([&b"HDEL"[..], key].into_iter().chain(fields));
-        }
-        Some(at_ms) => {
-            let head = [&b"HPEXPIREAT"[..], key, digits.format(at_ms).as_bytes()];
-            ctx.db.propagate_as(head.into_iter().chain(fields));
-        }
-        None => {
-            let head = [&b"HPERSIST"[..], key];
-            ctx.db.propagate_as(head.into_iter().chain(fields));
-        }
-    }
 }

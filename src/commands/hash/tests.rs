@@ -495,3 +495,98 @@ fn hsetex_conditions_on_a_hash_whose_fields_have_expired() {
         }
     }
 }
+
+/// As Valkey 9.1.2 with DEBUG SET-ACTIVE-EXPIRE 0, with a log and without: the only field of a hash has expired,
+/// what is told of it, and what is there then. The hash keeps its own expiry, also when the log is repeated.
+#[test]
+fn a_hash_whose_last_field_has_expired_keeps_its_own_expiry() {
+    for (request, reply, fields) in [
+        ("HSETNX h f w", ":1", Some("*2 $1 f $1 w")),
+        ("HSET h f w", ":1", Some("*2 $1 f $1 w")),
+        ("HSET h g w", ":1", Some("*2 $1 g $1 w")),
+        ("HINCRBY h f 1", ":1", Some("*2 $1 f $1 1")),
+        ("HINCRBYFLOAT h f 1.5", "$3 1.5", Some("*2 $1 f $3 1.5")),
+        ("HDEL h f", ":0", Some("*0")),
+        ("HDEL h g f f", ":0", Some("*0")),
+        ("HGETDEL h FIELDS 1 f", "*1 $-1", Some("*0")),
+        ("HSETEX h FIELDS 1 f v", ":1", Some("*2 $1 f $1 v")),
+        ("HSETEX h FNX FIELDS 1 f v", ":1", Some("*2 $1 f $1 v")),
+        ("HSETEX h FXX FIELDS 1 f v", ":0", Some("*0")),
+        ("HSETEX h KEEPTTL FIELDS 1 f v", ":1", Some("*2 $1 f $1 v")),
+        (
+            "HSETEX h KEEPTTL FIELDS 3 f u g w f v",
+            ":1",
+            Some("*4 $1 f $1 v $1 g $1 w"),
+        ),
+        ("HSETEX h FXX KEEPTTL FIELDS 1 f v", ":0", Some("*0")),
+        ("HSETEX h PXAT 1 FIELDS 1 f v", ":1", None),
+        ("HEXPIRE h 100 FIELDS 1 f", "*1 :-2", Some("*0")),
+        ("HPEXPIREAT h 1 FIELDS 1 f", "*1 :-2", Some("*0")),
+        ("HPERSIST h FIELDS 1 f", "*1 :-2", Some("*0")),
+        ("HGETEX h EX 10 FIELDS 1 f", "*1 $-1", Some("*0")),
+        ("HGETEX h PERSIST FIELDS 1 f", "*1 $-1", Some("*0")),
+    ] {
+        let mut logged = Logged::new();
+        let mut unlogged = Test::new();
+        for t in [&mut logged.test, &mut unlogged] {
+            t.run("DEBUG SET-ACTIVE-EXPIRE 0").is("+OK");
+            t.run("HSETEX h PX 5 FIELDS 1 f 5").is(":1");
+            t.run("PEXPIRE h 1000").is(":1");
+            t.clock.advance(10);
+            assert_eq!(t.run(request).text(), reply, "{request}");
+            let ttl = t.run("PTTL h").text();
+            let kept = fields.map_or(":-2", |_| ":990");
+            assert_eq!(ttl, kept, "{request}");
+            let mut all = t.run("HGETALL h").text();
+            if all == "*4 $1 g $1 w $1 f $1 v" {
+                all = "*4 $1 f $1 v $1 g $1 w".into();
+            }
+            assert_eq!(all, fields.unwrap_or("*0"), "{request}");
+            let none = t.run("HPTTL h FIELDS 1 f").text();
+            assert!(
+                ["*1 :-1", "*1 :-2"].contains(&&none[..]),
+                "{request}: {none}"
+            );
+        }
+        logged.test.run("DEBUG SET-ACTIVE-EXPIRE 1").is("+OK");
+        logged.repeats();
+    }
+}
+
+/// Some of the fields that are named have expired, others have not: the log names those.
+#[test]
+fn fields_that_had_expired_are_not_revived_by_the_log() {
+    for request in [
+        "HDEL h f g",
+        "HGETDEL h FIELDS 2 f g",
+        "HEXPIRE h 100 FIELDS 2 f g",
+        "HPEXPIREAT h 99999999999999 XX FIELDS 2 f g",
+        "HPEXPIREAT h 1 FIELDS 2 f g",
+        "HPERSIST h FIELDS 2 f g",
+        "HGETEX h PX 100 FIELDS 2 f g",
+        "HGETEX h PXAT 1 FIELDS 2 f g",
+        "HSETEX h KEEPTTL FIELDS 2 f 1 g 2",
+        "HSETEX h FNX KEEPTTL FIELDS 1 f 1",
+        "HSETEX h PXAT 1 FIELDS 2 f 1 g 2",
+    ] {
+        for more in [None, Some("HSET h i 1")] {
+            let mut logged = Logged::new();
+            let t = &mut logged.test;
+            t.run("DEBUG SET-ACTIVE-EXPIRE 0").is("+OK");
+            t.run("HSETEX h PX 5 FIELDS 1 f 5").is(":1");
+            t.run("HSETEX h PX 500 FIELDS 1 g 5").is(":1");
+            if let Some(more) = more {
+                t.run(more).is(":1");
+            }
+            t.run("PEXPIRE h 1000").is(":1");
+            t.clock.advance(10);
+            let reply = t.run(request).text();
+            assert!(!reply.starts_with('-'), "{request}: {reply}");
+            t.run("DEBUG SET-ACTIVE-EXPIRE 1").is("+OK");
+            logged.repeats();
+            // Also that nothing of it shows when the other field has gone.
+            logged.test.clock.advance(490);
+            logged.repeats();
+        }
+    }
+}

@@ -1,8 +1,9 @@
 //! HSET, HMSET, HSETNX, HDEL, HGETDEL: fields that come and go.
 
+use super::expire::log_deleted;
 use super::{
-    BAD_NUMFIELDS, all_null, drop_expired, edit, fields, find_mut, note_expired, pairs,
-    reply_or_null, terms, wrong_arity,
+    BAD_NUMFIELDS, all_null, edit, fields, find_mut, note_expired, pairs, reply_or_null, terms,
+    wrong_arity,
 };
 use crate::commands::{CmdResult, Ctx, Next};
 use crate::db::notice::EventClass;
@@ -11,7 +12,7 @@ use crate::ds::listpack::Value;
 use crate::resp::parse::Argv;
 use crate::spec::CmdError;
 use crate::value::Type;
-use crate::value::hash::{Draft, HashMut, Home, Terms, Ttl, list_bytes};
+use crate::value::hash::{Draft, HashMut, Home, Place, Terms, Ttl, list_bytes};
 
 /// `HSET key field value [field value ...]`
 pub(super) fn hset(ctx: &mut Ctx<'_>) -> CmdResult {
@@ -110,8 +111,8 @@ pub(super) fn hsetnx(ctx: &mut Ctx<'_>) -> CmdResult {
     let key = ctx.args.bytes()?;
     let pair = ctx.args.rest();
     let (field, value) = (ctx.args.bytes()?, ctx.args.bytes()?);
-    drop_expired(ctx, key, [field])?;
     let terms = terms(ctx);
+    let mut had_expired = false;
     let done = if let Some(mut found) = find_mut(&mut ctx.db, key)? {
         let mut hash = edit(&mut found, terms);
         let place = hash.find(field);
@@ -125,11 +126,15 @@ pub(super) fn hsetnx(ctx: &mut Ctx<'_>) -> CmdResult {
         if done {
             found.notify(EventClass::HASH, "hset");
         }
+        had_expired = expired > 0;
         done
     } else {
         write_pairs(&mut ctx.db, key, pair, terms, How::AllAtOnce)?;
         true
     };
+    if had_expired {
+        ctx.db.propagate_as([&b"HSET"[..], key, field, value]);
+    }
     ctx.out.integer(done as i64);
     Ok(Next::Done)
 }
@@ -138,48 +143,73 @@ pub(super) fn hsetnx(ctx: &mut Ctx<'_>) -> CmdResult {
 pub(super) fn hdel(ctx: &mut Ctx<'_>) -> CmdResult {
     let key = ctx.args.bytes()?;
     let fields = ctx.args.rest();
-    drop_expired(ctx, key, fields.iter())?;
     let terms = terms(ctx);
-    let mut deleted = 0;
+    let mut deleted = Deleted::default();
     if let Some(mut found) = find_mut(&mut ctx.db, key)? {
         let mut hash = edit(&mut found, terms);
         for field in fields.iter() {
-            deleted += hash.delete(field) as u64;
+            let place = hash.find(field);
+            deleted.delete(&mut hash, place, field);
         }
-        let expired = hash.expired();
-        tell_deleted(&mut found, deleted, expired);
+        deleted.tell(&mut found);
     }
-    ctx.out.integer(deleted as i64);
+    ctx.out.integer(deleted.count as i64);
+    deleted.log(ctx, key, fields);
     Ok(Next::Done)
-}
-
-/// Counts and tells deleted fields, beside some that had expired.
-fn tell_deleted(found: &mut KeyMut<'_>, deleted: u64, expired: u64) {
-    found.add_changes(deleted);
-    note_expired(found, expired);
-    if deleted > 0 {
-        found.notify(EventClass::HASH, "hdel");
-    }
 }
 
 /// `HGETDEL key FIELDS numfields field [field ...]`
 pub(super) fn hgetdel(ctx: &mut Ctx<'_>) -> CmdResult {
     let key = ctx.args.bytes()?;
     let fields = fields(&mut ctx.args, BAD_NUMFIELDS)?;
-    drop_expired(ctx, key, fields.iter())?;
     let terms = terms(ctx);
     let Some(mut found) = find_mut(&mut ctx.db, key)? else {
         return all_null(ctx, fields.len());
     };
     let mut hash = edit(&mut found, terms);
-    let mut deleted = 0;
+    let mut deleted = Deleted::default();
     ctx.out.array(fields.len());
     for field in fields.iter() {
         let place = hash.find(field);
         reply_or_null(ctx.out, hash.get(place));
-        deleted += hash.delete_at(place) as u64;
+        deleted.delete(&mut hash, place, field);
     }
-    let expired = hash.expired();
-    tell_deleted(&mut found, deleted, expired);
+    deleted.tell(&mut found);
+    drop(found);
+    deleted.log(ctx, key, fields);
     Ok(Next::Done)
+}
+
+/// What became of fields that are to be deleted.
+#[derive(Default)]
+struct Deleted<'f> {
+    count: u64,
+    /// These had expired, so that they are not there, and are left alone, as in Valkey.
+    left: Vec<&'f [u8]>,
+}
+
+impl<'f> Deleted<'f> {
+    fn delete<H: Home>(&mut self, hash: &mut HashMut<H>, place: Place, field: &'f [u8]) {
+        match hash.has_expired(place) {
+            true => self.left.push(field),
+            false => self.count += hash.delete_at(place) as u64,
+        }
+    }
+
+    fn tell(&self, found: &mut KeyMut<'_>) {
+        found.add_changes(self.count);
+        if self.count > 0 {
+            found.notify(EventClass::HASH, "hdel");
+        }
+    }
+
+    /// For the log those that were left would be there.
+    fn log(mut self, ctx: &mut Ctx<'_>, key: &[u8], fields: Argv<'_>) {
+        if self.count > 0 && !self.left.is_empty() {
+            self.left.sort_unstable();
+            let fields = fields.iter();
+            let deleted = fields.filter(|field| self.left.binary_search(field).is_err());
+            log_deleted(ctx, key, &deleted.collect::<Vec<&[u8]>>());
+        }
+    }
 }

@@ -288,6 +288,55 @@ fn a_touched_key_makes_exec_do_nothing() {
     }
 }
 
+/// As Valkey 9.1.2: a key that had expired by the time of WATCH, and was kept by a pause, was not there. When
+/// it goes that is no change.
+#[test]
+fn what_had_expired_when_it_was_watched_may_go() {
+    for (act, touches) in [
+        ("PING", false),
+        ("GET k", false),
+        ("DEL k", false),
+        ("expire", false),
+        ("FLUSHALL", false),
+        ("GET k, FLUSHALL", false),
+        ("SWAPDB 0 9", false),
+        ("SET k w", true),
+        ("GET k, SET k w", true),
+        ("expire, SET k w", true),
+        ("SET k w, DEL k", true),
+        ("SET other w, RENAME other k", true),
+        ("SET k w, FLUSHALL", true),
+        ("SET k w PX 10, wait", true),
+        ("SELECT 9, SET k w, SWAPDB 0 9", true),
+    ] {
+        let mut test = Test::new();
+        let (mut other, mut late) = (test.client(), test.client());
+        other.run("SET k v PX 10").is("+OK");
+        // It is there for this one.
+        late.run("WATCH k").is("+OK");
+        other.run("CLIENT PAUSE 100000 WRITE").is("+OK");
+        test.clock.advance(20);
+        test.run("WATCH k").is("+OK");
+        other.run("CLIENT UNPAUSE").is("+OK");
+        for step in act.split(", ") {
+            match step {
+                "expire" => {
+                    let keyspace = &test.session.server().keyspace;
+                    keyspace.expire_due(test.clock.unix_ms());
+                }
+                "wait" => test.clock.advance(10),
+                line => drop(other.run(line)),
+            }
+        }
+        for (client, touches) in [(&mut test, touches), (&mut late, true)] {
+            script(client, &[("MULTI", "+OK"), ("PING", "+QUEUED")]);
+            let reply = client.run("EXEC").text();
+            let expected = if touches { "*-1" } else { "*1 +PONG" };
+            assert_eq!(reply, expected, "{act}");
+        }
+    }
+}
+
 #[test]
 fn a_client_touches_its_own_keys_too() {
     fresh(&[

@@ -7,10 +7,11 @@ use super::Access;
 
 impl Access<'_> {
     /// Has `flag` raised when a key of the current database is touched (WATCH); false if it watches
-    /// the key already.
+    /// the key already. That one goes which has expired by now is no touch.
     pub fn watch(&mut self, key: &[u8], flag: &Arc<WatchFlag>) -> bool {
-        let (hash, db) = (self.hash(key), self.db);
-        self.side(key).listeners.watch(hash, db, key, flag)
+        let (hash, db, had_expired) = (self.hash(key), self.db, self.has_expired(key));
+        let listeners = &mut self.side(key).listeners;
+        listeners.watch(hash, db, key, (flag, had_expired))
     }
 
     /// Ends [`Access::watch`].

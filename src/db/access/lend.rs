@@ -23,6 +23,10 @@ pub enum Needs<'n> {
     All,
 }
 
+/// How many lookups had found their keys, and how many had not, before a script looked into shards, by shard.
+#[derive(Default, Debug)]
+pub struct Lookups(Vec<(ShardId, u64, u64)>);
+
 /// Shards of the keys of one command.
 type Ids = SmallVec<[ShardId; 8]>;
 
@@ -93,6 +97,31 @@ impl<'k> Access<'k> {
             }
             self.locks.try_hold(keyspace, id)
         })
+    }
+}
+
+impl Access<'_> {
+    /// Remembers the figures of lookups of shards that are held, those of keys with these hashes, unless they are
+    /// known already.
+    pub fn note_lookups(&self, hashes: &[u64], lookups: &mut Lookups) {
+        for hash in hashes {
+            let id = self.keyspace.shard_of(*hash);
+            let place = lookups.0.binary_search_by_key(&id, |known| known.0);
+            if let (Err(at), Some(shard)) = (place, self.locks.peek(id)) {
+                let known = (id, shard.stats.hits, shard.stats.misses);
+                lookups.0.insert(at, known);
+            }
+        }
+    }
+
+    /// Counts none of the lookups since [`Access::note_lookups`]: the shards are held still.
+    #[cold]
+    pub fn forget_lookups(&mut self, lookups: Lookups) {
+        for (id, hits, misses) in lookups.0 {
+            if let Some(shard) = self.locks.get(id) {
+                (shard.stats.hits, shard.stats.misses) = (hits, misses);
+            }
+        }
     }
 }
 

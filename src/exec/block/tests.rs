@@ -5,6 +5,7 @@ use std::sync::mpsc;
 use std::thread;
 
 use crate::client::Signal;
+use crate::client::pause::{PauseBy, PauseMode};
 use crate::commands::tests::{START_MS, Test};
 use crate::db::{Access, DbIndex, Keyspace, Lookup, Waiter};
 
@@ -297,6 +298,18 @@ fn keys_of_two_shards(keyspace: &Keyspace) -> (String, String) {
     (first, last)
 }
 
+/// Returns when a writer has added his element and let go of the key.
+fn wait_for_key(keyspace: &Keyspace, key: &str) {
+    let is_there = || {
+        let locks = keyspace.lock_one(keyspace.hash(key.as_bytes()));
+        let mut access = Access::new(keyspace, locks, DbIndex(0), START_MS, false);
+        access.exists(key.as_bytes(), Lookup::Silent)
+    };
+    while !is_there() {
+        thread::yield_now();
+    }
+}
+
 /// The destination's shard is somebody else's while the key becomes ready: the waiter is served
 /// once it is free, by the writer, who has released its own shard by then.
 #[test]
@@ -312,15 +325,7 @@ fn a_destination_that_is_held_is_waited_for_without_the_writers_locks() {
         scope.spawn(move || {
             let locks = keyspace.lock_one(keyspace.hash(destination.as_bytes()));
             held.send(()).expect("the test listens");
-            // The writer has added its element and let go of the key.
-            let is_there = || {
-                let locks = keyspace.lock_one(keyspace.hash(k.as_bytes()));
-                let mut access = Access::new(keyspace, locks, DbIndex(0), START_MS, false);
-                access.exists(k.as_bytes(), Lookup::Silent)
-            };
-            while !is_there() {
-                thread::yield_now();
-            }
+            wait_for_key(keyspace, k);
             drop(locks);
         });
         is_held.recv().expect("the thread holds the shard");
@@ -329,6 +334,76 @@ fn a_destination_that_is_held_is_waited_for_without_the_writers_locks() {
     first.got("$1 a");
     second.got(&format!("*2 ${} {k} $1 b", k.len()));
     t.run(&format!("LRANGE {destination} 0 -1")).is("*1 $1 a");
+}
+
+/// A pause begins while the destination is waited for: nothing is written behind it. As in Valkey the
+/// command runs again when the pause is over, and what it needs may have changed by then.
+#[test]
+fn whoever_would_be_served_late_waits_for_the_end_of_a_pause() {
+    let mut t = Test::new();
+    let server = t.session.server().clone();
+    let keyspace = &server.keyspace;
+    let (destination, k) = &keys_of_two_shards(keyspace);
+    for by in [PauseBy::Client, PauseBy::Shutdown] {
+        let mut first = Blocked::new(&t, &format!("BLMOVE {k} {destination} LEFT LEFT 0"));
+        let mut second = Blocked::new(&t, &format!("BLPOP {k} 0"));
+        let (held, is_held) = mpsc::channel();
+        let pause = &server.pause;
+        thread::scope(|scope| {
+            scope.spawn(move || {
+                let locks = keyspace.lock_one(keyspace.hash(destination.as_bytes()));
+                held.send(()).expect("the test listens");
+                wait_for_key(keyspace, k);
+                pause.start(by, PauseMode::Write, u64::MAX, START_MS);
+                drop(locks);
+            });
+            is_held.recv().expect("the thread holds the shard");
+            t.run(&format!("RPUSH {k} a b")).is(":2");
+        });
+        t.run(&format!("LRANGE {k} 0 -1")).is("*2 $1 a $1 b");
+        t.run(&format!("EXISTS {destination}")).is(":0");
+        pause.end(by);
+        first.got("$1 a");
+        second.got(&format!("*2 ${} {k} $1 b", k.len()));
+        t.run(&format!("DEL {destination}")).is(":1");
+    }
+}
+
+/// Also those whose locks are at hand; who reads waits for the end of a pause of everything.
+#[test]
+fn nobody_is_served_in_a_pause_that_begins_with_what_he_waits_for() {
+    for (mode, reads_on) in [("WRITE", true), ("ALL", false)] {
+        let mut t = Test::new();
+        let mut first = Blocked::new(&t, "BLPOP k 0");
+        let mut second = Blocked::new(&t, "BLPOP k 0.5");
+        let mut reader = Blocked::new(&t, "XREAD BLOCK 0 STREAMS s $");
+        for line in [
+            "MULTI",
+            "RPUSH k a b",
+            "XADD s 1-1 f v",
+            &format!("CLIENT PAUSE 1000 {mode}"),
+        ] {
+            t.run(line);
+        }
+        t.run("EXEC").is("*3 :2 $3 1-1 +OK");
+        let read = "*1 *2 $1 s *1 *2 $3 1-1 *2 $1 f $1 v";
+        if reads_on {
+            reader.got(read);
+        }
+        // It is not blocked any more, so its time does not run, and nobody can unblock it.
+        t.clock.advance(900);
+        if reads_on {
+            t.run(&format!("CLIENT UNBLOCK {}", first.id())).is(":0");
+            t.run("LLEN k").is(":2");
+        }
+        t.clock.advance(100);
+        first.got("*2 $1 k $1 a");
+        second.got("*2 $1 k $1 b");
+        if !reads_on {
+            reader.got(read);
+        }
+        t.run("EXISTS k").is(":0");
+    }
 }
 
 #[test]

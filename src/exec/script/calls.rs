@@ -13,7 +13,7 @@ use crate::client::Client;
 use crate::commands::table::Found;
 use crate::commands::{Chore, Ctx, Next, Registered, ScriptClock, denied};
 use crate::config::Config;
-use crate::db::{Access, Effects, Needs};
+use crate::db::{Access, Effects, Lookups, Needs};
 use crate::resp::parse::Argv;
 use crate::resp::write::ReplyWriter;
 use crate::script::running::Kind;
@@ -71,6 +71,8 @@ pub(super) struct Calls<'c, 'k> {
     pub(super) is_out_of_memory: bool,
     /// A command that writes was let through.
     pub(super) has_written: bool,
+    /// What was counted before it looked up keys, if it may have to begin again.
+    pub(super) lookups: Lookups,
     /// What it has logged, if it may have to begin again.
     pub(super) lines: Vec<(LogLevel, String)>,
     pub(super) clock: ScriptClock,
@@ -350,6 +352,9 @@ impl Calls<'_, '_> {
             Needs::All => return Err(NOT_DECLARED),
         };
         if self.db.hold_more(hashes) {
+            if is_reading {
+                self.db.note_lookups(hashes, &mut self.lookups);
+            }
             return Ok(());
         }
         if is_reading {

@@ -300,6 +300,29 @@ fn what_runs_in_scripts_is_counted() {
     assert!(eval(&mut test, source).contains("cmdstat_get:calls=1,"));
 }
 
+/// Of a script that begins again what it has looked up first does not count, as nothing else does.
+#[test]
+fn lookups_of_a_script_that_begins_again_are_counted_once() {
+    let mut test = Test::new();
+    test.run("MSET a 1 b 2 c 3").is("+OK");
+    for (source, hits, misses) in [
+        ("redis.call('get','a') return redis.pcall('incr')", 1, 0),
+        (
+            "for _, key in ipairs({'a','b','none','a','c'}) do redis.call('get',key) end \
+             redis.call('mget','a','b','none','other') return redis.pcall('incr','a')",
+            6,
+            3,
+        ),
+        ("redis.call('get','a') return redis.call('get','b')", 2, 0),
+    ] {
+        let before = test.counts();
+        eval_ro(&mut test, source);
+        let after = test.counts();
+        let moved = [after[0] - before[0], after[1] - before[1]];
+        assert_eq!(moved, [hits, misses], "{source}");
+    }
+}
+
 #[test]
 fn changes_are_counted_and_the_clients_commands() {
     let mut test = Test::new();
@@ -458,13 +481,14 @@ fn the_log_has_what_the_commands_did_as_one() {
     assert_eq!(logged.records(), ["UNLINK e"]);
 }
 
-/// As that keys were: else the field that HSETNX makes would be there already when it is repeated.
+/// As that keys were, if they are taken out: else the field that HSETNX makes would be there already when it is
+/// repeated.
 #[test]
 fn fields_found_expired_are_logged_whatever_the_script_wants() {
-    for call in [
-        "'hlen','h'",
-        "'hdel','h','f'",
-        "'hgetdel','h','FIELDS',1,'f'",
+    for (call, logs, then) in [
+        ("'hlen','h'", &["HDEL h f"][..], "HSETNX h f 2"),
+        ("'hdel','h','f'", &[], "HSET h f 2"),
+        ("'hgetdel','h','FIELDS',1,'f'", &[], "HSET h f 2"),
     ] {
         let mut logged = Logged::new();
         logged.test.run("HSETEX h PX 1 FIELDS 1 f 1").is(":1");
@@ -473,8 +497,8 @@ fn fields_found_expired_are_logged_whatever_the_script_wants() {
         logged.records();
         let source = format!("redis.set_repl(redis.REPL_NONE) redis.call({call})");
         eval(&mut logged.test, &source);
-        assert_eq!(logged.records(), ["HDEL h f"], "{call}");
-        logged.logs("HSETNX h f 2", &["HSETNX h f 2"]);
+        assert_eq!(logged.records(), logs, "{call}");
+        logged.logs("HSETNX h f 2", &[then]);
         logged.repeats();
     }
 }
