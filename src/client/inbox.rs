@@ -119,6 +119,8 @@ impl Push {
 pub(super) struct Inbox {
     pushes: VecDeque<Push>,
     bytes: usize,
+    /// Nobody takes anything out any more.
+    is_closed: bool,
 }
 
 /// Classes of clients as `client-output-buffer-limit` knows them.
@@ -190,7 +192,7 @@ impl Registry {
             return false;
         }
         let mut inbox = client.inbox.lock();
-        if client.has(Signal::Kill) {
+        if inbox.is_closed || client.has(Signal::Kill) {
             return false;
         }
         inbox.bytes += push.bytes();
@@ -243,6 +245,17 @@ impl Shared {
     /// True while there is so much in its inbox that whoever puts it there should wait a moment.
     pub fn is_crowded(&self) -> bool {
         self.has(Signal::Inbox) && self.inbox_bytes.load(Ordering::Relaxed) > CROWDED_BYTES
+    }
+
+    /// Forgets what the inbox holds and takes nothing more: its client has had its last reply. Else
+    /// those who post would wait for a connection that does not look into it any more.
+    pub fn close_inbox(&self) {
+        let mut inbox = self.inbox.lock();
+        *inbox = Inbox {
+            is_closed: true,
+            ..Inbox::default()
+        };
+        self.inbox_bytes.store(0, Ordering::Relaxed);
     }
 
     /// Writes what the inbox holds. To be called by the connection, between two replies.

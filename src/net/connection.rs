@@ -209,8 +209,8 @@ impl Connection {
                 Turn::Close => {}
                 _ => return Leave::Close,
             }
-            // Nothing comes behind the last reply.
-            worker.exec.server.pubsub.unsubscribe_all(&mut self.client);
+            // Nothing comes behind the last reply, and nobody waits for who does not take it.
+            worker.exec.end_pushes(&mut self.client);
             self.write_last_replies(worker).await;
             return Leave::Close;
         }

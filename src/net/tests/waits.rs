@@ -176,3 +176,28 @@ fn protocol_errors_are_told_to_those_who_want_replies() {
     }
     house.stop();
 }
+
+/// Others would wait for it to take what they have for it, and it does not any more.
+#[test]
+fn nobody_has_anything_for_a_client_that_has_had_its_last_reply() {
+    // More than sockets hold, so that the last replies wait for who does not read.
+    const BYTES: usize = 24 << 20;
+    let house = House::new(1);
+    for asks in ["CLIENT TRACKING ON BCAST", "MONITOR", "PING"] {
+        let (peer, shared) = house.sends(&format!(
+            "HELLO 3\nSUBSCRIBE c\n{asks}\nSETRANGE big {} x\nGET big\nQUIT\n",
+            BYTES - 1
+        ));
+        let has_subscribed = || shared.commands.load(Ordering::Relaxed) >= 3;
+        wait_for(asks, || has_subscribed() && !shared.is_subscriber());
+        assert_eq!(house.server.tracking.client_count(), 0);
+        assert!(!shared.is_monitor.load(Ordering::Relaxed));
+        // As one does who names it in CLIENT TRACKING REDIRECT.
+        let push = Push::Raw(Arc::new(vec![b'm'; 1 << 20]));
+        house.server.clients.post(&shared, push);
+        assert_eq!(shared.inbox_bytes.load(Ordering::Relaxed), 0);
+        assert!(!shared.is_crowded());
+        drop(peer);
+    }
+    house.stop();
+}
