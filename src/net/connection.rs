@@ -92,7 +92,7 @@ enum Turn {
     Block(Arc<Waiter>),
     /// Go on with what was left in the middle, then run the rest of the tail.
     Alone,
-    /// Look at the signals.
+    /// Look whether it is killed, or to move.
     Signalled,
 }
 
@@ -197,7 +197,7 @@ impl Connection {
             match turn {
                 Turn::Signalled if self.client.shared.has(Signal::Kill) => {}
                 Turn::Signalled => {
-                    // If not, something has come into the inbox just now.
+                    // If not, the server stops, and is about to kill it.
                     if self.client.shared.has(Signal::Move) {
                         if self.may_move(worker) {
                             return Leave::Move;
@@ -409,7 +409,11 @@ impl Connection {
     fn poll_turn(&mut self, cx: &mut Context<'_>, worker: &Worker) -> Poll<Turn> {
         if self.client.shared.signalled() {
             self.deliver(worker);
-            if self.client.shared.signalled() {
+            // What has come into the inbox since then is for the next poll: the others of this worker have their turn
+            // before. It is not forgotten: `Signal::Inbox` was lowered before the inbox was emptied, so whoever has
+            // put something in that was not seen raises it anew and rings the bell, which wakes this task.
+            let shared = &self.client.shared;
+            if shared.has(Signal::Kill) || shared.has(Signal::Move) {
                 return Poll::Ready(Turn::Signalled);
             }
         }
