@@ -495,3 +495,18 @@ fn hsetex_conditions_on_a_hash_whose_fields_have_expired() {
         }
     }
 }
+
+#[test]
+fn however_few_are_drawn_a_reply_has_its_limit() {
+    let long = "x".repeat(4 << 20);
+    for (pair, options) in [
+        (format!("{long} v"), ""),
+        (format!("f {long}"), " WITHVALUES"),
+    ] {
+        let mut t = Test::new();
+        t.run(&format!("HSET k {pair}"));
+        let reply = t.run(&format!("HRANDFIELD k -140{options}")).text();
+        let is_refused = reply == "-ERR value is out of range";
+        assert!(is_refused, "{} bytes{options}", reply.len());
+    }
+}
