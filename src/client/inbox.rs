@@ -119,6 +119,8 @@ impl Push {
 pub(super) struct Inbox {
     pushes: VecDeque<Push>,
     bytes: usize,
+    /// How many were taken out.
+    taken: u64,
     /// Nobody takes anything out any more.
     is_closed: bool,
 }
@@ -258,24 +260,41 @@ impl Shared {
         self.inbox_bytes.store(0, Ordering::Relaxed);
     }
 
+    /// How many things were put into the inbox so far.
+    pub fn posted(&self) -> u64 {
+        let inbox = self.inbox.lock();
+        inbox.taken + inbox.pushes.len() as u64
+    }
+
     /// Writes what the inbox holds. To be called by the connection, between two replies.
     pub fn deliver(&self, out: &mut ReplyWriter) {
+        self.deliver_until(u64::MAX, out);
+    }
+
+    /// The same up to what was put into it when this many things had been ([`Shared::posted`]). While something is
+    /// left, its signal is raised; but nobody wakes the connection to it.
+    pub fn deliver_until(&self, until: u64, out: &mut ReplyWriter) {
         if self.has(Signal::Inbox) {
-            self.empty_inbox(out);
+            self.empty_inbox(until, out);
         }
     }
 
     #[cold]
-    fn empty_inbox(&self, out: &mut ReplyWriter) {
+    fn empty_inbox(&self, until: u64, out: &mut ReplyWriter) {
         self.lower(Signal::Inbox);
         let is_subscriber = self.is_subscriber();
         let mut inbox = self.inbox.lock();
-        inbox.bytes = 0;
-        self.inbox_bytes.store(0, Ordering::Relaxed);
-        for push in inbox.pushes.drain(..) {
+        let due = usize::try_from(until.saturating_sub(inbox.taken)).unwrap_or(usize::MAX);
+        let due = due.min(inbox.pushes.len());
+        for push in inbox.pushes.drain(..due) {
             push.write_to(out, is_subscriber);
         }
-        if inbox.pushes.capacity() > KEEP_PUSHES_MAX {
+        inbox.taken += due as u64;
+        inbox.bytes = inbox.pushes.iter().map(Push::bytes).sum();
+        self.inbox_bytes.store(inbox.bytes, Ordering::Relaxed);
+        if !inbox.pushes.is_empty() {
+            self.set(Signal::Inbox);
+        } else if inbox.pushes.capacity() > KEEP_PUSHES_MAX {
             inbox.pushes = VecDeque::new();
         }
     }

@@ -43,4 +43,11 @@ impl Exec {
     pub fn deliver(&self, client: &Client, out: &mut ReplyWriter) {
         client.shared.deliver(out);
     }
+
+    /// The same up to what was put into its inbox when this many things had been ([`Shared::posted`]).
+    ///
+    /// [`Shared::posted`]: crate::client::Shared::posted
+    pub fn deliver_until(&self, client: &Client, until: u64, out: &mut ReplyWriter) {
+        client.shared.deliver_until(until, out);
+    }
 }

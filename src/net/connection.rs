@@ -436,6 +436,11 @@ impl Connection {
 
     /// Sends what is in the inbox.
     fn deliver(&mut self, worker: &Worker) {
+        self.deliver_until(u64::MAX, worker);
+    }
+
+    /// Sends what had been put into the inbox when this many things had been.
+    fn deliver_until(&mut self, posted: u64, worker: &Worker) {
         let shared = &self.client.shared;
         if !shared.has(Signal::Inbox) || shared.has(Signal::Kill) {
             return;
@@ -444,7 +449,9 @@ impl Connection {
         shared.last_interaction_ms.store(now_ms, Ordering::Relaxed);
         worker.with_desk(|desk| {
             desk.out.set_resp3(self.resp3);
-            worker.exec.deliver(&self.client, &mut desk.out);
+            worker
+                .exec
+                .deliver_until(&self.client, posted, &mut desk.out);
             if self.send_pushes(worker, desk).is_err() {
                 self.client.shared.raise(Signal::Kill);
             }

@@ -201,3 +201,36 @@ fn nobody_has_anything_for_a_client_that_has_had_its_last_reply() {
     }
     house.stop();
 }
+
+/// What a served command has read is older than what comes behind it: a client that keeps copies would keep it for ever.
+#[test]
+fn the_reply_of_a_blocked_client_stands_among_messages_where_it_was_given() {
+    let house = House::new(1);
+    let (mut reader, shared) = house.sends("HELLO 3\nSUBSCRIBE c\n");
+    let mut greeting = Vec::new();
+    while !greeting.ends_with(b"subscribe\r\n$1\r\nc\r\n:1\r\n") {
+        let mut byte = [0];
+        reader.read_exact(&mut byte).unwrap();
+        greeting.extend(byte);
+    }
+    let reply = "*2\r\n$1\r\nk\r\n$1\r\nv\r\n";
+    let message = |text| format!(">3\r\n$7\r\nmessage\r\n$1\r\nc\r\n$1\r\n{text}\r\n");
+    let (before, behind) = (message('b'), message('a'));
+    for (requests, expected) in [
+        ("LPUSH k v\nPUBLISH c a\n", format!("{reply}{behind}")),
+        ("PUBLISH c b\nLPUSH k v\n", format!("{before}{reply}")),
+        (
+            "PUBLISH c b\nLPUSH k v\nPUBLISH c a\n",
+            format!("{before}{reply}{behind}"),
+        ),
+    ] {
+        reader.write_all(b"BLPOP k 0\r\n").unwrap();
+        wait_for("the wait", || shared.is_blocked());
+        // All of it at once, on the worker that has the reader.
+        let _writer = house.sends(requests);
+        let mut got = vec![0; expected.len()];
+        reader.read_exact(&mut got).unwrap();
+        assert_eq!(String::from_utf8_lossy(&got), expected, "{requests}");
+    }
+    house.stop();
+}
