@@ -118,12 +118,13 @@ pub async fn run(worker: Rc<Worker>, parcel: Parcel) {
     };
     let waker = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
     shared.set_waker(waker);
-    if let Stream::Tls(tls) = &mut stream
-        && !welcome(tls, &mut client, &worker).await
-    {
-        stream.close();
-        disconnect(&worker, &mut client).await;
-        return;
+    if let Stream::Tls(tls) = &mut stream {
+        tls.belongs_to(&shared);
+        if !welcome(tls, &mut client, &worker).await {
+            stream.close();
+            disconnect(&worker, &mut client).await;
+            return;
+        }
     }
     let mut connection = Connection {
         line: Line::new(stream, shared),

@@ -390,7 +390,7 @@ impl Acceptor {
     /// Gives a connection what its handshake needs.
     fn begin_tls(&self, stream: std::net::TcpStream) -> Option<Socket> {
         let context = self.server.tls.context()?;
-        match Session::new(context.handshakes.clone()) {
+        match Session::new(&context) {
             Ok(session) => Some(Socket::Tls(stream, Box::new(session))),
             Err(error) => {
                 tracing::warn!("Error accepting a client connection: {error}");
