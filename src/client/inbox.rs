@@ -4,7 +4,8 @@
 //! Whoever has something puts it into the client's inbox ([`Registry::post`]) and goes on: nobody
 //! ever waits for a reader. The connection takes it out between two commands ([`Shared::deliver`]),
 //! so a push stands before a reply or behind it, never within, and a client that acts and is told of
-//! it gets the reply first, as in Redis. A client whose inbox and unsent replies exceed its hard
+//! it gets the reply first, as in Redis. A blocked client gets its reply behind what was there when it
+//! was served ([`Shared::posted`]), and in front of all else. A client whose inbox and unsent replies exceed its hard
 //! limit (`client-output-buffer-limit`) is cut off by whoever posts.
 //!
 //! How the connections learn of it: [`bell`](super::bell).
