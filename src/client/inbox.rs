@@ -4,7 +4,8 @@
 //! Whoever has something puts it into the client's inbox ([`Registry::post`]) and goes on: nobody
 //! ever waits for a reader. The connection takes it out between two commands ([`Shared::deliver`]),
 //! so a push stands before a reply or behind it, never within, and a client that acts and is told of
-//! it gets the reply first, as in Redis. A client whose inbox and unsent replies exceed its hard
+//! it gets the reply first, as in Redis. A blocked client gets its reply behind what was there when it
+//! was served ([`Shared::posted`]), and in front of all else. A client whose inbox and unsent replies exceed its hard
 //! limit (`client-output-buffer-limit`) is cut off by whoever posts.
 //!
 //! How the connections learn of it: [`bell`](super::bell).
@@ -119,6 +120,10 @@ impl Push {
 pub(super) struct Inbox {
     pushes: VecDeque<Push>,
     bytes: usize,
+    /// How many were taken out.
+    taken: u64,
+    /// Nobody takes anything out any more.
+    is_closed: bool,
 }
 
 /// Classes of clients as `client-output-buffer-limit` knows them.
@@ -190,7 +195,7 @@ impl Registry {
             return false;
         }
         let mut inbox = client.inbox.lock();
-        if client.has(Signal::Kill) {
+        if inbox.is_closed || client.has(Signal::Kill) {
             return false;
         }
         inbox.bytes += push.bytes();
@@ -245,24 +250,52 @@ impl Shared {
         self.has(Signal::Inbox) && self.inbox_bytes.load(Ordering::Relaxed) > CROWDED_BYTES
     }
 
+    /// Forgets what the inbox holds and takes nothing more: its client has had its last reply. Else
+    /// those who post would wait for a connection that does not look into it any more.
+    pub fn close_inbox(&self) {
+        let mut inbox = self.inbox.lock();
+        *inbox = Inbox {
+            is_closed: true,
+            ..Inbox::default()
+        };
+        self.inbox_bytes.store(0, Ordering::Relaxed);
+    }
+
+    /// How many things were put into the inbox so far.
+    pub fn posted(&self) -> u64 {
+        let inbox = self.inbox.lock();
+        inbox.taken + inbox.pushes.len() as u64
+    }
+
     /// Writes what the inbox holds. To be called by the connection, between two replies.
     pub fn deliver(&self, out: &mut ReplyWriter) {
+        self.deliver_until(u64::MAX, out);
+    }
+
+    /// The same up to what was put into it when this many things had been ([`Shared::posted`]). While something is
+    /// left, its signal is raised; but nobody wakes the connection to it.
+    pub fn deliver_until(&self, until: u64, out: &mut ReplyWriter) {
         if self.has(Signal::Inbox) {
-            self.empty_inbox(out);
+            self.empty_inbox(until, out);
         }
     }
 
     #[cold]
-    fn empty_inbox(&self, out: &mut ReplyWriter) {
+    fn empty_inbox(&self, until: u64, out: &mut ReplyWriter) {
         self.lower(Signal::Inbox);
         let is_subscriber = self.is_subscriber();
         let mut inbox = self.inbox.lock();
-        inbox.bytes = 0;
-        self.inbox_bytes.store(0, Ordering::Relaxed);
-        for push in inbox.pushes.drain(..) {
+        let due = usize::try_from(until.saturating_sub(inbox.taken)).unwrap_or(usize::MAX);
+        let due = due.min(inbox.pushes.len());
+        for push in inbox.pushes.drain(..due) {
             push.write_to(out, is_subscriber);
         }
-        if inbox.pushes.capacity() > KEEP_PUSHES_MAX {
+        inbox.taken += due as u64;
+        inbox.bytes = inbox.pushes.iter().map(Push::bytes).sum();
+        self.inbox_bytes.store(inbox.bytes, Ordering::Relaxed);
+        if !inbox.pushes.is_empty() {
+            self.set(Signal::Inbox);
+        } else if inbox.pushes.capacity() > KEEP_PUSHES_MAX {
             inbox.pushes = VecDeque::new();
         }
     }

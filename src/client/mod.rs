@@ -336,6 +336,8 @@ pub struct Shared {
     pub output_lent_bytes: AtomicUsize,
     /// Memory of what the connection itself consists of, whatever it holds.
     pub connection_bytes: AtomicUsize,
+    /// Memory of its TLS session, and of what that holds.
+    pub tls_bytes: AtomicUsize,
     /// CLIENT NO-EVICT.
     pub no_evict: AtomicBool,
     /// CLIENT NO-TOUCH.
@@ -484,7 +486,8 @@ impl Shared {
             + self.inbox_bytes.load(Ordering::Relaxed)
             + self.subscription_bytes.load(Ordering::Relaxed)
             + self.tracking.memory_bytes();
-        let connection = self.connection_bytes.load(Ordering::Relaxed);
+        let connection =
+            self.connection_bytes.load(Ordering::Relaxed) + self.tls_bytes.load(Ordering::Relaxed);
         let transaction = self.transaction.get().map_or(0, |seen| seen.memory_bytes());
         let waiter = self.waiter.lock();
         let waiting = waiter
@@ -600,6 +603,7 @@ impl Registry {
             output_memory_bytes: AtomicUsize::new(0),
             output_lent_bytes: AtomicUsize::new(0),
             connection_bytes: AtomicUsize::new(0),
+            tls_bytes: AtomicUsize::new(0),
             no_evict: AtomicBool::new(false),
             no_touch: AtomicBool::new(false),
             is_import_source: AtomicBool::new(false),

@@ -43,6 +43,9 @@ pub enum Outcome {
         reply: ReplyWriter,
         /// The number of its record in the log, 0 for none.
         seq: u64,
+        /// How many things had been put into the client's inbox by then: they come before the reply, and others behind
+        /// it, as what it has read is older.
+        posted: u64,
     },
     /// The time is over, or somebody said CLIENT UNBLOCK id TIMEOUT.
     TimedOut,

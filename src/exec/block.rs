@@ -276,8 +276,11 @@ impl Exec {
         if let Err(error) = self.may_be_served(ctx, waiting) {
             self.worker.lock().rejected(waiting.command);
             self.write_error(&error, ctx.out);
-            let (reply, seq) = (ctx.out.take(), 0);
-            undecided.decide(Outcome::Served { reply, seq });
+            undecided.decide(Outcome::Served {
+                reply: ctx.out.take(),
+                seq: 0,
+                posted: candidate.client.posted(),
+            });
             return Served::Yes;
         }
         let began = tsc::ticks();
@@ -308,6 +311,7 @@ impl Exec {
         undecided.decide(Outcome::Served {
             reply: ctx.out.take(),
             seq: seq.unwrap_or(0),
+            posted: candidate.client.posted(),
         });
         Served::Yes
     }
@@ -355,7 +359,7 @@ impl Exec {
         client.shared.set_waiter(None);
         let mark = out.mark();
         match outcome {
-            Outcome::Served { mut reply, seq } => {
+            Outcome::Served { mut reply, seq, .. } => {
                 out.append(&mut reply);
                 moment.logged(seq);
             }

@@ -24,16 +24,30 @@ impl Exec {
     /// there is something left: [`Exec::end_transaction`] has to be called again, when the gate is open.
     pub fn disconnect(&self, client: &mut Client) -> bool {
         let has_left_nothing = self.end_transaction(client);
-        stop_monitor(&self.server, client);
-        self.server.pubsub.unsubscribe_all(client);
-        let (tracking, keyspace) = (&self.server.tracking, &self.server.keyspace);
-        tracking.disable(client, keyspace);
+        self.end_pushes(client);
         self.server.clients.disconnect(client.shared.id);
         has_left_nothing
+    }
+
+    /// Nothing that others have for a client reaches it any more.
+    pub fn end_pushes(&self, client: &mut Client) {
+        // Others may still name it as the one to be told (CLIENT TRACKING REDIRECT).
+        client.shared.close_inbox();
+        stop_monitor(&self.server, client);
+        let (tracking, keyspace) = (&self.server.tracking, &self.server.keyspace);
+        tracking.disable(client, keyspace);
+        self.server.pubsub.unsubscribe_all(client);
     }
 
     /// Writes what others have for a client, behind the reply that it has got.
     pub fn deliver(&self, client: &Client, out: &mut ReplyWriter) {
         client.shared.deliver(out);
+    }
+
+    /// The same up to what was put into its inbox when this many things had been ([`Shared::posted`]).
+    ///
+    /// [`Shared::posted`]: crate::client::Shared::posted
+    pub fn deliver_until(&self, client: &Client, until: u64, out: &mut ReplyWriter) {
+        client.shared.deliver_until(until, out);
     }
 }

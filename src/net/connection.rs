@@ -93,7 +93,7 @@ enum Turn {
     Block(Arc<Waiter>),
     /// Go on with what was left in the middle, then run the rest of the tail.
     Alone,
-    /// Look at the signals.
+    /// Look whether it is killed, or to move.
     Signalled,
 }
 
@@ -119,12 +119,13 @@ pub async fn run(worker: Rc<Worker>, parcel: Parcel) {
     };
     let waker = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
     shared.set_waker(waker);
-    if let Stream::Tls(tls) = &mut stream
-        && !welcome(tls, &mut client, &worker).await
-    {
-        stream.close();
-        disconnect(&worker, &mut client).await;
-        return;
+    if let Stream::Tls(tls) = &mut stream {
+        tls.belongs_to(&shared);
+        if !welcome(tls, &mut client, &worker).await {
+            stream.close();
+            disconnect(&worker, &mut client).await;
+            return;
+        }
     }
     let mut connection = Connection {
         line: Line::new(stream, shared),
@@ -198,7 +199,7 @@ impl Connection {
             match turn {
                 Turn::Signalled if self.client.shared.has(Signal::Kill) => {}
                 Turn::Signalled => {
-                    // If not, something has come into the inbox just now.
+                    // If not, the server stops, and is about to kill it.
                     if self.client.shared.has(Signal::Move) {
                         if self.may_move(worker) {
                             return Leave::Move;
@@ -210,8 +211,8 @@ impl Connection {
                 Turn::Close => {}
                 _ => return Leave::Close,
             }
-            // Nothing comes behind the last reply.
-            worker.exec.server.pubsub.unsubscribe_all(&mut self.client);
+            // Nothing comes behind the last reply, and nobody waits for who does not take it.
+            worker.exec.end_pushes(&mut self.client);
             self.write_last_replies(worker).await;
             return Leave::Close;
         }
@@ -413,7 +414,11 @@ impl Connection {
     fn poll_turn(&mut self, cx: &mut Context<'_>, worker: &Worker) -> Poll<Turn> {
         if self.client.shared.signalled() {
             self.deliver(worker);
-            if self.client.shared.signalled() {
+            // What has come into the inbox since then is for the next poll: the others of this worker have their turn
+            // before. It is not forgotten: `Signal::Inbox` was lowered before the inbox was emptied, so whoever has
+            // put something in that was not seen raises it anew and rings the bell, which wakes this task.
+            let shared = &self.client.shared;
+            if shared.has(Signal::Kill) || shared.has(Signal::Move) {
                 return Poll::Ready(Turn::Signalled);
             }
         }
@@ -436,6 +441,11 @@ impl Connection {
 
     /// Sends what is in the inbox.
     fn deliver(&mut self, worker: &Worker) {
+        self.deliver_until(u64::MAX, worker);
+    }
+
+    /// Sends what had been put into the inbox when this many things had been.
+    fn deliver_until(&mut self, posted: u64, worker: &Worker) {
         let shared = &self.client.shared;
         if !shared.has(Signal::Inbox) || shared.has(Signal::Kill) {
             return;
@@ -444,7 +454,9 @@ impl Connection {
         shared.last_interaction_ms.store(now_ms, Ordering::Relaxed);
         worker.with_desk(|desk| {
             desk.out.set_resp3(self.resp3);
-            worker.exec.deliver(&self.client, &mut desk.out);
+            worker
+                .exec
+                .deliver_until(&self.client, posted, &mut desk.out);
             if self.send_pushes(worker, desk).is_err() {
                 self.client.shared.raise(Signal::Kill);
             }

@@ -24,7 +24,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
-use crate::client::{Client, Endpoint};
+use crate::client::{Client, Endpoint, Signal};
 use crate::config::{BindAddress, Config};
 use crate::server::{Lifecycle, Server};
 use crate::sys::listen::{self, Listener};
@@ -390,7 +390,7 @@ impl Acceptor {
     /// Gives a connection what its handshake needs.
     fn begin_tls(&self, stream: std::net::TcpStream) -> Option<Socket> {
         let context = self.server.tls.context()?;
-        match Session::new(context.handshakes.clone()) {
+        match Session::new(&context) {
             Ok(session) => Some(Socket::Tls(stream, Box::new(session))),
             Err(error) => {
                 tracing::warn!("Error accepting a client connection: {error}");
@@ -432,6 +432,11 @@ impl Acceptor {
         let shared = server
             .clients
             .connect(endpoint, socket.fd(), server.clock.unix_ms());
+        // Whoever stops the server may have gone through the clients before this one was among them. Who is among them,
+        // or sees that it stops: one of both has happened first.
+        if server.lifecycle() >= Lifecycle::Stopping {
+            shared.raise(Signal::Kill);
+        }
         let client = Client::new(shared, &server.acl);
         self.crew
             .send(self.balance.place(), Parcel::new(socket, client));

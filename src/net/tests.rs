@@ -26,6 +26,7 @@ use crate::util::clock::Clock;
 mod durable;
 mod outbox;
 mod records;
+mod sessions;
 mod waits;
 
 /// Far above what anything here takes.
@@ -68,7 +69,7 @@ impl House {
         }
         let context = self.server.tls.context().unwrap();
         let (peer, shared) = self.connect_by(|accepted| {
-            let session = Session::new(context.handshakes.clone()).unwrap();
+            let session = Session::new(&context).unwrap();
             Socket::Tls(accepted, Box::new(session))
         });
         let name = ServerName::try_from("localhost").unwrap();

@@ -16,19 +16,25 @@ use std::cell::RefCell;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 
-use rustls::ServerConfig;
 use rustls::pki_types::CertificateDer;
 use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
 use rustls::unbuffered::{ConnectionState, EncodeError, EncodeTlsData, UnbufferedStatus};
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::TcpStream;
 
+use crate::client::Shared;
+use crate::ds::footprint::block_bytes;
+use crate::tls;
+
 /// Room for what is read at once, bytes.
 const INPUT_BYTES: usize = 96 * 1024;
 /// The longest record: its header, what it holds, and what encryption may add (RFC 8446, 5.2; RFC 5246, 6.2.3).
 const RECORD_BYTES_MAX: usize = 5 + 16 * 1024 + 2048;
+/// What rustls keeps of a session besides, once the handshake is over, bytes: measured.
+const KEPT_BYTES: usize = 1200;
 /// Most that is encrypted at once, bytes: four records.
 const PLAIN_BYTES_MAX: usize = 64 * 1024;
 /// Room for its records, and for what TLS itself may have to say in front of them.
@@ -79,6 +85,10 @@ pub struct Session {
     is_established: bool,
     /// The peer has said that nothing more comes.
     is_over: bool,
+    /// How much of a handshake is listened to before it goes on: a client that is no client yet may keep no more here.
+    handshake_bytes_max: usize,
+    /// Who has it.
+    client: Option<Arc<Shared>>,
 }
 
 /// What stopped the work on records.
@@ -90,9 +100,9 @@ struct Digested {
 
 impl Session {
     /// The server's side, at its beginning.
-    pub fn new(handshakes: Arc<ServerConfig>) -> Result<Session, rustls::Error> {
+    pub fn new(context: &tls::Context) -> Result<Session, rustls::Error> {
         Ok(Session {
-            records: UnbufferedServerConnection::new(handshakes)?,
+            records: UnbufferedServerConnection::new(context.handshakes.clone())?,
             unfinished: Vec::new(),
             early: Vec::new(),
             unsent: Vec::new(),
@@ -101,7 +111,23 @@ impl Session {
             has_begun: false,
             is_established: false,
             is_over: false,
+            handshake_bytes_max: match context.asks_for_certificates {
+                true => INPUT_BYTES,
+                false => RECORD_BYTES_MAX,
+            },
+            client: None,
         })
+    }
+
+    /// Shows how much memory it takes.
+    fn note_memory(&self) {
+        if let Some(client) = &self.client {
+            let buffers = [&self.unfinished, &self.early, &self.unsent];
+            let buffers = buffers.map(|buffer| block_bytes(buffer.capacity()));
+            let bytes =
+                block_bytes(size_of::<Session>()) + KEPT_BYTES + buffers.iter().sum::<usize>();
+            client.tls_bytes.store(bytes, Ordering::Relaxed);
+        }
     }
 
     /// The client's certificate, if it has shown one.
@@ -229,6 +255,12 @@ impl TlsStream {
         TlsStream { socket, session }
     }
 
+    /// It is this client's, which is said to take the memory that the session takes.
+    pub fn belongs_to(&mut self, client: &Arc<Shared>) {
+        self.session.client = Some(client.clone());
+        self.session.note_memory();
+    }
+
     /// Takes them apart.
     pub fn into_parts(self) -> (TcpStream, Box<Session>) {
         (self.socket, self.session)
@@ -252,8 +284,10 @@ impl TlsStream {
                 return Poll::Ready(Ok(()));
             }
             let mut early = std::mem::take(&mut self.session.early);
-            let polled = self.poll_records(cx, usize::MAX, |plain| early.extend_from_slice(plain));
+            let room = self.session.handshake_bytes_max;
+            let polled = self.poll_records(cx, room, |plain| early.extend_from_slice(plain));
             self.session.early = early;
+            self.session.note_memory();
             if ready!(polled)? == 0 {
                 return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
             }
@@ -296,6 +330,7 @@ impl TlsStream {
                 session.unfinished.clear();
                 session.unfinished.extend_from_slice(rest);
             }
+            session.note_memory();
             if let Err(error) = result {
                 // The alert: if the socket does not take it, the peer does not listen.
                 let _ = self.socket.try_write(&session.unsent[session.sent..]);
@@ -332,6 +367,7 @@ impl TlsStream {
         }
         session.unsent = Vec::new();
         session.sent = 0;
+        session.note_memory();
         Ok(())
     }
 
@@ -404,6 +440,7 @@ impl TlsStream {
         let session = &mut self.session;
         session.unsent.extend_from_slice(&records[written..]);
         session.owed = plain_bytes;
+        session.note_memory();
         Err(io::ErrorKind::WouldBlock.into())
     }
 
@@ -439,6 +476,7 @@ impl AsyncRead for TlsStream {
             let (now, later) = early.split_at(early.len().min(buf.remaining()));
             buf.put_slice(now);
             this.session.early = later.to_vec();
+            this.session.note_memory();
             return Poll::Ready(Ok(()));
         }
         let before = buf.filled().len();
@@ -458,7 +496,10 @@ impl AsyncRead for TlsStream {
                 buf.put_slice(now);
                 early.extend_from_slice(later);
             });
-            this.session.early = early;
+            if !early.is_empty() {
+                this.session.early = early;
+                this.session.note_memory();
+            }
             let read = ready!(polled)?;
             if read == 0 || buf.filled().len() > before {
                 return Poll::Ready(Ok(()));

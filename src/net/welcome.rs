@@ -34,7 +34,11 @@ pub async fn welcome(stream: &mut TlsStream, client: &mut Client, worker: &Worke
     let shared = client.shared.clone();
     let shaken = poll_fn(|cx| match shared.has(Signal::Kill) {
         true => Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into())),
-        false => stream.poll_handshake(cx),
+        false => {
+            let shaken = stream.poll_handshake(cx);
+            worker.exec.server.clients.account(&shared);
+            shaken
+        }
     });
     let shaken = tokio::time::timeout(HANDSHAKE_MAX, shaken).await;
     let shaken = shaken.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));

@@ -173,6 +173,8 @@ fn authority_error(path: &Path, error: impl fmt::Display) -> NotConfigured {
 pub struct Context {
     /// What handshakes are made with.
     pub handshakes: Arc<ServerConfig>,
+    /// Clients are asked for certificates, which may be long.
+    pub asks_for_certificates: bool,
     /// The server's certificate.
     pub certificate: Option<CertificateFacts>,
     /// Of those who sign the peers the certificate that ends first.
@@ -221,6 +223,7 @@ impl Context {
         }
         Ok(Context {
             handshakes: Arc::new(handshakes),
+            asks_for_certificates: config.tls_auth_clients != TlsAuthClients::No,
             certificate,
             authority,
             digest: materials.digest,

@@ -17,8 +17,6 @@ const BELOW_RANGE: CmdError = CmdError::text(
 
 /// Fewest bytes of a field in a reply.
 const FIELD_BYTES_MIN: usize = b"$0\r\n\r\n".len();
-/// Draws between two looks at the size of the reply.
-const DRAWS_PER_CHECK: usize = 1024;
 /// From this share of the fields on, different ones are chosen from a list of all.
 const LISTED_SHARE: usize = 3;
 
@@ -92,6 +90,8 @@ impl Fields<'_> {
             return Err(OUT_OF_RANGE);
         }
         let mark = self.out.mark();
+        // Counted without a look at each value that was not copied.
+        let bytes_before = self.out.len_since_max(mark);
         self.array(wanted);
         // A walk to each field of a listpack would be long, as would be the way to the few fields of
         // a table that have not expired.
@@ -99,7 +99,7 @@ impl Fields<'_> {
             HashRef::Table { .. } if !hash.may_have_expired() => Vec::new(),
             _ => hash.iter().collect(),
         };
-        for drawn in 0..wanted {
+        for _ in 0..wanted {
             let pair = match listed.is_empty() {
                 true => hash.random(rng),
                 false => listed.get(rng.index(listed.len())).copied(),
@@ -107,8 +107,7 @@ impl Fields<'_> {
             if let Some(pair) = pair {
                 self.pair(pair);
             }
-            let is_check = drawn % DRAWS_PER_CHECK == 0;
-            if is_check && self.out.len_since(mark) > RANDOM_REPLY_BYTES_MAX {
+            if self.out.len_since_max(mark) - bytes_before > RANDOM_REPLY_BYTES_MAX {
                 return Err(OUT_OF_RANGE);
             }
         }

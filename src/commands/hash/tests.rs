@@ -590,3 +590,18 @@ fn fields_that_had_expired_are_not_revived_by_the_log() {
         }
     }
 }
+
+#[test]
+fn however_few_are_drawn_a_reply_has_its_limit() {
+    let long = "x".repeat(4 << 20);
+    for (pair, options) in [
+        (format!("{long} v"), ""),
+        (format!("f {long}"), " WITHVALUES"),
+    ] {
+        let mut t = Test::new();
+        t.run(&format!("HSET k {pair}"));
+        let reply = t.run(&format!("HRANDFIELD k -140{options}")).text();
+        let is_refused = reply == "-ERR value is out of range";
+        assert!(is_refused, "{} bytes{options}", reply.len());
+    }
+}

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use super::{Members, find, is, reply};
 use crate::commands::{CmdResult, Ctx, Next};
 use crate::spec::CmdError;
+use crate::spec::limits::RANDOM_REPLY_BYTES_MAX;
 use crate::util::rng::Rng;
 use crate::value::zset::{Member, ZsetRef};
 
@@ -13,12 +14,8 @@ const BELOW_RANGE: CmdError = CmdError::text(
     "ERR value is out of range, value must between -9223372036854775807 and 9223372036854775807",
 );
 
-/// Most bytes of a reply with repetitions. Valkey has no limit: it writes until the memory is full.
-const REPLY_BYTES_MAX: usize = 512 << 20;
 /// Fewest bytes of a member in a reply.
 const MEMBER_BYTES_MIN: usize = b"$0\r\n\r\n".len();
-/// Draws between two looks at the size of the reply.
-const DRAWS_PER_CHECK: usize = 1024;
 /// Fewer members than one in so many are drawn by rank; others are chosen on a walk over all.
 const WALK_SHARE: usize = 8;
 
@@ -62,7 +59,7 @@ fn repeated(
     wanted: usize,
     rng: &mut Rng,
 ) -> Result<(), CmdError> {
-    if wanted > REPLY_BYTES_MAX / MEMBER_BYTES_MIN {
+    if wanted > RANDOM_REPLY_BYTES_MAX / MEMBER_BYTES_MIN {
         return Err(OUT_OF_RANGE);
     }
     let mark = out.out.mark();
@@ -72,14 +69,14 @@ fn repeated(
         ZsetRef::Compact(_) => zset.iter().collect(),
         ZsetRef::Large(_) => Vec::new(),
     };
-    for drawn in 0..wanted {
-        let rank = rng.index(zset.len());
+    let len = zset.len();
+    for _ in 0..wanted {
+        let rank = rng.index(len);
         let found = listed.get(rank).copied();
         if let Some((member, score)) = found.or_else(|| zset.range(rank, 1).next()) {
             out.push(member, score);
         }
-        let is_check = drawn % DRAWS_PER_CHECK == 0;
-        if is_check && out.out.len_since(mark) > REPLY_BYTES_MAX {
+        if out.out.len_since(mark) > RANDOM_REPLY_BYTES_MAX {
             return Err(OUT_OF_RANGE);
         }
     }

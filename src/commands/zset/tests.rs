@@ -301,6 +301,16 @@ fn random_members() {
 }
 
 #[test]
+fn however_few_are_drawn_a_reply_has_its_limit() {
+    for mut t in tests() {
+        t.run(&format!("ZADD k 1 {}", "m".repeat(4 << 20)));
+        let reply = t.run("ZRANDMEMBER k -140").text();
+        let is_refused = reply == "-ERR value is out of range";
+        assert!(is_refused, "{} bytes", reply.len());
+    }
+}
+
+#[test]
 fn scans_meet_all_members() {
     for mut t in tests() {
         for number in 0..500 {

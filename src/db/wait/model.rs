@@ -26,6 +26,7 @@ fn served() -> Outcome {
     Outcome::Served {
         reply: ReplyWriter::new(),
         seq: 17,
+        posted: 0,
     }
 }
 

@@ -77,12 +77,24 @@ impl Connection {
             if self.client.shared.has(Signal::Kill) {
                 return Poll::Ready(None);
             }
-            self.deliver(worker);
             if timer.as_mut().poll(cx).is_ready() {
                 waiter.decide(Outcome::TimedOut);
             }
+            // Counted before the outcome is looked at: whoever serves this client after that look counts at least as
+            // many, so nothing is sent now that has to stand behind his reply.
+            let posted = self.client.shared.posted();
             if let Some(outcome) = waiter.take_outcome() {
+                let before = match &outcome {
+                    Outcome::Served { posted, .. } => *posted,
+                    _ => posted,
+                };
+                self.deliver_until(before, worker);
                 return Poll::Ready(Some(outcome));
+            }
+            self.deliver_until(posted, worker);
+            if self.client.shared.has(Signal::Inbox) {
+                // It may have come since it was counted, and nobody rings twice for what was not taken.
+                cx.waker().wake_by_ref();
             }
             self.poll_meanwhile(cx, worker).map(|()| None)
         })

@@ -176,3 +176,61 @@ fn protocol_errors_are_told_to_those_who_want_replies() {
     }
     house.stop();
 }
+
+/// Others would wait for it to take what they have for it, and it does not any more.
+#[test]
+fn nobody_has_anything_for_a_client_that_has_had_its_last_reply() {
+    // More than sockets hold, so that the last replies wait for who does not read.
+    const BYTES: usize = 24 << 20;
+    let house = House::new(1);
+    for asks in ["CLIENT TRACKING ON BCAST", "MONITOR", "PING"] {
+        let (peer, shared) = house.sends(&format!(
+            "HELLO 3\nSUBSCRIBE c\n{asks}\nSETRANGE big {} x\nGET big\nQUIT\n",
+            BYTES - 1
+        ));
+        let has_subscribed = || shared.commands.load(Ordering::Relaxed) >= 3;
+        wait_for(asks, || has_subscribed() && !shared.is_subscriber());
+        assert_eq!(house.server.tracking.client_count(), 0);
+        assert!(!shared.is_monitor.load(Ordering::Relaxed));
+        // As one does who names it in CLIENT TRACKING REDIRECT.
+        let push = Push::Raw(Arc::new(vec![b'm'; 1 << 20]));
+        house.server.clients.post(&shared, push);
+        assert_eq!(shared.inbox_bytes.load(Ordering::Relaxed), 0);
+        assert!(!shared.is_crowded());
+        drop(peer);
+    }
+    house.stop();
+}
+
+/// What a served command has read is older than what comes behind it: a client that keeps copies would keep it for ever.
+#[test]
+fn the_reply_of_a_blocked_client_stands_among_messages_where_it_was_given() {
+    let house = House::new(1);
+    let (mut reader, shared) = house.sends("HELLO 3\nSUBSCRIBE c\n");
+    let mut greeting = Vec::new();
+    while !greeting.ends_with(b"subscribe\r\n$1\r\nc\r\n:1\r\n") {
+        let mut byte = [0];
+        reader.read_exact(&mut byte).unwrap();
+        greeting.extend(byte);
+    }
+    let reply = "*2\r\n$1\r\nk\r\n$1\r\nv\r\n";
+    let message = |text| format!(">3\r\n$7\r\nmessage\r\n$1\r\nc\r\n$1\r\n{text}\r\n");
+    let (before, behind) = (message('b'), message('a'));
+    for (requests, expected) in [
+        ("LPUSH k v\nPUBLISH c a\n", format!("{reply}{behind}")),
+        ("PUBLISH c b\nLPUSH k v\n", format!("{before}{reply}")),
+        (
+            "PUBLISH c b\nLPUSH k v\nPUBLISH c a\n",
+            format!("{before}{reply}{behind}"),
+        ),
+    ] {
+        reader.write_all(b"BLPOP k 0\r\n").unwrap();
+        wait_for("the wait", || shared.is_blocked());
+        // All of it at once, on the worker that has the reader.
+        let _writer = house.sends(requests);
+        let mut got = vec![0; expected.len()];
+        reader.read_exact(&mut got).unwrap();
+        assert_eq!(String::from_utf8_lossy(&got), expected, "{requests}");
+    }
+    house.stop();
+}

@@ -91,15 +91,25 @@ impl Partial {
             }
             items.swap(0, pivot(items));
             let (less, greater) = partition(items);
-            if less > 1 && start < self.wanted {
-                self.sort(&mut items[..less], start)?;
-            }
+            let (low, rest) = items.split_at_mut(less);
             let greater_start = start + len - greater;
-            if greater <= 1 || greater_start >= self.wanted {
+            let high = match greater > 1 && greater_start < self.wanted {
+                true => &mut rest[len - less - greater..],
+                false => &mut [],
+            };
+            // The longer one in this call: however badly the pivots fall, calls lie only so deep in each other as a
+            // length can be halved.
+            let ((shorter, shorter_start), longer) = match low.len() < high.len() {
+                true => ((low, start), (high, greater_start)),
+                false => ((high, greater_start), (low, start)),
+            };
+            if shorter.len() > 1 {
+                self.sort(shorter, shorter_start)?;
+            }
+            if longer.0.len() <= 1 {
                 return Ok(());
             }
-            items = &mut items[len - greater..];
-            start = greater_start;
+            (items, start) = longer;
         }
     }
 
