@@ -35,8 +35,9 @@ use crate::util::rng::Rng;
 
 use super::effects::Effects;
 use super::keyspace::{DbIndex, Keyspace, ShardData, ShardId};
-use super::lazyfree::{Cause, is_large, weigh};
+use super::lazyfree::{Cause, about_bytes, is_large, is_shared, weigh};
 use super::pressure::Pressure;
+use super::snapshot::Places;
 use super::usage::{Measure, Stamp};
 use pool::{Candidate, Pool};
 
@@ -243,7 +244,7 @@ struct Haul<'a> {
     bytes: u64,
     keys: usize,
     removed: &'a mut Vec<Entry>,
-    /// As [`Haul::removed`], for the lazy-free thread, each with what it takes.
+    /// As [`Haul::removed`], for the lazy-free thread, each with what it will leave free.
     large: Vec<(Entry, u64)>,
 }
 
@@ -296,6 +297,7 @@ impl Keyspace {
         };
         let (keys, bytes) = (haul.keys as u64, haul.bytes);
         self.lazyfree.free_weighed(haul.large);
+        self.snapshot.drop_shared(&mut removed, Places::new());
         removed.clear();
         sweep.removed = removed;
         self.spikes.end(begun, &["eviction-del"]);
@@ -546,7 +548,7 @@ impl Keyspace {
         self.note_gone(&mut data.side, effects, key, &mut entry, Cause::Eviction);
         let is_large = is_large(&entry);
         let bytes = match is_large {
-            true => weigh(entry.view()),
+            true => about_bytes(entry.view()),
             false => entry.view().alloc_bytes(0) as u64,
         };
         if haul.keys == 0 {
@@ -555,10 +557,16 @@ impl Keyspace {
         }
         haul.bytes += bytes;
         haul.keys += 1;
-        match (is_unsaved, is_large) {
-            (true, _) => data.save_removed(&self.snapshot, db, entry),
-            (false, true) => haul.large.push((entry, bytes)),
-            (false, false) => haul.removed.push(entry),
+        if is_unsaved {
+            return data.save_removed(&self.snapshot, db, entry);
+        }
+        self.snapshot.note_left(entry.view());
+        match is_large && !is_shared(&entry) {
+            true => {
+                let weight = weigh(entry.view());
+                haul.large.push((entry, weight));
+            }
+            false => haul.removed.push(entry),
         }
     }
 }

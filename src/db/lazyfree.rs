@@ -24,12 +24,13 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use crate::ds::entry::{Entry, EntryRef, SHARED_MIN, ValueRef};
+use crate::ds::entry::{Entry, EntryRef, SHARED_MIN, ValueRef, shared_bytes};
 use crate::ds::table::Table;
 use crate::sys::alloc::{self, ThreadId};
 use crate::sys::places::{self, Place};
 
 use super::notice::EventClass;
+use super::snapshot::for_each_shared;
 
 /// Values of more elements than this are freed in the background. To hand over a smaller one costs more than to free it.
 const LAZYFREE_ELEMENTS_MIN: usize = 64;
@@ -219,12 +220,29 @@ impl LazyFree {
     }
 }
 
+/// What an entry takes, about.
+pub(super) fn about_bytes(entry: EntryRef<'_>) -> u64 {
+    entry.alloc_bytes(SAMPLES) as u64
+}
+
+/// Whether somebody else has an entry's value, too: it does not go with the entry.
+pub(super) fn is_shared(entry: &Entry) -> bool {
+    matches!(entry.view().value(), ValueRef::Shared(shared) if Arc::strong_count(shared) > 1)
+}
+
 /// What an entry will leave free, about.
 pub(super) fn weigh(entry: EntryRef<'_>) -> u64 {
     match entry.value() {
-        // Somebody else keeps it, a reply that is on its way: it goes with that.
+        // Somebody else keeps it, a reply that is on its way or a snapshot: it goes with that.
         ValueRef::Shared(shared) if Arc::strong_count(shared) > 1 => 0,
-        _ => entry.alloc_bytes(SAMPLES) as u64,
+        ValueRef::Collection(collection) if collection.saving_id().is_some() => 0,
+        _ => {
+            let mut bytes = about_bytes(entry);
+            for_each_shared(entry, |value| {
+                bytes = bytes.saturating_sub(shared_bytes(value) as u64);
+            });
+            bytes
+        }
     }
 }
 

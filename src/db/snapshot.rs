@@ -10,6 +10,11 @@
 //! of it by itself (`ds::collection`), and the walk hands it over as a [`Large`], which is read in
 //! slices, too. It may be renamed, changed and deleted meanwhile.
 //!
+//! What is kept for the snapshot alone is known at any time ([`Snapshot::kept_bytes`]), since it does not
+//! count against `maxmemory`: copies, and what has left the keyspace. A large string is put aside without
+//! being copied, so it counts only when no key has it any more (`shared`); a large collection that is
+//! open counts from when it leaves (`Snapshot::note_left`).
+//!
 //! Invariants:
 //! - one snapshot at a time, and each one is walked to its end, also when nobody wants it any more
 //!   ([`Walk::abandon`]): only then do all keys look saved again;
@@ -17,18 +22,26 @@
 //!
 //! To add a way in which keys change or leave: it goes through `Access`, or calls `before_change`.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use crate::ds::collection::{Collection, Element, Rest, Saving};
-use crate::ds::entry::{Entry, EntryMut, EntryRef, Meta};
+use crate::ds::entry::{Entry, EntryMut, EntryRef, Meta, shared_bytes};
 use crate::ds::footprint;
 use crate::ds::table::{Slot, Table};
 use crate::sys::sync::{self, AtomicBool, Mutex, Ordering};
 
+use super::effects::Effects;
 use super::keyspace::{DbIndex, Keyspace, ShardData, ShardId};
-use super::lazyfree::{weigh, weigh_table};
+use super::lazyfree::{about_bytes, weigh_table};
+use shared::{SharedValues, place_of};
+
+pub use shared::Places;
+pub(super) use shared::for_each_shared;
+
+mod shared;
 
 /// Collections of more elements are opened, not copied. Few in tests, which have small collections.
 const COPIED_ELEMENTS_MAX: usize = if cfg!(test) { 4 } else { 128 };
@@ -41,8 +54,10 @@ const RETRY: Duration = Duration::from_micros(100);
 #[derive(Default)]
 pub struct Snapshot {
     running: AtomicBool,
-    /// Large collections that are being read, or wait for it.
-    opened: Mutex<Vec<Arc<Large>>>,
+    /// Large collections that are being read, or wait for it, by [`Saving::id`].
+    opened: Mutex<BTreeMap<usize, Arc<Large>>>,
+    /// Values that were put aside without being copied.
+    shared: SharedValues,
     /// Memory held by copies that were put aside, bytes, and the most that it was.
     held_bytes: AtomicU64,
     held_peak_bytes: AtomicU64,
@@ -67,6 +82,8 @@ struct Aside {
     /// Copies of keys that have changed, with their database.
     early: Vec<(DbIndex, Entry)>,
     early_bytes: u64,
+    /// What these share with others, with its database when the snapshot began.
+    shared: Vec<(DbIndex, usize)>,
     /// Tables that FLUSHALL and its like have taken out of the keyspace.
     flushed: Vec<(DbIndex, Table<Entry>, u64)>,
 }
@@ -100,8 +117,8 @@ pub struct Large {
     pub fields_expire: bool,
     /// Some of its groups have consumers.
     pub has_consumers: bool,
-    /// What it takes, if it had left the keyspace already when it was opened, bytes.
-    kept_bytes: u64,
+    /// See [`Saving::id`].
+    id: usize,
     state: Mutex<LargeState>,
 }
 
@@ -111,6 +128,8 @@ struct LargeState {
     place: (DbIndex, Box<[u8]>),
     /// What is left of it, if it was deleted.
     rest: Option<Rest>,
+    /// What it takes, if it has left the keyspace, bytes.
+    kept_bytes: u64,
 }
 
 impl Snapshot {
@@ -174,23 +193,72 @@ impl Snapshot {
             Collection::Stream(stream) => stream.groups().have_consumers(),
             _ => false,
         };
+        let len = collection.save_len();
+        let saving = collection.begin_save();
+        let id = saving.id();
         let large = Large {
             db,
             key: key.clone(),
             meta,
             expire_at_ms,
-            len: collection.save_len(),
+            len,
             fields_expire,
             has_consumers,
-            kept_bytes,
+            id,
             state: Mutex::new(LargeState {
-                saving: collection.begin_save(),
+                saving,
                 place: (db_now, key),
                 rest: None,
+                kept_bytes,
             }),
         };
         self.rests_bytes.fetch_add(kept_bytes, Ordering::Relaxed);
-        self.opened.lock().push(Arc::new(large));
+        self.opened.lock().insert(id, Arc::new(large));
+    }
+
+    /// An entry has left the keyspace: if it is being read, or waits for it, it is kept for that only.
+    /// Under its shard's lock.
+    #[inline]
+    pub(super) fn note_left(&self, entry: EntryRef<'_>) {
+        if self.is_running() {
+            self.keep_left(entry);
+        }
+    }
+
+    #[cold]
+    fn keep_left(&self, entry: EntryRef<'_>) {
+        let collection = entry.value().as_collection();
+        let Some(id) = collection.and_then(Collection::saving_id) else {
+            return;
+        };
+        if let Some(large) = self.opened.lock().get(&id) {
+            self.keep(&mut large.state.lock(), entry);
+        }
+    }
+
+    /// Counts an opened collection that leaves as what is kept.
+    fn keep(&self, state: &mut LargeState, entry: EntryRef<'_>) {
+        let bytes = about_bytes(entry);
+        state.kept_bytes += bytes;
+        self.rests_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Drops opened collections that are in a table that goes: they are not unsaved keys any more, and are
+    /// read apart.
+    fn take_opened(&self, hash: impl Fn(&[u8]) -> u64, db: DbIndex, table: &mut Table<Entry>) {
+        for large in self.opened.lock().values() {
+            let mut state = large.state.lock();
+            let (at, key) = &state.place;
+            let found = (*at == db).then(|| table.find(hash(key), key)).flatten();
+            let Some(slot) = found else { continue };
+            let entry = table.get(slot);
+            let collection = entry.value().as_collection();
+            if collection.is_some_and(|collection| state.saving.is_of(collection)) {
+                self.keep(&mut state, entry);
+                drop(state);
+                drop(table.remove(slot));
+            }
+        }
     }
 
     /// A large collection has come to another place, or another one to that place.
@@ -201,17 +269,17 @@ impl Snapshot {
         if !self.is_running() {
             return;
         }
-        for large in self.opened.lock().iter() {
-            let mut state = large.state.lock();
-            if state.saving.is_of(collection) {
-                state.place = (db, entry.key().into());
-            }
+        let Some(id) = collection.saving_id() else {
+            return;
+        };
+        if let Some(large) = self.opened.lock().get(&id) {
+            large.state.lock().place = (db, entry.key().into());
         }
     }
 
     /// Two databases were exchanged.
     pub(super) fn note_swapped(&self, a: DbIndex, b: DbIndex) {
-        for large in self.opened.lock().iter() {
+        for large in self.opened.lock().values() {
             let place = &mut large.state.lock().place;
             place.0 = match place.0 {
                 db if db == a => b,
@@ -250,29 +318,38 @@ impl ShardData {
     /// To be called before the entry in a slot changes, expires or goes: a snapshot may need it as
     /// it is, and a book has its size.
     #[inline(always)]
-    pub(super) fn before_change(&mut self, snapshot: &Snapshot, db: DbIndex, slot: Slot) {
+    pub(super) fn before_change(
+        &mut self,
+        snapshot: &Snapshot,
+        effects: &mut Effects,
+        db: DbIndex,
+        slot: Slot,
+    ) {
         // One branch for what nobody wants mostly.
         if self.snapshot.is_some() | self.side.sizes.is_some() {
-            self.put_aside(snapshot, db, slot);
+            self.put_aside(snapshot, effects, db, slot);
             self.leave_size_of(db, slot);
         }
     }
 
     #[inline(never)]
-    fn put_aside(&mut self, snapshot: &Snapshot, db: DbIndex, slot: Slot) {
+    fn put_aside(&mut self, snapshot: &Snapshot, effects: &mut Effects, db: DbIndex, slot: Slot) {
         let table = &mut self.tables[db.0 as usize];
         let Some(mine) = &mut self.snapshot else {
             return;
         };
-        if !table.is_saving() || table.is_saved(slot) {
-            return;
+        if table.is_saving() && !table.is_saved(slot) {
+            table.set_saved(slot);
+            let db_then = mine.db_then(db);
+            match is_large(table.get(slot)) {
+                true => snapshot.open(db_then, db, table.meta_mut(slot), 0),
+                false => mine.hold(snapshot, db_then, table.get(slot).duplicate()),
+            }
         }
-        table.set_saved(slot);
-        let db_then = mine.db_then(db);
-        match is_large(table.get(slot)) {
-            true => snapshot.open(db_then, db, table.meta_mut(slot), 0),
-            false => mine.hold(snapshot, db_then, table.get(slot).duplicate()),
-        }
+        // When the command is done, what it shares with the snapshot may be the snapshot's alone.
+        for_each_shared(table.get(slot), |value| {
+            effects.note_shared(place_of(value));
+        });
     }
 
     /// As [`ShardData::before_change`], of an entry that has left its table.
@@ -284,7 +361,7 @@ impl ShardData {
         match is_large(entry.view()) {
             // Dropping it leaves it to the walk.
             true => {
-                let bytes = weigh(entry.view());
+                let bytes = about_bytes(entry.view());
                 snapshot.open(db_then, db, entry.view_mut(), bytes);
             }
             false => mine.hold(snapshot, db_then, entry),
@@ -300,23 +377,20 @@ impl ShardData {
         db: DbIndex,
         mut table: Table<Entry>,
     ) -> Option<Table<Entry>> {
+        if snapshot.is_running() {
+            snapshot.take_opened(hash, db, &mut table);
+        }
         let Some(mine) = &mut self.snapshot else {
             return Some(table);
         };
+        let db_then = mine.db_then(db);
+        // Whether the table is freed now or kept: what it shares with what was put aside is no key's any more.
+        for (_, place) in mine.aside.shared.iter().filter(|(db, _)| *db == db_then) {
+            snapshot.count_unshared(*place, 1);
+        }
         if !table.is_saving() {
             return Some(table);
         }
-        // Collections that are open are not unsaved keys any more: they are read apart.
-        for large in snapshot.opened.lock().iter() {
-            let place = large.state.lock().place.clone();
-            if place.0 == db
-                && let Some(slot) = table.find(hash(&place.1), &place.1)
-                && table.is_saved(slot)
-            {
-                drop(table.remove(slot));
-            }
-        }
-        let db_then = mine.db_then(db);
         let bytes = weigh_table(&table);
         snapshot.rests_bytes.fetch_add(bytes, Ordering::Relaxed);
         mine.aside.flushed.push((db_then, table, bytes));
@@ -351,12 +425,20 @@ impl ShardSnapshot {
 
     fn hold(&mut self, snapshot: &Snapshot, db: DbIndex, entry: Entry) {
         let Aside {
-            early, early_bytes, ..
+            early,
+            early_bytes,
+            shared,
+            ..
         } = &mut self.aside;
         let list_bytes = |early: &Vec<(DbIndex, Entry)>| {
             footprint::block_bytes(early.capacity() * size_of::<(DbIndex, Entry)>())
         };
-        let (entry_bytes, list_before) = (entry.view().alloc_bytes(0), list_bytes(early));
+        let (mut entry_bytes, list_before) = (entry.view().alloc_bytes(0), list_bytes(early));
+        for_each_shared(entry.view(), |value| {
+            entry_bytes -= shared_bytes(value);
+            shared.push((db, place_of(value)));
+            snapshot.shared.add(value);
+        });
         early.push((db, entry));
         let bytes = (entry_bytes + list_bytes(early) - list_before) as u64;
         *early_bytes += bytes;
@@ -448,6 +530,7 @@ impl Walk<'_> {
         let Some(&id) = self.shards.get(self.next) else {
             return Progress::Done;
         };
+        self.keyspace.snapshot.count_some_unshared();
         let mut guard = self.keyspace.shard(id).lock();
         let data: &mut ShardData = &mut guard;
         let Some(mine) = &mut data.snapshot else {
@@ -478,14 +561,18 @@ impl Walk<'_> {
         let Aside {
             early,
             early_bytes,
+            shared,
             flushed,
         } = aside;
         for (db, entry) in &early {
             f(*db, entry.view());
         }
+        let (values, shared_bytes) = self.keyspace.snapshot.shared.remove(&shared);
         // What is still there must not count for a moment: keys would be evicted for it.
         drop(early);
-        self.keyspace.snapshot.release(early_bytes);
+        drop(values);
+        let bytes = early_bytes + shared_bytes;
+        self.keyspace.snapshot.release(bytes);
         for (db, table, bytes) in flushed {
             self.flushed_table(table, db, f);
             let rests_bytes = &self.keyspace.snapshot.rests_bytes;
@@ -537,7 +624,7 @@ impl Walk<'_> {
         for key in keys {
             if let Some(slot) = table.find(self.keyspace.hash(&key), &key) {
                 let mut entry = table.remove(slot);
-                let bytes = weigh(entry.view());
+                let bytes = about_bytes(entry.view());
                 let snapshot = &self.keyspace.snapshot;
                 snapshot.open(db, db, entry.view_mut(), bytes);
             }
@@ -547,7 +634,8 @@ impl Walk<'_> {
 
     /// The next large collection that is to be read, whole, with [`Walk::large_slice`].
     pub fn next_large(&self) -> Option<Arc<Large>> {
-        self.keyspace.snapshot.opened.lock().last().cloned()
+        let opened = self.keyspace.snapshot.opened.lock();
+        opened.values().next_back().cloned()
     }
 
     /// Hands out some `budget` elements of a large collection (nodes, of a list).
@@ -561,15 +649,16 @@ impl Walk<'_> {
             Some(true) => Progress::More,
             Some(false) => {
                 let snapshot = &self.keyspace.snapshot;
+                let (rest, kept_bytes) = {
+                    let mut state = large.state.lock();
+                    (state.rest.take(), std::mem::take(&mut state.kept_bytes))
+                };
                 // As with what was put aside: not before it has gone.
-                let rest = large.state.lock().rest.take();
                 drop(rest);
-                let kept_bytes = large.kept_bytes;
                 snapshot
                     .rests_bytes
                     .fetch_sub(kept_bytes, Ordering::Relaxed);
-                let mut opened = snapshot.opened.lock();
-                opened.retain(|other| !Arc::ptr_eq(other, large));
+                snapshot.opened.lock().remove(&large.id);
                 Progress::Done
             }
             None => {
@@ -623,6 +712,7 @@ impl Drop for Walk<'_> {
     fn drop(&mut self) {
         debug_assert!(self.shards.is_empty(), "walked to the end");
         debug_assert!(self.next_large().is_none(), "walked to the end");
+        debug_assert!(self.keyspace.snapshot.shared.is_empty());
         self.keyspace
             .snapshot
             .running
