@@ -218,7 +218,8 @@ impl Effects {
     /// Notes that a key whose value a snapshot shares is about to be changed: when that is done it may be the
     /// snapshot's alone.
     pub(super) fn note_shared(&mut self, place: usize) {
-        self.rare.get_or_insert_default().shared.insert(place);
+        let shared = &mut self.rare.get_or_insert_default().shared;
+        shared.entry(place).or_default();
     }
 
     /// Notes that a key has got what somebody may wait for, if somebody does: mostly that it is there.

@@ -35,9 +35,8 @@ use crate::util::rng::Rng;
 
 use super::effects::Effects;
 use super::keyspace::{DbIndex, Keyspace, ShardData, ShardId};
-use super::lazyfree::{Cause, about_bytes, is_large, is_shared, weigh};
+use super::lazyfree::{Cause, about_bytes, is_large};
 use super::pressure::Pressure;
-use super::snapshot::Places;
 use super::usage::{Measure, Stamp};
 use pool::{Candidate, Pool};
 
@@ -244,8 +243,6 @@ struct Haul<'a> {
     bytes: u64,
     keys: usize,
     removed: &'a mut Vec<Entry>,
-    /// As [`Haul::removed`], for the lazy-free thread, each with what it will leave free.
-    large: Vec<(Entry, u64)>,
 }
 
 impl Haul<'_> {
@@ -288,7 +285,6 @@ impl Keyspace {
             bytes: 0,
             keys: 0,
             removed: &mut removed,
-            large: Vec::new(),
         };
         let begun = self.spikes.begin();
         let found = match policy {
@@ -296,9 +292,7 @@ impl Keyspace {
             _ => self.evict_idlest(sweep, policy, now_ms, &mut haul),
         };
         let (keys, bytes) = (haul.keys as u64, haul.bytes);
-        self.lazyfree.free_weighed(haul.large);
-        self.snapshot.drop_shared(&mut removed, Places::new());
-        removed.clear();
+        self.free_removed(&mut removed);
         sweep.removed = removed;
         self.spikes.end(begun, &["eviction-del"]);
         if keys > 0 {
@@ -546,8 +540,7 @@ impl Keyspace {
         let Hold { data, effects, .. } = hold;
         let key = (db, hash);
         self.note_gone(&mut data.side, effects, key, &mut entry, Cause::Eviction);
-        let is_large = is_large(&entry);
-        let bytes = match is_large {
+        let bytes = match is_large(&entry) {
             true => about_bytes(entry.view()),
             false => entry.view().alloc_bytes(0) as u64,
         };
@@ -561,12 +554,6 @@ impl Keyspace {
             return data.save_removed(&self.snapshot, db, entry);
         }
         self.snapshot.note_left(entry.view());
-        match is_large && !is_shared(&entry) {
-            true => {
-                let weight = weigh(entry.view());
-                haul.large.push((entry, weight));
-            }
-            false => haul.removed.push(entry),
-        }
+        haul.removed.push(entry);
     }
 }

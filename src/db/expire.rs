@@ -248,8 +248,8 @@ impl Keyspace {
         pass
     }
 
-    /// Frees what a slice has removed, large values elsewhere: what is due next shall not wait.
-    fn free_removed(&self, removed: &mut Vec<Entry>) {
+    /// Frees what was removed, large values elsewhere: what comes next shall not wait. Without a lock.
+    pub(super) fn free_removed(&self, removed: &mut Vec<Entry>) {
         self.snapshot.drop_shared(removed, Places::new());
         let large = removed.extract_if(.., |entry| is_large(entry)).collect();
         self.lazyfree.free_values(large);

@@ -10,15 +10,17 @@
 //! of it by itself (`ds::collection`), and the walk hands it over as a [`Large`], which is read in
 //! slices, too. It may be renamed, changed and deleted meanwhile.
 //!
-//! What is kept for the snapshot alone is known at any time ([`Snapshot::kept_bytes`]), since it does not
-//! count against `maxmemory`: copies, and what has left the keyspace. A large string is put aside without
-//! being copied, so it counts only when no key has it any more (`shared`); a large collection that is
-//! open counts from when it leaves (`Snapshot::note_left`).
+//! What is kept for the snapshot alone is counted ([`Snapshot::kept_bytes`]), since it does not count against
+//! `maxmemory`: copies, until they were handed out, and what has left the keyspace, about. A large string is put
+//! aside without being copied, so it counts only when no key has it any more (`shared`); a large collection that is
+//! open counts from when it leaves (`Snapshot::note_left`), but not what it keeps of elements that it has lost
+//! before, and not at all if it had become so small that it was freed on the spot.
 //!
 //! Invariants:
 //! - one snapshot at a time, and each one is walked to its end, also when nobody wants it any more
 //!   ([`Walk::abandon`]): only then do all keys look saved again;
-//! - order of locks: shards, then the list of opened collections, then one of these.
+//! - order of locks: shards, then the list of opened collections, then one of these; that of shared values comes
+//!   last, and nothing is locked or freed while it is held.
 //!
 //! To add a way in which keys change or leave: it goes through `Access`, or calls `before_change`.
 
@@ -28,7 +30,7 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use crate::ds::collection::{Collection, Element, Rest, Saving};
-use crate::ds::entry::{Entry, EntryMut, EntryRef, Meta, shared_bytes};
+use crate::ds::entry::{Entry, EntryMut, EntryRef, Meta, ValueRef, shared_bytes};
 use crate::ds::footprint;
 use crate::ds::table::{Slot, Table};
 use crate::sys::sync::{self, AtomicBool, Mutex, Ordering};
@@ -79,13 +81,22 @@ pub struct ShardSnapshot {
 /// What a shard has put aside since the walk was last there.
 #[derive(Default)]
 struct Aside {
-    /// Copies of keys that have changed, with their database.
-    early: Vec<(DbIndex, Entry)>,
-    early_bytes: u64,
-    /// What these share with others, with its database when the snapshot began.
-    shared: Vec<(DbIndex, usize)>,
+    /// Copies of keys that have changed, and what this list takes, bytes.
+    early: Vec<Early>,
+    list_bytes: u64,
     /// Tables that FLUSHALL and its like have taken out of the keyspace.
     flushed: Vec<(DbIndex, Table<Entry>, u64)>,
+}
+
+/// A key that was put aside.
+struct Early {
+    /// Its database when the snapshot began.
+    db: DbIndex,
+    /// It has values that are listed in [`Snapshot::shared`].
+    is_sharing: bool,
+    entry: Entry,
+    /// What it takes besides those, bytes.
+    bytes: u64,
 }
 
 /// The keyspace's figures in the moment of a snapshot.
@@ -347,9 +358,11 @@ impl ShardData {
             }
         }
         // When the command is done, what it shares with the snapshot may be the snapshot's alone.
-        for_each_shared(table.get(slot), |value| {
-            effects.note_shared(place_of(value));
-        });
+        if snapshot.shared.may_be_in(table.get(slot)) {
+            for_each_shared(table.get(slot), |value| {
+                effects.note_shared(place_of(value));
+            });
+        }
     }
 
     /// As [`ShardData::before_change`], of an entry that has left its table.
@@ -378,16 +391,13 @@ impl ShardData {
         mut table: Table<Entry>,
     ) -> Option<Table<Entry>> {
         if snapshot.is_running() {
-            snapshot.take_opened(hash, db, &mut table);
+            snapshot.take_opened(&hash, db, &mut table);
         }
         let Some(mine) = &mut self.snapshot else {
             return Some(table);
         };
         let db_then = mine.db_then(db);
-        // Whether the table is freed now or kept: what it shares with what was put aside is no key's any more.
-        for (_, place) in mine.aside.shared.iter().filter(|(db, _)| *db == db_then) {
-            snapshot.count_unshared(*place, 1);
-        }
+        mine.count_flushed(snapshot, hash, db_then, &table);
         if !table.is_saving() {
             return Some(table);
         }
@@ -425,24 +435,48 @@ impl ShardSnapshot {
 
     fn hold(&mut self, snapshot: &Snapshot, db: DbIndex, entry: Entry) {
         let Aside {
-            early,
-            early_bytes,
-            shared,
-            ..
+            early, list_bytes, ..
         } = &mut self.aside;
-        let list_bytes = |early: &Vec<(DbIndex, Entry)>| {
-            footprint::block_bytes(early.capacity() * size_of::<(DbIndex, Entry)>())
-        };
-        let (mut entry_bytes, list_before) = (entry.view().alloc_bytes(0), list_bytes(early));
+        let (mut bytes, mut is_sharing) = (entry.view().alloc_bytes(0), false);
+        let is_field = entry.view().value().as_collection().is_some();
         for_each_shared(entry.view(), |value| {
-            entry_bytes -= shared_bytes(value);
-            shared.push((db, place_of(value)));
-            snapshot.shared.add(value);
+            bytes = bytes.saturating_sub(shared_bytes(value));
+            is_sharing = true;
+            snapshot.shared.add(value, is_field);
         });
-        early.push((db, entry));
-        let bytes = (entry_bytes + list_bytes(early) - list_before) as u64;
-        *early_bytes += bytes;
-        snapshot.hold(bytes);
+        let bytes = bytes as u64;
+        early.push(Early {
+            db,
+            is_sharing,
+            entry,
+            bytes,
+        });
+        let list_now = footprint::block_bytes(early.capacity() * size_of::<Early>()) as u64;
+        let list_before = std::mem::replace(list_bytes, list_now);
+        snapshot.hold(bytes + list_now - list_before);
+    }
+
+    /// A table of database `db` (then) goes, now or when it was read: what it shares with what was put aside of the
+    /// same keys it gives up. What was renamed or copied is left to the walk to find.
+    fn count_flushed(
+        &self,
+        snapshot: &Snapshot,
+        hash: impl Fn(&[u8]) -> u64,
+        db: DbIndex,
+        table: &Table<Entry>,
+    ) {
+        if snapshot.shared.is_empty() {
+            return;
+        }
+        let early = self.aside.early.iter();
+        for early in early.filter(|early| early.is_sharing && early.db == db) {
+            let key = early.entry.view().key();
+            if let Some(slot) = table.find(hash(key), key) {
+                for_each_shared(table.get(slot), |value| {
+                    snapshot.count_unshared(place_of(value), 1);
+                });
+            }
+        }
     }
 }
 
@@ -458,6 +492,9 @@ pub struct Walk<'k> {
     /// Keys of large collections met in a slice.
     large: Vec<Box<[u8]>>,
 }
+
+/// Who is handed keys by a walk, see [`Walk::slice`].
+pub type Reader<'f> = dyn FnMut(DbIndex, EntryRef<'_>, bool) + 'f;
 
 /// What a slice of the walk has come to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -521,9 +558,10 @@ impl Keyspace {
 }
 
 impl Walk<'_> {
-    /// Hands out some `budget` keys with their databases, under one shard's lock but for those that
-    /// were put aside. Large collections are not among them: see [`Walk::next_large`].
-    pub fn slice(&mut self, budget: usize, f: &mut dyn FnMut(DbIndex, EntryRef<'_>)) -> Progress {
+    /// Hands out some `budget` keys with their databases, under one shard's lock, and what was put aside there, all of
+    /// it, without: the flag says whether it is held. What is handed out without it counts as kept until `f` returns.
+    /// Large collections are not among them: see [`Walk::next_large`].
+    pub fn slice(&mut self, budget: usize, f: &mut Reader<'_>) -> Progress {
         if self.next >= self.shards.len() {
             self.next = 0;
         }
@@ -539,8 +577,7 @@ impl Walk<'_> {
         };
         if let Some(index) = data.tables.iter().position(Table::is_saving) {
             let db = DbIndex(index as u32);
-            let place = mine.place(db);
-            self.table_slice(&mut data.tables[index], db, place, budget, f);
+            self.table_slice(&mut data.tables[index], db, mine, budget, f);
             let aside = mine.take_aside();
             drop(guard);
             self.next += 1;
@@ -557,26 +594,52 @@ impl Walk<'_> {
     }
 
     /// What a shard has put aside, without its lock.
-    fn hand_out_aside(&self, aside: Aside, f: &mut dyn FnMut(DbIndex, EntryRef<'_>)) {
+    fn hand_out_aside(&self, aside: Aside, f: &mut Reader<'_>) {
         let Aside {
             early,
-            early_bytes,
-            shared,
+            list_bytes,
             flushed,
         } = aside;
-        for (db, entry) in &early {
-            f(*db, entry.view());
-        }
-        let (values, shared_bytes) = self.keyspace.snapshot.shared.remove(&shared);
-        // What is still there must not count for a moment: keys would be evicted for it.
-        drop(early);
-        drop(values);
-        let bytes = early_bytes + shared_bytes;
-        self.keyspace.snapshot.release(bytes);
+        let snapshot = &self.keyspace.snapshot;
+        // These first: what they share with what was put aside, the snapshot shall be the last to have.
         for (db, table, bytes) in flushed {
             self.flushed_table(table, db, f);
-            let rests_bytes = &self.keyspace.snapshot.rests_bytes;
-            rests_bytes.fetch_sub(bytes, Ordering::Relaxed);
+            snapshot.rests_bytes.fetch_sub(bytes, Ordering::Relaxed);
+        }
+        for early in early {
+            f(early.db, early.entry.view(), false);
+            self.let_go(early);
+        }
+        snapshot.release(list_bytes);
+    }
+
+    /// Drops what was put aside and has been read.
+    fn let_go(&self, early: Early) {
+        let Early {
+            entry,
+            is_sharing,
+            mut bytes,
+            ..
+        } = early;
+        let Keyspace {
+            snapshot, lazyfree, ..
+        } = self.keyspace;
+        let values = match is_sharing {
+            true => snapshot.shared.remove(entry.view()),
+            false => Vec::new(),
+        };
+        // What is still there must not count for a moment: keys would be evicted for it.
+        drop(entry);
+        for (value, counted_bytes) in values {
+            if counted_bytes > 0 && Arc::strong_count(&value) > 1 {
+                // What it was counted to leave with has not gone yet.
+                lazyfree.free_shared(value, counted_bytes);
+            }
+            bytes += counted_bytes;
+        }
+        snapshot.release(bytes);
+        if is_sharing {
+            snapshot.count_some_unshared();
         }
     }
 
@@ -585,39 +648,36 @@ impl Walk<'_> {
         &mut self,
         table: &mut Table<Entry>,
         db: DbIndex,
-        (db_then, cursor): &mut (DbIndex, u64),
+        mine: &mut ShardSnapshot,
         budget: usize,
-        f: &mut dyn FnMut(DbIndex, EntryRef<'_>),
+        f: &mut Reader<'_>,
     ) {
-        let large = &mut self.large;
-        let mut give = |entry: EntryRef<'_>| match is_large(entry) {
-            true => large.push(entry.key().into()),
-            false => f(*db_then, entry),
+        let (snapshot, large) = (&self.keyspace.snapshot, &mut self.large);
+        let (db_then, cursor) = *mine.place(db);
+        let mut give = |entry: EntryRef<'_>| match entry.value() {
+            _ if is_large(entry) => large.push(entry.key().into()),
+            // Takes long to read: it may go meanwhile.
+            ValueRef::Shared(_) => mine.hold(snapshot, db_then, entry.duplicate()),
+            _ => f(db_then, entry, true),
         };
-        let next = table.save_slice(*cursor, budget, &mut give);
+        let next = table.save_slice(cursor, budget, &mut give);
         for key in self.large.drain(..) {
             if let Some(slot) = table.find(self.keyspace.hash(&key), &key) {
-                let snapshot = &self.keyspace.snapshot;
-                snapshot.open(*db_then, db, table.meta_mut(slot), 0);
+                snapshot.open(db_then, db, table.meta_mut(slot), 0);
             }
         }
         match next {
-            Some(next) => *cursor = next,
+            Some(next) => mine.place(db).1 = next,
             None => table.end_save(),
         }
     }
 
     /// A whole table that is nobody else's.
-    fn flushed_table(
-        &self,
-        mut table: Table<Entry>,
-        db: DbIndex,
-        f: &mut dyn FnMut(DbIndex, EntryRef<'_>),
-    ) {
+    fn flushed_table(&self, mut table: Table<Entry>, db: DbIndex, f: &mut Reader<'_>) {
         let mut keys: Vec<Box<[u8]>> = Vec::new();
         let mut give = |entry: EntryRef<'_>| match is_large(entry) {
             true => keys.push(entry.key().into()),
-            false => f(db, entry),
+            false => f(db, entry, false),
         };
         table.save_slice(0, usize::MAX, &mut give);
         table.end_save();
@@ -701,7 +761,7 @@ impl Walk<'_> {
 
     /// Ends a snapshot that was walked to its end; else does that first, for nobody.
     pub fn abandon(mut self) {
-        while self.slice(usize::MAX, &mut |_, _| {}) == Progress::More {}
+        while self.slice(usize::MAX, &mut |_, _, _| {}) == Progress::More {}
         while let Some(large) = self.next_large() {
             while self.large_slice(&large, usize::MAX, &mut |_| {}) == Progress::More {}
         }

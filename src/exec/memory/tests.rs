@@ -2,11 +2,16 @@
 //! same process, so here memory is either never enough (a limit of one byte) or always; how exactly a
 //! limit holds is tested with processes (`tests/it/maxmemory.rs`). Expected replies are Valkey 9.1.2's.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc;
+
 use super::*;
 use crate::commands::tests::{START_MS, Test};
 use crate::db::snapshot::Progress;
 use crate::db::{Access, DbIndex, Lookup, Waiter};
 use crate::ds::entry::{EntryRef, ValueRef};
+use crate::exec::{Flow, Wait};
+use crate::util::rng::Rng;
 
 const OOM: &str = "-OOM command not allowed when used memory > 'maxmemory'.";
 
@@ -577,6 +582,57 @@ fn what_a_snapshot_shares_with_a_key_counts() {
     }
 }
 
+/// A flush takes from nobody what has gone to another database.
+#[test]
+fn what_was_moved_stays_when_its_database_is_flushed() {
+    let mut test = Test::new();
+    let server = test.session.server().clone();
+    let kept = || server.keyspace.snapshot.kept_bytes();
+    let value = "v".repeat(1 << 20);
+    for (how, is_left) in [("MOVE big 1", true), ("RENAME big new", false)] {
+        test.run(&format!("SET big {value}")).is("+OK");
+        let (walk, _, ()) = server.keyspace.begin_snapshot(|| ()).unwrap();
+        test.run("PEXPIRE big 100000").is(":1");
+        assert!(!test.run(how).text().starts_with('-'));
+        leave(&mut test, "FLUSHDB");
+        // The flush leaves tables.
+        assert!(kept() < 60_000 || !is_left, "{how}: {}", kept());
+        leave(&mut test, "FLUSHALL");
+        walk.abandon();
+        assert_eq!(kept(), 0, "{how}");
+    }
+}
+
+/// What was counted because it goes with a flush, and has not gone when the snapshot is done with it, is about to
+/// be freed.
+#[test]
+fn what_a_flush_has_not_freed_yet_does_not_count() {
+    struct Slow(mpsc::Receiver<()>);
+    impl Drop for Slow {
+        fn drop(&mut self) {
+            let _ = self.0.recv();
+        }
+    }
+    let mut test = Test::new();
+    let server = test.session.server().clone();
+    let keyspace = &server.keyspace;
+    let kept = || keyspace.snapshot.kept_bytes();
+    let given = || keyspace.lazyfree.given_bytes();
+    let (go, go_on) = mpsc::channel();
+    keyspace.lazyfree.free_other(0, Box::new(Slow(go_on)));
+    test.run(&format!("SET big {}", "v".repeat(1 << 20)))
+        .is("+OK");
+    let (walk, _, ()) = keyspace.begin_snapshot(|| ()).unwrap();
+    test.run("PEXPIRE big 100000").is(":1");
+    test.run("FLUSHALL ASYNC").is("+OK");
+    assert!(kept() > 1 << 20, "{}", kept());
+    let before = given();
+    walk.abandon();
+    assert_eq!(kept(), 0);
+    assert!(given() - before >= 1 << 20, "{}", given() - before);
+    drop(go);
+}
+
 /// Who else has a value may have it for longer than the key.
 #[test]
 fn what_others_share_with_a_snapshot_counts() {
@@ -594,7 +650,7 @@ fn what_others_share_with_a_snapshot_counts() {
         test.run(&format!("DEL {key}")).is(":1");
     }
     assert!((1 << 20..3 << 19).contains(&kept()), "{}", kept());
-    while walk.slice(64, &mut |_, _| {}) == Progress::More {}
+    while walk.slice(64, &mut |_, _, _| {}) == Progress::More {}
     drop(walk);
     assert_eq!(kept(), 0);
     // A reply, of which nobody tells when it is gone.
@@ -612,7 +668,7 @@ fn what_others_share_with_a_snapshot_counts() {
     assert!(kept() < 8192, "{}", kept());
     drop(reply);
     let mut keys = 0;
-    let mut see = |_, _: EntryRef<'_>| {
+    let mut see = |_, _: EntryRef<'_>, _| {
         assert!(kept() > 1 << 20, "{}", kept());
         keys += 1;
     };
@@ -648,7 +704,7 @@ fn what_leaves_while_a_snapshot_reads_it_does_not_count() {
             match is_met {
                 true => {
                     while walk.next_large().is_none() {
-                        walk.slice(64, &mut |_, _| {});
+                        walk.slice(64, &mut |_, _, _| {});
                     }
                 }
                 false => test.run("PEXPIRE hash 100000").is(":1"),
@@ -663,4 +719,69 @@ fn what_leaves_while_a_snapshot_reads_it_does_not_count() {
             test.run("FLUSHALL").is("+OK");
         }
     }
+}
+
+/// Writers of large values, under snapshots: see [`what_is_kept_comes_and_goes`].
+fn write_large(mut test: Test, mut rng: Rng, is_done: &AtomicUsize) {
+    let value = "v".repeat(20_000);
+    let server = test.session.server().clone();
+    let mut sweep = Sweep::default();
+    for _ in 0..400 {
+        let mut key = || ["a", "b", "c", "d", "e", "f"][rng.index(6)];
+        let (from, to) = (key(), key());
+        let line = match rng.below(17) {
+            0..4 => format!("SET {from} {value}"),
+            4..6 => format!("HSET h{from} {to} {value}"),
+            6 => format!("HDEL h{from} {to}"),
+            7 => format!("UNLINK {from} h{to}"),
+            8 => format!("COPY {from} {to} DB 1 REPLACE"),
+            9 => format!("RENAME {from} {to}"),
+            10 => format!("MOVE {from} 1"),
+            11 => format!("APPEND {from} v"),
+            12 => format!("PEXPIRE {from} 100000"),
+            13 => format!("GETEX h{from} PERSIST"),
+            14 => "FLUSHDB".to_owned(),
+            15 => "SWAPDB 0 1".to_owned(),
+            _ => {
+                server.keyspace.evict_some(&mut sweep, START_MS, 1);
+                continue;
+            }
+        };
+        let words: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
+        while let (_, Flow::Wait(Wait::Gate)) = test.session.call(&words) {
+            std::thread::yield_now();
+        }
+    }
+    is_done.fetch_add(1, Ordering::Relaxed);
+}
+
+/// Whoever gives up a value first, what counted as kept is forgotten once.
+#[test]
+fn what_is_kept_comes_and_goes() {
+    const WRITERS: usize = 3;
+    let mut test = Test::new();
+    set(&mut test, "maxmemory-policy", "allkeys-random");
+    let server = test.session.server().clone();
+    let keyspace = &server.keyspace;
+    let kept = || keyspace.snapshot.kept_bytes();
+    let done = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for seed in 0..WRITERS as u64 {
+            let (connect, done) = (test.connector(), &done);
+            scope.spawn(move || write_large(connect(), Rng::from_seed(seed), done));
+        }
+        let mut rng = Rng::from_seed(17);
+        while done.load(Ordering::Relaxed) < WRITERS {
+            let (mut walk, _, ()) = keyspace.begin_snapshot(|| ()).unwrap();
+            let mut see = |_, _: EntryRef<'_>, _| {
+                // Below nothing is a great deal.
+                assert!(kept() < 1 << 40, "{}", kept());
+            };
+            for _ in 0..rng.index(200) {
+                walk.slice(1 + rng.index(3), &mut see);
+            }
+            walk.abandon();
+            assert_eq!(kept(), 0);
+        }
+    });
 }
