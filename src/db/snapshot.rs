@@ -491,6 +491,8 @@ pub struct Walk<'k> {
     next: usize,
     /// Keys of large collections met in a slice.
     large: Vec<Box<[u8]>>,
+    /// Nobody reads what is left.
+    is_abandoned: bool,
 }
 
 /// Who is handed keys by a walk, see [`Walk::slice`].
@@ -552,6 +554,7 @@ impl Keyspace {
             shards: (0..self.shards() as u32).map(ShardId).collect(),
             next: 0,
             large: Vec::new(),
+            is_abandoned: false,
         };
         Some((walk, cut, result))
     }
@@ -654,10 +657,11 @@ impl Walk<'_> {
     ) {
         let (snapshot, large) = (&self.keyspace.snapshot, &mut self.large);
         let (db_then, cursor) = *mine.place(db);
+        let is_read = !self.is_abandoned;
         let mut give = |entry: EntryRef<'_>| match entry.value() {
             _ if is_large(entry) => large.push(entry.key().into()),
             // Takes long to read: it may go meanwhile.
-            ValueRef::Shared(_) => mine.hold(snapshot, db_then, entry.duplicate()),
+            ValueRef::Shared(_) if is_read => mine.hold(snapshot, db_then, entry.duplicate()),
             _ => f(db_then, entry, true),
         };
         let next = table.save_slice(cursor, budget, &mut give);
@@ -761,6 +765,7 @@ impl Walk<'_> {
 
     /// Ends a snapshot that was walked to its end; else does that first, for nobody.
     pub fn abandon(mut self) {
+        self.is_abandoned = true;
         while self.slice(usize::MAX, &mut |_, _, _| {}) == Progress::More {}
         while let Some(large) = self.next_large() {
             while self.large_slice(&large, usize::MAX, &mut |_| {}) == Progress::More {}
