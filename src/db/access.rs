@@ -554,7 +554,7 @@ impl<'k> Access<'k> {
         let mut old = table.replace(slot, Entry::new(key, meta, value, expire_at_ms));
         side.forget_fields(self.db, &mut old);
         side.enter_size(self.db, hash, table.get(slot));
-        self.effects.discard(old);
+        self.effects.discard(&self.keyspace.snapshot, old);
         note_expire(self.keyspace, self.keyspace.shard(id), expire_at_ms);
     }
 
@@ -570,7 +570,7 @@ impl<'k> Access<'k> {
         let Some(entry) = self.take(key) else {
             return false;
         };
-        self.effects.discard(entry);
+        self.effects.discard(&self.keyspace.snapshot, entry);
         self.effects.changes += 1;
         self.notify(class, event, key);
         true
@@ -619,7 +619,7 @@ impl<'k> Access<'k> {
             Some(slot) => {
                 let mut old = table.replace(slot, entry);
                 side.forget_fields(self.db, &mut old);
-                self.effects.discard(old);
+                self.effects.discard(&self.keyspace.snapshot, old);
                 slot
             }
             None => table.insert(hash, entry),
@@ -818,7 +818,7 @@ impl KeyMut<'_> {
         let mut entry = self.table.remove(self.slot);
         self.is_gone = true;
         self.side.forget_fields(self.db, &mut entry);
-        self.effects.discard(entry);
+        self.effects.discard(&self.keyspace.snapshot, entry);
     }
 
     /// What follows from a change of a collection.
@@ -905,7 +905,7 @@ fn find_to_change(
     #[cfg(test)]
     record::note(seen.db, named.1, true);
     let slot = find_live(seen, shard, named, effects, Stale::Goes)?;
-    shard.before_change(&seen.keyspace.snapshot, seen.db, slot);
+    shard.before_change(&seen.keyspace.snapshot, effects, seen.db, slot);
     Some(slot)
 }
 
@@ -932,10 +932,10 @@ fn find_live(
             if stays && keyspace.expire_clock.leaves_expired(now_ms) {
                 return None;
             }
-            shard.before_change(&keyspace.snapshot, db, slot);
+            shard.before_change(&keyspace.snapshot, effects, db, slot);
             let mut entry = shard.tables[db.0 as usize].remove(slot);
             shard.side.forget_fields(db, &mut entry);
-            effects.discard(entry);
+            effects.discard(&keyspace.snapshot, entry);
             effects.log_expired(keyspace.lazyfree.deletion(Cause::Expiry), db, key);
             effects.touched_expired(&mut shard.side, &keyspace.tracked, hash, db, key);
             effects.notify(EventClass::EXPIRED, "expired", db, key);

@@ -14,6 +14,7 @@ use super::listen::{Touch, Tracked};
 use super::notice::{self, Afterwards, Changed, Event, EventClass, Invalidated, Notices, Own};
 use super::oplog::{Draft, OpLog};
 use super::side::Side;
+use super::snapshot::{Places, Snapshot};
 use super::wait::Ready;
 use crate::ds::entry::Entry;
 use crate::ds::table::Table;
@@ -86,6 +87,8 @@ pub struct RareEffects {
     afterwards: Afterwards,
     /// Large values that left the keyspace, for the lazy-free thread.
     values: Vec<Entry>,
+    /// Values that a snapshot shares with keys which were changed or have gone.
+    shared: Places,
     /// What the client waits for until it is freed (FLUSHALL SYNC), see
     /// [`Access::drop_unlocked`](super::Access::drop_unlocked).
     pub(super) tables: Vec<Table<Entry>>,
@@ -107,7 +110,9 @@ impl RareEffects {
 
     /// Frees what left the keyspace, or has it freed. Without a lock.
     pub fn free(mut self, keyspace: &Keyspace) {
-        let values = std::mem::take(&mut self.values);
+        let mut values = std::mem::take(&mut self.values);
+        let shared = std::mem::take(&mut self.shared);
+        keyspace.snapshot.drop_shared(&mut values, shared);
         keyspace.lazyfree.free_values(values);
     }
 }
@@ -202,12 +207,20 @@ impl Effects {
         notice::wants_commands(self.interest)
     }
 
-    /// Drops an entry that was taken out of the keyspace, a large one later.
+    /// Drops an entry that was taken out of the keyspace, a large one later. Under its shard's lock.
     #[inline]
-    pub(super) fn discard(&mut self, entry: Entry) {
+    pub(super) fn discard(&mut self, snapshot: &Snapshot, entry: Entry) {
         if is_large(&entry) {
+            snapshot.note_left(entry.view());
             self.rare.get_or_insert_default().values.push(entry);
         }
+    }
+
+    /// Notes that a key whose value a snapshot shares is about to be changed: when that is done it may be the
+    /// snapshot's alone.
+    pub(super) fn note_shared(&mut self, place: usize) {
+        let shared = &mut self.rare.get_or_insert_default().shared;
+        shared.entry(place).or_default();
     }
 
     /// Notes that a key has got what somebody may wait for, if somebody does: mostly that it is there.

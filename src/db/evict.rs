@@ -35,7 +35,7 @@ use crate::util::rng::Rng;
 
 use super::effects::Effects;
 use super::keyspace::{DbIndex, Keyspace, ShardData, ShardId};
-use super::lazyfree::{Cause, is_large, weigh};
+use super::lazyfree::{Cause, about_bytes, is_large};
 use super::pressure::Pressure;
 use super::usage::{Measure, Stamp};
 use pool::{Candidate, Pool};
@@ -243,8 +243,6 @@ struct Haul<'a> {
     bytes: u64,
     keys: usize,
     removed: &'a mut Vec<Entry>,
-    /// As [`Haul::removed`], for the lazy-free thread, each with what it takes.
-    large: Vec<(Entry, u64)>,
 }
 
 impl Haul<'_> {
@@ -287,7 +285,6 @@ impl Keyspace {
             bytes: 0,
             keys: 0,
             removed: &mut removed,
-            large: Vec::new(),
         };
         let begun = self.spikes.begin();
         let found = match policy {
@@ -295,8 +292,7 @@ impl Keyspace {
             _ => self.evict_idlest(sweep, policy, now_ms, &mut haul),
         };
         let (keys, bytes) = (haul.keys as u64, haul.bytes);
-        self.lazyfree.free_weighed(haul.large);
-        removed.clear();
+        self.free_removed(&mut removed);
         sweep.removed = removed;
         self.spikes.end(begun, &["eviction-del"]);
         if keys > 0 {
@@ -544,9 +540,8 @@ impl Keyspace {
         let Hold { data, effects, .. } = hold;
         let key = (db, hash);
         self.note_gone(&mut data.side, effects, key, &mut entry, Cause::Eviction);
-        let is_large = is_large(&entry);
-        let bytes = match is_large {
-            true => weigh(entry.view()),
+        let bytes = match is_large(&entry) {
+            true => about_bytes(entry.view()),
             false => entry.view().alloc_bytes(0) as u64,
         };
         if haul.keys == 0 {
@@ -555,10 +550,10 @@ impl Keyspace {
         }
         haul.bytes += bytes;
         haul.keys += 1;
-        match (is_unsaved, is_large) {
-            (true, _) => data.save_removed(&self.snapshot, db, entry),
-            (false, true) => haul.large.push((entry, bytes)),
-            (false, false) => haul.removed.push(entry),
+        if is_unsaved {
+            return data.save_removed(&self.snapshot, db, entry);
         }
+        self.snapshot.note_left(entry.view());
+        haul.removed.push(entry);
     }
 }

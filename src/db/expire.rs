@@ -28,6 +28,7 @@ use super::lazyfree::{Cause, is_large};
 use super::notice::EventClass;
 use super::oplog::Draft;
 use super::side::Side;
+use super::snapshot::Places;
 use super::usage::Renewal;
 
 /// Keys removed under one hold of a lock.
@@ -247,8 +248,9 @@ impl Keyspace {
         pass
     }
 
-    /// Frees what a slice has removed, large values elsewhere: what is due next shall not wait.
-    fn free_removed(&self, removed: &mut Vec<Entry>) {
+    /// Frees what was removed, large values elsewhere: what comes next shall not wait. Without a lock.
+    pub(super) fn free_removed(&self, removed: &mut Vec<Entry>) {
+        self.snapshot.drop_shared(removed, Places::new());
         let large = removed.extract_if(.., |entry| is_large(entry)).collect();
         self.lazyfree.free_values(large);
         removed.clear();
@@ -311,6 +313,7 @@ fn expire_slice(
         next_ms = next_ms.min(table.next_expire_at_ms());
         for entry in &mut removed[first..] {
             gone(&mut data.side, db, entry);
+            keyspace.snapshot.note_left(entry.view());
         }
     }
     data.stats.expired += unsaved.len() as u64;
@@ -361,7 +364,7 @@ fn expire_fields(
         let hash = keyspace.hash(&key);
         let found = table.and_then(|table| table.find(hash, &key));
         let Some(slot) = found else { continue };
-        data.before_change(&keyspace.snapshot, db, slot);
+        data.before_change(&keyspace.snapshot, effects, db, slot);
         let table = &mut data.tables[db.0 as usize];
         let Some(Collection::Hash(fields)) = table.get_mut(slot).into_collection() else {
             data.side.enter_size(db, hash, table.get(slot));

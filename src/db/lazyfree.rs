@@ -24,12 +24,13 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use crate::ds::entry::{Entry, EntryRef, SHARED_MIN, ValueRef};
+use crate::ds::entry::{Entry, EntryRef, SHARED_MIN, ValueRef, shared_bytes};
 use crate::ds::table::Table;
 use crate::sys::alloc::{self, ThreadId};
 use crate::sys::places::{self, Place};
 
 use super::notice::EventClass;
+use super::snapshot::for_each_shared;
 
 /// Values of more elements than this are freed in the background. To hand over a smaller one costs more than to free it.
 const LAZYFREE_ELEMENTS_MIN: usize = 64;
@@ -79,7 +80,8 @@ impl Cause {
 enum Work {
     Tables(Vec<(Table<Entry>, u64)>),
     Values(Vec<(Entry, u64)>),
-    Other(u64, Box<dyn Any + Send>),
+    /// Objects, and what they weigh.
+    Other(u64, u64, Box<dyn Any + Send>),
 }
 
 /// See the module's text.
@@ -129,24 +131,26 @@ impl LazyFree {
 
     /// Drops values in the background.
     pub fn free_values(&self, values: Vec<Entry>) {
+        if values.is_empty() {
+            return;
+        }
         let weighed = values.into_iter().map(|entry| {
             let bytes = weigh(entry.view());
             (entry, bytes)
         });
-        self.free_weighed(weighed.collect());
+        let values: Vec<_> = weighed.collect();
+        let bytes = values.iter().map(|(_, bytes)| bytes).sum();
+        self.send(values.len() as u64, bytes, Work::Values(values));
     }
 
-    /// As [`LazyFree::free_values`], of values of which it is known what they take.
-    pub(super) fn free_weighed(&self, values: Vec<(Entry, u64)>) {
-        if !values.is_empty() {
-            let bytes = values.iter().map(|(_, bytes)| bytes).sum();
-            self.send(values.len() as u64, bytes, Work::Values(values));
-        }
+    /// Drops a value that is also held by something which is freed here, and which was weighed without it.
+    pub(super) fn free_shared(&self, value: Arc<Vec<u8>>, bytes: u64) {
+        self.send(0, bytes, Work::Other(0, bytes, Box::new(value)));
     }
 
     /// Drops in the background what is no value; it counts as so many objects.
     pub fn free_other(&self, objects: u64, what: Box<dyn Any + Send>) {
-        self.send(objects, 0, Work::Other(objects, what));
+        self.send(objects, 0, Work::Other(objects, 0, what));
     }
 
     /// Keeps tables that whoever removed them will free ([`LazyFree::free_set_aside`]), but later.
@@ -219,12 +223,24 @@ impl LazyFree {
     }
 }
 
+/// What an entry takes, about.
+pub(super) fn about_bytes(entry: EntryRef<'_>) -> u64 {
+    entry.alloc_bytes(SAMPLES) as u64
+}
+
 /// What an entry will leave free, about.
-pub(super) fn weigh(entry: EntryRef<'_>) -> u64 {
+fn weigh(entry: EntryRef<'_>) -> u64 {
     match entry.value() {
-        // Somebody else keeps it, a reply that is on its way: it goes with that.
+        // Somebody else keeps it, a reply that is on its way or a snapshot: it goes with that.
         ValueRef::Shared(shared) if Arc::strong_count(shared) > 1 => 0,
-        _ => entry.alloc_bytes(SAMPLES) as u64,
+        ValueRef::Collection(collection) if collection.saving_id().is_some() => 0,
+        _ => {
+            let mut bytes = about_bytes(entry);
+            for_each_shared(entry, |value| {
+                bytes = bytes.saturating_sub(shared_bytes(value) as u64);
+            });
+            bytes
+        }
     }
 }
 
@@ -309,9 +325,9 @@ impl Thread<'_> {
                 drop(value);
                 self.done(1, bytes);
             }),
-            Work::Other(objects, what) => {
+            Work::Other(objects, bytes, what) => {
                 drop(what);
-                self.done(objects, 0);
+                self.done(objects, bytes);
             }
         }
     }

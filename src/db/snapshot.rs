@@ -10,25 +10,40 @@
 //! of it by itself (`ds::collection`), and the walk hands it over as a [`Large`], which is read in
 //! slices, too. It may be renamed, changed and deleted meanwhile.
 //!
+//! What is kept for the snapshot alone is counted ([`Snapshot::kept_bytes`]), since it does not count against
+//! `maxmemory`: copies, until they were handed out, and what has left the keyspace, about. A large string is put
+//! aside without being copied, so it counts only when no key has it any more (`shared`); a large collection that is
+//! open counts from when it leaves (`Snapshot::note_left`), but not what it keeps of elements that it has lost
+//! before, and not at all if it had become so small that it was freed on the spot.
+//!
 //! Invariants:
 //! - one snapshot at a time, and each one is walked to its end, also when nobody wants it any more
 //!   ([`Walk::abandon`]): only then do all keys look saved again;
-//! - order of locks: shards, then the list of opened collections, then one of these.
+//! - order of locks: shards, then the list of opened collections, then one of these; that of shared values comes
+//!   last, and nothing is locked or freed while it is held.
 //!
 //! To add a way in which keys change or leave: it goes through `Access`, or calls `before_change`.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use crate::ds::collection::{Collection, Element, Rest, Saving};
-use crate::ds::entry::{Entry, EntryMut, EntryRef, Meta};
+use crate::ds::entry::{Entry, EntryMut, EntryRef, Meta, ValueRef, shared_bytes};
 use crate::ds::footprint;
 use crate::ds::table::{Slot, Table};
 use crate::sys::sync::{self, AtomicBool, Mutex, Ordering};
 
+use super::effects::Effects;
 use super::keyspace::{DbIndex, Keyspace, ShardData, ShardId};
-use super::lazyfree::{weigh, weigh_table};
+use super::lazyfree::{about_bytes, weigh_table};
+use shared::{SharedValues, place_of};
+
+pub use shared::Places;
+pub(super) use shared::for_each_shared;
+
+mod shared;
 
 /// Collections of more elements are opened, not copied. Few in tests, which have small collections.
 const COPIED_ELEMENTS_MAX: usize = if cfg!(test) { 4 } else { 128 };
@@ -41,8 +56,10 @@ const RETRY: Duration = Duration::from_micros(100);
 #[derive(Default)]
 pub struct Snapshot {
     running: AtomicBool,
-    /// Large collections that are being read, or wait for it.
-    opened: Mutex<Vec<Arc<Large>>>,
+    /// Large collections that are being read, or wait for it, by [`Saving::id`].
+    opened: Mutex<BTreeMap<usize, Arc<Large>>>,
+    /// Values that were put aside without being copied.
+    shared: SharedValues,
     /// Memory held by copies that were put aside, bytes, and the most that it was.
     held_bytes: AtomicU64,
     held_peak_bytes: AtomicU64,
@@ -64,11 +81,22 @@ pub struct ShardSnapshot {
 /// What a shard has put aside since the walk was last there.
 #[derive(Default)]
 struct Aside {
-    /// Copies of keys that have changed, with their database.
-    early: Vec<(DbIndex, Entry)>,
-    early_bytes: u64,
+    /// Copies of keys that have changed, and what this list takes, bytes.
+    early: Vec<Early>,
+    list_bytes: u64,
     /// Tables that FLUSHALL and its like have taken out of the keyspace.
     flushed: Vec<(DbIndex, Table<Entry>, u64)>,
+}
+
+/// A key that was put aside.
+struct Early {
+    /// Its database when the snapshot began.
+    db: DbIndex,
+    /// It has values that are listed in [`Snapshot::shared`].
+    is_sharing: bool,
+    entry: Entry,
+    /// What it takes besides those, bytes.
+    bytes: u64,
 }
 
 /// The keyspace's figures in the moment of a snapshot.
@@ -100,8 +128,8 @@ pub struct Large {
     pub fields_expire: bool,
     /// Some of its groups have consumers.
     pub has_consumers: bool,
-    /// What it takes, if it had left the keyspace already when it was opened, bytes.
-    kept_bytes: u64,
+    /// See [`Saving::id`].
+    id: usize,
     state: Mutex<LargeState>,
 }
 
@@ -111,6 +139,8 @@ struct LargeState {
     place: (DbIndex, Box<[u8]>),
     /// What is left of it, if it was deleted.
     rest: Option<Rest>,
+    /// What it takes, if it has left the keyspace, bytes.
+    kept_bytes: u64,
 }
 
 impl Snapshot {
@@ -174,23 +204,72 @@ impl Snapshot {
             Collection::Stream(stream) => stream.groups().have_consumers(),
             _ => false,
         };
+        let len = collection.save_len();
+        let saving = collection.begin_save();
+        let id = saving.id();
         let large = Large {
             db,
             key: key.clone(),
             meta,
             expire_at_ms,
-            len: collection.save_len(),
+            len,
             fields_expire,
             has_consumers,
-            kept_bytes,
+            id,
             state: Mutex::new(LargeState {
-                saving: collection.begin_save(),
+                saving,
                 place: (db_now, key),
                 rest: None,
+                kept_bytes,
             }),
         };
         self.rests_bytes.fetch_add(kept_bytes, Ordering::Relaxed);
-        self.opened.lock().push(Arc::new(large));
+        self.opened.lock().insert(id, Arc::new(large));
+    }
+
+    /// An entry has left the keyspace: if it is being read, or waits for it, it is kept for that only.
+    /// Under its shard's lock.
+    #[inline]
+    pub(super) fn note_left(&self, entry: EntryRef<'_>) {
+        if self.is_running() {
+            self.keep_left(entry);
+        }
+    }
+
+    #[cold]
+    fn keep_left(&self, entry: EntryRef<'_>) {
+        let collection = entry.value().as_collection();
+        let Some(id) = collection.and_then(Collection::saving_id) else {
+            return;
+        };
+        if let Some(large) = self.opened.lock().get(&id) {
+            self.keep(&mut large.state.lock(), entry);
+        }
+    }
+
+    /// Counts an opened collection that leaves as what is kept.
+    fn keep(&self, state: &mut LargeState, entry: EntryRef<'_>) {
+        let bytes = about_bytes(entry);
+        state.kept_bytes += bytes;
+        self.rests_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Drops opened collections that are in a table that goes: they are not unsaved keys any more, and are
+    /// read apart.
+    fn take_opened(&self, hash: impl Fn(&[u8]) -> u64, db: DbIndex, table: &mut Table<Entry>) {
+        for large in self.opened.lock().values() {
+            let mut state = large.state.lock();
+            let (at, key) = &state.place;
+            let found = (*at == db).then(|| table.find(hash(key), key)).flatten();
+            let Some(slot) = found else { continue };
+            let entry = table.get(slot);
+            let collection = entry.value().as_collection();
+            if collection.is_some_and(|collection| state.saving.is_of(collection)) {
+                self.keep(&mut state, entry);
+                drop(state);
+                drop(table.remove(slot));
+            }
+        }
     }
 
     /// A large collection has come to another place, or another one to that place.
@@ -201,17 +280,17 @@ impl Snapshot {
         if !self.is_running() {
             return;
         }
-        for large in self.opened.lock().iter() {
-            let mut state = large.state.lock();
-            if state.saving.is_of(collection) {
-                state.place = (db, entry.key().into());
-            }
+        let Some(id) = collection.saving_id() else {
+            return;
+        };
+        if let Some(large) = self.opened.lock().get(&id) {
+            large.state.lock().place = (db, entry.key().into());
         }
     }
 
     /// Two databases were exchanged.
     pub(super) fn note_swapped(&self, a: DbIndex, b: DbIndex) {
-        for large in self.opened.lock().iter() {
+        for large in self.opened.lock().values() {
             let place = &mut large.state.lock().place;
             place.0 = match place.0 {
                 db if db == a => b,
@@ -250,28 +329,39 @@ impl ShardData {
     /// To be called before the entry in a slot changes, expires or goes: a snapshot may need it as
     /// it is, and a book has its size.
     #[inline(always)]
-    pub(super) fn before_change(&mut self, snapshot: &Snapshot, db: DbIndex, slot: Slot) {
+    pub(super) fn before_change(
+        &mut self,
+        snapshot: &Snapshot,
+        effects: &mut Effects,
+        db: DbIndex,
+        slot: Slot,
+    ) {
         // One branch for what nobody wants mostly.
         if self.snapshot.is_some() | self.side.sizes.is_some() {
-            self.put_aside(snapshot, db, slot);
+            self.put_aside(snapshot, effects, db, slot);
             self.leave_size_of(db, slot);
         }
     }
 
     #[inline(never)]
-    fn put_aside(&mut self, snapshot: &Snapshot, db: DbIndex, slot: Slot) {
+    fn put_aside(&mut self, snapshot: &Snapshot, effects: &mut Effects, db: DbIndex, slot: Slot) {
         let table = &mut self.tables[db.0 as usize];
         let Some(mine) = &mut self.snapshot else {
             return;
         };
-        if !table.is_saving() || table.is_saved(slot) {
-            return;
+        if table.is_saving() && !table.is_saved(slot) {
+            table.set_saved(slot);
+            let db_then = mine.db_then(db);
+            match is_large(table.get(slot)) {
+                true => snapshot.open(db_then, db, table.meta_mut(slot), 0),
+                false => mine.hold(snapshot, db_then, table.get(slot).duplicate()),
+            }
         }
-        table.set_saved(slot);
-        let db_then = mine.db_then(db);
-        match is_large(table.get(slot)) {
-            true => snapshot.open(db_then, db, table.meta_mut(slot), 0),
-            false => mine.hold(snapshot, db_then, table.get(slot).duplicate()),
+        // When the command is done, what it shares with the snapshot may be the snapshot's alone.
+        if snapshot.shared.may_be_in(table.get(slot)) {
+            for_each_shared(table.get(slot), |value| {
+                effects.note_shared(place_of(value));
+            });
         }
     }
 
@@ -284,7 +374,7 @@ impl ShardData {
         match is_large(entry.view()) {
             // Dropping it leaves it to the walk.
             true => {
-                let bytes = weigh(entry.view());
+                let bytes = about_bytes(entry.view());
                 snapshot.open(db_then, db, entry.view_mut(), bytes);
             }
             false => mine.hold(snapshot, db_then, entry),
@@ -300,23 +390,17 @@ impl ShardData {
         db: DbIndex,
         mut table: Table<Entry>,
     ) -> Option<Table<Entry>> {
+        if snapshot.is_running() {
+            snapshot.take_opened(&hash, db, &mut table);
+        }
         let Some(mine) = &mut self.snapshot else {
             return Some(table);
         };
+        let db_then = mine.db_then(db);
+        mine.count_flushed(snapshot, hash, db_then, &table);
         if !table.is_saving() {
             return Some(table);
         }
-        // Collections that are open are not unsaved keys any more: they are read apart.
-        for large in snapshot.opened.lock().iter() {
-            let place = large.state.lock().place.clone();
-            if place.0 == db
-                && let Some(slot) = table.find(hash(&place.1), &place.1)
-                && table.is_saved(slot)
-            {
-                drop(table.remove(slot));
-            }
-        }
-        let db_then = mine.db_then(db);
         let bytes = weigh_table(&table);
         snapshot.rests_bytes.fetch_add(bytes, Ordering::Relaxed);
         mine.aside.flushed.push((db_then, table, bytes));
@@ -351,16 +435,48 @@ impl ShardSnapshot {
 
     fn hold(&mut self, snapshot: &Snapshot, db: DbIndex, entry: Entry) {
         let Aside {
-            early, early_bytes, ..
+            early, list_bytes, ..
         } = &mut self.aside;
-        let list_bytes = |early: &Vec<(DbIndex, Entry)>| {
-            footprint::block_bytes(early.capacity() * size_of::<(DbIndex, Entry)>())
-        };
-        let (entry_bytes, list_before) = (entry.view().alloc_bytes(0), list_bytes(early));
-        early.push((db, entry));
-        let bytes = (entry_bytes + list_bytes(early) - list_before) as u64;
-        *early_bytes += bytes;
-        snapshot.hold(bytes);
+        let (mut bytes, mut is_sharing) = (entry.view().alloc_bytes(0), false);
+        let is_field = entry.view().value().as_collection().is_some();
+        for_each_shared(entry.view(), |value| {
+            bytes = bytes.saturating_sub(shared_bytes(value));
+            is_sharing = true;
+            snapshot.shared.add(value, is_field);
+        });
+        let bytes = bytes as u64;
+        early.push(Early {
+            db,
+            is_sharing,
+            entry,
+            bytes,
+        });
+        let list_now = footprint::block_bytes(early.capacity() * size_of::<Early>()) as u64;
+        let list_before = std::mem::replace(list_bytes, list_now);
+        snapshot.hold(bytes + list_now - list_before);
+    }
+
+    /// A table of database `db` (then) goes, now or when it was read: what it shares with what was put aside of the
+    /// same keys it gives up. What was renamed or copied is left to the walk to find.
+    fn count_flushed(
+        &self,
+        snapshot: &Snapshot,
+        hash: impl Fn(&[u8]) -> u64,
+        db: DbIndex,
+        table: &Table<Entry>,
+    ) {
+        if snapshot.shared.is_empty() {
+            return;
+        }
+        let early = self.aside.early.iter();
+        for early in early.filter(|early| early.is_sharing && early.db == db) {
+            let key = early.entry.view().key();
+            if let Some(slot) = table.find(hash(key), key) {
+                for_each_shared(table.get(slot), |value| {
+                    snapshot.count_unshared(place_of(value), 1);
+                });
+            }
+        }
     }
 }
 
@@ -375,7 +491,12 @@ pub struct Walk<'k> {
     next: usize,
     /// Keys of large collections met in a slice.
     large: Vec<Box<[u8]>>,
+    /// Nobody reads what is left.
+    is_abandoned: bool,
 }
+
+/// Who is handed keys by a walk, see [`Walk::slice`].
+pub type Reader<'f> = dyn FnMut(DbIndex, EntryRef<'_>, bool) + 'f;
 
 /// What a slice of the walk has come to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -433,21 +554,24 @@ impl Keyspace {
             shards: self.shard_ids().collect(),
             next: 0,
             large: Vec::new(),
+            is_abandoned: false,
         };
         Some((walk, cut, result))
     }
 }
 
 impl Walk<'_> {
-    /// Hands out some `budget` keys with their databases, under one shard's lock but for those that
-    /// were put aside. Large collections are not among them: see [`Walk::next_large`].
-    pub fn slice(&mut self, budget: usize, f: &mut dyn FnMut(DbIndex, EntryRef<'_>)) -> Progress {
+    /// Hands out some `budget` keys with their databases, under one shard's lock, and what was put aside there, all of
+    /// it, without: the flag says whether it is held. What is handed out without it counts as kept until `f` returns.
+    /// Large collections are not among them: see [`Walk::next_large`].
+    pub fn slice(&mut self, budget: usize, f: &mut Reader<'_>) -> Progress {
         if self.next >= self.shards.len() {
             self.next = 0;
         }
         let Some(&id) = self.shards.get(self.next) else {
             return Progress::Done;
         };
+        self.keyspace.snapshot.count_some_unshared();
         let mut guard = self.keyspace.shard(id).lock();
         let data: &mut ShardData = &mut guard;
         let Some(mine) = &mut data.snapshot else {
@@ -456,8 +580,7 @@ impl Walk<'_> {
         };
         if let Some(index) = data.tables.iter().position(Table::is_saving) {
             let db = DbIndex(index as u32);
-            let place = mine.place(db);
-            self.table_slice(&mut data.tables[index], db, place, budget, f);
+            self.table_slice(&mut data.tables[index], db, mine, budget, f);
             let aside = mine.take_aside();
             drop(guard);
             self.next += 1;
@@ -474,22 +597,52 @@ impl Walk<'_> {
     }
 
     /// What a shard has put aside, without its lock.
-    fn hand_out_aside(&self, aside: Aside, f: &mut dyn FnMut(DbIndex, EntryRef<'_>)) {
+    fn hand_out_aside(&self, aside: Aside, f: &mut Reader<'_>) {
         let Aside {
             early,
-            early_bytes,
+            list_bytes,
             flushed,
         } = aside;
-        for (db, entry) in &early {
-            f(*db, entry.view());
-        }
-        // What is still there must not count for a moment: keys would be evicted for it.
-        drop(early);
-        self.keyspace.snapshot.release(early_bytes);
+        let snapshot = &self.keyspace.snapshot;
+        // These first: what they share with what was put aside, the snapshot shall be the last to have.
         for (db, table, bytes) in flushed {
             self.flushed_table(table, db, f);
-            let rests_bytes = &self.keyspace.snapshot.rests_bytes;
-            rests_bytes.fetch_sub(bytes, Ordering::Relaxed);
+            snapshot.rests_bytes.fetch_sub(bytes, Ordering::Relaxed);
+        }
+        for early in early {
+            f(early.db, early.entry.view(), false);
+            self.let_go(early);
+        }
+        snapshot.release(list_bytes);
+    }
+
+    /// Drops what was put aside and has been read.
+    fn let_go(&self, early: Early) {
+        let Early {
+            entry,
+            is_sharing,
+            mut bytes,
+            ..
+        } = early;
+        let Keyspace {
+            snapshot, lazyfree, ..
+        } = self.keyspace;
+        let values = match is_sharing {
+            true => snapshot.shared.remove(entry.view()),
+            false => Vec::new(),
+        };
+        // What is still there must not count for a moment: keys would be evicted for it.
+        drop(entry);
+        for (value, counted_bytes) in values {
+            if counted_bytes > 0 && Arc::strong_count(&value) > 1 {
+                // What it was counted to leave with has not gone yet.
+                lazyfree.free_shared(value, counted_bytes);
+            }
+            bytes += counted_bytes;
+        }
+        snapshot.release(bytes);
+        if is_sharing {
+            snapshot.count_some_unshared();
         }
     }
 
@@ -498,46 +651,44 @@ impl Walk<'_> {
         &mut self,
         table: &mut Table<Entry>,
         db: DbIndex,
-        (db_then, cursor): &mut (DbIndex, u64),
+        mine: &mut ShardSnapshot,
         budget: usize,
-        f: &mut dyn FnMut(DbIndex, EntryRef<'_>),
+        f: &mut Reader<'_>,
     ) {
-        let large = &mut self.large;
-        let mut give = |entry: EntryRef<'_>| match is_large(entry) {
-            true => large.push(entry.key().into()),
-            false => f(*db_then, entry),
+        let (snapshot, large) = (&self.keyspace.snapshot, &mut self.large);
+        let (db_then, cursor) = *mine.place(db);
+        let is_read = !self.is_abandoned;
+        let mut give = |entry: EntryRef<'_>| match entry.value() {
+            _ if is_large(entry) => large.push(entry.key().into()),
+            // Takes long to read: it may go meanwhile.
+            ValueRef::Shared(_) if is_read => mine.hold(snapshot, db_then, entry.duplicate()),
+            _ => f(db_then, entry, true),
         };
-        let next = table.save_slice(*cursor, budget, &mut give);
+        let next = table.save_slice(cursor, budget, &mut give);
         for key in self.large.drain(..) {
             if let Some(slot) = table.find(self.keyspace.hash(&key), &key) {
-                let snapshot = &self.keyspace.snapshot;
-                snapshot.open(*db_then, db, table.meta_mut(slot), 0);
+                snapshot.open(db_then, db, table.meta_mut(slot), 0);
             }
         }
         match next {
-            Some(next) => *cursor = next,
+            Some(next) => mine.place(db).1 = next,
             None => table.end_save(),
         }
     }
 
     /// A whole table that is nobody else's.
-    fn flushed_table(
-        &self,
-        mut table: Table<Entry>,
-        db: DbIndex,
-        f: &mut dyn FnMut(DbIndex, EntryRef<'_>),
-    ) {
+    fn flushed_table(&self, mut table: Table<Entry>, db: DbIndex, f: &mut Reader<'_>) {
         let mut keys: Vec<Box<[u8]>> = Vec::new();
         let mut give = |entry: EntryRef<'_>| match is_large(entry) {
             true => keys.push(entry.key().into()),
-            false => f(db, entry),
+            false => f(db, entry, false),
         };
         table.save_slice(0, usize::MAX, &mut give);
         table.end_save();
         for key in keys {
             if let Some(slot) = table.find(self.keyspace.hash(&key), &key) {
                 let mut entry = table.remove(slot);
-                let bytes = weigh(entry.view());
+                let bytes = about_bytes(entry.view());
                 let snapshot = &self.keyspace.snapshot;
                 snapshot.open(db, db, entry.view_mut(), bytes);
             }
@@ -547,7 +698,8 @@ impl Walk<'_> {
 
     /// The next large collection that is to be read, whole, with [`Walk::large_slice`].
     pub fn next_large(&self) -> Option<Arc<Large>> {
-        self.keyspace.snapshot.opened.lock().last().cloned()
+        let opened = self.keyspace.snapshot.opened.lock();
+        opened.values().next_back().cloned()
     }
 
     /// Hands out some `budget` elements of a large collection (nodes, of a list).
@@ -561,15 +713,16 @@ impl Walk<'_> {
             Some(true) => Progress::More,
             Some(false) => {
                 let snapshot = &self.keyspace.snapshot;
+                let (rest, kept_bytes) = {
+                    let mut state = large.state.lock();
+                    (state.rest.take(), std::mem::take(&mut state.kept_bytes))
+                };
                 // As with what was put aside: not before it has gone.
-                let rest = large.state.lock().rest.take();
                 drop(rest);
-                let kept_bytes = large.kept_bytes;
                 snapshot
                     .rests_bytes
                     .fetch_sub(kept_bytes, Ordering::Relaxed);
-                let mut opened = snapshot.opened.lock();
-                opened.retain(|other| !Arc::ptr_eq(other, large));
+                snapshot.opened.lock().remove(&large.id);
                 Progress::Done
             }
             None => {
@@ -612,7 +765,8 @@ impl Walk<'_> {
 
     /// Ends a snapshot that was walked to its end; else does that first, for nobody.
     pub fn abandon(mut self) {
-        while self.slice(usize::MAX, &mut |_, _| {}) == Progress::More {}
+        self.is_abandoned = true;
+        while self.slice(usize::MAX, &mut |_, _, _| {}) == Progress::More {}
         while let Some(large) = self.next_large() {
             while self.large_slice(&large, usize::MAX, &mut |_| {}) == Progress::More {}
         }
@@ -623,6 +777,7 @@ impl Drop for Walk<'_> {
     fn drop(&mut self) {
         debug_assert!(self.shards.is_empty(), "walked to the end");
         debug_assert!(self.next_large().is_none(), "walked to the end");
+        debug_assert!(self.keyspace.snapshot.shared.is_empty());
         self.keyspace
             .snapshot
             .running

@@ -352,6 +352,13 @@ unsafe fn write_lru(raw: NonNull<u8>, lru: u32) {
     }
 }
 
+/// The memory of a shared value, bytes, whoever shares it.
+pub fn shared_bytes(shared: &Arc<Vec<u8>>) -> usize {
+    // The Arc's block is two counters and the Vec.
+    let arc_bytes = size_class(2 * size_of::<usize>() + size_of::<Vec<u8>>());
+    arc_bytes.saturating_add(footprint::block_bytes(shared.capacity()))
+}
+
 fn block_layout(bytes: usize) -> Layout {
     Layout::from_size_align(bytes, ALIGN)
         .unwrap_or_else(|_| handle_alloc_error(Layout::new::<[u8; 1 << 30]>()))
@@ -645,13 +652,7 @@ impl<'a> EntryRef<'a> {
         // SAFETY: raw is a live entry.
         let block_bytes = unsafe { Shape::read(self.raw) }.block_bytes();
         match self.value() {
-            ValueRef::Shared(shared) => {
-                // The Arc's block is two counters and the Vec.
-                let arc_bytes = size_class(2 * size_of::<usize>() + size_of::<Vec<u8>>());
-                block_bytes
-                    .saturating_add(arc_bytes)
-                    .saturating_add(footprint::block_bytes(shared.capacity()))
-            }
+            ValueRef::Shared(shared) => block_bytes.saturating_add(shared_bytes(shared)),
             ValueRef::Collection(collection) => block_bytes
                 .saturating_add(footprint::block_bytes(size_of::<Collection>()))
                 .saturating_add(collection.alloc_bytes(samples))

@@ -396,7 +396,10 @@ impl Recorder<'_> {
         self.format.header(&mut self.out, cut);
         loop {
             let keys_before = self.keys;
-            let progress = walk.slice(SLICE_KEYS, &mut |db, entry| self.key(db, entry));
+            let progress = walk.slice(SLICE_KEYS, &mut |db, entry, is_held| match is_held {
+                true => self.held_key(db, entry),
+                false => self.aside_key(db, entry),
+            });
             self.encode_copies();
             self.pass_on(CHUNK_BYTES);
             self.pause(self.keys - keys_before);
@@ -404,7 +407,7 @@ impl Recorder<'_> {
             while let Some(large) = walk.next_large() {
                 self.large(&walk, &large);
             }
-            if self.cancel.load(Ordering::Relaxed) || self.is_cut_off {
+            if self.is_given_up() {
                 walk.abandon();
                 // If the sink has failed, it tells why.
                 return Err(SnapshotError::Cancelled);
@@ -420,9 +423,24 @@ impl Recorder<'_> {
         Ok(())
     }
 
-    /// A key, mostly under the lock of its shard.
+    /// Whether nobody wants it any more.
     #[inline]
-    fn key(&mut self, db: DbIndex, entry: EntryRef<'_>) {
+    fn is_given_up(&self) -> bool {
+        self.is_cut_off || self.cancel.load(Ordering::Relaxed)
+    }
+
+    /// A key that was put aside, without a lock: it counts as kept for the snapshot until it was encoded.
+    fn aside_key(&mut self, db: DbIndex, entry: EntryRef<'_>) {
+        if !self.is_given_up() {
+            self.encode(db, entry);
+            self.pass_on(CHUNK_BYTES);
+            self.nap();
+        }
+    }
+
+    /// A key under the lock of its shard.
+    #[inline]
+    fn held_key(&mut self, db: DbIndex, entry: EntryRef<'_>) {
         let is_long = match entry.value() {
             // Its form in a file has to be made, node by node.
             ValueRef::Collection(Collection::Stream(stream)) => !stream.entries().is_empty(),
@@ -508,9 +526,8 @@ impl Recorder<'_> {
             }
             self.pass_on(CHUNK_BYTES);
             self.nap();
-            let given_up = self.cancel.load(Ordering::Relaxed) || self.is_cut_off;
             // What remains is walked through by whoever ends the snapshot.
-            if progress == Progress::Done || given_up {
+            if progress == Progress::Done || self.is_given_up() {
                 break;
             }
         }

@@ -405,6 +405,48 @@ fn a_snapshot_does_not_cost_keys() {
     assert_eq!(client.info_number("memory", "mem_not_counted_for_evict"), 0);
 }
 
+/// Large values that a snapshot shares with keys count as what it keeps when these have gone, and not before.
+#[test]
+fn what_a_snapshot_shares_is_kept_when_keys_have_gone() {
+    let server = Server::kivi(&[
+        "--maxmemory-policy",
+        "allkeys-random",
+        // Longer than the test: no more than one shard is read.
+        "--rdb-key-save-delay",
+        "1000000000",
+    ]);
+    let mut client = server.connect();
+    let value = "v".repeat(20_000);
+    let fields: Vec<String> = (0..70).map(|field| field.to_string()).collect();
+    let hashes: Vec<String> = (0..32).map(|number| format!("hash:{number}")).collect();
+    for hash in &hashes {
+        let pairs = fields.iter().flat_map(|field| [field.as_str(), &value]);
+        let argv: Vec<&str> = ["HSET", hash].into_iter().chain(pairs).collect();
+        assert_eq!(client.cmd(&argv).int(), 70);
+    }
+    client.cmd(&["BGSAVE"]);
+    let kept = |client: &mut Client| client.info_number("persistence", "current_cow_size");
+    for hash in &hashes {
+        assert_eq!(client.cmd(&["EXPIRE", hash, "10000"]).int(), 1);
+    }
+    let before = kept(&mut client);
+    assert!(before < 1 << 20, "{before}");
+    config_set(&mut client, "maxmemory", "1");
+    eventually("what has gone to be kept", || {
+        (kept(&mut client) > 8 * 70 * 20_000).then_some(())
+    });
+    assert_eq!(
+        client.info_number("persistence", "rdb_bgsave_in_progress"),
+        1,
+        "still"
+    );
+    assert!(!client.cmd(&["BGSAVE", "CANCEL"]).is_error());
+    eventually("the snapshot to end", || {
+        (client.info_number("persistence", "rdb_bgsave_in_progress") == 0).then_some(())
+    });
+    assert_eq!(client.info_number("memory", "mem_not_counted_for_evict"), 0);
+}
+
 /// What waits for a client that does not read takes room from the keys.
 #[test]
 fn what_clients_are_sent_counts() {

@@ -91,7 +91,7 @@ pub(super) fn walk(mut walk: Walk<'_>, rng: &mut Rng, mut between: impl FnMut(&m
     let mut seen = Seen::new();
     loop {
         between(rng);
-        let progress = walk.slice(rng.index(12), &mut |db, entry| {
+        let progress = walk.slice(rng.index(12), &mut |db, entry, _| {
             let type_ = Type::from_nibble(entry.type_());
             let described = describe(type_, entry.expire_at_ms(), elements_of(entry));
             note(&mut seen, (db.0, entry.key().to_vec()), described);
@@ -277,7 +277,7 @@ fn a_snapshot_that_is_given_up_leaves_nothing() {
     let keyspace = &server.keyspace;
     for _ in 0..10 {
         let (mut given_up, _, ()) = keyspace.begin_snapshot(|| ()).unwrap();
-        given_up.slice(3, &mut |_, _| {});
+        given_up.slice(3, &mut |_, _, _| {});
         for _ in 0..20 {
             change(&mut test, &mut rng);
         }

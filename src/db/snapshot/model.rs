@@ -38,7 +38,7 @@ fn write(keyspace: &Keyspace, key: &[u8], value: Option<i64>, then: impl FnOnce(
 /// Walks a snapshot, a key at a time.
 fn read(mut walk: Walk<'_>) -> Seen {
     let mut seen = Seen::new();
-    let mut note = |_, entry: EntryRef<'_>| {
+    let mut note = |_, entry: EntryRef<'_>, _| {
         let ValueRef::Int(int) = entry.value() else {
             panic!("no integer");
         };

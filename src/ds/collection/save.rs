@@ -5,6 +5,8 @@
 //! may be renamed. If it is dropped, what the walk still needs of it is left to the [`Saving`]
 //! ([`Saving::take_rest`]), whoever drops it.
 
+use std::sync::Arc;
+
 use super::{Collection, Element};
 use crate::ds::entry::{Entry, EntryRef, ValueRef};
 use crate::ds::quicklist::{ListHeir, Quicklist};
@@ -54,6 +56,17 @@ impl Collection {
         Saving { heir, cursor: 0 }
     }
 
+    /// Which snapshot of it is going on ([`Saving::id`]), if one is.
+    pub fn saving_id(&self) -> Option<usize> {
+        match self {
+            Collection::List(list) => list.saving_id(),
+            Collection::Hash(fields) => fields.table.saving_id(),
+            Collection::Set(members) => members.saving_id(),
+            Collection::Zset(members) => members.table().saving_id(),
+            Collection::Stream(stream) => stream.saving_id(),
+        }
+    }
+
     /// How many elements a snapshot hands out; nodes, of a list and of a stream.
     pub fn save_len(&self) -> usize {
         match self {
@@ -76,6 +89,16 @@ impl Saving {
                 members.table().is_saved_for(heir)
             }
             _ => false,
+        }
+    }
+
+    /// A number that no other one has meanwhile.
+    pub fn id(&self) -> usize {
+        match &self.heir {
+            AnyHeir::List(heir) => Arc::as_ptr(heir).addr(),
+            AnyHeir::Fields(heir) | AnyHeir::Members(heir) => Arc::as_ptr(heir).addr(),
+            AnyHeir::Scored(heir) => Arc::as_ptr(heir).addr(),
+            AnyHeir::Stream(heir) => Arc::as_ptr(heir).addr(),
         }
     }
 

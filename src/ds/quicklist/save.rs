@@ -74,6 +74,12 @@ impl Quicklist {
         saving.is_some_and(|saving| Arc::ptr_eq(&saving.heir, heir))
     }
 
+    /// Which snapshot is going on: a number that no other one has meanwhile.
+    pub fn saving_id(&self) -> Option<usize> {
+        let saving = self.saving.as_ref();
+        saving.map(|saving| Arc::as_ptr(&saving.heir).addr())
+    }
+
     /// Hands out up to `budget` unsaved nodes, from head to tail; false at the end.
     pub fn save_slice(&mut self, budget: usize, f: &mut dyn FnMut(Element<'_>)) -> bool {
         let Some(saving) = &mut self.saving else {

@@ -156,6 +156,12 @@ impl Stream {
         saving.is_some_and(|walk| Arc::ptr_eq(&walk.heir, heir))
     }
 
+    /// Which snapshot is going on: a number that no other one has meanwhile.
+    pub fn saving_id(&self) -> Option<usize> {
+        let walk = self.saving.as_ref();
+        walk.map(|walk| Arc::as_ptr(&walk.heir).addr())
+    }
+
     /// Hands out up to `budget` unsaved nodes, chunks of pending entries, or chunks of what is pending
     /// with a consumer, and what stands between them, in the order of [`Stream::for_each_element`]; false at
     /// the end, when the snapshot has ended.

@@ -93,6 +93,15 @@ impl<T: Item> Table<T> {
         matches!(&self.saving, Saving::Kept(kept) if Arc::ptr_eq(&kept.heir, heir))
     }
 
+    /// Which snapshot of this table is going on, if the table keeps what changes: a number that no
+    /// other one has meanwhile.
+    pub fn saving_id(&self) -> Option<usize> {
+        match &self.saving {
+            Saving::Kept(kept) => Some(Arc::as_ptr(&kept.heir).addr()),
+            Saving::Watched | Saving::No => None,
+        }
+    }
+
     /// Whether the item in a slot has been saved, or needs not be.
     #[inline]
     pub fn is_saved(&self, slot: Slot) -> bool {

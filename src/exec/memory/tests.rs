@@ -2,9 +2,16 @@
 //! same process, so here memory is either never enough (a limit of one byte) or always; how exactly a
 //! limit holds is tested with processes (`tests/it/maxmemory.rs`). Expected replies are Valkey 9.1.2's.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc;
+
 use super::*;
 use crate::commands::tests::{START_MS, Test};
-use crate::db::Waiter;
+use crate::db::snapshot::Progress;
+use crate::db::{Access, DbIndex, Lookup, Waiter};
+use crate::ds::entry::{EntryRef, ValueRef};
+use crate::exec::{Flow, Wait};
+use crate::util::rng::Rng;
 
 const OOM: &str = "-OOM command not allowed when used memory > 'maxmemory'.";
 
@@ -500,4 +507,281 @@ fn what_a_snapshot_keeps_does_not_count() {
         walk.abandon();
         assert_eq!(kept(), 0);
     }
+}
+
+/// How a key leaves that a command does not delete.
+fn leave(test: &mut Test, how: &str) {
+    let server = test.session.server().clone();
+    let keyspace = &server.keyspace;
+    match how {
+        "evict" => {
+            let mut sweep = Sweep::default();
+            while keyspace.evict_some(&mut sweep, START_MS, 1) != Evicted::Nothing {}
+        }
+        "expire" => {
+            keyspace.expire_due(START_MS + 100_000);
+        }
+        line => {
+            let reply = test.run(line).text();
+            assert!(!reply.starts_with('-'), "{line}: {reply}");
+        }
+    }
+    let deadline = std::time::Instant::now() + Duration::from_secs(60);
+    while keyspace.lazyfree.pending() > 0 {
+        assert!(std::time::Instant::now() < deadline);
+        std::thread::yield_now();
+    }
+}
+
+/// A large string that was put aside is not copied: it is kept for the snapshot alone only when no key has it any more.
+#[test]
+fn what_a_snapshot_shares_with_a_key_counts() {
+    let mut test = Test::new();
+    set(&mut test, "maxmemory-policy", "allkeys-random");
+    let server = test.session.server().clone();
+    let keyspace = &server.keyspace;
+    let kept = || keyspace.snapshot.kept_bytes() as usize;
+    for len in [20_000, 1 << 20] {
+        let value = "v".repeat(len);
+        for (how, values) in [
+            ("PERSIST big", 0),
+            ("RENAME big other", 0),
+            ("COPY big other", 0),
+            ("DEL big", 1),
+            ("SET big v", 1),
+            ("APPEND big v", 1),
+            ("SETRANGE big 7 v", 1),
+            (
+                "EVAL \"redis.call('append','big','v') return redis.call('del','big')\" 1 big",
+                1,
+            ),
+            ("HSET hash c v", 0),
+            ("HSET hash a v", 1),
+            ("HDEL hash a", 1),
+            ("UNLINK big hash", 3),
+            ("evict", 3),
+            ("expire", 3),
+            ("FLUSHALL", 3),
+        ] {
+            test.run(&format!("SET big {value}")).is("+OK");
+            test.run(&format!("HSET hash a {value} b {value}")).is(":2");
+            let (walk, _, ()) = keyspace.begin_snapshot(|| ()).unwrap();
+            for key in ["big", "hash"] {
+                test.run(&format!("PEXPIRE {key} 100000")).is(":1");
+            }
+            assert!(kept() < 8192, "{}", kept());
+            leave(&mut test, how);
+            // A flush leaves tables, too.
+            let tables = usize::from(how == "FLUSHALL") * 50_000;
+            let expected = values * len..values * len + 8192 + tables;
+            assert!(expected.contains(&kept()), "{how}: {}", kept());
+            walk.abandon();
+            assert_eq!(kept(), 0, "{how}");
+            test.run("FLUSHALL").is("+OK");
+        }
+    }
+}
+
+/// A flush takes from nobody what has gone to another database.
+#[test]
+fn what_was_moved_stays_when_its_database_is_flushed() {
+    let mut test = Test::new();
+    let server = test.session.server().clone();
+    let kept = || server.keyspace.snapshot.kept_bytes();
+    let value = "v".repeat(1 << 20);
+    for (how, is_left) in [("MOVE big 1", true), ("RENAME big new", false)] {
+        test.run(&format!("SET big {value}")).is("+OK");
+        let (walk, _, ()) = server.keyspace.begin_snapshot(|| ()).unwrap();
+        test.run("PEXPIRE big 100000").is(":1");
+        assert!(!test.run(how).text().starts_with('-'));
+        leave(&mut test, "FLUSHDB");
+        // The flush leaves tables.
+        assert!(kept() < 60_000 || !is_left, "{how}: {}", kept());
+        leave(&mut test, "FLUSHALL");
+        walk.abandon();
+        assert_eq!(kept(), 0, "{how}");
+    }
+}
+
+/// What was counted because it goes with a flush, and has not gone when the snapshot is done with it, is about to
+/// be freed.
+#[test]
+fn what_a_flush_has_not_freed_yet_does_not_count() {
+    struct Slow(mpsc::Receiver<()>);
+    impl Drop for Slow {
+        fn drop(&mut self) {
+            let _ = self.0.recv();
+        }
+    }
+    let mut test = Test::new();
+    let server = test.session.server().clone();
+    let keyspace = &server.keyspace;
+    let kept = || keyspace.snapshot.kept_bytes();
+    let given = || keyspace.lazyfree.given_bytes();
+    let (go, go_on) = mpsc::channel();
+    keyspace.lazyfree.free_other(0, Box::new(Slow(go_on)));
+    test.run(&format!("SET big {}", "v".repeat(1 << 20)))
+        .is("+OK");
+    let (walk, _, ()) = keyspace.begin_snapshot(|| ()).unwrap();
+    test.run("PEXPIRE big 100000").is(":1");
+    test.run("FLUSHALL ASYNC").is("+OK");
+    assert!(kept() > 1 << 20, "{}", kept());
+    let before = given();
+    walk.abandon();
+    assert_eq!(kept(), 0);
+    assert!(given() - before >= 1 << 20, "{}", given() - before);
+    drop(go);
+}
+
+/// Who else has a value may have it for longer than the key.
+#[test]
+fn what_others_share_with_a_snapshot_counts() {
+    let mut test = Test::new();
+    let server = test.session.server().clone();
+    let keyspace = &server.keyspace;
+    let kept = || keyspace.snapshot.kept_bytes();
+    let value = "v".repeat(1 << 20);
+    test.run(&format!("SET big {value}")).is("+OK");
+    test.run("COPY big twin").is(":1");
+    let (mut walk, _, ()) = keyspace.begin_snapshot(|| ()).unwrap();
+    test.run("COPY big new").is(":1");
+    for key in ["big", "twin", "new"] {
+        assert!(kept() < 8192, "{}", kept());
+        test.run(&format!("DEL {key}")).is(":1");
+    }
+    assert!((1 << 20..3 << 19).contains(&kept()), "{}", kept());
+    while walk.slice(64, &mut |_, _, _| {}) == Progress::More {}
+    drop(walk);
+    assert_eq!(kept(), 0);
+    // A reply, of which nobody tells when it is gone.
+    test.run(&format!("SET big {value}")).is("+OK");
+    let (mut walk, _, ()) = keyspace.begin_snapshot(|| ()).unwrap();
+    let reply = {
+        let shard = keyspace.lock_one(keyspace.hash(b"big"));
+        let mut access = Access::new(keyspace, shard, DbIndex(0), START_MS, false);
+        match access.find(b"big", Lookup::Silent).unwrap().value() {
+            ValueRef::Shared(shared) => shared.clone(),
+            other => panic!("{other:?}"),
+        }
+    };
+    test.run("DEL big").is(":1");
+    assert!(kept() < 8192, "{}", kept());
+    drop(reply);
+    let mut keys = 0;
+    let mut see = |_, _: EntryRef<'_>, _| {
+        assert!(kept() > 1 << 20, "{}", kept());
+        keys += 1;
+    };
+    while walk.slice(64, &mut see) == Progress::More {}
+    drop(walk);
+    assert_eq!((keys, kept()), (1, 0));
+}
+
+/// A large collection that leaves while it is being read, or waits for it, is left to the snapshot by whoever drops it.
+#[test]
+fn what_leaves_while_a_snapshot_reads_it_does_not_count() {
+    let mut test = Test::new();
+    set(&mut test, "maxmemory-policy", "allkeys-random");
+    let server = test.session.server().clone();
+    let keyspace = &server.keyspace;
+    let kept = || keyspace.snapshot.kept_bytes();
+    let value = "v".repeat(1000);
+    for how in [
+        "UNLINK hash",
+        "SET hash v",
+        "RENAME other hash",
+        "evict",
+        "expire",
+        "FLUSHALL",
+    ] {
+        for is_met in [false, true] {
+            test.run("SET other v").is("+OK");
+            for field in 0..100 {
+                test.run(&format!("HSET hash {field} {value}")).is(":1");
+            }
+            test.run("PEXPIRE hash 100000").is(":1");
+            let (mut walk, _, ()) = keyspace.begin_snapshot(|| ()).unwrap();
+            match is_met {
+                true => {
+                    while walk.next_large().is_none() {
+                        walk.slice(64, &mut |_, _, _| {});
+                    }
+                }
+                false => test.run("PEXPIRE hash 100000").is(":1"),
+            }
+            test.run("RENAME hash hush").is("+OK");
+            test.run("RENAME hush hash").is("+OK");
+            assert!(kept() < 8192, "{}", kept());
+            leave(&mut test, how);
+            assert!((98_000..150_000).contains(&kept()), "{how}: {}", kept());
+            walk.abandon();
+            assert_eq!(kept(), 0, "{how}");
+            test.run("FLUSHALL").is("+OK");
+        }
+    }
+}
+
+/// Writers of large values, under snapshots: see [`what_is_kept_comes_and_goes`].
+fn write_large(mut test: Test, mut rng: Rng, is_done: &AtomicUsize) {
+    let value = "v".repeat(20_000);
+    let server = test.session.server().clone();
+    let mut sweep = Sweep::default();
+    for _ in 0..400 {
+        let mut key = || ["a", "b", "c", "d", "e", "f"][rng.index(6)];
+        let (from, to) = (key(), key());
+        let line = match rng.below(17) {
+            0..4 => format!("SET {from} {value}"),
+            4..6 => format!("HSET h{from} {to} {value}"),
+            6 => format!("HDEL h{from} {to}"),
+            7 => format!("UNLINK {from} h{to}"),
+            8 => format!("COPY {from} {to} DB 1 REPLACE"),
+            9 => format!("RENAME {from} {to}"),
+            10 => format!("MOVE {from} 1"),
+            11 => format!("APPEND {from} v"),
+            12 => format!("PEXPIRE {from} 100000"),
+            13 => format!("GETEX h{from} PERSIST"),
+            14 => "FLUSHDB".to_owned(),
+            15 => "SWAPDB 0 1".to_owned(),
+            _ => {
+                server.keyspace.evict_some(&mut sweep, START_MS, 1);
+                continue;
+            }
+        };
+        let words: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
+        while let (_, Flow::Wait(Wait::Gate)) = test.session.call(&words) {
+            std::thread::yield_now();
+        }
+    }
+    is_done.fetch_add(1, Ordering::Relaxed);
+}
+
+/// Whoever gives up a value first, what counted as kept is forgotten once.
+#[test]
+fn what_is_kept_comes_and_goes() {
+    const WRITERS: usize = 3;
+    let mut test = Test::new();
+    set(&mut test, "maxmemory-policy", "allkeys-random");
+    let server = test.session.server().clone();
+    let keyspace = &server.keyspace;
+    let kept = || keyspace.snapshot.kept_bytes();
+    let done = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for seed in 0..WRITERS as u64 {
+            let (connect, done) = (test.connector(), &done);
+            scope.spawn(move || write_large(connect(), Rng::from_seed(seed), done));
+        }
+        let mut rng = Rng::from_seed(17);
+        while done.load(Ordering::Relaxed) < WRITERS {
+            let (mut walk, _, ()) = keyspace.begin_snapshot(|| ()).unwrap();
+            let mut see = |_, _: EntryRef<'_>, _| {
+                // Below nothing is a great deal.
+                assert!(kept() < 1 << 40, "{}", kept());
+            };
+            for _ in 0..rng.index(200) {
+                walk.slice(1 + rng.index(3), &mut see);
+            }
+            walk.abandon();
+            assert_eq!(kept(), 0);
+        }
+    });
 }

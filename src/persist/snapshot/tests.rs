@@ -2,6 +2,7 @@
 //! with commands (`commands::tests::snapshot`).
 
 use std::path::Path;
+use std::sync::mpsc;
 
 use super::*;
 use crate::db::{Access, Expire};
@@ -126,6 +127,80 @@ fn a_cancelled_snapshot_spoils_no_later_one() {
     let cancelled = save(&keyspace, usize::MAX, true);
     assert!(matches!(cancelled, Err(SnapshotError::Cancelled)));
     assert_eq!(save(&keyspace, usize::MAX, false).unwrap().1, 600);
+}
+
+/// Waits when it is first called; then it may fail.
+struct Late {
+    begun: mpsc::Sender<()>,
+    /// Ends when it is to go on.
+    go_on: mpsc::Receiver<()>,
+    fails: bool,
+}
+
+impl Sink for Late {
+    fn write(&mut self, _: &[u8]) -> io::Result<()> {
+        let _ = self.begun.send(());
+        let _ = self.go_on.recv();
+        match self.fails {
+            true => Err(io::ErrorKind::StorageFull.into()),
+            false => Ok(()),
+        }
+    }
+}
+
+/// Large strings that are deleted while they wait to be written are kept for the snapshot alone.
+#[test]
+fn what_goes_while_others_are_written_counts() {
+    for fails in [false, true] {
+        let keyspace = keyspace(0);
+        // More than the buffers that are on their way take, and all of one slice.
+        let keys = (0..).map(|number| format!("key:{number}"));
+        let in_first = |key: &String| keyspace.shard_of(keyspace.hash(key.as_bytes())).0 == 0;
+        let keys: Vec<String> = keys.filter(in_first).take(16).collect();
+        let with = |key: &str, work: &dyn Fn(&mut Access<'_>)| {
+            let locks = keyspace.lock_one(keyspace.hash(key.as_bytes()));
+            let mut access = Access::new(&keyspace, locks, DbIndex(0), 1, true);
+            work(&mut access);
+            if let Some(rare) = access.into_effects().rare {
+                rare.free(&keyspace);
+            }
+        };
+        for key in &keys {
+            with(key, &|access| {
+                let value = NewValue::Shared(Arc::new(vec![b'v'; 1 << 20]));
+                access.set(key.as_bytes(), 0, 0, value, Expire::Never);
+            });
+        }
+        let (begun, has_begun) = mpsc::channel();
+        let (go, go_on) = mpsc::channel();
+        let mut sink = Late {
+            begun,
+            go_on,
+            fails,
+        };
+        let held_bytes = || keyspace.snapshot.held_bytes();
+        let (progress, cancel) = (SaveProgress::default(), AtomicBool::new(false));
+        let options = SnapshotOptions::default();
+        let result = std::thread::scope(|scope| {
+            let (keyspace, sink, options) = (&keyspace, &mut sink, &options);
+            let (progress, cancel) = (&progress, &cancel);
+            let writing = scope
+                .spawn(move || write(keyspace, &mut rdb(), sink, options, progress, cancel, || ()));
+            has_begun.recv().unwrap();
+            for key in &keys {
+                with(key, &|access| assert!(access.remove(key.as_bytes())));
+            }
+            let held = held_bytes();
+            drop(go);
+            assert!((8 << 20..17 << 20).contains(&held), "{held}");
+            writing.join().unwrap()
+        });
+        match result {
+            Ok(summary) => assert_eq!((summary.keys, fails), (16, false)),
+            Err(error) => assert!(fails, "{error}"),
+        }
+        assert_eq!(held_bytes(), 0);
+    }
 }
 
 #[test]
