@@ -195,7 +195,18 @@ impl<'k> Access<'k> {
     /// Holds the shard of one more key if nobody else does; false if somebody does.
     pub fn try_hold(&mut self, key: &[u8]) -> bool {
         let id = self.keyspace.shard_of(self.keyspace.hash(key));
-        self.locks.try_hold(self.keyspace, id)
+        let held = self.locks.try_hold(self.keyspace, id);
+        self.look_at_log();
+        held
+    }
+
+    /// Behind the taking of a shard: the log is switched on while all are held, so perhaps meanwhile, if this
+    /// is the first one.
+    #[inline]
+    fn look_at_log(&mut self) {
+        if self.keyspace.oplog.is_on() && !self.replays {
+            self.effects.set_logged();
+        }
     }
 
     /// What is known of the keys in a key's shard besides their values.

@@ -165,6 +165,11 @@ impl Effects {
         }
     }
 
+    /// The command holds its first shard now: from here on nobody switches the log on.
+    pub(super) fn set_logged(&mut self) {
+        self.is_logged = true;
+    }
+
     /// Begins or ends a group: the commands of a transaction, which become one record of the log. It is
     /// appended by [`Effects::append_draft_to`].
     pub fn set_grouped(&mut self, grouped: bool) {

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use crate::commands::CommandTable;
 use crate::config::{Config, RdbVersionCheck};
 use crate::db::{Access, DbIndex, GateGuard};
-use crate::persist::aof::{self, AofError, Loaded, Target};
+use crate::persist::aof::{self, AofError, AofState, Loaded, Target};
 use crate::persist::disk::{FileReader, OpenMode};
 use crate::persist::rdb::decode::{self, LoadError, LoadOptions, LoadSummary, Record};
 use crate::persist::rdb::{self};
@@ -357,8 +357,11 @@ pub(super) fn reload(
 pub(super) fn reload_aof(server: &Arc<Server>, table: &Arc<CommandTable>) -> Result<(), CmdError> {
     let _gate = close_gate(server);
     let config = server.config();
-    // What is still on its way to the file belongs to the log.
-    if let Some(aof) = server.persist.aof()
+    // What is still on its way to the file belongs to the log. One that is off has nothing on its way,
+    // and perhaps never had a thread.
+    let aof = server.persist.aof();
+    let aof = aof.filter(|aof| aof.state() != AofState::Off);
+    if let Some(aof) = aof
         && aof.flush(&server.keyspace.oplog).is_err()
     {
         return Err(LOADAOF_FAILED);

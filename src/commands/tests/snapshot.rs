@@ -411,6 +411,29 @@ fn a_snapshot_as_commands_makes_the_same_keyspace() {
     assert_eq!(longest.max(), Some(2 + 2 * 64));
 }
 
+/// 64 elements may be more than a command may be long.
+#[test]
+fn commands_of_long_elements_have_fewer() {
+    let mut test = Test::new();
+    for _ in 0..3 {
+        test.run(&format!("RPUSH list {}", "x".repeat(5 << 20)));
+    }
+    let mut text = Text(Vec::new());
+    let written = snapshot::write(
+        &test.session.server().keyspace,
+        &mut aof::commands::Commands::new(snapshot::Libraries::new(&Vec::new), None),
+        &mut text,
+        &snapshot::SnapshotOptions::default(),
+        &snapshot::SaveProgress::default(),
+        &AtomicBool::new(false),
+        || (),
+    );
+    assert!(written.is_ok());
+    let counts = |head: &[u8]| memchr::memmem::find_iter(&text.0, head).count();
+    assert_eq!(counts(b"*4\r\n$5\r\nRPUSH\r\n"), 1);
+    assert_eq!(counts(b"*3\r\n$5\r\nRPUSH\r\n"), 1);
+}
+
 #[test]
 fn a_snapshot_knows_whether_groups_have_consumers() {
     let mut test = Test::new();

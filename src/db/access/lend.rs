@@ -91,12 +91,14 @@ impl<'k> Access<'k> {
     pub fn hold_more(&mut self, hashes: &[u64]) -> bool {
         let keyspace = self.keyspace;
         let ids = ascending(hashes.iter().map(|hash| keyspace.shard_of(*hash)));
-        ids.into_iter().all(|id| {
+        let held = ids.into_iter().all(|id| {
             if self.locks.highest() < Some(id) {
                 return self.locks.hold_next(keyspace, id);
             }
             self.locks.try_hold(keyspace, id)
-        })
+        });
+        self.look_at_log();
+        held
     }
 }
 

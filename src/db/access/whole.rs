@@ -198,6 +198,7 @@ impl Access<'_> {
             return Some(work(self));
         }
         self.locks = self.keyspace.claim_one(self.keyspace.hash(key))?;
+        self.look_at_log();
         let result = work(self);
         self.settle();
         self.locks = self.keyspace.lock_none();

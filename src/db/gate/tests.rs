@@ -133,3 +133,34 @@ fn waiters_are_left_to_the_holder_while_he_takes_them() {
     assert_eq!(held.end_long().len(), 2);
     assert!(gate.postpone(key()).is_some(), "he has looked");
 }
+
+/// The log is switched on between the beginning of a command and its first shard: what it finds expired
+/// there has to be in the log.
+#[test]
+fn a_log_that_is_switched_on_meanwhile_has_what_a_walk_deletes() {
+    type Take = fn(&mut Access<'_>);
+    let takes: [Take; 3] = [
+        |access| {
+            access.with_key(b"k", |access| access.exists(b"k", Lookup::Silent));
+        },
+        |access| {
+            assert!(access.try_hold(b"k") && !access.exists(b"k", Lookup::Silent));
+        },
+        |access| {
+            let hash = access.keyspace().hash(b"k");
+            assert!(access.hold_more(&[hash]) && !access.exists(b"k", Lookup::Silent));
+        },
+    ];
+    for take in takes {
+        let keyspace = keyspace();
+        let late_ms = NOW_MS + 2;
+        let mut access = Access::new(&keyspace, keyspace.lock_none(), DB, late_ms, true);
+        let locks = keyspace.lock_all();
+        keyspace.oplog.set_on(true);
+        drop(locks);
+        take(&mut access);
+        assert!(access.is_logged());
+        access.settle();
+        assert_eq!(keyspace.oplog.cut(), 1);
+    }
+}

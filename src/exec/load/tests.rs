@@ -66,3 +66,15 @@ fn delays_per_key_or_of_many_keys() {
     assert_eq!(delay("-10"), Duration::from_nanos(100));
     assert_eq!(delay("-2147483648"), Duration::ZERO);
 }
+
+/// BGREWRITEAOF or an earlier DEBUG LOADAOF has opened a log that nobody writes.
+#[test]
+fn a_log_that_was_never_on_is_not_waited_for() {
+    let server = server(&[], None);
+    rewriting::open(&server, &server.config()).unwrap();
+    let table = Arc::new(CommandTable::new(&[]).unwrap());
+    for _ in 0..2 {
+        // There is none to be loaded.
+        assert_eq!(reload_aof(&server, &table), Err(LOADAOF_FAILED));
+    }
+}

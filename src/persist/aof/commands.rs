@@ -1,7 +1,7 @@
 //! A snapshot as commands: the base of a log when `aof-use-rdb-preamble` is off.
 //!
 //! Each key becomes the commands that make it, as Redis writes them: SET; RPUSH, SADD, HMSET and ZADD
-//! of at most `ELEMENTS_MAX` elements; HSETEX for fields that expire; PEXPIREAT. Elements are
+//! of at most `ELEMENTS_MAX` elements, fewer when they are long; HSETEX for fields that expire; PEXPIREAT. Elements are
 //! gathered until there are that many, or the key ends. For streams see `stream`. Libraries of
 //! functions come first.
 //!
@@ -29,6 +29,8 @@ mod stream;
 
 /// Elements per command.
 const ELEMENTS_MAX: usize = 64;
+/// A command with more is long enough: one of 4 GiB would be none.
+const GATHERED_BYTES_MAX: usize = 8 << 20;
 
 /// See the module's text.
 pub struct Commands<'a> {
@@ -80,7 +82,8 @@ impl<'a> Commands<'a> {
     /// An element has been gathered whole.
     fn gathered(&mut self, out: &mut Vec<u8>, key: &[u8], kind: LargeKind) {
         self.elements += 1;
-        if self.elements == ELEMENTS_MAX {
+        let is_long = self.gathered.len() > GATHERED_BYTES_MAX;
+        if self.elements == ELEMENTS_MAX || is_long {
             self.send(out, key, kind);
         }
     }

@@ -276,12 +276,27 @@ impl Files {
             let reason = os_text(&error);
             fail(format!("Can't open the append-only file {name}: {reason}"))
         })?;
+        self.sync_former(&name)?;
         if manifest != self.manifest {
             self.persist(manifest)?;
         }
         let done = if is_new { "Creating" } else { "Opening" };
         tracing::info!("{done} AOF incr file {name} on server start");
         Ok(opened)
+    }
+
+    /// Syncs the INCR files before the last one, `last`: a process that was killed may not have come to
+    /// it.
+    fn sync_former(&self, last: &str) -> Result<(), AofError> {
+        let former = self.manifest.incr.iter().filter(|file| file.name != last);
+        for FileInfo { name, .. } in former {
+            let file = self.disk.open(&self.path(name), OpenMode::Read);
+            file.and_then(|file| file.sync_data()).or_else(|error| {
+                let reason = os_text(&error);
+                fail(format!("Fail to fsync the AOF file {name}: {reason}"))
+            })?;
+        }
+        Ok(())
     }
 
     /// Makes the INCR file that follows the present ones.

@@ -5,7 +5,7 @@
 //! where the last whole one ends, and said so. Anything else that is wrong stops the start.
 //!
 //! Two things differ from Redis on purpose. A tail of zeros, as some file systems leave one after a
-//! power failure, counts as torn. And what looks torn, but has whole requests in it, is a damaged
+//! power failure, counts as torn, wherever it begins. And what looks torn, but has whole requests in it, is a damaged
 //! length in the middle: it is refused instead of cutting off everything behind it.
 
 use std::io::{self, Read};
@@ -24,7 +24,7 @@ use crate::util::ascii::eq_nocase;
 use crate::util::num::parse_u64;
 
 use super::files::Files;
-use super::group::has_group;
+use super::group::{end_of_log, has_group};
 use super::read::{Batch, End, Scanner, has_requests};
 use super::{AofError, fail};
 
@@ -34,7 +34,9 @@ const PIECES_AHEAD: usize = 4;
 /// time.
 const LOOK_AHEAD: usize = 16;
 /// How far a tail that looks torn is searched for whole requests.
-const SEARCH_BYTES_MAX: usize = 8 << 20;
+const SEARCH_BYTES_MAX: u64 = 8 << 20;
+/// How much of a tail of zeros is looked at together.
+const ZEROS_PIECE_BYTES: u64 = 64 << 10;
 /// What snapshots begin with.
 const SNAPSHOT_MAGICS: [&[u8]; 2] = [b"REDIS", b"VALKEY"];
 /// The length of the longest of these.
@@ -191,19 +193,11 @@ impl LoadFile<'_> {
                 tracing::warn!("Revert incomplete MULTI/EXEC transaction in AOF file {name}");
                 self.cut(cut_at)
             }
-            End::Torn(at) => match hides_requests(&*file, at).map_err(unreadable)? {
-                true => bad(),
-                false => self.cut(cut_at),
-            },
-            End::TornGroup(at) => match hides_groups(&*file, at).map_err(unreadable)? {
-                true => bad(),
-                false => self.cut(cut_at),
-            },
-            End::Bad(at) => match is_zeros(&*file, at).map_err(unreadable)? {
+            End::Io(error) => Err(unreadable(error)),
+            end => match is_torn(&file, end).map_err(unreadable)? {
                 true => self.cut(cut_at),
                 false => bad(),
             },
-            End::Io(error) => Err(unreadable(error)),
         }
     }
 
@@ -439,10 +433,10 @@ impl Read for CountingReader {
     }
 }
 
-/// Up to `len` bytes from `at` on; fewer where the file ends.
-fn read_range(file: &dyn DiskFile, at: u64, len: usize) -> io::Result<Vec<u8>> {
-    let left = file.stat_len()?.saturating_sub(at);
-    let mut bytes = vec![0; (len as u64).min(left) as usize];
+/// The bytes from `at` to `end`, of a tail no more than is searched; fewer where the file ends.
+fn read_range(file: &dyn DiskFile, at: u64, end: u64) -> io::Result<Vec<u8>> {
+    let left = file.stat_len()?.min(end).saturating_sub(at);
+    let mut bytes = vec![0; left.min(SEARCH_BYTES_MAX) as usize];
     let end = read_full(file, &mut bytes, at)?;
     bytes.truncate(end);
     Ok(bytes)
@@ -450,7 +444,11 @@ fn read_range(file: &dyn DiskFile, at: u64, len: usize) -> io::Result<Vec<u8>> {
 
 /// Whether a file begins with a snapshot.
 pub(super) fn is_snapshot(file: &dyn DiskFile) -> io::Result<bool> {
-    Ok(begins_snapshot(&read_range(file, 0, SNAPSHOT_MAGIC_BYTES)?))
+    Ok(begins_snapshot(&read_range(
+        file,
+        0,
+        SNAPSHOT_MAGIC_BYTES as u64,
+    )?))
 }
 
 /// Whether a file that begins with `head` begins with a snapshot.
@@ -458,26 +456,43 @@ pub(super) fn begins_snapshot(head: &[u8]) -> bool {
     SNAPSHOT_MAGICS.iter().any(|magic| head.starts_with(magic))
 }
 
-/// Whether there are whole requests behind the one at `at`, which claims the rest of the file.
-fn hides_requests(file: &dyn DiskFile, at: u64) -> io::Result<bool> {
-    Ok(has_requests(&read_range(file, at, SEARCH_BYTES_MAX)?))
+/// Whether a file that ends so was torn by a crash, and not damaged.
+fn is_torn(file: &Arc<dyn DiskFile>, end: End) -> io::Result<bool> {
+    let (End::Bad(at) | End::Torn(at) | End::TornGroup(at)) = end else {
+        return Ok(matches!(end, End::Clean));
+    };
+    let len = end_of_log(&**file)?;
+    let data_end = before_zeros(&**file, at, len)?;
+    let end = match end {
+        // Without the zeros that a power failure has left, what was being written only ends too early.
+        End::Bad(_) if data_end < len => {
+            let mut scanner = Scanner::up_to(file.clone(), at, data_end);
+            match scanner.next(&mut Batch::default()) {
+                Err(end) => end,
+                Ok(()) => return Ok(false),
+            }
+        }
+        end => end,
+    };
+    Ok(match end {
+        End::Clean => true,
+        // It claims the rest of the file: there must not be whole requests in it.
+        End::Torn(at) => !has_requests(&read_range(&**file, at, data_end)?, at),
+        // Behind a group that is not whole there are none that are.
+        End::TornGroup(at) => !has_group(&read_range(&**file, at + 1, data_end)?),
+        End::Bad(_) | End::Io(_) => false,
+    })
 }
 
-/// Whether behind the group that begins here, and is not whole, there are others that are.
-fn hides_groups(file: &dyn DiskFile, at: u64) -> io::Result<bool> {
-    Ok(has_group(&read_range(file, at + 1, SEARCH_BYTES_MAX)?))
-}
-
-/// Whether only zeros follow.
-fn is_zeros(file: &dyn DiskFile, mut at: u64) -> io::Result<bool> {
-    loop {
-        let bytes = read_range(file, at, SEARCH_BYTES_MAX)?;
-        if bytes.iter().any(|byte| *byte != 0) {
-            return Ok(false);
+/// Where the zeros begin with which what is between `at` and `end` ends.
+fn before_zeros(file: &dyn DiskFile, at: u64, mut end: u64) -> io::Result<u64> {
+    while end > at {
+        let start = end.saturating_sub(ZEROS_PIECE_BYTES).max(at);
+        let bytes = read_range(file, start, end)?;
+        if let Some(last) = bytes.iter().rposition(|byte| *byte != 0) {
+            return Ok(start + last as u64 + 1);
         }
-        if bytes.is_empty() {
-            return Ok(true);
-        }
-        at += bytes.len() as u64;
+        end = start;
     }
+    Ok(at)
 }

@@ -21,7 +21,8 @@
 //!
 //! Invariants:
 //! - the first `len` bytes of the file are whole records (unless cutting off failed, then the rest of
-//!   the record follows);
+//!   the record follows: `is_torn`);
+//! - a group is written behind what is synced, so a power failure tears the last one at most;
 //! - nothing is drained between [`Control::hold`] and the order to go over to another file.
 
 use std::collections::VecDeque;
@@ -93,21 +94,35 @@ pub struct Settings {
 /// What INFO and the admission of commands want to know.
 #[derive(Default)]
 pub(super) struct Figures {
-    /// Why the last write or sync failed; 0 when it did not.
-    pub errno: AtomicI32,
-    /// The same of writes alone.
+    /// Why the last write failed; 0 when it did not.
     pub write_errno: AtomicI32,
+    /// The same of syncs: what one has failed to make durable only another one does.
+    pub sync_errno: AtomicI32,
     pub delayed_fsync: AtomicU64,
     /// Bytes that are drained and not written.
     pub unwritten_bytes: AtomicU64,
 }
 
 impl Figures {
+    /// Why commands that write are refused; 0 when they are not.
+    pub fn errno(&self) -> i32 {
+        match self.write_errno.load(Ordering::Relaxed) {
+            0 => self.sync_errno.load(Ordering::Relaxed),
+            errno => errno,
+        }
+    }
+
+    /// Errors of before do not count; whether there were any.
+    pub fn forget_errors(&self) -> bool {
+        let write = self.write_errno.swap(0, Ordering::Relaxed);
+        let sync = self.sync_errno.swap(0, Ordering::Relaxed);
+        write != 0 || sync != 0
+    }
+
     /// All that there was is written: an error of before is over.
     fn written(&self) {
         self.unwritten_bytes.store(0, Ordering::Relaxed);
         if self.write_errno.swap(0, Ordering::Relaxed) != 0 {
-            self.errno.store(0, Ordering::Relaxed);
             tracing::info!("AOF write error looks solved. The server can write again.");
         }
     }
@@ -122,6 +137,8 @@ pub(super) struct Control {
     /// Nothing is to be drained until the next switch.
     pub hold: bool,
     pub switches: VecDeque<Switch>,
+    /// Records up to this one are in a BASE that is durable: no former file has to have them.
+    pub saved_seq: u64,
     /// How many flushes were asked for, of records up to this one, and how many were done; how the
     /// last one ended.
     pub flushes_wanted: u64,
@@ -225,6 +242,8 @@ struct Open {
     reserved: u64,
     /// A sync has failed: what it should have written has to be given to the next one again.
     is_suspect: bool,
+    /// It ends within a record, the rest of which comes next.
+    is_torn: bool,
 }
 
 impl<'a> Log<'a> {
@@ -355,6 +374,9 @@ impl<'a> Log<'a> {
         if self.pen.switch.is_none() {
             self.pen.switch = control.switches.pop_front();
         }
+        if let Some(switch) = &mut self.pen.switch {
+            switch.discard |= switch.seq <= control.saved_seq;
+        }
         let hold = control.hold && self.pen.switch.is_none();
         let wanted = control.flushes_wanted;
         let is_wanted = wanted > control.flushes_done;
@@ -406,19 +428,19 @@ impl<'a> Log<'a> {
     /// Writes what is drained; whether that is all written now.
     fn write(&mut self, now_ms: u64) -> Result<bool, AofError> {
         self.count_delay(now_ms);
+        if !self.prepare_file()? {
+            return Ok(false);
+        }
         let pen = &mut *self.pen;
         let (Some(file), false) = (&mut pen.file, pen.out.is_empty()) else {
             return Ok(true);
         };
-        match pen.settings.appendfsync == AppendFsync::Always {
-            true => file.prepare_group(&mut pen.out),
-            false => file.give_room_back(),
-        }
         let events = write_events(self.shared.sync.is_busy(), pen.is_disk_busy);
         let write = || write_all(&*file.incr.file, &pen.out);
         let figures = &self.shared.figures;
         let Err(failed) = self.oplog.spikes.measure(events, write) else {
             file.grow(pen.out.len());
+            file.is_torn = false;
             self.oplog.note_merged(emptied(&mut pen.out));
             self.oplog.publish_written(pen.merge.last_seq());
             figures.written();
@@ -453,6 +475,7 @@ impl<'a> Log<'a> {
                 }
                 // The rest has to follow.
                 file.grow(failed.written);
+                file.is_torn = true;
                 pen.out.drain(..failed.written);
             }
         }
@@ -463,12 +486,47 @@ impl<'a> Log<'a> {
             );
         }
         figures.write_errno.store(errno, Ordering::Relaxed);
-        figures.errno.store(errno, Ordering::Relaxed);
         let unwritten = pen.out.len() as u64;
         figures.unwritten_bytes.store(unwritten, Ordering::Relaxed);
         // Nobody waits for a disk that takes nothing; what comes next is refused.
         self.oplog.publish_written(self.oplog.cut());
         Ok(false)
+    }
+
+    /// Before a write; false after an error.
+    fn prepare_file(&mut self) -> Result<bool, AofError> {
+        let in_groups = self.writes_groups();
+        if self.pen.out.is_empty() {
+            return Ok(true);
+        }
+        // Before a group there is nothing of which a power failure leaves a part.
+        if in_groups && !self.sync_here()? {
+            return Ok(false);
+        }
+        let pen = &mut *self.pen;
+        let Some(file) = &mut pen.file else {
+            return Ok(true);
+        };
+        if !in_groups {
+            file.give_room_back();
+        } else if let Err(error) = file.prepare_group(&mut pen.out) {
+            self.sync_failed(&error)?;
+            return Ok(false);
+        }
+        Ok(true)
+    }
+
+    /// Whether what is written now is synced at once, and so is a group.
+    fn writes_groups(&self) -> bool {
+        let is_torn = |file: &Open| file.is_torn;
+        self.pen.settings.appendfsync == AppendFsync::Always
+            && !self.skips_syncs()
+            && !self.pen.file.as_ref().is_some_and(is_torn)
+    }
+
+    /// `no-appendfsync-on-rewrite`, and there is one.
+    fn skips_syncs(&self) -> bool {
+        self.pen.settings.no_fsync_on_rewrite && self.pen.is_disk_busy
     }
 
     /// Counts writes that meet a sync which takes too long, as Redis does.
@@ -498,6 +556,7 @@ impl<'a> Log<'a> {
             return Ok(false);
         }
         let discard = switch.discard;
+        let is_saved = discard && switch.to.is_some();
         if let Some(file) = &mut self.pen.file {
             file.give_room_back();
         }
@@ -510,12 +569,24 @@ impl<'a> Log<'a> {
             self.oplog.publish_written(self.oplog.cut());
             return Ok(false);
         }
+        if is_saved {
+            // What the former file could not take is in a BASE, and nobody needs that file any more.
+            if self.shared.figures.forget_errors() {
+                tracing::info!("AOF rewritten, just ignore the last error of the former file.");
+            }
+            self.shared
+                .figures
+                .unwritten_bytes
+                .store(0, Ordering::Relaxed);
+            self.oplog.publish_durable(self.pen.merge.last_seq());
+        }
         if let Some(switch) = self.pen.switch.take() {
             self.pen.file = switch.to.map(|incr| Open {
                 len: incr.len,
                 synced_len: incr.len,
                 reserved: 0,
                 is_suspect: false,
+                is_torn: false,
                 incr,
             });
         }
@@ -525,7 +596,7 @@ impl<'a> Log<'a> {
     }
 
     fn is_failing(&self) -> bool {
-        self.shared.figures.errno.load(Ordering::Relaxed) != 0
+        self.shared.figures.errno() != 0
     }
 
     /// Answers those who asked for a flush up to `seq`, when all of it is on the disk, or the disk
@@ -540,7 +611,7 @@ impl<'a> Log<'a> {
             true => self.sync_here(),
             false => Ok(false),
         };
-        let errno = self.shared.figures.errno.load(Ordering::Relaxed);
+        let errno = self.shared.figures.errno();
         let result = match synced {
             Err(error) => Some(error),
             Ok(_) if errno != 0 => {
@@ -563,7 +634,7 @@ impl<'a> Log<'a> {
         let Some(file) = &self.pen.file else {
             return Ok(true);
         };
-        let skips = self.pen.settings.no_fsync_on_rewrite && self.pen.is_disk_busy;
+        let skips = self.skips_syncs();
         let is_synced = file.len == file.synced_len;
         match self.pen.settings.appendfsync {
             AppendFsync::Always if skips => {
@@ -642,9 +713,7 @@ impl<'a> Log<'a> {
     }
 
     fn sync_succeeded(&self) {
-        let figures = &self.shared.figures;
-        let write_errno = figures.write_errno.load(Ordering::Relaxed);
-        figures.errno.store(write_errno, Ordering::Relaxed);
+        self.shared.figures.sync_errno.store(0, Ordering::Relaxed);
     }
 
     fn sync_failed(&mut self, error: &std::io::Error) -> Result<(), AofError> {
@@ -659,7 +728,13 @@ impl<'a> Log<'a> {
             ));
         }
         let errno = error.raw_os_error().unwrap_or(libc::EIO);
-        if self.shared.figures.errno.swap(errno, Ordering::Relaxed) == 0 {
+        if self
+            .shared
+            .figures
+            .sync_errno
+            .swap(errno, Ordering::Relaxed)
+            == 0
+        {
             tracing::warn!("Fail to fsync the AOF file: {}", os_text(error));
         }
         Ok(())
@@ -763,13 +838,27 @@ impl Open {
         Ok(())
     }
 
-    /// Before a group is written: its first line, and room for it.
-    fn prepare_group(&mut self, group: &mut Vec<u8>) {
+    /// Before a group is written: its first line, and room for it, which is synced.
+    fn prepare_group(&mut self, group: &mut Vec<u8>) -> std::io::Result<()> {
+        let file = &*self.incr.file;
+        let bytes = group::HEAD_BYTES + group.len();
+        match group::reserve(file, self.len, self.reserved, bytes) {
+            Ok(reserved) if reserved == self.reserved => {}
+            Ok(reserved) => {
+                file.sync_data()?;
+                self.reserved = reserved;
+            }
+            // A part may be there, which is no annotation.
+            Err(_) => {
+                self.reserved = self.reserved.max(self.len + 1);
+                self.give_room_back();
+            }
+        }
+        group::fill_up(group, self.len, self.reserved);
         if let Some(head) = group::head(group) {
             group.splice(..0, head);
-            let file = &*self.incr.file;
-            self.reserved = group::reserve(file, self.len, self.reserved, group.len());
         }
+        Ok(())
     }
 
     /// Cuts the reserved room off. If that fails it stays, which does no harm.

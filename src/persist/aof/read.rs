@@ -111,6 +111,17 @@ impl Scanner {
         })
     }
 
+    /// As [`Scanner::new`], as if the file ended at `len`.
+    pub fn up_to(file: Arc<dyn DiskFile>, offset: u64, len: u64) -> Scanner {
+        Scanner {
+            file,
+            len,
+            is_padded: false,
+            offset,
+            rest: Vec::new(),
+        }
+    }
+
     /// Fills the batch with what comes next: at least one request, or the file ends.
     pub fn next(&mut self, batch: &mut Batch) -> Result<(), End> {
         batch.clear();
@@ -172,7 +183,7 @@ fn scan(
     loop {
         let next = match bytes.get(at) {
             None => return (at, Stop::More(1)),
-            Some(b'#') => annotation(bytes, at),
+            Some(b'#') => annotation(bytes, at, offset),
             Some(b'*') => request(bytes, at, args),
             Some(_) => Err(Stop::Bad),
         };
@@ -199,10 +210,13 @@ fn scan(
 
 /// Skips reserved room in the middle of a file: its length. Who came after a crash, and is not us, has
 /// appended behind all of it, as Redis would. Other room is where something was to be written and
-/// never was.
-fn room(rest: &[u8]) -> Result<usize, Stop> {
+/// never was: also what ends where a sector begins, `group` tells why. It begins at `offset` in the file.
+fn room(rest: &[u8], offset: u64) -> Result<usize, Stop> {
     let end = rest.iter().position(|byte| *byte != b'#');
     let end = end.ok_or(Stop::More(1))?;
+    if (offset + end as u64).is_multiple_of(group::SECTOR_BYTES) {
+        return Err(Stop::BadGroup);
+    }
     match (rest[end], rest.get(end + 1)) {
         (b'\n', None) => Err(Stop::More(1)),
         (b'\n', Some(b'*' | b'#')) => Ok(end + 1),
@@ -210,11 +224,16 @@ fn room(rest: &[u8]) -> Result<usize, Stop> {
     }
 }
 
-/// Skips an annotation; where the next line begins. A group has to be whole.
-fn annotation(bytes: &[u8], at: usize) -> Result<usize, Stop> {
+/// Skips an annotation; where the next line begins. A group has to be whole. `bytes` begin at `offset`
+/// in the file.
+fn annotation(bytes: &[u8], at: usize, offset: u64) -> Result<usize, Stop> {
     let rest = &bytes[at..];
     if rest.starts_with(b"##") {
-        return room(rest).map(|len| at + len);
+        return room(rest, offset + at as u64).map(|len| at + len);
+    }
+    // Its second sector was not written.
+    if rest.starts_with(b"#K#") || rest.starts_with(b"#KV#") {
+        return Err(Stop::BadGroup);
     }
     if rest.len() < group::MARK.len() && group::MARK.starts_with(rest) {
         return Err(Stop::More(1));
@@ -296,12 +315,17 @@ fn number(bytes: &[u8], at: usize, kind: u8) -> Result<(usize, usize), Stop> {
 }
 
 /// Whether behind the request that `tail` begins with, and that is not complete, there are others
-/// up to the end of `tail`.
-pub(super) fn has_requests(tail: &[u8]) -> bool {
+/// up to the end of `tail`, which begins at `offset` in the file.
+pub(super) fn has_requests(tail: &[u8], offset: u64) -> bool {
     let starts = memchr::memmem::find_iter(tail, b"\r\n*");
     starts.take(CANDIDATES_MAX).any(|at| {
         let (mut args, mut requests) = (Vec::new(), Vec::new());
-        let (_, stop) = scan(&tail[at + 2..], 0, &mut args, &mut requests);
+        let (_, stop) = scan(
+            &tail[at + 2..],
+            offset + at as u64 + 2,
+            &mut args,
+            &mut requests,
+        );
         !requests.is_empty() && matches!(stop, Stop::More(_))
     })
 }

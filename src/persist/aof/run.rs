@@ -80,6 +80,8 @@ pub struct Rewrite {
     /// Waits for the cut.
     incr: Option<Incr>,
     first_incr: FirstIncr,
+    /// The last record before the cut; 0 when the log goes on as it did.
+    cut_seq: u64,
 }
 
 impl Aof {
@@ -198,14 +200,15 @@ impl Aof {
         Ok(())
     }
 
-    /// Orders the log's thread to go over to another file behind the last record.
-    fn switch(&self, oplog: &OpLog, to: Option<Incr>, discard: bool) {
+    /// Orders the log's thread to go over to another file behind the last record: its number.
+    fn switch(&self, oplog: &OpLog, to: Option<Incr>, discard: bool) -> u64 {
         let mut control = self.shared.control.lock();
         control.hold = false;
         let seq = oplog.cut();
         control.switches.push_back(Switch { seq, to, discard });
         drop(control);
         oplog.wake();
+        seq
     }
 
     /// Takes over what the configuration says.
@@ -247,7 +250,7 @@ impl Aof {
                 let step = log.step(clock.unix_ms());
                 let drained = log.pen.merge.last_seq();
                 drop(log);
-                let errno = self.shared.figures.errno.load(Ordering::Relaxed);
+                let errno = self.shared.figures.errno();
                 if errno != std::mem::replace(&mut errno_told, errno)
                     && let Some(hear) = self.on_status.get()
                 {
@@ -314,11 +317,9 @@ impl Aof {
     pub fn switch_on(&self) {
         if self.state() == AofState::Off {
             self.set_state(AofState::WaitRewrite);
-            let figures = &self.shared.figures;
-            if figures.errno.swap(0, Ordering::Relaxed) != 0 {
+            if self.shared.figures.forget_errors() {
                 tracing::warn!("AOF reopen, just ignore the last error.");
             }
-            figures.write_errno.store(0, Ordering::Relaxed);
         }
     }
 
@@ -336,9 +337,7 @@ impl Aof {
         }
         // What could not be written is given up.
         self.switch(oplog, None, true);
-        let figures = &self.shared.figures;
-        figures.errno.store(0, Ordering::Relaxed);
-        figures.write_errno.store(0, Ordering::Relaxed);
+        self.shared.figures.forget_errors();
         let mut sizes = self.sizes.lock();
         let incr: u64 = sizes
             .incr
@@ -367,7 +366,11 @@ impl Aof {
         if let Some(incr) = &incr {
             self.sizes.lock().incr.push((incr.seq, incr.size.clone()));
         }
-        Ok(Rewrite { incr, first_incr })
+        Ok(Rewrite {
+            incr,
+            first_incr,
+            cut_seq: 0,
+        })
     }
 
     /// The moment of the snapshot: call it while all shards are held. Takes as long as the log's thread drains what
@@ -379,7 +382,7 @@ impl Aof {
         if let Some(incr) = rewrite.incr.take() {
             self.shared.control.lock().hold = true;
             oplog.set_on(true);
-            self.switch(oplog, Some(incr), false);
+            rewrite.cut_seq = self.switch(oplog, Some(incr), false);
         }
     }
 
@@ -429,6 +432,13 @@ impl Aof {
             }
             sizes.settled = base_bytes;
             sizes.base = sizes.current();
+        }
+        {
+            // A former file that takes nothing, and is tried again and again, is given up.
+            let mut control = self.shared.control.lock();
+            control.saved_seq = control.saved_seq.max(rewrite.cut_seq);
+            drop(control);
+            oplog.wake();
         }
         files.remove_history();
         *self.limit.lock() = Limit::default();
@@ -510,7 +520,7 @@ impl Aof {
 
     /// Why commands that write are to be refused: the error of the last write or sync.
     pub fn disk_error(&self) -> Option<std::io::Error> {
-        match self.shared.figures.errno.load(Ordering::Relaxed) {
+        match self.shared.figures.errno() {
             0 => None,
             errno => Some(std::io::Error::from_raw_os_error(errno)),
         }

@@ -344,7 +344,8 @@ mod reading {
             read(&[b"#", &[b'x'; 2000][..]].concat()).1,
             End::Bad(0)
         ));
-        assert!(matches!(read(&vec![b'#'; 2000]).1, End::Torn(0)));
+        // Room that a crash has kept from being reserved as a whole.
+        assert!(matches!(read(&vec![b'#'; 2000]).1, End::Clean));
     }
 
     #[test]

@@ -2,8 +2,9 @@
 //!
 //! Every operation that changes something is counted; a [`Fault`] makes one of them, or all from it
 //! on, fail. [`FakeDisk::crash`] is a power failure: of each file there is what was synced, and a
-//! random part of what came after; of the names in a directory what was synced, and some of the
-//! changes after that in their order. Files that were open before it answer only errors.
+//! random part of what came after: of what was appended some from its beginning, of what was written
+//! over any blocks, a cut or not. Of the names in a directory there is what was synced, and some of
+//! the changes after that in their order. Files that were open before it answer only errors.
 //!
 //! A sync that fails loses what it should have made durable, as Linux does: the pages are clean
 //! afterwards, so the next sync has nothing to do and succeeds.
@@ -19,6 +20,9 @@ use parking_lot::Mutex;
 use crate::util::rng::Rng;
 
 use super::{Disk, DiskFile, OpenMode, Stat};
+
+/// What a power failure leaves whole. (Of real disks more: so more is torn here.)
+const BLOCK_BYTES: usize = 32;
 
 /// What goes wrong.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -77,6 +81,59 @@ struct Content {
     durable: Vec<u8>,
     /// Set by a failed sync: no byte from here on becomes durable any more.
     lost_from: Option<usize>,
+    /// The shortest that it has been since the last sync, if it was cut.
+    cut: Option<usize>,
+}
+
+impl Content {
+    fn cut(&mut self, len: usize) {
+        self.now.resize(len, 0);
+        self.cut = Some(self.cut.unwrap_or(len).min(len));
+        // What was lost is cut off: from here on writing is writing again.
+        self.lost_from = self.lost_from.filter(|lost| *lost < len);
+    }
+
+    fn put(&mut self, at: usize, bytes: &[u8]) {
+        let end = at + bytes.len();
+        if self.now.len() < end {
+            self.now.resize(end, 0);
+        }
+        self.now[at..end].copy_from_slice(bytes);
+    }
+
+    /// Up to where what is there is what is durable.
+    fn same(&self) -> usize {
+        let blocks = self
+            .now
+            .chunks(BLOCK_BYTES)
+            .zip(self.durable.chunks(BLOCK_BYTES));
+        let blocks = blocks.take_while(|(now, durable)| now == durable).count();
+        let both = self.now.len().min(self.durable.len());
+        (blocks * BLOCK_BYTES).min(both)
+    }
+
+    /// What a power failure leaves.
+    fn crash(&mut self, rng: &mut Rng) {
+        let old_len = self.durable.len();
+        let kept = self.cut.unwrap_or(old_len).min(old_len);
+        let is_cut = kept < old_len && rng.below(2) == 0;
+        if self.lost_from.is_none() {
+            let blocks = self.durable[..kept].chunks_mut(BLOCK_BYTES);
+            for (durable, now) in blocks.zip(self.now.chunks(BLOCK_BYTES)) {
+                if *durable != now[..durable.len()] && rng.below(2) == 0 {
+                    durable.copy_from_slice(&now[..durable.len()]);
+                }
+            }
+            if is_cut || kept == old_len {
+                let extra = self.now.get(kept..).unwrap_or_default();
+                let extra = &extra[..rng.index(extra.len() + 1)];
+                self.durable.truncate(kept);
+                self.durable.extend_from_slice(extra);
+            }
+        }
+        self.now = self.durable.clone();
+        (self.lost_from, self.cut) = (None, None);
+    }
 }
 
 #[derive(Default)]
@@ -87,6 +144,8 @@ struct State {
     files: Vec<Content>,
     operations: u64,
     fault: Option<Fault>,
+    /// A file that takes nothing.
+    broken: Option<usize>,
     /// Counts crashes: what was opened in another life is no longer there.
     life: u64,
 }
@@ -121,6 +180,15 @@ impl FakeDisk {
         self.0.lock().fault = fault;
     }
 
+    /// This file takes nothing from now on, whatever becomes of the others.
+    pub fn break_file(&self, path: &Path) {
+        let mut state = self.0.lock();
+        state.broken = state.names.get(path).and_then(|node| match node {
+            Node::File(file) => Some(*file),
+            Node::Directory => None,
+        });
+    }
+
     /// The power fails, and comes back.
     pub fn crash(&self, rng: &mut Rng) {
         let mut state = self.0.lock();
@@ -133,13 +201,7 @@ impl FakeDisk {
         state.names = names.clone();
         state.durable_names = names;
         for file in &mut state.files {
-            let extra = file.now.strip_prefix(file.durable.as_slice());
-            if let (Some(extra), None) = (extra, file.lost_from) {
-                let kept = file.durable.len() + rng.index(extra.len() + 1);
-                file.durable = file.now[..kept].to_vec();
-            }
-            file.now = file.durable.clone();
-            file.lost_from = None;
+            file.crash(rng);
         }
         state.fault = None;
         state.life += 1;
@@ -161,7 +223,7 @@ impl FakeDisk {
         state.files.push(Content {
             now: content.to_vec(),
             durable: content.to_vec(),
-            lost_from: None,
+            ..Content::default()
         });
         state.names.insert(path.to_owned(), node);
         state.durable_names.insert(path.to_owned(), node);
@@ -233,12 +295,15 @@ impl Disk for FakeDisk {
             None => return Err(os_error(libc::ENOENT)),
         };
         if mode == OpenMode::Create {
-            state.files[file].now.clear();
-            state.files[file].lost_from = None;
+            state.files[file].cut(0);
         }
-        let life = state.life;
-        let state = self.0.clone();
-        Ok(Arc::new(FakeFile { state, file, life }))
+        let (life, end) = (state.life, state.files[file].now.len());
+        Ok(Arc::new(FakeFile {
+            state: self.0.clone(),
+            file,
+            life,
+            end: Mutex::new(end),
+        }))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -321,6 +386,8 @@ struct FakeFile {
     state: Arc<Mutex<State>>,
     file: usize,
     life: u64,
+    /// Where the next byte goes.
+    end: Mutex<usize>,
 }
 
 impl FakeFile {
@@ -334,6 +401,7 @@ impl FakeFile {
             return Err(os_error(libc::EIO));
         }
         let is_short = match operation {
+            Some(_) if state.broken == Some(self.file) => return Err(os_error(libc::EIO)),
             Some(is_write) => state.operation(is_write)?,
             None => false,
         };
@@ -348,7 +416,9 @@ impl DiskFile for FakeFile {
                 true => bytes.len() / 2,
                 false => bytes.len(),
             };
-            content.now.extend_from_slice(&bytes[..taken]);
+            let mut end = self.end.lock();
+            content.put(*end, &bytes[..taken]);
+            *end += taken;
             taken
         })
     }
@@ -363,16 +433,21 @@ impl DiskFile for FakeFile {
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        let synced = self.with(Some(false), |content, _| match content.lost_from {
-            None => content.durable = content.now.clone(),
-            Some(lost) => content.durable = content.now[..lost.min(content.now.len())].to_vec(),
+        let synced = self.with(Some(false), |content, _| {
+            let lost = content.lost_from.unwrap_or(usize::MAX);
+            content.durable = content.now[..lost.min(content.now.len())].to_vec();
+            content.cut = None;
         });
         if synced.is_err() {
             let mut state = self.state.lock();
-            let is_ours = state.life == self.life;
+            // A machine that is dead writes nothing more, but what it has written is there.
+            let is_dead = state
+                .fault
+                .is_some_and(|fault| fault.kind == FaultKind::Dead);
+            let is_ours = state.life == self.life && !is_dead;
             if let Some(content) = state.files.get_mut(self.file).filter(|_| is_ours) {
-                let durable = content.durable.len();
-                content.lost_from.get_or_insert(durable);
+                let same = content.same();
+                content.lost_from.get_or_insert(same);
             }
         }
         synced
@@ -384,12 +459,25 @@ impl DiskFile for FakeFile {
         })
     }
 
+    fn reserve(&self, from: u64, padding: &[u8]) -> io::Result<()> {
+        let is_short = self.with(Some(true), |content, is_short| {
+            let taken = match is_short {
+                true => padding.len() / 2,
+                false => padding.len(),
+            };
+            content.put(from as usize, &padding[..taken]);
+            is_short
+        })?;
+        match is_short {
+            true => Err(os_error(libc::ENOSPC)),
+            false => Ok(()),
+        }
+    }
+
     fn set_len(&self, len: u64) -> io::Result<()> {
         self.with(Some(false), |content, _| {
-            let len = len as usize;
-            content.now.resize(len, 0);
-            // What was lost is cut off: from here on writing is writing again.
-            content.lost_from = content.lost_from.filter(|lost| *lost < len);
+            content.cut(len as usize);
+            *self.end.lock() = len as usize;
         })
     }
 

@@ -31,6 +31,14 @@ fn exercise(disk: &dyn Disk, dir: &Path) {
     assert_eq!(&part[..2], b"!?");
     again.redirty(2).unwrap();
     assert_eq!(read_small(disk, &at("a"), 100).unwrap(), b"hello!?");
+    // Later writes go over what is reserved.
+    again.reserve(7, b"####").unwrap();
+    again.reserve(9, b"###\n").unwrap();
+    write_all(&*again, b"1").unwrap();
+    assert_eq!(read_small(disk, &at("a"), 100).unwrap(), b"hello!?1####\n");
+    again.set_len(8).unwrap();
+    write_all(&*again, b"2").unwrap();
+    assert_eq!(read_small(disk, &at("a"), 100).unwrap(), b"hello!?12");
     disk.open(&at("a"), OpenMode::Create).unwrap();
     assert_eq!(disk.stat(&at("a")).unwrap().len, 0);
     disk.create_dir(&at("d")).unwrap();
@@ -70,6 +78,32 @@ fn a_crash_keeps_what_was_synced_and_some_of_the_rest() {
         lengths.insert(content.len());
     }
     assert_eq!(lengths.into_iter().collect::<Vec<_>>(), [4, 5, 6, 7, 8]);
+}
+
+/// Any blocks of what was written over, and a cut or none.
+#[test]
+fn a_crash_keeps_any_blocks_of_what_was_written_over() {
+    let (mut mixed, mut lengths) = (0, std::collections::BTreeSet::new());
+    for seed in 0..200 {
+        let disk = FakeDisk::new(DIR);
+        let file = disk.open(&path("a"), OpenMode::Create).unwrap();
+        file.reserve(0, &[b'#'; 300]).unwrap();
+        file.sync_data().unwrap();
+        disk.fsync_dir(Path::new(DIR)).unwrap();
+        write_all(&*file, &[b'x'; 100]).unwrap();
+        file.set_len(100).unwrap();
+        write_all(&*file, &[b'y'; 7]).unwrap();
+        disk.crash(&mut Rng::from_seed(seed));
+        let content = disk.content(&path("a")).expect("the name was synced");
+        let (over, rest) = content.split_at(100);
+        let new = over.iter().filter(|byte| **byte == b'x').count();
+        assert!(over.iter().all(|byte| b"x#".contains(byte)));
+        mixed += usize::from(new > 0 && new < 100);
+        assert!(rest == [b'#'; 200] || b"yyyyyyy".starts_with(rest));
+        lengths.insert(rest.len());
+    }
+    assert!(mixed > 0);
+    assert_eq!(lengths.len(), 9, "{lengths:?}");
 }
 
 #[test]

@@ -43,7 +43,7 @@ fn reserved_room_is_written_over_and_found() {
     let mut log = Vec::new();
     for size in [1, 5, 100_000, 3 << 20, 7, (1 << 20) - 9, 2, 1] {
         let text = vec![b'x'; size];
-        reserved = reserve(&*file, len, reserved, size);
+        reserved = reserve(&*file, len, reserved, size).unwrap();
         assert!(reserved >= len + size as u64 + 2);
         write_all(&*file, &text).unwrap();
         log.extend_from_slice(&text);
@@ -119,4 +119,52 @@ fn a_group_that_is_not_whole_was_never_there() {
     // And so is damage in a log that was closed in order.
     let closed = damaged[..2 * first.len()].to_vec();
     assert!(matches!(read(&closed).1, End::Bad(0)));
+}
+
+/// Redis reads annotations in pieces of 1023 bytes: none of them may be a newline alone.
+#[test]
+fn what_follows_a_group_is_an_annotation_for_redis() {
+    let reserved = 5000;
+    for size in 1..4900 {
+        let mut group = vec![b'x'; size];
+        fill_up(&mut group, 7, reserved);
+        let end = 7 + HEAD_BYTES + group.len();
+        let room = [vec![b'#'; reserved as usize - end - 1], b"\n".to_vec()].concat();
+        assert!(room.chunks(1023).all(|piece| piece[0] == b'#'), "{size}");
+        assert!(group[size..].is_empty() || group[size..] == *b"#\n");
+    }
+}
+
+/// The first blocks of a group are missing, and what is there begins with the end of a line: it is not
+/// taken for room behind which Redis has gone on.
+#[test]
+fn a_group_without_its_beginning_is_not_whole() {
+    let text = b"*1\r\n$4\r\nPING\r\n".repeat(20);
+    for shift in 0..SECTOR_BYTES as usize {
+        let value = "k".repeat(shift + 10);
+        let first = format!("*2\r\n$3\r\nGET\r\n${}\r\n{value}\r\n", value.len());
+        let first = group(first.as_bytes());
+        let mut whole = [&first[..], &group(&text)].concat();
+        let end = whole.len();
+        whole.extend([b'#'; 500]);
+        whole.push(b'\n');
+        let sectors = (0..end).step_by(SECTOR_BYTES as usize);
+        // Its first byte looks the same.
+        for at in sectors.filter(|at| *at > first.len() + 1) {
+            let mut torn = whole.clone();
+            torn[first.len()..at].fill(b'#');
+            let (count, end) = read(&torn);
+            assert_eq!(count, 1, "{shift}, {at}: {end:?}");
+            assert!(matches!(end, End::TornGroup(_)), "{shift}, {at}: {end:?}");
+        }
+    }
+    // Nor does room ever end so.
+    let dir = tempfile::tempdir().unwrap();
+    let file = RealDisk
+        .open(&dir.path().join("log"), OpenMode::Create)
+        .unwrap();
+    for len in 0..100 {
+        let reserved = reserve(&*file, len, 0, 1).unwrap();
+        assert!(!(reserved - 1).is_multiple_of(SECTOR_BYTES));
+    }
 }

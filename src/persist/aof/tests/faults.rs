@@ -312,3 +312,106 @@ fn nothing_is_appended_to_what_a_switch_left() {
     }
     assert!(left_by_itself > 0, "the case that this is about");
 }
+
+/// Groups that nobody syncs meanwhile (`no-appendfsync-on-rewrite`): what a power failure leaves of them
+/// can be loaded, and what was synced before and after is there.
+#[test]
+fn what_is_not_synced_while_the_disk_is_busy_may_be_lost_but_hinders_no_start() {
+    for seed in 0..200 {
+        let mut run = Run::new(FakeDisk::new(DIR), AppendFsync::Always, 0);
+        let spared = Settings {
+            no_fsync_on_rewrite: true,
+            ..settings(AppendFsync::Always)
+        };
+        let aof = open(&run.disk, spared).unwrap();
+        let (disk, oplog) = (run.disk.clone(), run.oplog.clone());
+        let mut make_base = |path: &Path| write_base(&disk, path, &[]);
+        aof.start(&oplog, true, &mut make_base).unwrap();
+        let mut log = Log::new(aof.parts().0, &oplog);
+        let mut write = |count| {
+            for _ in 0..count {
+                assert!(run.write(1, &mut log, &aof).is_ok());
+            }
+            run.last
+        };
+        let mut promised = write(3);
+        aof.set_disk_busy(&oplog, true);
+        let last = write(5);
+        aof.set_disk_busy(&oplog, false);
+        let last = match seed % 2 {
+            0 => last,
+            _ => {
+                promised = write(2);
+                promised
+            }
+        };
+        run.disk.crash(&mut Rng::from_seed(seed));
+        let found = loaded(&run.disk, &format!("seed {seed}"));
+        assert!((promised..=last).contains(&found), "{found} of {promised}");
+    }
+}
+
+/// Room is reserved over and over, and the power fails at any operation.
+#[test]
+fn groups_cross_the_end_of_the_room() {
+    let live = |run: &mut Run| -> Result<(), Ended> {
+        let aof = open(&run.disk, settings(run.policy)).map_err(|_| Ended)?;
+        let (disk, oplog) = (run.disk.clone(), run.oplog.clone());
+        let mut make_base = |path: &Path| write_base(&disk, path, &[]);
+        aof.start(&oplog, true, &mut make_base).map_err(|_| Ended)?;
+        let mut log = Log::new(aof.parts().0, &oplog);
+        for count in (1..=6).cycle().take(30) {
+            run.write(count, &mut log, &aof)?;
+        }
+        Ok(())
+    };
+    let start = FakeDisk::new(DIR);
+    let mut run = Run::new(start, AppendFsync::Always, 0);
+    assert!(live(&mut run).is_ok());
+    for at in 0..run.disk.operations() {
+        for seed in 0..20 {
+            let context = format!("at {at}, seed {seed}");
+            let mut run = Run::new(FakeDisk::new(DIR), AppendFsync::Always, 0);
+            let (count, kind) = (1, FaultKind::Dead);
+            run.disk.fail(Some(Fault { at, count, kind }));
+            assert!(live(&mut run).is_err(), "{context}");
+            run.disk.crash(&mut Rng::from_seed(seed));
+            let found = loaded(&run.disk, &context);
+            let promised = run.promised..=run.last;
+            assert!(
+                promised.contains(&found),
+                "{context}: {found}, {promised:?}"
+            );
+        }
+    }
+}
+
+/// A process was killed before it had synced the former file: the next one syncs that, too, before it
+/// promises anything.
+#[test]
+fn a_start_makes_all_files_durable() {
+    for seed in 0..20 {
+        let disk = FakeDisk::new(DIR);
+        let (aof, oplog) = (
+            open(&disk, settings(AppendFsync::No)).unwrap(),
+            OpLog::new(1),
+        );
+        let mut make_base = |path: &Path| write_base(&disk, path, &[]);
+        aof.start(&oplog, true, &mut make_base).unwrap();
+        let mut log = Log::new(aof.parts().0, &oplog);
+        append(&oplog, "RPUSH l 1");
+        let _ = settle(&mut log, &aof, 0);
+        aof.begin_rewrite().unwrap();
+        drop(log);
+        let mut run = Run::new(disk.clone(), AppendFsync::Always, 1);
+        let aof = open(&disk, settings(AppendFsync::Always)).unwrap();
+        assert_eq!(aof.load(LOAD, &mut Kept::default()), Ok(Loaded::Ok));
+        let oplog = run.oplog.clone();
+        aof.start(&oplog, true, &mut make_base).unwrap();
+        let mut log = Log::new(aof.parts().0, &oplog);
+        assert!(run.write(1, &mut log, &aof).is_ok());
+        assert_eq!(run.promised, 2);
+        disk.crash(&mut Rng::from_seed(seed));
+        assert_eq!(loaded(&disk, &format!("seed {seed}")), 2);
+    }
+}

@@ -173,6 +173,26 @@ fn zeros_at_the_end_are_what_a_power_failure_leaves() {
     );
 }
 
+/// They need not begin where a request does.
+#[test]
+fn zeros_within_a_request_count_as_its_end() {
+    let whole = requests(&["SET a b"]);
+    let next = requests(&["SET c d"]);
+    let zeros = vec![0; 70_000];
+    for cut in 1..next.len() {
+        let disk = usual(b"", &[&whole[..], &next[..cut], &zeros].concat());
+        assert_eq!(load(&disk).0, Ok(Loaded::Truncated), "at {cut}");
+        let left = disk.content(&at("appendonly.aof.2.incr.aof"));
+        assert_eq!(left.unwrap(), whole, "at {cut}");
+    }
+    // Damage before that is another matter: what follows it was there.
+    let damages = ["*3\r\n$3\r\nSETx\r\n", "*3\r\n$3\r\nSET\r\n$99\r\na"];
+    for damage in damages {
+        let bytes = [damage.as_bytes(), b"\r\n", &whole, &next, &zeros].concat();
+        fails(&usual(b"", &bytes), "Bad file format");
+    }
+}
+
 /// Redis has loaded what a killed Kivi left, with the room that was reserved, and gone on behind it.
 #[test]
 fn what_redis_has_appended_behind_reserved_room_is_loaded() {

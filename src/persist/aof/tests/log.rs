@@ -155,6 +155,118 @@ fn no_appendfsync_on_rewrite_spares_a_busy_disk() {
     }
 }
 
+/// A rewrite makes up for a file that takes nothing: the next one takes what follows.
+#[test]
+fn a_rewrite_ends_the_errors_of_the_former_file() {
+    for (policy, is_written) in [
+        (AppendFsync::EverySec, false),
+        (AppendFsync::EverySec, true),
+        (AppendFsync::No, false),
+        (AppendFsync::No, true),
+    ] {
+        let disk = FakeDisk::new(DIR);
+        let oplog = OpLog::new(1);
+        let aof = started(&disk, &oplog, settings(policy));
+        let mut log = Log::new(aof.parts().0, &oplog);
+        settle(&mut log, &aof, NOW_MS).unwrap();
+        append(&oplog, "SET a b");
+        if is_written {
+            log.step(NOW_MS).unwrap();
+        }
+        disk.break_file(&at(INCR));
+        settle(&mut log, &aof, NOW_MS).unwrap();
+        append(&oplog, "SET c d");
+        let rewrite = begin(&aof, &oplog);
+        append(&oplog, "SET e f");
+        settle(&mut log, &aof, NOW_MS + 2000).unwrap();
+        assert!(aof.disk_error().is_some());
+        assert_eq!(oplog.durable_seq(), 0);
+        finish(&disk, &aof, &oplog, rewrite);
+        settle(&mut log, &aof, NOW_MS + 4000).unwrap();
+        assert!(aof.disk_error().is_none(), "{policy:?}, {is_written}");
+        assert_eq!(aof.buffered_bytes(&oplog), 0);
+        assert!(oplog.durable_seq() >= 2, "what the BASE has");
+        append(&oplog, "SET g h");
+        settle(&mut log, &aof, NOW_MS + 6000).unwrap();
+        assert_eq!(
+            text(&disk, "appendonly.aof.2.incr.aof").as_bytes(),
+            requests(&["SELECT 0", "SET e f", "SET g h"])
+        );
+        assert!(aof.disk_error().is_none());
+    }
+}
+
+/// Nor does a write that succeeds mend what a sync has lost.
+#[test]
+fn only_a_sync_ends_the_error_of_a_sync() {
+    let disk = FakeDisk::new(DIR);
+    let oplog = OpLog::new(1);
+    let aof = started(&disk, &oplog, settings(AppendFsync::EverySec));
+    let mut log = Log::new(aof.parts().0, &oplog);
+    settle(&mut log, &aof, NOW_MS).unwrap();
+    append(&oplog, "SET a b");
+    log.step(NOW_MS).unwrap();
+    fail_next(&disk, 1, FaultKind::Io);
+    assert!(aof.parts().0.sync.serve_one());
+    append(&oplog, "SET c d");
+    fail_next(&disk, 1, FaultKind::NoSpace);
+    log.step(NOW_MS + 1).unwrap();
+    assert!(!aof.is_write_ok());
+    log.step(NOW_MS + 2).unwrap();
+    assert!(aof.is_write_ok());
+    let left = aof.disk_error().and_then(|error| error.raw_os_error());
+    assert_eq!(left, Some(libc::EIO));
+    settle(&mut log, &aof, NOW_MS + 2000).unwrap();
+    assert!(aof.disk_error().is_none());
+}
+
+#[test]
+fn no_group_begins_within_a_record() {
+    let disk = FakeDisk::new(DIR);
+    let oplog = OpLog::new(1);
+    let aof = started(&disk, &oplog, settings(AppendFsync::EverySec));
+    let mut log = Log::new(aof.parts().0, &oplog);
+    settle(&mut log, &aof, NOW_MS).unwrap();
+    append(&oplog, "SET a b");
+    // A piece is written, and cannot be cut off.
+    fail_next(&disk, 1000, FaultKind::ShortWrite);
+    log.step(NOW_MS).unwrap();
+    let expected = requests(&["SELECT 0", "SET a b"]);
+    let torn = text(&disk, INCR).len();
+    assert!(torn > 0 && torn < expected.len());
+    disk.fail(None);
+    aof.configure(&oplog, settings(AppendFsync::Always));
+    settle(&mut log, &aof, NOW_MS).unwrap();
+    assert_eq!(text(&disk, INCR).as_bytes(), expected);
+    append(&oplog, "SET c d");
+    settle(&mut log, &aof, NOW_MS).unwrap();
+    assert!(text(&disk, INCR)[expected.len()..].starts_with("#KV:"));
+}
+
+/// What was reserved of the room that there was not is no annotation.
+#[test]
+fn room_that_is_reserved_in_part_is_cut_off() {
+    for is_cut_later in [false, true] {
+        let disk = FakeDisk::new(DIR);
+        let oplog = OpLog::new(1);
+        let aof = started(&disk, &oplog, settings(AppendFsync::Always));
+        let mut log = Log::new(aof.parts().0, &oplog);
+        settle(&mut log, &aof, NOW_MS).unwrap();
+        append(&oplog, "SET a b");
+        // The reservation, and the cut behind it.
+        fail_next(&disk, 1 + u64::from(is_cut_later), FaultKind::ShortWrite);
+        settle(&mut log, &aof, NOW_MS).unwrap();
+        if is_cut_later {
+            aof.configure(&oplog, settings(AppendFsync::EverySec));
+            append(&oplog, "SET c d");
+            settle(&mut log, &aof, NOW_MS).unwrap();
+        }
+        let written = text(&disk, INCR);
+        assert!(written.ends_with("\r\n"), "{written}");
+        assert!(!written.contains("##"), "{written}");
+    }
+}
+
 #[test]
 fn a_full_disk_is_waited_for() {
     for kind in [FaultKind::NoSpace, FaultKind::ShortWrite, FaultKind::Io] {
@@ -269,6 +381,7 @@ fn with_always_errors_end_the_server() {
         let oplog = OpLog::new(1);
         let aof = started(&disk, &oplog, settings(AppendFsync::Always));
         let mut log = Log::new(aof.parts().0, &oplog);
+        append(&oplog, "SET room reserved");
         settle(&mut log, &aof, NOW_MS).unwrap();
         append(&oplog, "SET a b");
         let at = disk.operations() + skip;
@@ -279,7 +392,7 @@ fn with_always_errors_end_the_server() {
         }));
         let error = log.step(NOW_MS).unwrap_err();
         assert!(error.0.starts_with(expected), "{error}");
-        assert_eq!(oplog.durable_seq(), 0);
+        assert_eq!(oplog.durable_seq(), 1);
     }
 }
 
@@ -825,7 +938,11 @@ fn each_stage_has_its_own_event() {
     aof.configure(&oplog, settings(AppendFsync::Always));
     append(&oplog, "SET a e");
     log.step(NOW_MS + 20).unwrap();
-    assert_eq!(take(), ["aof-write-alone", "aof-write", "aof-fsync-always"]);
+    let before = "aof-fsync-always";
+    assert_eq!(
+        take(),
+        [before, "aof-write-alone", "aof-write", "aof-fsync-always"]
+    );
     let rewrite = begin(&aof, &oplog);
     settle(&mut log, &aof, NOW_MS + 30).unwrap();
     take();
