@@ -197,10 +197,10 @@ fn replay(store: &Store) -> BTreeMap<Vec<u8>, Option<Vec<u8>>> {
 
 /// The next record; a torn one at the end is none. Comments (`#TS:`) are passed over.
 fn whole_record(bytes: &[u8]) -> Option<(Reply, usize)> {
-    let comments = match bytes.first()? {
-        b'#' => bytes.iter().position(|byte| *byte == b'\n')? + 1,
-        _ => 0,
-    };
+    let mut comments = 0;
+    while *bytes.get(comments)? == b'#' {
+        comments += bytes[comments..].iter().position(|byte| *byte == b'\n')? + 1;
+    }
     let (record, length) = parse(&bytes[comments..])?;
     Some((record, comments + length))
 }
