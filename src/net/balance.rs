@@ -91,11 +91,9 @@ impl Balance {
                 .map(|worker| self.busy(worker))
                 .collect();
             let most = busy.iter().copied().max().unwrap_or(0);
-            let pairs = pairs(&busy);
-            self.spread(&pairs);
+            let is_spreading = self.spread(&busy);
             let is_roused = most >= IDLE_PER_MILLE && most_before < IDLE_PER_MILLE;
             most_before = most;
-            let is_spreading = pairs.iter().any(|&(_, to)| busy[to] < IDLE_PER_MILLE);
             quick_looks = match is_roused || is_spreading {
                 true => quick_looks + 1,
                 false => 0,
@@ -116,10 +114,14 @@ impl Balance {
         self.busy_per_mille[worker].load(Ordering::Relaxed)
     }
 
-    /// Moves half of the active connections of the first worker of each pair to the second.
-    fn spread(&self, pairs: &[(usize, usize)]) {
-        if pairs.is_empty() {
-            return;
+    /// Moves half of the active connections of busy workers to others; whether one that had nothing to do got some.
+    fn spread(&self, busy: &[u32]) -> bool {
+        let pairs = pairs(busy);
+        if pairs
+            .iter()
+            .all(|&(from, _)| self.crew.connections(from) < 2)
+        {
+            return false;
         }
         let since_ms = self.server.clock.unix_ms().saturating_sub(ACTIVE_MS);
         let mut active: Vec<Vec<Arc<Shared>>> = vec![Vec::new(); self.crew.len()];
@@ -131,11 +133,14 @@ impl Balance {
                 }
             }
         }
-        for &(from, to) in pairs {
-            if active[from].len() > 1 {
-                self.move_all(active[from].iter().step_by(2), to);
-            }
+        let mut is_idle_given = false;
+        for (from, to) in pairs {
+            // The first one stays: one that keeps a worker busy alone is not sent about.
+            let moved = active[from].iter().skip(1).step_by(2);
+            is_idle_given |= moved.len() > 0 && busy[to] < IDLE_PER_MILLE;
+            self.move_all(moved, to);
         }
+        is_idle_given
     }
 
     /// Two workers that could be one: (from, to).

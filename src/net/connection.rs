@@ -64,6 +64,8 @@ struct Connection {
     held: Option<Box<Held>>,
     /// The last batch has added to the log.
     has_logged: bool,
+    /// What others have for it is not to be sent yet.
+    holds_pushes: bool,
     /// Since when a request waits for the gate or a pause, in ticks; 0 for none.
     waiting_since: u64,
     /// It has not logged in, and has had its turn: others come first.
@@ -136,6 +138,7 @@ pub async fn run(worker: Rc<Worker>, parcel: Parcel) {
         pending: None,
         held: None,
         has_logged: false,
+        holds_pushes: false,
         waiting_since: 0,
         gives_way: false,
         alone: None,
@@ -218,19 +221,27 @@ impl Connection {
         }
     }
 
+    /// Waits for the log, and for whoever has been told very much.
+    async fn follow(&mut self, turn: &Turn, worker: &Worker) {
+        // Whoever serves it meanwhile has what he posts then come behind his reply.
+        self.holds_pushes = matches!(turn, Turn::Block(_));
+        // What is to be answered after a wait is sent after it.
+        if !matches!(turn, Turn::Sleep(_) | Turn::Delay(_)) {
+            self.follow_log(worker).await;
+        }
+        if let Some(fullest) = inbox::take_crowded() {
+            self.follow_messages(fullest, worker).await;
+        }
+        self.holds_pushes = false;
+    }
+
     /// Does what takes time; `None` when the connection goes on.
     async fn perform(&mut self, mut turn: Turn, worker: &Worker) -> Option<Turn> {
         loop {
             // A command that was left in the middle holds all shards, for which whoever keeps the log back may be
             // waiting, as a rewrite that is about to begin its snapshot does. Its replies wait for the log, it does not.
             if !matches!(turn, Turn::Drop | Turn::Alone) {
-                // What is to be answered after a wait is sent after it.
-                if !matches!(turn, Turn::Sleep(_) | Turn::Delay(_)) {
-                    self.follow_log(worker).await;
-                }
-                if let Some(fullest) = inbox::take_crowded() {
-                    self.follow_messages(fullest, worker).await;
-                }
+                self.follow(&turn, worker).await;
             }
             let server = &worker.exec.server;
             match turn {

@@ -34,11 +34,7 @@ pub async fn welcome(stream: &mut TlsStream, client: &mut Client, worker: &Worke
     let shared = client.shared.clone();
     let shaken = poll_fn(|cx| match shared.has(Signal::Kill) {
         true => Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into())),
-        false => {
-            let shaken = stream.poll_handshake(cx);
-            worker.exec.server.clients.account(&shared);
-            shaken
-        }
+        false => stream.poll_handshake(cx),
     });
     let shaken = tokio::time::timeout(HANDSHAKE_MAX, shaken).await;
     let shaken = shaken.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));

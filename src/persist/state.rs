@@ -142,6 +142,8 @@ pub struct Book {
     pub shutdown: Option<Shutdown>,
     /// How many there were.
     pub shutdowns: u64,
+    /// The number of the last one that was aborted.
+    pub aborted_shutdown: u64,
 }
 
 /// What becomes of a shutdown.
@@ -410,9 +412,11 @@ impl State {
             return false;
         };
         shutdown.is_aborted = true;
+        let number = shutdown.number;
         if let Some(save) = &shutdown.save {
             save.stop();
         }
+        book.aborted_shutdown = number;
         // It may wait for the slot.
         self.freed.notify_all();
         true
@@ -455,8 +459,8 @@ pub struct AnotherShutdown<'s> {
 }
 
 impl AnotherShutdown<'_> {
-    /// Returns when it has ended, in one way or the other.
-    pub fn wait(&self) {
+    /// Returns when it has ended, in one way or the other; whether it was aborted.
+    pub fn wait(&self) -> bool {
         let mut book = self.state.book.lock();
         let is_going_on = |book: &Book| {
             let shutdown = book.shutdown.as_ref();
@@ -465,6 +469,7 @@ impl AnotherShutdown<'_> {
         while is_going_on(&book) {
             self.state.freed.wait(&mut book);
         }
+        book.aborted_shutdown >= self.number
     }
 }
 

@@ -334,8 +334,8 @@ pub fn after_flush(server: &Arc<Server>) {
 }
 
 /// SHUTDOWN and the signals: saves what is to be saved, then has the server stop. A script that runs ends
-/// first, unless it is busy and nothing is to be saved. While one is going on another one is the same one,
-/// whatever its flags.
+/// first, unless it is busy and nothing is to be saved. While one is going on another one is the same one; if that
+/// could not save, one that needs no saving goes on by itself.
 ///
 /// # Errors
 /// When something could not be saved and `force` is not asked for, or SHUTDOWN ABORT was there: the
@@ -345,9 +345,14 @@ pub fn shutdown(server: &Arc<Server>, flags: ShutdownFlags) -> Result<(), Shutdo
         stop_at_once(server);
         return Ok(());
     }
-    let turn = match server.persist.shut_down() {
-        Turn::Ours(turn) => turn,
-        Turn::Another(other) => return join(server, &other),
+    let turn = loop {
+        match server.persist.shut_down() {
+            Turn::Ours(turn) => break turn,
+            Turn::Another(other) => match join(server, &other, flags) {
+                Some(result) => return result,
+                None => continue,
+            },
+        }
     };
     let waits = || server.keyspace.gate.is_held_long() && !turn.is_aborted();
     while waits() && server.lifecycle() < Lifecycle::Stopping {
@@ -373,13 +378,18 @@ pub fn shutdown(server: &Arc<Server>, flags: ShutdownFlags) -> Result<(), Shutdo
     prepared
 }
 
-/// What becomes of the shutdown of somebody else becomes of ours.
-fn join(server: &Server, other: &AnotherShutdown<'_>) -> Result<(), ShutdownFailed> {
-    other.wait();
-    match server.lifecycle() >= Lifecycle::Stopping {
-        true => Ok(()),
-        false => Err(ShutdownFailed),
+/// What becomes of the shutdown of somebody else becomes of ours; `None` if it failed by what ours does not need.
+fn join(
+    server: &Server,
+    other: &AnotherShutdown<'_>,
+    flags: ShutdownFlags,
+) -> Option<Result<(), ShutdownFailed>> {
+    let is_aborted = other.wait();
+    if server.lifecycle() >= Lifecycle::Stopping {
+        return Some(Ok(()));
     }
+    let goes_on = !is_aborted && (flags.nosave || flags.force);
+    (!goes_on).then_some(Err(ShutdownFailed))
 }
 
 /// SHUTDOWN NOSAVE while a script is busy, which holds all shards and will not give them back: nobody is

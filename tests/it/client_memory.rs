@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::client::{Client, encode};
 use crate::harness::{Server, eventually};
+use crate::tls::TlsServer;
 
 const MIB: usize = 1 << 20;
 
@@ -165,6 +166,22 @@ fn whoever_has_just_come_is_heard_when_nobody_can_be_closed() {
             (reply == b"+OK\r\n").then_some(())
         });
         assert_eq!(server.connect().raw(&["PING"]), b"+PONG\r\n");
+    });
+}
+
+/// Also while it shakes hands.
+#[test]
+fn whoever_has_just_come_with_tls_is_heard() {
+    let tls = TlsServer::start(&[("maxmemory-clients", "512kb"), ("io-threads", "1")]);
+    let mut spared = observer(&tls.server);
+    spared.send(&unfinished(MIB));
+    let mut idle = named(&tls.server, "idle");
+    idle.read_to_close().expect("an end");
+    eventually("a newcomer to lift the limit", || {
+        let mut newcomer = tls.try_connect_plainly().ok()?;
+        let lift = ["CONFIG", "SET", "maxmemory-clients", "0"];
+        let reply = newcomer.try_raw(&lift).ok()?;
+        (reply == b"+OK\r\n").then_some(())
     });
 }
 

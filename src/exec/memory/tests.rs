@@ -2,7 +2,6 @@
 //! same process, so here memory is either never enough (a limit of one byte) or always; how exactly a
 //! limit holds is tested with processes (`tests/it/maxmemory.rs`). Expected replies are Valkey 9.1.2's.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 
 use super::*;
@@ -722,7 +721,7 @@ fn what_leaves_while_a_snapshot_reads_it_does_not_count() {
 }
 
 /// Writers of large values, under snapshots: see [`what_is_kept_comes_and_goes`].
-fn write_large(mut test: Test, mut rng: Rng, is_done: &AtomicUsize) {
+fn write_large(mut test: Test, mut rng: Rng) {
     let value = "v".repeat(20_000);
     let server = test.session.server().clone();
     let mut sweep = Sweep::default();
@@ -752,26 +751,26 @@ fn write_large(mut test: Test, mut rng: Rng, is_done: &AtomicUsize) {
             std::thread::yield_now();
         }
     }
-    is_done.fetch_add(1, Ordering::Relaxed);
 }
 
 /// Whoever gives up a value first, what counted as kept is forgotten once.
 #[test]
 fn what_is_kept_comes_and_goes() {
-    const WRITERS: usize = 3;
+    const WRITERS: u64 = 3;
     let mut test = Test::new();
     set(&mut test, "maxmemory-policy", "allkeys-random");
     let server = test.session.server().clone();
     let keyspace = &server.keyspace;
     let kept = || keyspace.snapshot.kept_bytes();
-    let done = AtomicUsize::new(0);
     std::thread::scope(|scope| {
-        for seed in 0..WRITERS as u64 {
-            let (connect, done) = (test.connector(), &done);
-            scope.spawn(move || write_large(connect(), Rng::from_seed(seed), done));
-        }
+        let writers: Vec<_> = (0..WRITERS)
+            .map(|seed| {
+                let connect = test.connector();
+                scope.spawn(move || write_large(connect(), Rng::from_seed(seed)))
+            })
+            .collect();
         let mut rng = Rng::from_seed(17);
-        while done.load(Ordering::Relaxed) < WRITERS {
+        while writers.iter().any(|writer| !writer.is_finished()) {
             let (mut walk, _, ()) = keyspace.begin_snapshot(|| ()).unwrap();
             let mut see = |_, _: EntryRef<'_>, _| {
                 // Below nothing is a great deal.

@@ -20,7 +20,7 @@ use super::{Connection, Turn};
 
 impl Connection {
     /// Waits, but not longer than it takes someone to kill this client. What others have for it is
-    /// sent meanwhile.
+    /// sent meanwhile, unless that is held back.
     pub(super) async fn unless_killed(&mut self, worker: &Worker, wait: impl Future<Output = ()>) {
         let mut wait = pin!(wait);
         self.begin_attended();
@@ -28,7 +28,9 @@ impl Connection {
             if self.client.shared.has(Signal::Kill) {
                 return Poll::Ready(());
             }
-            self.deliver(worker);
+            if !self.holds_pushes {
+                self.deliver(worker);
+            }
             wait.as_mut().poll(cx)
         })
         .await;

@@ -185,7 +185,7 @@ fn nobody_has_anything_for_a_client_that_has_had_its_last_reply() {
     let house = House::new(1);
     for asks in ["CLIENT TRACKING ON BCAST", "MONITOR", "PING"] {
         let (peer, shared) = house.sends(&format!(
-            "HELLO 3\nSUBSCRIBE c\n{asks}\nSETRANGE big {} x\nGET big\nQUIT\n",
+            "HELLO 3\nSUBSCRIBE c\nSETRANGE big {} x\nGET big\n{asks}\nQUIT\n",
             BYTES - 1
         ));
         let has_subscribed = || shared.commands.load(Ordering::Relaxed) >= 3;

@@ -21,8 +21,8 @@ use std::io;
 use crate::persist::disk::{DiskFile, read_full};
 use crate::persist::rdb::format::crc64;
 
-/// An annotation that says nothing.
-const FILLER: &[u8] = b"#\n";
+/// An annotation that says nothing. The newline of room stands behind a `#`, so it is none.
+const FILLER: &[u8] = b"# \n";
 /// How a group begins.
 pub(super) const MARK: &[u8] = b"#KV:";
 /// Length of a group's first line: the mark, 16 digits, a colon, 8 digits, CR LF.
@@ -137,7 +137,7 @@ pub(super) fn reserve(
     Ok(from + room as u64)
 }
 
-/// Makes a group that is written at `len`, its first line not counted, two bytes longer if Redis would
+/// Makes a group that is written at `len`, its first line not counted, some bytes longer if Redis would
 /// stumble over the rest of the room behind it: it reads annotations in pieces, each of which has to
 /// begin with `#`.
 pub(super) fn fill_up(group: &mut Vec<u8>, len: u64, reserved: u64) {

@@ -112,21 +112,33 @@ fn an_abort_ends_all_shutdowns_that_wait() {
 fn who_joins_a_shutdown_hears_what_became_of_it() {
     let t = Test::with(&["--save", ""]);
     let server = t.session.server();
-    for stops in [false, true] {
+    let nosave = ShutdownFlags {
+        nosave: true,
+        ..ShutdownFlags::default()
+    };
+    // What becomes of the first one, and of one that joins it, and whether that goes on by itself.
+    for (end, flags, heard) in [
+        ("fails", ShutdownFlags::default(), Some(false)),
+        ("fails", nosave, None),
+        ("aborted", nosave, Some(false)),
+        ("stops", nosave, Some(true)),
+    ] {
         let Turn::Ours(first) = server.persist.shut_down() else {
             panic!("there was none");
         };
         let Turn::Another(second) = server.persist.shut_down() else {
             panic!("it is the first one's");
         };
-        let heard = std::thread::scope(|scope| {
-            let joined = scope.spawn(|| join(server, &second));
-            if stops {
-                server.enter(Lifecycle::Stopping);
+        let joined = std::thread::scope(|scope| {
+            let joined = scope.spawn(|| join(server, &second, flags));
+            match end {
+                "stops" => server.enter(Lifecycle::Stopping),
+                "aborted" => assert!(server.persist.abort_shutdown()),
+                _ => {}
             }
             drop(first);
             joined.join().unwrap()
         });
-        assert_eq!(heard.is_ok(), stops);
+        assert_eq!(joined.map(|result| result.is_ok()), heard, "{end}");
     }
 }

@@ -131,12 +131,38 @@ fn what_follows_a_group_is_an_annotation_for_redis() {
         let end = 7 + HEAD_BYTES + group.len();
         let room = [vec![b'#'; reserved as usize - end - 1], b"\n".to_vec()].concat();
         assert!(room.chunks(1023).all(|piece| piece[0] == b'#'), "{size}");
-        assert!(group[size..].is_empty() || group[size..] == *b"#\n");
+        assert!(group[size..].is_empty() || group[size..] == *FILLER);
     }
 }
 
 /// The first blocks of a group are missing, and what is there begins with the end of a line: it is not
 /// taken for room behind which Redis has gone on.
+/// Also when its room was given back, and a file that is closed ends with it.
+#[test]
+fn what_a_group_is_filled_up_with_belongs_to_it() {
+    let request = b"*1\r\n$4\r\nPING\r\n";
+    let mut filled = request.to_vec();
+    let reserved = (HEAD_BYTES + request.len()) as u64 + 1 + ANNOTATION_PIECE_BYTES;
+    fill_up(&mut filled, 0, reserved);
+    assert!(filled.len() > request.len());
+    let whole = group(&filled);
+    let room = [
+        vec![b'#'; reserved as usize - whole.len() - 1],
+        b"\n".to_vec(),
+    ]
+    .concat();
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("log");
+    for behind in [&room[..], b""] {
+        let bytes = [&whole, behind].concat();
+        std::fs::write(&path, &bytes).unwrap();
+        let file = RealDisk.open(&path, OpenMode::Read).unwrap();
+        assert_eq!(end_of_log(&*file).unwrap(), whole.len() as u64);
+        let (requests, end) = read(&bytes);
+        assert!(requests == 1 && matches!(end, End::Clean), "{end:?}");
+    }
+}
+
 #[test]
 fn a_group_without_its_beginning_is_not_whole() {
     let text = b"*1\r\n$4\r\nPING\r\n".repeat(20);
