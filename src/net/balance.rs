@@ -98,6 +98,9 @@ impl Balance {
                 true => quick_looks + 1,
                 false => 0,
             };
+            if is_spreading {
+                idle_ticks = 0;
+            }
             if is_quick {
                 continue;
             }

@@ -135,8 +135,6 @@ fn what_follows_a_group_is_an_annotation_for_redis() {
     }
 }
 
-/// The first blocks of a group are missing, and what is there begins with the end of a line: it is not
-/// taken for room behind which Redis has gone on.
 /// Also when its room was given back, and a file that is closed ends with it.
 #[test]
 fn what_a_group_is_filled_up_with_belongs_to_it() {
@@ -163,6 +161,8 @@ fn what_a_group_is_filled_up_with_belongs_to_it() {
     }
 }
 
+/// The first blocks of a group are missing, and what is there begins with the end of a line: it is not
+/// taken for room behind which Redis has gone on.
 #[test]
 fn a_group_without_its_beginning_is_not_whole() {
     let text = b"*1\r\n$4\r\nPING\r\n".repeat(20);
