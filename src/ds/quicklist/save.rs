@@ -7,7 +7,7 @@
 //!
 //! Invariant: without a snapshot no node has a number; numbers ascend from head to tail.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -137,13 +137,25 @@ fn keep_node(saving: &mut Saving, node: &mut Node) {
     }
 }
 
-/// Where the node with this number is; probably not far from `hint`.
-fn find(nodes: &std::collections::VecDeque<Node>, number: u32, hint: usize) -> Option<usize> {
-    let is_it = |at: &usize| nodes[*at].number == number;
+/// Where the node with this number is: as many steps from `hint` as others have come or gone in between.
+fn find(nodes: &VecDeque<Node>, number: u32, hint: usize) -> Option<usize> {
     let hint = hint.min(nodes.len());
-    (hint..nodes.len())
-        .find(is_it)
-        .or_else(|| (0..hint).rev().find(is_it))
+    let (mut before, mut behind) = (hint, hint);
+    while before > 0 || behind < nodes.len() {
+        if behind < nodes.len() {
+            if nodes[behind].number == number {
+                return Some(behind);
+            }
+            behind += 1;
+        }
+        if before > 0 {
+            before -= 1;
+            if nodes[before].number == number {
+                return Some(before);
+            }
+        }
+    }
+    None
 }
 
 impl Drop for Quicklist {

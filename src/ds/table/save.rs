@@ -157,7 +157,10 @@ impl<T: Item> Table<T> {
         budget: usize,
         f: &mut impl FnMut(T::Ref<'_>),
     ) -> Option<u64> {
-        let mut given = self.hand_out_kept(f);
+        let mut given = self.hand_out_kept(budget, f);
+        if self.has_kept() {
+            return Some(cursor);
+        }
         if self.len == 0 {
             return None;
         }
@@ -194,11 +197,19 @@ impl<T: Item> Table<T> {
         }
     }
 
-    fn hand_out_kept(&mut self, f: &mut impl FnMut(T::Ref<'_>)) -> usize {
+    fn has_kept(&self) -> bool {
+        matches!(&self.saving, Saving::Kept(kept) if !kept.old.is_empty())
+    }
+
+    /// Hands out so many of what was kept: one command may have kept millions.
+    fn hand_out_kept(&mut self, budget: usize, f: &mut impl FnMut(T::Ref<'_>)) -> usize {
         let Saving::Kept(kept) = &mut self.saving else {
             return 0;
         };
-        let old = std::mem::take(&mut kept.old);
+        let old = match kept.old.len().checked_sub(budget) {
+            None | Some(0) => std::mem::take(&mut kept.old),
+            Some(left) => kept.old.split_off(left),
+        };
         let given = old.len();
         for item in old {
             let raw = item.into_raw();

@@ -27,7 +27,8 @@ mod tests;
 pub use front::{is_front, make_front, refuse_unknown};
 pub use math::seed;
 
-/// What of Lua's libraries no script sees.
+/// What of Lua's libraries no script sees. `newproxy` never: it makes objects with finalizers, and one that raises an
+/// error would jump over frames of Rust (`sys::lua`).
 const HIDDEN: [&str; 4] = ["dofile", "loadfile", "newproxy", "print"];
 /// What is seen only with `lua-enable-insecure-api`.
 const INSECURE: [&str; 2] = ["getfenv", "setfenv"];

@@ -208,3 +208,27 @@ fn a_walk_that_was_given_up_inherits_nothing() {
     pair.set(b"key".to_vec());
     assert!(pair.find(b"key").is_some());
 }
+
+/// However much one command took away before: what holds a shard meanwhile is short.
+#[test]
+fn what_was_kept_is_handed_out_by_the_budget() {
+    const KEYS: u64 = 2_000;
+    let mut pair = Pair::new(false, 4);
+    (0..KEYS).for_each(|key| pair.set(key.to_le_bytes().to_vec()));
+    let heir = pair.table.begin_kept_save();
+    for key in 1..KEYS {
+        let slot = pair.find(&key.to_le_bytes()).unwrap();
+        pair.table.remove(slot);
+    }
+    let (mut cursor, mut all) = (Some(0), 0);
+    while let Some(at) = cursor {
+        let mut given = 0;
+        let mut count = |_: EntryRef<'_>| given += 1;
+        cursor = pair.table.save_slice(at, 50, &mut count);
+        assert!(given <= 90, "{given}");
+        all += given;
+    }
+    assert_eq!(all, KEYS);
+    pair.table.end_save();
+    drop(heir);
+}
