@@ -23,7 +23,7 @@ use crate::resp::write::ReplyWriter;
 use crate::script::vm::{Failure, Vm};
 use crate::script::{self, LogLevel};
 use crate::spec::Flags;
-use crate::sys::fiber;
+use crate::sys::{fiber, tsc};
 
 use super::busy::Course;
 use super::transaction::Rest;
@@ -303,6 +303,8 @@ impl Exec {
             is_read_only: run.is_read_only(),
             is_out_of_memory,
             has_written: false,
+            began: tsc::ticks(),
+            is_told: way == Way::Whole || self.server.keyspace.interest.is_any(),
             lookups: Lookups::default(),
             lines: Vec::new(),
             clock: ScriptClock::default(),

@@ -36,12 +36,17 @@ const ARGUMENTS_MAX: usize = 1024;
 /// Longest request for which a script is still bounded, bytes.
 const REQUEST_BYTES_MAX: usize = 1 << 20;
 
+/// The same with loops, whose rounds may go over all of it.
+const LOOPS_REQUEST_BYTES_MAX: usize = 64 << 10;
+
 /// See the module's text.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Proof {
     /// Its calls name only keys that were declared, and it ends after few steps: the shards of its
     /// declared keys are all that it needs. Ask [`Proof::is_bounded_for`].
     pub is_bounded: bool,
+    /// It is, and has loops.
+    pub has_loop: bool,
     /// It calls only commands that read.
     pub reads_only: bool,
 }
@@ -50,7 +55,19 @@ impl Proof {
     /// Whether the script is bounded when it is called with so many keys and other arguments, of so many
     /// bytes.
     pub fn is_bounded_for(self, arguments: usize, bytes: usize) -> bool {
-        self.is_bounded && arguments <= ARGUMENTS_MAX && bytes <= REQUEST_BYTES_MAX
+        let bytes_max = match self.has_loop {
+            true => LOOPS_REQUEST_BYTES_MAX,
+            false => REQUEST_BYTES_MAX,
+        };
+        self.is_bounded && arguments <= ARGUMENTS_MAX && bytes <= bytes_max
+    }
+
+    fn new(bounds: Option<bounded::HasLoop>, reads_only: bool) -> Proof {
+        Proof {
+            is_bounded: bounds.is_some(),
+            has_loop: bounds.is_some_and(|bounds| bounds.0),
+            reads_only,
+        }
     }
 }
 
@@ -63,6 +80,8 @@ pub struct Facts {
     pub is_confined: bool,
     /// It changes nothing.
     pub reads_only: bool,
+    /// It does not go over all of a value.
+    pub is_short: bool,
 }
 
 impl Facts {
@@ -84,10 +103,15 @@ impl Facts {
         };
         let changes = Flags::WRITE | Flags::MAY_REPLICATE | Flags::NOSCRIPT;
         let is_data = row.flags.has(Flags::READONLY);
+        // DEL and RENAME, whose values are freed elsewhere.
+        let only_moves = row.docs.group == Group::Generic
+            && row.flags.has(Flags::WRITE)
+            && !row.flags.has(Flags::DENYOOM);
         Facts {
             keys: row.keys,
             is_confined: is_plain && row.exclusive_if.is_none() && !row.flags.any(elsewhere),
             reads_only: !row.flags.any(changes) && (is_data || is_plain && row.keys.is_empty()),
+            is_short: row.flags.has(Flags::FAST) || only_moves,
         }
     }
 }
@@ -101,8 +125,6 @@ pub fn analyse(source: &[u8], commands: &Commands<'_>) -> Proof {
     let Some(tree) = syntax::parse(source) else {
         return Proof::default();
     };
-    Proof {
-        is_bounded: bounded::is_script(&tree, commands),
-        reads_only: reading::is_script(&tree, commands),
-    }
+    let bounds = bounded::script(&tree, commands);
+    Proof::new(bounds, reading::is_script(&tree, commands))
 }

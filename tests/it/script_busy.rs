@@ -56,6 +56,27 @@ fn connections(server: &Server) -> Vec<Client> {
     (0..24).map(|_| server.connect()).collect()
 }
 
+/// Also scripts that only need some shards, or read: how long values are nobody can tell beforehand.
+#[test]
+fn scripts_that_hold_little_can_be_killed_too() {
+    let hashes = "redis.sha1hex(a) ".repeat(200);
+    let hashes = format!("local a = redis.call('get', KEYS[1]) {hashes}");
+    let sorts =
+        "local i = 0 while i < 900 do i = i + 1 redis.call('sort_ro', KEYS[1], 'alpha') end";
+    with_threads(|server| {
+        let (mut script, mut other) = (server.connect(), server.connect());
+        script.raw(&["SETRANGE", "text", "33554431", "x"]);
+        let members: Vec<String> = (0..20_000).map(|n| format!("member:{n}")).collect();
+        let add = [&["SADD".to_owned(), "set".to_owned()], &members[..]].concat();
+        assert_eq!(script.raw(&add), b":20000\r\n");
+        for (source, key) in [(&hashes[..], "text"), (sorts, "set")] {
+            begin(&mut script, &mut other, &["EVAL", source, "1", key]);
+            kill(&mut other);
+            assert!(error_text(&script.read().1).starts_with("ERR Script killed by user"));
+        }
+    });
+}
+
 #[test]
 fn everybody_is_told_and_may_kill() {
     with_threads(|server| {

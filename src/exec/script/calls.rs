@@ -42,6 +42,9 @@ const UNKNOWN_TO_ACL: CmdError =
 /// From so many ticks on a command counts as a tick of its script, whose instructions come by too slowly:
 /// a quarter of a millisecond, or a whole one where ticks are nanoseconds.
 const LONG_CALL_TICKS: u64 = 1 << 20;
+/// From so many ticks on a script that has done nothing yet that could be told begins again with everything, which others
+/// hear of and can end: a tenth of a second, or a quarter.
+const LONG_SCRIPT_TICKS: u64 = 1 << 28;
 /// Seen by nobody: what a script is told that has to begin again.
 const BEGINS_AGAIN: CmdError = CmdError::text("ERR the script begins again");
 /// Seen by nobody, unless what was proven of a script is wrong.
@@ -71,6 +74,10 @@ pub(super) struct Calls<'c, 'k> {
     pub(super) is_out_of_memory: bool,
     /// A command that writes was let through.
     pub(super) has_written: bool,
+    /// When it began, in ticks.
+    pub(super) began: u64,
+    /// Something has happened that others can tell: it cannot begin again any more.
+    pub(super) is_told: bool,
     /// What was counted before it looked up keys, if it may have to begin again.
     pub(super) lookups: Lookups,
     /// What it has logged, if it may have to begin again.
@@ -117,7 +124,7 @@ impl Caller for Calls<'_, '_> {
     }
 
     fn tick(&mut self) -> Tick {
-        if self.way == Way::Reading {
+        if self.way == Way::Reading || self.takes_long(tsc::ticks()) {
             return Tick::End(self.begin_again());
         }
         let (request, code) = (self.request, self.code);
@@ -130,7 +137,10 @@ impl Caller for Calls<'_, '_> {
     fn log(&mut self, level: LogLevel, text: String) {
         match self.way {
             Way::Reading => self.lines.push((level, text)),
-            Way::Bounded | Way::Whole => script::log(level, &text),
+            Way::Bounded | Way::Whole => {
+                self.is_told = true;
+                script::log(level, &text);
+            }
         }
     }
 
@@ -170,6 +180,7 @@ impl Calls<'_, '_> {
         if !flags.any(admit::WRITES) {
             return Ok(());
         }
+        self.is_told = true;
         if self.is_read_only {
             return Err(READ_ONLY.into());
         }
@@ -196,6 +207,7 @@ impl Calls<'_, '_> {
         if self.way == Way::Reading {
             return Err(self.begin_again());
         }
+        self.is_told = true;
         if let Some((command, argv)) = command {
             self.exec.worker.lock().rejected(command.id);
             self.exec
@@ -215,12 +227,20 @@ impl Calls<'_, '_> {
         if self.way == Way::Reading {
             return Err(self.begin_again());
         }
+        self.is_told = true;
         self.exec
             .record_call((command, argv), self.client, self.request, denial);
         let mut local = self.exec.worker.lock();
         local.rejected(command.id);
         local.error(guard::NOPERM);
         Err(denied::in_script(self.client, command, denial))
+    }
+
+    /// Whether one that does not hold everything, and might begin again, has run for long at this moment, in ticks.
+    fn takes_long(&self, now: u64) -> bool {
+        self.way != Way::Whole
+            && !self.is_told
+            && now.saturating_sub(self.began) > LONG_SCRIPT_TICKS
     }
 
     /// What has to be told or counted is left to the second attempt.
@@ -287,6 +307,9 @@ impl Calls<'_, '_> {
         {
             return Err(error);
         }
+        if self.takes_long(self.moment.tick) {
+            return Err(self.begin_again());
+        }
         self.end(command, result, out)
     }
 
@@ -312,6 +335,7 @@ impl Calls<'_, '_> {
         if self.way == Way::Reading {
             return Err(self.begin_again());
         }
+        self.is_told = true;
         out.clear();
         self.count_error(&error);
         Err(error)
@@ -329,6 +353,7 @@ impl Calls<'_, '_> {
         let reads_figures = command.row.keys.is_empty() && !command.row.flags.has(Flags::FAST);
         let is_due = reads_figures || self.moment.executed.len() >= COUNTED_TOGETHER;
         if is_due && self.way != Way::Reading {
+            self.is_told = true;
             self.moment.changes += std::mem::take(&mut self.changes);
             self.exec.end(self.moment);
         }

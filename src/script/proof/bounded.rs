@@ -6,8 +6,9 @@
 //!   strings can be had as their fields, but are only called with what they are fields of);
 //! - KEYS and ARGV where they are only read. An element of KEYS at any index is a declared key, or nil,
 //!   which no command takes; so is a local that was declared as one and is never assigned;
-//! - loops over KEYS and ARGV, or up to a literal number, none in another: the size of a request is limited
-//!   ([`super::Proof::is_bounded_for`]);
+//! - loops over KEYS and ARGV, or up to a literal number, none in another: the size of a request is limited, and more so
+//!   with loops ([`super::Proof::is_bounded_for`]). In them there are few calls and operations (strings may be
+//!   compared), no functions that go over a text, and only commands that do not go over a value;
 //! - what makes strings of others (`..`, `string.format`), a number of times, since values may double with
 //!   each; few times where there is a loop, and in it only if nothing is kept for its next round;
 //! - what makes one of all that is in a table (`cjson.encode`), fewer times, and not in loops: tables may
@@ -30,6 +31,8 @@ const LOOP_GROWTH_MAX: u32 = 2;
 const ENCODES_MAX: u32 = 4;
 /// Most calls of a script, those of commands included.
 const CALLS_MAX: u32 = 256;
+/// Most calls and operations in loops, in each of their rounds.
+const LOOPED_MAX: u32 = 64;
 /// Most rounds of a loop up to a literal number.
 const ROUNDS_MAX: i64 = 1000;
 
@@ -99,6 +102,8 @@ const MULTIPLE: &[(&str, &[&str])] = &[
     ("struct", &["unpack"]),
     ("table", &["remove"]),
 ];
+/// What goes over a whole text, and is not for loops.
+const SCANNING: &[&str] = &["lower", "reverse", "sha1hex", "unpack", "upper"];
 /// Values in libraries.
 const CONSTANTS: &[(&str, &[&str])] = &[
     ("cjson", &["null"]),
@@ -124,32 +129,36 @@ fn has_in(table: &[(&str, &[&str])], library: &[u8], name: &[u8]) -> bool {
         .any(|(it, names)| it.as_bytes() == library && has(names, name))
 }
 
-/// Whether a script of EVAL is bounded.
-pub(super) fn is_script(tree: &Tree<'_>, commands: &Commands<'_>) -> bool {
+/// Whether a script of EVAL is bounded, and then whether it has loops.
+pub(super) fn script(tree: &Tree<'_>, commands: &Commands<'_>) -> Option<HasLoop> {
     let mut walk = Walk::new(tree, commands, 0);
     walk.keys = Some(Name::Global(b"KEYS"));
     walk.arguments = Some(Name::Global(b"ARGV"));
-    walk.is_fine(&tree.functions[0].body)
+    walk.bounds(&tree.functions[0].body)
 }
 
-/// Whether a function of a library is. `is_constant` knows which locals of the library are plain values
+/// The same of a function of a library. `is_constant` knows which locals of the library are plain values
 /// that never change.
-pub(super) fn is_function(
+pub(super) fn function(
     tree: &Tree<'_>,
     commands: &Commands<'_>,
     function: FunctionId,
     is_constant: &dyn Fn(LocalId) -> bool,
-) -> bool {
+) -> Option<HasLoop> {
     let mut walk = Walk::new(tree, commands, function);
     let params = &tree.functions[function].params;
     if params.iter().any(|&id| tree.locals[id].assigned > 0) {
-        return false;
+        return None;
     }
     walk.keys = params.first().map(|&id| Name::Local(id));
     walk.arguments = params.get(1).map(|&id| Name::Local(id));
     walk.is_constant = Some(is_constant);
-    walk.is_fine(&tree.functions[function].body)
+    walk.bounds(&tree.functions[function].body)
 }
+
+/// Whether something that is bounded has loops.
+#[derive(Clone, Copy)]
+pub(super) struct HasLoop(pub bool);
 
 struct Walk<'t, 'a> {
     tree: &'t Tree<'a>,
@@ -165,6 +174,8 @@ struct Walk<'t, 'a> {
     growth: u32,
     encodes: u32,
     calls: u32,
+    /// Calls and operations in loops.
+    looped: u32,
     has_loop: bool,
     /// The walk is inside of a loop, in which ...
     is_in_loop: bool,
@@ -187,6 +198,7 @@ impl<'t, 'a> Walk<'t, 'a> {
             growth: 0,
             encodes: 0,
             calls: 0,
+            looped: 0,
             has_loop: false,
             is_in_loop: false,
             has_growth: false,
@@ -194,16 +206,18 @@ impl<'t, 'a> Walk<'t, 'a> {
         }
     }
 
-    fn is_fine(&mut self, body: &Block<'_>) -> bool {
+    fn bounds(&mut self, body: &Block<'_>) -> Option<HasLoop> {
         let is_fine = self.block(body);
         let growth_max = match self.has_loop {
             true => LOOP_GROWTH_MAX,
             false => GROWTH_MAX,
         };
-        is_fine
+        let is_bounded = is_fine
             && self.growth <= growth_max
             && self.encodes <= ENCODES_MAX
             && self.calls <= CALLS_MAX
+            && self.looped <= LOOPED_MAX;
+        is_bounded.then_some(HasLoop(self.has_loop))
     }
 
     fn is_keys(&self, value: &Value<'_>) -> bool {
@@ -376,6 +390,7 @@ impl<'t, 'a> Walk<'t, 'a> {
                 key.as_ref().is_none_or(|key| self.value(key)) && self.value(value)
             }),
             Value::Operation(parts, is_concat) => {
+                self.looped += u32::from(self.is_in_loop);
                 if *is_concat {
                     // Four parts may double twice.
                     self.grows(usize::BITS - parts.len().saturating_sub(1).leading_zeros());
@@ -423,12 +438,14 @@ impl<'t, 'a> Walk<'t, 'a> {
             _ => return false,
         };
         self.calls = self.calls.saturating_add(1);
+        self.looped += u32::from(self.is_in_loop);
         rest.iter().all(|link| match link {
             Link::Field(_) => true,
             Link::Index(index) => self.value(index),
             Link::Method(name, values) => {
                 self.calls = self.calls.saturating_add(1);
-                has(METHODS, name) && self.values(values)
+                self.looped += u32::from(self.is_in_loop);
+                has(METHODS, name) && !self.is_too_long(name) && self.values(values)
             }
             Link::Call(_) => false,
         })
@@ -441,7 +458,15 @@ impl<'t, 'a> Walk<'t, 'a> {
             .all(|value| may_be_given && self.is_given(value) || self.value(value))
     }
 
+    /// Whether a function takes too long for a loop.
+    fn is_too_long(&self, name: &[u8]) -> bool {
+        self.is_in_loop && has(SCANNING, name)
+    }
+
     fn library_call(&mut self, library: &[u8], name: &[u8], values: &[Value<'_>]) -> bool {
+        if self.is_too_long(name) {
+            return false;
+        }
         if matches!(library, b"redis" | b"server") && matches!(name, b"call" | b"pcall") {
             return self.command(values);
         }
@@ -465,7 +490,10 @@ impl<'t, 'a> Walk<'t, 'a> {
     fn command(&mut self, values: &[Value<'_>]) -> bool {
         let facts = facts(values, self.commands);
         let is_confined = facts.is_some_and(|facts| {
-            facts.is_confined && facts.keys.iter().all(|spec| self.is_declared(spec, values))
+            let is_short = facts.is_short || !self.is_in_loop;
+            facts.is_confined
+                && is_short
+                && facts.keys.iter().all(|spec| self.is_declared(spec, values))
         });
         is_confined && self.values(values)
     }

@@ -293,10 +293,8 @@ impl<'t, 'a> Library<'t, 'a> {
         let known = self.registered.iter();
         known
             .map(|(name, &function)| {
-                let proof = Proof {
-                    is_bounded: bounded::is_function(self.tree, commands, function, &is_constant),
-                    reads_only: self.reads_only(function, commands),
-                };
+                let bounds = bounded::function(self.tree, commands, function, &is_constant);
+                let proof = Proof::new(bounds, self.reads_only(function, commands));
                 (name.clone(), proof)
             })
             .collect()

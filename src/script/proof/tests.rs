@@ -51,10 +51,12 @@ fn command(name: &[u8], second: Option<&[u8]>) -> Option<Facts> {
             b"object" if second == Some(b"encoding") => (SECOND, true, true),
             _ => return None,
         };
+    let is_short = !name.eq_ignore_ascii_case(b"hgetall");
     Some(Facts {
         keys,
         is_confined,
         reads_only,
+        is_short,
     })
 }
 
@@ -218,6 +220,10 @@ fn what_might_take_long_is_not_bounded() {
         "local s = ARGV[1] for i = 1, 40 do s = s .. s end",
         "local s = ARGV[1] for i = 1, 40 do local t = {} t[1] = s .. t[1] end",
         "for i = 1, #ARGV do cjson.encode(ARGV) end",
+        "for i = 1, #ARGV do redis.call('hgetall', KEYS[1]) end",
+        "local a = ARGV[1] for i = 1, 1000 do local h = redis.sha1hex(a) end",
+        "local a = ARGV[1] for i = 1, 1000 do a:lower() end",
+        "local a = ARGV[1] for i = 1, #ARGV do cmsgpack.unpack(a) end",
         "local x = setmetatable({}, {})",
         "load('x')()",
         "loadstring('x')()",
@@ -235,6 +241,9 @@ fn what_might_take_long_is_not_bounded() {
     is_not_bounded(&doubling);
     let calls = "redis.call('get', KEYS[1]) ".repeat(300);
     is_not_bounded(&calls);
+    let compares = "local a, b, x = ARGV[1], ARGV[2] for i = 1, 1000 do ".to_owned();
+    is_bounded(&(compares.clone() + "x = a < b end"));
+    is_not_bounded(&(compares + &"x = a < b ".repeat(70) + "end"));
     let encodes = "cjson.encode(ARGV) ".repeat(5);
     is_not_bounded(&encodes);
 }
@@ -246,6 +255,8 @@ fn size_of_the_request_counts() {
     assert!(!proof.is_bounded_for(1025, 100));
     assert!(!proof.is_bounded_for(2, 2 << 20));
     assert!(!Proof::default().is_bounded_for(0, 0));
+    let loops = of("for i = 1, #KEYS do redis.call('get', KEYS[i]) end");
+    assert!(loops.is_bounded_for(1024, 60_000) && !loops.is_bounded_for(2, 70_000));
 }
 
 #[test]
@@ -380,6 +391,7 @@ fn functions_of_libraries_are_told() {
     assert_eq!(found.functions.len(), cases.len());
     for (name, is_bounded, reads_only) in cases {
         let expected = Proof {
+            has_loop: false,
             is_bounded,
             reads_only,
         };
