@@ -57,7 +57,7 @@ pub struct Settings {
     pub used_for: Use,
     /// Most memory that it may have, bytes (0: as much as there can be).
     pub memory_limit_bytes: u64,
-    /// Scripts have `newproxy`, `getfenv` and `setfenv`, too (`lua-enable-insecure-api`).
+    /// Scripts have `getfenv` and `setfenv`, too (`lua-enable-insecure-api`).
     pub has_insecure_api: bool,
     /// `redis.REDIS_VERSION`
     pub redis_version: &'static str,
