@@ -21,7 +21,7 @@ trap end EXIT
 cargo deb --no-build --no-strip --profile "$profile" --output "$work/kivi.deb"
 dpkg-deb --info "$work/kivi.deb"
 listed=$(dpkg-deb --contents "$work/kivi.deb")
-for file in usr/bin/kivi-server etc/kivi/kivi.conf etc/logrotate.d/kivi kivi.service; do
+for file in usr/bin/kivi-server etc/kivi/kivi.conf etc/logrotate.d/kivi kivi.service usr/share/kivi/grafana/kivi.json; do
     grep -q "$file" <<<"$listed" || fail "$file is missing"
 done
 dpkg-deb --ctrl-tarfile "$work/kivi.deb" | tar -x -C "$work"

@@ -195,7 +195,7 @@ impl Applier {
                 });
             }
             // What was compiled under the other settings is not run again.
-            Field::LuaEnableInsecureApi | Field::LuaEnableDeprecatedApi => {
+            Field::LuaEnableInsecureApi => {
                 drop(server.scripts.cache.flush());
             }
             Field::AppendOnly if after.appendonly => return rewriting::switch_on(server, after),

@@ -247,8 +247,10 @@ const THE_PROCESS: &[Directive] = &[
     row("events-per-io-thread", Kind::Ignored, "", Accepted)
         .file_only()
         .doc("Events per I/O thread; without effect since Valkey 9 too."),
-    row("hz", Kind::Hz, "10", Working)
-        .doc("Rate of periodic background work per second, from 1 to 500."),
+    row("hz", Kind::Hz, "10", Accepted).doc(
+        "Rate of periodic background work per second, from 1 to 500; Kivi's goes by what there is to \
+         do. INFO tells it as configured_hz.",
+    ),
     row("dynamic-hz", Kind::Bool, "yes", Accepted).doc(
         "Raises hz with the number of clients; Kivi's background work does not grow \
          with it.",
@@ -716,13 +718,10 @@ const SCRIPTS: &[Directive] = &[
          more ends with an error. Kivi's own.",
     ),
     row("lua-enable-insecure-api", Kind::Bool, "no", Working)
+        .aliases(&["lua-enable-deprecated-api"])
         .protected()
         .hidden()
         .doc("Gives scripts functions that let them leave the sandbox."),
-    row("lua-enable-deprecated-api", Kind::Bool, "no", Working)
-        .protected()
-        .hidden()
-        .doc("Gives scripts functions that are deprecated."),
     row("lua-replicate-commands", Kind::Ignored, "", Accepted)
         .file_only()
         .doc(

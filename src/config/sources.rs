@@ -461,20 +461,37 @@ impl<'a> FileReader<'a> {
     }
 }
 
+/// What variables of Kivi's own tests and benchmarks start with, behind `KIVI_`.
+const OWN_VARIABLES: &[&str] = &["TEST_", "BENCH_", "FUZZ_", "MODEL_", "CHECKS_"];
+
 /// Whether a variable that starts with `KIVI_` is none of a user's settings: those of Kivi's own
-/// tests and benchmarks, and the links that Kubernetes and Docker set for a service called kivi.
+/// tests and benchmarks, and the links that Kubernetes and Docker set for services called kivi, or
+/// kivi-something.
 fn is_foreign_variable(rest: &str, value: &[u8]) -> bool {
-    let own = rest == "ORACLE" || rest.starts_with("TEST_") || rest.starts_with("BENCH_");
-    let link = rest.starts_with("SERVICE_HOST")
-        || rest.starts_with("SERVICE_PORT")
-        || rest
-            .strip_prefix("PORT_")
-            .is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
-        || (rest == "PORT"
-            && [&b"tcp://"[..], b"udp://"]
-                .iter()
-                .any(|p| value.starts_with(p)));
-    own || link
+    let own = rest == "ORACLE" || OWN_VARIABLES.iter().any(|own| rest.starts_with(own));
+    // A service's name may have more words, of which a link's own begins behind any.
+    let behind_words = rest.match_indices('_').map(|(at, _)| &rest[at + 1..]);
+    own || std::iter::once(rest)
+        .chain(behind_words)
+        .any(|link| is_service_link(link, value))
+}
+
+/// Whether `link` is what Kubernetes and Docker put behind the name of a service.
+fn is_service_link(link: &str, value: &[u8]) -> bool {
+    let is_url = || {
+        [&b"tcp://"[..], b"udp://", b"sctp://"]
+            .iter()
+            .any(|scheme| value.starts_with(scheme))
+    };
+    match link.strip_prefix("PORT") {
+        Some("") => is_url(),
+        Some(port) => port
+            .strip_prefix('_')
+            .is_some_and(|port| port.starts_with(|c: char| c.is_ascii_digit())),
+        None => {
+            matches!(link, "SERVICE_HOST" | "SERVICE_PORT") || link.starts_with("SERVICE_PORT_")
+        }
+    }
 }
 
 fn env_lines(env: &[(OsString, OsString)], cwd: &Path) -> Result<Vec<Line>, ConfigError> {

@@ -3,7 +3,7 @@
 //! Subsystems read fields (or copy what they need at start); they never look a directive up by
 //! name. `fields!` ties a field, its `Field` variant (what CONFIG SET changed) and its directive
 //! together, so that adding one is one line. A test checks that exactly the `Working` rows of the
-//! table have a field.
+//! table have a field (and `hz`, which INFO tells).
 
 use std::path::PathBuf;
 
@@ -231,8 +231,6 @@ fields! {
     LuaMemoryLimit lua_memory_limit_bytes: u64 = "lua-memory-limit";
     /// Scripts have functions with which they can leave the sandbox.
     LuaEnableInsecureApi lua_enable_insecure_api: bool = "lua-enable-insecure-api";
-    /// Scripts have functions that are deprecated.
-    LuaEnableDeprecatedApi lua_enable_deprecated_api: bool = "lua-enable-deprecated-api";
     /// Use no huge pages.
     DisableThp disable_thp: bool = "disable-thp";
     /// The allocator gives pages back in a thread of its own.

@@ -6,7 +6,8 @@
 //!
 //! Environment:
 //! - `KIVI_TEST_BINARY`: the server under test instead of the one cargo built beside the tests;
-//! - `KIVI_ORACLE`: folder made by `../shared/oracle/install.sh` (default `/opt/oracle` if it is there);
+//! - `KIVI_ORACLE`: folder with a Debian root that has Valkey 9.1 and Redis 8, made as CONTRIBUTING.md says
+//!   (default `/opt/oracle` if it is there);
 //! - `KIVI_TEST_NO_PEERS`: tests that need redis-server, redis-cli or the virtual environment return
 //!   early instead of failing; without it their absence is a failure, so that CI cannot pass by absence.
 

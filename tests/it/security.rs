@@ -1,5 +1,4 @@
-//! What was exploited in Redis and its kin (shared/security.md), tried on Kivi: one test for each row that
-//! concerns what there is.
+//! What was exploited in Redis and its kin, tried on Kivi: one test for each row that concerns what there is.
 //!
 //! | what | where it is tried |
 //! |---|---|

@@ -47,6 +47,9 @@ fn variables_that_are_not_settings_are_left_alone() {
         ("KIVI_ORACLE", "/opt/oracle"),
         ("KIVI_TEST_BLESS", "1"),
         ("KIVI_BENCH_SECONDS", "1"),
+        ("KIVI_FUZZ_SECS", "1"),
+        ("KIVI_MODEL_SECS", "1"),
+        ("KIVI_CHECKS_SECS", "1"),
         // Kubernetes sets these in every pod beside a service called kivi.
         ("KIVI_SERVICE_HOST", "10.0.0.1"),
         ("KIVI_SERVICE_PORT", "6379"),
@@ -54,8 +57,33 @@ fn variables_that_are_not_settings_are_left_alone() {
         ("KIVI_PORT", "tcp://10.0.0.1:6379"),
         ("KIVI_PORT_6379_TCP", "tcp://10.0.0.1:6379"),
         ("KIVI_PORT_6379_TCP_PROTO", "tcp"),
+        // The same of services called kivi-metrics and kivi-tls-2.
+        ("KIVI_METRICS_SERVICE_HOST", "10.0.0.2"),
+        ("KIVI_METRICS_SERVICE_PORT", "9121"),
+        ("KIVI_METRICS_SERVICE_PORT_HTTP", "9121"),
+        ("KIVI_METRICS_PORT", "tcp://10.0.0.2:9121"),
+        ("KIVI_METRICS_PORT_9121_TCP", "tcp://10.0.0.2:9121"),
+        ("KIVI_METRICS_PORT_9121_TCP_ADDR", "10.0.0.2"),
+        ("KIVI_TLS_2_SERVICE_HOST", "10.0.0.3"),
+        ("KIVI_TLS_2_PORT", "sctp://10.0.0.3:6380"),
     ];
-    assert_eq!(load_env(&env).unwrap().0.config().port, 6379);
+    let store = load_env(&env).unwrap().0;
+    let config = store.config();
+    assert_eq!((config.port, config.metrics_port), (6379, 0));
+    // What looks like a link in part is a setting, or a mistake.
+    let store = load_env(&[("KIVI_METRICS_PORT", "9121")]).unwrap().0;
+    assert_eq!(store.config().metrics_port, 9121);
+    for mistake in ["KIVI_METRICS_PORTS", "KIVI_METRICS_SERVICE", "KIVI_FUZZ"] {
+        load_env(&[(mistake, "tcp://10.0.0.2:9121")]).unwrap_err();
+    }
+}
+
+#[test]
+fn the_insecure_api_of_scripts_has_its_older_name() {
+    let store = load_env(&[("KIVI_LUA_ENABLE_DEPRECATED_API", "yes")])
+        .unwrap()
+        .0;
+    assert!(store.config().lua_enable_insecure_api);
 }
 
 #[test]

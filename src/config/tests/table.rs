@@ -157,6 +157,10 @@ fn exactly_the_working_rows_have_a_field() {
     let working = directives().iter().filter(|d| d.status == Status::Working);
     let mut working: BTreeSet<&str> = working.map(|d| d.name).collect();
     assert!(working.remove("include"), "acted upon by the loader");
+    assert!(
+        working.insert("hz"),
+        "told by INFO, and without effect else"
+    );
     assert_eq!(fields, working);
 }
 
