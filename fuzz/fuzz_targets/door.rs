@@ -114,7 +114,7 @@ struct Server(TlsStream);
 impl Server {
     fn new(socket: TcpStream) -> Server {
         let context = TLS.context().expect("a context");
-        let session = Session::new(context.handshakes.clone()).expect("a session");
+        let session = Session::new(&context).expect("a session");
         Server(TlsStream::new(socket, Box::new(session)))
     }
 

@@ -6,7 +6,7 @@
 //! busiest to the idlest; two that have little to do are brought together after a while.
 //!
 //! When load comes all at once it is to have all processors at once: as long as workers that had nothing to do are given
-//! connections, or one has just begun to work, the next look comes after [`QUICK_TICK`]. Each doubles the workers that
+//! connections, or one has just begun to work, the next look comes after a tenth of that. Each doubles the workers that
 //! work. With one pair every tick 50 connections needed 0.7 seconds for eight workers, and had a third of Valkey's rate
 //! meanwhile.
 
