@@ -199,10 +199,31 @@ fn replay(store: &Store) -> BTreeMap<Vec<u8>, Option<Vec<u8>>> {
 fn whole_record(bytes: &[u8]) -> Option<(Reply, usize)> {
     let mut comments = 0;
     while *bytes.get(comments)? == b'#' {
+        if is_torn_group(&bytes[comments..]) {
+            return None;
+        }
         comments += bytes[comments..].iter().position(|byte| *byte == b'\n')? + 1;
     }
     let (record, length) = parse(&bytes[comments..])?;
     Some((record, comments + length))
+}
+
+/// Whether a group of records begins here (`#KV:checksum:length`) that a kill has cut off in the middle of its
+/// write: room of `#` is still where its end would be.
+fn is_torn_group(bytes: &[u8]) -> bool {
+    const HEAD_BYTES: usize = "#KV:0123456789abcdef:01234567\r\n".len();
+    let Some(digits) = bytes
+        .strip_prefix(b"#KV:")
+        .and_then(|rest| rest.get(17..25))
+    else {
+        return false;
+    };
+    let text = std::str::from_utf8(digits).expect("digits");
+    let Ok(length) = usize::from_str_radix(text, 16) else {
+        return true;
+    };
+    let end = bytes.get(..HEAD_BYTES + length);
+    end.is_none_or(|group| !group.ends_with(b"\n") || group.ends_with(b"#\n"))
 }
 
 /// The last value of each key that was acknowledged.
