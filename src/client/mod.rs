@@ -83,6 +83,8 @@ pub struct Client {
     pub authenticated: bool,
     /// CLIENT REPLY.
     pub reply: ReplyMode,
+    /// The script that it is about to run has begun, and has to begin again with everything, as it takes long.
+    pub script_takes_long: bool,
     /// CLIENT NO-TOUCH.
     pub no_touch: bool,
     /// CLIENT IMPORT-SOURCE: while data is imported (`import-mode`), it sees keys that have expired.
@@ -164,6 +166,7 @@ impl Client {
             login,
             authenticated,
             reply: ReplyMode::On,
+            script_takes_long: false,
             no_touch: false,
             is_import_source: false,
             is_monitor: false,

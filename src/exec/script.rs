@@ -119,7 +119,11 @@ impl Exec {
                 found,
                 vm,
             };
-            let way = self.way_of(&run);
+            // It has shown that it takes long: everything, at once, or it might never come to that.
+            let way = match client.script_takes_long {
+                true => Way::Whole,
+                false => self.way_of(&run),
+            };
             if way != Way::Whole
                 && let Some(held) = self.hold_some(&run, way)
                 && let Some(ended) = self.run_held(&mut run, way, held, moment, client, out)
@@ -132,7 +136,11 @@ impl Exec {
             let held = self.hold_whole(true)?;
             self.run_held(&mut run, Way::Whole, held, moment, client, out)
         });
-        ran.flatten()
+        let ran = ran.flatten();
+        if ran.is_some() {
+            client.script_takes_long = false;
+        }
+        ran
     }
 
     /// What a script has to hold.

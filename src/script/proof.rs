@@ -111,7 +111,7 @@ impl Facts {
             keys: row.keys,
             is_confined: is_plain && row.exclusive_if.is_none() && !row.flags.any(elsewhere),
             reads_only: !row.flags.any(changes) && (is_data || is_plain && row.keys.is_empty()),
-            is_short: row.flags.has(Flags::FAST) || only_moves,
+            is_short: only_moves || row.flags.has(Flags::FAST) || row.docs.complexity == "O(1)",
         }
     }
 }

@@ -108,6 +108,10 @@ impl From<CmdError> for Refusal {
 
 impl Caller for Calls<'_, '_> {
     fn call(&mut self, argv: Argv<'_>, out: &mut ReplyWriter) -> Result<(), CmdError> {
+        // `redis.pcall` has caught that.
+        if self.begins_again {
+            return Err(BEGINS_AGAIN);
+        }
         let exec = self.exec;
         let command = match exec.table.find(argv) {
             Found::Command(command) if !command.row.flags.has(Flags::HTTP) => command,
@@ -124,7 +128,9 @@ impl Caller for Calls<'_, '_> {
     }
 
     fn tick(&mut self) -> Tick {
-        if self.way == Way::Reading || self.takes_long(tsc::ticks()) {
+        let is_long = self.takes_long(tsc::ticks());
+        self.client.script_takes_long |= is_long;
+        if self.begins_again || self.way == Way::Reading || is_long {
             return Tick::End(self.begin_again());
         }
         let (request, code) = (self.request, self.code);
@@ -136,6 +142,7 @@ impl Caller for Calls<'_, '_> {
 
     fn log(&mut self, level: LogLevel, text: String) {
         match self.way {
+            _ if self.begins_again => {}
             Way::Reading => self.lines.push((level, text)),
             Way::Bounded | Way::Whole => {
                 self.is_told = true;
@@ -308,6 +315,7 @@ impl Calls<'_, '_> {
             return Err(error);
         }
         if self.takes_long(self.moment.tick) {
+            self.client.script_takes_long = true;
             return Err(self.begin_again());
         }
         self.end(command, result, out)

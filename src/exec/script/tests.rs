@@ -681,6 +681,29 @@ fn what_commands_touch_is_told_by_their_rows() {
         let name = name.unwrap_or_default().as_bytes();
         find::facts(&test.table, name, second.map(str::as_bytes))
     };
+    // Whether it may be called in a loop.
+    for (name, is_short) in [
+        ("set|", true),
+        ("setex|", true),
+        ("incr|", true),
+        ("hset|", true),
+        ("zadd|", true),
+        ("lmove|", true),
+        ("del|", true),
+        ("rename|", true),
+        ("publish|", true),
+        ("lrem|", false),
+        ("lset|", false),
+        ("lrange|", false),
+        ("smembers|", false),
+        ("sunionstore|", false),
+        ("dump|", false),
+        ("copy|", false),
+        ("zrangestore|", false),
+        ("bitcount|", false),
+    ] {
+        assert_eq!(facts(name).unwrap().is_short, is_short, "{name}");
+    }
     // Whether it touches its keys only, and whether it only reads.
     for (name, is_confined, reads_only) in [
         ("get|", true, true),

@@ -103,7 +103,16 @@ const MULTIPLE: &[(&str, &[&str])] = &[
     ("table", &["remove"]),
 ];
 /// What goes over a whole text, and is not for loops.
-const SCANNING: &[&str] = &["lower", "reverse", "sha1hex", "unpack", "upper"];
+const SCANNING: &[&str] = &[
+    "decode",
+    "lower",
+    "reverse",
+    "sha1hex",
+    "unpack",
+    "unpack_limit",
+    "unpack_one",
+    "upper",
+];
 /// Values in libraries.
 const CONSTANTS: &[(&str, &[&str])] = &[
     ("cjson", &["null"]),
@@ -490,7 +499,8 @@ impl<'t, 'a> Walk<'t, 'a> {
     fn command(&mut self, values: &[Value<'_>]) -> bool {
         let facts = facts(values, self.commands);
         let is_confined = facts.is_some_and(|facts| {
-            let is_short = facts.is_short || !self.is_in_loop;
+            // Of as many arguments as there may be, it takes long as well.
+            let is_short = !self.is_in_loop || facts.is_short && !is_open(values);
             facts.is_confined
                 && is_short
                 && facts.keys.iter().all(|spec| self.is_declared(spec, values))
@@ -504,9 +514,7 @@ impl<'t, 'a> Walk<'t, 'a> {
             return false;
         };
         let begin = usize::from(begin);
-        let is_open = values
-            .last()
-            .is_some_and(|tail| tail.is_multiple() && !is_single(tail));
+        let is_open = is_open(values);
         // Arguments from here on are unknown, also how many they are.
         let known = values.len() - usize::from(is_open);
         let (first, last, step) = match spec.find {
@@ -556,6 +564,12 @@ impl<'t, 'a> Walk<'t, 'a> {
         };
         spec.is_key() && are_keys && tail_is_fine
     }
+}
+
+/// Whether it is unknown how many values these are.
+fn is_open(values: &[Value<'_>]) -> bool {
+    let tail = values.last();
+    tail.is_some_and(|tail| tail.is_multiple() && !is_single(tail))
 }
 
 /// Whether a call that is allowed gives one value.

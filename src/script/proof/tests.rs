@@ -224,6 +224,8 @@ fn what_might_take_long_is_not_bounded() {
         "local a = ARGV[1] for i = 1, 1000 do local h = redis.sha1hex(a) end",
         "local a = ARGV[1] for i = 1, 1000 do a:lower() end",
         "local a = ARGV[1] for i = 1, #ARGV do cmsgpack.unpack(a) end",
+        "local a = ARGV[1] for i = 1, #ARGV do cjson.decode(a) end",
+        "for i = 1, #ARGV do redis.call('sadd', KEYS[1], unpack(ARGV)) end",
         "local x = setmetatable({}, {})",
         "load('x')()",
         "loadstring('x')()",
