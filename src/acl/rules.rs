@@ -248,11 +248,12 @@ fn parse_hash(digits: &[u8]) -> Result<PasswordHash, RuleError> {
 }
 
 /// A selector of the rules between parentheses. Whose quotes do not match has none, as in Valkey. None may end with a
-/// parenthesis, since what is told of the user, or saved, would end there.
+/// parenthesis, since what is told of the user, or saved, would end there, nor have quotes in it, which would begin
+/// there.
 fn selector_of(inner: &[u8], world: World<'_>) -> Result<Selector, RuleError> {
     let mut selector = Selector::new(world.all_channels);
     for rule in split_args(inner).unwrap_or_default() {
-        if rule.ends_with(b")") {
+        if rule.ends_with(b")") || rule.iter().any(|byte| matches!(byte, b'"' | b'\'')) {
             return Err(RuleError::Syntax);
         }
         of_selector(&mut selector, &rule, world)?;

@@ -148,8 +148,14 @@ fn what_is_wrong_is_said_as_valkey_does() {
 
 /// Valkey 9.1.2 takes it, and can read neither its own ACL LIST nor its file of users again.
 #[test]
-fn no_rule_in_parentheses_ends_with_one() {
-    for rules in ["(~a))", "(+get &a) ~b)", "(%R~a) +get)"] {
+fn no_rule_in_parentheses_ends_with_one_or_has_quotes() {
+    for rules in [
+        "(~a))",
+        "(+get &a) ~b)",
+        "(%R~a) +get)",
+        r#"("~a\"b" +get)"#,
+        r#"("~it's" +get)"#,
+    ] {
         let told = told(rules);
         let expected = format!("Error in ACL SETUSER modifier '{rules}': Syntax error");
         assert_eq!(told, expected);
