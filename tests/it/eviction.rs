@@ -178,6 +178,11 @@ fn every_database_gives_keys() {
             config_set(&mut client, "maxmemory", "0");
             config_set(&mut client, "maxmemory-policy", policy);
             client.cmd(&["FLUSHALL"]);
+            // What is still to be freed would be room.
+            eventually("all to be freed", || {
+                let pending = client.info_number("memory", "lazyfree_pending_objects");
+                (pending == 0).then_some(())
+            });
             for db in ["0", "1", "9", "15"] {
                 client.cmd(&["SELECT", db]);
                 let value = "v".repeat(500);
