@@ -334,23 +334,22 @@ pub(super) fn is_late(server: &Server, flags: Flags, client: &Client, now_ms: u6
         && !client.is_monitor
 }
 
-/// Whether a pause holds back what somebody waits to run, whose shards are held.
-pub(super) fn is_held_back(server: &Server, flags: Flags, now_ms: u64) -> bool {
+/// Whether a pause holds back a command with these flags.
+#[inline]
+pub(super) fn is_held_back(server: &Server, flags: impl FnOnce() -> Flags, now_ms: u64) -> bool {
     match server.pause.mode(now_ms) {
         PauseMode::None => false,
-        PauseMode::Write => flags.any(WRITES),
+        PauseMode::Write => flags().any(WRITES),
         PauseMode::All => true,
     }
 }
 
 #[inline]
 fn paused(server: &Server, admission: &Admission<'_>, now_ms: u64) -> Verdict {
-    match server.pause.mode(now_ms) {
-        PauseMode::None => Verdict::Run,
-        PauseMode::Write if !admission.flags_now().any(WRITES) => Verdict::Run,
-        // A replica is not held back.
-        _ if admission.client.is_monitor => Verdict::Run,
-        PauseMode::Write | PauseMode::All => Verdict::Wait(Wait::Pause),
+    // A replica is not held back.
+    match is_held_back(server, || admission.flags_now(), now_ms) && !admission.client.is_monitor {
+        true => Verdict::Wait(Wait::Pause),
+        false => Verdict::Run,
     }
 }
 

@@ -257,7 +257,7 @@ impl Exec {
         if found != Some(waiting.type_) && waiting.gone.is_none() {
             return Served::No;
         }
-        let flags = self.table.by_id(waiting.command).row.flags;
+        let flags = || self.table.by_id(waiting.command).row.flags;
         if admit::is_held_back(&self.server, flags, moment.now_ms) {
             return match candidate.waiter.decide(Outcome::Again) {
                 true => Served::Yes,

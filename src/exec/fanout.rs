@@ -3,7 +3,6 @@
 use crate::client::Client;
 use crate::commands::monitor::stop_monitor;
 use crate::db::Effects;
-use crate::resp::write::ReplyWriter;
 use crate::server::Server;
 
 use super::{Exec, Moment, cached};
@@ -37,17 +36,5 @@ impl Exec {
         let (tracking, keyspace) = (&self.server.tracking, &self.server.keyspace);
         tracking.disable(client, keyspace);
         self.server.pubsub.unsubscribe_all(client);
-    }
-
-    /// Writes what others have for a client, behind the reply that it has got.
-    pub fn deliver(&self, client: &Client, out: &mut ReplyWriter) {
-        client.shared.deliver(out);
-    }
-
-    /// The same up to what was put into its inbox when this many things had been ([`Shared::posted`]).
-    ///
-    /// [`Shared::posted`]: crate::client::Shared::posted
-    pub fn deliver_until(&self, client: &Client, until: u64, out: &mut ReplyWriter) {
-        client.shared.deliver_until(until, out);
     }
 }

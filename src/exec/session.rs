@@ -222,7 +222,7 @@ impl Session {
     fn end_call(&mut self, mut moment: Moment) -> Vec<u8> {
         if let Some(exec) = &self.exec {
             exec.tell_cached(&mut moment);
-            exec.deliver(&self.client, &mut self.out);
+            self.client.shared.deliver(&mut self.out);
             exec.end(&mut moment);
         }
         let reply = self.out.to_vec();

@@ -465,9 +465,7 @@ impl Connection {
         shared.last_interaction_ms.store(now_ms, Ordering::Relaxed);
         worker.with_desk(|desk| {
             desk.out.set_resp3(self.resp3);
-            worker
-                .exec
-                .deliver_until(&self.client, posted, &mut desk.out);
+            self.client.shared.deliver_until(posted, &mut desk.out);
             if self.send_pushes(worker, desk).is_err() {
                 self.client.shared.raise(Signal::Kill);
             }
@@ -684,7 +682,7 @@ impl Connection {
                 if self.client.shared.has(Signal::Kill) {
                     return (used, Turn::Close);
                 }
-                worker.exec.deliver(&self.client, &mut desk.out);
+                self.client.shared.deliver(&mut desk.out);
             }
             if desk.out.len() > OUTPUT_SOFT_BYTES {
                 self.tell_cached(worker, desk, moment);
@@ -699,7 +697,7 @@ impl Connection {
     /// Tells those who cache what the batch has changed so far, before its replies can be seen.
     fn tell_cached(&self, worker: &Worker, desk: &mut Desk, moment: &mut Moment) {
         if worker.exec.tell_cached(moment) && !self.client.shared.has(Signal::Kill) {
-            worker.exec.deliver(&self.client, &mut desk.out);
+            self.client.shared.deliver(&mut desk.out);
         }
     }
 

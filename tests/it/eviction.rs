@@ -49,6 +49,11 @@ pub(crate) fn config_set(client: &mut Client, name: &str, value: &str) {
 
 /// Limits memory to what is in use now and so much more; the limit.
 pub(crate) fn limit_to(client: &mut Client, room: u64) -> u64 {
+    // What is still to be freed would be room.
+    eventually("all to be freed", || {
+        let pending = client.info_number("memory", "lazyfree_pending_objects");
+        (pending == 0).then_some(())
+    });
     let limit = client.info_number("memory", "used_memory") + room;
     config_set(client, "maxmemory", &limit.to_string());
     limit
@@ -178,11 +183,6 @@ fn every_database_gives_keys() {
             config_set(&mut client, "maxmemory", "0");
             config_set(&mut client, "maxmemory-policy", policy);
             client.cmd(&["FLUSHALL"]);
-            // What is still to be freed would be room.
-            eventually("all to be freed", || {
-                let pending = client.info_number("memory", "lazyfree_pending_objects");
-                (pending == 0).then_some(())
-            });
             for db in ["0", "1", "9", "15"] {
                 client.cmd(&["SELECT", db]);
                 let value = "v".repeat(500);

@@ -6,9 +6,9 @@ use std::ops::ControlFlow;
 use std::sync::atomic::AtomicBool;
 
 use super::Test;
-use crate::db::Policy;
 use crate::db::evict::Sweep;
 use crate::db::snapshot::{Progress, Walk};
+use crate::db::{Keyspace, Policy};
 use crate::ds::collection::Element;
 use crate::ds::entry::EntryRef;
 use crate::ds::listpack::Listpack;
@@ -304,6 +304,21 @@ impl snapshot::Sink for Text {
     }
 }
 
+/// All of a keyspace as commands, as the BASE of a log has it.
+fn as_commands(keyspace: &Keyspace) -> (snapshot::Summary<()>, Text) {
+    let mut text = Text(Vec::new());
+    let summary = snapshot::write(
+        keyspace,
+        &mut aof::commands::Commands::new(snapshot::Libraries::new(&Vec::new), None),
+        &mut text,
+        &snapshot::SnapshotOptions::default(),
+        &snapshot::SaveProgress::default(),
+        &AtomicBool::new(false),
+        || (),
+    );
+    (summary.unwrap(), text)
+}
+
 /// Runs requests one after the other; each has to work.
 fn replay(test: &mut Test, mut requests: &[u8]) -> usize {
     let mut count = 0;
@@ -375,17 +390,8 @@ fn a_snapshot_as_commands_makes_the_same_keyspace() {
     test.run("XGROUP CREATE long:x g 0");
     test.run("XREADGROUP GROUP g c COUNT 150 STREAMS long:x >");
     let server = test.session.server().clone();
-    let mut text = Text(Vec::new());
-    let summary = snapshot::write(
-        &server.keyspace,
-        &mut aof::commands::Commands::new(snapshot::Libraries::new(&Vec::new), None),
-        &mut text,
-        &snapshot::SnapshotOptions::default(),
-        &snapshot::SaveProgress::default(),
-        &AtomicBool::new(false),
-        || (),
-    );
-    assert!(summary.unwrap().keys > 13);
+    let (summary, text) = as_commands(&server.keyspace);
+    assert!(summary.keys > 13);
     let mut copy = Test::new();
     assert!(replay(&mut copy, &text.0) > 20);
     let digest = test.run("DEBUG DIGEST").text();
@@ -418,17 +424,7 @@ fn commands_of_long_elements_have_fewer() {
     for _ in 0..3 {
         test.run(&format!("RPUSH list {}", "x".repeat(5 << 20)));
     }
-    let mut text = Text(Vec::new());
-    let written = snapshot::write(
-        &test.session.server().keyspace,
-        &mut aof::commands::Commands::new(snapshot::Libraries::new(&Vec::new), None),
-        &mut text,
-        &snapshot::SnapshotOptions::default(),
-        &snapshot::SaveProgress::default(),
-        &AtomicBool::new(false),
-        || (),
-    );
-    assert!(written.is_ok());
+    let (_, text) = as_commands(&test.session.server().keyspace);
     let counts = |head: &[u8]| memchr::memmem::find_iter(&text.0, head).count();
     assert_eq!(counts(b"*4\r\n$5\r\nRPUSH\r\n"), 1);
     assert_eq!(counts(b"*3\r\n$5\r\nRPUSH\r\n"), 1);

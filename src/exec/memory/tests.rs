@@ -2,7 +2,7 @@
 //! same process, so here memory is either never enough (a limit of one byte) or always; how exactly a
 //! limit holds is tested with processes (`tests/it/maxmemory.rs`). Expected replies are Valkey 9.1.2's.
 
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 
 use super::*;
 use crate::commands::tests::{START_MS, Test};
@@ -13,6 +13,14 @@ use crate::exec::{Flow, Wait};
 use crate::util::rng::Rng;
 
 const OOM: &str = "-OOM command not allowed when used memory > 'maxmemory'.";
+
+/// A server that evicts keys at random, once there is a limit.
+fn evicting() -> (Test, Arc<Server>) {
+    let mut test = Test::new();
+    set(&mut test, "maxmemory-policy", "allkeys-random");
+    let server = test.session.server().clone();
+    (test, server)
+}
 
 fn set(test: &mut Test, directive: &str, value: &str) {
     test.run(&format!("CONFIG SET {directive} {value}"))
@@ -360,12 +368,10 @@ fn scripts_that_are_held_back_by_a_pause() {
 
 #[test]
 fn the_background_frees_what_nobody_asks_for() {
-    let mut test = Test::new();
-    set(&mut test, "maxmemory-policy", "allkeys-random");
+    let (mut test, server) = evicting();
     for number in 0..1000 {
         test.run(&format!("SET k:{number} v")).is("+OK");
     }
-    let server = test.session.server().clone();
     let (evictor, keyspace) = (Evictor::default(), &server.keyspace);
     let evicted = || evicted_keys(&server);
     assert_eq!(evictor.slice(&server), Slice::Done, "no limit");
@@ -391,12 +397,10 @@ fn the_background_frees_what_nobody_asks_for() {
 
 #[test]
 fn a_command_has_no_more_time_than_it_is_given() {
-    let mut test = Test::new();
-    set(&mut test, "maxmemory-policy", "allkeys-random");
+    let (mut test, server) = evicting();
     for number in 0..1000 {
         test.run(&format!("SET k:{number} v")).is("+OK");
     }
-    let server = test.session.server().clone();
     let eviction = &server.keyspace.eviction;
     eviction.pressure.set_tenacity(0);
     eviction.set(1, eviction.policy(), 5);
@@ -480,9 +484,7 @@ fn what_a_snapshot_keeps_is_known_at_once() {
 /// What a snapshot still needs counts for nobody: it would not become less if more keys went.
 #[test]
 fn what_a_snapshot_keeps_does_not_count() {
-    let mut test = Test::new();
-    set(&mut test, "maxmemory-policy", "allkeys-random");
-    let server = test.session.server().clone();
+    let (mut test, server) = evicting();
     let keyspace = &server.keyspace;
     let kept = || keyspace.snapshot.kept_bytes();
     let value = "v".repeat(1000);
@@ -535,9 +537,7 @@ fn leave(test: &mut Test, how: &str) {
 /// A large string that was put aside is not copied: it is kept for the snapshot alone only when no key has it any more.
 #[test]
 fn what_a_snapshot_shares_with_a_key_counts() {
-    let mut test = Test::new();
-    set(&mut test, "maxmemory-policy", "allkeys-random");
-    let server = test.session.server().clone();
+    let (mut test, server) = evicting();
     let keyspace = &server.keyspace;
     let kept = || keyspace.snapshot.kept_bytes() as usize;
     for len in [20_000, 1 << 20] {
@@ -679,9 +679,7 @@ fn what_others_share_with_a_snapshot_counts() {
 /// A large collection that leaves while it is being read, or waits for it, is left to the snapshot by whoever drops it.
 #[test]
 fn what_leaves_while_a_snapshot_reads_it_does_not_count() {
-    let mut test = Test::new();
-    set(&mut test, "maxmemory-policy", "allkeys-random");
-    let server = test.session.server().clone();
+    let (mut test, server) = evicting();
     let keyspace = &server.keyspace;
     let kept = || keyspace.snapshot.kept_bytes();
     let value = "v".repeat(1000);
@@ -757,9 +755,7 @@ fn write_large(mut test: Test, mut rng: Rng) {
 #[test]
 fn what_is_kept_comes_and_goes() {
     const WRITERS: u64 = 3;
-    let mut test = Test::new();
-    set(&mut test, "maxmemory-policy", "allkeys-random");
-    let server = test.session.server().clone();
+    let (test, server) = evicting();
     let keyspace = &server.keyspace;
     let kept = || keyspace.snapshot.kept_bytes();
     std::thread::scope(|scope| {

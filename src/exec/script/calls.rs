@@ -128,9 +128,7 @@ impl Caller for Calls<'_, '_> {
     }
 
     fn tick(&mut self) -> Tick {
-        let is_long = self.takes_long(tsc::ticks());
-        self.client.script_takes_long |= is_long;
-        if self.begins_again || self.way == Way::Reading || is_long {
+        if self.takes_long(tsc::ticks()) || self.begins_again || self.way == Way::Reading {
             return Tick::End(self.begin_again());
         }
         let (request, code) = (self.request, self.code);
@@ -243,11 +241,14 @@ impl Calls<'_, '_> {
         Err(denied::in_script(self.client, command, denial))
     }
 
-    /// Whether one that does not hold everything, and might begin again, has run for long at this moment, in ticks.
-    fn takes_long(&self, now: u64) -> bool {
-        self.way != Way::Whole
+    /// Whether one that does not hold everything, and might begin again, has run for long at this moment, in ticks. It is
+    /// remembered.
+    fn takes_long(&mut self, now: u64) -> bool {
+        let is_long = self.way != Way::Whole
             && !self.is_told
-            && now.saturating_sub(self.began) > LONG_SCRIPT_TICKS
+            && now.saturating_sub(self.began) > LONG_SCRIPT_TICKS;
+        self.client.script_takes_long |= is_long;
+        is_long
     }
 
     /// What has to be told or counted is left to the second attempt.
@@ -315,7 +316,6 @@ impl Calls<'_, '_> {
             return Err(error);
         }
         if self.takes_long(self.moment.tick) {
-            self.client.script_takes_long = true;
             return Err(self.begin_again());
         }
         self.end(command, result, out)
